@@ -21,7 +21,7 @@ from arena.choice import hardware_of_jobs, on_cluster
 from arena.same_task import require_same, with_texts
 from arena.sandbox import holds
 from arena.settings import Prior, Reserved, StudyConfig, Versions
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -65,7 +65,7 @@ class Study:
         sandbox: bool = True,
         further: Sequence[Reserved] = (),
         reserve: Sequence[Reserved] = (),
-        staff: Staff | None = None,
+        staff: ModelConfig | None = None,
         meta_program: str | None = None,
         prior: Prior | None = None,
     ) -> Study:
@@ -90,7 +90,7 @@ class Study:
             fixed_steps=fixed_steps,
             sandbox=all(holds(each, sandbox) for each in (task, *there, *hidden)),
             researcher=researcher,
-            staff=staff or Staff(),
+            staff=staff or ModelConfig(),
             meta_program=meta_program,
             prior=prior,
             seed=seed,

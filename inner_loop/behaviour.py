@@ -35,8 +35,8 @@ def resolved_ideas(program: Program, task: Task) -> list[tuple[Idea, Edit]]:
     if "queue" not in program.charter.proposers:
         return []
     allowed = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
-    found = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
-    return [(idea, edit) for idea, edit in found if edit and {*edit.set, *edit.apply} <= allowed]
+    resolved = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
+    return [(idea, edit) for idea, edit in resolved if edit and {*edit.set, *edit.apply} <= allowed]
 
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:

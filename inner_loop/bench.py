@@ -16,12 +16,12 @@ from inner_loop.events import (
     WaveEvent,
     experiment_id,
 )
-from inner_loop.meter import Meter
+from inner_loop.meter import RunMeter
 from inner_loop.record import Record, decision_event, experiment_event
-from inner_loop.replay import Replay
-from inner_loop.repository import Repository
+from inner_loop.replay import RunReplay
+from inner_loop.repository import RunRepository
 from inner_loop.results_tsv import ResultsTable
-from inner_loop.wave import Ask, Known, Planned, fly
+from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
 from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
 from trainer.edits import Edit
@@ -68,7 +68,7 @@ class Bench:
         streams: Streams,
         budget_seconds: float,
         emit: Emit,
-        repository: Repository | None = None,
+        repository: RunRepository | None = None,
         recorded: Sequence[Event] = (),
         should_stop: Callable[[], bool] = never,
         devices: Devices | None = None,
@@ -77,7 +77,7 @@ class Bench:
         self.run_id = run_id
         self.run_seed = run_seed
         self.budget_seconds = budget_seconds
-        self.meter = Meter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
+        self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
         self._trainer = trainer
@@ -86,7 +86,7 @@ class Bench:
         self._emit = emit
         self._repository = repository
         self._table = ResultsTable(repository.folder, self.task.metric) if repository else None
-        self._replay = Replay(run_id, recorded)
+        self._replay = RunReplay(run_id, recorded)
         self._should_stop = should_stop
         self._head: Record | None = None
         self._sources: dict[tuple[str, str], Source] = {}
@@ -171,7 +171,7 @@ class Bench:
                 f"which takes {self.cost():.3g} s",
                 hint="give --run-budget more",
             )
-        ask = Ask(Edit(), description="baseline")
+        ask = ExperimentRequest(Edit(), description="baseline")
         (record,) = self._carry_out([self._planned(ask, None, self.task.baseline())])
         if not record.ok:
             raise TaskError(
@@ -200,13 +200,13 @@ class Bench:
         experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
         EnvironmentProblem if our own infrastructure failed (nothing is charged then, and no experiment recorded).
         """
-        ask = Ask(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
+        ask = ExperimentRequest(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
         records = self.experiments([ask])
         if not records:
             raise BudgetSpent(f"{self.remaining:.3g} s left, an experiment takes {self.cost(fraction):.3g} s")
         return records[0]
 
-    def experiments(self, asks: Sequence[Ask]) -> list[Record]:
+    def experiments(self, asks: Sequence[ExperimentRequest]) -> list[Record]:
         """Carry out a wave, side by side on all devices of the run: as many of ``asks``, from the first on, as the
         budget carries, and their records in that order. None where not even the first can be afforded.
 
@@ -216,7 +216,7 @@ class Bench:
         """
         if self.devices > 1:
             count = self._affordable(asks)
-            return self._carry_out([self._plan(ask, place) for place, ask in enumerate(asks[:count])])
+            return self._carry_out([self._plan(ask, offset) for offset, ask in enumerate(asks[:count])])
         records: list[Record] = []
         for ask in asks:
             if not self._affordable([ask]):
@@ -249,7 +249,7 @@ class Bench:
             if event.parent_number is None:
                 raise Corrupt(f"run {self.run_id}: experiment {event.number} has no parent")
             parent = self.history[event.parent_number]
-            ask = Ask(
+            ask = ExperimentRequest(
                 event.edit,
                 parent,
                 event.directive_ids,
@@ -285,7 +285,7 @@ class Bench:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _affordable(self, asks: Sequence[Ask]) -> int:
+    def _affordable(self, asks: Sequence[ExperimentRequest]) -> int:
         """How many of a wave the rest of the budget carries, each at its expected cost."""
         count, seconds = 0, 0.0
         for ask in asks:
@@ -295,22 +295,24 @@ class Bench:
             count += 1
         return count
 
-    def _plan(self, ask: Ask, place: int = 0) -> Planned:
+    def _plan(self, ask: ExperimentRequest, offset: int = 0) -> PlannedExperiment:
         """The experiment that an ask comes to, ``place`` behind the next one."""
         parent = ask.parent or self.head
         ask = replace(ask, fraction=self.part(ask.fraction), description=ask.description or ask.edit.label())
-        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), place)
+        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), offset)
 
-    def _planned(self, ask: Ask, parent: Record | None, source: Source, place: int = 0) -> Planned:
-        number = len(self.history) + place
+    def _planned(
+        self, ask: ExperimentRequest, parent: Record | None, source: Source, offset: int = 0
+    ) -> PlannedExperiment:
+        number = len(self.history) + offset
         seed = self._streams.seed("search", "train", self.run_seed, ask.replicate)
         spec = Spec(source, seed, "search", ask.fraction)
         known = self._replay.outcome(
             number, source_id=source.source_id, seed=seed, fraction=ask.fraction, replicate=ask.replicate
         )
-        return Planned(ask, number, parent, spec, known)
+        return PlannedExperiment(ask, number, parent, spec, known)
 
-    def _carry_out(self, wave: Sequence[Planned]) -> list[Record]:
+    def _carry_out(self, wave: Sequence[PlannedExperiment]) -> list[Record]:
         """The records of a wave. Raises BenchClosed, from `_look`, where it was not launched to its end."""
         ending: list[BenchClosed] = []
         first = len(self.history)
@@ -322,11 +324,11 @@ class Bench:
                 ending.append(closed)
             return not ending
 
-        landings = fly(self._devices, wave, go_on, self._take)
-        self.experiment_wall_seconds += busy_seconds(landings)
+        completed = run_wave(self._devices, wave, go_on, self._take)
+        self.experiment_wall_seconds += busy_seconds(completed)
         if ending:
             raise ending[0]
-        self._hold(first, landings)
+        self._hold(first, completed)
         return self.history[first:]
 
     def _look(self) -> None:
@@ -334,20 +336,20 @@ class Bench:
         if self._should_stop():
             raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
 
-    def _hold(self, first: int, landings: Sequence[Landing]) -> None:
+    def _hold(self, first: int, completed: Sequence[Landing]) -> None:
         """Charge a wave's leased devices for the time in which they waited, as it was recorded or is measured now."""
         idle = self._replay.idle(first)
         if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
-            idle = idle_seconds(landings, self.devices)
+            idle = idle_seconds(completed, self.devices)
             if idle > 0:
                 self._emit(
                     WaveEvent(
-                        run_id=self.run_id, number=first, count=len(landings), devices=self.devices, idle_seconds=idle
+                        run_id=self.run_id, number=first, count=len(completed), devices=self.devices, idle_seconds=idle
                     )
                 )
         self.meter.wait(idle or 0.0)
 
-    def _take(self, planned: Planned, ended: Known) -> None:
+    def _take(self, planned: PlannedExperiment, ended: Known) -> None:
         """Record an experiment that has ended, all with a lower number being recorded."""
         outcome, started_at = ended
         if outcome.status == "fault":
@@ -376,10 +378,10 @@ class Bench:
         if self._repository:
             self._repository.write(record)
         if planned.known is None:
-            self._tell_findings(record)
+            self._record_findings(record)
             self._emit(experiment_event(self.run_id, record, parent))
 
-    def _refuse(self, planned: Planned, outcome: Outcome) -> NoReturn:
+    def _refuse(self, planned: PlannedExperiment, outcome: Outcome) -> NoReturn:
         self._emit(FaultEvent(run_id=self.run_id, number=planned.number, reason=outcome.reason))
         raise EnvironmentProblem(
             f"run {self.run_id}: experiment {planned.number} could not be carried out: {outcome.reason}",
@@ -387,7 +389,7 @@ class Bench:
             ids=[self.run_id],
         )
 
-    def _tell_findings(self, record: Record) -> None:
+    def _record_findings(self, record: Record) -> None:
         """Before the experiment's own row: whoever finds that row does not run it again and would not tell them."""
         about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
         for text in record.outcome.findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inner_loop.bench import Bench
 from inner_loop.comparison import value
 from inner_loop.record import Record
-from inner_loop.wave import Ask
+from inner_loop.wave import ExperimentRequest
 from trainer.edits import Edit
 
 #: At most so many candidates share what was set aside; each gets at least two fresh seeds.
@@ -24,7 +24,9 @@ def confirm(bench: Bench, because: tuple[str, ...] = ()) -> Record:
     first = bench.next_replicate()
     again = [(entrant, first + seed) for seed in range(affordable // len(entrants)) for entrant in entrants]
     asks = [
-        Ask(Edit(), entrant, because, replicate=seed, description=f"{entrant.description}, fresh seed {seed}")
+        ExperimentRequest(
+            Edit(), entrant, because, replicate=seed, description=f"{entrant.description}, fresh seed {seed}"
+        )
         for entrant, seed in again
     ]
     fresh: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}

@@ -68,7 +68,7 @@ class Proposer(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class KeepVerdict:
     """`gain` in metric units, positive when better; None if there was nothing to compare."""
 
     keep: bool
@@ -86,14 +86,14 @@ class KeepRule(Protocol):
     def prepare(self, bench: Bench) -> None:
         """Called once after the baseline, before anything else is tried."""
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         """Keep if the candidate is better than its parent by more than `earn` metric units."""
 
 
 class Researcher(Protocol):
     """Follows a program at a bench until it has nothing more to try or the budget is spent.
 
-    A kind is made from (program, task, seed, kit), see `researchers`. `BudgetSpent` and `RunStopped`
+    A kind is made from (program, task, seed, context), see `researchers`. `BudgetSpent` and `RunStopped`
     may be left to surface from `work`; the bench's head is the result.
     """
 

@@ -63,8 +63,8 @@ def read_event(record: Mapping[str, JsonValue]) -> Event | None:
     Raises pydantic.ValidationError for a record that lacks a key, or has a value of another type.
     """
     kind = str(record.get("kind"))
-    found = TYPES.get((kind, "")) or TYPES.get((kind, str(record.get("what"))))
-    return found.parse(record) if found else None
+    event_type = TYPES.get((kind, "")) or TYPES.get((kind, str(record.get("what"))))
+    return event_type.parse(record) if event_type else None
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ EPSILON = 1e-9
 
 
 @dataclass
-class Meter:
+class RunMeter:
     """Device-seconds of one run.
 
     `budget` is what the run may be charged, `prior` the cost of a full experiment before one was seen, and
@@ -34,7 +34,7 @@ class Meter:
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def of_run(cls, task: Task, budget: float, fixed_steps: bool) -> Meter:
+    def of_run(cls, task: Task, budget: float, fixed_steps: bool) -> RunMeter:
         """Expects what the task's card says; in fixed-step mode the nominal time per step is all there is."""
         if fixed_steps:
             nominal = task.steps * task.seconds_per_step

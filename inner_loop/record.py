@@ -116,8 +116,8 @@ def recorded_outcome(event: ExperimentEvent) -> Outcome:
 
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:
     """What full experiments measured of a source: replicate number → metric."""
-    found: dict[int, float] = {}
+    metrics: dict[int, float] = {}
     for record in history:
         if record.source.source_id == source_id and record.full and record.ok:
-            found[record.replicate] = cast(float, record.metric)
-    return found
+            metrics[record.replicate] = cast(float, record.metric)
+    return metrics

@@ -10,7 +10,7 @@ from programs.errors import Corrupt
 from trainer.experiment import Outcome
 
 
-class Replay:
+class RunReplay:
     """Earlier `experiment` and `decision` events of one run.
 
     A researcher decides by outcomes and by the run's generator alone, so given the recorded outcomes it asks for the
@@ -32,10 +32,10 @@ class Replay:
 
     def from_number(self, number: int) -> list[ExperimentEvent]:
         """The recorded experiments from that number on, as far as none is missing, in their order."""
-        found: list[ExperimentEvent] = []
-        while (event := self._experiments.get(number + len(found))) is not None:
-            found.append(event)
-        return found
+        events: list[ExperimentEvent] = []
+        while (event := self._experiments.get(number + len(events))) is not None:
+            events.append(event)
+        return events
 
     def decision(self, experiment_id: str) -> tuple[str, str] | None:
         """What was decided of an experiment, and why; None if it was cut off before that."""
@@ -52,8 +52,8 @@ class Replay:
         event = self._experiments.get(number)
         if event is None:
             return None
-        asked = {"source_id": source_id, "seed": seed, "fraction": fraction, "replicate": replicate}
-        for name, value in asked.items():
+        expected = {"source_id": source_id, "seed": seed, "fraction": fraction, "replicate": replicate}
+        for name, value in expected.items():
             if (recorded := getattr(event, name)) != value:
                 raise Corrupt(
                     f"run {self.run_id}: experiment {number} was recorded with {name} {recorded}, now it is {value}",

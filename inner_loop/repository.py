@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AUTHOR = "Metaloop <metaloop@localhost>"
 
 
-class Repository:
+class RunRepository:
     """`folder` is an ordinary repository: clone it, log it, show a commit, check one out.
 
     Branch `main` leads to the head. A tip that the head leaves for another branch stays as `kept-NUMBER`. The same
@@ -41,7 +41,7 @@ class Repository:
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
         unlock(folder / ".git")
-        with _told(folder):
+        with _git_errors(folder):
             self._repo: Repo = Repo.init(folder, initial_branch="main")
         self._exclude()
         self._hashes: dict[int, str] = {}
@@ -92,7 +92,7 @@ class Repository:
         """Show main's files in the folder, so that `git status` is clean."""
         if self._head is not None:
             self._commit_beside(self._head)
-            with _told(self.folder):
+            with _git_errors(self.folder):
                 self._repo.git.reset("--hard", "--quiet", "main")
         self._repo.close()
 
@@ -161,13 +161,13 @@ class Repository:
 
 def unlock(git_folder: Path) -> None:
     """Remove the locks of a git that was cut off in here. Whoever opens a repository of ours is alone with it."""
-    for place in (git_folder, git_folder / "refs" / "heads"):
-        for lock in place.glob("*.lock"):
+    for folder in (git_folder, git_folder / "refs" / "heads"):
+        for lock in folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _git_errors(folder: Path) -> Iterator[None]:
     """What git could not do, a full disk most of all, as one line."""
     from git import GitError
 

@@ -11,11 +11,11 @@ from typing import Literal
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.comparison import mean_metric
 from inner_loop.events import Emit, Event
-from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
 from inner_loop.models.spend_limiter import ShareSpent
-from inner_loop.repository import Repository
+from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
+from inner_loop.run_context import RunContext
 from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
@@ -68,14 +68,14 @@ def run(
     recorded: Sequence[Event] = (),
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
-    kit: Kit | None = None,
+    context: RunContext | None = None,
     devices: Devices | None = None,
 ) -> RunResult:
     """One program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
     which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs. ``devices``, of which
+    proposals are drawn from (None: the run). ``context``: what a researcher with a model needs. ``devices``, of which
     ``trainer`` is the first, carry out a wave side by side (None: one device).
     """
     began = time.perf_counter()
@@ -86,13 +86,13 @@ def run(
         streams=streams,
         budget_seconds=budget_seconds,
         emit=emit,
-        repository=Repository(folder) if folder else None,
+        repository=RunRepository(folder) if folder else None,
         recorded=recorded,
         should_stop=should_stop,
         devices=devices,
     )
     seed = streams.seed("search", "propose", luck or run_id)
-    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
+    worker = find_researcher(researcher)(program, trainer.task, seed, context or RunContext(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
     problem: MetaloopError | None = None
     reason = ""

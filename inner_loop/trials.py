@@ -8,9 +8,9 @@ from typing import Any
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations, joined
 from inner_loop.comparison import added_lines, gain_over
-from inner_loop.contracts import KeepRule, Proposal, Verdict
+from inner_loop.contracts import KeepRule, KeepVerdict, Proposal
 from inner_loop.record import Record
-from inner_loop.wave import Ask
+from inner_loop.wave import ExperimentRequest
 from programs.charter import Charter
 
 
@@ -41,14 +41,14 @@ class Trials:
         every experiment are known before its wave is launched.
         """
         if bench.devices == 1 and self._charter.replicates > 1:
-            found: list[Record] = []
+            records_so_far: list[Record] = []
             for proposal in wave:
                 first = bench.experiments([_ask(parent, proposal)])
                 if not first:
                     break
-                found += first
+                records_so_far += first
                 self._replicate(bench, parent, [(first[0], proposal)])
-            return found
+            return records_so_far
         records = bench.experiments([_ask(parent, proposal) for proposal in wave])
         self._replicate(bench, parent, list(zip(records, wave, strict=False)))
         return records
@@ -77,18 +77,18 @@ class Trials:
         asks = [_ask(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
         tried = list(zip(bench.experiments(asks), wave, strict=False))  # the budget may end within the wave
         ranked = sorted((pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * _metric(pair[0]))
-        places = {record.number: place for place, (record, _) in enumerate(ranked, 1)}
+        ranks = {record.number: rank for rank, (record, _) in enumerate(ranked, 1)}
         for record, _ in tried:
-            bench.decide(record, "screen", _screened(record, places.get(record.number), len(tried), promoted))
+            bench.decide(record, "screen", _screened(record, ranks.get(record.number), len(tried), promoted))
         return [proposal for _, proposal in ranked[:promoted]]
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record) -> KeepVerdict:
         """The keep rule's verdict, each added line of source having to earn its keep."""
         if not candidate.ok:
-            return Verdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
+            return KeepVerdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
         failed = self._failed_replicate(bench, candidate)
         if failed is not None:
-            return Verdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
+            return KeepVerdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
         earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
         return self._rule.judge(bench, candidate, parent, earn=earn)
 
@@ -108,10 +108,12 @@ class Trials:
         return next((record for record in mine if not record.ok), None)
 
 
-def _ask(parent: Record, proposal: Proposal, **other: Any) -> Ask:
+def _ask(parent: Record, proposal: Proposal, **other: Any) -> ExperimentRequest:
     """The experiment that a proposal asks for, with ``other`` fields than its own."""
     own = {"because": proposal.because, "description": proposal.description}
-    return Ask(proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other})
+    return ExperimentRequest(
+        proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other}
+    )
 
 
 def _metric(record: Record) -> float:
@@ -119,7 +121,7 @@ def _metric(record: Record) -> float:
     return record.metric
 
 
-def _screened(record: Record, place: int | None, count: int, promoted: int) -> str:
-    if place is None:
+def _screened(record: Record, rank: int | None, count: int, promoted: int) -> str:
+    if rank is None:
         return f"{record.outcome.status}: {record.outcome.reason}"
-    return f"place {place} of {count}{', promoted' if place <= promoted else ''}"
+    return f"place {rank} of {count}{', promoted' if rank <= promoted else ''}"

@@ -19,7 +19,7 @@ Known = tuple[Outcome, str]  # an outcome and when its experiment started
 
 
 @dataclass(frozen=True)
-class Ask:
+class ExperimentRequest:
     """What is asked of the bench: one experiment, see `Bench.experiment`."""
 
     edit: Edit
@@ -33,25 +33,28 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedExperiment:
     """An experiment with its number, and all that follows from what was asked; ``known``: it was recorded before."""
 
-    ask: Ask
+    ask: ExperimentRequest
     number: int
     parent: Record | None
     spec: Spec
     known: Known | None
 
 
-def fly(
-    devices: Devices, wave: Sequence[Planned], go_on: Callable[[], bool], take: Callable[[Planned, Known], None]
+def run_wave(
+    devices: Devices,
+    wave: Sequence[PlannedExperiment],
+    go_on: Callable[[], bool],
+    take: Callable[[PlannedExperiment, Known], None],
 ) -> list[Landing]:
     """Carry out what of a wave is not known; ``take`` is called for each, by number, as soon as those before it ended.
 
     An end by which nothing can be recorded (`fault`) keeps back all with a higher number, and is the last that is
     taken; nothing is launched after it. Returns the landings of those that were carried out now.
     """
-    landings: list[Landing] = []
+    completed: list[Landing] = []
     ended: dict[int, Known] = {one.number: one.known for one in wave if one.known is not None}
     waiting = [one for one in wave if one.known is None]
     order = iter(wave)
@@ -69,10 +72,10 @@ def fly(
             following = next(order, None)
 
     take_up()
-    for place, landing in devices.run([one.spec for one in waiting], lambda: not broken() and go_on()):
-        landings.append(landing)
-        ended[waiting[place].number] = landing.outcome, landing.started_at
+    for index, result in devices.run([one.spec for one in waiting], lambda: not broken() and go_on()):
+        completed.append(result)
+        ended[waiting[index].number] = result.outcome, result.started_at
         take_up()
     if following is not None and following.number in ended:
         take(following, ended[following.number])
-    return landings
+    return completed

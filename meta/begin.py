@@ -10,7 +10,7 @@ from typing import Any
 from analysis.decision import decision_of
 from analysis.ledger import read
 from arena.study import Study, beside
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from meta.confirmation import LOOKS
 from meta.mutators.mix import MUTATORS
 from meta.plan import Plan
@@ -27,7 +27,7 @@ def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
-    researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
+    researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
@@ -37,9 +37,9 @@ def found(
     traces is settled here, so that another price map of models changes nothing on the way. ``known``: of past studies.
     """
     if staff and staff.models:
-        from meta.mutators.llm.sight import settled
+        from meta.mutators.llm.trace_access import trace_mode
 
-        staff = staff.model_copy(update={"traces": settled(staff)})
+        staff = staff.model_copy(update={"traces": trace_mode(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
     chosen, prior = starters(plan.starters, own), None

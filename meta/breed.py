@@ -14,7 +14,7 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
-from meta.mutators.base import Asked, Proposal
+from meta.mutators.base import ChildProposal, ModelCalls
 from meta.novelty import Novelty
 from programs.errors import ProgramError
 from programs.lint import lint
@@ -27,7 +27,7 @@ TRIES = 12
 class Attempt:
     """A proposal and what became of it: an empty ``refusal`` admits the child, a ``faulty`` one may be repaired."""
 
-    proposal: Proposal
+    proposal: ChildProposal
     program: Program | None
     refusal: str
     faulty: bool = False
@@ -70,7 +70,9 @@ def breed(
     return attempts
 
 
-def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:
+def judge(
+    proposal: ChildProposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None
+) -> Attempt:
     """Admit a child that parses, lints without errors, passes the gate, and behaves as no program of the study did."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
@@ -104,11 +106,11 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
         )
-        study.record(replace(event, **_model_call(p.asked)) if p.asked else event)
+        study.record(replace(event, **_model_call(p.calls)) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]
 
 
-def _model_call(asked: Asked) -> dict[str, Any]:
+def _model_call(asked: ModelCalls) -> dict[str, Any]:
     """The fields of the event about the model behind a proposal."""
     return {
         "model": asked.model,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic.fields import FieldInfo
 
-from inner_loop.models.contract import Message, Model, Reply
-from meta.charter_reply import BadReply, parse
+from inner_loop.models.contract import LanguageModel, Message, Reply
+from meta.charter_reply import BadCharterReply, parse
 from meta.mutators.llm.prompts import render
 from programs.charter import fields
 from programs.charter_kinds import default_of, kind_of
@@ -25,19 +25,19 @@ def prompt(reading: Reading) -> list[Message]:
     known = dict(fields())
     about = [(name, kind_of(known[name]), default_of(known[name]), _meaning(known[name])) for name in FIELDS]
     numbered = "\n".join(f"[{said.number}] {said.text}" for said in reading.sentences)
-    asked = [
+    messages = [
         Message("system", render("charter.system.md.j2", fields=about)),
         Message("user", render("charter.user.md.j2", sentences=numbered)),
     ]
-    size = sum(len(message.text.encode("utf-8", "replace")) for message in asked)
+    size = sum(len(message.text.encode("utf-8", "replace")) for message in messages)
     if size > MOST_BYTES:
         raise UsageError(
             f"the program makes a prompt of {size:,} bytes, {MOST_BYTES:,} at most are sent", hint="shorten it"
         )
-    return asked
+    return messages
 
 
-def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
+def ask(model: LanguageModel, base: Reading, *, max_tokens: int) -> Reading:
     """What the program says by its own phrases (``base``) and by a model's word; wrong values are sent back.
 
     Raises NoReply, and EnvironmentProblem where no reply could be read.
@@ -48,13 +48,13 @@ def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
         try:
             reading, problems = _judged(base, reply)
             best = reading
-        except BadReply as bad:
+        except BadCharterReply as bad:
             why = str(bad)
             problems = [why]
         if not problems:
             return reading
-        told = render("charter.repair.md.j2", problems=problems)
-        messages = [*messages[:2], Message("assistant", reply.text), Message("user", told)]
+        complaint = render("charter.repair.md.j2", problems=problems)
+        messages = [*messages[:2], Message("assistant", reply.text), Message("user", complaint)]
     if best is None:
         raise EnvironmentProblem(
             f"no reply of {reply.model} could be read, of {REPAIRS + 1}; the last one: {why}",
@@ -66,7 +66,7 @@ def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
 def _judged(base: Reading, reply: Reply) -> tuple[Reading, list[str]]:
     """The reading, and what is to be sent back: only values at fault. Invented words are not asked for again."""
     if reply.finish == "length":
-        raise BadReply("it was cut off at the most tokens that a reply may have")
+        raise BadCharterReply("it was cut off at the most tokens that a reply may have")
     claims, unexpressed = parse(reply.text)
     reading = judge(base, claims, unexpressed)
     return reading, [f"{r.field}: {r.reason}"[:_SAID] for r in reading.refusals if r.mendable]

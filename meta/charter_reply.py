@@ -14,26 +14,26 @@ _MOST_CHARACTERS = 200_000
 _MOST_WRONG = 120  # characters told of what is wrong
 
 
-class BadReply(Exception):
+class BadCharterReply(Exception):
     """The reply has not the form that was asked for; the message is one line and says why."""
 
 
-class _Part(BaseModel):
+class _ReplyPart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Evidence(_Part):
+class _Evidence(_ReplyPart):
     sentence: int
     quote: str
 
 
-class _Field(_Part):
+class _Field(_ReplyPart):
     field: str
     value: Any
     evidence: list[_Evidence]
 
 
-class _Answer(_Part):
+class _Answer(_ReplyPart):
     fields: list[_Field]
     not_expressible: list[int]
 
@@ -44,8 +44,8 @@ def parse(text: str) -> tuple[list[Claim], list[int]]:
         answer = _Answer.model_validate(_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise BadReply(one_line(f"{place}: {first['msg']}")[:_MOST_WRONG]) from None
+        path = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise BadCharterReply(one_line(f"{path}: {first['msg']}")[:_MOST_WRONG]) from None
     claims = [Claim(f.field, f.value, tuple((e.sentence, e.quote) for e in f.evidence)) for f in answer.fields]
     return claims, answer.not_expressible
 
@@ -56,21 +56,21 @@ def _json(text: str) -> Any:
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         text = text[text.index("\n") : -3]
     if len(text) > _MOST_CHARACTERS:
-        raise BadReply(f"it is longer than {_MOST_CHARACTERS:,} characters")
+        raise BadCharterReply(f"it is longer than {_MOST_CHARACTERS:,} characters")
     try:
         return json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_key_twice)
     except json.JSONDecodeError as error:
-        raise BadReply(f"it is no JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+        raise BadCharterReply(f"it is no JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, absurd nesting
-        raise BadReply(f"it is no JSON that can be read: {one_line(str(error))[:_MOST_WRONG]}") from None
+        raise BadCharterReply(f"it is no JSON that can be read: {one_line(str(error))[:_MOST_WRONG]}") from None
 
 
 def _no_number(name: str) -> Any:
-    raise BadReply(f"it is no JSON: {name} is no number")
+    raise BadCharterReply(f"it is no JSON: {name} is no number")
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise BadReply("it names a key twice in one object")
-    return found
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise BadCharterReply("it names a key twice in one object")
+    return members

@@ -18,7 +18,7 @@ from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, text
 from arena.scratch import secret_hash
 from arena.settings import Reserved
 from arena.study import Study, beside
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -48,7 +48,7 @@ class ContestOptions:
     devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
-    staff: Staff = field(default_factory=Staff)
+    staff: ModelConfig = field(default_factory=ModelConfig)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.settings import StudyConfig
 from arena.study import Study
-from inner_loop.kit import Kit
 from inner_loop.models.contract import Message, NoReply
+from inner_loop.run_context import RunContext
 
 HOSTS = ("credential", "cap_reached")  # kinds of problems that are the host's whoever meets them
 FIRST, MOST = 15.0, 600.0  # seconds until it is tried again
@@ -35,17 +35,18 @@ def is_the_hosts(study: Study, problem: Problem) -> bool:
 
 def answers(study: Study) -> bool:
     """Whether the models of the study answer a plain question, within its caps; True where it has none."""
-    from inner_loop.models.client import Client
+    from inner_loop.models.client import ModelClient
 
-    staff = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
-    if not staff.models or os.environ.get("METALOOP_REPLAY"):
+    config = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
+    if not config.models or os.environ.get("METALOOP_REPLAY"):
         return True
     told = tuple(study.state.calls)
     number = 1 + max((event.number for event in told), default=-1)
-    kit = Kit(staff=staff.model_copy(update={"patience": min(PATIENCE, staff.patience)}), study=study.folder,
-              recorded=told, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
+    config = config.model_copy(update={"patience": min(PATIENCE, config.patience)})
+    context = RunContext(config=config, study=study.folder, recorded=told,
+                         emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
     try:
-        client = Client(kit, number, first=number)
+        client = ModelClient(context, number, first=number)
         client.complete([Message("user", "Answer with one word: ready")], max_tokens=WORD, purpose="probe")
     except NoReply:
         return False

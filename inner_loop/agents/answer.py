@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from inner_loop.agents.door import Answer
+from inner_loop.agents.door import DoorAnswer
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
 from inner_loop.record import Record
@@ -56,7 +56,7 @@ def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) 
     }
 
 
-def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Answer:
+def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> DoorAnswer:
     """The answer to `experiment`."""
     facts = experiment_facts(bench, record, notes)
     lines = [_verdict(bench, record, facts), f"charged {_seconds(record.charged)}; {budget(facts)}"]
@@ -67,17 +67,17 @@ def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Answe
     elif record.ok and not record.decision:
         lines.append("keep it: git commit (or: experiment keep); drop it: git reset (or: experiment discard)")
     lines += [f"note: {note}" for note in notes]
-    return Answer("\n".join(lines), 0 if record.ok else 1, facts)
+    return DoorAnswer("\n".join(lines), 0 if record.ok else 1, facts)
 
 
-def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Answer:
+def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> DoorAnswer:
     """What a training prints: its own output, then the summary, of which no line is the training's word.
 
     ``aliases``: further names under which a program looks for the metric.
     """
     facts, outcome, task = experiment_facts(bench, record), record.outcome, bench.task
     if not record.ok:
-        return Answer(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
+        return DoorAnswer(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
     values: dict[str, Any] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
     values |= {
         "training_seconds": f"{record.charged:.3f}",
@@ -89,10 +89,10 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> An
     width = max(map(len, values)) + 2
     summary = [f"{key + ':':<{width}}{value}" for key, value in values.items()]
     lines = [_marked(said, tuple(values)), "---", *summary, f"# {_verdict(bench, record, facts)}", f"# {budget(facts)}"]
-    return Answer("\n".join(lines), 0, facts)
+    return DoorAnswer("\n".join(lines), 0, facts)
 
 
-def status(bench: Bench) -> Answer:
+def status(bench: Bench) -> DoorAnswer:
     facts = facts_of(bench)
     rows: list[dict[str, Any]] = [
         {"experiment": r.number, "status": r.outcome.status, "metric": r.metric, "decision": r.decision or "open",
@@ -108,17 +108,17 @@ def status(bench: Bench) -> Answer:
     for row in rows[-_LAST:]:
         value = _number(row["metric"]) if row["metric"] is not None else row["status"]
         lines.append(f"{row['experiment']:>4}  {value:<12}{row['decision']:<10}{row['description'][:80]}")
-    return Answer("\n".join(lines), 0, facts)
+    return DoorAnswer("\n".join(lines), 0, facts)
 
 
-def spent(bench: Bench) -> Answer:
+def spent(bench: Bench) -> DoorAnswer:
     facts = facts_of(bench)
     text = f"refused: the budget of this run is spent ({budget(facts)}). Nothing more can be run; stop here."
-    return Answer(text, SPENT, facts | {"error": "budget spent"})
+    return DoorAnswer(text, SPENT, facts | {"error": "budget spent"})
 
 
-def refused(bench: Bench, why: str) -> Answer:
-    return Answer(f"not run: {why}; nothing was charged", 2, facts_of(bench) | {"error": why})
+def refused(bench: Bench, why: str) -> DoorAnswer:
+    return DoorAnswer(f"not run: {why}; nothing was charged", 2, facts_of(bench) | {"error": why})
 
 
 def budget(facts: dict[str, Any]) -> str:

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inner_loop.agents.watch import Watch
+from inner_loop.agents.watch import SandboxWatch
 from inner_loop.bench import Bench
 from inner_loop.events import AgentSandboxEvent, Emit, Event
 
 FREE_SHARE = 0.02
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged, as what went beyond it
-_TOLD_SHARE = 0.01  # of the budget, of which a further use is written down before the session ends
+_RECORD_SHARE = 0.01  # of the budget, of which a further use is written down before the session ends
 
 
 class SandboxCharge:
@@ -27,8 +27,8 @@ class SandboxCharge:
     def __init__(self, bench: Bench, emit: Emit, recorded: Sequence[Event] = ()) -> None:
         mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
         self._bench, self._emit = bench, emit
-        self._ended = self._told = max((event.cpu_seconds for event in mine), default=0.0)
-        self._watch: Watch | None = None
+        self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
+        self._watch: SandboxWatch | None = None
         self._last: float | None = None  # CPU-seconds after which nothing goes on, once the budget is spent
         self.free = FREE_SHARE * bench.budget_seconds if bench.counts_device_time else float("inf")
         self.book()
@@ -38,7 +38,7 @@ class SandboxCharge:
         """CPU-seconds of all that ever ran in the run's sandboxes."""
         return self._ended + (self._watch.used if self._watch else 0.0)
 
-    def begin(self, watch: Watch) -> None:
+    def begin(self, watch: SandboxWatch) -> None:
         """A sandbox has started."""
         self._watch, self._last = watch, None
         self.book()
@@ -46,14 +46,14 @@ class SandboxCharge:
     def end(self) -> None:
         """The sandbox that was begun last has ended, with all that was in it."""
         self._ended, self._watch = self.used, None
-        self.book(tell=True)
+        self.book(record=True)
 
-    def book(self, launching: float = 0.0, *, tell: bool = False) -> None:
+    def book(self, launching: float = 0.0, *, record: bool = False) -> None:
         """Charge what was used up to now. ``launching``: device-seconds that an experiment is about to take."""
         bench, used = self._bench, self.used
         bench.meter.use_sandbox(max(0.0, used - self.free))
-        if tell or used - self._told > _TOLD_SHARE * bench.budget_seconds:
-            self._tell(used)
+        if record or used - self._recorded > _RECORD_SHARE * bench.budget_seconds:
+            self._record_use(used)
         most = self.free + bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
         if self._last is None and bench.history and not bench.is_open:
             self._last = max(most, used) + GRACE_CPU_SECONDS
@@ -61,10 +61,10 @@ class SandboxCharge:
             line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
             self._watch.cpu_line = line - self._ended
 
-    def _tell(self, used: float) -> None:
+    def _record_use(self, used: float) -> None:
         """Write down how much it is, so that a resumed run knows; the last of these events counts."""
-        if used > self._told and self.free != float("inf"):
-            self._told = used
+        if used > self._recorded and self.free != float("inf"):
+            self._recorded = used
             charged = self._bench.meter.sandbox
             run_id, after = self._bench.run_id, len(self._bench.history)
             self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))

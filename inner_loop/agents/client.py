@@ -150,12 +150,12 @@ def ask(request: dict[str, Any]) -> int:
             door.connect(os.environ.get("METALOOP_DOOR", "/run/metaloop/door"))
             door.sendall(body)
             answer = b"".join(iter(lambda: door.recv(1 << 16), b""))
-        told = json.loads(answer)
+        reply = json.loads(answer)
     except (OSError, ValueError) as error:
         print(f"experiment: the bench does not answer ({error}); this run may be over", file=sys.stderr)
         return _UNREACHABLE
-    print(told["text"], end="" if told["text"].endswith("\n") else "\n")
-    return int(told["code"])
+    print(reply["text"], end="" if reply["text"].endswith("\n") else "\n")
+    return int(reply["code"])
 
 
 def _git() -> dict[str, Any]:
@@ -167,17 +167,17 @@ def _git() -> dict[str, Any]:
     said = _run(["log", "--first-parent", f"-n{_COMMITS}", "--format=%H %s"], "")
     commits = [line.partition(" ") for line in said.splitlines()]
     wanted = "".join(f"{commit}:{name}\n" for commit, _, _ in commits for name in names)
-    found = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
-    if not commits or not names or len(found) != len(commits) * len(names):
+    matches = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
+    if not commits or not names or len(matches) != len(commits) * len(names):
         return {"line": [], "subject": ""}
-    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in found)
+    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in matches)
     return {"line": [{name: next(blobs) for name in names} for _ in commits], "subject": commits[0][2][:300]}
 
 
 def _run(words: list[str], text: str) -> str:
-    place = os.environ.get("METALOOP_WORKTREE", ".")
+    worktree = os.environ.get("METALOOP_WORKTREE", ".")
     try:
-        done = subprocess.run(["git", "-C", place, *words], input=text, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["git", "-C", worktree, *words], input=text, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return ""
     return done.stdout if done.returncode == 0 else ""

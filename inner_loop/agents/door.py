@@ -29,7 +29,7 @@ _ANSWER_SECONDS = 5.0
 _WAITING = 16
 
 
-class Request(BaseModel):
+class DoorRequest(BaseModel):
     """What an agent asks for. ``line`` are the blobs of the editable files at each commit up to its HEAD, newest first:
     its word, which chooses among what was measured and nothing else."""
 
@@ -47,7 +47,7 @@ class Request(BaseModel):
 
 
 @dataclass(frozen=True)
-class Answer:
+class DoorAnswer:
     """``code`` becomes the exit code of the command that asked; ``facts`` are its ``--json``."""
 
     text: str
@@ -62,7 +62,7 @@ class Answer:
 class Door:
     """Listens at ``path`` until `close`. ``answer`` gets each request that can be read."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, answer: Callable[[DoorRequest], DoorAnswer]) -> None:
         self._answer = answer
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-door-"))  # mode 700
         self.path = self._folder / "socket"
@@ -103,11 +103,11 @@ class Door:
         if body is None:
             return
         try:
-            request = Request.model_validate_json(body)
+            request = DoorRequest.model_validate_json(body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "request"
-            _send(caller, Answer(f"not understood: {where}: {first['msg']}", 2).encode("text"))
+            _send(caller, DoorAnswer(f"not understood: {where}: {first['msg']}", 2).encode("text"))
             return
         if not _hung_up(caller):  # its experiment would be charged and nobody told
             answer = self._answer(request)

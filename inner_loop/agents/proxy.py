@@ -67,7 +67,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProxyRequest:
     """One request: what for, why it was refused (empty: it was not), bytes ``sent`` by the agent and ``received``."""
 
     host: str
@@ -89,7 +89,7 @@ class AgentProxy:
 
     def __init__(self, hosts: Iterable[str] = LLM_HOSTS) -> None:
         self.rules = tuple(Rule.parse(host) for host in hosts)
-        self.asked: deque[Asked] = deque(maxlen=_REMEMBERED)
+        self.requests: deque[ProxyRequest] = deque(maxlen=_REMEMBERED)
         self.sent = self.received = self.refused = 0
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-proxy-"))  # mode 700
         self.socket = self._folder / "socket"
@@ -121,12 +121,12 @@ class AgentProxy:
 
     def summary(self) -> dict[str, tuple[int, int, int]]:
         """host:port → (requests that passed, bytes sent, bytes received) of what is remembered."""
-        found: dict[str, tuple[int, int, int]] = {}
-        for one in self.asked:
+        totals: dict[str, tuple[int, int, int]] = {}
+        for one in self.requests:
             if not one.refused:
-                count, sent, received = found.get(name := f"{one.host}:{one.port}", (0, 0, 0))
-                found[name] = (count + 1, sent + one.sent, received + one.received)
-        return found
+                count, sent, received = totals.get(name := f"{one.host}:{one.port}", (0, 0, 0))
+                totals[name] = (count + 1, sent + one.sent, received + one.received)
+        return totals
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -161,15 +161,15 @@ class AgentProxy:
             writer.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked, started = Asked("", 0), time.monotonic()
+        request, started = ProxyRequest("", 0), time.monotonic()
         try:
             if self._open > _CONNECTIONS:
                 raise _Refused("503 Service Unavailable", f"more than {_CONNECTIONS} connections")
-            asked = await _request(reader)
-            there, out = await self._connect(asked.host, asked.port)
+            request = await _request(reader)
+            there, out = await self._connect(request.host, request.port)
         except _Refused as refused:
             self.refused += 1
-            self.asked.append(replace(asked, refused=str(refused)))
+            self.requests.append(replace(request, refused=str(refused)))
             text = f"metaloop: {refused}\n".encode()
             head = f"HTTP/1.1 {refused.status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
             writer.write(head.encode() + text)
@@ -184,7 +184,7 @@ class AgentProxy:
             self.sent += counts[0]
             self.received += counts[1]
             seconds = time.monotonic() - started
-            self.asked.append(replace(asked, sent=counts[0], received=counts[1], seconds=seconds))
+            self.requests.append(replace(request, sent=counts[0], received=counts[1], seconds=seconds))
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to an allowed host; _Refused if it is not allowed or not there."""
@@ -200,10 +200,10 @@ class AgentProxy:
         with suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
         try:
-            found = await asyncio.wait_for(self._loop.getaddrinfo(host, port, type=1), _CONNECT_SECONDS)
+            entries = await asyncio.wait_for(self._loop.getaddrinfo(host, port, type=1), _CONNECT_SECONDS)
         except (OSError, TimeoutError, UnicodeError):
             raise _Refused("502 Bad Gateway", f"{host} has no address") from None
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         if private := [address for address in addresses if not is_public(address)]:
             raise _Refused("403 Forbidden", f"{host} leads to {private[0]}, which is not a public address")
         return addresses
@@ -222,7 +222,7 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast and all(is_public(str(part)) for part in inner)
 
 
-async def _request(reader: asyncio.StreamReader) -> Asked:
+async def _request(reader: asyncio.StreamReader) -> ProxyRequest:
     """The host, in lower case and without a final dot, and the port of a CONNECT; its headers are dropped."""
     try:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
@@ -232,7 +232,7 @@ async def _request(reader: asyncio.StreamReader) -> Asked:
     if match is None:
         method = head.split(b" ", 1)[0][:16].decode("ascii", "replace")
         raise _Refused("405 Method Not Allowed", f"only CONNECT is answered, not {method!r}")
-    return Asked(match[1].decode().lower().strip("[]").rstrip("."), int(match[2]))
+    return ProxyRequest(match[1].decode().lower().strip("[]").rstrip("."), int(match[2]))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: list[int], which: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from inner_loop.gateway.route import COMMON, Upstream, routes
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class Behind(BaseModel):
+class GatewaySetup(BaseModel):
     """How an agent is told of the gateway: the variables of each API, and ``words`` of its command line and values of
     variables (``set``) in which {NAME} stands for the base URL of the API with that name."""
 
@@ -63,7 +63,7 @@ class Recipe(BaseModel):
     model: list[str] = Field(default_factory=list)
     environment: list[str] = Field(default_factory=list)
     set: dict[str, str] = Field(default_factory=dict)
-    gateway: Behind = Field(default_factory=Behind)
+    gateway: GatewaySetup = Field(default_factory=GatewaySetup)
     direct: Direct = Field(default_factory=Direct)
     home: dict[str, str] = Field(default_factory=dict)
     hosts: list[str] = Field(default_factory=list)
@@ -101,14 +101,14 @@ def load(name: str) -> Recipe:
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
 
 
-def recipe_for(name: str, staff: Staff) -> Recipe:
-    """The recipe of ``command:NAME``, or one of `--agent-command`, which goes before; with the staff's additions."""
-    if staff.agent:
+def recipe_for(name: str, config: ModelConfig) -> Recipe:
+    """The recipe of ``command:NAME``, or one of `--agent-command`, which goes before; with the config's additions."""
+    if config.agent:
         try:
-            words = shlex.split(staff.agent)
+            words = shlex.split(config.agent)
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        base = load(name) if name else Recipe(command=["-"], gateway=Behind(api=COMMON))
+        base = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
         recipe = base.model_copy(
             update={
                 "command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin",
@@ -121,15 +121,15 @@ def recipe_for(name: str, staff: Staff) -> Recipe:
         raise UsageError(
             "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
         )
-    home = dict(_pair(text) for text in staff.agent_home)
-    direct = recipe.direct if staff.agent_direct else Direct()
+    home = dict(_pair(text) for text in config.agent_home)
+    direct = recipe.direct if config.agent_direct else Direct()
     return recipe.model_copy(
         update={
-            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in staff.agent_env)],
+            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in config.agent_env)],
             "home": recipe.home | direct.home | home,
-            "gateway": Behind() if staff.agent_direct else recipe.gateway,
-            "hosts": [*recipe.hosts, *staff.agent_allow],
-            "readable": [*recipe.readable, *staff.agent_readable],
+            "gateway": GatewaySetup() if config.agent_direct else recipe.gateway,
+            "hosts": [*recipe.hosts, *config.agent_allow],
+            "readable": [*recipe.readable, *config.agent_readable],
         }
     )
 
@@ -152,17 +152,17 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
     return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
 
 
-def network(recipe: Recipe, staff: Staff, ours: Mapping[str, str] = os.environ) -> Network:
+def network(recipe: Recipe, config: ModelConfig, ours: Mapping[str, str] = os.environ) -> Network:
     """What the agent may reach; one that the gateway serves needs nothing else, unless the user names further hosts."""
-    if staff.agent_network:
-        return cast("Network", staff.agent_network)
-    return "none" if not staff.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
+    if config.agent_network:
+        return cast("Network", config.agent_network)
+    return "none" if not config.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 
 def home(recipe: Recipe) -> dict[str, Path]:
     """The files of the agent's home that there are here."""
-    found = {name: Path(path).expanduser() for name, path in recipe.home.items()}
-    return {name: path for name, path in found.items() if path.exists()}
+    paths = {name: Path(path).expanduser() for name, path in recipe.home.items()}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def find(recipe: Recipe) -> Installed:
@@ -177,7 +177,7 @@ def find(recipe: Recipe) -> Installed:
 
 
 def _shown(path: Path) -> bool:
-    return any(path.is_relative_to(place) for place in ("/usr", "/bin", "/nix/store"))
+    return any(path.is_relative_to(folder) for folder in ("/usr", "/bin", "/nix/store"))
 
 
 def _needs(real: Path) -> list[Path]:

@@ -20,9 +20,9 @@ from typing import IO, Self
 
 from inner_loop import worktree as trees
 from inner_loop.agents.access import NETWORKS, AgentAccess, Network
-from inner_loop.agents.proxy import AgentProxy, Asked
+from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from inner_loop.agents.view import View
-from inner_loop.agents.watch import Tail, Watch
+from inner_loop.agents.watch import OutputTail, SandboxWatch
 from programs.errors import EnvironmentProblem, UsageError
 from trainer import bwrap
 
@@ -58,7 +58,7 @@ class AgentEnded:
     cpu_seconds: float
     peak_memory_mb: float
     counted_by: str = ""
-    asked: tuple[Asked, ...] = ()
+    requests: tuple[ProxyRequest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AgentSandbox(AgentAccess):
 
     def run(
         self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None,
-        attend: Callable[[], bool] | None = None, begun: Callable[[Watch], None] = lambda _: None,
+        attend: Callable[[], bool] | None = None, begun: Callable[[SandboxWatch], None] = lambda _: None,
     ) -> AgentEnded:  # fmt: skip
         """Run a command to its end, or to ``timeout`` seconds if that is sooner than the wall limit.
 
@@ -77,7 +77,7 @@ class AgentSandbox(AgentAccess):
         """
         with self.popen(command, timeout=timeout) as agent:
             limit, flood = _TAIL_BYTES, self.limits.output_mb << 20
-            tails = [Tail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
+            tails = [OutputTail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
             feeder = threading.Thread(target=_feed, args=(agent.stdin, stdin or b""), daemon=True)
             feeder.start()
             begun(agent.watch)
@@ -89,11 +89,11 @@ class AgentSandbox(AgentAccess):
             agent.finish()
             feeder.join()
             out, err = (tail.value() for tail in tails)
-        watch, asked = agent.watch, tuple(agent.proxy.asked) if agent.proxy else ()
+        watch, requests = agent.watch, tuple(agent.proxy.requests) if agent.proxy else ()
         written = sum(tail.total for tail in tails)
         return AgentEnded(
             exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.used, watch.peak_memory_mb,
-            watch.counted_by, asked,
+            watch.counted_by, requests,
         )  # fmt: skip
 
     def popen(self, command: Sequence[str], *, timeout: float | None = None) -> Agent:
@@ -118,7 +118,7 @@ class Agent:
         try:
             self._hand_over(sandbox)
             self.process, first = _start(sandbox, worktree, command, self.proxy.socket if self.proxy else None)
-            self.watch = Watch(self.process, first, sandbox.limits, worktree, wall)
+            self.watch = SandboxWatch(self.process, first, sandbox.limits, worktree, wall)
         except BaseException:
             self._release()
             raise
@@ -187,25 +187,25 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], int]:
     """The process of bwrap and the pid of the first one inside, once the agent is about to run."""
     view = View(sandbox, worktree, proxy)
-    told, tell = os.pipe()
+    ready, signal_ready = os.pipe()
     info, say = os.pipe()
     try:
-        words = view.command(sandbox, worktree, command, tell)
+        words = view.command(sandbox, worktree, command, signal_ready)
         process = bwrap.launch(
             ["--info-fd", str(say), *view.options], words,
-            reach=view.reach, pass_fds=[*view.fds, tell, say], stdin=subprocess.PIPE,
+            reach=view.reach, pass_fds=[*view.fds, signal_ready, say], stdin=subprocess.PIPE,
         )  # fmt: skip
-        os.close(tell)
+        os.close(signal_ready)
         os.close(say)
-        tell = say = -1
-        if _read(told) != b"1":
+        signal_ready = say = -1
+        if _read(ready) != b"1":
             process.kill()
             _, said = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
         return process, int(json.loads(_read(info))["child-pid"])
     finally:
         view.close()
-        for descriptor in (told, tell, info, say):
+        for descriptor in (ready, signal_ready, info, say):
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -29,11 +29,11 @@ def blobs(source: Source) -> Blobs:
 
     https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
     """
-    found = []
+    hashes = []
     for name, text in source.files:
         data = text.encode()
-        found.append((name, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()))
-    return tuple(found)
+        hashes.append((name, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()))
+    return tuple(hashes)
 
 
 class Verdicts:
@@ -66,7 +66,9 @@ class Verdicts:
             if record.source != current:
                 kept = blobs(record.source) in commits
                 word = "committed" if kept else "did not commit"
-                self._bench.decide(record, "keep" if kept else "discard", f"the agent {word} it{self._told(record)}")
+                self._bench.decide(
+                    record, "keep" if kept else "discard", f"the agent {word} it{self._gain_text(record)}"
+                )
         self._follow(commits, current)
 
     def say(self, verb: str, number: int | None, why: str) -> Record:
@@ -97,9 +99,9 @@ class Verdicts:
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
                 if now and not was:
-                    self._bench.decide(record, "keep", f"the agent committed it{self._told(record)}")
+                    self._bench.decide(record, "keep", f"the agent committed it{self._gain_text(record)}")
                 elif not now and (was or record.source != current):
-                    self._bench.decide(record, "discard", f"the agent took it back{self._told(record)}")
+                    self._bench.decide(record, "discard", f"the agent took it back{self._gain_text(record)}")
             if commits != before:
                 self._follow(commits, None)
         self.finish()
@@ -115,7 +117,9 @@ class Verdicts:
             if record.source != besides:
                 gain = gain_over(self._bench, record, self._bench.head)
                 kept = gain is not None and gain > 0
-                self._bench.decide(record, "keep" if kept else "discard", f"no word of the agent{self._told(record)}")
+                self._bench.decide(
+                    record, "keep" if kept else "discard", f"no word of the agent{self._gain_text(record)}"
+                )
 
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: the head is not in the line any more, so the newest measured source of the line is."""
@@ -148,6 +152,6 @@ class Verdicts:
     def _open(self) -> list[Record]:
         return [record for record in self._bench.history if not record.decision]
 
-    def _told(self, record: Record) -> str:
+    def _gain_text(self, record: Record) -> str:
         gain = gain_over(self._bench, record, self._bench.head)
         return "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()

@@ -72,27 +72,27 @@ class View(SystemView):
         self._write(_START, Path(__file__).with_name("relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
-        for socket, place in ((sandbox.door, DOOR), (proxy, PROXY), (sandbox.gateway, GATEWAY)):
+        for socket, path_inside in ((sandbox.door, DOOR), (proxy, PROXY), (sandbox.gateway, GATEWAY)):
             if socket is not None:
-                self._bind("--ro-bind", socket, place)
+                self._bind("--ro-bind", socket, path_inside)
         self._bind("--bind", worktree, str(worktree))
-        self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+        self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
     def _memory(self, sandbox: AgentAccess) -> None:
         """What is writable beside the worktree: in memory and limited."""
         limits = sandbox.limits
-        for place, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
-            self.options += ["--size", str(size << 20), "--tmpfs", place]
+        for folder, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
+            self.options += ["--size", str(size << 20), "--tmpfs", folder]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
 
     def _home(self, home: Mapping[str, Path]) -> None:
         """Files are copied, so that a tool may rewrite its own; folders are bound."""
         for name, path in home.items():
-            place = os.path.normpath(f"{HOME}/{name}")
-            if not place.startswith(f"{HOME}/"):
+            target = os.path.normpath(f"{HOME}/{name}")
+            if not target.startswith(f"{HOME}/"):
                 raise UsageError(f"{name!r} is no place in the agent's home", hint="a relative path: .codex/auth.json")
             if path.is_dir():
-                self._bind("--ro-bind", path.resolve(), place)
+                self._bind("--ro-bind", path.resolve(), target)
                 continue
             try:
                 with path.open("rb") as file:
@@ -101,7 +101,7 @@ class View(SystemView):
                 raise UsageError(f"{path}: {error.strerror}", hint="an agent's home is given as NAME=FILE") from None
             if len(data) > _HOME_FILE_BYTES:
                 raise UsageError(f"{path} is too large to be copied into an agent's home", hint="name its folder")
-            self._write(place, data, mode="0600")
+            self._write(target, data, mode="0600")
 
     def _environment(self, sandbox: AgentAccess) -> dict[str, str]:
         tools = [str(path / "bin") for path in sandbox.readable if (path / "bin").is_dir()]

@@ -26,7 +26,7 @@ _FREE_MB = 512.0  # of the worktree's file system; files that are open and have 
 _HELPERS = 8  # processes of ours in the group
 
 
-class Watch(threading.Thread):
+class SandboxWatch(threading.Thread):
     """Runs from the start of a sandbox to `finish`. ``killed`` names the line that was crossed, or is empty.
 
     ``cpu_line``: CPU-seconds after which it is ended, which may be moved while it runs.
@@ -135,10 +135,10 @@ class Watch(threading.Thread):
         return crossed or _free_mb(self._worktree) < min(_FREE_MB, self._free_at_start / 2)
 
 
-class Tail(threading.Thread):
+class OutputTail(threading.Thread):
     """Reads a pipe to its end and keeps the last ``limit`` bytes; ``flood`` bytes in all are one too many."""
 
-    def __init__(self, descriptor: int, limit: int, flood: int, watch: Watch) -> None:
+    def __init__(self, descriptor: int, limit: int, flood: int, watch: SandboxWatch) -> None:
         super().__init__(name="agent-output", daemon=True)
         self.total = 0
         self._descriptor, self._limit, self._flood, self._watch = descriptor, limit, flood, watch

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from inner_loop.gateway.fields import Kind, Refused
-from inner_loop.gateway.request import Ask, ask, counted, find, read
+from inner_loop.gateway.fields import Kind, RequestRefused
+from inner_loop.gateway.request import ModelRequest, ask, counted, find, read
 from inner_loop.gateway.route import Protocol, Route
-from inner_loop.gateway.usage import Reading
+from inner_loop.gateway.usage import ReplyReader
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
@@ -67,16 +67,16 @@ class Handler(BaseHTTPRequestHandler):
                 self._free(route, rest, counted(read(data), route) if data else None)
             else:
                 self._metered(route, rest, kind, data)
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(protocol, refused)
         except httpx.TimeoutException:
-            self._refuse(protocol, Refused(504, "the API did not answer in time"))
+            self._refuse(protocol, RequestRefused(504, "the API did not answer in time"))
         except httpx.HTTPError:
-            self._refuse(protocol, Refused(502, "the API cannot be reached"))
+            self._refuse(protocol, RequestRefused(502, "the API cannot be reached"))
         except MetaloopError as error:  # of ours: purse.json cannot be read
             with self.server.gateway.meter.watched():
                 raise error
-            self._refuse(protocol, Refused(503, "metaloop cannot go on"))
+            self._refuse(protocol, RequestRefused(503, "metaloop cannot go on"))
 
     do_POST = do_GET
 
@@ -87,24 +87,24 @@ class Handler(BaseHTTPRequestHandler):
         for key in (bearer, self.headers.get("x-api-key", "")):
             if hmac.compare_digest(key.strip().encode("utf-8", "replace"), token):
                 return
-        raise Refused(401, "use the key that the environment holds")
+        raise RequestRefused(401, "use the key that the environment holds")
 
     def _body(self) -> bytes:
         if self.headers.get("Content-Encoding", "identity") != "identity":
-            raise Refused(415, "the body is not read in this encoding")
+            raise RequestRefused(415, "the body is not read in this encoding")
         if self.command == "GET":
             return b""
         length = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
-            raise Refused(411, "say the length of the body")
+            raise RequestRefused(411, "say the length of the body")
         if len(length) > 20 or int(length) > _BODY_BYTES:
-            raise Refused(413, f"a body has at most {_BODY_BYTES} bytes")
+            raise RequestRefused(413, f"a body has at most {_BODY_BYTES} bytes")
         data, end = bytearray(), time.monotonic() + _BODY_SECONDS
         while len(data) < int(length):
             piece = self.rfile.read1(min(1 << 16, int(length) - len(data)))
             data += piece
             if not piece or time.monotonic() > end:
-                raise Refused(408, "the body did not come")
+                raise RequestRefused(408, "the body did not come")
         return bytes(data)
 
     # --- to the API ------------------------------------------------------------------------------------------------
@@ -122,37 +122,37 @@ class Handler(BaseHTTPRequestHandler):
             self._whole(response, self._read(response))
 
     def _metered(self, route: Route, rest: str, kind: Kind, data: bytes) -> None:
-        asked = ask(kind, read(data), route)
-        with self.server.gateway.meter.call(asked, route) as call:
+        request = ask(kind, read(data), route)
+        with self.server.gateway.meter.call(request, route) as call:
             try:
                 with self._open(route, rest, call.content) as response:
-                    self._pass_on(response, asked, call)
+                    self._pass_on(response, request, call)
             except httpx.HTTPError as error:
                 settle = call.free if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else call.lost
                 settle(f"{type(error).__name__}: {error}")
                 raise
 
-    def _pass_on(self, response: httpx.Response, asked: Ask, call: MeteredCall) -> None:
-        reading = Reading(asked.kind)
+    def _pass_on(self, response: httpx.Response, request: ModelRequest, call: MeteredCall) -> None:
+        reading = ReplyReader(request.kind)
         if not response.is_success:
             data = self._read(response)
             call.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
             self._whole(response, data)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            self._stream(response, asked, call, reading)
+            self._stream(response, request, call, reading)
         else:
             data = self._read(response)
             reading.whole(data)
             call.answered(reading)  # before it is told: what the agent has, is paid
             self._whole(response, data)
 
-    def _stream(self, response: httpx.Response, asked: Ask, call: MeteredCall, reading: Reading) -> None:
+    def _stream(self, response: httpx.Response, request: ModelRequest, call: MeteredCall, reading: ReplyReader) -> None:
         """Event by event. One that breaks off ends for the agent without the mark of an end, as it did for us."""
-        there = self._head(response.status_code, self._kept(response) | {"Transfer-Encoding": "chunked"})
+        there = self._head(response.status_code, self._passed_headers(response) | {"Transfer-Encoding": "chunked"})
         try:
             for event in self._events(response):
                 bare = reading.event(event)
-                if there and not (bare and asked.hides_usage):
+                if there and not (bare and request.hides_usage):
                     there = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
             call.lost(f"{type(error).__name__}: {error}")
@@ -182,14 +182,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _whole(self, response: httpx.Response, data: bytes) -> None:
         if 300 <= response.status_code < 400:
-            raise Refused(502, "the API sends elsewhere, where nobody goes")
-        self._answer(response.status_code, data, self._kept(response))
+            raise RequestRefused(502, "the API sends elsewhere, where nobody goes")
+        self._answer(response.status_code, data, self._passed_headers(response))
 
-    def _kept(self, response: httpx.Response) -> dict[str, str]:
+    def _passed_headers(self, response: httpx.Response) -> dict[str, str]:
         """Headers that an agent needs: none that sets a cookie or names an account."""
         clean = self.server.gateway.clean
-        found = {name: response.headers[name] for name in _PASSED if name in response.headers}
-        return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in found.items()}
+        headers = {name: response.headers[name] for name in _PASSED if name in response.headers}
+        return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in headers.items()}
 
     def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         if self._head(status, headers | {"Content-Length": str(len(data))}) and data:
@@ -213,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _refuse(self, protocol: Protocol, refused: Refused) -> None:
+    def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
         """An error in the API's own form; clients do not try again where it would be of no use."""
         theirs, other = _WORDS.get(refused.status, ("invalid_request_error", "invalid_request_error"))
         error: dict[str, Any] = {"message": refused.message}

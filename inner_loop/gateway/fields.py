@@ -16,7 +16,7 @@ from inner_loop.gateway.route import Route
 Kind = Literal["chat", "responses", "messages"]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is answered here. ``status`` is HTTP's."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -83,12 +83,14 @@ def model_of(body: dict[str, Any], route: Route) -> str:
     """The model that is asked for, and no other. Refused where its name would add tools or choose among models."""
     model = body.get("model")
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
-        raise Refused(400, "the body names no model")
+        raise RequestRefused(400, "the body names no model")
     variant, lower = model.lower().partition(":")[2], model.lower()
     if "online" in variant.split(":") or "@preset" in lower:
-        raise Refused(400, f"{model}: a model that searches the web or brings settings of its own is not passed on")
+        raise RequestRefused(
+            400, f"{model}: a model that searches the web or brings settings of its own is not passed on"
+        )
     if route.chooses_models and (variant not in _VARIANTS or lower.startswith("openrouter/")):
-        raise Refused(
+        raise RequestRefused(
             400, f"{model}: name one model at one price; variants that are passed on: {', '.join(_VARIANTS[1:])}"
         )
     return model
@@ -100,7 +102,7 @@ def check(kind: Kind, body: dict[str, Any]) -> int:
         if name in FIELDS[kind]:
             continue
         if name not in _TAKEN_OUT and body[name] is not None:
-            raise Refused(
+            raise RequestRefused(
                 400, f"{name[:80]}: this field is not passed on here; leave it out (docs/agents.md, the models)"
             )
         del body[name]
@@ -110,7 +112,7 @@ def check(kind: Kind, body: dict[str, Any]) -> int:
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         if choice.get("type") not in _CHOICES:
-            raise Refused(400, "tool_choice: no tool that runs at the vendor's is passed on")
+            raise RequestRefused(400, "tool_choice: no tool that runs at the vendor's is passed on")
         for holder in (choice, choice.get("allowed_tools")):
             if isinstance(holder, dict) and "tools" in holder:
                 own_tools(holder)
@@ -122,18 +124,18 @@ def check(kind: Kind, body: dict[str, Any]) -> int:
 
 def own_tools(holder: dict[str, Any]) -> list[Any]:
     """Leave the tools that the agent carries out itself, within name spaces too. Raises Refused."""
-    tools, found = holder["tools"] or [], []
+    tools, own = holder["tools"] or [], []
     if not isinstance(tools, list):
-        raise Refused(400, "tools: is no list")
+        raise RequestRefused(400, "tools: is no list")
     for tool in tools:
         form = tool.get("type") if isinstance(tool, dict) else ""
         client = form == "tool_search" and tool.get("execution") == "client"
         if form is None or client or (isinstance(form, str) and _OWN_TOOLS.fullmatch(form)):
             if "tools" in tool:
                 own_tools(tool)
-            found.append(tool)
-    holder["tools"] = found
-    return found
+            own.append(tool)
+    holder["tools"] = own
+    return own
 
 
 def _check_edits(management: Any) -> None:
@@ -142,7 +144,7 @@ def _check_edits(management: Any) -> None:
     edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
     for edit in edits if isinstance(edits, list) else [None]:
         if not _CLEARS.fullmatch(str(_kind(edit))):
-            raise Refused(400, "context_management: only what clears tool uses and thinking is passed on")
+            raise RequestRefused(400, "context_management: only what clears tool uses and thinking is passed on")
 
 
 def _check_content(kind: Kind, stack: list[Any]) -> int:
@@ -158,7 +160,7 @@ def _check_content(kind: Kind, stack: list[Any]) -> int:
         elif isinstance(one, dict):
             form = one.get("type")
             if form is not None and not (isinstance(form, str) and form in _TYPES[kind]):
-                raise Refused(400, f"an item of type {str(form)[:60]!r} is not passed on here")
+                raise RequestRefused(400, f"an item of type {str(form)[:60]!r} is not passed on here")
             pictures += form in _IMAGES
             _check_near(one)
             if "tools" in one:
@@ -171,10 +173,12 @@ def _check_item(item: Any) -> None:
     """An item of Responses that is only a name stands for text that lies at the vendor's."""
     named = not isinstance(item, dict) or item.get("type") in (None, "message")
     if named and not (isinstance(item, dict) and "role" in item and "content" in item):
-        raise Refused(400, "an input item without role and content: what lies elsewhere cannot be metered")
+        raise RequestRefused(400, "an input item without role and content: what lies elsewhere cannot be metered")
     if item.get("type") == "reasoning" and not item.get("encrypted_content"):
         if not item.get("content") and item.get("id"):
-            raise Refused(400, "reasoning by its id: ask for include=['reasoning.encrypted_content'] and send that")
+            raise RequestRefused(
+                400, "reasoning by its id: ask for include=['reasoning.encrypted_content'] and send that"
+            )
         item.pop("id", None)
 
 
@@ -188,8 +192,8 @@ def _check_near(one: dict[str, Any]) -> None:
     link = link.get("url") if isinstance(link, dict) else link
     near = (isinstance(link, str) and link.startswith("data:")) or (form == "image" and _kind(source) == "base64")
     if not near and (form in _IMAGES or link is not None):
-        raise Refused(400, "pictures are sent in the body: what lies elsewhere cannot be metered")
+        raise RequestRefused(400, "pictures are sent in the body: what lies elsewhere cannot be metered")
     if any(one.get(name) is not None for name in _REFERENCES) or isinstance(one.get("audio"), dict):
-        raise Refused(400, "files, sounds and films are not passed on: send text or a picture")
+        raise RequestRefused(400, "files, sounds and films are not passed on: send text or a picture")
     if form == "document" and _kind(source) not in ("text", "content"):
-        raise Refused(400, "a document is passed on as text only: the pages of a file cannot be metered")
+        raise RequestRefused(400, "a document is passed on as text only: the pages of a file cannot be metered")

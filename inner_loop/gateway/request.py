@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from inner_loop.gateway.fields import Kind, Refused, check, model_of
+from inner_loop.gateway.fields import Kind, RequestRefused, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 
 METERED: dict[Protocol, dict[str, Kind]] = {
@@ -32,7 +32,7 @@ _LONGEST = 10_000_000  # tokens; no request names more
 
 
 @dataclass
-class Ask:
+class ModelRequest:
     """A request that costs money. ``most_in``: tokens of the prompt at most, ``most_out``: of all replies at most, None
     where the body does not say."""
 
@@ -66,13 +66,13 @@ def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, st
     path, _, query = target.partition("?")
     route = next((one for one in routes if path.startswith(one.prefix)), None)
     if route is None:
-        raise Refused(404, f"there is no API at {path[:80]!r}: {', '.join(one.prefix for one in routes)}")
+        raise RequestRefused(404, f"there is no API at {path[:80]!r}: {', '.join(one.prefix for one in routes)}")
     rest = path[len(route.prefix) :]
     if not _QUERY.fullmatch(query):
-        raise Refused(400, "this query is not passed on")
+        raise RequestRefused(400, "this query is not passed on")
     kind = METERED[route.protocol].get(rest) if method == "POST" else None
     if kind is None and not _FREE[route.protocol].fullmatch(f"{method} {rest}"):
-        raise Refused(404, f"{method} {rest[:80]} is not passed on: only models are asked here")
+        raise RequestRefused(404, f"{method} {rest[:80]} is not passed on: only models are asked here")
     return route, f"/{rest}{'?' if query else ''}{query}", kind
 
 
@@ -81,9 +81,9 @@ def read(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON") from None
+        raise RequestRefused(400, "the body is no JSON") from None
     if not isinstance(body, dict):
-        raise Refused(400, "the body is no JSON object")
+        raise RequestRefused(400, "the body is no JSON object")
     return body
 
 
@@ -91,11 +91,11 @@ def write(body: dict[str, Any]) -> bytes:
     try:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body holds what JSON has no word for") from None
+        raise RequestRefused(400, "the body holds what JSON has no word for") from None
     return text.encode("utf-8", "replace")
 
 
-def ask(kind: Kind, body: dict[str, Any], route: Route) -> Ask:
+def ask(kind: Kind, body: dict[str, Any], route: Route) -> ModelRequest:
     """What a body asks for, brought into the form in which it is passed on. Raises Refused."""
     model, pictures = model_of(body, route), check(kind, body)
     streams, hides = body.get("stream") is True, False
@@ -107,7 +107,9 @@ def ask(kind: Kind, body: dict[str, Any], route: Route) -> Ask:
     replies = _number(body, "n") or 1
     lengths = [length for name in _LENGTHS[kind] if (length := _number(body, name)) is not None]
     most_in = len(write(body)) + _HIDDEN + pictures * _PICTURE  # no token of a text is shorter than a byte
-    return Ask(kind, model, body, replies, most_in, max(lengths) * replies if lengths else None, streams, hides)
+    return ModelRequest(
+        kind, model, body, replies, most_in, max(lengths) * replies if lengths else None, streams, hides
+    )
 
 
 def counted(body: dict[str, Any], route: Route) -> bytes:
@@ -122,5 +124,5 @@ def _number(body: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LONGEST:
-        raise Refused(400, f"{name}: no usable number")
+        raise RequestRefused(400, f"{name}: no usable number")
     return value

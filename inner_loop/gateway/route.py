@@ -84,7 +84,7 @@ class Route:
 
 def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.environ) -> tuple[Route, ...]:
     """One for each API that there is a key for. Raises UsageError where a variable holds no address."""
-    found = []
+    open_routes = []
     for name, upstream in upstreams.items():
         key = _first(upstream.keys, ours)
         token = _first(upstream.tokens, ours)
@@ -93,8 +93,10 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
         variable = next((one for one in upstream.base if ours.get(one)), "")
         url = _address(ours[variable], variable) if variable else upstream.url
         bearer = upstream.protocol == "openai" or not key
-        found.append(Route(name, upstream.protocol, url, "authorization" if bearer else "x-api-key", key or token))
-    return tuple(found)
+        open_routes.append(
+            Route(name, upstream.protocol, url, "authorization" if bearer else "x-api-key", key or token)
+        )
+    return tuple(open_routes)
 
 
 def prefix(name: str, protocol: Protocol) -> str:
@@ -109,12 +111,12 @@ def bases(upstreams: Mapping[str, Upstream], address: str) -> dict[str, str]:
 
 def given(upstreams: Mapping[str, Upstream], open_ones: tuple[Route, ...], address: str, token: str) -> dict[str, str]:
     """The variables of the agent: the gateway's addresses, and ``token``, its pass, in the place of keys."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for route in open_ones:
         upstream = upstreams[route.name]
-        found |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
-        found |= dict.fromkeys(upstream.keys, token)
-    return found
+        variables |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
+        variables |= dict.fromkeys(upstream.keys, token)
+    return variables
 
 
 def _first(names: list[str], ours: Mapping[str, str]) -> str:

@@ -24,8 +24,8 @@ import httpx
 from inner_loop.gateway.answer import Handler
 from inner_loop.gateway.call_meter import CallMeter
 from inner_loop.gateway.route import Route, Upstream, bases, given
-from inner_loop.kit import Kit
 from inner_loop.models.scrub import forms
+from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
 
 PORT = 8114  # in the sandbox's own network
@@ -40,12 +40,14 @@ class Gateway:
     """Open from the start to `close`. ``shared``: the sandbox has the machine's network, so it listens on a port of
     127.0.0.1, where others of this machine can reach it and lack the pass."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], kit: Kit, *, shared: bool) -> None:
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool
+    ) -> None:
         self.routes = routes
         self.closing = False
         self.token = f"metaloop-{secrets.token_hex(20)}"
-        self.meter = CallMeter(kit)
-        self.client = _client(kit)
+        self.meter = CallMeter(context)
+        self.client = _client(context)
         self._upstreams = upstreams
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-gateway-"))  # mode 700
         path = self._folder / "socket"
@@ -134,7 +136,7 @@ class _Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-def _client(kit: Kit) -> httpx.Client:
+def _client(context: RunContext) -> httpx.Client:
     """Redirects are not followed; the proxies and certificates of our own environment hold."""
-    timeout = httpx.Timeout(kit.staff.call_timeout, connect=_CONNECT_SECONDS)
+    timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
     return httpx.Client(follow_redirects=False, timeout=timeout, limits=httpx.Limits(max_connections=None))

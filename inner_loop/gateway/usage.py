@@ -18,7 +18,7 @@ _MOST = 1 << 40
 
 
 @dataclass(frozen=True)
-class Usage:
+class TokenUsage:
     """Tokens of one reply. ``tokens_in`` are all of the prompt: those read from a cache, those written to it (for
     ``written_hour`` an hour), and the others."""
 
@@ -33,7 +33,7 @@ class Usage:
         return self.tokens_in + self.tokens_out
 
 
-class Reading:
+class ReplyReader:
     """Feed it a whole body or event by event; ``usage`` is None until a reply has ended and told it.
 
     ``finish`` is one of OpenAI's words: stop, length, content_filter, or what else an API says; ``model`` its own name.
@@ -41,11 +41,11 @@ class Reading:
     """
 
     def __init__(self, kind: Kind) -> None:
-        self.usage: Usage | None = None
+        self.usage: TokenUsage | None = None
         self.finish = self.model = ""
         self.ended = False
         self._kind = kind
-        self._told: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
 
     def whole(self, data: bytes) -> None:
         body = _object(data)
@@ -68,14 +68,14 @@ class Reading:
         elif kind == "message_start":
             message = _dict(body.get("message"))
             self.model = _word(message.get("model"), 200)
-            self._told = _dict(message.get("usage"))
+            self._counts = _dict(message.get("usage"))
         elif kind == "message_delta":
-            told = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
-            self._told = self._told | told
+            counts = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
+            self._counts = self._counts | counts
             self.finish = _finish(_dict(body.get("delta"))) or self.finish
         elif kind == "message_stop":
             self.ended = True
-            self.usage = _usage("messages", self._told)
+            self.usage = _usage("messages", self._counts)
         return False
 
     def _chunk(self, body: dict[str, Any]) -> bool:
@@ -96,26 +96,26 @@ class Reading:
         self.usage = _usage(self._kind, _dict(usage))
 
 
-def _usage(kind: Kind, told: dict[str, Any]) -> Usage | None:
+def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
     """None where the numbers are none, or nothing at all."""
     try:
         if kind == "chat":
-            cached = _count(_dict(told.get("prompt_tokens_details")).get("cached_tokens"))
-            asked = _count(told.get("prompt_tokens"))
-            found = Usage(asked, _count(told.get("completion_tokens")), min(cached, asked))
+            cached = _count(_dict(counts.get("prompt_tokens_details")).get("cached_tokens"))
+            tokens_in = _count(counts.get("prompt_tokens"))
+            usage = TokenUsage(tokens_in, _count(counts.get("completion_tokens")), min(cached, tokens_in))
         elif kind == "responses":
-            cached = _count(_dict(told.get("input_tokens_details")).get("cached_tokens"))
-            asked = _count(told.get("input_tokens"))
-            found = Usage(asked, _count(told.get("output_tokens")), min(cached, asked))
+            cached = _count(_dict(counts.get("input_tokens_details")).get("cached_tokens"))
+            tokens_in = _count(counts.get("input_tokens"))
+            usage = TokenUsage(tokens_in, _count(counts.get("output_tokens")), min(cached, tokens_in))
         else:
-            cached = _count(told.get("cache_read_input_tokens"))
-            written = _count(told.get("cache_creation_input_tokens"))
-            hour = _count(_dict(told.get("cache_creation")).get("ephemeral_1h_input_tokens"))
-            asked = _count(told.get("input_tokens")) + cached + written
-            found = Usage(asked, _count(told.get("output_tokens")), cached, written, min(hour, written))
+            cached = _count(counts.get("cache_read_input_tokens"))
+            written = _count(counts.get("cache_creation_input_tokens"))
+            hour = _count(_dict(counts.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+            tokens_in = _count(counts.get("input_tokens")) + cached + written
+            usage = TokenUsage(tokens_in, _count(counts.get("output_tokens")), cached, written, min(hour, written))
     except ValueError:
         return None
-    return found if found.tokens else None
+    return usage if usage.tokens else None
 
 
 def _finish(body: dict[str, Any]) -> str:

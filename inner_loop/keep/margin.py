@@ -7,7 +7,7 @@ import math
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import Verdict
+from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record, measurements
 from programs.charter import Keep
@@ -45,7 +45,7 @@ class Margin:
             bench.decide(record, "replicate", "noise of the baseline")
         self._sd = _sd(list(measurements(bench.history, bench.baseline.source.source_id).values()))
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         needed = max(earn, self._margin * (self._sd or 0.0))
         return verdict(gain_over(bench, candidate, parent), needed, bench.task.unit)
 

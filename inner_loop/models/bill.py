@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from inner_loop.kit import Staff
 from inner_loop.models.prices import price_of
+from inner_loop.run_context import ModelConfig
 from trainer.task import Task
 
 CHARACTERS = 4  # of a token, in English and in code
@@ -29,38 +29,38 @@ class Bill:
         return f"{about}{self.tokens / 1e6:.2g}M tokens, {money}"
 
 
-def expected(staff: Staff, calls: int, asked: int, said: int, *, head: int = 0) -> Bill:
+def expected(config: ModelConfig, calls: int, tokens_in: int, tokens_out: int, *, head: int = 0) -> Bill:
     """Calls of ``asked`` tokens in and ``said`` out, all answered by the first model; the first ``head`` tokens are
     those of all calls, and come from the provider's cache after the first one."""
-    price = price_of(staff.models[0], staff)
+    price = price_of(config.models[0], config)
     cached = head if head >= LEAST_CACHED else 0
     usd = None
     if price is not None:
-        first = price.of(asked, said, 0, cached) if calls else 0.0
-        usd = first + max(calls - 1, 0) * price.of(asked, said, cached)
-    return Bill(calls, calls * (asked + said), usd)
+        first = price.of(tokens_in, tokens_out, 0, cached) if calls else 0.0
+        usd = first + max(calls - 1, 0) * price.of(tokens_in, tokens_out, cached)
+    return Bill(calls, calls * (tokens_in + tokens_out), usd)
 
 
-def at_most(staff: Staff, calls: int, asked: int) -> Bill:
+def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     """Calls of ``asked`` tokens in and the longest reply out, of the dearest model, within the caps."""
-    tokens = calls * (asked + staff.reply_tokens)
-    each = [price_of(model, staff) for model in staff.models]
+    tokens = calls * (tokens_in + config.reply_tokens)
+    each = [price_of(model, config) for model in config.models]
     usd: float | None = None
     if all(price is not None for price in each):
-        usd = calls * max(price.most(asked, staff.reply_tokens) for price in each if price is not None)
-        usd = min(usd, staff.max_usd or usd)
-    return Bill(calls, min(tokens, staff.max_tokens or tokens), usd)
+        usd = calls * max(price.most(tokens_in, config.reply_tokens) for price in each if price is not None)
+        usd = min(usd, config.max_usd or usd)
+    return Bill(calls, min(tokens, config.max_tokens or tokens), usd)
 
 
-def estimate(task: Task, staff: Staff, experiments: int) -> Bill:
+def estimate(task: Task, config: ModelConfig, experiments: int) -> Bill:
     """One call an experiment, no repairs: right to a factor of about two."""
     source = sum(len(text) for _, text in task.baseline().files) // CHARACTERS
     head = FRAME + PROGRAM + KNOB * len(task.edits.knobs)
-    return expected(staff, experiments, head + HISTORY + LOG + source, SAID, head=head)
+    return expected(config, experiments, head + HISTORY + LOG + source, SAID, head=head)
 
 
-def told(whole: Bill, staff: Staff) -> str:
+def bill_line(whole: Bill, config: ModelConfig) -> str:
     """One line for the plan, with the caps."""
-    short = (whole.usd or 0) > (staff.max_usd or math.inf) or whole.tokens > (staff.max_tokens or math.inf)
+    short = (whole.usd or 0) > (config.max_usd or math.inf) or whole.tokens > (config.max_tokens or math.inf)
     ends = ": it stops there, and goes on with a larger cap" if short else ""
-    return f"{whole.words('about ')}{f', at most {staff.caps()}{ends}' if staff.caps() else ''}"
+    return f"{whole.words('about ')}{f', at most {config.caps()}{ends}' if config.caps() else ''}"

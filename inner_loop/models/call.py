@@ -112,7 +112,7 @@ def orphan_event(orphan: Orphan) -> CallEvent:
     )
 
 
-def take_over(limiter: SpendLimiter, run_id: str, told: Sequence[CallEvent], emit: Emit) -> list[int]:
+def take_over(limiter: SpendLimiter, run_id: str, recorded: Sequence[CallEvent], emit: Emit) -> list[int]:
     """Tell of the calls that an earlier attempt at a run did not live to tell of; their numbers.
 
     ``told``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call of its number.
@@ -120,7 +120,7 @@ def take_over(limiter: SpendLimiter, run_id: str, told: Sequence[CallEvent], emi
     numbers = []
     for orphan in limiter.orphans(run_id):
         number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
-        earlier = [event for event in told if event.number == number]
+        earlier = [event for event in recorded if event.number == number]
         if len(earlier) > count:  # killed between its event and the end of its account
             limiter.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
         else:

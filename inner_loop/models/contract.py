@@ -65,7 +65,7 @@ class Reply:
         return self.tokens_in + self.tokens_out
 
 
-class Model(Protocol):
+class LanguageModel(Protocol):
     """Calls are numbered in the order in which they are made; the number is what a resumed run knows them by."""
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:

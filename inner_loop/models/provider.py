@@ -42,7 +42,7 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProviderReply:
     """What a provider sent; ``usd`` is LiteLLM's figure, None where it knows no price.
 
     Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache, ``tokens_written`` taken up by it.
@@ -86,32 +86,34 @@ def _litellm() -> Any:
     return litellm
 
 
-def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING) -> Answer:
+def ask(
+    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
+) -> ProviderReply:
     """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds.
 
     The library's own time-out is of each read: a server that sends a byte now and then would hold the call for ever.
     Such a call is left behind in its thread.
     """
-    found: list[Answer | Exception] = []
+    results: list[ProviderReply | Exception] = []
 
     def attempt() -> None:
         try:
-            found.append(_asked(model, messages, max_tokens, timeout, offer))
+            results.append(_asked(model, messages, max_tokens, timeout, offer))
         except Exception as error:  # for the caller's thread
-            found.append(error)
+            results.append(error)
 
     litellm()
     thread = threading.Thread(target=attempt, name="model-call", daemon=True)
     thread.start()
     thread.join(timeout + GRACE)
-    if not found:
+    if not results:
         raise Fault("timeout", f"no end of the reply after {timeout:.0f} s", billed=True)
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
 
 
-def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> Answer:
+def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
     library = litellm()
     _unlogged()
     try:
@@ -167,14 +169,14 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _calls(message: Any) -> tuple[ToolCall, ...]:
     """Tools that a reply calls; a call without an id is given one by its place."""
-    found = enumerate(getattr(message, "tool_calls", None) or ())
+    numbered = enumerate(getattr(message, "tool_calls", None) or ())
     return tuple(
         ToolCall(scrub(str(c.id or f"call-{n}")), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
-        for n, c in found
+        for n, c in numbered
     )
 
 
-def _answer(response: Any, messages: Sequence[Message]) -> Answer:
+def _answer(response: Any, messages: Sequence[Message]) -> ProviderReply:
     try:
         choice = response.choices[0]
         text, calls = scrub(choice.message.content or ""), _calls(choice.message)
@@ -191,18 +193,18 @@ def _answer(response: Any, messages: Sequence[Message]) -> Answer:
     if size > MOST_BYTES:
         raise Fault("malformed", f"a reply of {size} bytes", billed=True)
     if not tokens_in + tokens_out:  # a server that tells no usage: four bytes make about a token
-        asked = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
-        tokens_in, tokens_out, usd = asked // 4 + 1, size // 4 + 1, None
-    return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
+        prompt_bytes = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
+        tokens_in, tokens_out, usd = prompt_bytes // 4 + 1, size // 4 + 1, None
+    return ProviderReply(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
 
 
-def _cached(usage: Any, asked: int) -> tuple[int, int]:
+def _cached(usage: Any, tokens_in: int) -> tuple[int, int]:
     """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, within those of the prompt."""
     details = getattr(usage, "prompt_tokens_details", None)
     read = getattr(details, "cached_tokens", 0) or getattr(usage, "cache_read_input_tokens", 0) or 0
     written = getattr(usage, "cache_creation_input_tokens", 0) or getattr(details, "cache_creation_tokens", 0) or 0
-    read = min(max(0, int(read)), asked)
-    return read, min(max(0, int(written)), asked - read)
+    read = min(max(0, int(read)), tokens_in)
+    return read, min(max(0, int(written)), tokens_in - read)
 
 
 def _fault(error: Exception) -> Fault:

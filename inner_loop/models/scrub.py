@@ -26,21 +26,21 @@ def secrets() -> list[str]:
 @lru_cache(maxsize=1)
 def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     ours = [(name, value.strip()) for name, value in environment if not name.startswith("METALOOP_")]
-    found = {value for name, value in ours if _NAMES.search(name)}
-    found |= {form for _, value in ours for word in _IN_URL.findall(value) for form in (word, unquote(word))}
-    return sorted((value for value in found if len(value) >= _LEAST), key=lambda value: (-len(value), value))
+    values = {value for name, value in ours if _NAMES.search(name)}
+    values |= {form for _, value in ours for word in _IN_URL.findall(value) for form in (word, unquote(word))}
+    return sorted((value for value in values if len(value) >= _LEAST), key=lambda value: (-len(value), value))
 
 
 @cache
 def forms(secret: str) -> tuple[str, ...]:
     """A secret as it may be written, longest first; in base64 what does not depend on what stands around it."""
     raw = secret.encode("utf-8", "surrogateescape")
-    found = {secret, quote(raw, safe=""), quote(raw), secret.replace("/", "\\/")}
+    written = {secret, quote(raw, safe=""), quote(raw), secret.replace("/", "\\/")}
     for before in range(3) if len(raw) >= _CODED else ():
         whole = (before + len(raw)) // 3 * 4
         for code in (base64.b64encode, base64.urlsafe_b64encode):
-            found.add(code(bytes(before) + raw).decode()[(0, 2, 3)[before] : whole])
-    return tuple(sorted(found, key=len, reverse=True))
+            written.add(code(bytes(before) + raw).decode()[(0, 2, 3)[before] : whole])
+    return tuple(sorted(written, key=len, reverse=True))
 
 
 @cache

@@ -23,7 +23,7 @@ from inner_loop.events import CallEvent
 from programs.errors import CapReached, Corrupt
 
 if TYPE_CHECKING:
-    from inner_loop.kit import Kit
+    from inner_loop.run_context import RunContext
 
 ROUNDING = 1e-6  # dollars; sums and differences of them
 
@@ -66,13 +66,13 @@ class Share:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, kit: Kit) -> Share:
-        if not kit.run_id:  # the study's own calls are no run
+    def of(cls, context: RunContext) -> Share:
+        if not context.run_id:  # the study's own calls are no run
             return cls(None, None)
-        calls = kit.calls()
+        calls = context.calls()
         tokens = sum(call.tokens + call.lost_tokens for call in calls)
         usd = sum((call.usd or 0.0) + (call.lost_usd or 0.0) for call in calls)
-        return cls(kit.staff.run_usd, kit.staff.run_tokens, Cost(tokens, usd))
+        return cls(context.config.run_usd, context.config.run_tokens, Cost(tokens, usd))
 
     @property
     def capped(self) -> bool:
@@ -250,10 +250,10 @@ def _name(pid: int) -> str:
 def _started(pid: int) -> str:
     """When a process started, in clock ticks (proc(5), field 22): its number is given again, in containers soon."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if told[0] in "ZX" else told[19]  # one that nobody waits for is dead all the same
+    return "" if fields[0] in "ZX" else fields[19]  # one that nobody waits for is dead all the same
 
 
 def _alive(name: str) -> bool:

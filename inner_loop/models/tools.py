@@ -52,6 +52,6 @@ class Offer:
 NOTHING = Offer()
 
 
-def called(told: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
+def called(recorded: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
     """Calls as they were written down."""
-    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in told or ())
+    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in recorded or ())

@@ -46,12 +46,12 @@ def make(start: ProposerStart) -> LocalProposer:
 
 def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:
     """Knob → the experiments that set it, each with the value."""
-    found: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
+    lessons: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
     for record in situation.history:
         if record.decision in ("keep", "discard", "screen"):
             for name, value in changed(record.edit):
-                found[name].append((record, value))
-    return found
+                lessons[name].append((record, value))
+    return lessons
 
 
 def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situation) -> float:

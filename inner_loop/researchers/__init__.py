@@ -11,7 +11,7 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     from inner_loop.contracts import Researcher
 
-    Maker = Callable[..., Researcher]  # of (program, task, seed, kit)
+    Maker = Callable[..., Researcher]  # of (program, task, seed, context)
 
 RESEARCHERS: Registry[Maker] = Registry(
     "researchers", "inner_loop.researchers", first=("scripted", "chat", "command"), only=True
@@ -19,7 +19,7 @@ RESEARCHERS: Registry[Maker] = Registry(
 
 
 def find_researcher(name: str) -> Maker:
-    """What makes a researcher from a program, a task, a seed and a kit. ``kind:MORE`` is made with ``more=MORE``.
+    """What makes a researcher from a program, a task, a seed and a context. ``kind:MORE`` is made with ``more=MORE``.
 
     Raises NotFound.
     """

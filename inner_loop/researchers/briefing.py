@@ -12,7 +12,7 @@ from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
-from inner_loop.researchers.notebook import Idea, Notebook
+from inner_loop.researchers.notebook import Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.roles import Role
 from programs.charter import Charter
@@ -25,7 +25,7 @@ QUEUE, NOTES = 12, 20  # ideas and notes that are shown
 STATE_CHARACTERS = 6000  # of research_state.md
 
 
-class Briefing:
+class TurnBriefing:
     """Builds the messages of one run's turns from a program, a task, and what the bench shows."""
 
     def __init__(self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role]) -> None:
@@ -42,7 +42,9 @@ class Briefing:
             prose=labels.prose, charter=labels.charter,
         )  # fmt: skip
 
-    def turn(self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: Idea | None) -> list[Message]:
+    def turn(
+        self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: QueuedIdea | None
+    ) -> list[Message]:
         """The messages of one turn; deterministic, but for the log, which is told as volatile."""
         count, shown = len(bench.history), self._charter.history
         rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
@@ -61,12 +63,12 @@ class Briefing:
     def _row(self, bench: Bench, record: Record) -> str:
         if record.number in self._rows:
             return self._rows[record.number]
-        row = self._told(bench, record)
+        row = self._row_text(bench, record)
         if record.decision:
             self._rows[record.number] = row
         return row
 
-    def _told(self, bench: Bench, record: Record) -> str:
+    def _row_text(self, bench: Bench, record: Record) -> str:
         """One experiment on one line: what it was, what came of it."""
         what = line(record.description, 100) or "no title"
         part = "" if record.full else f", at {record.fraction:g} of the budget"

@@ -17,19 +17,19 @@ import numpy as np
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
-from inner_loop.kit import Kit
 from inner_loop.models import provider
-from inner_loop.models.client import Client, Stopped
+from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.record import Record
 from inner_loop.researchers import briefing
-from inner_loop.researchers.desk import Desk
-from inner_loop.researchers.edits_text import Answer, BadEdit, parse
+from inner_loop.researchers.call_queue import CallQueue
+from inner_loop.researchers.edits_text import BadEdit, EditReply, parse
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import Notebook
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.roles import Role, roles
 from inner_loop.researchers.scripted import ScriptedResearcher
+from inner_loop.run_context import RunContext
 from programs.errors import UsageError
 from programs.program import Program
 from trainer.edits import Edit, EditError, EditSpace
@@ -53,37 +53,37 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TurnResult:
     """What came of a turn: an edited source of its parent, or the last error."""
 
     turn: Turn
-    answer: Answer | None
+    answer: EditReply | None
     source: Source | None
     error: str = ""
 
 
 @dataclass(frozen=True)
-class Planned(Proposal):
-    plan: Plan | None = None
+class ChatProposal(Proposal):
+    plan: TurnResult | None = None
 
 
 class ChatResearcher(ScriptedResearcher):
     """Draws its waves from a model; screening, replicates, keep rule, branches and confirmation are the charter's."""
 
-    def __init__(self, program: Program, task: Task, seed: int, kit: Kit) -> None:
+    def __init__(self, program: Program, task: Task, seed: int, context: RunContext) -> None:
         super().__init__(program, task, np.random.default_rng(seed))
-        if not kit.staff.models:
+        if not context.config.models:
             raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME")
-        self._kit = kit
+        self._context = context
         self._seats = roles(program)
         self._labels = labelled(program)
         self._notebook = Notebook.of(program, self._labels)
-        self._briefing = briefing.Briefing(program.charter, self._labels, task, self._seats)
-        self._deadline = time.monotonic() + (kit.staff.max_wall or float("inf"))
-        self._client = Client(kit, seed, deadline=self._deadline)
-        self._desk: Desk[Plan] = Desk(self._look)
+        self._briefing = briefing.TurnBriefing(program.charter, self._labels, task, self._seats)
+        self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
+        self._client = ModelClient(context, seed, deadline=self._deadline)
+        self._calls: CallQueue[TurnResult] = CallQueue(self._look)
         self._turns = self._lost = 0
-        if kit.replay is None:  # LiteLLM takes seconds to load: they pass while the baseline is trained
+        if context.replay is None:  # LiteLLM takes seconds to load: they pass while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
     def work(self, bench: Bench) -> None:
@@ -96,7 +96,7 @@ class ChatResearcher(ScriptedResearcher):
             raise
         finally:
             self._client.close()
-            self._desk.close()
+            self._calls.close()
 
     def _work(self, bench: Bench) -> None:
         try:
@@ -109,10 +109,10 @@ class ChatResearcher(ScriptedResearcher):
 
     def _look(self) -> None:
         """Between two steps, and while a model is waited for: is the run to end?"""
-        if self._kit.should_stop():
+        if self._context.should_stop():
             raise RunStopped("asked to stop while a model was thinking")
         if time.monotonic() > self._deadline:
-            raise WallSpent(f"--max-wall: {self._kit.staff.max_wall:g} s by the clock are over")
+            raise WallSpent(f"--max-wall: {self._context.config.max_wall:g} s by the clock are over")
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """The next ``size`` turns that come to an edit; fewer where the budget or the models' wits are at an end."""
@@ -120,9 +120,9 @@ class ChatResearcher(ScriptedResearcher):
         while len(wave) < size and self._lost < LOST * len(self._seats):
             self._look()
             self._ask(bench, parent, len(wave))
-            if not self._desk.in_flight:
+            if not self._calls.in_flight:
                 break
-            plan = self._desk.take()
+            plan = self._calls.take()
             proposal = self._proposal(bench, parent, plan)
             if proposal is not None and any(proposal.source == other.source for other in wave):
                 proposal = None  # counted as lost: a model with nothing else to say would be asked for ever
@@ -139,15 +139,15 @@ class ChatResearcher(ScriptedResearcher):
         charter = self._charter
         fraction = bench.part(charter.screen.fraction)
         each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
-        while self._desk.in_flight < len(self._seats):
-            if drawn + self._desk.in_flight and not bench.meter.affords((drawn + self._desk.in_flight + 1) * each):
+        while self._calls.in_flight < len(self._seats):
+            if drawn + self._calls.in_flight and not bench.meter.affords((drawn + self._calls.in_flight + 1) * each):
                 return
             number, self._turns = self._turns, self._turns + 1
             role = self._seats[number % len(self._seats)]
             idea = self._notebook.hand_out(number)
             messages = self._briefing.turn(bench, self._notebook, parent, role, idea)
             turn = Turn(number, role, parent, tuple(messages), self._tried(bench))
-            self._desk.ask(lambda turn=turn: converse(self._client, turn, self._kit.staff.reply_tokens))  # type: ignore[misc]
+            self._calls.ask(lambda turn=turn: converse(self._client, turn, self._context.config.reply_tokens))  # type: ignore[misc]
 
     def _tried(self, bench: Bench) -> frozenset[str]:
         if not self._charter.no_repeat:
@@ -156,7 +156,7 @@ class ChatResearcher(ScriptedResearcher):
 
     # --- what comes of them ----------------------------------------------------------------------------------------
 
-    def _proposal(self, bench: Bench, parent: Record, plan: Plan) -> Planned | None:
+    def _proposal(self, bench: Bench, parent: Record, plan: TurnResult) -> ChatProposal | None:
         """The proposal of a plan on top of the parent of now; None where there is nothing to try."""
         if plan.answer is None or plan.source is None:
             return None
@@ -164,17 +164,17 @@ class ChatResearcher(ScriptedResearcher):
         if source == parent.source or source.source_id in self._tried(bench):
             return None
         cited = tuple(self._labels.ids[label] for label in plan.answer.follows if label in self._labels.ids)
-        return Planned(
+        return ChatProposal(
             edit=structured(bench.task.edits, parent, source), proposer=f"chat: {plan.turn.role.name}",
             because=joined(cited, self._citations.cite("focus")), description=plan.answer.title, source=source,
             plan=plan,
         )  # fmt: skip
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
-        assert isinstance(proposal, Planned) and proposal.plan is not None
+        assert isinstance(proposal, ChatProposal) and proposal.plan is not None
         return self._proposal(bench, parent, proposal.plan)
 
-    def _note(self, plan: Plan, proposal: Planned | None) -> None:
+    def _note(self, plan: TurnResult, proposal: ChatProposal | None) -> None:
         """Take a turn into the notebook: what it follows, adds and says, or why it is lost."""
         self._lost = 0 if proposal else self._lost + 1
         answer, name = plan.answer, plan.turn.role.name
@@ -189,7 +189,7 @@ class ChatResearcher(ScriptedResearcher):
             self._notebook.note(f"{name}: {answer.title!r} gave nothing that was not there already")
 
 
-def converse(client: Client, turn: Turn, max_tokens: int) -> Plan:
+def converse(client: ModelClient, turn: Turn, max_tokens: int) -> TurnResult:
     """One turn: a call, and where its reply cannot be carried out, the error and another one. Runs in a thread; looks
     at nothing but the turn."""
     messages: Sequence[Message] = turn.messages
@@ -202,16 +202,16 @@ def converse(client: Client, turn: Turn, max_tokens: int) -> Plan:
             source = answer.apply(turn.parent.source)
             if source.source_id in turn.tried:
                 raise BadEdit("This very source was tried already, and the program says never to repeat one.")
-            return Plan(turn, answer, source)
+            return TurnResult(turn, answer, source)
         except BadEdit as bad:
             error = str(bad)
         if reply.finish == "length":
             error = f"it was cut off after {reply.tokens_out} tokens. Reply shorter. ({error})"
         messages = [*messages, Message("assistant", reply.text or "(nothing)"), briefing.repair(error)]
-    return Plan(turn, None, None, error)
+    return TurnResult(turn, None, None, error)
 
 
-def merged(plan: Plan, onto: Source) -> Source:
+def merged(plan: TurnResult, onto: Source) -> Source:
     """The plan's edit on a source that was kept meanwhile; where it does not go there, the plan's own source."""
     assert plan.answer is not None and plan.source is not None
     if plan.turn.parent.source == onto or any(change.whole is not None for change in plan.answer.changes):
@@ -231,5 +231,5 @@ def structured(space: EditSpace, parent: Record, source: Source) -> Edit:
         return Edit()
 
 
-def make(program: Program, task: Task, seed: int, kit: Kit) -> ChatResearcher:
-    return ChatResearcher(program, task, seed, kit)
+def make(program: Program, task: Task, seed: int, context: RunContext) -> ChatResearcher:
+    return ChatResearcher(program, task, seed, context)

@@ -19,7 +19,7 @@ class BadEdit(Exception):
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """What becomes of one file: ``blocks`` of (search, replacement), or ``whole``, its new text."""
 
     file: str
@@ -28,10 +28,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Answer:
+class EditReply:
     """A reply, read. ``follows`` and ``ideas`` are what it says of itself: data, bounded in size."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     title: str = ""
     rationale: str = ""
     follows: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Answer:
         return edited
 
 
-def parse(reply: str) -> Answer:
+def parse(reply: str) -> EditReply:
     """Read a reply. Raises BadEdit where it holds no edit, or one that is not written as it has to be."""
     changes, rest = _changes(reply.replace("\r\n", "\n").split("\n"))
     if not changes:
@@ -60,20 +60,20 @@ def parse(reply: str) -> Answer:
     title = line(_between(rest, "title"), TITLE) or line(_between(rest, "rationale"), TITLE)
     follows = re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
     ideas = [line(text, NOTE) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
-    return Answer(
+    return EditReply(
         tuple(changes), title, _between(rest, "rationale").strip()[:RATIONALE], tuple(dict.fromkeys(follows))[:20],
         line(_between(rest, "note"), NOTE), tuple(idea for idea in ideas if idea)[:IDEAS],
     )  # fmt: skip
 
 
 def _between(text: str, tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return found[1] if found else ""
+    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    return match[1] if match else ""
 
 
-def _changes(lines: list[str]) -> tuple[list[Change], str]:
+def _changes(lines: list[str]) -> tuple[list[FileChange], str]:
     """The changes of a reply, and its other lines: what stands inside an edit is source and nothing else."""
-    changes: list[Change] = []
+    changes: list[FileChange] = []
     rest: list[str] = []
     at = 0
     while at < len(lines):
@@ -86,9 +86,9 @@ def _changes(lines: list[str]) -> tuple[list[Change], str]:
         end = _end(lines, at + 1, kind)
         inside = lines[at + 1 : end]
         if kind == "file":
-            changes.append(Change(name, whole="\n".join([*inside, ""]) if inside else ""))
+            changes.append(FileChange(name, whole="\n".join([*inside, ""]) if inside else ""))
         else:
-            changes.append(Change(name, tuple(_blocks(inside, name))))
+            changes.append(FileChange(name, tuple(_blocks(inside, name))))
         at = end + 1
     return changes, "\n".join(rest)
 
@@ -120,7 +120,7 @@ def _blocks(lines: list[str], name: str) -> list[tuple[str, str]]:
     return blocks
 
 
-def _changed(source: Source, change: Change) -> Source:
+def _changed(source: Source, change: FileChange) -> Source:
     texts = dict(source.files)
     if change.file not in texts:
         raise BadEdit(f"{change.file} may not be changed; editable are {', '.join(texts)}.")
@@ -134,14 +134,14 @@ def _changed(source: Source, change: Change) -> Source:
 
 def _replaced(text: str, old: str, new: str, name: str) -> str:
     """Whole lines only: a search text that is a part of a line matches nothing."""
-    found = [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(old)}$)", text)]
-    if len(found) != 1:
+    starts = [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(old)}$)", text)]
+    if len(starts) != 1:
         first = line(old, 80)
         raise BadEdit(
-            f"{name}: the search text that starts with {first!r} occurs {len(found)} times as whole lines; it has to "
+            f"{name}: the search text that starts with {first!r} occurs {len(starts)} times as whole lines; it has to "
             "occur exactly once. Copy the lines as they stand, with their indent, and enough of them."
         )
-    start, end = found[0], found[0] + len(old)
+    start, end = starts[0], starts[0] + len(old)
     if not new:  # lines taken out go with their line end
         return text[:start] + text[end:].removeprefix("\n")
     return text[:start] + new + text[end:]

@@ -14,7 +14,7 @@ CHANCES = 2  # times that an idea is handed to somebody who then does something 
 
 
 @dataclass
-class Idea:
+class QueuedIdea:
     """`d7` for one of the program's, `q3` for one of the researchers' own."""
 
     label: str
@@ -27,19 +27,19 @@ class Idea:
 class Notebook:
     """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks."""
 
-    queue: deque[Idea] = field(default_factory=deque)
+    queue: deque[QueuedIdea] = field(default_factory=deque)
     notes: list[str] = field(default_factory=list)
-    in_hand: dict[int, Idea] = field(default_factory=dict)
+    in_hand: dict[int, QueuedIdea] = field(default_factory=dict)
     _own: int = 0
 
     @classmethod
     def of(cls, program: Program, labels: Labelled) -> Notebook:
         """The program's Ideas wait in their order."""
         by_id = {directive_id: label for label, directive_id in labels.ids.items()}
-        ideas = [Idea(by_id[idea.directive_id], idea.text, "the program") for idea in program.ideas]
+        ideas = [QueuedIdea(by_id[idea.directive_id], idea.text, "the program") for idea in program.ideas]
         return cls(deque(ideas))
 
-    def hand_out(self, turn: int) -> Idea | None:
+    def hand_out(self, turn: int) -> QueuedIdea | None:
         """The next idea, for that turn; nobody else is given it meanwhile."""
         if not self.queue:
             return None
@@ -60,7 +60,7 @@ class Notebook:
             known = any(idea.text == text for idea in (*self.queue, *self.in_hand.values()))
             if not known and len(self.queue) < IDEAS:
                 self._own += 1
-                self.queue.append(Idea(f"q{self._own}", text, by))
+                self.queue.append(QueuedIdea(f"q{self._own}", text, by))
 
     def note(self, text: str) -> None:
         self.notes = [*self.notes, text][-NOTES:]

@@ -13,9 +13,9 @@ from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
-from inner_loop.kit import Kit
 from inner_loop.pace import next_wave
 from inner_loop.record import Record
+from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials
 from programs.program import Program
@@ -96,7 +96,7 @@ class ScriptedResearcher:
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """Up to `size` proposals that apply to the parent."""
-        elsewhere = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
+        branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
@@ -108,7 +108,7 @@ class ScriptedResearcher:
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(_with(proposal, elsewhere))
+                wave.append(_with(proposal, branching))
         return wave
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
@@ -163,7 +163,7 @@ def _with(proposal: Proposal, because: tuple[str, ...]) -> Proposal:
     return Proposal(proposal.edit, proposal.proposer, joined(proposal.because, because), proposal.description)
 
 
-def make(program: Program, task: Task, seed: int, kit: Kit) -> ScriptedResearcher:
+def make(program: Program, task: Task, seed: int, context: RunContext) -> ScriptedResearcher:
     import numpy as np
 
     return ScriptedResearcher(program, task, np.random.default_rng(seed))

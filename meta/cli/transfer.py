@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import launch, resolve, transfer_table
-from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
@@ -57,7 +57,9 @@ def transfer(
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.of(replace(which, run_budget=run_budget), playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(
+        replace(which, run_budget=run_budget), playing, start, ResearcherChoice.of(models, agent, yes=start.yes)
+    )
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
@@ -160,7 +162,7 @@ def plan_of(
     seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
     workers, devices = settings.at_once(study)
     sandboxed = study.config.sandbox if study else settings.sandbox
-    researcher = study.config.researcher if study else settings.crew.researcher
+    researcher = study.config.researcher if study else settings.researcher_choice.researcher
     parts, told = [], []
     for task in tasks:
         who = entered_on(task, researcher, own, bare)
@@ -182,7 +184,7 @@ def plan_of(
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)
     if told:
         whole["not_run_twice"] = "; ".join(told)
-    whole |= settings.crew.bill(tasks[0], whole["experiments"], study)
+    whole |= settings.researcher_choice.bill(tasks[0], whole["experiments"], study)
     return whole | {"tells": tells(len(own), runs)}
 
 
@@ -213,6 +215,6 @@ def found(
         settings.fresh(home, out), task=home, run_budget=budget, command=COMMAND,
         workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
         fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, further=further,
-        researcher=settings.crew.researcher, staff=settings.crew.staff, plan={"seeds": runs, "bare": bare},
-        programs=[(program.name, program.text) for program in own],
+        researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.config,
+        plan={"seeds": runs, "bare": bare}, programs=[(program.name, program.text) for program in own],
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from analysis.events import MutationEvent
 from analysis.statistics import between_variance
-from meta.mutators.base import Mutator, Proposal
+from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Name = tuple[str, str | None]  # operator, model
 
 
 @dataclass
-class Past:
+class ArmHistory:
     """What an arm has brought and cost so far. Effects are (child minus parents, its variance), in metric units."""
 
     effects: list[tuple[float, float]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Believed:
+class ArmPosterior:
     """Posterior of an arm's mean, sd between its children, and the cost of a child in device-seconds."""
 
     mean: float
@@ -58,14 +58,14 @@ class Believed:
         return (mean * below + self.spread * density) / self.cost
 
 
-def past(mutations: Sequence[MutationEvent], credits: Sequence[MutationCredit]) -> dict[Name, Past]:
+def arm_histories(mutations: Sequence[MutationEvent], credits: Sequence[MutationCredit]) -> dict[Name, ArmHistory]:
     """By arm, from the mutations of a study. A repaired reply counts for the operator whose reply it was."""
     credit = {c.child_id: c for c in credits}
     known = [c.se**2 for c in credits if c.se]
     usual = sum(known) / len(known) if known else 1.0
-    arms: dict[Name, Past] = {}
+    arms: dict[Name, ArmHistory] = {}
     for event in mutations:
-        arm = arms.setdefault((event.repairs or event.operator, event.model), Past())
+        arm = arms.setdefault((event.repairs or event.operator, event.model), ArmHistory())
         arm.usd += event.usd or 0.0
         arm.attempts += 1
         arm.children += event.accepted
@@ -76,8 +76,8 @@ def past(mutations: Sequence[MutationEvent], credits: Sequence[MutationCredit]) 
 
 
 def believe(
-    names: Sequence[Name], arms: Mapping[Name, Past], race_seconds: float, first_usd: Mapping[str, float]
-) -> list[Believed]:
+    names: Sequence[Name], arms: Mapping[Name, ArmHistory], race_seconds: float, first_usd: Mapping[str, float]
+) -> list[ArmPosterior]:
     """The posterior of each arm. ``race_seconds``: device time of one child; ``first_usd``: dollars of a model's call
     before anything is known, which counts like one child."""
     effects = [effect for arm in arms.values() for effect in arm.effects]
@@ -87,11 +87,11 @@ def believe(
     centre, _ = _posterior(effects, 0.0, between)
     believed = []
     for name in names:
-        arm = arms.get(name, Past())
+        arm = arms.get(name, ArmHistory())
         mean, variance = _posterior(arm.effects, centre, between)
         usd = (arm.usd + first_usd.get(name[1] or "", 0.0)) / (arm.children + 1)
         cost = race_seconds + SECONDS_PER_USD * usd
-        believed.append(Believed(mean, math.sqrt(variance), math.sqrt(between), cost))
+        believed.append(ArmPosterior(mean, math.sqrt(variance), math.sqrt(between), cost))
     return believed
 
 
@@ -106,13 +106,13 @@ class Chooser(Protocol):
 
     def draw(self, rng: np.random.Generator) -> Mutator: ...
 
-    def tell(self, proposal: Proposal, refusal: str) -> None: ...
+    def tell(self, proposal: ChildProposal, refusal: str) -> None: ...
 
     def named(self, name: str) -> Mutator:
         """Raises NotFound."""
 
 
-class Asks(Mutator, Protocol):
+class ModelOperator(Mutator, Protocol):
     """An operator of a model, while its desk is open."""
 
     @property
@@ -121,7 +121,7 @@ class Asks(Mutator, Protocol):
     @property
     def open(self) -> bool: ...
 
-    def tell(self, proposal: Proposal, refusal: str) -> None:
+    def tell(self, proposal: ChildProposal, refusal: str) -> None:
         """What was tried in this generation, for the prompts that follow."""
 
 
@@ -130,16 +130,16 @@ class Bandit:
     over."""
 
     def __init__(
-        self, offline: Mix, asking: Sequence[Asks], arms: Mapping[Name, Past], race_seconds: float,
+        self, offline: Mix, asking: Sequence[ModelOperator], arms: Mapping[Name, ArmHistory], race_seconds: float,
         first_usd: Mapping[str, float],
     ) -> None:  # fmt: skip
         self._offline = offline
         names: list[Name] = [*((m.name, None) for m in offline.operators), *((m.name, m.model) for m in asking)]
-        self._arms: list[tuple[Mutator, Asks | None]] = [*((m, None) for m in offline.operators)]
+        self._arms: list[tuple[Mutator, ModelOperator | None]] = [*((m, None) for m in offline.operators)]
         self._arms += [(m, m) for m in asking]
         self._believed = believe(names, arms, race_seconds, first_usd)
         self._tries = [[arms[n].attempts, arms[n].children] if n in arms else [0, 0] for n in names]
-        self._place = {name: place for place, name in enumerate(names)}
+        self._index = {name: index for index, name in enumerate(names)}
         self._chances = CHANCES  # of models to be heard at least once in this generation
 
     def draw(self, rng: np.random.Generator) -> Mutator:
@@ -155,14 +155,14 @@ class Bandit:
         self._chances = max(0, self._chances - 1)
         return self._arms[max(models or may, key=lambda i: draws[i])][0]
 
-    def tell(self, proposal: Proposal, refusal: str) -> None:
+    def tell(self, proposal: ChildProposal, refusal: str) -> None:
         """An arm whose proposals are refused is asked less often: few of its attempts become a child."""
-        asked = proposal.asked
-        self._chances = 0 if asked else self._chances
-        arm = (asked.repairs or proposal.operator, asked.model) if asked else (proposal.operator, None)
-        if arm in self._place:
-            self._tries[self._place[arm]][0] += 1
-            self._tries[self._place[arm]][1] += not refusal
+        calls = proposal.calls
+        self._chances = 0 if calls else self._chances
+        arm = (calls.repairs or proposal.operator, calls.model) if calls else (proposal.operator, None)
+        if arm in self._index:
+            self._tries[self._index[arm]][0] += 1
+            self._tries[self._index[arm]][1] += not refusal
         for _, asks in self._arms:
             if asks is not None:
                 asks.tell(proposal, refusal)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parent:
+class ParentProgram:
     """A program that may breed, with its posterior score where it has been measured."""
 
     program: Program
@@ -23,7 +23,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelCalls:
     """The calls of a language model behind a proposal: the last one's number, tokens and dollars of all of them.
 
     ``usd`` is None where no price is known. ``turns``: rounds of tools before the reply, see `conversation.Talk`.
@@ -40,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ChildProposal:
     """The text of a child, who it descends from, and the rows of evidence that it was written from.
 
     ``refusal`` says why a reply holds no child at all. ``repair`` asks once more, given what is wrong with the text.
@@ -51,9 +51,9 @@ class Proposal:
     reason: str  # one line: what was changed, and why
     evidence_ids: tuple[str, ...]
     parent_ids: tuple[str, ...]
-    asked: Asked | None = None
+    calls: ModelCalls | None = None
     refusal: str = ""
-    repair: Callable[[str], Proposal | None] | None = field(default=None, compare=False)
+    repair: Callable[[str], ChildProposal | None] | None = field(default=None, compare=False)
 
 
 class Mutator(Protocol):
@@ -66,7 +66,9 @@ class Mutator(Protocol):
     def parents(self) -> int:
         """How many parents it takes; the child is written on the text of the first."""
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         """A child that differs from its parents; None where this evidence and these parents offer nothing."""
 
 
@@ -78,6 +80,6 @@ class OfflineMutator(Mutator, Protocol):
         """How often it is asked, relative to the others; the levers that were measured largest lead."""
 
 
-def parent_ids(parents: Sequence[Parent]) -> tuple[str, ...]:
+def parent_ids(parents: Sequence[ParentProgram]) -> tuple[str, ...]:
     """Ids in order, each once."""
     return tuple(dict.fromkeys(parent.program.program_id for parent in parents))

@@ -81,7 +81,7 @@ def carry_out(text: str, move: Move) -> str:
     return text
 
 
-def told(charter: Charter, move: Move) -> str:
+def describe(charter: Charter, move: Move) -> str:
     """``screen.fraction from 1.0 to 0.25, wave from 1 to 6``."""
     changed = {field: value for field, value in move.items() if charter.get(field) != value}
     return ", ".join(f"{field} from {charter.get(field)} to {value}" for field, value in changed.items())

@@ -16,10 +16,10 @@ def untried(best: Number, tried: Sequence[Number]) -> list[Number]:
     rungs = sorted({float(value) for value in tried} | {float(best)})
     at = rungs.index(float(best))
     below, above = rungs[at - 1] if at else None, rungs[at + 1] if at + 1 < len(rungs) else None
-    found = [_between(rungs[at], above) if above is not None else _beyond(below, rungs[at])]
-    found += [_between(rungs[at], below) if below is not None else _beyond(above, rungs[at])]
+    beside = [_between(rungs[at], above) if above is not None else _beyond(below, rungs[at])]
+    beside += [_between(rungs[at], below) if below is not None else _beyond(above, rungs[at])]
     whole = all(isinstance(value, int) for value in [best, *tried])
-    values = [_tidy(value, whole) for value in found if value is not None]
+    values = [_tidy(value, whole) for value in beside if value is not None]
     return [value for value in dict.fromkeys(values) if float(value) not in rungs]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import OfflineMutator, Proposal
+from meta.mutators.base import ChildProposal, OfflineMutator
 from programs.errors import NotFound
 from programs.registry import Registry
 
@@ -34,7 +34,7 @@ class Mix:
         shares = [mutator.share for mutator in self.operators]
         return self.operators[int(rng.choice(len(shares), p=[share / sum(shares) for share in shares]))]
 
-    def tell(self, proposal: Proposal, refusal: str) -> None:
+    def tell(self, proposal: ChildProposal, refusal: str) -> None:
         """A fixed mix does not learn."""
 
     def named(self, name: str) -> OfflineMutator:

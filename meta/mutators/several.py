@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
-from meta.mutators.earned import Key, Table
+from meta.mutators.edit_gains import GainTable, Key
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
@@ -26,11 +26,11 @@ def by_turns(lists: Iterable[Sequence[Thing]]) -> list[Thing]:
     return [thing for thing in turns if thing is not nothing]  # type: ignore[misc]
 
 
-def tables(evidence: Evidence) -> list[Table]:
+def tables(evidence: Evidence) -> list[GainTable]:
     """The table of each task; of one task, its only one."""
-    return [Table(part) for part in evidence.parts] or [Table(evidence)]
+    return [GainTable(part) for part in evidence.parts] or [GainTable(evidence)]
 
 
-def helps_everywhere(key: Key, on: Sequence[Table]) -> bool:
+def helps_everywhere(key: Key, on: Sequence[GainTable]) -> bool:
     """Whether an edit is expected to gain on every task on which it was tried."""
     return all(table.rows[key].gain > 0 for table in on if key in table.rows)

@@ -18,7 +18,7 @@ from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
-from inner_loop.gateway.usage import Reading
+from inner_loop.gateway.usage import ReplyReader
 from inner_loop.models.spend_limiter import SpendLimiter
 from programs.errors import CapReached, UsageError
 from tests.events import example
@@ -269,13 +269,13 @@ def _ask_for_ever(where: Any, study: Path) -> None:
     ],
 )
 def test_why_a_reply_ended_is_told_in_one_language(kind: Any, reply: dict[str, Any], finish: str) -> None:
-    reading = Reading(kind)
+    reading = ReplyReader(kind)
     reading.whole(json.dumps(reply | {"model": "m"}).encode())
     assert (reading.finish, reading.model, reading.ended) == (finish, "m", True)
 
 
 def test_a_chunk_of_a_stream_need_not_have_choices() -> None:
-    reading = Reading("chat")
+    reading = ReplyReader("chat")
     for chunk in ({"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}):
         assert not reading.event(b"data: " + json.dumps(chunk).encode())
     assert reading.finish == "" and not reading.ended

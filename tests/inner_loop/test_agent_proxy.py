@@ -80,7 +80,7 @@ def test_what_is_refused_is_told_and_remembered(echo: int) -> None:
         for request, (status, reason) in requests.items():
             answer = ask(proxy, request)
             assert answer.split()[1] == status, request
-            assert reason in answer.decode() and reason in proxy.asked[-1].refused
+            assert reason in answer.decode() and reason in proxy.requests[-1].refused
     assert proxy.refused == len(requests) and not proxy.summary()
 
 

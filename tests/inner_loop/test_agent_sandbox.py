@@ -207,7 +207,7 @@ def test_the_proxy_refuses_another_target_and_remembers_it(worktree: Path, serve
     sandbox = AgentSandbox(worktree, "proxy", allow_hosts=("127.0.0.1:1",))
     ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=200)
     assert ended.stdout == b"ConnectionRefusedError|403\n", ended.stderr
-    assert [(one.port, "not among" in one.refused) for one in ended.asked] == [(server, True)]
+    assert [(one.port, "not among" in one.refused) for one in ended.requests] == [(server, True)]
 
 
 def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:

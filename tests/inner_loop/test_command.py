@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from inner_loop.agents.worktree import clear
-from inner_loop.kit import Kit, Staff
 from inner_loop.researchers import command
 from inner_loop.run import run
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from tests.events import into, typed
@@ -52,13 +52,13 @@ def work(
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
-    kit = Kit(
-        Staff(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder, recorded=typed(recorded),
-        emit=into(told_of), **stop,
+    context = RunContext(
+        ModelConfig(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder,
+        recorded=typed(recorded), emit=into(told_of), **stop,
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), kit=kit, **stop,
+        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 

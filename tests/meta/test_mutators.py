@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.evidence import Evidence
-from meta.mutators.base import Mutator, Parent, Proposal
+from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from meta.mutators.offline.change_field import ChangeField
 from meta.mutators.offline.cross_sections import CrossSections
@@ -27,11 +27,13 @@ EACH = pytest.mark.parametrize("mutator", OPERATORS, ids=lambda m: m.name)
 HARD = {name: text for name, text in FIXTURES.items() if name != "unclosed fence"}
 
 
-def parents_of(first: Program, second: Program) -> list[Parent]:
-    return [Parent(first, score(first.program_id)), Parent(second, None)]
+def parents_of(first: Program, second: Program) -> list[ParentProgram]:
+    return [ParentProgram(first, score(first.program_id)), ParentProgram(second, None)]
 
 
-def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED) -> Proposal | None:
+def propose(
+    mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED
+) -> ChildProposal | None:
     parents = parents_of(first, second)[: mutator.parents]
     return mutator.propose(parents, facts, np.random.default_rng(seed))
 

@@ -14,7 +14,7 @@ import pytest
 
 from inner_loop.agents import tools
 from inner_loop.agents.charge import FREE_SHARE, GRACE_CPU_SECONDS
-from inner_loop.agents.door import Answer, Door, Request
+from inner_loop.agents.door import Door, DoorAnswer, DoorRequest
 from inner_loop.agents.sandbox import AgentSandbox
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
@@ -226,13 +226,13 @@ def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
     assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
 
 
-def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[Request], str]:
+def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[DoorRequest], str]:
     """What the door is asked when a program of that name is called in the work tree."""
-    asked: list[Request] = []
+    asked: list[DoorRequest] = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: DoorRequest) -> DoorAnswer:
         asked.append(request)
-        return Answer("asked")
+        return DoorAnswer("asked")
 
     program = place / "bin" / name
     program.parent.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from meta.mutators.llm.reply import Answer, BadReply
+from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
 from programs.edit import replace_section, sections, take_charter
@@ -30,7 +30,7 @@ def body_of(program: Program, name: str) -> str:
     return _below(next(s.text for s in sections(program.text) if s.heading == name)).strip("\n") + "\n"
 
 
-def with_section(program: Program, answer: Answer) -> str:
+def with_section(program: Program, answer: MutationReply) -> str:
     """The program's text with the section that the answer names; a new one at the end, an empty one taken out.
 
     Raises BadReply.
@@ -45,20 +45,20 @@ def with_section(program: Program, answer: Answer) -> str:
     names = [{s.heading.casefold(): s for s in reversed(known)}]
     names.append({s.heading.split(PATH)[-1].casefold(): s for s in reversed(known)})
     for by_name in names:
-        if (found := by_name.get(wanted)) is not None:
-            head = found.text[: len(found.text) - len(_below(found.text))]
+        if (section := by_name.get(wanted)) is not None:
+            head = section.text[: len(section.text) - len(_below(section.text))]
             new = f"{head.rstrip()}\n\n{body}\n\n" if body else ""
-            return replace_section(program.text, found.heading, new).rstrip() + "\n"
+            return replace_section(program.text, section.heading, new).rstrip() + "\n"
     if not body:
         raise BadReply(f"there is no section {answer.name[:60]} to take out")
     return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
 
 
-def whole(answer: Answer) -> str:
+def whole(answer: MutationReply) -> str:
     return answer.body.strip("\n") + "\n"
 
 
-def merged(first: Program, second: Program, answer: Answer) -> str:
+def merged(first: Program, second: Program, answer: MutationReply) -> str:
     """Sections as the answer's lines ``NAME: 1`` or ``NAME: 2`` say; of those not named, the first parent's.
 
     Raises BadReply.
@@ -117,17 +117,17 @@ def _with_charter(program: Program, body: str) -> str:
 
 def _below(section: str) -> str:
     """A section's text without its heading."""
-    found = outline(section)
-    return "".join(found.lines[found.headings[0].body :]) if found.headings else section
+    document = outline(section)
+    return "".join(document.lines[document.headings[0].body :]) if document.headings else section
 
 
 def _choices(body: str) -> Sequence[tuple[str, int]]:
-    found = []
+    choices = []
     for line in filter(str.strip, body.splitlines()):
         name, colon, parent = line.rpartition(":")
         if not colon or parent.strip() not in ("1", "2"):
             raise BadReply(f"{line.strip()[:60]!r} is not of the form NAME: 1 or NAME: 2")
-        found.append((name.strip().lstrip("-* ").strip("`"), int(parent)))
-    if not any(parent == 2 for _, parent in found):
+        choices.append((name.strip().lstrip("-* ").strip("`"), int(parent)))
+    if not any(parent == 2 for _, parent in choices):
         raise BadReply("nothing is taken from the second parent")
-    return found
+    return choices

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from inner_loop.kit import Staff
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
+from inner_loop.run_context import ModelConfig
 from meta.mutators.bandit import SECONDS_PER_USD
-from meta.mutators.llm.desk import PROMPT_BYTES
-from meta.mutators.llm.sight import Sight, sight_of
+from meta.mutators.llm.generation_calls import PROMPT_BYTES
 from meta.mutators.llm.toolbox import READ_BYTES
+from meta.mutators.llm.trace_access import TraceAccess, trace_access_of
 
 SELDOM = 3.0  # times what it takes to race a child: a dearer call is hardly ever the best bargain
 TRIES = 2  # replies asked for per child, each of which may be repaired once
@@ -21,36 +21,36 @@ def replies(children: int) -> int:
     return 2 * TRIES * children
 
 
-def calls(children: int, sight: Sight) -> int:
+def calls(children: int, access: TraceAccess) -> int:
     """Of one generation; before a reply that is no repair there may be rounds of tools."""
-    return replies(children) + sight.turns * TRIES * children
+    return replies(children) + access.turns * TRIES * children
 
 
-def prompt_tokens(staff: Staff, sight: Sight) -> int:
+def prompt_tokens(config: ModelConfig, access: TraceAccess) -> int:
     """Of a call at most: a token is a byte at least."""
-    talk = READ_BYTES + TOOLS + sight.turns * staff.reply_tokens if sight.turns else 0
-    return PROMPT_BYTES + sight.bytes + talk
+    talk = READ_BYTES + TOOLS + access.turns * config.reply_tokens if access.turns else 0
+    return PROMPT_BYTES + access.bytes + talk
 
 
-def bill(generations: int, children: int, staff: Staff) -> Bill:
+def bill(generations: int, children: int, config: ModelConfig) -> Bill:
     """The worst case of everything at once."""
-    sight = sight_of(staff)
-    return at_most(staff, generations * calls(children, sight), prompt_tokens(staff, sight))
+    access = trace_access_of(config)
+    return at_most(config, generations * calls(children, access), prompt_tokens(config, access))
 
 
-def sentence(whole: Bill, staff: Staff, race_seconds: float) -> str:
+def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:
     """``race_seconds``: device time of racing one child, with which a call is weighed when an operator is chosen."""
-    told = f"new programs take at most {whole.calls} calls, {whole.words()}"
-    call = SECONDS_PER_USD * min(usual_usd(staff).values())
+    line = f"new programs take at most {whole.calls} calls, {whole.words()}"
+    call = SECONDS_PER_USD * min(usual_usd(config).values())
     if call <= SELDOM * race_seconds:
-        return told
+        return line
     return (
-        f"{told}; models are asked seldom beyond one program a generation, for a call of them is worth {call:.2g} s of "
+        f"{line}; models are asked seldom beyond one program a generation, for a call of them is worth {call:.2g} s of "
         f"device time, and racing a new program takes {race_seconds:.2g} s: --run-budget gives longer runs"
     )
 
 
-def usual_usd(staff: Staff) -> dict[str, float]:
+def usual_usd(config: ModelConfig) -> dict[str, float]:
     """What a call of each model is expected to cost; 0 where no price is known."""
-    found = {model: prices.price_of(model, staff) for model in staff.models}
-    return {model: price.of(*USUAL) if price else 0.0 for model, price in found.items()}
+    prices_of = {model: prices.price_of(model, config) for model in config.models}
+    return {model: price.of(*USUAL) if price else 0.0 for model, price in prices_of.items()}

@@ -11,7 +11,7 @@ from analysis.events import MutationEvent
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from meta.mutators.llm import prompts
-from meta.mutators.llm.sight import BLIND, TURNS, Sight
+from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
@@ -41,7 +41,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Briefing:
+class MutationBriefing:
     """``tried``: mutations of the generations before, oldest first; ``siblings``: proposals of this one."""
 
     instruction: Program
@@ -50,7 +50,7 @@ class Briefing:
     control: Control | None
     tried: Sequence[MutationEvent]
     siblings: list[dict[str, Any]] = field(default_factory=list)
-    sight: Sight = BLIND
+    access: TraceAccess = NO_TRACES
     traces: Sequence[Trace] = ()
     further: Sequence[Task] = ()  # home tasks beside the first
 
@@ -66,29 +66,31 @@ class Briefing:
             }
             for m in list(self.tried)[: -TRIED - 1 : -1]
         ]  # fmt: skip
-        told = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
+        shown = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
         facts = clipped(page(evidence), MOST_BYTES)
         text = prompts.render(
             "system.md.j2", instruction=self.instruction.text, task=self.task, tasks=[self.task, *self.further],
             charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
-            tried=told, searches=self.sight.how == "tools", turns=TURNS,
+            tried=shown, searches=self.access.how == "tools", turns=TURNS,
         )  # fmt: skip
         known = {
             c.credit_id
             for part in evidence.parts or (evidence,)
             for c in (*part.edits, *part.directives, *part.mutations)
         }
-        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in told)
+        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in shown)
 
 
-def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequence[Trace] = ()) -> Briefing:
+def brief(
+    study: Study, instruction: Program, access: TraceAccess = NO_TRACES, traces: Sequence[Trace] = ()
+) -> MutationBriefing:
     """As the study's ledger stands now."""
     with open_study(study.folder, views=()) as con:
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
     tried = study.state.mutations
-    return Briefing(
-        instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces,
-        further=[place.task for place in study.on_tasks()[1:]],
+    return MutationBriefing(
+        instruction, study.task, study.config.researcher, control_of(arms), tried, access=access, traces=traces,
+        further=[each.task for each in study.on_tasks()[1:]],
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.tools import NOTHING, Offer
-from meta.mutators.llm.desk import Desk
-from meta.mutators.llm.sight import AT_ONCE, TURNS
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.toolbox import Toolbox, tools
+from meta.mutators.llm.trace_access import AT_ONCE, TURNS
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Talk:
     turns: tuple[dict[str, Any], ...] = ()
 
 
-def converse(desk: Desk, model: str, messages: Sequence[Message], purpose: str, toolbox: Toolbox | None) -> Talk:
+def converse(
+    calls: GenerationCalls, model: str, messages: Sequence[Message], purpose: str, toolbox: Toolbox | None
+) -> Talk:
     """Ask; where the reply calls tools, answer them and ask again. Raises as `Desk.ask`."""
     said = list(messages)
     turns: list[dict[str, Any]] = []
@@ -35,16 +37,16 @@ def converse(desk: Desk, model: str, messages: Sequence[Message], purpose: str, 
     priced = True
     while True:
         offer = Offer(tools(), closed=len(turns) == TURNS) if toolbox else NOTHING
-        number, reply = desk.ask(model, said, purpose, offer=offer, further=bool(turns))
+        number, reply = calls.ask(model, said, purpose, offer=offer, further=bool(turns))
         if reply is not None:
             tokens += reply.tokens
             usd, priced = usd + (reply.usd or 0.0), priced and reply.usd is not None
         if reply is None or not reply.calls or toolbox is None or offer.closed:
             return Talk(number, reply, tokens, usd if priced else None, tuple(turns))
         said.append(Message("assistant", reply.text, calls=reply.calls[:AT_ONCE]))
-        told = []
+        results = []
         for call in reply.calls[:AT_ONCE]:
             text, volatile = toolbox.answer(call)
             said.append(Message("tool", text, volatile, answers=call.id))
-            told.append({"name": call.name, "arguments": call.arguments, "result": said[-1].clean.text})
-        turns.append({"call": number, "text": reply.text, "tools": told})
+            results.append({"name": call.name, "arguments": call.arguments, "result": said[-1].clean.text})
+        turns.append({"call": number, "text": reply.text, "tools": results})

@@ -21,7 +21,7 @@ class BadReply(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class MutationReply:
     """``name``: which section the body stands for; empty for whole programs and merges."""
 
     reason: str
@@ -30,7 +30,7 @@ class Answer:
     body: str
 
 
-def parse(text: str, payload: str, offered: Collection[str]) -> Answer:
+def parse(text: str, payload: str, offered: Collection[str]) -> MutationReply:
     """The reply's parts: a reason of one line, the rows it cites (of those ``offered``), one payload of the kind asked.
 
     Raises BadReply.
@@ -52,24 +52,24 @@ def parse(text: str, payload: str, offered: Collection[str]) -> Answer:
     name = _NAME.fullmatch(first[2].rstrip())
     if payload == "section" and name is None:
         raise BadReply('<section> does not say which: name="…"')
-    return Answer(_reason(around), _cited(around, offered), one_line(name[1]) if name else "", body)
+    return MutationReply(_reason(around), _cited(around, offered), one_line(name[1]) if name else "", body)
 
 
 def _reason(text: str) -> str:
-    found = _REASON.findall(text)
-    if len(found) != 1:
-        raise BadReply(f"one <reason> is asked for, the reply has {len(found)}")
-    reason = one_line(found[0])
+    reasons = _REASON.findall(text)
+    if len(reasons) != 1:
+        raise BadReply(f"one <reason> is asked for, the reply has {len(reasons)}")
+    reason = one_line(reasons[0])
     if not reason:
         raise BadReply("the reason is empty")
     return reason if len(reason) <= MOST_REASON else reason[: MOST_REASON - 1] + "…"
 
 
 def _cited(text: str, offered: Collection[str]) -> tuple[str, ...]:
-    found = _EVIDENCE.findall(text)
-    if len(found) != 1:
-        raise BadReply(f"one <evidence> is asked for, the reply has {len(found)}")
-    words = [word.strip("[]`") for word in re.split(r"[\s,;]+", found[0].strip()) if word]
+    blocks = _EVIDENCE.findall(text)
+    if len(blocks) != 1:
+        raise BadReply(f"one <evidence> is asked for, the reply has {len(blocks)}")
+    words = [word.strip("[]`") for word in re.split(r"[\s,;]+", blocks[0].strip()) if word]
     if [word.casefold().rstrip(".") for word in words] == ["none"]:
         return ()
     unknown = [word for word in words if word not in offered]

@@ -43,13 +43,13 @@ def related(traces: Sequence[Trace], parents: Collection[str], parents_of: Colle
     beside = frozenset[str]().union(*(t.matches for t in traces if t.program_id in parents))
 
     def nearness(trace: Trace) -> int | None:
-        kin = {trace.program_id, *trace.parent_ids} & {*parents, *parents_of}
-        near = (not trace.program_id, trace.program_id in parents, trace.control, kin, trace.matches & beside)
-        return next((place for place, true in enumerate(near) if true), None)
+        related_ids = {trace.program_id, *trace.parent_ids} & {*parents, *parents_of}
+        near = (not trace.program_id, trace.program_id in parents, trace.control, related_ids, trace.matches & beside)
+        return next((rank for rank, true in enumerate(near) if true), None)
 
-    ranked = [(place, number) for number, t in enumerate(traces) if (place := nearness(t)) is not None]
+    ranked = [(rank, number) for number, t in enumerate(traces) if (rank := nearness(t)) is not None]
     nearest = sorted(ranked)[:MOST_FILES]
-    return [replace(traces[n], about=f"{NEAR[place]}{traces[n].about}") for place, n in nearest]
+    return [replace(traces[n], about=f"{NEAR[rank]}{traces[n].about}") for rank, n in nearest]
 
 
 class Toolbox:
@@ -74,8 +74,8 @@ class Toolbox:
             return f"error: no tool {one_line(call.name)[:40]!r}; there are {', '.join(self._tools)}", ""
         text = self._fitted(lines)
         self._left -= len(text.encode())
-        found = fenced(text, call.name)
-        return (f"{len(lines)} lines of logs:\n", found) if volatile else (found, "")
+        block = fenced(text, call.name)
+        return (f"{len(lines)} lines of logs:\n", block) if volatile else (block, "")
 
     def _arguments(self, call: ToolCall) -> dict[str, Any]:
         try:
@@ -106,10 +106,10 @@ class Toolbox:
             return list(self._files.values())
         if wanted in self._files:
             return [self._files[wanted]]
-        found = [trace for name, trace in self._files.items() if name.startswith(f"{wanted}/")]
-        if not found:
+        below = [trace for name, trace in self._files.items() if name.startswith(f"{wanted}/")]
+        if not below:
             raise Misuse(f"there is no file {one_line(path)[:80]!r}; list_files names them")
-        return found
+        return below
 
     def _list(self, folder: str = "") -> tuple[list[str], bool]:
         # a log's size is not told: it is another in every repetition
@@ -164,13 +164,13 @@ def _matching(pattern: str, lines: Sequence[str]) -> list[int]:
 
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.execute("SET autoinstall_known_extensions = false")
-        asked = (
+        query = (
             "SELECT place - 1 FROM (SELECT unnest($lines) AS line, generate_subscripts($lines, 1) AS place) "
             "WHERE regexp_matches(line, $pattern, 'i') ORDER BY place"
         )
         try:
-            found = con.execute(asked, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
+            hits = con.execute(query, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
         except duckdb.Error:  # no regular expression, or one that RE2 refuses
             plain = pattern.casefold()
-            return [place for place, line in enumerate(lines) if plain in line.casefold()]
-    return [place for (place,) in found]
+            return [index for index, line in enumerate(lines) if plain in line.casefold()]
+    return [index for (index,) in hits]

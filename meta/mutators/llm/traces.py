@@ -55,24 +55,24 @@ class Trace:
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All that may be read by who writes ``generation``, written to the study's folder on the way."""
-    places = {place.task.name: place for place in study.on_tasks()}
+    studies = {study_on_task.task.name: study_on_task for study_on_task in study.on_tasks()}
     with open_study(study.folder, views=()) as con:
         runs = [
             run | {"task": task}
-            for task in places
+            for task in studies
             for run in rows(con.execute(statement("trace_runs"), {"task": task, "generation": generation}))
         ]
         these = {"runs": [run["run_id"] for run in runs]}
-        found = rows(con.execute(statement("trace_experiments"), these))
+        experiment_rows = rows(con.execute(statement("trace_experiments"), these))
         why = _rationales(rows(con.execute(statement("trace_calls"), these)))
     experiments: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for experiment in found:
-        told = why.get((experiment["run_id"], experiment["description"]), "")
-        experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
+    for experiment in experiment_rows:
+        rationale = why.get((experiment["run_id"], experiment["description"]), "")
+        experiments[experiment["run_id"]].append(_shown(experiment) | {"rationale": rationale})
     traces = [*_general(study, generation, facts)]
     for run in runs:
-        where = f" on {run['task']}" if len(places) > 1 else ""
-        traces += _of_run(places[run["task"]], run, experiments[run["run_id"]], where)
+        where = f" on {run['task']}" if len(studies) > 1 else ""
+        traces += _of_run(studies[run["task"]], run, experiments[run["run_id"]], where)
     traces += _programs(runs)
     for trace in traces:
         _write(study.folder, trace.path, trace.text)
@@ -84,7 +84,7 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
 
     No trace has more than a quarter, so that one long run does not hide the others. Both are empty where ``most`` is 0.
     """
-    found = ["", ""]
+    texts = ["", ""]
     for volatile, room in ((False, most - most // 6), (True, most // 6)):
         parts: list[str] = []
         for trace in (t for t in traces if t.volatile == volatile and not t.path.endswith("/evidence.md")):
@@ -94,8 +94,8 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
             parts.append(part)
             room -= size
         text = "".join(parts).rstrip()
-        found[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
-    return found[0], found[1]
+        texts[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
+    return texts[0], texts[1]
 
 
 def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
@@ -109,9 +109,9 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
         if (p.generation or 0) < generation and p.operator not in VARIANTS
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
-    place = f"generation-{generation}"
-    yield Trace(f"{place}/evidence.md", "the page of evidence, whole", scrub(page(facts)))
-    yield Trace(f"{place}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
+    folder = f"generation-{generation}"
+    yield Trace(f"{folder}/evidence.md", "the page of evidence, whole", scrub(page(facts)))
+    yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
 def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str) -> Iterable[Trace]:
@@ -127,8 +127,8 @@ def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, A
     yield Trace(f"runs/{name}", about, clipped(scrub(text), MOST_FILE), **shared)
     logs = _logs(study.folder / "runs" / run["run_id"] / "logs", experiments)
     if logs:
-        told = clipped(scrub(logs), MOST_FILE)
-        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", told, **shared, volatile=True)
+        log_text = clipped(scrub(logs), MOST_FILE)
+        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", log_text, **shared, volatile=True)
 
 
 def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
@@ -147,17 +147,17 @@ def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
 
 def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
     """Of chat researchers: the reason that stands in a reply, by run and by the title that its experiment bears."""
-    found: dict[tuple[str, str], str] = {}
+    rationales: dict[tuple[str, str], str] = {}
     for call in calls:
         try:
             answer = parse(call["text"])
         except BadEdit:
             continue
-        found.setdefault((call["run_id"], answer.title), answer.rationale)
-    return found
+        rationales.setdefault((call["run_id"], answer.title), answer.rationale)
+    return rationales
 
 
-def _told(experiment: dict[str, Any]) -> dict[str, Any]:
+def _shown(experiment: dict[str, Any]) -> dict[str, Any]:
     """With its diff cut to size, and its edit as text where it left no diff."""
     changed = experiment["edit"]
     changed = changed if isinstance(changed, str) else json.dumps(changed, ensure_ascii=False, default=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.edit import sections, take_charter
 from programs.program import Program
 from programs.structure import PATH
@@ -24,7 +24,9 @@ class CrossSections:
     share = 0.10
     parents = 2
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         first, second = (parent.program for parent in parents[:2])
         for _ in range(TRIES):
             charter_of_second = bool(rng.random() < 0.5)
@@ -37,7 +39,7 @@ class CrossSections:
             if child.program_id not in (first.program_id, second.program_id):
                 names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
                 reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
-                return Proposal(text, self.name, reason, (), parent_ids(parents[:2]))
+                return ChildProposal(text, self.name, reason, (), parent_ids(parents[:2]))
         return None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.earned import Table
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from meta.mutators.edit_gains import GainTable
 from meta.mutators.queue_first import queue_first
 from programs.edit import reorder_ideas
 
@@ -23,8 +23,10 @@ class ReorderIdeas:
     share = 0.15
     parents = 1
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        program, table = parents[0].program, Table(evidence)
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        program, table = parents[0].program, GainTable(evidence)
         gains = [table.idea(idea.directive_id, idea.terms) for idea in program.ideas]
         known = [gain for gain in gains if gain is not None]
         order = sorted(range(len(gains)), key=lambda i: -(gains[i] or 0.0))
@@ -33,7 +35,7 @@ class ReorderIdeas:
         text = queue_first(reorder_ideas(program.text, order))
         ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
         reason = f"{len(gains)} ideas in the order of what is expected of them; {len(known)} of them were tried"
-        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+        return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
 make = ReorderIdeas

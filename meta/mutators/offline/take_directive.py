@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.charter_moves import carry_out, group_of, told
-from meta.mutators.earned import Table
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from meta.mutators.charter_moves import carry_out, describe, group_of
+from meta.mutators.edit_gains import GainTable
 from programs import shelf
 from programs.directives import Directive
 from programs.edit import add_directive, reorder_ideas
@@ -32,7 +32,9 @@ class TakeDirective:
     parents: int = 2
     shelf_share: float = 0.5
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         program = parents[0].program
         from_shelf = rng.random() < self.shelf_share or len(parents) < 2
         names = shelf.names()
@@ -42,11 +44,11 @@ class TakeDirective:
             return None
         taken = _drawn(offered, rng)
         try:
-            text, what = _take(program, donor, taken, Table(evidence), rng)
+            text, what = _take(program, donor, taken, GainTable(evidence), rng)
         except ProgramError:  # markdown would read it as something else at its new place
             return None
         source = f"the starter {donor.name}" if from_shelf else donor.name
-        return Proposal(
+        return ChildProposal(
             text, self.name, f"{what}, taken from {source}", (), parent_ids(parents[:1] if from_shelf else parents)
         )
 
@@ -79,18 +81,18 @@ def _fields(directive: Directive) -> tuple[str, ...]:
 
 
 def _take(
-    program: Program, donor: Program, taken: Directive, table: Table, rng: np.random.Generator
+    program: Program, donor: Program, taken: Directive, table: GainTable, rng: np.random.Generator
 ) -> tuple[str, str]:
     if taken.kind == "charter":
         move = {field: donor.charter.get(field) for field in _fields(taken)}
-        return carry_out(program.text, move), told(program.charter, move)
+        return carry_out(program.text, move), describe(program.charter, move)
     what = f"“{taken.text[:80]}”"
     if taken.kind == "idea":
         return _with_idea(program, taken, table, rng), what
     return add_directive(program.text, taken.heading, taken.text), what
 
 
-def _with_idea(program: Program, taken: Directive, table: Table, rng: np.random.Generator) -> str:
+def _with_idea(program: Program, taken: Directive, table: GainTable, rng: np.random.Generator) -> str:
     """The idea goes where its gain belongs among the others; without evidence, anywhere."""
     heading = next((d.heading for d in program.directives if d.kind == "idea"), "Ideas")
     text = add_directive(program.text, heading, taken.text)

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.earned import Earned, Key, Table, idea_terms, key_of_term, plus_minus, tries
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term, plus_minus, tries
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
@@ -55,8 +55,10 @@ class WriteIdeas:
     bundles: bool = True
     most: int = 30  # items with figures; length is a cost
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        table, program, on = Table(evidence), parents[0].program, tables(evidence)
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        table, program, on = GainTable(evidence), parents[0].program, tables(evidence)
         items = written(table, on, self.bundles)[: self.most * len(on)]
         if not items:
             return None
@@ -68,15 +70,15 @@ class WriteIdeas:
             return None
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
         reason = f"Ideas written from the figures of {len(table.rows)} edits: {len(items)} of them, the rest dropped"
-        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+        return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
-def written(table: Table, on: Sequence[Table] = (), bundles: bool = True) -> list[Item]:
+def written(table: GainTable, on: Sequence[GainTable] = (), bundles: bool = True) -> list[Item]:
     """What the evidence speaks for, in order. ``on``: the tables of the tasks where ``table`` is over several."""
-    found = [sections(each, bundles) for each in on or [table]]
-    if len(found) == 1:
-        return [item for section in found[0] for item in section]
-    opening, clear, hopeful = (by_turns(each) for each in zip(*found, strict=True))
+    by_task = [sections(each, bundles) for each in on or [table]]
+    if len(by_task) == 1:
+        return [item for section in by_task[0] for item in section]
+    opening, clear, hopeful = (by_turns(each) for each in zip(*by_task, strict=True))
     singles = [_retold(item, table) for item in _once(clear)]
     everywhere = [item for item in singles if all(helps_everywhere(key, on) for key in item.keys)]
     disputed = [item for item in singles if item not in everywhere]
@@ -86,23 +88,23 @@ def written(table: Table, on: Sequence[Table] = (), bundles: bool = True) -> lis
 
 def _once(items: Iterable[Item]) -> list[Item]:
     """Without those that change what one before them does."""
-    found: dict[frozenset[Key], Item] = {}
+    first: dict[frozenset[Key], Item] = {}
     for item in items:
-        found.setdefault(item.keys, item)
-    return list(found.values())
+        first.setdefault(item.keys, item)
+    return list(first.values())
 
 
 def _by_gain(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda item: -item.gain)
 
 
-def _retold(item: Item, table: Table) -> Item:
+def _retold(item: Item, table: GainTable) -> Item:
     """A single edit with its figure over all tasks on which it was tried."""
     row = table.rows.get(next(iter(item.keys))) if len(item.keys) == 1 else None
     return _single(row) if row is not None and row.credit.of else item
 
 
-def sections(table: Table, bundles: bool = True) -> Sections:
+def sections(table: GainTable, bundles: bool = True) -> Sections:
     """What the evidence of one task speaks for: bundles, winners by gain, then second values and hopefuls."""
     by_knob = table.by_knob()
     best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
@@ -114,14 +116,14 @@ def sections(table: Table, bundles: bool = True) -> Sections:
     return _bundles(winners, table) if bundles else [], _by_gain(singles), last
 
 
-def beside_winners(table: Table) -> list[Item]:
+def beside_winners(table: GainTable) -> list[Item]:
     """Values that nobody tried, beside the best value of each knob that clearly earned something."""
     by_knob = table.by_knob()
     winners = sorted((rows[0] for rows in by_knob.values() if rows[0].low > 0), key=lambda row: (-row.gain, row.term))
     return [item for row in winners for item in _beside(row, by_knob[row.credit.knob.casefold()])]
 
 
-def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
+def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
     """All winners at once, then the better half, and so on while there are two or more."""
     failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.gain <= 0 and c.n >= PROOF}
     out, size = [], len(winners)
@@ -131,20 +133,20 @@ def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
             size //= 2
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
-        told = table.together(rows)
-        text = f"All of these at once: {terms} (predicted gain {plus_minus(told.gain, told.sd)})."
+        joint = table.together(rows)
+        text = f"All of these at once: {terms} (predicted gain {plus_minus(joint.gain, joint.sd)})."
         ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(text, told.gain, ids, _keys(row.term for row in rows)))
+        out.append(Item(text, joint.gain, ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
 
-def _single(row: Earned) -> Item:
+def _single(row: EditGain) -> Item:
     verb = "Apply" if row.credit.value is True else "Set"
     return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, row.credit.ids, _keys([row.term]))
 
 
-def _second(rows: Sequence[Earned]) -> list[Earned]:
+def _second(rows: Sequence[EditGain]) -> list[EditGain]:
     """A knob's second value, where it is clearly good itself and clearly another one.
 
     Neighbouring rungs of a ladder are mostly one finding told twice; so a number must lie two rungs away.
@@ -161,7 +163,7 @@ def _second(rows: Sequence[Earned]) -> list[Earned]:
     return far[:1]
 
 
-def _joint_ideas(table: Table) -> list[Item]:
+def _joint_ideas(table: GainTable) -> list[Item]:
     """Ideas of several edits that earned most as they stood, though their parts alone may not."""
     out: dict[frozenset[Key], Item] = {}
     for credit in sorted(table.ideas.values(), key=lambda c: (-c.gain, c.credit_id)):
@@ -178,7 +180,7 @@ def _keys(terms: Iterable[str]) -> frozenset[Key]:
     return frozenset(key for term in terms if (key := key_of_term(term)))
 
 
-def _beside(row: Earned, rows: Sequence[Earned]) -> list[Item]:
+def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
     if not _is_number(row.credit.value):
         return []
     tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
@@ -194,7 +196,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_news(text: str, terms: tuple[str, ...], table: Table) -> bool:
+def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:
     """Whether the evidence is silent about an idea: one for LLMs, or one that names an edit nobody tried."""
     if text.startswith(UNTRIED):
         return False  # written anew from the winners of today

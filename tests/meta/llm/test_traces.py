@@ -15,7 +15,7 @@ from analysis.dataset import dataset
 from analysis.study import query
 from arena.drain import Drained
 from meta.begin import found, take_up
-from meta.mutators.llm.sight import TURNS
+from meta.mutators.llm.trace_access import TURNS
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.server import never
 from tests.llm.tooling import ToolServer, results, rounds, searcher

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inner_loop.agents import answer as answers
 from inner_loop.agents.charge import SandboxCharge
-from inner_loop.agents.door import Answer, Request
+from inner_loop.agents.door import DoorAnswer, DoorRequest
 from inner_loop.agents.recall import source_event
 from inner_loop.agents.verdicts import Verdicts, blobs
 from inner_loop.agents.worktree import shown_files
@@ -31,7 +31,7 @@ from trainer.source import Source
 _DESCRIPTION = 300
 
 
-class Desk:
+class AgentSession:
     """``emit`` writes an event of the ledger; ``logs`` holds NUMBER.log of experiments of earlier attempts."""
 
     def __init__(
@@ -50,11 +50,11 @@ class Desk:
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
         self._ran = self._closing = False
-        self.asked = 0
+        self.requests = 0
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: DoorRequest) -> DoorAnswer:
         """Raises RunStopped and EnvironmentProblem, which end the run; what the agent did wrong is an answer."""
-        self.asked += 1
+        self.requests += 1
         self._charge.book()
         try:
             return self._with_charge(self._answer(request))
@@ -63,9 +63,9 @@ class Desk:
         except BudgetSpent:
             return answers.spent(self._bench)
         finally:
-            self._tell_head()
+            self._record_head()
 
-    def _with_charge(self, answer: Answer) -> Answer:
+    def _with_charge(self, answer: DoorAnswer) -> DoorAnswer:
         """What else the agent has been charged for."""
         self._charge.book()
         facts = self._charge.facts()
@@ -81,9 +81,9 @@ class Desk:
             ask_git()
             self._closing = False
         self._verdicts.finish()
-        self._tell_head()
+        self._record_head()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: DoorRequest) -> DoorAnswer:
         if (request.verb == "end") != self._closing:  # what its git starts when it is asked may try the other verbs
             raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
         if request.verb == "run":
@@ -93,21 +93,21 @@ class Desk:
         if request.verb in ("keep", "discard"):
             record = self._verdicts.say(request.verb, request.number, request.message)
             said = f"experiment {record.number}: {request.verb}. The head is experiment {self._bench.head.number}."
-            return Answer(said, 0, answers.experiment_facts(self._bench, record))
+            return DoorAnswer(said, 0, answers.experiment_facts(self._bench, record))
         if request.verb == "log":
             return self._log(request)
         return self._directives() if request.verb == "directives" else answers.status(self._bench)
 
-    def _end(self, request: Request) -> Answer:
+    def _end(self, request: DoorRequest) -> DoorAnswer:
         """Where the agent's git stands when its session is over."""
         try:
             current = self._source()
         except UsageError:
             current = None
         self._verdicts.close(request.line, current)
-        return Answer("the session is over")
+        return DoorAnswer("the session is over")
 
-    def _run(self, request: Request) -> Answer:
+    def _run(self, request: DoorRequest) -> DoorAnswer:
         self._ran = True
         source = self._source()
         self._verdicts.settle(request.line, source)
@@ -115,14 +115,14 @@ class Desk:
         notes = self._notes()
         if known is not None and not request.again:
             notes += ("this source was measured before: not run again, nothing charged (--again takes a new seed)",)
-            return self._told(known, request, notes)
+            return self._measured(known, request, notes)
         because, unknown = self._because(request.because)
         if unknown:
             notes += (f"no directive {', '.join(unknown)} here: `experiment directives` lists them",)
         record = self._measure(source, known, request, because)
-        return self._told(record, request, notes)
+        return self._measured(record, request, notes)
 
-    def _measure(self, source: Source, known: Record | None, request: Request, because: tuple[str, ...]) -> Record:
+    def _measure(self, source: Source, known: Record | None, request: DoorRequest, because: tuple[str, ...]) -> Record:
         bench, parent = self._bench, known or self._bench.head
         edit = Edit() if known else self._edit(source, parent)
         self._charge.book(bench.cost(request.fraction))
@@ -141,7 +141,7 @@ class Desk:
             bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
         return record
 
-    def _told(self, record: Record, request: Request, notes: tuple[str, ...]) -> Answer:
+    def _measured(self, record: Record, request: DoorRequest, notes: tuple[str, ...]) -> DoorAnswer:
         self._verdicts.last = record
         if request.style == "log":
             return answers.log(self._bench, record, self._said(record), self._aliases)
@@ -169,7 +169,7 @@ class Desk:
                 return edit
         return Edit()
 
-    def _description(self, request: Request, source: Source, edit: Edit) -> str:
+    def _description(self, request: DoorRequest, source: Source, edit: Edit) -> str:
         """The message, or what the commit says that holds just this source; one line of anybody's text."""
         committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
         given = request.message or (request.subject if committed else "")
@@ -178,15 +178,15 @@ class Desk:
     def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Directive ids of what the agent cites (an id, its beginning, or the number in the list), and the unknown."""
         known = self._program.directives
-        found, unknown = [], []
+        directive_ids, unknown = [], []
         for text in given:
             numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
             begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
             if len(match := numbered or begun) == 1:
-                found.append(match[0].directive_id)
+                directive_ids.append(match[0].directive_id)
             else:
                 unknown.append(one_line(text)[:40])
-        return tuple(dict.fromkeys(found)), tuple(unknown)
+        return tuple(dict.fromkeys(directive_ids)), tuple(unknown)
 
     def _notes(self) -> tuple[str, ...]:
         """Read-only files that the agent changed: its own copies, which nobody uses."""
@@ -209,21 +209,21 @@ class Desk:
             return record.outcome.log
         return path.read_text(encoding="utf-8", errors="replace")
 
-    def _log(self, request: Request) -> Answer:
+    def _log(self, request: DoorRequest) -> DoorAnswer:
         number = len(self._bench.history) - 1 if request.number is None else request.number
         if number >= len(self._bench.history):
             raise UsageError(f"there is no experiment {number}")
         return answers.log(self._bench, self._bench.history[number], self._said(self._bench.history[number]), ())
 
-    def _directives(self) -> Answer:
+    def _directives(self) -> DoorAnswer:
         rows = [
             {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
             for at, one in enumerate(self._program.directives)
         ]
         lines = [f"{r['number']:>3}  {r['directive_id']}  {r['heading']}: {str(r['text'])[:80]}" for r in rows]
-        return Answer("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
+        return DoorAnswer("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
 
-    def _tell_head(self) -> None:
+    def _record_head(self) -> None:
         """Write down where the head went back to: no decision tells it. After the first time, where it stands."""
         if self._bench.head is not self._head and self._verdicts.rewound:
             number, after = self._bench.head.number, len(self._bench.history)

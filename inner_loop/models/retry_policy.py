@@ -12,7 +12,7 @@ from inner_loop.models.provider import Fault
 MOST = 60.0  # seconds of one wait that no provider asked for
 
 
-class Patience:
+class RetryPolicy:
     """Models in their order of preference, each with the time until which it is left alone.
 
     Shared by all calls of a process, so that a storm which met one call is known to the others. ``backoff`` is the

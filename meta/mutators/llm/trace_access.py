@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from inner_loop.kit import Staff
 from inner_loop.models.provider import litellm
+from inner_loop.run_context import ModelConfig
 
 How = Literal["tools", "prompt", "none"]
 TURNS = 6  # rounds of tool calls for one proposal; the reply after them is its last
@@ -18,7 +18,7 @@ LEAST, MOST = 30_000, 150_000  # bytes of traces in a prompt
 
 
 @dataclass(frozen=True)
-class Sight:
+class TraceAccess:
     """``bytes``: of traces in a prompt, at most."""
 
     how: How = "none"
@@ -29,31 +29,31 @@ class Sight:
         return TURNS if self.how == "tools" else 0
 
 
-BLIND = Sight()
+NO_TRACES = TraceAccess()
 
 
-def settled(staff: Staff) -> How:
+def trace_mode(config: ModelConfig) -> How:
     """What `auto` stands for, by LiteLLM's own map of models: any of them may be the one that answers, so the one that
     can do least decides."""
-    if staff.traces != "auto":
-        return staff.traces
-    if not staff.models:
+    if config.traces != "auto":
+        return config.traces
+    if not config.models:
         return "none"
-    if all(_calls_tools(model) for model in staff.models):
+    if all(_calls_tools(model) for model in config.models):
         return "tools"
-    return "prompt" if (window(staff) or 0) >= LONG else "none"
+    return "prompt" if (window(config) or 0) >= LONG else "none"
 
 
-def sight_of(staff: Staff) -> Sight:
-    how = settled(staff)
+def trace_access_of(config: ModelConfig) -> TraceAccess:
+    how = trace_mode(config)
     if how != "prompt":
-        return Sight(how)
-    return Sight(how, max(LEAST, min(MOST, int(SHARE * (window(staff) or 0)) * BYTES)))
+        return TraceAccess(how)
+    return TraceAccess(how, max(LEAST, min(MOST, int(SHARE * (window(config) or 0)) * BYTES)))
 
 
-def window(staff: Staff) -> int | None:
+def window(config: ModelConfig) -> int | None:
     """Tokens that the narrowest of the models takes in; None where that is not known."""
-    widths = [_width(model) for model in staff.models]
+    widths = [_width(model) for model in config.models]
     return min((w for w in widths if w), default=None) if all(widths) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from inner_loop.models.client import Client, Stopped
+from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply, Reply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
@@ -14,12 +14,12 @@ PER_GENERATION = 10_000  # numbers of calls set aside for each generation
 PROMPT_BYTES = 90_000  # a longer prompt is not sent
 
 
-class Desk:
+class GenerationCalls:
     """``clients`` by the model that they ask first. ``most``: replies of this generation, repairs
     included; rounds of tools before a reply are not counted."""
 
     def __init__(
-        self, clients: Mapping[str, Client], *, generation: int, most: int, reply_tokens: int,
+        self, clients: Mapping[str, ModelClient], *, generation: int, most: int, reply_tokens: int,
         note: Callable[[str], None], stopped: Callable[[], MetaloopError],
     ) -> None:  # fmt: skip
         self._clients = clients

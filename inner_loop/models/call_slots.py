@@ -14,7 +14,7 @@ from typing import TextIO
 LOOK_SECONDS = 0.02
 
 
-class Lanes:
+class CallSlots:
     """Lock files in a folder, one per call in flight; without a folder, semaphores of this process."""
 
     def __init__(self, folder: Path | None, width: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inner_loop.events import CallEvent, Emit, Event
 
 
-class Staff(BaseModel):
+class ModelConfig(BaseModel):
     """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
 
     ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
@@ -53,25 +53,25 @@ class Staff(BaseModel):
 
     def caps(self) -> str:
         """The caps of the study in words; empty where there is none."""
-        found = [f"${self.max_usd:g}"] if self.max_usd is not None else []
-        found += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
-        return " and ".join(found)
+        caps_set = [f"${self.max_usd:g}"] if self.max_usd is not None else []
+        caps_set += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
+        return " and ".join(caps_set)
 
     def run_caps(self) -> str:
         """The caps of one run in words; empty where there is none."""
-        found = [f"${self.run_usd:g}"] if self.run_usd is not None else []
-        found += [f"{self.run_tokens} tokens"] if self.run_tokens is not None else []
-        return " and ".join(found)
+        caps_set = [f"${self.run_usd:g}"] if self.run_usd is not None else []
+        caps_set += [f"{self.run_tokens} tokens"] if self.run_tokens is not None else []
+        return " and ".join(caps_set)
 
 
 @dataclass(frozen=True)
-class Kit:
+class RunContext:
     """Beside (program, task, seed), for one run. ``study`` and ``folder`` (the run's) are None where nothing is kept.
 
     ``recorded`` holds this run's events of an earlier attempt, calls of models among them; ``emit`` writes one down.
     """
 
-    staff: Staff = field(default_factory=Staff)
+    config: ModelConfig = field(default_factory=ModelConfig)
     run_id: str = ""
     study: Path | None = None
     folder: Path | None = None

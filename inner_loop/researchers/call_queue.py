@@ -11,7 +11,7 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.05
 
 
-class _Asked(Generic[T]):
+class _PendingCall(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self.done = threading.Event()
         self.result: T | None = None
@@ -28,7 +28,7 @@ class _Asked(Generic[T]):
             self.done.set()
 
 
-class Desk(Generic[T]):
+class CallQueue(Generic[T]):
     """First asked, first taken: what is decided follows from what was answered, never from how fast.
 
     ``look`` is called while a result is waited for, and may raise to end that.
@@ -36,26 +36,26 @@ class Desk(Generic[T]):
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
-        self._asked: deque[_Asked[T]] = deque()
+        self._pending: deque[_PendingCall[T]] = deque()
 
     @property
     def in_flight(self) -> int:
-        return len(self._asked)
+        return len(self._pending)
 
     def ask(self, work: Callable[[], T]) -> None:
-        self._asked.append(_Asked(work))
+        self._pending.append(_PendingCall(work))
 
     def take(self) -> T:
         """The oldest one's result, or its error."""
-        asked = self._asked[0]
-        while not asked.done.wait(LOOK_SECONDS):
+        call = self._pending[0]
+        while not call.done.wait(LOOK_SECONDS):
             self._look()
-        self._asked.popleft()
-        if asked.error is not None:
-            raise asked.error
-        return asked.result  # type: ignore[return-value]
+        self._pending.popleft()
+        if call.error is not None:
+            raise call.error
+        return call.result  # type: ignore[return-value]
 
     def close(self) -> None:
         """Wait for what is in flight: it costs money, and its event is to be written down."""
-        while self._asked:
-            self._asked.popleft().thread.join()
+        while self._pending:
+            self._pending.popleft().thread.join()

@@ -20,7 +20,7 @@ Key = tuple[str, str]  # knob in lower case, value as canonical text
 
 
 @dataclass(frozen=True)
-class Earned:
+class EditGain:
     """One edit's posterior, in metric units; positive is better."""
 
     credit: EditCredit
@@ -43,24 +43,24 @@ class Earned:
 
 
 @dataclass(frozen=True)
-class Together:
+class JointGain:
     """What several edits gain at once; metric units."""
 
     gain: float
     sd: float
 
 
-class Table:
+class GainTable:
     """Posterior of every edit that was tried, and what ideas (with several edits) earned as they stand."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows: dict[Key, Earned] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
+        self.rows: dict[Key, EditGain] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
         self._effects = evidence.effects
         self.ideas: dict[str, DirectiveCredit] = {
             d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0
         }
 
-    def of_terms(self, terms: Iterable[str]) -> list[Earned] | None:
+    def of_terms(self, terms: Iterable[str]) -> list[EditGain] | None:
         """The rows that the backticked terms name; None if there are none or one was never tried alone."""
         keys = [key for term in terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
@@ -73,22 +73,22 @@ class Table:
         rows = self.of_terms(terms)
         return self.together(rows).gain if rows else None
 
-    def together(self, rows: Sequence[Earned]) -> Together:
+    def together(self, rows: Sequence[EditGain]) -> JointGain:
         """What these edits gain at once: by the model where it knows them, else their sum."""
         share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
-        told = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
-        if told is not None:
-            return Together(told.mean * share, told.sd * share)
-        return Together(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
+        bundle = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
+        if bundle is not None:
+            return JointGain(bundle.mean * share, bundle.sd * share)
+        return JointGain(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
 
     def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
         if directive_id in self.ideas and len(terms) > 1:
             return list(self.ideas[directive_id].ids)
         return [credit_id for row in self.of_terms(terms) or () for credit_id in row.credit.ids]
 
-    def by_knob(self) -> Mapping[str, list[Earned]]:
+    def by_knob(self) -> Mapping[str, list[EditGain]]:
         """Rows of each knob, best first."""
-        knobs: dict[str, list[Earned]] = {}
+        knobs: dict[str, list[EditGain]] = {}
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
         return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
@@ -131,6 +131,6 @@ def key_of_term(term: str) -> Key | None:
         return key_of(knob, value.strip("'\""))
 
 
-def _earned(credit: EditCredit) -> Earned:
+def _earned(credit: EditCredit) -> EditGain:
     ran = credit.score / credit.estimate if credit.estimate else 1.0
-    return Earned(credit, credit.score, (credit.se or 0.0) * ran)
+    return EditGain(credit, credit.score, (credit.se or 0.0) * ran)
