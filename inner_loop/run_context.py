@@ -1,4 +1,4 @@
-"""What a researcher that is more than its program is given: how the study is staffed, where it works, what is known."""
+"""The context of a run that uses models or an agent: their configuration, its folders and its earlier events."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from inner_loop.events import CallEvent, Emit, Event
 
 
 class ModelConfig(BaseModel):
-    """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
+    """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
+    secrets.
 
-    ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
-    study, ``run_usd``, ``run_tokens`` and ``max_wall`` (in seconds) of one run, which ends there with what it has.
-    ``prices`` are US dollars per million tokens, in, out and (where it
-    differs) in from the cache, of models that LiteLLM has none for. ``agent`` is the command of a coding agent; an
-    empty ``agent_network`` is "none" for one that the gateway of model APIs serves, else "proxy"; ``agent_direct``: it
-    has the user's key or login itself.
+    ``models`` are LiteLLM names in order of preference. usd and tokens are caps of the whole study; ``run_usd``,
+    ``run_tokens`` and ``max_wall`` (seconds) are caps of one run, which then ends with its current head. ``prices`` are
+    US dollars per million tokens (in, out and, if it differs, cached in) of models without a price in LiteLLM.
+    ``agent`` is the command of a coding agent. An empty ``agent_network`` means "none" if the gateway serves the
+    agent's models, else "proxy". ``agent_direct``: the agent has the user's key or login itself.
 
-    A reply has ``reply_tokens`` at most. One attempt of a call takes ``call_timeout`` seconds at most, all of them with
-    the waits between them ``patience``; the first wait after a fault is about ``backoff``. Of one provider's calls
-    ``calls_at_once`` run at a time, over all workers of the study. ``traces``: how models that write programs see the
-    raw traces; evolve settles `auto` when a study is founded.
+    A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout`` seconds, all attempts
+    with their waits at most ``patience``; the first wait after a fault is about ``backoff``. At most ``calls_at_once``
+    calls of one provider run in parallel, over all workers of the study. ``traces``: how models that write programs see
+    the raw traces; evolve resolves `auto` when it creates a study.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,13 +52,13 @@ class ModelConfig(BaseModel):
     agent_home: tuple[str, ...] = ()
 
     def caps(self) -> str:
-        """The caps of the study in words; empty where there is none."""
+        """The study's caps as text; empty if there are none."""
         caps_set = [f"${self.max_usd:g}"] if self.max_usd is not None else []
         caps_set += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
         return " and ".join(caps_set)
 
     def run_caps(self) -> str:
-        """The caps of one run in words; empty where there is none."""
+        """One run's caps as text; empty if there are none."""
         caps_set = [f"${self.run_usd:g}"] if self.run_usd is not None else []
         caps_set += [f"{self.run_tokens} tokens"] if self.run_tokens is not None else []
         return " and ".join(caps_set)
@@ -66,9 +66,10 @@ class ModelConfig(BaseModel):
 
 @dataclass(frozen=True)
 class RunContext:
-    """Beside (program, task, seed), for one run. ``study`` and ``folder`` (the run's) are None where nothing is kept.
+    """What one run has besides program, task and seed. ``study`` and ``folder`` (the run's) are None if nothing is
+    stored.
 
-    ``recorded`` holds this run's events of an earlier attempt, calls of models among them; ``emit`` writes one down.
+    ``recorded``: this run's events of an earlier attempt, calls of models included. ``emit`` records an event.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -79,8 +80,8 @@ class RunContext:
     emit: Emit = field(default=lambda _: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
     record: Path | None = None  # --record DIR: exchanges with models are written there
-    replay: Path | None = None  # --replay DIR: they are answered from there, and no socket is opened
+    replay: Path | None = None  # --replay DIR: answers come from there, and no socket is opened
 
     def calls(self) -> list[CallEvent]:
-        """The calls of an earlier attempt at this run."""
+        """The calls of an earlier attempt of this run."""
         return [e for e in self.recorded if isinstance(e, CallEvent) and (e.run_id or "") == self.run_id]

@@ -1,5 +1,4 @@
-"""A wave at the bench: experiments that are asked for together, carried out on all devices of the run, taken up in the
-order of their numbers."""
+"""A wave: experiments requested together, run on all devices of the run, and recorded in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ Known = tuple[Outcome, str]  # an outcome and when its experiment started
 
 @dataclass(frozen=True)
 class ExperimentRequest:
-    """What is asked of the bench: one experiment, see `Bench.experiment`."""
+    """A request for one experiment, see `Bench.experiment`."""
 
     edit: Edit
     parent: Record | None = None
@@ -34,7 +33,7 @@ class ExperimentRequest:
 
 @dataclass(frozen=True)
 class PlannedExperiment:
-    """An experiment with its number, and all that follows from what was asked; ``known``: it was recorded before."""
+    """A request with its number, parent and spec; ``known``: its recorded outcome."""
 
     ask: ExperimentRequest
     number: int
@@ -49,10 +48,11 @@ def run_wave(
     go_on: Callable[[], bool],
     take: Callable[[PlannedExperiment, Known], None],
 ) -> list[Landing]:
-    """Carry out what of a wave is not known; ``take`` is called for each, by number, as soon as those before it ended.
+    """Run the experiments of a wave that are not known. ``take`` is called for each in the order of numbers, as soon as
+    all before it have ended.
 
-    An end by which nothing can be recorded (`fault`) keeps back all with a higher number, and is the last that is
-    taken; nothing is launched after it. Returns the landings of those that were carried out now.
+    An outcome that cannot be recorded (`fault`) holds back all higher numbers and is taken last; nothing is launched
+    after it. Returns what was run now.
     """
     completed: list[Landing] = []
     ended: dict[int, Known] = {one.number: one.known for one in wave if one.known is not None}

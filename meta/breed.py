@@ -59,12 +59,12 @@ def breed(
         name = f"g{generation}-{born + 1}-{mutator.name}"
         attempt = judge(proposal, name, novelty, gate)
         attempts.append(attempt)
-        mix.tell(proposal, attempt.refusal)
+        mix.report(proposal, attempt.refusal)
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None:
             attempt = judge(again, name, novelty, gate)
             attempts.append(attempt)
-            mix.tell(again, attempt.refusal)
+            mix.report(again, attempt.refusal)
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts

@@ -1,4 +1,4 @@
-"""What a model answers that reads a program's charter: strict JSON. Whatever else it says goes nowhere."""
+"""Parses a model's reply about a program's charter: strict JSON; anything else is rejected."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from programs.charter_read import Claim
 from programs.text import one_line
 
 _MOST_CHARACTERS = 200_000
-_MOST_WRONG = 120  # characters told of what is wrong
+_MOST_WRONG = 120  # characters of an error message
 
 
 class BadCharterReply(Exception):
-    """The reply has not the form that was asked for; the message is one line and says why."""
+    """The reply does not have the required form; the message is one line and says why."""
 
 
 class _ReplyPart(BaseModel):
@@ -39,7 +39,7 @@ class _Answer(_ReplyPart):
 
 
 def parse(text: str) -> tuple[list[Claim], list[int]]:
-    """The claims of a reply, and the numbers of the sentences that no field can carry. Raises BadReply."""
+    """The claims of a reply, and the numbers of the sentences that no field can express. Raises BadCharterReply."""
     try:
         answer = _Answer.model_validate(_json(text))
     except ValidationError as error:
@@ -51,7 +51,7 @@ def parse(text: str) -> tuple[list[Claim], list[int]]:
 
 
 def _json(text: str) -> Any:
-    """The object that the reply is; a code fence around the whole of it is passed over."""
+    """The reply's JSON object; a code fence around all of it is ignored."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         text = text[text.index("\n") : -3]
@@ -60,17 +60,17 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_key_twice)
     except json.JSONDecodeError as error:
-        raise BadCharterReply(f"it is no JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+        raise BadCharterReply(f"it is not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, absurd nesting
-        raise BadCharterReply(f"it is no JSON that can be read: {one_line(str(error))[:_MOST_WRONG]}") from None
+        raise BadCharterReply(f"it is not readable JSON: {one_line(str(error))[:_MOST_WRONG]}") from None
 
 
 def _no_number(name: str) -> Any:
-    raise BadCharterReply(f"it is no JSON: {name} is no number")
+    raise BadCharterReply(f"it is not JSON: {name} is not a number")
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise BadCharterReply("it names a key twice in one object")
+        raise BadCharterReply("it has a key twice in one object")
     return members

@@ -1,7 +1,7 @@
 """Meters an agent's model calls: the worst case is reserved before a call, the actual cost is settled after it.
 
-Caps, prices and lanes are those of the chat researcher. A call whose cost is unknown, because its connection broke, it
-took too long or its answer names no usage, counts as the worst case.
+Caps, prices and call slots are those of the chat researcher. A call of unknown cost (its connection broke, it took too
+long, or its reply reports no usage) counts as the worst case.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
 from inner_loop.run_context import RunContext
 from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
 
-UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer, where a cap holds and no length is named
-FAILED = 1000  # calls of a run that came to nothing and are still told one by one
+UNKNOWN_REPLY = 32_768  # longest reply in tokens of an unknown model, if a cap applies and the request sets no length
+FAILED = 1000  # free failed calls of a run that are recorded one by one
 _LOOK_SECONDS = 0.02
-_PAUSE_SECONDS = 300.0  # for other calls of this agent to settle, before a cap counts as reached
+_PAUSE_SECONDS = 300.0  # wait for this agent's other calls to settle before a cap counts as reached
 
 
 @dataclass(frozen=True)
 class Tariff:
-    """What a model costs: ``price`` of the dearest tokens of each side, ``name`` LiteLLM's, ``longest`` reply."""
+    """The cost of a model: ``price`` of the dearest tokens of each side, LiteLLM's ``name``, the ``longest`` reply."""
 
     name: str
     price: prices.TokenPrice | None
     longest: int | None
 
     def usd(self, usage: TokenUsage) -> float | None:
-        """LiteLLM's figure, with its discounts and surcharges; by the price given where one is."""
+        """LiteLLM's figure, with its discounts and surcharges; if the user gave a price, by that."""
         if self.price is None:
             return None
         if not self.price.given:
             try:
                 return float(sum(litellm().cost_per_token(model=self.name, usage_object=_theirs(usage))))
-            except Exception:  # a map that knows the model and cannot be added up: whatever the library raises
+            except Exception:  # the library may raise anything if its map is incomplete
                 pass
         return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
 
 
 class CallMeter:
-    """Meters the calls of one run; threads share it. ``problem``: why the run cannot go on, once a cap is reached."""
+    """Meters the calls of one run; threads share it. ``problem``: why the run cannot continue, once a cap is
+    reached."""
 
     def __init__(self, context: RunContext) -> None:
         config = context.config
@@ -77,26 +78,26 @@ class CallMeter:
 
     @contextmanager
     def call(self, ask: ModelRequest, route: Route) -> Iterator[MeteredCall]:
-        """One call, from its reservation to its settlement. Raises Refused where it may not be made."""
+        """One call, from its reservation to its settlement. Raises RequestRefused if it may not be made."""
         with self._slots.one(route.name, self._pause):
             call = self._reserve(ask, self._tariff(route, ask.model))
             try:
                 yield call
             finally:
-                call.lost("the call was broken off")  # unless it was settled
+                call.lost("the call was aborted")  # unless it was settled
 
     def close(self, seconds: float) -> None:
-        """Let no further call start, give those in flight so long to end, and settle the rest by the worst case."""
+        """Start no further calls, give those in flight ``seconds`` to end, and settle the rest at their worst case."""
         self._closing.set()
         end = time.monotonic() + seconds
         while self._open and time.monotonic() < end:
             time.sleep(_LOOK_SECONDS)
         for call in list(self._open):
-            call.lost("the run ended while it was made")
+            call.lost("the run ended during the call")
 
     def settle(self, call: MeteredCall, cost: Cost, event: CallEvent) -> None:
-        """Called once for each call. First the event, then purse.json: a run that is resumed after a kill finds both,
-        or the account alone."""
+        """Called once for each call. The event is written before purse.json, so a run resumed after a kill finds
+        both, or only the account."""
         with self._lock:
             bare = event.status == "failed" and not event.lost_tokens
             self._failed += bare
@@ -109,7 +110,7 @@ class CallMeter:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """What goes wrong on our side in here ends the run: in the thread of a call nobody would hear of it."""
+        """An error of our own in here ends the run; in the thread of a call it would go unnoticed."""
         try:
             yield
         except MetaloopError as error:
@@ -117,16 +118,16 @@ class CallMeter:
         except OSError as error:  # the disk of purse.json
             message = f"{error.filename or 'the study'}: {error.strerror or error}"
             self.problem = self.problem or EnvironmentProblem(
-                message, hint="the same command goes on once it is mended"
+                message, hint="the same command continues once this is fixed"
             )
 
     def _pause(self, seconds: float) -> None:
         if self._closing.wait(seconds):
-            raise RequestRefused(503, "the run is at its end")
+            raise RequestRefused(503, "the run is ending")
 
     def _reserve(self, ask: ModelRequest, tariff: Tariff) -> MeteredCall:
         if self._closing.is_set():
-            raise RequestRefused(503, "the run is at its end")
+            raise RequestRefused(503, "the run is ending")
         if self._context.config.max_usd is not None and tariff.price is None and self.problem is None:
             self.problem = UsageError(
                 f"--max-usd: no price is known for {ask.model}, which the agent asks for",
@@ -144,13 +145,13 @@ class CallMeter:
                     if not self._open or time.monotonic() > end:
                         self.problem = cap
                         break
-            self._pause(_LOOK_SECONDS)  # what they hold is more than what they will take
+            self._pause(_LOOK_SECONDS)  # reservations are larger than actual costs
         assert self.problem is not None
-        raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not try again: the run ends here.")
+        raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not retry: the run ends here.")
 
     def _held(self, ask: ModelRequest, tariff: Tariff) -> MeteredCall:
-        """A call whose worst case is reserved. Where the agent names no length and the longest reply is more than
-        what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
+        """A call whose worst case is reserved. If the agent sets no reply length and the longest reply exceeds the
+        rest of the cap, the reply is limited, but not below a chat researcher's. Raises CapReached."""
         if ask.named or not self._limiter.capped:
             most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
             return self._within(ask, tariff, most_out or 0)
@@ -199,21 +200,21 @@ class MeteredCall:
         self._lock = threading.Lock()
 
     def answered(self, reading: ReplyReader) -> None:
-        """A reply came to its end; what it cost is what it says."""
+        """The reply is complete; its reported usage is the cost."""
         usage = reading.usage
         if usage is None:
-            self._end(self._worst, "ok", "the reply tells no usage", reading)
+            self._end(self._worst, "ok", "the reply reports no usage", reading)
             return
         usd = self._tariff.usd(usage)
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
         self._end(Cost(usage.tokens, usd or 0.0), status, "", reading, usage, usd)
 
     def free(self, reason: str) -> None:
-        """It failed before anything was made."""
+        """The call failed before the API produced anything."""
         self._end(Cost(), "failed", reason)
 
     def lost(self, reason: str) -> None:
-        """It failed, and nobody tells what it cost."""
+        """The call failed at an unknown cost."""
         self._end(self._worst, "failed", reason)
 
     def _end(
@@ -242,7 +243,7 @@ class MeteredCall:
             tokens_cached=usage.cached if usage else 0,
             reply_usd=usd if usage else None,
             reply_seconds=seconds if usage else 0.0,
-            finish=reading.finish if reading else "",  # no text: it is the agent's, and in its session's output
+            finish=reading.finish if reading else "",  # no text: the session's output contains it
             status=status,
             reason=scrub(reason)[:300],
         )
@@ -250,7 +251,7 @@ class MeteredCall:
 
 
 def tariff(route: Route, model: str, context: RunContext) -> Tariff:
-    """By the name with its provider, or the name alone, whichever is known; the user's price goes before."""
+    """By the name with its provider, or the name alone, whichever is known; the user's price takes precedence."""
     names = (f"{route.name}/{model}", model)
     for name in names:
         if name in context.config.prices:
@@ -268,7 +269,7 @@ def tariff(route: Route, model: str, context: RunContext) -> Tariff:
 
 
 def _dearest(info: dict[str, Any], *kinds: str) -> float:
-    """The dearest rate of some kinds, long prompts and long caches included; other tiers of service are not asked."""
+    """The highest rate of some kinds, including long prompts and long caches; other service tiers are excluded."""
     fit = (
         value for name, value in info.items()
         if name.startswith(kinds) and not name.endswith(("_priority", "_flex", "_batches"))
@@ -290,7 +291,7 @@ def _longest(name: str) -> int | None:
 
 
 def _theirs(usage: TokenUsage) -> Any:
-    """Usage as LiteLLM reads it."""
+    """Usage as a LiteLLM object."""
     litellm()
     from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper
     from litellm.types.utils import Usage as Theirs

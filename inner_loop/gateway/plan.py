@@ -1,4 +1,4 @@
-"""What a plan says of an agent's model calls before it is started: who pays, what is counted, what is missing."""
+"""The plan's line about an agent's model calls, before it is started: who pays, what is counted, what is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from programs.errors import CredentialMissing
 
 
 def require(name: str, config: ModelConfig) -> None:
-    """Raise CredentialMissing where a recipe's agent would have no model. ``name``: a recipe's, or empty."""
+    """Raise CredentialMissing if a recipe's agent would have no model. ``name``: a recipe's, or empty."""
     upstreams = agent_recipe.recipe_for(name, config).gateway.api
     if not name or not upstreams or routes(upstreams):
         return
@@ -21,14 +21,14 @@ def require(name: str, config: ModelConfig) -> None:
 
 
 def may_cost(name: str, config: ModelConfig) -> bool:
-    """Whether the agent can reach a model, or anything else, beyond this machine."""
+    """Whether the agent can reach a model or anything else beyond this machine."""
     recipe = agent_recipe.recipe_for(name, config)
     far = any(not route.local for route in routes(recipe.gateway.api))
     return far or agent_recipe.network(recipe, config) != "none"
 
 
 def cost_line(name: str, config: ModelConfig) -> str:
-    """One line for the plan. What nobody counts is said so."""
+    """One line for the plan; it also says what is not counted."""
     open_routes = routes(agent_recipe.recipe_for(name, config).gateway.api)
     if not open_routes:
         return "own device; what the agent's models cost is not priced, not capped"

@@ -1,8 +1,8 @@
-"""What an API tells of a reply's tokens, in three protocols, at once or as a stream of server-sent events.
+"""The token usage that an API reports, in three protocols, in one body or as server-sent events.
 
-OpenAI chat completions tell it in the last chunk (``stream_options``), OpenAI responses in ``response.completed``,
-Anthropic messages in ``message_start`` and, counted anew from the start, in each ``message_delta``. A reply that did
-not come to its end tells nothing that could be relied on.
+OpenAI chat completions report it in the last chunk (``stream_options``), OpenAI responses in ``response.completed``,
+Anthropic messages in ``message_start`` and, as new totals, in each ``message_delta``. Usage of an incomplete reply is
+not reliable.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MOST = 1 << 40
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """Tokens of one reply. ``tokens_in`` are all of the prompt: those read from a cache, those written to it (for
-    ``written_hour`` an hour), and the others."""
+    """Tokens of one reply. ``tokens_in`` is the whole prompt: tokens read from a cache, written to one
+    (``written_hour`` for an hour), and the others."""
 
     tokens_in: int
     tokens_out: int
@@ -34,10 +34,10 @@ class TokenUsage:
 
 
 class ReplyReader:
-    """Feed it a whole body or event by event; ``usage`` is None until a reply has ended and told it.
+    """Reads a whole body, or event by event; ``usage`` is None until the reply is complete and has reported it.
 
-    ``finish`` is one of OpenAI's words: stop, length, content_filter, or what else an API says; ``model`` its own name.
-    ``ended``: the reply came to its end; some servers close a broken stream as they close a whole one.
+    ``finish`` is one of OpenAI's words (stop, length, content_filter) or another that the API uses; ``model`` the API's
+    name of it. ``ended``: the reply is complete; some servers close a broken stream like a complete one.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -53,7 +53,7 @@ class ReplyReader:
         self._close(body, body.get("usage"))
 
     def event(self, data: bytes) -> bool:
-        """One server-sent event; True where it holds usage and nothing else, as OpenAI's last chunk does."""
+        """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
         text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
         body = _object(text)
         self.ended = self.ended or text == b"[DONE]"
@@ -97,7 +97,7 @@ class ReplyReader:
 
 
 def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
-    """None where the numbers are none, or nothing at all."""
+    """None if the numbers are invalid or all zero."""
     try:
         if kind == "chat":
             cached = _count(_dict(counts.get("prompt_tokens_details")).get("cached_tokens"))
@@ -119,7 +119,7 @@ def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
 
 
 def _finish(body: dict[str, Any]) -> str:
-    """Why a reply ended, in OpenAI's words where there is one."""
+    """Why a reply ended, in OpenAI's words if there is one."""
     word = body.get("finish_reason") or body.get("stop_reason") or body.get("status") or ""
     if word == "incomplete":
         word = _dict(body.get("incomplete_details")).get("reason") or word
@@ -131,7 +131,7 @@ def _finish(body: dict[str, Any]) -> str:
 
 
 def _word(value: Any, most: int) -> str:
-    """A server's word, which is told on terminals and written to files."""
+    """A word from a server, safe for terminals and files."""
     return one_line(str(value or "")[:most])
 
 

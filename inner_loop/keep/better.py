@@ -1,4 +1,4 @@
-"""Keep what is better: the stock loop's rule."""
+"""Keep a better candidate: the stock loop's rule."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Better:
 
 
 def verdict(gain: float | None, needed: float, unit: str, what: str = "") -> KeepVerdict:
-    """Keep if the gain exceeds what is needed; a candidate that could not be compared is not kept."""
+    """Keep if the gain exceeds the required gain. A candidate without a comparison is not kept."""
     if gain is None:
         return KeepVerdict(False, "nothing to compare it with")
     keep = gain > needed

@@ -1,4 +1,4 @@
-"""Keep what is better by a margin, in standard deviations of the baseline's seed noise."""
+"""Keep a candidate that is better by a margin, in standard deviations of the baseline's seed noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs.charter import Keep
 from trainer.edits import Edit
 from trainer.task import Task
 
-#: Training seeds of the baseline that stand in for a task card without a measured sd.
+#: Training seeds of the baseline, used if the task's card has no measured sd.
 BASELINE_SEEDS = 3
 
 

@@ -1,4 +1,4 @@
-"""Keep what is better on average over fresh paired seeds."""
+"""Keep a candidate that is better on average over fresh paired seeds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Paired:
         return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
 
     def _pair(self, bench: Bench, candidate: Record, parent: Record) -> float | None:
-        """Gain of the candidate under one fresh seed; None if it failed, or if the budget ended between the two."""
+        """Gain of the candidate with one fresh seed; None if it failed, or if the budget ended between the two."""
         replicate = bench.next_replicate()
         pair: list[Record] = []
         for record in (candidate, parent):

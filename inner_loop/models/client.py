@@ -1,4 +1,5 @@
-"""The client of both loops: answers from what is recorded, else asks with patience, within the caps, and tells it."""
+"""The client of both loops: answers from recordings, else calls models with retries, within the caps, and records
+the calls."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
-EMPTY = 3  # empty replies in a row after which the emptiness is the answer
-PAUSE = 0.05  # seconds between two looks whether to stop
+EMPTY = 3  # empty replies in a row that count as an answer
+PAUSE = 0.05  # seconds between two checks whether to stop
 
 
 class Stopped(Exception):
-    """Whoever drives the run asked it to stop while a call waited, or its time by the clock is over."""
+    """The run was asked to stop while a call waited, or its wall time is over."""
 
 
 class ModelClient:
@@ -75,7 +76,7 @@ class ModelClient:
     ) -> Reply:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
-        Raises NoReply; Stopped where the run is to stop while it waits; Corrupt, see the class.
+        Raises NoReply; Stopped if the run is to stop while it waits; Corrupt, see the class.
         """
         sent = [message.clean for message in messages]
         request = request_id(self.context.config.models, sent, max_tokens, offer)
@@ -97,7 +98,7 @@ class ModelClient:
         return reply
 
     def close(self) -> None:
-        """End waits and let no further attempt start; an attempt in flight ends by itself."""
+        """End waits and start no further attempt; an attempt in flight ends by itself."""
         self._closing.set()
 
     # --- answers that cost nothing ---------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ class ModelClient:
             raise Corrupt(
                 f"run {self.context.run_id}: call {number} was recorded with request {event.request[:12]}, "
                 f"now it is {request[:12]}",
-                hint="the program, the task or metaloop changed since; start this run anew under another id",
+                hint="the program, the task or metaloop changed since; start it again as a new run",
                 ids=[self.context.run_id],
             )
         return Reply(
@@ -127,10 +128,12 @@ class ModelClient:
         call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
         if isinstance(reply, str):
             self._record(call, None, "failed", reply)
-            raise NoReply(EnvironmentProblem(reply, hint="as it was recorded", ids=[self.context.run_id]))
+            raise NoReply(
+                EnvironmentProblem(reply, hint="the recording contains this failure", ids=[self.context.run_id])
+            )
         return reply
 
-    # --- asking ----------------------------------------------------------------------------------------------------
+    # --- calling models --------------------------------------------------------------------------------------------
 
     def _ask(self, call: Call) -> Reply:
         try:
@@ -145,11 +148,11 @@ class ModelClient:
             raise
         except Stopped:
             if call.attempts:
-                self._record(call, None, "failed", "the run ended while it waited for another attempt")
+                self._record(call, None, "failed", "the run ended before another attempt")
             raise
 
     def _next_model(self, call: Call) -> str:
-        """The model to ask now, after the wait that it takes. Raises NoReply where there is none, or no time left."""
+        """The model to call now, after any necessary wait. Raises NoReply if there is none, or no time left."""
         while True:
             choice = self._patience.next(tuple(call.refused))
             if choice is None:
@@ -162,8 +165,8 @@ class ModelClient:
             self._pause(wait)
 
     def _attempt(self, call: Call, model: str) -> Reply:
-        """One attempt, reserved before; settled after, or when the call is told of. Raises Fault, NoReply where a cap
-        is reached."""
+        """One attempt: reserved before it, settled after it or when the call is recorded. Raises Fault, or NoReply
+        at a cap."""
         with self._slots.one(prices.provider_of(model), self._pause):
             price = self._price(model)
             timeout = min(self.context.config.call_timeout, self._deadline - time.monotonic())
@@ -178,7 +181,7 @@ class ModelClient:
                 )
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
-                if fault.billed:  # nobody tells what it cost: what it could
+                if fault.billed:  # cost unknown: count the worst case
                     call.lose(lost.tokens, lost.usd if price else None)
                 self._limiter.settle(call.account, lost, call.so_far())
                 raise
@@ -198,8 +201,8 @@ class ModelClient:
         )  # fmt: skip
 
     def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> None:
-        """Set aside the worst case of an attempt: by the bytes of its prompt, and if a cap does not hold that, by the
-        model's own tokens where they can be counted. Raises NoReply where a cap is reached."""
+        """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's
+        own tokens if they can be counted. Raises NoReply at a cap."""
         about = call.so_far() if price else replace(call.so_far(), lost_usd=None)
         tokens_in = bounds.most_tokens(call.messages, call.offer)
         worst = Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
@@ -212,12 +215,12 @@ class ModelClient:
                 raise NoReply(cap) from None
 
     def _most(self, call: Call, model: str, price: prices.TokenPrice | None) -> Cost:
-        """What an attempt can take at most."""
+        """The highest possible cost of an attempt."""
         tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
         return Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
-        """Note a fault; raises NoReply where patience is at its end."""
+        """Note a fault; raises NoReply when the time for retries is over."""
         call.faults.append(f"{model}: {fault.kind}: {fault.reason}"[:200])
         if not fault.passes:
             call.refused[model] = fault
@@ -228,11 +231,11 @@ class ModelClient:
             raise NoReply(self._silent(call))
 
     def _silent(self, call: Call) -> MetaloopError:
-        met = call.faults[-1] if call.faults else "all of them are being left alone after faults of other calls"
+        met = call.faults[-1] if call.faults else "all models are being skipped after faults of other calls"
         tried = "one attempt" if call.attempts == 1 else f"{call.attempts} attempts"
         return EnvironmentProblem(
             f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
-            hint="nothing is lost: the same command goes on once a model answers",
+            hint="nothing is lost: the same command continues once a model answers",
         )
 
     def _pause(self, seconds: float) -> None:
@@ -250,23 +253,22 @@ class ModelClient:
             self._prices[model] = prices.price_of(model, self.context.config)
         return self._prices[model]
 
-    # --- telling ---------------------------------------------------------------------------------------------------
+    # --- recording ---------------------------------------------------------------------------------------------------
 
     def _record(self, call: Call, reply: Reply | None, status: str, reason: str) -> None:
-        """Write the call down, then close its account: in this order whoever goes on after a kill finds both, or the
-        account alone."""
+        """Record the call, then close its account: after a kill in between, the account is still there."""
         self.context.emit(call.event(reply, status, scrub(reason)))
         if self._tape is None and call.attempts:
             self._limiter.finish(call.account, call.held or Cost())
 
     def _account(self, number: int) -> str:
-        """The name of a call in purse.json: the n-th of this number, after n that the ledger tells of."""
+        """The name of a call in purse.json: the n-th with this number, after n in the ledger."""
         names = (f"{self.context.run_id}:{number}:{count}" for count in itertools.count(self._recorded_counts[number]))
         return next(name for name in names if name not in self._used)
 
 
 def _answered(events: Sequence[CallEvent]) -> dict[int, CallEvent]:
-    """The calls of an earlier attempt that were answered, by number; one that failed is made again."""
+    """The answered calls of an earlier attempt, by number; failed calls are made again."""
     answered: dict[int, CallEvent] = {}
     for event in events:
         if event.status != "failed":
@@ -275,7 +277,7 @@ def _answered(events: Sequence[CallEvent]) -> dict[int, CallEvent]:
 
 
 def _usd(answer: ProviderReply, price: prices.TokenPrice | None) -> float | None:
-    """The cost of an answer: as LiteLLM has it, else by the price, with what the provider's cache gave and took."""
+    """The cost of an answer: LiteLLM's figure, else by the price, including cached tokens."""
     if price is None:
         return None
     if price.given or answer.usd is None:
@@ -292,9 +294,9 @@ def _status(reply: Reply) -> str:
 
 
 def _refused(refused: Mapping[str, Fault]) -> MetaloopError:
-    """What to tell of models that will not answer this request however often it is made."""
+    """The problem to report if no model accepts this request, however often it is made."""
     model, fault = next(iter(refused.items()))
     if all(f.kind == "key" for f in refused.values()):
-        hint = "set a key that is valid; the same command goes on"
+        hint = "set a valid key; the same command continues"
         return CredentialMissing(f"{model}: the key is refused: {fault.reason}", hint=hint)
-    return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="another --model may take it")
+    return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="try another --model")

@@ -1,4 +1,4 @@
-"""Before anything is asked: is a model's key there, and what may a call of it cost?"""
+"""Checks before any call: is a model's key set, and what does it cost?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs.errors import CredentialMissing, UsageError
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
-WRITING = 1.25  # of the price of a token that is read: what Anthropic asks for one that its cache takes up
+WRITING = 1.25  # times the input price: Anthropic's price of a token written to its cache
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class TokenPrice:
         return input_usd + tokens_out * self.tokens_out
 
     def most(self, tokens_in: int, tokens_out: int) -> float:
-        """Whatever the cache does."""
+        """The highest cost, whatever the cache does."""
         return tokens_in * max(self.tokens_in, self.cached, self.written) + tokens_out * self.tokens_out
 
 
 def require_ready(config: ModelConfig) -> None:
-    """Raise UsageError or CredentialMissing where a model cannot be asked, or a cap in dollars cannot be kept."""
+    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced."""
     if not config.models:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
     require_prices_of(config)
@@ -55,11 +55,12 @@ def require_ready(config: ModelConfig) -> None:
 
 
 def require_prices_of(config: ModelConfig) -> None:
-    """A price for nobody is a slip of the pen, after which nothing would be priced. An agent names models itself."""
+    """A price for an unused model is probably a typo that would leave a model unpriced. Agents name their models
+    themselves."""
     strange = [] if config.agent else [name for name in config.prices if name not in config.models]
     if strange:
         raise UsageError(
-            f"--price {strange[0]}: no model of that name is asked",
+            f"--price {strange[0]}: no model of that name is used",
             hint=f"write the name as --model has it: {', '.join(config.models)}",
         )
 
@@ -75,7 +76,7 @@ def _require_key(model: str) -> None:
 
 
 def provider_of(model: str) -> str:
-    """LiteLLM's name of who serves a model. Raises UsageError where the name tells none."""
+    """LiteLLM's name of a model's provider. Raises UsageError if the name does not determine one."""
     try:
         return str(litellm().get_llm_provider(model)[1])
     except Exception:  # whatever the library raises for a name that it does not know
@@ -86,7 +87,7 @@ def provider_of(model: str) -> str:
 
 
 def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
-    """The price given for a model, else LiteLLM's; None where neither knows one: free is a price nobody tells."""
+    """The price given for a model, else LiteLLM's; None if neither is known. LiteLLM's price of 0 counts as unknown."""
     if model in config.prices:
         given = [per_million / 1e6 for per_million in config.prices[model]]
         return TokenPrice(

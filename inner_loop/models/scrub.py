@@ -1,7 +1,7 @@
-"""Secrets out of text: before it goes into a prompt, and before it is written anywhere.
+"""Removes secrets from text before it goes into a prompt or into a file.
 
-A secret is looked for as it is, as URLs, JSON and base64 write it, and with white space in it, as lines that are cut
-leave it. Who means to hide one in a form of their own can; this is for what libraries and servers do by themselves.
+A secret is matched as it is, in its URL, JSON and base64 encodings, and with white space in it, as broken lines leave
+it. Deliberate encodings are not detected; this is for what libraries and servers do by themselves.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from urllib.parse import quote, unquote
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH(?!OR)|BEARER|_PAT$|COOKIE", re.IGNORECASE)
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@", re.IGNORECASE)
 _LEAST = 8  # characters; shorter values are settings, or would match everywhere
-_CODED = 12  # characters; shorter ones leave too little that base64 writes the same wherever they stand
+_CODED = 12  # characters; shorter ones leave too little base64 text that is independent of position
 
 
 def secrets() -> list[str]:
-    """Values of the environment that look like keys by their name, and passwords in addresses, longest first."""
+    """Values of environment variables with key-like names, and passwords in URLs, longest first."""
     return _secrets(tuple(os.environ.items()))
 
 
@@ -33,7 +33,8 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
 
 @cache
 def forms(secret: str) -> tuple[str, ...]:
-    """A secret as it may be written, longest first; in base64 what does not depend on what stands around it."""
+    """The encodings of a secret, longest first; in base64 only the part that does not depend on the surrounding
+    text."""
     raw = secret.encode("utf-8", "surrogateescape")
     written = {secret, quote(raw, safe=""), quote(raw), secret.replace("/", "\\/")}
     for before in range(3) if len(raw) >= _CODED else ():
@@ -49,7 +50,7 @@ def _broken(secret: str) -> re.Pattern[str]:
 
 
 def scrub(text: str) -> str:
-    """The text without secrets, and without lone surrogates, which no file can hold."""
+    """The text without secrets, and without lone surrogates, which no file can contain."""
     known = secrets()
     for secret in known:
         for form in forms(secret):

@@ -1,4 +1,4 @@
-"""Tools that a model may call: what is offered, what it calls, and how both look in the OpenAI chat protocol."""
+"""Tools that a model may call: the offer, the calls, and both in the OpenAI chat protocol."""
 
 from __future__ import annotations
 

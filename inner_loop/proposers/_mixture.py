@@ -1,4 +1,4 @@
-"""Proposers with shares: who is asked for the next edit."""
+"""A mixture of proposers, drawn by their shares."""
 
 from __future__ import annotations
 

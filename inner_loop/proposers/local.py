@@ -1,4 +1,4 @@
-"""Small steps from what is kept: the next rung of a ladder, rather where a step helped before."""
+"""Small steps from the kept source: the next ladder value, preferring steps that helped before."""
 
 from __future__ import annotations
 

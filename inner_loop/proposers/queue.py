@@ -1,4 +1,4 @@
-"""The program's own ideas, in the order in which it lists them."""
+"""The program's own ideas, in their order."""
 
 from __future__ import annotations
 

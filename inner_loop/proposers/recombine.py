@@ -1,4 +1,4 @@
-"""Joins edits that earned something but are not part of the parent: kept on another branch, or nearly kept."""
+"""Combines edits with a gain that are not part of the parent: kept on another branch, or nearly kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make(start: ProposerStart) -> RecombineProposer:
 
 
 def union(edits: Sequence[Edit]) -> Edit:
-    """One edit of them all; of two values for a knob the earlier edit's counts."""
+    """All edits in one; if two set the same knob, the earlier edit's value counts."""
     values: dict[str, Value] = {}
     patches: list[str] = []
     for edit in edits:

@@ -1,4 +1,4 @@
-"""Calls in flight: a thread each, taken up in the order in which they were asked, whichever ends first."""
+"""Calls in flight: a thread each, with results taken in the order of the calls."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class _PendingCall(Generic[T]):
     def _carry_out(self, work: Callable[[], T]) -> None:
         try:
             self.result = work()
-        except BaseException as error:  # handed to whoever takes the result
+        except BaseException as error:  # raised again by `take`
             self.error = error
         finally:
             self.done.set()
 
 
 class CallQueue(Generic[T]):
-    """First asked, first taken: what is decided follows from what was answered, never from how fast.
+    """First in, first out: decisions depend on the answers, never on their speed.
 
-    ``look`` is called while a result is waited for, and may raise to end that.
+    ``look`` is called while waiting for a result, and may raise to end the wait.
     """
 
     def __init__(self, look: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class CallQueue(Generic[T]):
         self._pending.append(_PendingCall(work))
 
     def take(self) -> T:
-        """The oldest one's result, or its error."""
+        """The oldest call's result, or its error."""
         call = self._pending[0]
         while not call.done.wait(LOOK_SECONDS):
             self._look()
@@ -56,6 +56,6 @@ class CallQueue(Generic[T]):
         return call.result  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Wait for what is in flight: it costs money, and its event is to be written down."""
+        """Wait for calls in flight: they cost money, and their events must be recorded."""
         while self._pending:
             self._pending.popleft().thread.join()

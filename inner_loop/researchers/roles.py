@@ -1,4 +1,4 @@
-"""Who works in an organization, as its program says: the headings below "Roles", else the items of that list."""
+"""The researchers of an organization, from its program: the headings below "Roles", else the items of that list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = 40  # characters of a name
 
 @dataclass(frozen=True)
 class Role:
-    """One researcher: a name, and the section of the program that is addressed to it."""
+    """One researcher: a name, and the section of the program that describes it."""
 
     name: str
     text: str
@@ -24,7 +24,7 @@ class Role:
 def roles(program: Program) -> tuple[Role, ...]:
     """One Role per heading directly below a heading named Roles, or per item of its list; else a single researcher.
 
-    An item is `name: what it does`. More than eight are not seated.
+    An item is `name: what it does`. Only the first eight are used.
     """
     document = outline(program.text)
     above = next((h for h in document.headings if _is_roles(h.title)), None)
@@ -62,7 +62,7 @@ def _by_item(document: Outline, above: Heading) -> list[Role]:
 
 
 def _distinct(named: list[Role]) -> list[Role]:
-    """Roles of one name are told apart by a number."""
+    """Roles with the same name get a number."""
     seen: dict[str, int] = {}
     out: list[Role] = []
     for role in named:

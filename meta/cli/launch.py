@@ -124,7 +124,8 @@ def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
     cost = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
     if run_budget < cost * (1 - 1e-9):
         raise UsageError(
-            f"a run budget of {run_budget:g} s does not hold one experiment of {task.name}, which takes {cost:.3g} s",
+            f"a run budget of {run_budget:g} s is too small for one experiment of {task.name}, "
+            f"which takes {cost:.3g} s",
             hint=f"--run-budget {cost * 2:.2g}s or more; the task's own is {task.run_budget:.3g}s",
         )
 

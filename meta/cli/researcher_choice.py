@@ -152,7 +152,7 @@ def _tapes(record: str | None, replay: str | None) -> None:
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():
-        raise NotFound(f"{replay}: no recording there", hint="name the folder that --record wrote")
+        raise NotFound(f"{replay}: no recording found", hint="name the folder that --record wrote")
     for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
         if folder:
             os.environ[name] = str(Path(folder).expanduser().resolve())

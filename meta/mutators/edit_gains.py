@@ -1,7 +1,7 @@
-"""What edits are expected to gain: the table that the mutators order and choose ideas by.
+"""Expected gains of edits: the table by which mutators order and choose ideas.
 
-An edit's figure is that of its row of credit, the posterior of the mixed model of all experiments, times the share of
-its tries that ran: a try that fails gains nothing.
+An edit's gain is that of its credit row, the posterior of the mixed model of all experiments, times the share of its
+tries that ran, because a failed try gains nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class EditGain:
 
     @property
     def low(self) -> float:
-        """One posterior sd below the gain: 84% are above it."""
+        """One posterior SD below the gain: with 84% probability the gain is larger."""
         return self.gain - self.sd
 
     @property
     def term(self) -> str:
-        """As an idea names it in backticks: ``lr=0.02`` or ``muon``."""
+        """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
         return self.credit.label.removeprefix("+").strip()
 
     def figure(self) -> str:
@@ -44,14 +44,14 @@ class EditGain:
 
 @dataclass(frozen=True)
 class JointGain:
-    """What several edits gain at once; metric units."""
+    """The gain of several edits at once; metric units."""
 
     gain: float
     sd: float
 
 
 class GainTable:
-    """Posterior of every edit that was tried, and what ideas (with several edits) earned as they stand."""
+    """The posterior of every tried edit, and of ideas with several edits."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.rows: dict[Key, EditGain] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
@@ -61,20 +61,20 @@ class GainTable:
         }
 
     def of_terms(self, terms: Iterable[str]) -> list[EditGain] | None:
-        """The rows that the backticked terms name; None if there are none or one was never tried alone."""
+        """The rows of the backticked terms; None if there are none or one was never tried alone."""
         keys = [key for term in terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
         return rows if rows and len(rows) == len(keys) else None
 
     def idea(self, directive_id: str, terms: tuple[str, ...]) -> float | None:
-        """Expected gain of trying an idea: of the tries that cite it if there are any, else of its edits together."""
+        """Expected gain of trying an idea: from the tries that cite it, else from its edits together."""
         if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
             return own.gain
         rows = self.of_terms(terms)
         return self.together(rows).gain if rows else None
 
     def together(self, rows: Sequence[EditGain]) -> JointGain:
-        """What these edits gain at once: by the model where it knows them, else their sum."""
+        """The gain of these edits at once: from the model if it knows them, else their sum."""
         share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
         bundle = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
         if bundle is not None:
@@ -99,7 +99,7 @@ def tries(n: int) -> str:
 
 
 def plus_minus(gain: float, sd: float) -> str:
-    """``0.12 ± 0.02``: as many digits as the sd is worth."""
+    """``0.12 ± 0.02``, with the digits that the SD justifies."""
     digits = min(max(0, math.ceil(-math.log10(sd / 2))), 9) if sd > 0 else 3  # 0.02, but 0.012
     return f"{gain:.{digits}f} ± {sd:.{digits}f}"
 
@@ -111,14 +111,14 @@ def idea_terms(text: str) -> tuple[str, ...]:
 
 
 def key_of(knob: str, value: str | float | int | bool) -> Key:
-    """2 and 2.0 are one value, ``True`` is a patch that is applied."""
+    """2 and 2.0 are one value; ``True`` is an applied patch."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return knob.casefold(), str(value).casefold()
     return knob.casefold(), f"{value:.6g}"
 
 
 def key_of_term(term: str) -> Key | None:
-    """The key that a backticked term names; None for code that names no edit (``train.py``)."""
+    """The key of a backticked term; None for code that is no edit (``train.py``)."""
     knob, sign, value = term.strip().lstrip("+").replace(":", "=", 1).partition("=")
     knob, value = knob.strip(), value.strip()
     if not knob.isidentifier() or (sign and not value):

@@ -1,4 +1,4 @@
-"""The fixed mix of offline operators: which mutator is asked next."""
+"""The fixed mix of offline operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
 
 
 def named_operators(names: Sequence[str] = ()) -> tuple[OfflineMutator, ...]:
-    """Those of that name, else our own. Raises NotFound for one whose package is not installed."""
+    """The named operators, else the built-in ones. Raises NotFound if a name is not installed."""
     return tuple(MUTATORS.get(name)() for name in names or MUTATORS.built_in)
 
 
@@ -34,7 +34,7 @@ class Mix:
         shares = [mutator.share for mutator in self.operators]
         return self.operators[int(rng.choice(len(shares), p=[share / sum(shares) for share in shares]))]
 
-    def tell(self, proposal: ChildProposal, refusal: str) -> None:
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
         """A fixed mix does not learn."""
 
     def named(self, name: str) -> OfflineMutator:

@@ -165,7 +165,10 @@ def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['METALOOP_DOOR'])"
-        ended = python(AgentSandbox(worktree, door=door), script + "; s.sendall(b'train'); print(s.recv(100).decode())")
+        ended = python(
+            AgentSandbox(worktree, experiment_socket=door),
+            script + "; s.sendall(b'train'); print(s.recv(100).decode())",
+        )
     assert ended.stdout == b"TRAIN\n", ended.stderr
 
 

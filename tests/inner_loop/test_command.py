@@ -120,13 +120,13 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
     assert "# nll: 0.000001" in heard and f"nll:              {second['metric']:.6f}" in heard
     for refusal in (
         "symbolic links are not followed",
-        "no ordinary file",
+        "not a regular file",
         "No such file",
         "not UTF-8",
         "more than 65536",
     ):
         assert refusal in heard, refusal
-    assert "not understood: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
+    assert "invalid request: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
     assert sum(e["device_seconds_charged"] for e in played.experiments) <= 8 * FULL + 1e-9
     assert len(played.experiments) == 8 and played.result.charged == pytest.approx(8 * FULL)
     assert all(e["metric"] is None or e["metric"] > 0.1 for e in played.experiments)

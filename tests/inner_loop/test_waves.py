@@ -229,7 +229,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: Callable[..., Slo
     trainer = Faulty(slow().task, slow().data)
     faulty.append(STREAMS_OF_TESTS.seed("search", "train", 3, 2))
     bench, events = open_bench(trainer, 2, 20)
-    with pytest.raises(EnvironmentProblem, match="experiment 2 could not be carried out: no disk"):
+    with pytest.raises(EnvironmentProblem, match="experiment 2 could not be run: no disk"):
         bench.experiments(asks(8))
     assert [(event["kind"], event["number"]) for event in events if "number" in event] == [
         ("experiment", 0), ("experiment", 1), ("fault", 2),

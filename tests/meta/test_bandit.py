@@ -74,7 +74,7 @@ def test_what_costs_more_is_asked_less() -> None:
 def test_a_model_is_heard_once_in_each_generation_whatever_it_costs() -> None:
     dear, rng = bandit([], {}, first_usd=1000.0), np.random.default_rng(2)
     assert getattr(dear.draw(rng), "model", None) == MODEL
-    dear.tell(ChildProposal("", "bold", "r", (), ("p",), ModelCalls(MODEL, 10, None, 1, (), "p0")), "")
+    dear.report(ChildProposal("", "bold", "r", (), ("p",), ModelCalls(MODEL, 10, None, 1, (), "p0")), "")
     assert not any(getattr(dear.draw(rng), "model", None) for _ in range(20))
     silent = bandit([], {}, first_usd=1000.0)  # which has nothing to propose
     assert [getattr(silent.draw(rng), "model", None) for _ in range(9)] == [MODEL] * 3 + [None] * 6
@@ -84,7 +84,7 @@ def test_what_is_refused_is_asked_less() -> None:
     bored = bandit([], {})
     asked = ModelCalls(MODEL, 10, None, 1, (), "p0")
     for _ in range(20):
-        bored.tell(ChildProposal("", "bold", "r", (), ("p",), asked), "behaves like p1")
+        bored.report(ChildProposal("", "bold", "r", (), ("p",), asked), "behaves like p1")
     assert drawn(bored)["bold", MODEL] < 0.4 * drawn(bandit([], {}))["bold", MODEL]
 
 

@@ -79,7 +79,7 @@ def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
 def test_untried_neighbours_of_winners_come_last() -> None:
     last = child_of("Go.", bundles=False).ideas[-4:]
     assert [i.terms for i in last] == [("momentum=0.925",), ("momentum=0.671",), ("batch=181",), ("batch=45",)]
-    assert all(i.text.startswith("Not tried yet, beside ") for i in last)
+    assert all(i.text.startswith("Untested neighbour of ") for i in last)
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
@@ -94,7 +94,7 @@ def test_old_ideas_stay_only_where_the_evidence_is_silent() -> None:
     texts = [i.text for i in child_of(text).ideas]
     after = texts.index("think hard")
     assert texts[after + 1] == "`muon`"
-    assert all(text.startswith("Not tried yet") for text in texts[after + 2 :])
+    assert all(text.startswith("Untested neighbour") for text in texts[after + 2 :])
     assert "`depth=4` is deep" not in texts
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from inner_loop.agents import tools
 from inner_loop.agents.charge import FREE_SHARE, GRACE_CPU_SECONDS
-from inner_loop.agents.door import Door, DoorAnswer, DoorRequest
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
@@ -226,13 +226,13 @@ def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
     assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
 
 
-def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[DoorRequest], str]:
+def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[AgentRequest], str]:
     """What the door is asked when a program of that name is called in the work tree."""
-    asked: list[DoorRequest] = []
+    asked: list[AgentRequest] = []
 
-    def answer(request: DoorRequest) -> DoorAnswer:
+    def answer(request: AgentRequest) -> AgentReply:
         asked.append(request)
-        return DoorAnswer("asked")
+        return AgentReply("asked")
 
     program = place / "bin" / name
     program.parent.mkdir(exist_ok=True)
@@ -240,7 +240,7 @@ def through(name: str, words: list[str], command: str, place: Path) -> tuple[lis
         f"#!{sys.executable} -ISB\n".encode() + (Path(tools.__file__).parent / "client.py").read_bytes()
     )
     program.chmod(0o755)
-    with Door(answer) as door:
+    with ExperimentServer(answer) as door:
         env = {
             "METALOOP_DOOR": str(door.path), "METALOOP_COMMAND": command, "METALOOP_WORKTREE": str(place),
             "METALOOP_PYTHON": "/bin/echo", "PATH": f"{program.parent}:/usr/bin:/bin", "METALOOP_ENTRY": "train.py",

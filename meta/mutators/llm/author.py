@@ -1,4 +1,4 @@
-"""The models of a study as mutators: one client per model for the whole study, one desk per generation."""
+"""The models of a study as mutators: one client per model for the whole study, one call budget per generation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from arena.study import Study
 
 
-RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders: they belong to a command, not to its study
+RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders of a command, not of its study
 
 
 class Author:
-    """Calls are made in the study's process and written to its own ledger segment; recorded ones are not made again."""
+    """Calls run in the study's process and are recorded in its own ledger segment; recorded calls are not made
+    again."""
 
     def __init__(self, study: Study, progress: Progress) -> None:
         self.study = study
@@ -54,7 +55,7 @@ class Author:
         }  # fmt: skip
 
     def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and asked, with what their children gained until now."""
+        """The operators of a generation, offline and with models, with the results of their children so far."""
         config, plan = self.study.config, self.study.config.plan
         calls = GenerationCalls(
             self.clients, generation=generation, most=bill.replies(plan["children"]),
@@ -74,7 +75,7 @@ class Author:
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:
-    """None where the study has no models: then programs are written offline, as ever."""
+    """None if the study has no models: then programs are written offline."""
     config = study.config.staff
     if not config.models:
         return None
@@ -84,11 +85,11 @@ def author_of(study: Study, progress: Progress) -> Author | None:
 
 
 def first(config: ModelConfig, model: str) -> ModelConfig:
-    """The config with one model preferred, and the others to fall back on."""
+    """The configuration with one model preferred, and the others as fallbacks."""
     others = tuple(other for other in config.models if other != model)
     return config.model_copy(update={"models": (model, *others)})
 
 
 def instruction(text: str | None) -> Program:
-    """The program that mutation follows: the study's own, else the library's."""
+    """The instruction for writing programs: the study's own, else the library's."""
     return Program.parse(text, "meta") if text else meta_program()

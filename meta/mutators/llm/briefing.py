@@ -1,4 +1,4 @@
-"""What a model is told beside the parents: the instruction, the task, the null control, and what was tried."""
+"""The system message of a mutation: the instruction, the task, the null control, the evidence, and what was tried."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-TRIED = 30  # mutations that are told, newest first
-MOST_BYTES = 40_000  # of the page of evidence; what was tried has a quarter of it
+TRIED = 30  # mutations that are shown, newest first
+MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
 
 
 @dataclass(frozen=True)
 class Control:
-    """Two arms of one program: means, the difference between them, and its standard error."""
+    """Two arms of one program: mean gains, the difference between them, and its standard error."""
 
     first: float
     second: float
@@ -42,7 +42,7 @@ class Control:
 
 @dataclass(frozen=True)
 class MutationBriefing:
-    """``tried``: mutations of the generations before, oldest first; ``siblings``: proposals of this one."""
+    """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one."""
 
     instruction: Program
     task: Task
@@ -52,7 +52,7 @@ class MutationBriefing:
     siblings: list[dict[str, Any]] = field(default_factory=list)
     access: TraceAccess = NO_TRACES
     traces: Sequence[Trace] = ()
-    further: Sequence[Task] = ()  # home tasks beside the first
+    further: Sequence[Task] = ()  # training tasks beside the first
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
@@ -84,7 +84,7 @@ class MutationBriefing:
 def brief(
     study: Study, instruction: Program, access: TraceAccess = NO_TRACES, traces: Sequence[Trace] = ()
 ) -> MutationBriefing:
-    """As the study's ledger stands now."""
+    """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
     tried = study.state.mutations
@@ -95,7 +95,7 @@ def brief(
 
 
 def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:
-    """Raced arms of stock and of its twin: rows of role, n, mean, var."""
+    """From the arms of stock and of its twin: rows of role, n, mean, var."""
     if len(arms) != 2:
         return None
     first, second = arms

@@ -1,4 +1,4 @@
-"""One proposal's talk with a model: rounds of tool calls, as many as are allowed, and the reply that ends it."""
+"""One proposal's conversation with a model: a limited number of rounds of tool calls, and the final reply."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from meta.mutators.llm.trace_access import AT_ONCE, TURNS
 
 @dataclass(frozen=True)
 class Talk:
-    """``number`` of the last call; ``reply`` None where nobody answered it; tokens and dollars of all calls.
+    """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls.
 
-    ``turns``: per round the number of its call, what the model said, and each tool's name, arguments and result.
+    ``turns``: per round the number of its call, the model's text, and each tool's name, arguments and result.
     """
 
     number: int
@@ -30,7 +30,7 @@ class Talk:
 def converse(
     calls: GenerationCalls, model: str, messages: Sequence[Message], purpose: str, toolbox: Toolbox | None
 ) -> Talk:
-    """Ask; where the reply calls tools, answer them and ask again. Raises as `Desk.ask`."""
+    """Call the model; if the reply calls tools, answer them and call again. Raises as `GenerationCalls.ask`."""
     said = list(messages)
     turns: list[dict[str, Any]] = []
     tokens, usd = 0, 0.0

@@ -1,4 +1,4 @@
-"""One operator asked of one model: a Mutator like the others, whose proposals come out of strictly parsed replies."""
+"""One operator with one model: a Mutator like the others, whose proposals come from strictly parsed replies."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from analysis.evidence import Evidence
 
 IDEAS = "Ideas"
-SIBLINGS = 20  # proposals of this generation that are told
+SIBLINGS = 20  # proposals of this generation that are shown
 
 
 @dataclass(frozen=True)
 class LlmMutator:
     kind: Kind
-    model: str  # who is asked first
+    model: str  # the preferred model
     calls: GenerationCalls
     briefing: MutationBriefing
 
@@ -51,7 +51,7 @@ class LlmMutator:
     def open(self) -> bool:
         return self.calls.open
 
-    def tell(self, proposal: ChildProposal, refusal: str) -> None:
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
         """All operators of a generation share its briefing."""
         about = {"operator": proposal.operator, "parents": ", ".join(proposal.parent_ids)}
         result = {"reason": refusal or proposal.reason, "accepted": not refusal, "credit": None}
@@ -60,7 +60,7 @@ class LlmMutator:
     def propose(
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
-        """None where the desk is closed, or these parents offer this operator nothing."""
+        """None if no further calls are possible, or these parents offer this operator nothing."""
         first = parents[0].program
         section = self._section(first, rng) if self.name == "rewrite" else ""
         if self.name == "repair":
@@ -78,7 +78,7 @@ class LlmMutator:
         **more: Any,
     ) -> ChildProposal | None:
         system, offered = self.briefing.system(evidence)
-        near = self._near(parents) if repairs is None else []  # who mends a form needs no traces
+        near = self._near(parents) if repairs is None else []  # a repair needs no traces
         shown_traces, logs = joined(near, self.briefing.access.bytes)
         user = prompts.render(
             f"{self.kind.name}.md.j2", **self._about(parents, section), traces=shown_traces, unit=evidence.unit, **more
@@ -114,7 +114,7 @@ class LlmMutator:
     def _again(
         self, parents: Sequence[ParentProgram], evidence: Evidence, section: str, broken: str, problem: str
     ) -> ChildProposal | None:
-        """Ask once for what the first reply should have been."""
+        """Ask once for a repaired reply."""
         mended = replace(kind("repair"), check=self.kind.check)
         mend = LlmMutator(mended, self.model, self.calls, self.briefing)
         return mend._propose(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
@@ -126,7 +126,7 @@ class LlmMutator:
         return related(self.briefing.traces, ids, above)
 
     def _section(self, program: Program, rng: np.random.Generator) -> str:
-        """Charter, ideas or any other section; a scripted researcher follows the first two alone."""
+        """Charter, ideas or any other section; a scripted researcher reads only the first two."""
         names = assemble.section_names(program)
         if self.briefing.researcher == "scripted":
             ideas = next((d.heading for d in program.directives if d.kind == "idea"), IDEAS)
@@ -147,7 +147,7 @@ class LlmMutator:
         if reply.finish == "length":
             raise BadReply(f"cut off after {reply.tokens_out} tokens")
         if reply.calls and not reply.text.strip():
-            raise BadReply("tools were called once more in place of an answer")
+            raise BadReply("the model called tools instead of replying")
         if reply.finish == "content_filter" or not reply.text.strip():
             raise BadReply("the model gave no answer")
         return parse(reply.text, self.kind.payload, offered)
@@ -159,11 +159,12 @@ class LlmMutator:
         if self.kind.payload == "merge":
             return assemble.merged(first, parents[1].program, answer)
         if section and answer.name.casefold() != section.casefold():
-            raise BadReply(f"section {section} was asked for, the reply is about {answer.name[:60]}")
+            raise BadReply(f"section {section} was requested, the reply has {answer.name[:60]}")
         return assemble.with_section(first, answer)
 
     def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:
-        """What is wrong with a child: it cannot be read, warns of what no parent warns of, or is not what was asked."""
+        """The problem of a child: it is invalid, has a warning that no parent has, or does not follow the
+        instruction."""
         known = {m for parent in parents for m in problems(parent.program.text, self._known)}
         new = [message for message in problems(text, self._known) if message not in known]
         if new:

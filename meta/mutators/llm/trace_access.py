@@ -9,17 +9,17 @@ from inner_loop.models.provider import litellm
 from inner_loop.run_context import ModelConfig
 
 How = Literal["tools", "prompt", "none"]
-TURNS = 6  # rounds of tool calls for one proposal; the reply after them is its last
-AT_ONCE = 4  # calls that one reply may make
-LONG = 100_000  # tokens: a window that has room for traces
+TURNS = 6  # rounds of tool calls for one proposal, before the final reply
+AT_ONCE = 4  # tool calls per reply
+LONG = 100_000  # tokens: least window for traces in the prompt
 SHARE = 0.25  # of such a window
-BYTES = 3  # of a token, on the safe side of English, code and figures
+BYTES = 3  # per token, a safe value for English, code and numbers
 LEAST, MOST = 30_000, 150_000  # bytes of traces in a prompt
 
 
 @dataclass(frozen=True)
 class TraceAccess:
-    """``bytes``: of traces in a prompt, at most."""
+    """``bytes``: most bytes of traces in a prompt."""
 
     how: How = "none"
     bytes: int = 0
@@ -33,8 +33,8 @@ NO_TRACES = TraceAccess()
 
 
 def trace_mode(config: ModelConfig) -> How:
-    """What `auto` stands for, by LiteLLM's own map of models: any of them may be the one that answers, so the one that
-    can do least decides."""
+    """The meaning of `auto`, from LiteLLM's map of models. Any of the models may answer, so the least capable one
+    decides."""
     if config.traces != "auto":
         return config.traces
     if not config.models:
@@ -52,7 +52,7 @@ def trace_access_of(config: ModelConfig) -> TraceAccess:
 
 
 def window(config: ModelConfig) -> int | None:
-    """Tokens that the narrowest of the models takes in; None where that is not known."""
+    """Tokens of the smallest context window among the models; None if one is unknown."""
     widths = [_width(model) for model in config.models]
     return min((w for w in widths if w), default=None) if all(widths) else None
 

@@ -1,8 +1,8 @@
-"""The raw traces of a study as files: a text per run of the search, its logs apart, the evidence page, the lineage.
+"""The raw traces of a study as files: a text per run of the search, its logs, the evidence page, the lineage.
 
 ``traces/`` in the study's folder: ``runs/PROGRAM/RUN.txt``, ``logs/PROGRAM/RUN.txt``, ``programs/PROGRAM.md``, and per
-generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything but the logs follows from the ledger, so that a
-study which is repeated has the same files; logs hold wall times.
+generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything except the logs follows from the ledger, so a
+repeated study has the same files; logs contain wall times.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from analysis.evidence import Evidence
     from arena.study import Study
 
-MOST_FILE = 60_000  # bytes of a run's trace; of a diff, and of the end of a log, there is less
+MOST_FILE = 60_000  # bytes of a run's trace
 MOST_DIFF, MOST_LOG = 2_000, 1_500
 CONTROLS = ("control", "a/a")
 VARIANTS = (
     "ablation",
     "without-ideas",
-)  # of a program, may be asked for at any time: what breeds must not depend on it
+)  # may be run at any time, so they must not affect which programs get children
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A file: ``path`` below the folder of traces, what it is in one line, and its text.
+    """A file: ``path`` below the folder of traces, a description in one line, and its text.
 
-    ``volatile`` where the same study has another text every time. ``program_id`` is empty where it is of none.
+    ``volatile``: the text differs in every repetition. ``program_id`` is empty if it belongs to no program.
     """
 
     path: str
@@ -54,7 +54,7 @@ class Trace:
 
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
-    """All that may be read by who writes ``generation``, written to the study's folder on the way."""
+    """All traces for writing ``generation``; also written to the study's folder."""
     studies = {study_on_task.task.name: study_on_task for study_on_task in study.on_tasks()}
     with open_study(study.folder, views=()) as con:
         runs = [
@@ -80,9 +80,9 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
 
 
 def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
-    """Traces for a prompt, the nearest first, within so many bytes, and the ends of their logs in a sixth of that.
+    """Traces for a prompt, nearest first, within ``most`` bytes, and the ends of their logs in a sixth of that.
 
-    No trace has more than a quarter, so that one long run does not hide the others. Both are empty where ``most`` is 0.
+    No trace gets more than a quarter, so one long run does not hide the others. Both are empty if ``most`` is 0.
     """
     texts = ["", ""]
     for volatile, room in ((False, most - most // 6), (True, most // 6)):
@@ -110,12 +110,12 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
     folder = f"generation-{generation}"
-    yield Trace(f"{folder}/evidence.md", "the page of evidence, whole", scrub(page(facts)))
+    yield Trace(f"{folder}/evidence.md", "the whole evidence page", scrub(page(facts)))
     yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
 def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str) -> Iterable[Trace]:
-    """``where``: on which of several home tasks, whose gains have units of their own."""
+    """``where``: the task, if there are several, whose gains have different units."""
     text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
     gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
     shared: dict[str, Any] = {
@@ -146,7 +146,7 @@ def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
 
 
 def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """Of chat researchers: the reason that stands in a reply, by run and by the title that its experiment bears."""
+    """For chat researchers: the rationale of a reply, by run and by the title of its experiment."""
     rationales: dict[tuple[str, str], str] = {}
     for call in calls:
         try:
@@ -158,7 +158,7 @@ def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
 
 
 def _shown(experiment: dict[str, Any]) -> dict[str, Any]:
-    """With its diff cut to size, and its edit as text where it left no diff."""
+    """With its diff cut to size, and its edit as text if it has no diff."""
     changed = experiment["edit"]
     changed = changed if isinstance(changed, str) else json.dumps(changed, ensure_ascii=False, default=str)
     diff = clipped(experiment["diff"] or "", MOST_DIFF).rstrip("\n")
@@ -166,7 +166,7 @@ def _shown(experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
-    """The end of what each experiment printed."""
+    """The end of each experiment's output."""
     parts = []
     for experiment in experiments:
         path = folder / f"{experiment['number']:04d}.log"
@@ -177,7 +177,7 @@ def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
 
 
 def _write(study: Path, name: str, text: str) -> None:
-    """Below the study's own folder of traces, through no link: a study that comes from elsewhere may hold some."""
+    """Below the study's own folder of traces, through no link, because a downloaded study may contain some."""
     path = study / "traces" / name
     _require_own(study, path.parent)
     private_folder(path.parent)
@@ -186,6 +186,6 @@ def _write(study: Path, name: str, text: str) -> None:
 
 
 def _require_own(study: Path, path: Path) -> None:
-    """Raise Corrupt where a path leaves the study by a link."""
+    """Raise Corrupt if a path leaves the study through a link."""
     if path.resolve() != study.resolve() / path.relative_to(study):
-        raise Corrupt(f"{path}: leads out of its place by a link", hint="remove the link; traces are written anew")
+        raise Corrupt(f"{path}: leaves the study through a link", hint="remove the link; traces are written again")

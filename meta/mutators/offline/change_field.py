@@ -1,4 +1,4 @@
-"""Changes one field of the charter, or a few that mean nothing apart, to another sensible value."""
+"""Changes one field of the charter, or a group that only works together, to another sensible value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ChangeField:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         program = parents[0].program
-        # First the field, then its value: a field with many values is no likelier to be changed than one with two.
+        # First the field, then its value: a field with many values is as likely to be changed as one with two.
         by_fields: dict[tuple[str, ...], list[int]] = {}
         choices = moves(program.charter)
         for index, move in enumerate(choices):

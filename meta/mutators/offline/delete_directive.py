@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DeleteDirective:
-    """Ideas that lost are the likeliest to go, then charter fields, then anything else."""
+    """Ideas with a negative gain are the likeliest, then charter fields, then anything else."""
 
     name = "delete-directive"
     share = 0.10

@@ -1,4 +1,4 @@
-"""Reorders a program's own ideas by what their edits earned."""
+"""Reorders a program's ideas by the expected gain of their edits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReorderIdeas:
-    """Best expected gain first; ideas without evidence stand between those that earned and those that lost."""
+    """Highest expected gain first; ideas without evidence come between positive and negative ones."""
 
     name = "reorder-ideas"
     share = 0.15
@@ -34,7 +34,7 @@ class ReorderIdeas:
             return None
         text = queue_first(reorder_ideas(program.text, order))
         ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
-        reason = f"{len(gains)} ideas in the order of what is expected of them; {len(known)} of them were tried"
+        reason = f"{len(gains)} ideas ordered by expected gain; {len(known)} of them were tried"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 

@@ -1,4 +1,4 @@
-"""Takes one directive from another program: the second parent, or a starter off the shelf."""
+"""Takes one directive from another program: the second parent, or a starter program."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TakeDirective:
         taken = _drawn(offered, rng)
         try:
             text, what = _take(program, donor, taken, GainTable(evidence), rng)
-        except ProgramError:  # markdown would read it as something else at its new place
+        except ProgramError:  # markdown would parse it differently at its new position
             return None
         source = f"the starter {donor.name}" if from_shelf else donor.name
         return ChildProposal(
@@ -54,7 +54,7 @@ class TakeDirective:
 
 
 def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
-    """First the kind, by weight, then one of it: a long list of ideas does not drown the charter."""
+    """First the kind, by weight, then one of that kind, so a long list of ideas does not dominate the charter."""
     kinds = sorted({d.kind for d in offered})
     weights = [WEIGHTS[kind] for kind in kinds]
     kind = kinds[int(rng.choice(len(kinds), p=[w / sum(weights) for w in weights]))]
@@ -63,7 +63,7 @@ def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
 
 
 def _offered(program: Program, donor: Program) -> list[Directive]:
-    """What the donor says and the program does not; single lines only, for an item is one line."""
+    """Directives that only the donor has; single lines only, because an item is one line."""
     own = {d.directive_id for d in program.directives}
     return [
         d for d in donor.directives
@@ -93,7 +93,7 @@ def _take(
 
 
 def _with_idea(program: Program, taken: Directive, table: GainTable, rng: np.random.Generator) -> str:
-    """The idea goes where its gain belongs among the others; without evidence, anywhere."""
+    """The idea goes to the position of its gain; without evidence, anywhere."""
     heading = next((d.heading for d in program.directives if d.kind == "idea"), "Ideas")
     text = add_directive(program.text, heading, taken.text)
     ideas = Program.parse(text).ideas

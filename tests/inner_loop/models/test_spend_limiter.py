@@ -107,7 +107,7 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
         other,
     ]
     resumed = Share.of(kit(run_id="r0", recorded=recorded, **how))
-    with pytest.raises(ShareSpent, match="one run may take"):
+    with pytest.raises(ShareSpent, match="one run may spend"):
         resumed.reserve("next", Cost(60, 0.6))
     resumed.reserve("next", Cost(50, 0.5))
     anew = Share.of(kit(run_id="r2", recorded=recorded, **how))
@@ -194,7 +194,7 @@ def test_a_recording_is_replayed_without_a_socket(
     ]  # fmt: skip
     with pytest.raises(NoReply, match="holds no reply to call 4"):
         again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
-    with pytest.raises(NotFound, match="no recording there"):
+    with pytest.raises(NotFound, match="no recording found"):
         ModelClient(kit(replay=tmp_path / "none"), 1)
 
 

@@ -80,7 +80,7 @@ def test_children_are_sound_and_say_where_they_come_from(server: LlmServer, make
 
 def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> None:
     mutator = make("merge")
-    mutator.tell(ChildProposal("", "bold", "why not", (), ("p1",)), "behaves like p2")
+    mutator.report(ChildProposal("", "bold", "why not", (), ("p1",)), "behaves like p2")
     proposed(mutator)
     system, user = (message["content"] for message in server.seen[0]["messages"])
     system = system if isinstance(system, str) else system[0]["text"]
@@ -171,7 +171,7 @@ def test_a_refused_key_is_for_the_user_to_mend(server: LlmServer, make: Make) ->
 
 def test_a_recording_that_ends_is_for_the_user_to_mend(make: Make, tmp_path: Path) -> None:
     """A study that went on offline would be another one, and nobody told."""
-    with pytest.raises(NotFound, match="holds no reply"):
+    with pytest.raises(NotFound, match="contains no reply"):
         proposed(make("bold", replay=tmp_path))
 
 

@@ -30,7 +30,7 @@ def test_a_good_reply() -> None:
     [
         ("<program>", "<prog>", "no <program>"),
         ("</program>", "", "never closed"),
-        ("<program>", '<section name="x">', "was asked for"),
+        ("<program>", '<section name="x">', "instead of a <program>"),
         ("Do it.", "<program>\nagain\n</program>", "more than one"),
         ("Bye.", "<program>\nagain\n</program>", "more than one"),
         ("c1", "c9", "cites c9"),

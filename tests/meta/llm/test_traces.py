@@ -144,7 +144,7 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
     assert attempts and not any(a["accepted"] for a in attempts)
     for a in attempts:
         assert len(a["turns"]) == TURNS and all(len(turn["tools"]) == 4 for turn in a["turns"])
-        assert "in place of an answer" in a["reason"]
+        assert "instead of replying" in a["reason"]
         assert len(json.dumps(a["turns"])) < 200_000
     children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 2"
     assert query(folder, children)[0]["n"] == 3  # written offline
