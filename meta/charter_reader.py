@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic.fields import FieldInfo
 
-from inner_loop.models.contract import LanguageModel, Message, Reply
+from inner_loop.models.contract import ChatModel, Message, Reply
 from meta.charter_reply import BadCharterReply, parse
 from meta.mutators.llm.prompts import render
 from programs.charter import fields
@@ -37,7 +37,7 @@ def prompt(reading: Reading) -> list[Message]:
     return messages
 
 
-def ask(model: LanguageModel, base: Reading, *, max_tokens: int) -> Reading:
+def ask(model: ChatModel, base: Reading, *, max_tokens: int) -> Reading:
     """The charter from the program's known phrases (``base``) and a model's claims; wrong values are sent back.
 
     Raises NoReply, and EnvironmentProblem if no reply was readable.

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
-_COMMITS = 64  # of the line that leads to the agent's HEAD
+_COMMITS = 64  # latest commits of the agent's HEAD that are reported
 _UNREACHABLE = 4
 _PYTHON_FLAGS = ("-u", "-B", "-E", "-s", "-O", "-I", "-P")
 USAGE = """\

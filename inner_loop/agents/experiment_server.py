@@ -71,7 +71,7 @@ class ExperimentServer:
             self._listening.bind(str(self.path))
         except OSError as error:
             self.close()
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{self.path}: {error.strerror or error}", hint=hint) from None
         self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
         self._listening.listen(_WAITING)

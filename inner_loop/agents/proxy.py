@@ -103,7 +103,7 @@ class AgentProxy:
         self._ready.wait()
         if not self.socket.exists():
             self.close()
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{self.socket}: {self._failure}", hint=hint)
 
     def __enter__(self) -> Self:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-_NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
+_NOT_FOUND, _NOT_STARTED = 127, 126  # a shell's exit codes
 _CHUNK = 1 << 16
 _SET_DUMPABLE = 4  # prctl(2)
 

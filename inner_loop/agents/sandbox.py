@@ -129,7 +129,7 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.finish()
         for pipe in (self.stdin, self.stdout, self.stderr):
-            with suppress(OSError):  # what was not read any more
+            with suppress(OSError):  # unread output
                 pipe.close()
 
     @property

@@ -67,7 +67,7 @@ def shown_files(task: Task) -> list[tuple[str, bytes]]:
 
 
 def clear(folder: Path) -> None:
-    """Remove a worktree with whatever a stranger made of it: closed folders, and deeper ones than Python walks."""
+    """Remove a worktree whatever the agent made of it, including unreadable and very deep folders."""
     if folder.is_symlink() or folder.exists():
         for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
             subprocess.run([*words, "--", str(folder)], capture_output=True, check=False)

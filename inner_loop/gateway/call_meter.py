@@ -280,7 +280,7 @@ def _dearest(info: dict[str, Any], *kinds: str) -> float:
 def _info(name: str) -> dict[str, Any]:
     try:
         return dict(litellm().get_model_info(name))
-    except Exception:  # whatever the library raises for a model that it does not know
+    except Exception:  # the library may raise anything for an unknown model
         return {}
 
 

@@ -31,6 +31,6 @@ def cost_line(name: str, config: ModelConfig) -> str:
     """One line for the plan; it also says what is not counted."""
     open_routes = routes(agent_recipe.recipe_for(name, config).gateway.api)
     if not open_routes:
-        return "own device; what the agent's models cost is not priced, not capped"
+        return "own device; the agent's model calls are not priced, not capped"
     most = f"at most {config.caps()}" if config.caps() else "no cap"
     return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"

@@ -132,6 +132,6 @@ def _address(text: str, variable: str) -> str:
     except ValueError:  # a port that is no number
         plain = False
     if not plain or "@" in parts.netloc or parts.query or parts.fragment:
-        hint = f"export {variable}=https://HOST/PATH, without a name, a query or a fragment"
+        hint = f"export {variable}=https://HOST/PATH, without user name, query or fragment"
         raise UsageError(f"{variable} is not the address of an API", hint=hint)
     return text.rstrip("/")

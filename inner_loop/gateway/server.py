@@ -56,7 +56,7 @@ class Gateway:
             self._server = _Server(self, ("127.0.0.1", 0) if shared else str(path))
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{path}: {error.strerror or error}", hint=hint) from None
         if not shared:
             path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours

@@ -41,7 +41,7 @@ class Paired:
                 return KeepVerdict(False, "failed under a fresh seed")
             differences.append(difference)
         if not differences:
-            return KeepVerdict(False, "better at first look, and no budget left for a pair", first.gain)
+            return KeepVerdict(False, "better on its first seeds, but no budget left for a fresh pair", first.gain)
         mean = sum(differences) / len(differences)
         return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
 

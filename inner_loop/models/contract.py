@@ -65,7 +65,7 @@ class Reply:
         return self.tokens_in + self.tokens_out
 
 
-class LanguageModel(Protocol):
+class ChatModel(Protocol):
     """Calls are numbered in their order; a resumed run recognises them by number."""
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:

@@ -79,7 +79,7 @@ def provider_of(model: str) -> str:
     """LiteLLM's name of a model's provider. Raises UsageError if the name does not determine one."""
     try:
         return str(litellm().get_llm_provider(model)[1])
-    except Exception:  # whatever the library raises for a name that it does not know
+    except Exception:  # the library may raise anything for an unknown name
         hint = "write PROVIDER/NAME; openai/NAME is a server that speaks the OpenAI protocol, see OPENAI_API_BASE"
         near = get_close_matches(model, litellm().model_cost, n=1, cutoff=0.8)
         hint = f"did you mean {near[0]}? Else {hint}" if near else hint
@@ -95,7 +95,7 @@ def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
         )
     try:
         info = litellm().get_model_info(model)
-    except Exception:  # whatever the library raises for a model that it does not know
+    except Exception:  # the library may raise anything for an unknown model
         return None
     price_in, price_out = (float(info.get(f"{way}_cost_per_token") or 0.0) for way in ("input", "output"))
     cached = float(info.get("cache_read_input_token_cost") or price_in)

@@ -11,7 +11,7 @@ from inner_loop.moves import changed
 from inner_loop.record import Record
 from trainer.edits import Edit, Value
 
-#: The best so many edits are joined; at most so many at once.
+#: How many of the best edits are candidates, and how many are joined at most.
 POOL, JOINED = 5, 3
 #: A near miss is among this share of the edits that were not kept, by gain over its own parent.
 NEAR = 1 / 3
@@ -38,7 +38,7 @@ class RecombineProposer:
         return None
 
     def _pool(self, situation: Situation) -> list[Edit]:
-        """Edits by falling gain: those kept elsewhere, then the near misses; each once."""
+        """Edits by descending gain: those kept on other branches and the near misses; each once."""
         full = [r for r in situation.history if r.number > 0 and r.edit and r.full and r.ok]
         gained = {r.number: _gain(r, situation) for r in full}
         kept = [r for r in full if r.decision == "keep"]

@@ -229,7 +229,7 @@ class CommandResearcher:
         """A shell and env exit with 126 and 127 if a program is missing; here, missing in the sandbox."""
         if exit_code in (126, 127):
             return "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
-        return f"its key, model, network{self._installed_by()}"
+        return f"check its key, model, network{self._installed_by()}"
 
     def _installed_by(self) -> str:
         """How to install the agent completely: it may start without all that it needs later."""

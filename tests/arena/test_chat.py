@@ -47,7 +47,7 @@ def alone(
         result = run(
             Program.parse(text), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, researcher="chat",
             budget_seconds=task.run_budget, emit=into(events), folder=folder, recorded=typed(recorded or ()),
-            kit=staffed,
+            context=staffed,
         )  # fmt: skip
     return result, events
 

@@ -95,7 +95,7 @@ def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiS
     assert api.seen[-1]["max_output_tokens"] == 32_000
     with calling(api, max_usd=0.004) as caller:
         response = caller.ask("responses", **asked)
-    assert response.status_code == 402 and "the next call may take $0.0" in response.text
+    assert response.status_code == 402 and "the next call may cost $0.0" in response.text
     with calling(api, max_tokens=100_000) as caller:
         assert caller.ask("chat", max_tokens=None).status_code == 200
     assert api.seen[-1]["max_tokens"] == 32768
@@ -171,7 +171,7 @@ def test_a_word_that_is_no_secret_stays_in_a_reply(api: ApiServer) -> None:
 
 def test_an_address_that_is_none_is_told_without_its_text() -> None:
     for wrong in ("api.example.com", "ftp://x", "https://me:secret@x/v1", "https://x/v1?key=1", "http://x:y/"):
-        with pytest.raises(UsageError, match="OPENAI_BASE_URL holds no address") as error:
+        with pytest.raises(UsageError, match="OPENAI_BASE_URL is not the address") as error:
             routes(COMMON, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": wrong})
         assert wrong not in error.value.message + error.value.hint
 

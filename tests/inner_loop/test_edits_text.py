@@ -51,7 +51,7 @@ def test_a_block_sees_what_the_block_before_it_left() -> None:
         ('<file name="train.py">\nx = 1', "no </file>"),
         ('<edit file="train.py">\nb = 3\n</edit>', "a block is"),
         ('<edit file="train.py">\n</edit>', "contains no block"),
-        (f'<file name="train.py">\n{"x = 1  # long" * 6000}\n</file>', "65536 are allowed"),
+        (f'<file name="train.py">\n{"x = 1  # long" * 6000}\n</file>', "limit for all files together is 65536"),
     ],
 )
 def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:

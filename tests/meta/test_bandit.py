@@ -29,7 +29,7 @@ class Asking:
     def propose(self, *_: Any) -> None:
         return None
 
-    def tell(self, *_: Any) -> None:
+    def report(self, *_: Any) -> None:
         """What siblings tried is no concern of these tests."""
 
 

@@ -60,7 +60,7 @@ def window(config: ModelConfig) -> int | None:
 def _calls_tools(model: str) -> bool:
     try:
         return bool(litellm().supports_function_calling(model))
-    except Exception:  # whatever the library raises for a model that it does not know
+    except Exception:  # the library may raise anything for an unknown model
         return False
 
 

@@ -71,7 +71,7 @@ class WriteIdeas:
         if text == program.text:
             return None
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
-        reason = f"Ideas written from the figures of {len(table.rows)} edits: {len(items)} of them, the rest dropped"
+        reason = f"Ideas written from the measured gains of {len(table.rows)} edits: {len(items)} items"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 

@@ -192,7 +192,7 @@ def test_a_recording_is_replayed_without_a_socket(
     assert [elsewhere.complete(one, max_tokens=5, purpose="turn").text for one in (asked[2], asked[2], asked[2])] == [
         replies[0].text, replies[2].text, replies[2].text,
     ]  # fmt: skip
-    with pytest.raises(NoReply, match="holds no reply to call 4"):
+    with pytest.raises(NoReply, match="contains no reply to call 4"):
         again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
     with pytest.raises(NotFound, match="no recording found"):
         ModelClient(kit(replay=tmp_path / "none"), 1)

@@ -88,7 +88,7 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
     assert "[c-MOMENTUM-0.9]" in system and "- `ladder1`: float, 0.01" in system and "`keep.rule`" in system
     for parent in parents(2):
         assert parent.program.text.rstrip() in user and parent.program.program_id in user
-    assert "posterior mean of its verified gain 0.1 ± 0.01 nats, 4 runs" in user
+    assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
     assert "bold on p1: `behaves like p2`: refused" in user
 
 
