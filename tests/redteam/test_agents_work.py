@@ -140,7 +140,7 @@ def test_training_by_hand_is_charged_in_every_way(
     free = FREE_SHARE * BUDGET
     assert last["sandbox_free_seconds"] == pytest.approx(free)
     assert last["sandbox_charged_seconds"] == pytest.approx(last["sandbox_seconds"] - free, abs=SLACK)
-    assert f"{free:.3g} s of them free" in heard and f"{free:.3g} s of it in all are free" in heard
+    assert f"{free:.3g} s free," in heard and f"the first {free:.3g} s are free" in heard
     by = {e["counted_by"] for e in found.events if e["kind"] == "agent" and e["what"] == "session"}
     assert by <= ({"cgroup", "looks"} if counted else {"looks"})
     result, trained = found.result, sum(e["device_seconds_charged"] for e in found.experiments)
