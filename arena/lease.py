@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena.choice import on_cluster
-from inner_loop.models.lanes import take
+from inner_loop.models.call_slots import take
 from programs.errors import UsageError
 from trainer.gpus import usable
 from trainer.task import Task

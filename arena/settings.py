@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.devices import MOST_DEVICES
 from trainer.places import write_private
@@ -94,7 +94,7 @@ class StudyConfig(BaseModel):
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
-    staff: Staff = Field(default_factory=Staff)
+    staff: ModelConfig = Field(default_factory=ModelConfig)
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False

@@ -14,7 +14,7 @@ from arena.choice import hardware_of_jobs
 from arena.same_task import with_texts
 from arena.sandbox import holds
 from arena.settings import Prior, Reserved, StudyConfig, Versions
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -72,7 +72,7 @@ class StudySetup:
     sandbox: bool = True
     further: Sequence[Reserved] = ()
     reserve: Sequence[Reserved] = ()
-    staff: Staff | None = None
+    staff: ModelConfig | None = None
     meta_program: str | None = None
     prior: Prior | None = None
 
@@ -97,7 +97,7 @@ class StudySetup:
             fixed_steps=self.fixed_steps,
             sandbox=all(holds(each, self.sandbox) for each in (self.task, *more, *hidden)),
             researcher=self.researcher,
-            staff=self.staff or Staff(),
+            staff=self.staff or ModelConfig(),
             meta_program=self.meta_program,
             prior=self.prior,
             seed=self.seed,

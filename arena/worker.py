@@ -23,8 +23,8 @@ from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
-from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
+from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.clock_rule import CpuUse, own_experiments, verification
@@ -152,7 +152,7 @@ class Worker:
             folder=folder,
             recorded=job.recorded,
             should_stop=self.should_stop,
-            kit=self.kit(job, folder),
+            context=self.run_context(job, folder),
             devices=self.devices,
         )
         if result.state != "finished" and result.problem is None:
@@ -176,11 +176,11 @@ class Worker:
             claimed_gain=self.claimed_gain(result.baseline_metric, result.final_metric),
         )
 
-    def kit(self, job: RunJob, folder: Path | None) -> Kit:
+    def run_context(self, job: RunJob, folder: Path | None) -> RunContext:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
         record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
-        return Kit(
-            staff=self.config.staff, run_id=job.run_id, study=self.folder, folder=folder, recorded=job.recorded,
+        return RunContext(
+            config=self.config.staff, run_id=job.run_id, study=self.folder, folder=folder, recorded=job.recorded,
             emit=self.emit, should_stop=self.should_stop, record=record, replay=replay,
         )  # fmt: skip
 

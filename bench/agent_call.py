@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import appended
-from inner_loop.kit import Kit, Staff
 from inner_loop.run import run
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -62,8 +62,8 @@ def main(calls: int) -> None:
         events: list[dict[str, Any]] = []
         emit = appended(events)
         task, streams = Task.load(TASK), Streams.from_seed(7)
-        kit = Kit(
-            Staff(agent=str(agent), agent_network="none"),
+        kit = RunContext(
+            ModelConfig(agent=str(agent), agent_network="none"),
             run_id="r0",
             folder=folder / "run",
             emit=emit,
@@ -72,7 +72,7 @@ def main(calls: int) -> None:
             run(
                 Program.parse("# Research\n\nLower it.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
                 budget_seconds=(calls + 2) * 0.2, researcher="command", emit=emit, folder=folder / "run",
-                kit=kit,
+                context=kit,
             )  # fmt: skip
         said = next((folder / "run" / "agent").glob("session-*-1.out")).read_text().split("\n")
         trained = trainer.took[1 : calls + 1]

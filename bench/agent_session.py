@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import appended, figure
-from inner_loop.kit import Kit, Staff
 from inner_loop.run import run
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
 from trainer.data import DataStore
 from trainer.planted import random_law, simulated_task
@@ -48,8 +48,8 @@ def _one(task: Task, agent: Path, folder: Path) -> tuple[float, float, float, fl
     events: list[dict[str, Any]] = []
     emit = appended(events)
     streams = Streams(bytes(16))
-    kit = Kit(
-        Staff(agent=str(agent), agent_network="none"),
+    kit = RunContext(
+        ModelConfig(agent=str(agent), agent_network="none"),
         run_id="r0",
         folder=folder,
         emit=emit,
@@ -58,7 +58,7 @@ def _one(task: Task, agent: Path, folder: Path) -> tuple[float, float, float, fl
         began = time.perf_counter()
         result = run(
             Program.parse("# One\n\nTry one thing.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
-            budget_seconds=task.run_budget, researcher="command", emit=emit, folder=folder, kit=kit,
+            budget_seconds=task.run_budget, researcher="command", emit=emit, folder=folder, context=kit,
         )  # fmt: skip
         whole = time.perf_counter() - began
     assert result.experiments == 2, result

@@ -23,11 +23,11 @@ from typing import Any
 from analysis.study import query
 from bench.common import figure
 from inner_loop.events import Event
-from inner_loop.kit import Kit, Staff
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import litellm
 from inner_loop.run import RunResult, run
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
 from tests.llm.kits import KEY, MODEL, staff
 from tests.llm.server import FAULTS, LlmServer, every
@@ -75,7 +75,7 @@ def served_apart(delay: float) -> Iterator[str]:
             process.terminate()
 
 
-def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 0) -> tuple[RunResult, list[Any]]:
+def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: int = 0) -> tuple[RunResult, list[Any]]:
     """One run of the three researchers with a git repository of its own."""
     events: list[Any] = []
     streams = Streams.from_seed(number)
@@ -85,7 +85,7 @@ def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 
         result = run(
             Program.parse(THREE), trainer, run_id=name, run_seed=number, streams=streams, researcher="chat",
             budget_seconds=task.run_budget, emit=lambda event: events.append(event.to_record()), folder=folder / name,
-            kit=Kit(staff=team, run_id=name, emit=lambda event: events.append(event.to_record()), study=folder),
+            context=RunContext(team, name, study=folder, emit=lambda event: events.append(event.to_record())),
         )  # fmt: skip
     return result, events
 
@@ -120,7 +120,7 @@ def overhead(place: Path) -> None:
             run(
                 Program.parse("# P\n\nLower the loss.\n"), trainer, run_id="r1", run_seed=1, streams=streams,
                 researcher="chat", folder=place / "r1", budget_seconds=task.run_budget, emit=emit,
-                kit=Kit(staff=team, run_id="r1", emit=emit, study=place),
+                context=RunContext(config=team, run_id="r1", emit=emit, study=place),
             )  # fmt: skip
         cpu = (time.process_time() - cpu) / turns
         model = statistics.median(bare(url, 100))
@@ -230,17 +230,17 @@ def caps(place: Path) -> None:
             figure("spent_usd", f"{made[1]:.5f} of {cap['max_usd']}, {len(server.seen)} requests", "never over")
 
 
-def spend(team: Staff, folder: Path) -> None:
+def spend(team: ModelConfig, folder: Path) -> None:
     """Two clients, as two workers have them, four threads each, until the cap is reached."""
 
-    def work(client: Client) -> None:
+    def work(client: ModelClient) -> None:
         try:
             while True:
                 client.complete([Message("user", "x" * 1000)], max_tokens=600, purpose="turn")
         except NoReply:
             return
 
-    clients = [Client(Kit(staff=team, run_id=f"r{n}", study=folder), n) for n in range(2)]
+    clients = [ModelClient(RunContext(config=team, run_id=f"r{n}", study=folder), n) for n in range(2)]
     threads = [threading.Thread(target=work, args=(client,)) for client in clients for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""What a program makes a researcher do on a task, apart from how it is worded."""
+"""What a program makes a researcher do on a task, independent of its wording."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trainer.task import Task
 def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> str:
     """Equal for programs that behave alike on this task.
 
-    For the scripted researcher that is the charter as far as it has an effect, and the ordered ideas that it would
-    carry out; for all others every word may matter, and the id follows the program's.
+    For the scripted researcher it covers the effective charter and the ordered ideas that it would try. For all others
+    every word may matter, so the id depends on the program's id.
     """
     if researcher != "scripted":
         return content_id("b", program.program_id, researcher)
@@ -28,19 +28,19 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
 
 
 def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Edit]]:
-    """The ideas that a scripted researcher carries out here, in order: none unless the queue is a proposer.
+    """The ideas that a scripted researcher tries here, in order; none unless the queue is a proposer.
 
-    Left out are those that name no edit of this task or touch what is out of focus.
+    Ideas are left out if they name no edit of this task or touch knobs out of focus.
     """
     if "queue" not in program.charter.proposers:
         return []
     allowed = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
-    found = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
-    return [(idea, edit) for idea, edit in found if edit and {*edit.set, *edit.apply} <= allowed]
+    resolved = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
+    return [(idea, edit) for idea, edit in resolved if edit and {*edit.set, *edit.apply} <= allowed]
 
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:
-    """The directives that a scripted researcher does not follow on this task, or follows to no effect."""
+    """The directives that a scripted researcher ignores on this task, or that have no effect."""
     used = {idea.directive_id for idea, _ in resolved_ideas(program, task)}
     return [directive for directive in program.directives if not _works(directive, program, task, used)]
 
@@ -52,8 +52,8 @@ def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
 
 
 def effective(charter: Charter, task: Task) -> dict[str, Any]:
-    """The charter with its defaults, without what cannot matter: fields of rules that are not in force, shares up to
-    a factor, groups by the knobs they stand for."""
+    """The charter with its defaults, without settings that cannot matter: fields of inactive rules. Shares are
+    normalised, groups are replaced by their knobs."""
     fields = charter.model_dump(mode="json", exclude={"version", "history"})
     total = sum(charter.proposers.values())
     fields["proposers"] = {name: round(share / total, 6) for name, share in charter.proposers.items()}
@@ -70,7 +70,7 @@ def effective(charter: Charter, task: Task) -> dict[str, Any]:
 
 
 def _works(directive: Directive, program: Program, task: Task, used: set[str]) -> bool:
-    """A charter field works if its default would behave otherwise."""
+    """A charter field works if its default would behave differently."""
     if directive.kind == "idea":
         return directive.directive_id in used
     if directive.kind == "order":
@@ -82,7 +82,7 @@ def _works(directive: Directive, program: Program, task: Task, used: set[str]) -
 
 
 def _without(charter: Charter, field: str) -> Charter:
-    """The charter with one dotted field back at its default."""
+    """The charter with one dotted field reset to its default."""
     data = charter.model_dump(mode="json", exclude_unset=True)
     part: dict[str, Any] = data
     *outer, last = field.split(".")

@@ -1,4 +1,4 @@
-"""The bench: where a researcher works during a run. It alone launches experiments, meters, commits and remembers."""
+"""The bench runs a researcher's experiments: it alone launches, meters, commits and records them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from inner_loop.events import (
     WaveEvent,
     experiment_id,
 )
-from inner_loop.meter import Meter
+from inner_loop.meter import RunMeter
 from inner_loop.record import Record, decision_event, experiment_event
-from inner_loop.replay import Replay
-from inner_loop.repository import Repository
+from inner_loop.replay import RunReplay
+from inner_loop.repository import RunRepository
 from inner_loop.results_tsv import ResultsTable
-from inner_loop.wave import Ask, Known, Planned, fly
+from inner_loop.wave import ExperimentRequest, Known, PlannedExperiment, run_wave
 from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
@@ -31,19 +31,19 @@ from trainer.streams import Streams
 
 
 class BenchClosed(Exception):
-    """The bench takes no further experiment. Control flow, no error: a run ends by it."""
+    """The bench accepts no further experiment. Control flow, not an error: it ends a run."""
 
 
 class BudgetSpent(BenchClosed):
-    """What was asked for cannot be afforded any more."""
+    """The remaining budget does not cover the request."""
 
 
 class WallSpent(BenchClosed):
-    """The run has taken its time by the clock: it ends with what it has. The message says which limit it was."""
+    """The run has used its wall time and ends with its current head. The message names the limit."""
 
 
 class RunStopped(BenchClosed):
-    """Whoever drives the run asked it to stop; what ended is recorded, the rest can be resumed."""
+    """The run was asked to stop. Finished experiments are recorded; the rest can be resumed."""
 
 
 def never() -> bool:
@@ -53,10 +53,10 @@ def never() -> bool:
 class Bench:
     """One run's experiments under one budget (device-seconds).
 
-    Experiment `number`, source, seed and fraction follow from the program and earlier outcomes alone, so that a
-    resumed run asks for the same ones; those in `recorded` (this run's earlier `experiment` and `decision` events)
-    are answered from there, charged as they were, and not emitted again. ``devices`` carry out a wave side by side
-    (None: ``trainer`` does, one after the other); ``trainer`` is the first of them.
+    Number, source, seed and fraction of each experiment follow from the program and earlier outcomes alone, so a
+    resumed run makes the same requests. Experiments in `recorded` (this run's earlier `experiment` and `decision`
+    events) are answered from there, with the recorded charge, and not emitted again. ``devices`` run a wave in parallel
+    (None: ``trainer`` runs one experiment after another); ``trainer`` is the first of them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Bench:
         streams: Streams,
         budget_seconds: float,
         emit: Emit,
-        repository: Repository | None = None,
+        repository: RunRepository | None = None,
         recorded: Sequence[Event] = (),
         should_stop: Callable[[], bool] = never,
         devices: Devices | None = None,
@@ -77,7 +77,7 @@ class Bench:
         self.run_id = run_id
         self.run_seed = run_seed
         self.budget_seconds = budget_seconds
-        self.meter = Meter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
+        self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
         self._trainer = trainer
@@ -86,17 +86,17 @@ class Bench:
         self._emit = emit
         self._repository = repository
         self._table = ResultsTable(repository.folder, self.task.metric) if repository else None
-        self._replay = Replay(run_id, recorded)
+        self._replay = RunReplay(run_id, recorded)
         self._should_stop = should_stop
         self._head: Record | None = None
         self._sources: dict[tuple[str, str], Source] = {}
         self._open = True
 
-    # --- what a researcher may look at -------------------------------------------------------------------------
+    # --- what a researcher may read -------------------------------------------------------------------------
 
     @property
     def head(self) -> Record:
-        """What is kept now; the run's result is its source."""
+        """The kept source; at the end of the run it is the result."""
         if self._head is None:
             raise RuntimeError("the bench has no head before its baseline")
         return self._head
@@ -112,12 +112,12 @@ class Bench:
 
     @property
     def devices(self) -> int:
-        """Experiments of one wave that are carried out at a time."""
+        """How many experiments of one wave run in parallel."""
         return self._devices.count
 
     @property
     def counts_device_time(self) -> bool:
-        """Whether the budget is one of measured device time: not with fixed steps, nor where nothing is trained."""
+        """Whether the budget is measured device time: false with fixed steps and on simulated tasks."""
         return not self._trainer.fixed_steps and self.task.law is None
 
     @property
@@ -125,24 +125,24 @@ class Bench:
         return self._open and self.can_afford()
 
     def cost(self, fraction: float = 1.0) -> float:
-        """Expected charge of an experiment in device-seconds."""
+        """Expected charge of an experiment, in device-seconds."""
         return self.meter.expected(self.part(fraction))
 
     def part(self, fraction: float) -> float:
-        """The fraction that an experiment can be given here: all of it, where a command knows nothing of a budget."""
+        """The fraction to use here: 1 if the task's command cannot be given a part of its budget."""
         return fraction if self.task.scales else 1.0
 
     def can_afford(self, fraction: float = 1.0, count: int = 1) -> bool:
         return self.meter.affords(count * self.cost(fraction))
 
     def gain(self, record: Record, over: Record) -> float | None:
-        """How much better the metric of one record is than of another; None if either failed."""
+        """How much better `record` is than `over`, in metric units; None if either failed."""
         if record.metric is None or over.metric is None:
             return None
         return self.task.sign * (over.metric - record.metric)
 
     def source_of(self, edit: Edit, parent: Record | None = None) -> Source:
-        """The edited source, without training it. Raises EditError where the edit does not apply."""
+        """The edited source, without training it. Raises EditError if the edit does not apply."""
         source = (parent or self.head).source
         key = (source.source_id, edit.key())
         if key not in self._sources:
@@ -150,28 +150,28 @@ class Bench:
         return self._sources[key]
 
     def next_replicate(self) -> int:
-        """The number of a training seed that nothing in this run has been trained with."""
+        """The number of the next unused training seed of this run."""
         return 1 + max(record.replicate for record in self.history)
 
     def log(self, record: Record) -> str:
-        """What an experiment printed; after a resume as it was written down, empty where nothing is kept."""
+        """An experiment's output; after a resume the stored one, empty if no repository is kept."""
         return record.outcome.log or (self._repository.log_of(record) if self._repository else "")
 
     # --- what a researcher may do ------------------------------------------------------------------------------
 
     def set_aside(self, seconds: float) -> None:
-        """Keep back so many device-seconds for later; 0 releases them."""
+        """Reserve so many device-seconds for later; 0 releases them."""
         self.meter.aside = min(max(0.0, seconds), self.budget_seconds)
 
     def start(self) -> Record:
-        """Train the untouched baseline. Raises TaskError if it fails, UsageError if the budget cannot hold it."""
+        """Train the untouched baseline. Raises TaskError if it fails, UsageError if the budget is too small."""
         if not self.can_afford():
             raise UsageError(
-                f"a run budget of {self.budget_seconds:g} s does not hold one experiment of {self.task.name}, "
+                f"a run budget of {self.budget_seconds:g} s is too small for one experiment of {self.task.name}, "
                 f"which takes {self.cost():.3g} s",
-                hint="give --run-budget more",
+                hint="raise --run-budget",
             )
-        ask = Ask(Edit(), description="baseline")
+        ask = ExperimentRequest(Edit(), description="baseline")
         (record,) = self._carry_out([self._planned(ask, None, self.task.baseline())])
         if not record.ok:
             raise TaskError(
@@ -193,30 +193,30 @@ class Bench:
         proposer: str = "",
         source: Source | None = None,
     ) -> Record:
-        """Train `edit` of the parent's source (default: the head's) and record what came of it.
+        """Train `edit` of the parent's source (default: the head's) and record the outcome.
 
-        `replicate` names the training seed, the same for every source of the run. `source` is for researchers that
-        edit text: it is trained as it stands. Whatever a candidate does is an outcome; raises BudgetSpent if the
-        experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
-        EnvironmentProblem if our own infrastructure failed (nothing is charged then, and no experiment recorded).
+        `replicate` selects the training seed, which is the same for every source of the run. `source` is for
+        researchers that edit text: it is trained as given. A candidate's failure is an outcome. Raises BudgetSpent if
+        the experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
+        EnvironmentProblem if our own infrastructure failed (then nothing is charged or recorded).
         """
-        ask = Ask(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
+        ask = ExperimentRequest(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
         records = self.experiments([ask])
         if not records:
             raise BudgetSpent(f"{self.remaining:.3g} s left, an experiment takes {self.cost(fraction):.3g} s")
         return records[0]
 
-    def experiments(self, asks: Sequence[Ask]) -> list[Record]:
-        """Carry out a wave, side by side on all devices of the run: as many of ``asks``, from the first on, as the
-        budget carries, and their records in that order. None where not even the first can be afforded.
+    def experiments(self, asks: Sequence[ExperimentRequest]) -> list[Record]:
+        """Run a wave in parallel on all devices of the run: as many of ``asks``, from the first on, as the budget
+        covers. Returns their records in that order; none if the first cannot be afforded.
 
-        With several devices that is settled before the launch, by what each is expected to cost, so that it does not
-        depend on which of them ends first. Raises what `experiment` raises; what had been launched by then has ended,
-        and is recorded as far as no experiment with a lower number is missing.
+        With several devices the number is fixed before the launch from expected costs, so it does not depend on which
+        experiment ends first. Raises what `experiment` raises; experiments launched before that have ended and are
+        recorded up to the first missing number.
         """
         if self.devices > 1:
             count = self._affordable(asks)
-            return self._carry_out([self._plan(ask, place) for place, ask in enumerate(asks[:count])])
+            return self._carry_out([self._plan(ask, offset) for offset, ask in enumerate(asks[:count])])
         records: list[Record] = []
         for ask in asks:
             if not self._affordable([ask]):
@@ -225,7 +225,7 @@ class Bench:
         return records
 
     def decide(self, record: Record, decision: str, reason: str) -> None:
-        """Say once what becomes of an experiment; "keep" commits it and moves the head to it."""
+        """Decide once what becomes of an experiment; "keep" commits it and moves the head to it."""
         if record.decision:
             raise RuntimeError(f"experiment {record.number} was decided already: {record.decision}")
         record.decision, record.reason = decision, reason
@@ -240,16 +240,16 @@ class Bench:
             self._emit(decision_event(self.run_id, record))
 
     def recall(self, rebuild: Callable[[ExperimentEvent, Record], Source]) -> None:
-        """Take up what an earlier attempt recorded, unasked: for a researcher that would not ask the same again.
+        """Restore what an earlier attempt recorded, for a researcher that would not make the same requests again.
 
-        History, charges, decisions and head stand as they did; nothing is trained or emitted. ``rebuild`` makes an
-        experiment's source of its event and its parent. Raises Corrupt where that is not the source that was trained.
+        History, charges, decisions and head are as before; nothing is trained or emitted. ``rebuild`` makes an
+        experiment's source from its event and its parent. Raises Corrupt if that is not the source that was trained.
         """
         for event in self._replay.from_number(len(self.history)):
             if event.parent_number is None:
                 raise Corrupt(f"run {self.run_id}: experiment {event.number} has no parent")
             parent = self.history[event.parent_number]
-            ask = Ask(
+            ask = ExperimentRequest(
                 event.edit,
                 parent,
                 event.directive_ids,
@@ -273,20 +273,20 @@ class Bench:
         self._head = record
 
     def put_beside(self, name: str, text: str) -> None:
-        """Commit a file of the organization's own beside the sources from now on; it is never trained."""
+        """Commit an extra file of the organization with each source from now on; it is never trained."""
         if self._repository and name not in (*self.task.editable, *self.task.read_only):
             self._repository.beside[name] = text
 
     def close(self) -> None:
-        """End the run: no further experiment; the repository's folder shows the head."""
+        """End the run: no further experiments; the repository's folder shows the head."""
         self._open = False
         if self._repository:
             self._repository.close()
 
-    # --- inside ------------------------------------------------------------------------------------------------
+    # --- internal ------------------------------------------------------------------------------------------------
 
-    def _affordable(self, asks: Sequence[Ask]) -> int:
-        """How many of a wave the rest of the budget carries, each at its expected cost."""
+    def _affordable(self, asks: Sequence[ExperimentRequest]) -> int:
+        """How many experiments of a wave the remaining budget covers, each at its expected cost."""
         count, seconds = 0, 0.0
         for ask in asks:
             seconds += self.cost(ask.fraction)
@@ -295,23 +295,25 @@ class Bench:
             count += 1
         return count
 
-    def _plan(self, ask: Ask, place: int = 0) -> Planned:
-        """The experiment that an ask comes to, ``place`` behind the next one."""
+    def _plan(self, ask: ExperimentRequest, offset: int = 0) -> PlannedExperiment:
+        """The planned experiment of a request, ``offset`` numbers after the next one."""
         parent = ask.parent or self.head
         ask = replace(ask, fraction=self.part(ask.fraction), description=ask.description or ask.edit.label())
-        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), place)
+        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), offset)
 
-    def _planned(self, ask: Ask, parent: Record | None, source: Source, place: int = 0) -> Planned:
-        number = len(self.history) + place
+    def _planned(
+        self, ask: ExperimentRequest, parent: Record | None, source: Source, offset: int = 0
+    ) -> PlannedExperiment:
+        number = len(self.history) + offset
         seed = self._streams.seed("search", "train", self.run_seed, ask.replicate)
         spec = Spec(source, seed, "search", ask.fraction)
         known = self._replay.outcome(
             number, source_id=source.source_id, seed=seed, fraction=ask.fraction, replicate=ask.replicate
         )
-        return Planned(ask, number, parent, spec, known)
+        return PlannedExperiment(ask, number, parent, spec, known)
 
-    def _carry_out(self, wave: Sequence[Planned]) -> list[Record]:
-        """The records of a wave. Raises BenchClosed, from `_look`, where it was not launched to its end."""
+    def _carry_out(self, wave: Sequence[PlannedExperiment]) -> list[Record]:
+        """Run a wave and return its records. Raises BenchClosed, from `_look`, if not all of it was launched."""
         ending: list[BenchClosed] = []
         first = len(self.history)
 
@@ -322,33 +324,33 @@ class Bench:
                 ending.append(closed)
             return not ending
 
-        landings = fly(self._devices, wave, go_on, self._take)
-        self.experiment_wall_seconds += busy_seconds(landings)
+        completed = run_wave(self._devices, wave, go_on, self._take)
+        self.experiment_wall_seconds += busy_seconds(completed)
         if ending:
             raise ending[0]
-        self._hold(first, landings)
+        self._hold(first, completed)
         return self.history[first:]
 
     def _look(self) -> None:
-        """Before each launch: is the run to end?"""
+        """Before each launch: raise if the run is to end."""
         if self._should_stop():
             raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
 
-    def _hold(self, first: int, landings: Sequence[Completed]) -> None:
-        """Charge a wave's leased devices for the time in which they waited, as it was recorded or is measured now."""
+    def _hold(self, first: int, completed: Sequence[Completed]) -> None:
+        """Charge the time that leased devices of a wave waited: as recorded, or as measured now."""
         idle = self._replay.idle(first)
         if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
-            idle = idle_seconds(landings, self.devices)
+            idle = idle_seconds(completed, self.devices)
             if idle > 0:
                 self._emit(
                     WaveEvent(
-                        run_id=self.run_id, number=first, count=len(landings), devices=self.devices, idle_seconds=idle
+                        run_id=self.run_id, number=first, count=len(completed), devices=self.devices, idle_seconds=idle
                     )
                 )
         self.meter.wait(idle or 0.0)
 
-    def _take(self, planned: Planned, ended: Known) -> None:
-        """Record an experiment that has ended, all with a lower number being recorded."""
+    def _take(self, planned: PlannedExperiment, ended: Known) -> None:
+        """Record an experiment that has ended; all with a lower number are recorded already."""
         outcome, started_at = ended
         if outcome.status == "fault":
             self._refuse(planned, outcome)
@@ -376,19 +378,19 @@ class Bench:
         if self._repository:
             self._repository.write(record)
         if planned.known is None:
-            self._tell_findings(record)
+            self._record_findings(record)
             self._emit(experiment_event(self.run_id, record, parent))
 
-    def _refuse(self, planned: Planned, outcome: Outcome) -> NoReturn:
+    def _refuse(self, planned: PlannedExperiment, outcome: Outcome) -> NoReturn:
         self._emit(FaultEvent(run_id=self.run_id, number=planned.number, reason=outcome.reason))
         raise EnvironmentProblem(
-            f"run {self.run_id}: experiment {planned.number} could not be carried out: {outcome.reason}",
+            f"run {self.run_id}: experiment {planned.number} could not be run: {outcome.reason}",
             hint="nothing was charged; the run can be resumed",
             ids=[self.run_id],
         )
 
-    def _tell_findings(self, record: Record) -> None:
-        """Before the experiment's own row: whoever finds that row does not run it again and would not tell them."""
+    def _record_findings(self, record: Record) -> None:
+        """Written before the experiment's own row, because a resume skips experiments that have a row."""
         about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
         for text in record.outcome.findings:
             self._emit(FindingEvent.of_line(text, **about, stream="search", seed=record.seed))

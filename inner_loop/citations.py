@@ -1,4 +1,4 @@
-"""Which directives an experiment is owed to."""
+"""Which directives an experiment cites."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from programs.program import Program
 
 
 class Citations:
-    """The charter fields that a program sets, by their directive ids; fields left at their default are nobody's."""
+    """The charter fields that a program sets, with their directive ids. Fields at their default have none."""
 
     def __init__(self, program: Program) -> None:
         self._ids = {
@@ -16,7 +16,7 @@ class Citations:
         }
 
     def cite(self, *fields: str) -> tuple[str, ...]:
-        """Directive ids of those fields that are set, in the order asked for."""
+        """Directive ids of the given fields that are set, in that order."""
         return tuple(self._ids[field] for field in fields if field in self._ids)
 
 

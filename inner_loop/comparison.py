@@ -1,4 +1,4 @@
-"""Comparing sources by what a run measured of them."""
+"""Compares sources by the measurements of one run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from inner_loop.record import Record, measurements
 
 
 def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
-    """Mean gain in metric units over the training seeds that both sources were measured with in full."""
+    """Mean gain in metric units over the training seeds with which both sources were measured in full."""
     mine = measurements(bench.history, candidate.source.source_id)
     theirs = measurements(bench.history, other.source.source_id)
     common = sorted(mine.keys() & theirs.keys())
@@ -17,13 +17,13 @@ def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
 
 
 def mean_metric(bench: Bench, record: Record) -> float | None:
-    """Mean metric of a record's source over all training seeds it was measured with in full."""
+    """Mean metric of a record's source over all training seeds with which it was measured in full."""
     values = list(measurements(bench.history, record.source.source_id).values())
     return sum(values) / len(values) if values else None
 
 
 def value(bench: Bench, record: Record) -> float:
-    """Greater is better: the mean metric with the task's sign; minus infinity if nothing was measured."""
+    """Mean metric with the sign of the task, so greater is better; minus infinity if nothing was measured."""
     mean = mean_metric(bench, record)
     return float("-inf") if mean is None else -bench.task.sign * mean
 

@@ -1,21 +1,21 @@
-"""Confirmation at the end of a run: the best candidates once more, with seeds that nobody chose them by."""
+"""Confirmation at the end of a run: the best candidates run again with seeds that did not select them."""
 
 from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.comparison import value
 from inner_loop.record import Record
-from inner_loop.wave import Ask
+from inner_loop.wave import ExperimentRequest
 from trainer.edits import Edit
 
-#: At most so many candidates share what was set aside; each gets at least two fresh seeds.
+#: Most candidates that share the reserved budget, and the fewest fresh seeds of each.
 CANDIDATES, SEEDS = 4, 2
 
 
 def confirm(bench: Bench, because: tuple[str, ...] = ()) -> Record:
-    """Spend what is left on the best sources and make the best one by fresh seeds alone the head; returns it.
+    """Spend the remaining budget on the best sources, make the best one on fresh seeds the head, and return it.
 
-    Where the rest does not buy one fresh seed for two candidates, or only one was measured, the head stays.
+    The head stays if the budget does not cover one fresh seed for two candidates, or if only one source was measured.
     """
     affordable = int(bench.remaining / bench.cost() + 1e-9)
     entrants = best_sources(bench, min(CANDIDATES, max(2, affordable // SEEDS)))
@@ -24,7 +24,9 @@ def confirm(bench: Bench, because: tuple[str, ...] = ()) -> Record:
     first = bench.next_replicate()
     again = [(entrant, first + seed) for seed in range(affordable // len(entrants)) for entrant in entrants]
     asks = [
-        Ask(Edit(), entrant, because, replicate=seed, description=f"{entrant.description}, fresh seed {seed}")
+        ExperimentRequest(
+            Edit(), entrant, because, replicate=seed, description=f"{entrant.description}, fresh seed {seed}"
+        )
         for entrant, seed in again
     ]
     fresh: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}
@@ -36,7 +38,7 @@ def confirm(bench: Bench, because: tuple[str, ...] = ()) -> Record:
 
 
 def best_sources(bench: Bench, count: int) -> list[Record]:
-    """The head and the best other sources measured in full, best first, each once; the baseline is one of them."""
+    """The head and the best other sources measured in full, best first, each once; includes the baseline."""
     firsts: dict[str, Record] = {}
     for record in bench.history:
         if record.full and record.ok:
@@ -55,7 +57,7 @@ def _take(bench: Bench, entrant: Record, record: Record, fresh: dict[int, list[f
 
 
 def _winner(bench: Bench, entrants: list[Record], fresh: dict[int, list[float]]) -> Record:
-    """The best mean over the seeds that every entrant which never failed was measured with; else the head."""
+    """The best mean over the seeds that all entrants without a failure have in common; without any, the head."""
     seeds = min((len(values) for values in fresh.values()), default=0)
     if not seeds:
         return entrants[0]

@@ -1,4 +1,4 @@
-"""The decisions of a run, a Protocol each: who works, what is tried next, what is kept."""
+"""The decisions of a run, one Protocol each: who researches, what is tried next, what is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Proposal:
     """An edit to try on `Situation.parent`, and the directives that led to it.
 
-    Where an edit is text, `source` is what it makes of the parent, `edit` the known edit that it amounts to, if any.
+    For an edit of text, `source` is the edited source and `edit` the equivalent known edit, if there is one.
     """
 
     edit: Edit
@@ -33,11 +33,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a proposer may look at: the source to edit, this run's history, and nothing that costs.
+    """What a proposer sees: the source to edit and this run's history.
 
-    `knobs` are those in focus that still can change; `allowed` says whether an edit of the parent may be tried
-    (it changes something, it is not banned, and under no-repeat it gives a source that was not tried yet),
-    `was_tried` whether the parent edited so was tried already.
+    `knobs` are those in focus that can still change. `allowed` says whether an edit of the parent may be tried (it
+    changes something, it is not banned, and under no-repeat its source is new); `was_tried` whether it was tried
+    already.
     """
 
     space: EditSpace
@@ -51,24 +51,24 @@ class Situation:
 
 @dataclass(frozen=True)
 class ProposerStart:
-    """What a proposer is made from: the ideas of the program that the task knows, each with its edit, in their order;
-    and the directives to cite for what is proposed without an idea."""
+    """The input of a proposer's `make`: the program's ideas that the task knows, each with its edit, in order; and
+    the directives to cite for proposals that come from no idea."""
 
     ideas: tuple[tuple[ProgramIdea, Edit], ...]
     because: tuple[str, ...]
 
 
 class Proposer(Protocol):
-    """Says what to try next. It sees the history of its own run only and draws from the run's generator only."""
+    """Proposes the next edit. It reads only the history of its own run and draws only from the run's generator."""
 
     name: str
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
-        """An allowed edit of `situation.parent`, or None where this proposer has nothing to offer now."""
+        """An allowed edit of `situation.parent`, or None if this proposer has nothing to offer now."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class KeepVerdict:
     """`gain` in metric units, positive when better; None if there was nothing to compare."""
 
     keep: bool
@@ -77,24 +77,24 @@ class Verdict:
 
 
 class KeepRule(Protocol):
-    """Decides between a candidate and its parent, both measured in full; it may buy further experiments."""
+    """Decides between a candidate and its parent, both measured in full. It may run further experiments."""
 
     name: str
-    #: Full experiments that one judgement may buy.
+    #: Full experiments that one judgement may run.
     extra: int
 
     def prepare(self, bench: Bench) -> None:
         """Called once after the baseline, before anything else is tried."""
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         """Keep if the candidate is better than its parent by more than `earn` metric units."""
 
 
 class Researcher(Protocol):
-    """Follows a program at a bench until it has nothing more to try or the budget is spent.
+    """Follows a program until it has nothing more to try or the budget is spent.
 
-    A kind is made from (program, task, seed, kit), see `researchers`. `BudgetSpent` and `RunStopped`
-    may be left to surface from `work`; the bench's head is the result.
+    Each kind is made from (program, task, seed, context), see `researchers`. `work` may raise `BudgetSpent` and
+    `RunStopped`; the bench's head is the result.
     """
 
     def work(self, bench: Bench) -> None: ...

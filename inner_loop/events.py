@@ -1,7 +1,7 @@
-"""What happens in a run, a frozen type for each kind of event. `analysis.events` has those of a study, and the reader.
+"""The events of a run: a frozen type for each kind. `analysis.events` has those of a study, and the reader.
 
-The fields of a type are the keys of its record, in their order. A field with a default is one that older records lack.
-Times are in seconds, `started_at` is ISO 8601 in UTC, metrics are in the task's unit.
+A type's fields are the keys of its record, in order. A field has a default if older records lack it. Times are in
+seconds, `started_at` is ISO 8601 in UTC, metrics are in the task's unit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from inner_loop.models.tools import ToolCall
 from programs.ids import content_id
 from trainer.edits import Edit, Value
 
-TYPES: dict[tuple[str, str], type[Event]] = {}  # by kind, and by what an agent's event is about
+TYPES: dict[tuple[str, str], type[Event]] = {}  # by kind and, for an agent's events, `what`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """``tags``: what every record of the type begins with. ``sparse``: fields that are left out where they are None."""
+    """``tags``: the constant keys at the start of every record. ``sparse``: fields omitted when they are None."""
 
     tags: ClassVar[Mapping[str, str]] = MappingProxyType({})
     sparse: ClassVar[frozenset[str]] = frozenset()
@@ -37,7 +37,7 @@ class Event:
         return self.tags["kind"]
 
     def to_record(self) -> dict[str, JsonValue]:
-        """The event as the ledger writes it, without what the ledger adds."""
+        """The event as the ledger writes it, without the keys that the ledger adds."""
         record: dict[str, JsonValue] = dict(self.tags)
         for field in fields(self):
             value = getattr(self, field.name)
@@ -58,17 +58,17 @@ Emit = Callable[[Event], object]
 
 
 def read_event(record: Mapping[str, JsonValue]) -> Event | None:
-    """The event of a record, without the keys that its type does not know; None for a kind of another version.
+    """The event of a record, without unknown keys; None for an unknown kind, from another version.
 
-    Raises pydantic.ValidationError for a record that lacks a key, or has a value of another type.
+    Raises pydantic.ValidationError for a record with a missing key or a value of the wrong type.
     """
     kind = str(record.get("kind"))
-    found = TYPES.get((kind, "")) or TYPES.get((kind, str(record.get("what"))))
-    return found.parse(record) if found else None
+    event_type = TYPES.get((kind, "")) or TYPES.get((kind, str(record.get("what"))))
+    return event_type.parse(record) if event_type else None
 
 
 def _plain(value: Any) -> Any:
-    """A field's value as JSON has it."""
+    """A field's value as JSON."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if is_dataclass(value):
@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStartedEvent(Event, kind="run_started"):
-    """A worker takes up a run, for the first time or again."""
+    """A worker starts or resumes a run."""
 
     task: str
     device_seconds_budget: float
@@ -129,7 +129,7 @@ class ExperimentEvent(Event, kind="experiment"):
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionEvent(Event, kind="decision"):
-    """What the researcher made of an experiment: keep, discard …"""
+    """The decision about an experiment: keep, discard …"""
 
     run_id: str
     experiment_id: str
@@ -139,8 +139,8 @@ class DecisionEvent(Event, kind="decision"):
 
 @dataclass(frozen=True, kw_only=True)
 class WaveEvent(Event, kind="wave"):
-    """Of the wave that began with experiment ``number``, device-seconds in which leased devices waited for its last
-    experiment; they are charged."""
+    """Device-seconds that leased devices waited for the last experiment of a wave, whose first experiment is
+    ``number``. They are charged."""
 
     run_id: str
     number: int
@@ -191,7 +191,7 @@ class FaultEvent(
         "seed",
     ),
 ):
-    """Our own infrastructure failed; nothing is charged for it."""
+    """Our own infrastructure failed; nothing is charged."""
 
     run_id: str | None = None
     number: int | None = None
@@ -210,9 +210,9 @@ class CallEvent(
         "tools",
     ),
 ):
-    """A call of a model. Tokens, dollars and wall seconds are of all attempts; dollars: None where no price is known.
+    """A call of a model. Tokens, dollars and wall seconds cover all attempts; dollars are None if no price is known.
 
-    ``run_id`` is None for the study's own calls. ``lost_tokens``: what attempts took at most whose number nobody gave.
+    ``run_id`` is None for the study's own calls. ``lost_tokens``: upper bound for attempts whose usage is unknown.
     """
 
     run_id: str | None = None
@@ -241,14 +241,14 @@ class CallEvent(
 
 @dataclass(frozen=True, kw_only=True)
 class AgentEvent(Event):
-    """What a coding agent's run leaves beside its experiments."""
+    """What a coding agent's run records besides its experiments."""
 
     run_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentSourceEvent(AgentEvent, kind="agent", what="source"):
-    """The text of a source where the diff of its experiment does not give it all."""
+    """The text of a source that its experiment's diff does not fully determine."""
 
     source_id: str
     files: tuple[tuple[str, str], ...]
@@ -256,7 +256,7 @@ class AgentSourceEvent(AgentEvent, kind="agent", what="source"):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):
-    """CPU-seconds of the run's sandboxes so far, and what is charged of them, after ``after`` experiments."""
+    """CPU-seconds of the run's sandboxes so far, and their charge, after ``after`` experiments."""
 
     cpu_seconds: float
     charged_seconds: float
@@ -291,10 +291,10 @@ class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
 
 @dataclass(frozen=True, kw_only=True)
 class RunEndedEvent(Event, kind="run_ended"):
-    """What a run came to. Seconds are device-seconds but for the two wall times.
+    """The result of a run. Seconds are device-seconds except the two wall times.
 
-    Its experiments plus ``idle``, ``sandbox`` and ``forfeited`` minus ``overshoot`` are ``charged``, which is its
-    budget where it finished.
+    Its experiments plus ``idle``, ``sandbox`` and ``forfeited`` minus ``overshoot`` equal ``charged``, which is its
+    budget if it finished.
     """
 
     run_id: str
@@ -322,5 +322,5 @@ class RunEndedEvent(Event, kind="run_ended"):
 
 
 def experiment_id(run_id: str, number: int) -> str:
-    """The id of a run's experiment: by its place, so that a resumed run gives the same one."""
+    """The id of a run's experiment, from its number, so that a resumed run gives the same one."""
     return content_id("e", run_id, str(number))

@@ -1,4 +1,4 @@
-"""The kept sources that candidates grow from."""
+"""The kept sources from which candidates are made."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from inner_loop.record import Record
 
 
 class Frontier:
-    """The best `size` kept records, asked for a parent in turn.
+    """The best `size` kept records, used as parents in turn.
 
-    With `rewind_after`, so many candidates in a row that were not kept lead back to the kept source before; from the
-    baseline back to the best. `best` is the run's result so far: what the keep rule put in the place of the best, or
-    what was kept elsewhere and has a greater `value`.
+    With `rewind_after`, that many candidates in a row that were not kept go back to the previous kept source; from the
+    baseline, back to the best. `best` is the run's result so far: the record that the keep rule accepted over the best,
+    or one kept on another branch with a greater `value`.
     """
 
     def __init__(self, first: Record, *, size: int, rewind_after: int, value: Callable[[Record], float]) -> None:
@@ -30,13 +30,13 @@ class Frontier:
         return tuple(self._heads)
 
     def parent(self) -> Record:
-        """Whose turn it is; the next call names the next head."""
+        """The next parent; successive calls cycle through the heads."""
         head = self._heads[self._turn % len(self._heads)]
         self._turn += 1
         return head
 
     def kept(self, record: Record, parent: Record) -> None:
-        """Take a kept record in: in its parent's place, or where there is room the worst makes way."""
+        """Add a kept record: it replaces its parent if there is one head, else the worst head if there are too many."""
         self._failures = 0
         self._kept.append(record)
         if parent is self.best or self._value(record) > self._value(self.best):
@@ -48,14 +48,14 @@ class Frontier:
         self._heads = ranked[: self._size]
 
     def failed(self, count: int, history: Sequence[Record]) -> None:
-        """Count candidates that were not kept, and rewind when it is time."""
+        """Count candidates that were not kept, and rewind when the limit is reached."""
         self._failures += count
         if self._rewind_after and self._failures >= self._rewind_after:
             self._failures = 0
             self._heads = [self._before(history)]
 
     def _before(self, history: Sequence[Record]) -> Record:
-        """The kept record that the first head grew from; the best one if that is the baseline itself."""
+        """The kept record from which the first head was made; the best one if that head is the baseline."""
         number = self._heads[0].parent
         while number is not None:
             if history[number] in self._kept:

@@ -1,4 +1,4 @@
-"""What a run's experiments cost: charged against its budget, truly spent, expected next."""
+"""The cost of a run's experiments: charged to its budget, actually spent, and expected next."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EPSILON = 1e-9
 
 
 @dataclass
-class Meter:
+class RunMeter:
     """Device-seconds of one run.
 
-    `budget` is what the run may be charged, `prior` the cost of a full experiment before one was seen, and
-    `soft` that part of it which shrinks with the fraction (launch and scoring do not). `idle` is what leased devices
-    waited for others of their wave, `sandbox` what an agent used beside its experiments: part of both `charged` and
-    `spent`.
+    `budget` is the most that the run may be charged, `prior` the expected cost of a full experiment before one was
+    measured, `soft` the part of it that shrinks with the fraction (launch and scoring do not). `idle` is the time that
+    leased devices waited for others of their wave, `sandbox` an agent's CPU time outside its experiments: both are part
+    of `charged` and `spent`.
     """
 
     budget: float
@@ -34,8 +34,8 @@ class Meter:
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def of_run(cls, task: Task, budget: float, fixed_steps: bool) -> Meter:
-        """Expects what the task's card says; in fixed-step mode the nominal time per step is all there is."""
+    def of_run(cls, task: Task, budget: float, fixed_steps: bool) -> RunMeter:
+        """Starts from the task's card; in fixed-step mode only the nominal time per step counts."""
         if fixed_steps:
             nominal = task.steps * task.seconds_per_step
             return cls(budget, prior=nominal, soft=nominal)
@@ -43,17 +43,17 @@ class Meter:
 
     @property
     def remaining(self) -> float:
-        """Device-seconds left to spend now: without what was set aside for later."""
+        """Device-seconds left to spend now, without those set aside for later."""
         return max(0.0, self.budget - self.charged - self.aside)
 
     @property
     def forfeited(self) -> float:
-        """The rest that buys no experiment any more; a finished run is charged it all the same."""
+        """The rest of the budget, too small for an experiment; a finished run is charged it all the same."""
         return max(0.0, self.budget - self.charged)
 
     @property
     def overshoot(self) -> float:
-        """What the last experiment took beyond the budget."""
+        """What the last experiment used beyond the budget."""
         return max(0.0, self.charged - self.budget)
 
     def add(self, outcome: Outcome, fraction: float) -> None:
@@ -65,20 +65,20 @@ class Meter:
             self._seen[fraction].append(outcome.device_seconds)
 
     def wait(self, seconds: float) -> None:
-        """Charge device-seconds in which leased devices were held and did nothing."""
+        """Charge the time that leased devices were held without work."""
         self.idle += seconds
         self.charged += seconds
         self.spent += seconds
 
     def use_sandbox(self, seconds: float) -> None:
-        """Charge what an agent has used beside its experiments, in device-seconds since the run began."""
+        """Charge an agent's use outside its experiments, given its total device-seconds since the run began."""
         more = max(0.0, seconds - self.sandbox)
         self.sandbox += more
         self.charged += more
         self.spent += more
 
     def expected(self, fraction: float = 1.0) -> float:
-        """Expected charge: the mean of those seen at this fraction, else derived from a full experiment."""
+        """Expected charge: the mean at this fraction so far, else derived from a full experiment."""
         if seen := self._seen.get(fraction):
             return sum(seen) / len(seen)
         full = self.prior if fraction == 1.0 else self.expected(1.0)

@@ -10,7 +10,7 @@ from trainer.edits import Edit, Knob, Value
 
 @dataclass(frozen=True)
 class Move:
-    """One knob set to one other value; a patch's value is True (it is never taken back)."""
+    """One knob set to another value. A patch's value is True; it is never reverted."""
 
     knob: Knob
     value: Value
@@ -35,7 +35,7 @@ def direction(knob: Knob, old: Value, new: Value) -> int:
 
 
 def others(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
-    """Every other value of the ladder; nothing for a knob that the source lacks or a patch that is applied."""
+    """Every other value of the ladder; nothing for a knob that the source lacks or an applied patch."""
     if knob.name not in config:
         return []
     old = config[knob.name]
@@ -45,7 +45,7 @@ def others(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
 
 
 def neighbours(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
-    """The next lower and the next higher value of a ladder (also from between its rungs); any other choice."""
+    """The next lower and the next higher ladder value (also from between rungs); for choices, all others."""
     moves = others(knob, config)
     if knob.kind not in ("float", "int"):
         return moves
@@ -55,7 +55,7 @@ def neighbours(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
 
 
 def rung(knob: Knob, value: Value) -> int:
-    """The index of a value on its ladder, of the nearest one if it lies between two; 0 for an unknown choice."""
+    """The index of a value on its ladder, or of the nearest rung; 0 for an unknown choice."""
     if value in knob.values:
         return knob.values.index(value)
     if knob.kind not in ("float", "int"):
@@ -70,5 +70,5 @@ def changed(edit: Edit) -> Iterator[tuple[str, Value]]:
 
 
 def after(config: Mapping[str, Value], edit: Edit) -> tuple[tuple[str, Value], ...]:
-    """What a config becomes, as a key that is equal for equal configs."""
+    """The config after an edit, as a key that is equal for equal configs."""
     return tuple(sorted({**config, **dict(changed(edit))}.items()))

@@ -1,4 +1,4 @@
-"""How many candidates the rest of a budget carries."""
+"""How many candidates the remaining budget covers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from programs.charter import Charter
 
 
 def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
-    """(candidates to draw, how many of them are promoted); promoted = 0 means that all are trained in full at once,
-    as are all of a task that cannot be given a part of its budget.
+    """(candidates to draw, how many to promote). promoted = 0: all are trained in full at once, as are those of a task
+    that cannot be given a part of its budget.
 
-    A wave that the budget no longer carries to its end is made smaller: a screened candidate that cannot be promoted
-    is worth nothing. (0, 0) when not even one full candidate can be afforded.
+    A wave that the budget cannot finish is made smaller, because a screened candidate that cannot be promoted is
+    wasted. (0, 0) if not even one full candidate can be afforded.
     """
     full = bench.cost() * charter.replicates
     if not bench.meter.affords(full):

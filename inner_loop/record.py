@@ -1,4 +1,4 @@
-"""One experiment as the bench remembers it, and its event."""
+"""One experiment in the bench's history, and its event."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Record:
 
     @property
     def full(self) -> bool:
-        """Whether it had the whole budget of an experiment: only such ones are compared with the head."""
+        """Whether it had the whole budget of an experiment: only such records are compared with the head."""
         return self.fraction >= 1.0
 
 
@@ -115,9 +115,9 @@ def recorded_outcome(event: ExperimentEvent) -> Outcome:
 
 
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:
-    """What full experiments measured of a source: replicate number → metric."""
-    found: dict[int, float] = {}
+    """Metrics of a source's full experiments: replicate number → metric."""
+    metrics: dict[int, float] = {}
     for record in history:
         if record.source.source_id == source_id and record.full and record.ok:
-            found[record.replicate] = cast(float, record.metric)
-    return found
+            metrics[record.replicate] = cast(float, record.metric)
+    return metrics

@@ -1,4 +1,4 @@
-"""What a run did before it was interrupted: its recorded events, handed back in the same order."""
+"""The recorded events of an interrupted run, returned in the same order."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from programs.errors import Corrupt
 from trainer.experiment import Outcome
 
 
-class Replay:
+class RunReplay:
     """Earlier `experiment` and `decision` events of one run.
 
-    A researcher decides by outcomes and by the run's generator alone, so given the recorded outcomes it asks for the
-    same experiments again. Whatever was recorded is answered from here and neither run nor emitted a second time.
+    A researcher decides from outcomes and the run's generator alone, so given the recorded outcomes it requests the
+    same experiments again. These are answered from here, and neither run nor emitted a second time.
     """
 
     def __init__(self, run_id: str, recorded: Sequence[Event] = ()) -> None:
@@ -31,39 +31,39 @@ class Replay:
                 self._decided[event.experiment_id] = event
 
     def from_number(self, number: int) -> list[ExperimentEvent]:
-        """The recorded experiments from that number on, as far as none is missing, in their order."""
-        found: list[ExperimentEvent] = []
-        while (event := self._experiments.get(number + len(found))) is not None:
-            found.append(event)
-        return found
+        """The recorded experiments from that number up to the first gap, in order."""
+        events: list[ExperimentEvent] = []
+        while (event := self._experiments.get(number + len(events))) is not None:
+            events.append(event)
+        return events
 
     def decision(self, experiment_id: str) -> tuple[str, str] | None:
-        """What was decided of an experiment, and why; None if it was cut off before that."""
+        """The decision about an experiment and its reason; None if the run was interrupted before it."""
         decided = self._decided.get(experiment_id)
         return None if decided is None else (decided.decision, decided.reason)
 
     def outcome(
         self, number: int, *, source_id: str, seed: int, fraction: float, replicate: int
     ) -> tuple[Outcome, str] | None:
-        """The recorded outcome and start of experiment `number`; None if it is still to be run.
+        """The recorded outcome and start of experiment `number`; None if it must still be run.
 
-        Raises Corrupt if what was recorded under that number is another experiment.
+        Raises Corrupt if another experiment was recorded under that number.
         """
         event = self._experiments.get(number)
         if event is None:
             return None
-        asked = {"source_id": source_id, "seed": seed, "fraction": fraction, "replicate": replicate}
-        for name, value in asked.items():
+        expected = {"source_id": source_id, "seed": seed, "fraction": fraction, "replicate": replicate}
+        for name, value in expected.items():
             if (recorded := getattr(event, name)) != value:
                 raise Corrupt(
                     f"run {self.run_id}: experiment {number} was recorded with {name} {recorded}, now it is {value}",
-                    hint="the program, the task or metaloop changed since; start this run anew under another id",
+                    hint="the program, the task or metaloop changed since; start it again as a new run",
                     ids=[self.run_id, event.experiment_id],
                 )
         return recorded_outcome(event), event.started_at
 
     def idle(self, number: int) -> float | None:
-        """Device-seconds that the wave which began with an experiment was charged for waiting; None: not recorded."""
+        """Waiting time in device-seconds charged to the wave that began with an experiment; None: not recorded."""
         return self._idle.get(number)
 
     def was_decided(self, experiment_id: str, decision: str) -> bool:
@@ -72,7 +72,7 @@ class Replay:
         if earlier is not None and earlier.decision != decision:
             raise Corrupt(
                 f"run {self.run_id}: experiment {experiment_id} was decided {earlier.decision!r}, now {decision!r}",
-                hint="the program, the task or metaloop changed since; start this run anew under another id",
+                hint="the program, the task or metaloop changed since; start it again as a new run",
                 ids=[self.run_id, experiment_id],
             )
         return earlier is not None

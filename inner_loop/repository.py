@@ -1,7 +1,7 @@
-"""The git repository of a run: a commit per kept experiment, the diff of every experiment beside it.
+"""The git repository of a run: a commit per kept experiment, and the diff of every experiment as a file.
 
-Objects are written loose, as git itself writes them (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no
-index, no lock, no process per commit. GitPython's object database starts a process per object, 6 ms each.
+Objects are written loose, in git's own format (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no index, no
+lock, no process per commit. GitPython's object database starts a process per object, 6 ms each.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 AUTHOR = "Metaloop <metaloop@localhost>"
 
 
-class Repository:
-    """`folder` is an ordinary repository: clone it, log it, show a commit, check one out.
+class RunRepository:
+    """`folder` is an ordinary git repository.
 
-    Branch `main` leads to the head. A tip that the head leaves for another branch stays as `kept-NUMBER`. The same
-    records give the same commit hashes, so a resumed run rebuilds what it had.
+    Branch `main` leads to the head. When the head moves to another branch, the old tip stays as `kept-NUMBER`. The same
+    records give the same commit hashes, so a resumed run rebuilds the same repository.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Repository:
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
         unlock(folder / ".git")
-        with _told(folder):
+        with _git_errors(folder):
             self._repo: Repo = Repo.init(folder, initial_branch="main")
         self._exclude()
         self._hashes: dict[int, str] = {}
@@ -55,9 +55,9 @@ class Repository:
         return self._hashes.get(record.number, "")
 
     def write(self, record: Record) -> None:
-        """Store what an experiment changed against its parent, kept or not, as `diffs/NUMBER.diff`, and its log.
+        """Store an experiment's diff against its parent, kept or not, as `diffs/NUMBER.diff`, and its log.
 
-        A replayed experiment has no log; the one that its first run wrote stays.
+        A replayed experiment has no log; the log of its first run stays.
         """
         name = f"{record.number:04d}"
         (self._diffs / f"{name}.diff").write_text(record.diff, encoding="utf-8", newline="")
@@ -65,7 +65,7 @@ class Repository:
             (self._logs / f"{name}.log").write_text(record.outcome.log, encoding="utf-8", newline="")
 
     def log_of(self, record: Record) -> str:
-        """The log as it was written; empty if there is none."""
+        """The stored log; empty if there is none."""
         path = self._logs / f"{record.number:04d}.log"
         return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
 
@@ -82,22 +82,22 @@ class Repository:
         return commit
 
     def move(self, record: Record, parent: Record | None, metric: str) -> None:
-        """Move main to a record, which is committed first if it was not kept at its time."""
+        """Move main to a record, committing it first if necessary."""
         if record.number in self._hashes:
             self._point(record, parent)
         else:
             self.commit(record, parent, metric)
 
     def close(self) -> None:
-        """Show main's files in the folder, so that `git status` is clean."""
+        """Check out main, so that `git status` is clean."""
         if self._head is not None:
             self._commit_beside(self._head)
-            with _told(self.folder):
+            with _git_errors(self.folder):
                 self._repo.git.reset("--hard", "--quiet", "main")
         self._repo.close()
 
     def _commit_beside(self, head: Record) -> None:
-        """One more commit on main, where what lies beside the sources has changed since the head was kept."""
+        """Commit the extra files on main if they have changed since the head was kept."""
         tree = self._whole(head)
         if tree == self._trees[head.number]:
             return
@@ -108,7 +108,7 @@ class Repository:
         (Path(self._repo.git_dir) / "refs" / "heads" / "main").write_text(commit + "\n")
 
     def _exclude(self) -> None:
-        """Keep what lies beside the sources out of `git status`."""
+        """Exclude our other files from `git status`."""
         info = Path(self._repo.git_dir) / "info"
         info.mkdir(exist_ok=True)
         (info / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n/agent/\n", encoding="utf-8")
@@ -124,11 +124,11 @@ class Repository:
         self._tip, self._head = record.number, record
 
     def _whole(self, record: Record) -> str:
-        """The tree of a record's source with what lies beside it."""
+        """The tree of a record's source with the extra files."""
         return self._tree(Source((*record.source.files, *self.beside.items())))
 
     def _tree(self, source: Source) -> str:
-        """The tree of a source; files in sub-folders become trees of their own."""
+        """The tree of a source; sub-folders are trees of their own."""
         return self._subtree({tuple(name.split("/")): text for name, text in source.files})
 
     def _subtree(self, files: dict[tuple[str, ...], str]) -> str:
@@ -145,7 +145,7 @@ class Repository:
         return self._store("tree", b"".join(f"{m} {n}".encode() + b"\0" + bytes.fromhex(h) for n, (m, h) in ordered))
 
     def _store(self, kind: str, data: bytes) -> str:
-        """Write an object, if it is not there yet; its SHA-1 name."""
+        """Write an object unless it exists; returns its SHA-1 name."""
         whole = f"{kind} {len(data)}\0".encode() + data
         name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
         path = Path(self._repo.git_dir) / "objects" / name[:2] / name[2:]
@@ -160,22 +160,22 @@ class Repository:
 
 
 def unlock(git_folder: Path) -> None:
-    """Remove the locks of a git that was cut off in here. Whoever opens a repository of ours is alone with it."""
-    for place in (git_folder, git_folder / "refs" / "heads"):
-        for lock in place.glob("*.lock"):
+    """Remove the locks of an interrupted git. Only one process uses a repository of ours at a time."""
+    for folder in (git_folder, git_folder / "refs" / "heads"):
+        for lock in folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """What git could not do, a full disk most of all, as one line."""
+def _git_errors(folder: Path) -> Iterator[None]:
+    """Turns an error of git, usually a full disk, into one line."""
     from git import GitError
 
     try:
         yield
     except GitError as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())
-        hint = "free the disk or mend the folder, then run the same command again: nothing is lost"
+        hint = "free disk space or repair the folder, then run the same command again: nothing is lost"
         raise EnvironmentProblem(f"{folder}: git failed: {said[:300]}", hint=hint) from error
 
 

@@ -1,4 +1,4 @@
-"""results.tsv as the original loop writes it: commit, metric, memory_gb, status, description."""
+"""results.tsv in the format of the original loop: commit, metric, memory_gb, status, description."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _STATUS = {"baseline": "keep", "keep": "keep"}
 
 
 class ResultsTable:
-    """A row per decided experiment. The file is begun anew by each opening; a resumed run writes the same rows."""
+    """A row per decided experiment. Each opening starts the file again; a resumed run writes the same rows."""
 
     def __init__(self, folder: Path, metric: str) -> None:
         self.path = folder / "results.tsv"
         self.path.write_text(f"commit\t{metric}\tmemory_gb\tstatus\tdescription\n", encoding="utf-8")
 
     def add(self, record: Record, commit: str) -> None:
-        """`commit`: the kept commit's hash; where there is none the source's id stands in its place."""
+        """`commit`: the kept commit's hash; without one the source's id is written."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(row(record, commit) + "\n")
 
@@ -39,7 +39,7 @@ def row(record: Record, commit: str = "") -> str:
 
 
 def _description(record: Record) -> str:
-    """What was tried; a measurement that no single keep-or-discard stands for says what it was."""
+    """The experiment's description; screens, replicates and confirmations are marked as such."""
     if record.decision not in ("screen", "replicate", "confirm"):
         return record.description
     part = "" if record.full else f" at {record.fraction:g} of the budget"

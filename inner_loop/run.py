@@ -1,4 +1,5 @@
-"""The AutoResearch loop: a researcher works at a bench until the budget is spent, and what it kept is the result."""
+"""The AutoResearch loop: a researcher runs experiments until the budget is spent; its best kept source is the
+result."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from typing import Literal
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.comparison import mean_metric
 from inner_loop.events import Emit, Event
-from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
 from inner_loop.models.spend_limiter import ShareSpent
-from inner_loop.repository import Repository
+from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
+from inner_loop.run_context import RunContext
 from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
@@ -26,12 +27,12 @@ from trainer.streams import Streams
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. Seconds are device-seconds but for the two wall times; metrics are in the task's unit.
+    """The result of a run. Seconds are device-seconds except the two wall times; metrics are in the task's unit.
 
     A finished run is charged exactly its budget: its experiments plus `idle`, `sandbox` and `forfeited` minus
-    `overshoot`. `idle` is what leased devices waited for others of their wave, `sandbox` what an agent used beside its
-    experiments. What its experiments cost, with both, equals `spent` plus `cached_seconds`, but for what a resumed run
-    had lost.
+    `overshoot`. `idle` is the time that leased devices waited for others of their wave, `sandbox` the CPU time of an
+    agent outside its experiments. The sum of all these costs equals `spent` plus `cached_seconds`, except for work lost
+    before a resume.
     """
 
     run_id: str
@@ -51,7 +52,7 @@ class RunResult:
     idle: float = 0.0
     sandbox: float = 0.0
     reason: str = ""  # why it ended before its budget was spent
-    problem: MetaloopError | None = None  # what has to be mended before it can go on
+    problem: MetaloopError | None = None  # what the user must fix before the run can continue
 
 
 def run(
@@ -68,15 +69,15 @@ def run(
     recorded: Sequence[Event] = (),
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
-    kit: Kit | None = None,
+    context: RunContext | None = None,
     devices: Devices | None = None,
 ) -> RunResult:
-    """One program on one task with one seed, from the untouched baseline until its budget is spent.
+    """Run one program on one task with one seed, from the untouched baseline until its budget is spent.
 
-    `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
-    which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs. ``devices``, of which
-    ``trainer`` is the first, carry out a wave side by side (None: one device).
+    `emit` receives each event before the next experiment starts; `recorded` are this run's events of an earlier
+    attempt, which is then continued. `folder` becomes the run's git repository (None: no repository). `luck` labels the
+    random stream of proposals (None: the run's id). ``context``: what a researcher with a model needs. ``devices``, of
+    which ``trainer`` is the first, run a wave in parallel (None: one device).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -86,13 +87,13 @@ def run(
         streams=streams,
         budget_seconds=budget_seconds,
         emit=emit,
-        repository=Repository(folder) if folder else None,
+        repository=RunRepository(folder) if folder else None,
         recorded=recorded,
         should_stop=should_stop,
         devices=devices,
     )
     seed = streams.seed("search", "propose", luck or run_id)
-    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
+    worker = find_researcher(researcher)(program, trainer.task, seed, context or RunContext(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
     problem: MetaloopError | None = None
     reason = ""
@@ -107,7 +108,7 @@ def run(
         state = "stopped"
     except NoReply as gone:
         reason = gone.problem.message
-        if not isinstance(gone.problem, ShareSpent):  # the run has had its share: what it has is its result
+        if not isinstance(gone.problem, ShareSpent):  # else the run has spent its share and is finished
             state, problem = "stopped", gone.problem
     finally:
         bench.close()

@@ -1,4 +1,4 @@
-"""What a proposer is shown: knobs in focus, and which edits may be tried at all."""
+"""What a proposer sees: the knobs in focus, and which edits may be tried."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from inner_loop.record import Record
 from programs.charter import Charter
 from trainer.edits import Edit, Value
 
-#: What the candidate did wrong; `invalid` is a metric that is no number, most often a diverged training.
+#: Failures of the candidate itself; `invalid`: the metric is not a number, usually because training diverged.
 FAILED = ("crash", "timeout", "oom", "invalid")
 Config = tuple[tuple[str, Value], ...]
 
 
 class Surroundings:
-    """Remembers, for one run, what was tried, what failed and what does not apply; builds situations from it."""
+    """Tracks what one run has tried, what failed and what does not apply; builds situations from it."""
 
     def __init__(self, charter: Charter) -> None:
         self._charter = charter
@@ -27,7 +27,7 @@ class Surroundings:
         self._inapplicable: set[tuple[str, str]] = set()
 
     def situation(self, bench: Bench, parent: Record) -> Situation:
-        """What there is to see from a parent now."""
+        """The situation of a parent now."""
         self._update(bench)
         here = after(parent.config, Edit())
         knobs = tuple(k for k in in_focus(bench.task.edits, self._charter.focus) if others(k, parent.config))
@@ -45,11 +45,11 @@ class Surroundings:
         return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
 
     def plan(self, parent: Record, edit: Edit) -> None:
-        """Note an edit that is drawn and will be tried, so that a wave does not hold it twice under no-repeat."""
+        """Note an edit that will be tried, so that a wave does not contain it twice under no-repeat."""
         self._tried.add(after(parent.config, edit))
 
     def does_not_apply(self, parent: Record, edit: Edit) -> None:
-        """Note an edit that cannot be applied to a parent, or gives a source that must not be repeated."""
+        """Note an edit that cannot be applied to a parent, or whose source must not be repeated."""
         self._inapplicable.add((parent.source.source_id, edit.key()))
 
     def repeats(self, source_id: str) -> bool:
@@ -65,6 +65,6 @@ class Surroundings:
         self._seen = len(bench.history)
 
     def _is_banned(self, edit: Edit) -> bool:
-        """Whether the edit holds all that a failed one changed: of one value that value, of several the set."""
+        """Whether the edit includes all changes of a failed edit."""
         touched = frozenset(changed(edit))
         return any(failed <= touched for failed in self._banned)

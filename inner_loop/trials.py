@@ -1,4 +1,4 @@
-"""Candidates at the bench: measured with all their seeds, screened in waves, judged against their parent."""
+"""Measures candidates with all their seeds, screens them in waves, and judges them against their parent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations, joined
 from inner_loop.comparison import added_lines, gain_over
-from inner_loop.contracts import KeepRule, Proposal, Verdict
+from inner_loop.contracts import KeepRule, KeepVerdict, Proposal
 from inner_loop.record import Record
-from inner_loop.wave import Ask
+from inner_loop.wave import ExperimentRequest
 from programs.charter import Charter
 
 
 class Trials:
-    """What the charter says of replicates, screening, simplicity and the keep rule, carried out at a bench."""
+    """Applies the charter's replicates, screening, simplicity and keep rule."""
 
     def __init__(self, charter: Charter, rule: KeepRule, citations: Citations) -> None:
         self._charter = charter
@@ -23,10 +23,10 @@ class Trials:
         self._citations = citations
 
     def measure(self, bench: Bench, parent: Record, proposal: Proposal) -> Record:
-        """The candidate in full, with every training seed of the charter; a failure ends it at once.
+        """Run the candidate in full, with every training seed of the charter; stop at a failure.
 
-        The first seed's record stands for the candidate and is left undecided; the others are `replicate`. Raises
-        BudgetSpent if not even the first seed can be afforded.
+        The record of the first seed represents the candidate and is left undecided; the others are `replicate`. Raises
+        BudgetSpent if the first seed cannot be afforded.
         """
         records = self.side_by_side(bench, parent, [proposal])
         if not records:
@@ -34,27 +34,27 @@ class Trials:
         return records[0]
 
     def side_by_side(self, bench: Bench, parent: Record, wave: Sequence[Proposal]) -> list[Record]:
-        """All candidates of a wave as by `measure`, as many as the budget carries, from the first on.
+        """All candidates of a wave as by `measure`, as many as the budget covers, from the first on.
 
-        One device takes one candidate after the other, each with all its seeds. Several take the wave seed by seed: all
-        candidates with the first, then those that have not failed with the next, so that the number and the seed of
-        every experiment are known before its wave is launched.
+        One device runs one candidate after the other, each with all its seeds. Several devices run the wave seed by
+        seed: all candidates with the first seed, then those that have not failed with the next. So the number and seed
+        of every experiment are known before its wave is launched.
         """
         if bench.devices == 1 and self._charter.replicates > 1:
-            found: list[Record] = []
+            records_so_far: list[Record] = []
             for proposal in wave:
                 first = bench.experiments([_ask(parent, proposal)])
                 if not first:
                     break
-                found += first
+                records_so_far += first
                 self._replicate(bench, parent, [(first[0], proposal)])
-            return found
+            return records_so_far
         records = bench.experiments([_ask(parent, proposal) for proposal in wave])
         self._replicate(bench, parent, list(zip(records, wave, strict=False)))
         return records
 
     def _replicate(self, bench: Bench, parent: Record, pairs: Sequence[tuple[Record, Proposal]]) -> None:
-        """The charter's further seeds of candidates, as long as they do not fail and can be afforded."""
+        """The charter's further seeds of candidates, until they fail or the budget is spent."""
         living = [(record, proposal) for record, proposal in pairs if record.ok]
         because = self._citations.cite("replicates")
         for replicate in range(1, self._charter.replicates):
@@ -71,29 +71,29 @@ class Trials:
             living = [pair for again, pair in zip(further, living, strict=False) if again.ok]
 
     def screen(self, bench: Bench, parent: Record, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
-        """Each proposal at a fraction of the budget; the best by that metric alone are promoted, best first."""
+        """Run each proposal at a fraction of the budget; promote the best by that metric alone, best first."""
         fraction = self._charter.screen.fraction
         because = self._citations.cite("screen.fraction", "screen.promote", "wave")
         asks = [_ask(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
         tried = list(zip(bench.experiments(asks), wave, strict=False))  # the budget may end within the wave
         ranked = sorted((pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * _metric(pair[0]))
-        places = {record.number: place for place, (record, _) in enumerate(ranked, 1)}
+        ranks = {record.number: rank for rank, (record, _) in enumerate(ranked, 1)}
         for record, _ in tried:
-            bench.decide(record, "screen", _screened(record, places.get(record.number), len(tried), promoted))
+            bench.decide(record, "screen", _screened(record, ranks.get(record.number), len(tried), promoted))
         return [proposal for _, proposal in ranked[:promoted]]
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record) -> Verdict:
-        """The keep rule's verdict, each added line of source having to earn its keep."""
+    def judge(self, bench: Bench, candidate: Record, parent: Record) -> KeepVerdict:
+        """The keep rule's verdict. Added lines of source raise the required gain."""
         if not candidate.ok:
-            return Verdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
+            return KeepVerdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
         failed = self._failed_replicate(bench, candidate)
         if failed is not None:
-            return Verdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
+            return KeepVerdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
         earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
         return self._rule.judge(bench, candidate, parent, earn=earn)
 
     def best_first(self, bench: Bench, candidates: Sequence[Record], parent: Record) -> list[Record]:
-        """Candidates by gain over their parent; those that failed come last."""
+        """Candidates by gain over their parent; failed ones come last."""
 
         def rank(record: Record) -> float:
             gain = gain_over(bench, record, parent)
@@ -102,16 +102,18 @@ class Trials:
         return sorted(candidates, key=rank)
 
     def _failed_replicate(self, bench: Bench, candidate: Record) -> Record | None:
-        """A later seed under which the candidate failed; a source that fails under some seeds is not kept."""
+        """A later seed with which the candidate failed; a source that fails with some seed is not kept."""
         later = bench.history[candidate.number + 1 :]
         mine = (r for r in later if r.source.source_id == candidate.source.source_id and r.full)
         return next((record for record in mine if not record.ok), None)
 
 
-def _ask(parent: Record, proposal: Proposal, **other: Any) -> Ask:
-    """The experiment that a proposal asks for, with ``other`` fields than its own."""
+def _ask(parent: Record, proposal: Proposal, **other: Any) -> ExperimentRequest:
+    """The request for a proposal's experiment; ``other`` overrides its fields."""
     own = {"because": proposal.because, "description": proposal.description}
-    return Ask(proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other})
+    return ExperimentRequest(
+        proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other}
+    )
 
 
 def _metric(record: Record) -> float:
@@ -119,7 +121,7 @@ def _metric(record: Record) -> float:
     return record.metric
 
 
-def _screened(record: Record, place: int | None, count: int, promoted: int) -> str:
-    if place is None:
+def _screened(record: Record, rank: int | None, count: int, promoted: int) -> str:
+    if rank is None:
         return f"{record.outcome.status}: {record.outcome.reason}"
-    return f"place {place} of {count}{', promoted' if place <= promoted else ''}"
+    return f"place {rank} of {count}{', promoted' if rank <= promoted else ''}"

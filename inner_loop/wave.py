@@ -1,5 +1,4 @@
-"""A wave at the bench: experiments that are asked for together, carried out on all devices of the run, taken up in the
-order of their numbers."""
+"""A wave: experiments requested together, run on all devices of the run, and recorded in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -19,8 +18,8 @@ Known = tuple[Outcome, str]  # an outcome and when its experiment started
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is asked of the bench: one experiment, see `Bench.experiment`."""
+class ExperimentRequest:
+    """A request for one experiment, see `Bench.experiment`."""
 
     edit: Edit
     parent: Record | None = None
@@ -33,25 +32,29 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """An experiment with its number, and all that follows from what was asked; ``known``: it was recorded before."""
+class PlannedExperiment:
+    """A request with its number, parent and spec; ``known``: its recorded outcome."""
 
-    ask: Ask
+    ask: ExperimentRequest
     number: int
     parent: Record | None
     spec: Spec
     known: Known | None
 
 
-def fly(
-    devices: Devices, wave: Sequence[Planned], go_on: Callable[[], bool], take: Callable[[Planned, Known], None]
+def run_wave(
+    devices: Devices,
+    wave: Sequence[PlannedExperiment],
+    go_on: Callable[[], bool],
+    take: Callable[[PlannedExperiment, Known], None],
 ) -> list[Completed]:
-    """Carry out what of a wave is not known; ``take`` is called for each, by number, as soon as those before it ended.
+    """Run the experiments of a wave that are not known. ``take`` is called for each in the order of numbers, as soon as
+    all before it have ended.
 
-    An end by which nothing can be recorded (`fault`) keeps back all with a higher number, and is the last that is
-    taken; nothing is launched after it. Returns the landings of those that were carried out now.
+    An outcome that cannot be recorded (`fault`) holds back all higher numbers and is taken last; nothing is launched
+    after it. Returns what was run now.
     """
-    landings: list[Completed] = []
+    completed: list[Completed] = []
     ended: dict[int, Known] = {one.number: one.known for one in wave if one.known is not None}
     waiting = [one for one in wave if one.known is None]
     order = iter(wave)
@@ -69,10 +72,10 @@ def fly(
             following = next(order, None)
 
     take_up()
-    for place, landing in devices.run([one.spec for one in waiting], lambda: not broken() and go_on()):
-        landings.append(landing)
-        ended[waiting[place].number] = landing.outcome, landing.started_at
+    for index, result in devices.run([one.spec for one in waiting], lambda: not broken() and go_on()):
+        completed.append(result)
+        ended[waiting[index].number] = result.outcome, result.started_at
         take_up()
     if following is not None and following.number in ended:
         take(following, ended[following.number])
-    return landings
+    return completed

@@ -1,7 +1,7 @@
-"""A folder that a stranger's program may write: given to its uid, taken back, measured, and read without being run.
+"""A folder that an untrusted program may write: given to its uid, taken back, measured, and read as data.
 
-What an agent leaves behind is data. Its own git is never asked from outside: `.git/config`, hooks, attributes and
-nested repositories name programs. `read_file` reads a file of it; no git of ours runs there.
+Nothing that an agent leaves behind is executed. Git is never run in it from outside, because `.git/config`, hooks,
+attributes and nested repositories can start programs. `read_file` reads one of its files.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ from pathlib import Path
 
 from programs.errors import EnvironmentProblem, UsageError
 
-_FILES = 200_000  # more than that in a worktree is no longer looked at
+_FILES = 200_000  # most entries of a worktree
 
 
 class TooMuch(Exception):
-    """A folder with more, deeper, or less readable content than an honest one has."""
+    """A folder with more, deeper or less readable content than a normal one."""
 
 
 def check(worktree: Path) -> Path:
-    """The real path of a folder that can be given away. UsageError if its files are also somewhere else."""
+    """The real path of a folder that can be given to another uid. UsageError if its files also exist elsewhere."""
     real = worktree.resolve()
     if not real.is_dir() or len(real.parts) < 3:
-        raise UsageError(f"{worktree} is no folder to work in", hint="name a folder made for the agent alone")
+        raise UsageError(f"{worktree} is not a usable folder", hint="name a folder made for the agent alone")
     if (real / ".git").is_file():
         raise UsageError(
-            f"{worktree} is a linked git worktree: its repository lies outside, where an agent sees nothing",
-            hint="git clone --no-hardlinks makes one of its own",
+            f"{worktree} is a linked git worktree: its repository is outside, where the agent cannot read it",
+            hint="use git clone --no-hardlinks",
         )
     try:
         _check_links(real)
     except TooMuch as error:
-        raise UsageError(f"{worktree}: {error}", hint="an agent's worktree holds the sources and little else") from None
+        raise UsageError(
+            f"{worktree}: {error}", hint="an agent's worktree contains the sources and little else"
+        ) from None
     return real
 
 
 def _check_links(root: Path) -> None:
-    """A file with a second name outside of the folder could be changed there through this one."""
+    """Through a file with a second name outside the folder, that outside file could be changed."""
     seen: Counter[tuple[int, int]] = Counter()
     names: dict[tuple[int, int], tuple[int, str]] = {}
     for path, status in entries(root):
@@ -53,9 +55,9 @@ def _check_links(root: Path) -> None:
 
 
 def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder, with lstat; links are not followed. TooMuch for what no honest folder holds.
+    """Everything below a folder, with lstat; links are not followed. Raises TooMuch.
 
-    A list of folders still to be read, no recursion: a stranger may nest deeper than Python's stack.
+    A list of folders to read instead of recursion: an attacker may nest deeper than Python's stack.
     """
     waiting, count = [str(root)], 0
     while waiting:
@@ -76,7 +78,7 @@ def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def size_mb(root: Path) -> float:
-    """MiB that a folder takes on disk. TooMuch as `entries`."""
+    """MiB that a folder uses on disk. TooMuch as `entries`."""
     blocks: dict[tuple[int, int], int] = {}
     for _, status in entries(root):
         blocks[status.st_dev, status.st_ino] = status.st_blocks
@@ -84,7 +86,7 @@ def size_mb(root: Path) -> float:
 
 
 def give(root: Path, uid: int) -> None:
-    """Root gives a folder and all in it to an unprivileged uid and gid. Nobody else may be at work in it."""
+    """As root, give a folder with all its content to an unprivileged uid and gid. No other process may use it."""
     try:
         os.chown(root, uid, uid)
         for path, _ in entries(root):
@@ -94,7 +96,7 @@ def give(root: Path, uid: int) -> None:
 
 
 def take_back(root: Path, uid: int, gid: int) -> bool:
-    """Own it again after the end; set-user-id bits go. False if something in it could not be reached."""
+    """Own it again after the end; set-user-id bits are removed. False if something in it could not be reached."""
     try:
         os.chown(root, uid, gid)
         for path, status in entries(root):
@@ -107,13 +109,13 @@ def take_back(root: Path, uid: int, gid: int) -> bool:
 
 
 def read_file(root: Path, name: str, limit: int) -> bytes:
-    """An ordinary file of at most ``limit`` bytes, reached through no symbolic link. UsageError for anything else.
+    """A regular file of at most ``limit`` bytes, reached without symbolic links. UsageError for anything else.
 
-    Opened part by part, so it holds also while the agent is at work; a FIFO or a device does not block.
+    It is opened component by component, so it is safe while the agent runs; a FIFO or a device does not block.
     """
     parts = name.split("/")
     if not name or name.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in name:
-        raise UsageError(f"{name!r} is no file of the worktree")
+        raise UsageError(f"{name!r} is not a file of the worktree")
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts[:-1]:
@@ -123,7 +125,7 @@ def read_file(root: Path, name: str, limit: int) -> bytes:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         with open(os.open(parts[-1], flags, dir_fd=folder), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UsageError(f"{name} is no ordinary file")
+                raise UsageError(f"{name} is not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror} (symbolic links are not followed)") from None

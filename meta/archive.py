@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.evidence import ProgramScore
-from meta.mutators.base import Parent
+from meta.mutators.base import ParentProgram
 from programs.program import Program
 
 
@@ -64,7 +64,9 @@ class Archive:
         """Ids of the programs to run, best first; a twin stands for programs that behave like it."""
         return list(dict.fromkeys(self.twins.get(s.program_id, s.program_id) for s in self.scores))
 
-    def parents(self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None) -> list[Parent]:
+    def parents(
+        self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None
+    ) -> list[ParentProgram]:
         """``n`` different parents by Thompson sampling: a draw from each posterior, less what it has bred already.
 
         A program with k children loses k/2 posterior sd, so that breeding spreads over the good ones.
@@ -79,7 +81,7 @@ class Archive:
             pool = [s for s in self.best(None if chosen else first_among) if s not in chosen]
             best = front([self._drawn(score, rng) for score in pool])
             chosen.append(pool[best[int(rng.integers(len(best)))] if len(best) > 1 else best[0]])
-        return [Parent(self.programs[s.program_id], s) for s in chosen]
+        return [ParentProgram(self.programs[s.program_id], s) for s in chosen]
 
     def _drawn(self, score: ProgramScore, rng: np.random.Generator) -> list[float]:
         """A draw of its gain on each task."""

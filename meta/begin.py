@@ -11,7 +11,7 @@ from analysis.decision import decision_of
 from analysis.ledger import read
 from arena.setup import StudySetup, beside
 from arena.study import Study
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from meta.confirmation import LOOKS
 from meta.mutators.mix import MUTATORS, named_operators
 from meta.plan import Plan
@@ -28,7 +28,7 @@ def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
-    researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
+    researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None, race_rule: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
@@ -38,9 +38,9 @@ def create(
     search traces is decided here, so that a later price list changes nothing. ``known``: from past studies.
     """
     if staff and staff.models:
-        from meta.mutators.llm.sight import settled
+        from meta.mutators.llm.trace_access import trace_mode
 
-        staff = staff.model_copy(update={"traces": settled(staff)})
+        staff = staff.model_copy(update={"traces": trace_mode(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
     chosen, prior = starters(plan.starters, own), None

@@ -16,7 +16,7 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
-from meta.mutators.base import Asked, Proposal
+from meta.mutators.base import ChildProposal, ModelCalls
 from meta.novelty import Novelty
 from programs.errors import ProgramError
 from programs.lint import lint
@@ -30,7 +30,7 @@ VERSION = re.compile(r"-v\d+$")
 class Attempt:
     """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired."""
 
-    proposal: Proposal
+    proposal: ChildProposal
     program: Program | None
     refusal: str
     faulty: bool = False
@@ -63,12 +63,12 @@ def breed(
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = judge(proposal, name, novelty, gate)
         attempts.append(attempt)
-        mix.tell(proposal, attempt.refusal)
+        mix.report(proposal, attempt.refusal)
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None:
             attempt = judge(again, name, novelty, gate)
             attempts.append(attempt)
-            mix.tell(again, attempt.refusal)
+            mix.report(again, attempt.refusal)
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts
@@ -80,7 +80,9 @@ def next_version(name: str, taken: Sequence[str]) -> str:
     return next(new for k in count(2) if (new := f"{base}-v{k}") not in taken)
 
 
-def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:
+def judge(
+    proposal: ChildProposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None
+) -> Attempt:
     """Admit a child that parses, lints without errors, passes the gate, and behaves like no other program of the
     study."""
     if proposal.refusal:
@@ -115,11 +117,11 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
         )
-        study.record(replace(event, **_model_call(p.asked)) if p.asked else event)
+        study.record(replace(event, **_model_call(p.calls)) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]
 
 
-def _model_call(call: Asked) -> dict[str, Any]:
+def _model_call(call: ModelCalls) -> dict[str, Any]:
     """The fields of the event about the model behind a proposal."""
     return {
         "model": call.model,

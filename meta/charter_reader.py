@@ -1,4 +1,4 @@
-"""A model reads the charter out of a program's prose; every one of its claims is checked by `programs.charter_read`."""
+"""A model extracts the charter from a program's prose; `programs.charter_read` checks each of its claims."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from collections.abc import Sequence
 
 from pydantic.fields import FieldInfo
 
-from inner_loop.models.contract import Message, Model, Reply
-from meta.charter_reply import BadReply, parse
+from inner_loop.models.contract import ChatModel, Message, Reply
+from meta.charter_reply import BadCharterReply, parse
 from meta.mutators.llm.prompts import render
 from programs.charter import fields
 from programs.charter_kinds import default_of, kind_of
 from programs.charter_read import FIELDS, CharterReading, judge
 from programs.errors import EnvironmentProblem, UsageError
 
-REPAIRS = 2  # replies that are asked for again, with what was wrong
+REPAIRS = 2  # replies that are requested again, with the problems
 PURPOSE = "charter"
-MOST_BYTES = 120_000  # of a prompt; the longest program seen in public repositories makes half of it
-_SAID = 200  # characters of a problem that are told back
+MOST_BYTES = 120_000  # of a prompt; the longest program seen in public repositories fills half of it
+_SAID = 200  # characters of a problem in the repair prompt
 
 
 def prompt(reading: CharterReading) -> list[Message]:
-    """What is asked about the sentences of a reading. UsageError for a program that is too long to be read at once."""
+    """The messages about the sentences of a reading. UsageError if the program is too long."""
     known = dict(fields())
     about = [(name, kind_of(known[name]), default_of(known[name]), _meaning(known[name])) for name in FIELDS]
     numbered = "\n".join(f"[{said.number}] {said.text}" for said in reading.sentences)
-    asked = [
+    messages = [
         Message("system", render("charter.system.md.j2", fields=about)),
         Message("user", render("charter.user.md.j2", sentences=numbered)),
     ]
-    size = sum(len(message.text.encode("utf-8", "replace")) for message in asked)
+    size = sum(len(message.text.encode("utf-8", "replace")) for message in messages)
     if size > MOST_BYTES:
         raise UsageError(
-            f"the program makes a prompt of {size:,} bytes, {MOST_BYTES:,} at most are sent", hint="shorten it"
+            f"the program makes a prompt of {size:,} bytes; the limit is {MOST_BYTES:,}", hint="shorten it"
         )
-    return asked
+    return messages
 
 
-def ask(model: Model, base: CharterReading, *, max_tokens: int) -> CharterReading:
-    """What the program says by its own phrases (``base``) and by a model's word; wrong values are sent back.
+def ask(model: ChatModel, base: CharterReading, *, max_tokens: int) -> CharterReading:
+    """The charter from the program's known phrases (``base``) and a model's claims; wrong values are sent back.
 
-    Raises NoReply, and EnvironmentProblem where no reply could be read.
+    Raises NoReply, and EnvironmentProblem if no reply was readable.
     """
     messages, best, why = prompt(base), None, ""
     for left in range(REPAIRS, -1, -1):
@@ -48,32 +48,32 @@ def ask(model: Model, base: CharterReading, *, max_tokens: int) -> CharterReadin
         try:
             reading, problems = _judged(base, reply)
             best = reading
-        except BadReply as bad:
+        except BadCharterReply as bad:
             why = str(bad)
             problems = [why]
         if not problems:
             return reading
-        told = render("charter.repair.md.j2", problems=problems)
-        messages = [*messages[:2], Message("assistant", reply.text), Message("user", told)]
+        complaint = render("charter.repair.md.j2", problems=problems)
+        messages = [*messages[:2], Message("assistant", reply.text), Message("user", complaint)]
     if best is None:
         raise EnvironmentProblem(
-            f"no reply of {reply.model} could be read, of {REPAIRS + 1}; the last one: {why}",
-            hint="another --model may do better; without one the sentences that `export --prose` writes are read",
+            f"none of {REPAIRS + 1} replies of {reply.model} was readable; the last one: {why}",
+            hint="try another --model; without one, only sentences written by `export --prose` are read",
         )
     return best
 
 
 def _judged(base: CharterReading, reply: Reply) -> tuple[CharterReading, list[str]]:
-    """The reading, and what is to be sent back: only values at fault. Invented words are not asked for again."""
+    """The reading, and the problems to send back: only wrong values. Invented quotes are not asked for again."""
     if reply.finish == "length":
-        raise BadReply("it was cut off at the most tokens that a reply may have")
+        raise BadCharterReply("it was cut off at the token limit of a reply")
     claims, unexpressed = parse(reply.text)
     reading = judge(base, claims, unexpressed)
     return reading, [f"{r.field}: {r.reason}"[:_SAID] for r in reading.refusals if r.mendable]
 
 
 def _meaning(field: FieldInfo) -> str:
-    """The description without its last sentence, the default, which is told from the code."""
+    """The description without its last sentence, the default, which is shown separately."""
     return (field.description or "").partition(" Default ")[0]
 
 

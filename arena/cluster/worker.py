@@ -18,7 +18,7 @@ from arena.jobs import RunJob
 from arena.sandbox import require
 from arena.settings import StudyConfig
 from arena.worker import Worker, describe, serve
-from inner_loop.kit import Kit
+from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
 from trainer.inside.metering import die_with_parent
 from trainer.task import Task
@@ -34,8 +34,8 @@ class RemoteWorker(Worker):
     def should_stop(self) -> bool:
         return self._link.stopping()
 
-    def kit(self, job: RunJob, folder: Path | None) -> Kit:
-        context = super().kit(job, folder)
+    def run_context(self, job: RunJob, folder: Path | None) -> RunContext:
+        context = super().run_context(job, folder)
         return replace(context, study=self._study) if job.researcher != "scripted" else context
 
 

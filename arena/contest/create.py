@@ -19,7 +19,7 @@ from arena.scratch import secret_hash
 from arena.settings import Reserved
 from arena.setup import StudySetup, beside
 from arena.study import Study
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -49,7 +49,7 @@ class ContestOptions:
     devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
-    models: Staff = field(default_factory=Staff)
+    models: ModelConfig = field(default_factory=ModelConfig)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.settings import StudyConfig
 from arena.study import Study
-from inner_loop.kit import Kit
 from inner_loop.models.contract import Message, NoReply
+from inner_loop.run_context import RunContext
 
 HOSTS = ("credential", "cap_reached")  # kinds of problems that are always the host's
 FIRST, MOST = 15.0, 600.0  # seconds until the next attempt
@@ -35,17 +35,18 @@ def is_the_hosts(study: Study, problem: Problem) -> bool:
 
 def answers(study: Study) -> bool:
     """Whether the study's models answer a probe request within its caps; True if it has no models."""
-    from inner_loop.models.client import Client
+    from inner_loop.models.client import ModelClient
 
     models = StudyConfig.read(study.folder / "study.toml").staff  # the current file
     if not models.models or os.environ.get("METALOOP_REPLAY"):
         return True
     calls = tuple(study.state.calls)
     number = 1 + max((event.number for event in calls), default=-1)
-    context = Kit(staff=models.model_copy(update={"patience": min(PATIENCE, models.patience)}), study=study.folder,
-              recorded=calls, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
+    config = models.model_copy(update={"patience": min(PATIENCE, models.patience)})
+    stop = (study.folder / "stop").exists
+    context = RunContext(config=config, study=study.folder, recorded=calls, emit=study.record, should_stop=stop)
     try:
-        client = Client(context, number, first=number)
+        client = ModelClient(context, number, first=number)
         client.complete([Message("user", "Answer with one word: ready")], max_tokens=WORD, purpose="probe")
     except NoReply:
         return False

@@ -1,1 +1,1 @@
-"""Coding agents as researchers: their sandbox, their worktree, and the door at which they ask for experiments."""
+"""Coding agents as researchers: their sandbox, their worktree, and the server for their experiment requests."""

@@ -15,9 +15,9 @@ NETWORKS: tuple[Network, ...] = get_args(Network)
 
 @dataclass(frozen=True)
 class AgentLimits:
-    """Hard lines. ``memory_mb``: all processes together, exact where there is a memory cgroup, else looked at 5 times
-    a second. ``processes``: with their threads. ``file_mb``: a file, ``disk_mb``: the worktree. ``tmp_mb``: /tmp, and
-    the home. ``output_mb``: of stdout and of stderr."""
+    """Hard limits. ``memory_mb``: all processes together, exact with a memory cgroup, else polled 5 times a second.
+    ``processes``: including their threads. ``file_mb``: per file, ``disk_mb``: the worktree. ``tmp_mb``: /tmp, and
+    the home. ``output_mb``: stdout and stderr each."""
 
     memory_mb: int = 4096
     processes: int = 512
@@ -29,7 +29,7 @@ class AgentLimits:
     open_files: int = 4096
 
     def inside(self) -> dict[str, int]:
-        """Those that the kernel keeps for each process, as names of resource.RLIMIT_*."""
+        """Those that the kernel enforces for each process, as names of resource.RLIMIT_*."""
         size = self.file_mb << 20
         return {"NPROC": self.processes, "FSIZE": size, "NOFILE": self.open_files, "CORE": 0}
 
@@ -38,12 +38,12 @@ class AgentLimits:
 class AgentAccess:
     """What an agent may see, use and reach. ``worktree`` is the only path of this machine that it may write.
 
-    ``readable``: further paths, read-only at their own place (the program's own installation). ``environment``: what
-    it sees beside PATH, HOME, TERM and LANG. ``home``: name in its home → file of ours, copied, or folder, read-only
-    (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``tools``: scripts, first on PATH. ``hidden``:
-    paths that stay unseen even where they lie in something shown; Metaloop's code and cache always are.
-    ``allow_hosts``: for "proxy", as `proxy.Rule`. ``gateway``: a unix socket, inside at
-    127.0.0.1:``gateway_port``; not with "full", where that would be a port of the machine.
+    ``readable``: further paths, read-only at their own path (the agent's installation). ``environment``: its variables
+    beside PATH, HOME, TERM and LANG. ``home``: name in its home → our file, copied, or folder, read-only (credentials).
+    ``experiment_socket``: a Unix socket, named by $METALOOP_DOOR inside. ``tools``: scripts, first on PATH. ``hidden``:
+    paths that stay hidden even inside a shown folder; Metaloop's code and cache always are. ``allow_hosts``: for
+    "proxy", as `proxy.Rule`. ``gateway``: a Unix socket, inside at 127.0.0.1:``gateway_port``; not with "full", where
+    that would be a port of the machine.
     """
 
     worktree: Path
@@ -51,7 +51,7 @@ class AgentAccess:
     readable: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     home: Mapping[str, Path] = field(default_factory=dict)
-    door: Path | None = None
+    experiment_socket: Path | None = None
     tools: Mapping[str, bytes] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
     allow_hosts: tuple[str, ...] = LLM_HOSTS

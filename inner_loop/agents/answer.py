@@ -1,24 +1,24 @@
-"""What an agent reads: short texts with the figures it needs next, and the same as facts for `--json`."""
+"""Texts for the agent: short, with the figures that it needs next; and the same as facts for `--json`."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from inner_loop.agents.door import Answer
+from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
 from inner_loop.record import Record
 from trainer.launcher import plain
 
-SPENT = 3  # exit code of a refusal for want of budget
+SPENT = 3  # exit code of a refusal: the budget is spent
 _TAIL_LINES, _TAIL_BYTES = 20, 4000
 _LOG_BYTES = 48 << 10
 _LAST = 10
 
 
 def facts_of(bench: Bench) -> dict[str, Any]:
-    """Metric, head and budget as they stand: metrics in the task's unit, seconds of device time."""
+    """Metric, head and budget: metrics in the task's unit, seconds of device time."""
     task, head = bench.task, bench.head
     full = [record for record in bench.history if record.full and record.ok]
     best = min(full, key=lambda record: task.sign * (record.metric or 0.0))
@@ -39,7 +39,7 @@ def facts_of(bench: Bench) -> dict[str, Any]:
 
 
 def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One experiment, and how it stands beside the head."""
+    """One experiment, and its comparison with the head."""
     gain = None if record is bench.head else gain_over(bench, record, bench.head)
     return facts_of(bench) | {
         "experiment": record.number,
@@ -56,28 +56,28 @@ def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) 
     }
 
 
-def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Answer:
+def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> AgentReply:
     """The answer to `experiment`."""
     facts = experiment_facts(bench, record, notes)
     lines = [_verdict(bench, record, facts), f"charged {_seconds(record.charged)}; {budget(facts)}"]
     if not record.ok and record.outcome.log:
-        lines += ["the end of what train.py printed:", *("| " + line for line in tail(record.outcome.log))]
+        lines += ["the end of train.py's output:", *("| " + line for line in tail(record.outcome.log))]
     if not bench.is_open:
-        lines.append("The budget is spent: commit or reset what you tried last, then stop.")
+        lines.append("The budget is spent: commit or reset your last change, then stop.")
     elif record.ok and not record.decision:
-        lines.append("keep it: git commit (or: experiment keep); drop it: git reset (or: experiment discard)")
+        lines.append("to keep it: git commit (or: experiment keep); to drop it: git reset (or: experiment discard)")
     lines += [f"note: {note}" for note in notes]
-    return Answer("\n".join(lines), 0 if record.ok else 1, facts)
+    return AgentReply("\n".join(lines), 0 if record.ok else 1, facts)
 
 
-def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Answer:
-    """What a training prints: its own output, then the summary, of which no line is the training's word.
+def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> AgentReply:
+    """The output of a training, then the summary. A line of the output cannot pass for one of the summary.
 
     ``aliases``: further names under which a program looks for the metric.
     """
     facts, outcome, task = experiment_facts(bench, record), record.outcome, bench.task
     if not record.ok:
-        return Answer(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
+        return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
     values: dict[str, Any] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
     values |= {
         "training_seconds": f"{record.charged:.3f}",
@@ -89,10 +89,10 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> An
     width = max(map(len, values)) + 2
     summary = [f"{key + ':':<{width}}{value}" for key, value in values.items()]
     lines = [_marked(said, tuple(values)), "---", *summary, f"# {_verdict(bench, record, facts)}", f"# {budget(facts)}"]
-    return Answer("\n".join(lines), 0, facts)
+    return AgentReply("\n".join(lines), 0, facts)
 
 
-def status(bench: Bench) -> Answer:
+def status(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
     rows: list[dict[str, Any]] = [
         {"experiment": r.number, "status": r.outcome.status, "metric": r.metric, "decision": r.decision or "open",
@@ -108,17 +108,17 @@ def status(bench: Bench) -> Answer:
     for row in rows[-_LAST:]:
         value = _number(row["metric"]) if row["metric"] is not None else row["status"]
         lines.append(f"{row['experiment']:>4}  {value:<12}{row['decision']:<10}{row['description'][:80]}")
-    return Answer("\n".join(lines), 0, facts)
+    return AgentReply("\n".join(lines), 0, facts)
 
 
-def spent(bench: Bench) -> Answer:
+def spent(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
-    text = f"refused: the budget of this run is spent ({budget(facts)}). Nothing more can be run; stop here."
-    return Answer(text, SPENT, facts | {"error": "budget spent"})
+    text = f"refused: the budget of this run is spent ({budget(facts)}). No further experiment can run; stop here."
+    return AgentReply(text, SPENT, facts | {"error": "budget spent"})
 
 
-def refused(bench: Bench, why: str) -> Answer:
-    return Answer(f"not run: {why}; nothing was charged", 2, facts_of(bench) | {"error": why})
+def refused(bench: Bench, why: str) -> AgentReply:
+    return AgentReply(f"not run: {why}; nothing was charged", 2, facts_of(bench) | {"error": why})
 
 
 def budget(facts: dict[str, Any]) -> str:
@@ -128,14 +128,14 @@ def budget(facts: dict[str, Any]) -> str:
 
 
 def sandbox(facts: dict[str, Any]) -> str:
-    """What was used beside experiments; a comment, for some programs read the last lines of a log."""
+    """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
     used, free = _seconds(facts["sandbox_seconds"]), _seconds(facts["sandbox_free_seconds"])
     charged = _seconds(facts["sandbox_charged_seconds"])
-    return f"# in your sandbox, beside experiments: {used} of CPU used, {free} of them free, {charged} charged"
+    return f"# CPU time in your sandbox outside experiments: {used} used, {free} free, {charged} charged"
 
 
 def tail(text: str) -> list[str]:
-    """The end of what a training printed, bounded."""
+    """The last lines of a training's output."""
     return plain(text)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
 
 
@@ -158,7 +158,7 @@ def _verdict(bench: Bench, record: Record, facts: dict[str, Any]) -> str:
 
 
 def _marked(said: str, keys: tuple[str, ...]) -> str:
-    """What train.py printed, bounded; a line that looks like one of ours is marked as not ours."""
+    """The output of train.py, limited in size; lines that look like the summary are marked with `#`."""
     text = plain(said)[-_LOG_BYTES:].rstrip("\n")
     ours = re.compile("|".join(rf"{re.escape(key)}\s*:" for key in keys) or r"(?!)")
     return "\n".join(f"# {line}" if ours.match(line) else line for line in text.splitlines())

@@ -1,10 +1,10 @@
-"""What runs in an agent's sandbox beside its experiments, charged to its run as device time, whatever it is.
+"""Charges the CPU time in an agent's sandbox, outside its experiments, to its run as device time.
 
-Only CPU-seconds are counted, and not which program used them: the agent's own, its shell, a training started by hand,
-a copy of it, a process in the background. The first `FREE_SHARE` of the run's budget are free, for reading and
-editing. A sandbox that has used up what is left of the budget is ended by its watch, also while an experiment runs.
+All CPU-seconds count, whichever program used them: the agent, its shell, a training started by hand, a copy of it, a
+background process. The first `FREE_SHARE` of the run's budget are free, for reading and editing. A sandbox that has
+used up the remaining budget is killed, even while an experiment runs.
 
-Not charged where a budget is not counted in device time: with fixed steps, and on a simulated task.
+Nothing is charged if the budget is not measured device time: with fixed steps, and on a simulated task.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inner_loop.agents.watch import Watch
+from inner_loop.agents.watch import SandboxWatch
 from inner_loop.bench import Bench
 from inner_loop.events import AgentSandboxEvent, Emit, Event
 
 FREE_SHARE = 0.02
-GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged, as what went beyond it
-_TOLD_SHARE = 0.01  # of the budget, of which a further use is written down before the session ends
+GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
+_RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
 
 
 class SandboxCharge:
-    """Of one run, over all its sandboxes. ``recorded`` are its events of an earlier attempt."""
+    """The charge of one run, over all its sandboxes. ``recorded``: its events of an earlier attempt."""
 
     def __init__(self, bench: Bench, emit: Emit, recorded: Sequence[Event] = ()) -> None:
         mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
         self._bench, self._emit = bench, emit
-        self._ended = self._told = max((event.cpu_seconds for event in mine), default=0.0)
-        self._watch: Watch | None = None
-        self._last: float | None = None  # CPU-seconds after which nothing goes on, once the budget is spent
+        self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
+        self._watch: SandboxWatch | None = None
+        self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
         self.free = FREE_SHARE * bench.budget_seconds if bench.counts_device_time else float("inf")
         self.book()
 
     @property
     def used(self) -> float:
-        """CPU-seconds of all that ever ran in the run's sandboxes."""
+        """CPU-seconds of all processes that have run in the run's sandboxes."""
         return self._ended + (self._watch.used if self._watch else 0.0)
 
-    def begin(self, watch: Watch) -> None:
+    def begin(self, watch: SandboxWatch) -> None:
         """A sandbox has started."""
         self._watch, self._last = watch, None
         self.book()
 
     def end(self) -> None:
-        """The sandbox that was begun last has ended, with all that was in it."""
+        """The latest sandbox has ended with all its processes."""
         self._ended, self._watch = self.used, None
-        self.book(tell=True)
+        self.book(record=True)
 
-    def book(self, launching: float = 0.0, *, tell: bool = False) -> None:
-        """Charge what was used up to now. ``launching``: device-seconds that an experiment is about to take."""
+    def book(self, launching: float = 0.0, *, record: bool = False) -> None:
+        """Charge the use so far. ``launching``: device-seconds that the next experiment is expected to take."""
         bench, used = self._bench, self.used
         bench.meter.use_sandbox(max(0.0, used - self.free))
-        if tell or used - self._told > _TOLD_SHARE * bench.budget_seconds:
-            self._tell(used)
+        if record or used - self._recorded > _RECORD_SHARE * bench.budget_seconds:
+            self._record_use(used)
         most = self.free + bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
         if self._last is None and bench.history and not bench.is_open:
             self._last = max(most, used) + GRACE_CPU_SECONDS
@@ -61,16 +61,16 @@ class SandboxCharge:
             line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
             self._watch.cpu_line = line - self._ended
 
-    def _tell(self, used: float) -> None:
-        """Write down how much it is, so that a resumed run knows; the last of these events counts."""
-        if used > self._told and self.free != float("inf"):
-            self._told = used
+    def _record_use(self, used: float) -> None:
+        """Record the total, for a resumed run; the last of these events counts."""
+        if used > self._recorded and self.free != float("inf"):
+            self._recorded = used
             charged = self._bench.meter.sandbox
             run_id, after = self._bench.run_id, len(self._bench.history)
             self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
 
     def facts(self) -> dict[str, Any]:
-        """For the agent; seconds. Empty where nothing is charged."""
+        """For the agent, in seconds. Empty if nothing is charged."""
         if self.free == float("inf"):
             return {}
         return {

@@ -1,10 +1,10 @@
 """Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3`, `uv`, one script with several names.
 
-A script of the standard library alone, whose text `inner_loop.agents.tools` puts on the sandbox's PATH. It asks the
-bench through the socket $METALOOP_DOOR and prints the answer; `uv run train.py` and `python train.py` ask the same
-door and print what a training prints, so that a stock program.md works as it is written, and so does the task's own
-command ($METALOOP_COMMAND), where it is one of a foreign repository. What else is given to these programs is run as it
-stands. Nothing here is trusted from outside: whoever talks to the door without this script gets the same answers.
+It uses only the standard library; `inner_loop.agents.tools` puts its text on the sandbox's PATH. It sends a request to
+the bench through the socket $METALOOP_DOOR and prints the answer. `uv run train.py`, `python train.py` and a foreign
+repository's own command ($METALOOP_COMMAND) also request an experiment and print a training's output, so a stock
+program.md works unchanged. Any other use of these programs runs directly. The bench trusts nothing here: a process that
+uses the socket without this script gets the same answers.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
-_COMMITS = 64  # of the line that leads to the agent's HEAD
+_COMMITS = 64  # latest commits of the agent's HEAD that are reported
 _UNREACHABLE = 4
 _PYTHON_FLAGS = ("-u", "-B", "-E", "-s", "-O", "-I", "-P")
 USAGE = """\
 experiment [-m TEXT] [--because ID]... [--fraction F] [--again] [--json]
-    run what is in the work tree now, and say what came of it; the source must have changed, or give --again,
-    which trains the same source with a seed that is new
+    train the work tree as it is now and print the result; the source must have changed unless --again is given,
+    which trains the same source with a new seed
 experiment keep [NUMBER] [-m WHY]       make a measured experiment the head (the last one)
-experiment discard [NUMBER] [-m WHY]    do not
+experiment discard [NUMBER] [-m WHY]    do not make it the head
 experiment status                       budget, head, the last experiments
-experiment log [NUMBER]                 what train.py printed
-experiment directives                   the ids that --because takes
-Who commits what is kept and resets what is not needs neither keep nor discard.
+experiment log [NUMBER]                 output of train.py
+experiment directives                   ids for --because
+If you commit what you keep and reset the rest, you need neither keep nor discard.
 """
 
 
@@ -45,7 +45,7 @@ def main(name: str, arguments: list[str]) -> int:
 
 
 def _is_task_command(words: list[str]) -> bool:
-    """Whether they are $METALOOP_COMMAND, called in the work tree; its seed and budget may be any word."""
+    """Whether they are $METALOOP_COMMAND, called in the work tree, with any seed and budget."""
     import re
     import shlex
 
@@ -60,7 +60,7 @@ def _is_task_command(words: list[str]) -> bool:
 
 
 def _plain(words: list[str]) -> list[str]:
-    """A command line without what makes no difference: variables before it, `uv run`, flags of Python, `./`."""
+    """A command line without what makes no difference: variables before it, `uv run`, Python's flags, `./`."""
     rest = list(words)
     while rest and "=" in rest[0]:
         rest = rest[1:]
@@ -78,7 +78,7 @@ def _plain(words: list[str]) -> list[str]:
 
 
 def _experiment(arguments: list[str]) -> int:
-    """The command line of `experiment`; its exit code is the door's."""
+    """The command line of `experiment`; its exit code comes from the bench."""
     import argparse
 
     if arguments == ["--end"]:  # by the bench, when the agent has ended
@@ -102,9 +102,9 @@ def _experiment(arguments: list[str]) -> int:
 
 
 def _uv(arguments: list[str]) -> int:
-    """`uv run X` is X, for what a project needs is there already; nothing can be installed."""
+    """`uv run X` is X, because all dependencies are there already and nothing can be installed."""
     if not arguments or arguments[0] != "run":
-        print("uv: the environment is complete as it is, and nothing can be installed in it", file=sys.stderr)
+        print("uv: the environment is complete; nothing can be installed in it", file=sys.stderr)
         return 0 if arguments[:1] == ["sync"] else 1
     rest = arguments[1:]
     while rest and rest[0].startswith("-"):
@@ -120,7 +120,7 @@ def _uv(arguments: list[str]) -> int:
 
 
 def _python(name: str, arguments: list[str]) -> int:
-    """The training script asks the door; anything else is run by the interpreter that would have been found."""
+    """The training script requests an experiment; anything else is run by the usual interpreter."""
     rest = list(arguments)
     while rest and rest[0] in _PYTHON_FLAGS:
         rest.pop(0)
@@ -131,7 +131,7 @@ def _python(name: str, arguments: list[str]) -> int:
 
 
 def _become(name: str, words: list[str]) -> NoReturn:
-    """Turn into the next program of that name on PATH, behind this script."""
+    """Replace this process by the next program of that name on PATH."""
     own = os.path.dirname(os.path.abspath(__file__))
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own]
     for folder in folders if "/" not in name else [""]:
@@ -143,41 +143,41 @@ def _become(name: str, words: list[str]) -> NoReturn:
 
 
 def ask(request: dict[str, Any]) -> int:
-    """Send a request with where the work tree's git stands, print the answer, and leave with its code."""
+    """Send a request with the state of the work tree's git, print the answer, and return its exit code."""
     body = json.dumps({**request, **(_git() if request["verb"] in ("run", "end") else {})}).encode() + b"\n"
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.connect(os.environ.get("METALOOP_DOOR", "/run/metaloop/door"))
-            door.sendall(body)
-            answer = b"".join(iter(lambda: door.recv(1 << 16), b""))
-        told = json.loads(answer)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.connect(os.environ.get("METALOOP_DOOR", "/run/metaloop/door"))
+            server.sendall(body)
+            answer = b"".join(iter(lambda: server.recv(1 << 16), b""))
+        reply = json.loads(answer)
     except (OSError, ValueError) as error:
-        print(f"experiment: the bench does not answer ({error}); this run may be over", file=sys.stderr)
+        print(f"experiment: no answer from the bench ({error}); this run may be over", file=sys.stderr)
         return _UNREACHABLE
-    print(told["text"], end="" if told["text"].endswith("\n") else "\n")
-    return int(told["code"])
+    print(reply["text"], end="" if reply["text"].endswith("\n") else "\n")
+    return int(reply["code"])
 
 
 def _git() -> dict[str, Any]:
     """``line``: for each commit that leads to HEAD, newest first, the blob of each editable file; ``subject``: HEAD's.
 
-    Two processes of git, whatever the number of commits. Empty where there is no git.
+    It takes two git processes, whatever the number of commits. Empty if there is no git.
     """
     names = [name for name in os.environ.get("METALOOP_EDITABLE", "").split(":") if name]
     said = _run(["log", "--first-parent", f"-n{_COMMITS}", "--format=%H %s"], "")
     commits = [line.partition(" ") for line in said.splitlines()]
     wanted = "".join(f"{commit}:{name}\n" for commit, _, _ in commits for name in names)
-    found = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
-    if not commits or not names or len(found) != len(commits) * len(names):
+    matches = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
+    if not commits or not names or len(matches) != len(commits) * len(names):
         return {"line": [], "subject": ""}
-    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in found)
+    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in matches)
     return {"line": [{name: next(blobs) for name in names} for _ in commits], "subject": commits[0][2][:300]}
 
 
 def _run(words: list[str], text: str) -> str:
-    place = os.environ.get("METALOOP_WORKTREE", ".")
+    worktree = os.environ.get("METALOOP_WORKTREE", ".")
     try:
-        done = subprocess.run(["git", "-C", place, *words], input=text, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["git", "-C", worktree, *words], input=text, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -1,9 +1,9 @@
-"""The way out of an agent's sandbox: an HTTP CONNECT proxy outside of it, which reaches named hosts and nothing else.
+"""The network access of an agent's sandbox: an HTTP CONNECT proxy outside of it, which reaches allowed hosts only.
 
-It listens on a unix socket that is bound into the sandbox, which has no network. Only ``CONNECT host:port`` is
-answered (RFC 9110, 9.3.6). Names are resolved here, once, and the connection goes to the very address that was looked
-at, so an allowed name cannot be pointed at this machine or its network. What passes is the agent's TLS, unread: which
-host it speaks to behind a shared address, and what it tells a host that is allowed, is not seen.
+It listens on a Unix socket that is bound into the sandbox, which has no network. It answers only ``CONNECT host:port``
+(RFC 9110, 9.3.6). It resolves names itself, once, and connects to the address that it checked, so an allowed name
+cannot be pointed at this machine or its network. The traffic is the agent's TLS and is not read: the proxy cannot see
+which host behind a shared address is used, or what is sent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 class Rule:
     """``host``, ``*.suffix`` (names below it, not itself) or an address, with ``:port`` unless it is 443.
 
-    An address written out is the only way to reach one that is not public.
+    A rule with an address is the only way to reach one that is not public.
     """
 
     host: str
@@ -57,7 +57,7 @@ class Rule:
     def parse(cls, text: str) -> Self:
         match = _RULE.fullmatch(text.strip().lower())
         if match is None or int(match["port"] or 443) > 65535:
-            raise UsageError(f"{text!r} is no host", hint="api.example.com, *.example.com, or with :PORT")
+            raise UsageError(f"{text!r} is not a host", hint="api.example.com, *.example.com, or with :PORT")
         return cls(match["host"].strip("[]"), int(match["port"] or 443))
 
     def allows(self, host: str, port: int) -> bool:
@@ -67,8 +67,8 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: what for, why it was refused (empty: it was not), bytes ``sent`` by the agent and ``received``."""
+class ProxyRequest:
+    """One request: target, reason of refusal (empty if allowed), bytes ``sent`` by the agent and ``received``."""
 
     host: str
     port: int
@@ -85,11 +85,11 @@ class _Refused(Exception):
 
 
 class AgentProxy:
-    """A thread that serves ``socket`` until `close`. ``asked`` holds the last thousand requests that have ended."""
+    """A thread that serves ``socket`` until `close`. ``requests``: the last thousand that have ended."""
 
     def __init__(self, hosts: Iterable[str] = LLM_HOSTS) -> None:
         self.rules = tuple(Rule.parse(host) for host in hosts)
-        self.asked: deque[Asked] = deque(maxlen=_REMEMBERED)
+        self.requests: deque[ProxyRequest] = deque(maxlen=_REMEMBERED)
         self.sent = self.received = self.refused = 0
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-proxy-"))  # mode 700
         self.socket = self._folder / "socket"
@@ -103,7 +103,7 @@ class AgentProxy:
         self._ready.wait()
         if not self.socket.exists():
             self.close()
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{self.socket}: {self._failure}", hint=hint)
 
     def __enter__(self) -> Self:
@@ -120,13 +120,13 @@ class AgentProxy:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def summary(self) -> dict[str, tuple[int, int, int]]:
-        """host:port → (requests that passed, bytes sent, bytes received) of what is remembered."""
-        found: dict[str, tuple[int, int, int]] = {}
-        for one in self.asked:
+        """host:port → (allowed requests, bytes sent, bytes received) of the stored requests."""
+        totals: dict[str, tuple[int, int, int]] = {}
+        for one in self.requests:
             if not one.refused:
-                count, sent, received = found.get(name := f"{one.host}:{one.port}", (0, 0, 0))
-                found[name] = (count + 1, sent + one.sent, received + one.received)
-        return found
+                count, sent, received = totals.get(name := f"{one.host}:{one.port}", (0, 0, 0))
+                totals[name] = (count + 1, sent + one.sent, received + one.received)
+        return totals
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -161,15 +161,15 @@ class AgentProxy:
             writer.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked, started = Asked("", 0), time.monotonic()
+        request, started = ProxyRequest("", 0), time.monotonic()
         try:
             if self._open > _CONNECTIONS:
                 raise _Refused("503 Service Unavailable", f"more than {_CONNECTIONS} connections")
-            asked = await _request(reader)
-            there, out = await self._connect(asked.host, asked.port)
+            request = await _request(reader)
+            there, out = await self._connect(request.host, request.port)
         except _Refused as refused:
             self.refused += 1
-            self.asked.append(replace(asked, refused=str(refused)))
+            self.requests.append(replace(request, refused=str(refused)))
             text = f"metaloop: {refused}\n".encode()
             head = f"HTTP/1.1 {refused.status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
             writer.write(head.encode() + text)
@@ -184,33 +184,33 @@ class AgentProxy:
             self.sent += counts[0]
             self.received += counts[1]
             seconds = time.monotonic() - started
-            self.asked.append(replace(asked, sent=counts[0], received=counts[1], seconds=seconds))
+            self.requests.append(replace(request, sent=counts[0], received=counts[1], seconds=seconds))
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to an allowed host; _Refused if it is not allowed or not there."""
+        """A connection to an allowed host; _Refused if it is not allowed or not reachable."""
         if not any(rule.allows(host, port) for rule in self.rules):
             raise _Refused("403 Forbidden", f"{host}:{port} is not among the allowed hosts")
         for address in await self._addresses(host, port):
             with suppress(OSError, TimeoutError):
                 return await asyncio.wait_for(asyncio.open_connection(address, port), _CONNECT_SECONDS)
-        raise _Refused("502 Bad Gateway", f"{host}:{port} does not answer")
+        raise _Refused("502 Bad Gateway", f"no answer from {host}:{port}")
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host, all public ones unless it is itself an address that a rule names."""
+        """The addresses of a host; all must be public unless a rule names the address itself."""
         with suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
         try:
-            found = await asyncio.wait_for(self._loop.getaddrinfo(host, port, type=1), _CONNECT_SECONDS)
+            entries = await asyncio.wait_for(self._loop.getaddrinfo(host, port, type=1), _CONNECT_SECONDS)
         except (OSError, TimeoutError, UnicodeError):
             raise _Refused("502 Bad Gateway", f"{host} has no address") from None
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         if private := [address for address in addresses if not is_public(address)]:
-            raise _Refused("403 Forbidden", f"{host} leads to {private[0]}, which is not a public address")
+            raise _Refused("403 Forbidden", f"{host} resolves to {private[0]}, which is not a public address")
         return addresses
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is out in the internet, also what is written in it (mapped, 6to4, Teredo, NAT64)."""
+    """Whether an address is public, including addresses embedded in it (mapped, 6to4, Teredo, NAT64)."""
     address = ipaddress.ip_address(text.partition("%")[0])
     inner: list[ipaddress.IPv4Address] = []
     if isinstance(address, ipaddress.IPv6Address):
@@ -222,17 +222,17 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast and all(is_public(str(part)) for part in inner)
 
 
-async def _request(reader: asyncio.StreamReader) -> Asked:
+async def _request(reader: asyncio.StreamReader) -> ProxyRequest:
     """The host, in lower case and without a final dot, and the port of a CONNECT; its headers are dropped."""
     try:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-        raise _Refused("400 Bad Request", "no request was understood") from None
+        raise _Refused("400 Bad Request", "invalid request") from None
     match = _HEAD.match(head)
     if match is None:
         method = head.split(b" ", 1)[0][:16].decode("ascii", "replace")
-        raise _Refused("405 Method Not Allowed", f"only CONNECT is answered, not {method!r}")
-    return Asked(match[1].decode().lower().strip("[]").rstrip("."), int(match[2]))
+        raise _Refused("405 Method Not Allowed", f"only CONNECT is allowed, not {method!r}")
+    return ProxyRequest(match[1].decode().lower().strip("[]").rstrip("."), int(match[2]))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: list[int], which: int) -> None:

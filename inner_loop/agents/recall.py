@@ -1,7 +1,7 @@
-"""Going on after an interruption: an agent cannot be replayed, so its run's experiments are established again.
+"""Restores an interrupted run of an agent, which cannot be replayed.
 
-The sources come from the ledger: each experiment's diff, applied to its parent and checked by hash, or the text itself
-where a diff does not tell it all. Heads that the agent went back to are events too.
+The sources come from the ledger: each experiment's diff, applied to its parent and checked by hash, or its full text if
+the diff is not enough. Events also record heads that the agent went back to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
 
 
 def recall(bench: Bench, recorded: Sequence[Event]) -> None:
-    """History, charges, decisions and head as an earlier attempt left them. Corrupt where that cannot be."""
+    """Restore history, charges, decisions and head of an earlier attempt. Raises Corrupt if that is impossible."""
     mine = [event for event in recorded if isinstance(event, AgentEvent) and event.run_id == bench.run_id]
     texts = {event.source_id: event.files for event in mine if isinstance(event, AgentSourceEvent)}
 
@@ -34,17 +34,17 @@ def recall(bench: Bench, recorded: Sequence[Event]) -> None:
 
 
 def source_event(run_id: str, parent: Source, source: Source) -> AgentSourceEvent | None:
-    """The event that holds a source's text; None where the diff of the experiment's own row is enough."""
+    """The event with a source's text; None if the diff in the experiment's row is enough."""
     try:
         if patched(parent, parent.diff(source)) == source:
             return None
     except Corrupt:
-        pass  # line ends that a diff by lines does not show
+        pass  # line ends that a diff of lines does not show
     return AgentSourceEvent(run_id=run_id, source_id=source.source_id, files=source.files)
 
 
 def patched(source: Source, diff: str) -> Source:
-    """A source with a unified diff of ours applied. Corrupt where it does not fit to the letter."""
+    """A source with one of our unified diffs applied. Corrupt if it does not fit exactly."""
     texts = dict(source.files)
     lines = diff.split("\n")
     at = 0
@@ -77,7 +77,7 @@ def _file(text: str, lines: list[str], at: int) -> tuple[str, int]:
 
 
 def _begins_file(lines: list[str], at: int) -> bool:
-    """A removed line of text may look like a file's head; only with the other head and a hunk behind it, it is one."""
+    """A removed line may look like a file header; it is one only if the other header and a hunk follow."""
     after = lines[at + 1 : at + 3]
     return (
         lines[at].startswith("--- a/")

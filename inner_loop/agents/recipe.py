@@ -1,6 +1,6 @@
-"""Recipes: how the known coding agents are started without anybody watching, a TOML file each in `recipes/`.
+"""Recipes: how the known coding agents are started unattended, a TOML file each in `recipes/`.
 
-Each names the page that its command line is from. What no recipe knows is started by `--agent-command`.
+Each cites the documentation of its command line. Other agents are started by `--agent-command`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from inner_loop.gateway.route import COMMON, Upstream, routes
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class Behind(BaseModel):
-    """How an agent is told of the gateway: the variables of each API, and ``words`` of its command line and values of
-    variables (``set``) in which {NAME} stands for the base URL of the API with that name."""
+class GatewaySetup(BaseModel):
+    """How an agent is pointed to the gateway: the variables of each API, and ``words`` of its command line and
+    values of variables (``set``) in which {NAME} is replaced by the base URL of the API with that name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Behind(BaseModel):
 
 
 class Direct(BaseModel):
-    """What an agent is given that speaks to its vendor itself: names of variables with keys, and its login."""
+    """What an agent with direct access to its vendor receives: names of variables with keys, and its login."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,11 +47,11 @@ class Direct(BaseModel):
 
 
 class Recipe(BaseModel):
-    """``command`` and ``after`` stand around the model's flags; the prompt goes to stdin, or behind ``before_prompt``.
+    """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or after ``before_prompt``.
 
-    ``environment``: names handed on where they are set; ``set``: values. {entry} is the script that is trained, {model}
-    the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the gateway; ``direct``: what it is
-    given instead, by `--agent-direct`. ``home``: file in the agent's home → ours.
+    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
+    script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
+    gateway; ``direct``: what it gets instead with `--agent-direct`. ``home``: file in the agent's home → our file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +63,7 @@ class Recipe(BaseModel):
     model: list[str] = Field(default_factory=list)
     environment: list[str] = Field(default_factory=list)
     set: dict[str, str] = Field(default_factory=dict)
-    gateway: Behind = Field(default_factory=Behind)
+    gateway: GatewaySetup = Field(default_factory=GatewaySetup)
     direct: Direct = Field(default_factory=Direct)
     home: dict[str, str] = Field(default_factory=dict)
     hosts: list[str] = Field(default_factory=list)
@@ -71,8 +71,8 @@ class Recipe(BaseModel):
     install: str = ""
 
     def words(self, prompt: str, model: str, entry: str, more: Sequence[str] = ()) -> list[str]:
-        """The command line, with ``more`` words of its own. Only what the recipe itself says is filled in, never what
-        a prompt holds."""
+        """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
+        the prompt."""
         filled = [*(word.replace("{entry}", entry) for word in self.command), *more]
         if model:
             filled += [word.replace("{model}", model) for word in self.model]
@@ -83,7 +83,7 @@ class Recipe(BaseModel):
 
 @dataclass(frozen=True)
 class Installed:
-    """Where an agent's program is: ``path`` to start, and the folders or files it needs to see."""
+    """An installed agent: the ``path`` to start, and the folders or files that it needs."""
 
     path: Path
     readable: tuple[Path, ...]
@@ -96,19 +96,20 @@ def names() -> list[str]:
 def load(name: str) -> Recipe:
     """Raises NotFound for a name that no recipe has."""
     if name not in names():
-        hint = f"known are {', '.join(names())}; any other: --researcher command --agent-command 'my-agent {{prompt}}'"
+        hint = f"known agents: {', '.join(names())}; or --researcher command --agent-command 'my-agent {{prompt}}'"
         raise NotFound(f"no recipe for an agent {name!r}", hint=hint)
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
 
 
-def recipe_for(name: str, staff: Staff) -> Recipe:
-    """The recipe of ``command:NAME``, or one of `--agent-command`, which goes before; with the staff's additions."""
-    if staff.agent:
+def recipe_for(name: str, config: ModelConfig) -> Recipe:
+    """The recipe of ``command:NAME``, or of `--agent-command`, which takes precedence; with the configured
+    additions."""
+    if config.agent:
         try:
-            words = shlex.split(staff.agent)
+            words = shlex.split(config.agent)
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        base = load(name) if name else Recipe(command=["-"], gateway=Behind(api=COMMON))
+        base = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
         recipe = base.model_copy(
             update={
                 "command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin",
@@ -121,28 +122,28 @@ def recipe_for(name: str, staff: Staff) -> Recipe:
         raise UsageError(
             "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
         )
-    home = dict(_pair(text) for text in staff.agent_home)
-    direct = recipe.direct if staff.agent_direct else Direct()
+    home = dict(_pair(text) for text in config.agent_home)
+    direct = recipe.direct if config.agent_direct else Direct()
     return recipe.model_copy(
         update={
-            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in staff.agent_env)],
+            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in config.agent_env)],
             "home": recipe.home | direct.home | home,
-            "gateway": Behind() if staff.agent_direct else recipe.gateway,
-            "hosts": [*recipe.hosts, *staff.agent_allow],
-            "readable": [*recipe.readable, *staff.agent_readable],
+            "gateway": GatewaySetup() if config.agent_direct else recipe.gateway,
+            "hosts": [*recipe.hosts, *config.agent_allow],
+            "readable": [*recipe.readable, *config.agent_readable],
         }
     )
 
 
 def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the agent's process is given of our environment, and what the recipe sets. Keys that the gateway holds are
-    not handed on, whoever names them."""
+    """The variables that the agent's process receives from our environment, and those that the recipe sets. Keys
+    that the gateway uses are never passed on."""
     held = {name for upstream in recipe.gateway.api.values() for name in upstream.variables}
     return recipe.set | {name: ours[name] for name in recipe.environment if ours.get(name) and name not in held}
 
 
 def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Words and variables that tell the agent of the gateway; ``bases``: its base URLs, by the names of the APIs."""
+    """Words and variables that point the agent to the gateway; ``bases``: its base URLs, by the names of the APIs."""
 
     def fill(text: str) -> str:
         for name, base in bases.items():
@@ -152,21 +153,21 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
     return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
 
 
-def network(recipe: Recipe, staff: Staff, ours: Mapping[str, str] = os.environ) -> Network:
-    """What the agent may reach; one that the gateway serves needs nothing else, unless the user names further hosts."""
-    if staff.agent_network:
-        return cast("Network", staff.agent_network)
-    return "none" if not staff.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
+def network(recipe: Recipe, config: ModelConfig, ours: Mapping[str, str] = os.environ) -> Network:
+    """The agent's network; one whose models the gateway serves needs none, unless the user allows further hosts."""
+    if config.agent_network:
+        return cast("Network", config.agent_network)
+    return "none" if not config.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 
 def home(recipe: Recipe) -> dict[str, Path]:
-    """The files of the agent's home that there are here."""
-    found = {name: Path(path).expanduser() for name, path in recipe.home.items()}
-    return {name: path for name, path in found.items() if path.exists()}
+    """The files of the agent's home that exist here."""
+    paths = {name: Path(path).expanduser() for name, path in recipe.home.items()}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def find(recipe: Recipe) -> Installed:
-    """The program on PATH. EnvironmentProblem with the way to install it, if it is not there."""
+    """The program on PATH. EnvironmentProblem with the installation command if it is missing."""
     word = recipe.command[0]
     path = shutil.which(word)
     if path is None:
@@ -177,12 +178,12 @@ def find(recipe: Recipe) -> Installed:
 
 
 def _shown(path: Path) -> bool:
-    return any(path.is_relative_to(place) for place in ("/usr", "/bin", "/nix/store"))
+    return any(path.is_relative_to(folder) for folder in ("/usr", "/bin", "/nix/store"))
 
 
 def _needs(real: Path) -> list[Path]:
-    """What a program outside of /usr consists of: npm's packages with the programs beside them, for the prefix may be
-    ~/.local, with logins in it; a virtual environment with its Python; or itself."""
+    """The files of a program outside /usr: npm's packages with the programs beside them (not the prefix, which may
+    be ~/.local with logins in it), a virtual environment with its Python, or the file itself."""
     if _shown(real):
         return []
     for parent in real.parents:
@@ -196,7 +197,7 @@ def _needs(real: Path) -> list[Path]:
 
 
 def _base_python(environment: Path) -> list[Path]:
-    """The installation that a virtual environment is made of, where it is not in /usr."""
+    """The installation behind a virtual environment, unless it is in /usr."""
     lines = (environment / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
     settings: dict[str, str] = {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
     base = Path(settings.get("home", "/usr/bin")).resolve().parent
@@ -204,7 +205,7 @@ def _base_python(environment: Path) -> list[Path]:
 
 
 def _name(text: str) -> str:
-    """The name of a variable. Values are not taken: they would stand in the study's config."""
+    """The name of a variable. Values are refused, because they would be stored in the study's config."""
     if "=" in text or not text.replace("_", "a").isalnum():
         raise UsageError(
             f"--agent-env {text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"

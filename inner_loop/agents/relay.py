@@ -1,14 +1,14 @@
-"""Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays to what is outside.
+"""Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays its connections.
 
-A script of the standard library alone, whose text `inner_loop.agents.view` puts into the sandbox:
-``python -I -S -B start.py ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of
-resource.RLIMIT_* without the prefix), ``ready`` (a descriptor that is told when the sandbox stands), ``proxy`` (the
-path of a unix socket, or null) and ``relays`` (paths of unix sockets, each with its port). Without any of these the
-agent takes this process's place.
+It uses only the standard library; `inner_loop.agents.view` puts its text into the sandbox: ``python -I -S -B start.py
+ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of resource.RLIMIT_* without
+the prefix), ``ready`` (a descriptor to write to when the sandbox is ready), ``proxy`` (the path of a Unix socket, or
+null) and ``relays`` (paths of Unix sockets, each with its port). Without proxy and relays the agent replaces this
+process.
 
-Else this process listens on 127.0.0.1, hands each connection on to its socket, and leaves with the agent's exit
-code, or 128 plus the number of the signal that ended it. It cannot be traced. Nothing here is trusted from outside:
-the agent may end it and talk to the sockets itself, where the same proxy and gateway answer.
+Otherwise this process listens on 127.0.0.1, passes each connection on to its socket, and exits with the agent's exit
+code, or 128 plus the number of the signal that ended it. It cannot be traced. Nothing outside trusts it: the agent may
+kill it and use the sockets directly, where the same proxy and gateway answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-_NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
+_NOT_FOUND, _NOT_STARTED = 127, 126  # a shell's exit codes
 _CHUNK = 1 << 16
 _SET_DUMPABLE = 4  # prctl(2)
 
@@ -54,7 +54,7 @@ def _close_others(kept: int) -> None:
 
 
 def _become(command: list[str], environment: dict[str, str]) -> None:
-    """Turn into the command. Python ignores two signals, which a program does not expect."""
+    """Turn into the command. Python ignores two signals, which programs do not expect."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -65,7 +65,7 @@ def _become(command: list[str], environment: dict[str, str]) -> None:
 
 
 async def _supervise(order: dict[str, Any]) -> int:
-    """Relay while the command runs; its exit code."""
+    """Relay while the command runs; returns its exit code."""
     import asyncio
     import ctypes
 
@@ -91,7 +91,7 @@ async def _supervise(order: dict[str, Any]) -> int:
 
 
 async def _listen(path: str, port: int) -> asyncio.Server:
-    """Hand each connection to a port of 127.0.0.1, 0: any, on to the socket at a path."""
+    """Pass each connection to a port of 127.0.0.1 (0: any) on to the socket at a path."""
     import asyncio
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,7 +108,7 @@ async def _listen(path: str, port: int) -> asyncio.Server:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy one direction until its end, and tell the other side of it."""
+    """Copy one direction until its end, and close the other side's input."""
     try:
         while data := await reader.read(_CHUNK):
             writer.write(data)

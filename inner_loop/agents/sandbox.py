@@ -1,7 +1,7 @@
-"""The sandbox in which a coding agent's command line program works: its worktree, the network the user allows, no more.
+"""The sandbox of a coding agent: its worktree and the network that the user allows, nothing else.
 
-bubblewrap makes the namespaces (`trainer.bwrap`), `agents/view` what is seen, `trainer.call_filter` the calls,
-`proxy` the way out, `agents/watch` the end. docs/agents.md says what is and what is not promised.
+bubblewrap makes the namespaces (`trainer.bwrap`), `agents/view` the file system, `trainer.call_filter` filters system
+calls, `proxy` is the network access, `agents/watch` enforces the limits. docs/agents.md lists what is promised.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import IO, Self
 
 from inner_loop import worktree as trees
 from inner_loop.agents.access import NETWORKS, AgentAccess, Network
-from inner_loop.agents.proxy import AgentProxy, Asked
+from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from inner_loop.agents.view import View
-from inner_loop.agents.watch import Tail, Watch
+from inner_loop.agents.watch import OutputTail, SandboxWatch
 from programs.errors import EnvironmentProblem, UsageError
 from trainer import bwrap
 
@@ -33,20 +33,20 @@ _TAIL_BYTES = 1 << 16
 def describe(network: Network) -> str:
     """One line for help texts, `plan` and `doctor`."""
     return {
-        "none": "no network: the agent reaches its worktree, the metered command and the models' gateway, no more",
-        "proxy": "HTTPS to the LLM APIs' hosts alone, through a proxy that logs what is asked; no name of its own",
-        "full": "this machine's whole network, its local services and metadata addresses included; nothing is logged",
+        "none": "no network: the agent reaches only its worktree, the experiment command and the models' gateway",
+        "proxy": "HTTPS to the LLM APIs' hosts only, through a proxy that logs each request; no DNS",
+        "full": "this machine's whole network, including local services and metadata addresses; nothing is logged",
     }[network]
 
 
 @dataclass(frozen=True)
 class AgentEnded:
-    """How an agent ended. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output",
-    "budget" or "".
+    """The end of an agent. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output", "budget"
+    or "".
 
-    ``stdout`` and ``stderr`` are their last 64 KiB, of ``written`` bytes in all; ``cpu_seconds``: of all its processes,
-    ``counted_by`` "cgroup" or "looks"; ``asked``: what the proxy was asked for. A sandbox killed by us has exit
-    code 137.
+    ``stdout`` and ``stderr`` are their last 64 KiB, of ``written`` bytes in all. ``cpu_seconds`` covers all its
+    processes, ``counted_by`` "cgroup" or "looks". ``requests``: to the proxy. A sandbox that we killed has exit code
+    137.
     """
 
     exit_code: int
@@ -58,7 +58,7 @@ class AgentEnded:
     cpu_seconds: float
     peak_memory_mb: float
     counted_by: str = ""
-    asked: tuple[Asked, ...] = ()
+    requests: tuple[ProxyRequest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ class AgentSandbox(AgentAccess):
 
     def run(
         self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None,
-        attend: Callable[[], bool] | None = None, begun: Callable[[Watch], None] = lambda _: None,
+        attend: Callable[[], bool] | None = None, begun: Callable[[SandboxWatch], None] = lambda _: None,
     ) -> AgentEnded:  # fmt: skip
-        """Run a command to its end, or to ``timeout`` seconds if that is sooner than the wall limit.
+        """Run a command to its end, or for at most ``timeout`` seconds if that is less than the wall limit.
 
-        ``attend`` is called again and again in this thread while it runs, and ends it by returning False; ``begun``
-        once, before, with what watches it.
-        EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be given or shown.
+        ``attend`` is called repeatedly in this thread while it runs, and ends it by returning False; ``begun`` is
+        called once before, with its watch. EnvironmentProblem if no sandbox can be made, UsageError for a path that
+        cannot be shown.
         """
         with self.popen(command, timeout=timeout) as agent:
             limit, flood = _TAIL_BYTES, self.limits.output_mb << 20
-            tails = [Tail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
+            tails = [OutputTail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
             feeder = threading.Thread(target=_feed, args=(agent.stdin, stdin or b""), daemon=True)
             feeder.start()
             begun(agent.watch)
@@ -89,15 +89,15 @@ class AgentSandbox(AgentAccess):
             agent.finish()
             feeder.join()
             out, err = (tail.value() for tail in tails)
-        watch, asked = agent.watch, tuple(agent.proxy.asked) if agent.proxy else ()
+        watch, requests = agent.watch, tuple(agent.proxy.requests) if agent.proxy else ()
         written = sum(tail.total for tail in tails)
         return AgentEnded(
             exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.used, watch.peak_memory_mb,
-            watch.counted_by, asked,
+            watch.counted_by, requests,
         )  # fmt: skip
 
     def popen(self, command: Sequence[str], *, timeout: float | None = None) -> Agent:
-        """Start a command; use the result as a context manager. It dies with the thread that calls this."""
+        """Start a command; use the result as a context manager. It dies with the calling thread."""
         if self.network not in NETWORKS:
             raise UsageError(f"--agent-network {self.network}: no such network", hint=", ".join(NETWORKS))
         bwrap.ensure()
@@ -107,7 +107,7 @@ class AgentSandbox(AgentAccess):
 
 
 class Agent:
-    """A running agent: ``stdin``, ``stdout``, ``stderr`` are its pipes, read the latter two or it stops."""
+    """A running agent with its pipes ``stdin``, ``stdout`` and ``stderr``. Read the latter two, or it blocks."""
 
     def __init__(self, sandbox: AgentSandbox, worktree: Path, command: Sequence[str], wall: float) -> None:
         self._worktree = worktree
@@ -118,7 +118,7 @@ class Agent:
         try:
             self._hand_over(sandbox)
             self.process, first = _start(sandbox, worktree, command, self.proxy.socket if self.proxy else None)
-            self.watch = Watch(self.process, first, sandbox.limits, worktree, wall)
+            self.watch = SandboxWatch(self.process, first, sandbox.limits, worktree, wall)
         except BaseException:
             self._release()
             raise
@@ -129,7 +129,7 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.finish()
         for pipe in (self.stdin, self.stdout, self.stderr):
-            with suppress(OSError):  # what was not read any more
+            with suppress(OSError):  # unread output
                 pipe.close()
 
     @property
@@ -153,27 +153,27 @@ class Agent:
         return code if code >= 0 else 128 - code
 
     def finish(self) -> None:
-        """End what still lives of it and take the worktree back. EnvironmentProblem if something will not die."""
+        """End its remaining processes and take the worktree back. EnvironmentProblem if a process does not end."""
         if self._finished:
             return
         self._finished = True
         gone = self.watch.finish()
         self.wall_seconds = time.monotonic() - self.watch.started
         if not gone:  # the worktree stays given: it is still written
-            raise EnvironmentProblem(f"{self._worktree}: an agent's processes do not end", hint="look for them in ps")
+            raise EnvironmentProblem(f"{self._worktree}: an agent's processes do not end", hint="find them with ps")
         self._release()
 
     def _hand_over(self, sandbox: AgentSandbox) -> None:
-        """As root the agent has another uid: what it may write and connect to must be that one's."""
+        """As root the agent has another uid, which must own what the agent writes and connects to."""
         uid = bwrap.dropped_uid()
         if uid is None:
             return
         status = self._worktree.stat()
-        abandoned = status.st_uid == uid  # by a process of ours that was killed
+        abandoned = status.st_uid == uid  # by a killed process of ours
         self._owner = (os.geteuid(), os.getegid()) if abandoned else (status.st_uid, status.st_gid)
         trees.give(self._worktree, uid)
-        if sandbox.door is not None:
-            os.chown(sandbox.door, uid, -1)
+        if sandbox.experiment_socket is not None:
+            os.chown(sandbox.experiment_socket, uid, -1)
 
     def _release(self) -> None:
         if self.proxy is not None:
@@ -185,27 +185,27 @@ class Agent:
 def _start(
     sandbox: AgentSandbox, worktree: Path, command: Sequence[str], proxy: Path | None
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """The process of bwrap and the pid of the first one inside, once the agent is about to run."""
+    """The process of bwrap and the pid of the first one inside, when the agent is about to run."""
     view = View(sandbox, worktree, proxy)
-    told, tell = os.pipe()
+    ready, signal_ready = os.pipe()
     info, say = os.pipe()
     try:
-        words = view.command(sandbox, worktree, command, tell)
+        words = view.command(sandbox, worktree, command, signal_ready)
         process = bwrap.launch(
             ["--info-fd", str(say), *view.options], words,
-            reach=view.reach, pass_fds=[*view.fds, tell, say], stdin=subprocess.PIPE,
+            reach=view.reach, pass_fds=[*view.fds, signal_ready, say], stdin=subprocess.PIPE,
         )  # fmt: skip
-        os.close(tell)
+        os.close(signal_ready)
         os.close(say)
-        tell = say = -1
-        if _read(told) != b"1":
+        signal_ready = say = -1
+        if _read(ready) != b"1":
             process.kill()
             _, said = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
         return process, int(json.loads(_read(info))["child-pid"])
     finally:
         view.close()
-        for descriptor in (told, tell, info, say):
+        for descriptor in (ready, signal_ready, info, say):
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""What a researcher's sandbox holds besides the agent: the commands on its PATH, and the text that it starts from."""
+"""The contents of an agent's sandbox besides the agent: the commands on its PATH, and its prompt."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")
 
 
 def entry(task: Task) -> str:
-    """The script that is trained: what a stock program starts by hand."""
+    """The script that is trained, and that a stock program starts by hand."""
     return "train.py" if "train.py" in task.editable else task.editable[0]
 
 
 def own_command(task: Task) -> str:
-    """The command line that a foreign repository's experiment is; empty for tasks that have none."""
+    """The command line of a foreign repository's experiment; empty for other tasks."""
     if task.run is None:
         return ""
     return task.run.command if isinstance(task.run.command, str) else shlex.join(task.run.command)
 
 
 def commands(task: Task) -> dict[str, bytes]:
-    """Name on PATH → script. Isolated, so that nothing in the worktree shadows a module of it. The program that the
-    task's own command begins with is one of them: it asks the door where it is called as the task says."""
+    """Name on PATH → script. Python runs isolated, so that no module in the worktree is imported. The program of the
+    task's own command is one of them: it requests an experiment if it is called as the task writes it."""
     first = own_command(task).split(" ")[0]
     names = (*NAMES, first) if _PROGRAM.fullmatch(first) else NAMES
     shebang = f"#!{os.path.realpath(sys.executable)} -ISB\n".encode()
@@ -44,7 +44,7 @@ def commands(task: Task) -> dict[str, bytes]:
 
 
 def environment(task: Task, worktree: Path) -> dict[str, str]:
-    """What the commands need to know."""
+    """Variables for the commands."""
     return {
         "METALOOP_WORKTREE": str(worktree),
         "METALOOP_ENTRY": entry(task),
@@ -55,9 +55,9 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
 
 
 def prompt(bench: Bench, sandbox: Mapping[str, Any]) -> str:
-    """Where the agent is and what it has; how it works is the program's to say, which lies in its worktree.
+    """The agent's situation and tools; how it works is described by the program in its worktree.
 
-    ``sandbox``: what it is charged beside experiments, as `SandboxCharge.facts` says it.
+    ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`.
     """
     facts, task = facts_of(bench), bench.task
     return render(

@@ -1,9 +1,9 @@
-"""Keep or discard in an agent's run: which of the measured sources is the head, and on whose word.
+"""Keep or discard in an agent's run: which of the measured sources is the head, and who decides.
 
-An agent says so with `experiment keep` and `experiment discard`, or as the stock program does, with git: what it
-commits is kept, what it resets is not. Its word chooses among sources that the bench trained in full and that did not
-fail; it moves no metric and no charge, and what the choice is worth is measured anew when the run has ended. Where
-it says nothing, what is better than the head is kept.
+An agent decides with `experiment keep` and `experiment discard`, or like the stock program with git: committed sources
+are kept, reset ones are not. It only chooses among sources that the bench trained in full and that did not fail; it
+changes no metric and no charge, and its choice is measured again when the run has ended. If the agent does not decide,
+a source better than the head is kept.
 """
 
 from __future__ import annotations
@@ -20,43 +20,44 @@ from programs.text import one_line
 from trainer.source import Source
 
 Blobs = tuple[tuple[str, str], ...]
-_REASON = 200  # characters of an agent's reason that are kept
+_REASON = 200  # characters of an agent's reason that are stored
 
 
 @lru_cache(maxsize=256)
 def blobs(source: Source) -> Blobs:
-    """The names that git gives the files of a source.
+    """The names that git gives to the files of a source.
 
     https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
     """
-    found = []
+    hashes = []
     for name, text in source.files:
         data = text.encode()
-        found.append((name, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()))
-    return tuple(found)
+        hashes.append((name, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()))
+    return tuple(hashes)
 
 
 class Verdicts:
-    """``laid`` is the source that the agent's repository began with. ``rewound``: the head has gone back once."""
+    """``laid``: the source that the agent's repository began with. ``rewound``: the head has gone back at least
+    once."""
 
     def __init__(self, bench: Bench, laid: Source) -> None:
         self._bench = bench
         self._laid = blobs(laid)
         self.rewound = False
-        self.last: Record | None = None  # that the agent was told of: what keep and discard are about
-        self._said = False  # keep or discard was used: git is no longer asked
-        self._commits = False  # something was committed: from then on git speaks
+        self.last: Record | None = None  # last reported to the agent: the default of keep and discard
+        self._said = False  # keep or discard was used: git no longer decides
+        self._commits = False  # something was committed: from then on git decides
         self._line: list[Blobs] = []  # to HEAD, as of the last experiment
 
     @property
     def asks_git(self) -> bool:
-        """Whether the agent's git has a word: not where the agent speaks for itself."""
+        """Whether the agent's git may decide: not if the agent has used keep or discard."""
         return not self._said
 
     def settle(self, line: Sequence[Mapping[str, str]], current: Source) -> None:
-        """Decide what is still open, before something else is run. ``current`` is what lies in the work tree now.
+        """Decide what is still open before something else is run. ``current``: the source in the work tree now.
 
-        ``line`` leads to the agent's HEAD, newest first. What lies in the work tree is not decided by it yet.
+        ``line`` leads to the agent's HEAD, newest first. The source in the work tree is not decided yet.
         """
         commits = self._line = self._read(line)
         if self._said or not self._commits:
@@ -66,16 +67,18 @@ class Verdicts:
             if record.source != current:
                 kept = blobs(record.source) in commits
                 word = "committed" if kept else "did not commit"
-                self._bench.decide(record, "keep" if kept else "discard", f"the agent {word} it{self._told(record)}")
+                self._bench.decide(
+                    record, "keep" if kept else "discard", f"the agent {word} it{self._gain_text(record)}"
+                )
         self._follow(commits, current)
 
     def say(self, verb: str, number: int | None, why: str) -> Record:
-        """The agent's own word on a measured experiment. UsageError where there is nothing it can be about."""
+        """The agent's own decision about a measured experiment. UsageError if there is none to decide."""
         record = self._named(number)
         if verb == "discard" and number is None and record is self._bench.head:
-            raise UsageError(f"experiment {record.number} is the head; to go back behind it, give its number")
+            raise UsageError(f"experiment {record.number} is the head; to go back before it, give its number")
         self._said = True
-        reason = f"the agent's word: {one_line(why)[:_REASON]}" if why.strip() else "the agent's word"
+        reason = f"the agent's decision: {one_line(why)[:_REASON]}" if why.strip() else "the agent's decision"
         if not record.decision:
             self._bench.decide(record, verb, reason)
         elif verb == "keep":
@@ -85,11 +88,11 @@ class Verdicts:
         return record
 
     def close(self, line: Sequence[Mapping[str, str]], current: Source | None) -> None:
-        """Decide what is open when a session has ended. ``line`` and ``current`` as its git and work tree stand then.
+        """Decide what is open when a session has ended. ``line`` and ``current``: its git and work tree then.
 
-        What changed since the last experiment is the agent's word: a source that it committed, took back, or removed
-        from the work tree. What stands as it did, committed before it was measured or not at all, is decided as where
-        nothing was said.
+        Changes since the last experiment count as the agent's decision: a source that it committed, reverted, or
+        removed from the work tree. A source without a change (committed before it was measured, or not at all) is
+        decided as if the agent had not decided.
         """
         before = self._line
         commits = self._read(line)
@@ -97,9 +100,9 @@ class Verdicts:
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
                 if now and not was:
-                    self._bench.decide(record, "keep", f"the agent committed it{self._told(record)}")
+                    self._bench.decide(record, "keep", f"the agent committed it{self._gain_text(record)}")
                 elif not now and (was or record.source != current):
-                    self._bench.decide(record, "discard", f"the agent took it back{self._told(record)}")
+                    self._bench.decide(record, "discard", f"the agent reverted it{self._gain_text(record)}")
             if commits != before:
                 self._follow(commits, None)
         self.finish()
@@ -110,15 +113,17 @@ class Verdicts:
         return commits
 
     def finish(self, besides: Source | None = None) -> None:
-        """Nothing was said: better than the head is kept, anything else is not."""
+        """The agent did not decide: keep what is better than the head."""
         for record in self._open():
             if record.source != besides:
                 gain = gain_over(self._bench, record, self._bench.head)
                 kept = gain is not None and gain > 0
-                self._bench.decide(record, "keep" if kept else "discard", f"no word of the agent{self._told(record)}")
+                self._bench.decide(
+                    record, "keep" if kept else "discard", f"no decision by the agent{self._gain_text(record)}"
+                )
 
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
-        """A rewind: the head is not in the line any more, so the newest measured source of the line is."""
+        """A rewind: if the head is no longer in the line, the newest measured source of the line becomes the head."""
         head, present = self._bench.head, blobs(current) if current else None
         if head.source == current or blobs(head.source) in commits:
             return
@@ -136,7 +141,7 @@ class Verdicts:
         history = self._bench.history
         if number is None:
             if self.last is None:
-                raise UsageError("nothing was run in this session: name the experiment")
+                raise UsageError("nothing was run in this session: give the number of the experiment")
             number = self.last.number
         if number >= len(history):
             raise UsageError(f"there is no experiment {number}")
@@ -148,6 +153,6 @@ class Verdicts:
     def _open(self) -> list[Record]:
         return [record for record in self._bench.history if not record.decision]
 
-    def _told(self, record: Record) -> str:
+    def _gain_text(self, record: Record) -> str:
         gain = gain_over(self._bench, record, self._bench.head)
         return "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()

@@ -1,7 +1,8 @@
-"""What an agent sees of this machine: the options of bwrap that build its file system, and nothing that is not named.
+"""The file system that an agent sees: options of bwrap; nothing is shown that is not named.
 
-Read-only: the system's programs and libraries, a few files of /etc, the interpreter with its packages, and what the
-user names. Writable: the worktree, and /tmp, /dev/shm and the home, which are in memory, limited and gone at the end.
+Read-only: the system's programs and libraries, a few files of /etc, the interpreter with its packages, and paths that
+the user names. Writable: the worktree, and /tmp, /dev/shm and the home, which are in memory, limited and deleted at the
+end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from inner_loop.agents.access import AgentAccess
 
 HOME = "/home/agent"
-DOOR, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
+EXPERIMENTS, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
 GATEWAY = "/run/metaloop/gateway"
 _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
 _HOME_FILE_BYTES = 4 << 20
@@ -29,7 +30,7 @@ _HOME_FILE_BYTES = 4 << 20
 class View(SystemView):
     """The view of one agent.
 
-    ``ready`` is the descriptor on which the inside says that the sandbox stands; ``proxy`` a socket, for "proxy".
+    ``ready`` is the descriptor on which the inside reports that the sandbox is ready; ``proxy`` a socket, for "proxy".
     """
 
     def __init__(self, sandbox: AgentAccess, worktree: Path, proxy: Path | None) -> None:
@@ -72,27 +73,33 @@ class View(SystemView):
         self._write(_START, Path(__file__).with_name("relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
-        for socket, place in ((sandbox.door, DOOR), (proxy, PROXY), (sandbox.gateway, GATEWAY)):
+        for socket, path_inside in (
+            (sandbox.experiment_socket, EXPERIMENTS),
+            (proxy, PROXY),
+            (sandbox.gateway, GATEWAY),
+        ):
             if socket is not None:
-                self._bind("--ro-bind", socket, place)
+                self._bind("--ro-bind", socket, path_inside)
         self._bind("--bind", worktree, str(worktree))
-        self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+        self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
     def _memory(self, sandbox: AgentAccess) -> None:
-        """What is writable beside the worktree: in memory and limited."""
+        """The writable folders beside the worktree: in memory and limited."""
         limits = sandbox.limits
-        for place, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
-            self.options += ["--size", str(size << 20), "--tmpfs", place]
+        for folder, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
+            self.options += ["--size", str(size << 20), "--tmpfs", folder]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
 
     def _home(self, home: Mapping[str, Path]) -> None:
         """Files are copied, so that a tool may rewrite its own; folders are bound."""
         for name, path in home.items():
-            place = os.path.normpath(f"{HOME}/{name}")
-            if not place.startswith(f"{HOME}/"):
-                raise UsageError(f"{name!r} is no place in the agent's home", hint="a relative path: .codex/auth.json")
+            target = os.path.normpath(f"{HOME}/{name}")
+            if not target.startswith(f"{HOME}/"):
+                raise UsageError(
+                    f"{name!r} is not a path in the agent's home", hint="a relative path: .codex/auth.json"
+                )
             if path.is_dir():
-                self._bind("--ro-bind", path.resolve(), place)
+                self._bind("--ro-bind", path.resolve(), target)
                 continue
             try:
                 with path.open("rb") as file:
@@ -101,7 +108,7 @@ class View(SystemView):
                 raise UsageError(f"{path}: {error.strerror}", hint="an agent's home is given as NAME=FILE") from None
             if len(data) > _HOME_FILE_BYTES:
                 raise UsageError(f"{path} is too large to be copied into an agent's home", hint="name its folder")
-            self._write(place, data, mode="0600")
+            self._write(target, data, mode="0600")
 
     def _environment(self, sandbox: AgentAccess) -> dict[str, str]:
         tools = [str(path / "bin") for path in sandbox.readable if (path / "bin").is_dir()]
@@ -109,5 +116,5 @@ class View(SystemView):
         tools = [*([TOOLS] if sandbox.tools else []), *tools]
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
         own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8"}
-        door = {"METALOOP_DOOR": DOOR} if sandbox.door else {}
-        return {**own, **sandbox.environment, "HOME": HOME, **door}
+        server = {"METALOOP_DOOR": EXPERIMENTS} if sandbox.experiment_socket else {}
+        return {**own, **sandbox.environment, "HOME": HOME, **server}

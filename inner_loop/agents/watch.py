@@ -1,4 +1,4 @@
-"""Watches an agent from outside: wall time, memory, disk and output; ends everything it started at the first line."""
+"""Watches an agent's sandbox from outside: wall time, CPU, memory, disk and output; kills it at the first limit."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 if TYPE_CHECKING:
     from inner_loop.agents.access import AgentLimits
 
-_POLL_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # the latter where no cgroup counts the CPU of processes that end between
-_DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree
+_POLL_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # the latter without a cgroup, to see short processes
+_DISK_SHARE = 0.05  # most of the watch's time that is spent on measuring the worktree
 _END_SECONDS = 10.0
-_FREE_MB = 512.0  # of the worktree's file system; files that are open and have no name are seen here only
+_FREE_MB = 512.0  # free on the worktree's file system; only this shows open files without a name
 _HELPERS = 8  # processes of ours in the group
 
 
-class Watch(threading.Thread):
-    """Runs from the start of a sandbox to `finish`. ``killed`` names the line that was crossed, or is empty.
+class SandboxWatch(threading.Thread):
+    """Runs from the start of a sandbox to `finish`. ``killed`` names the limit that was exceeded, or is empty.
 
-    ``cpu_line``: CPU-seconds after which it is ended, which may be moved while it runs.
+    ``cpu_line``: CPU-seconds at which it is killed; may be changed while it runs.
     """
 
     def __init__(
         self, process: subprocess.Popen[bytes], first: int, limits: AgentLimits, worktree: Path, wall: float
     ) -> None:
-        """``first``: pid of the first process in the sandbox, whose end is the end of all in it. ``wall``: seconds."""
+        """``first``: pid of the first process in the sandbox; when it ends, all in it end. ``wall``: seconds."""
         super().__init__(name="agent-watch", daemon=True)
         self.killed = ""
         self.peak_memory_mb = 0.0
@@ -52,14 +52,14 @@ class Watch(threading.Thread):
             self._group.limit(limits.memory_mb, limits.processes + _HELPERS)
             self._group.add(process.pid)
         self._count, self._used, self._reading = CpuCount(first), 0.0, threading.Lock()
-        self._before = self._count.look()  # what made the sandbox is ours
+        self._before = self._count.look()  # setting up the sandbox is not charged
         self.counted_by = "cgroup" if self._group is not None and "cpu" in self._group.controls else "looks"
         self._pause = _POLL_SECONDS if self.counted_by == "cgroup" else _LOOK_SECONDS
         self.start()
 
     @property
     def used(self) -> float:
-        """CPU-seconds of all that ran in the sandbox up to now, by the larger of the cgroup's and our own count."""
+        """CPU-seconds of all processes of the sandbox so far, the larger of the cgroup's and our own count."""
         with self._reading:
             outside = self._group.cpu_seconds() if self._group else None
             self._used = max(self._used, self._count.look() - self._before, outside or 0.0)
@@ -73,7 +73,7 @@ class Watch(threading.Thread):
                 return
 
     def kill(self, reason: str) -> None:
-        """End the sandbox and all in it now; the first reason stays."""
+        """End the sandbox with all its processes; the first reason stays."""
         if self._process.poll() is None:
             self.killed = self.killed or reason
         with suppress(OSError):
@@ -83,7 +83,7 @@ class Watch(threading.Thread):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def finish(self) -> bool:
-        """Wait until nothing of the sandbox lives, and stop watching. False if something will not die."""
+        """Wait until all processes of the sandbox have ended, and stop watching. False if one does not end."""
         self._end.set()
         if self._process.poll() is None:
             self.kill("closed")
@@ -98,7 +98,7 @@ class Watch(threading.Thread):
         self.join()
         if self._group is not None:
             if self._group.out_of_memory_kills() and not self.killed:
-                self.killed = "memory"  # the kernel was faster than our look
+                self.killed = "memory"  # the kernel was faster than our poll
             self._used = self.used
             self.peak_memory_mb = max(self.peak_memory_mb, self._group.peak_memory_mb() or 0.0)
             self._group.kill()
@@ -115,7 +115,7 @@ class Watch(threading.Thread):
         return "disk" if self._disk_crossed() else ""
 
     def _memory_crossed(self) -> bool:
-        """By the kernel where there is a memory cgroup; else by adding up what the processes hold."""
+        """By the kernel with a memory cgroup; else from the sum over all processes."""
         if self._group is not None and "memory" in self._group.controls:
             return self._group.out_of_memory_kills() > 0
         held = sum(resident_mb(pid) for pid in descendants(self._first))
@@ -135,10 +135,10 @@ class Watch(threading.Thread):
         return crossed or _free_mb(self._worktree) < min(_FREE_MB, self._free_at_start / 2)
 
 
-class Tail(threading.Thread):
-    """Reads a pipe to its end and keeps the last ``limit`` bytes; ``flood`` bytes in all are one too many."""
+class OutputTail(threading.Thread):
+    """Reads a pipe to its end and keeps the last ``limit`` bytes; more than ``flood`` bytes in all end the sandbox."""
 
-    def __init__(self, descriptor: int, limit: int, flood: int, watch: Watch) -> None:
+    def __init__(self, descriptor: int, limit: int, flood: int, watch: SandboxWatch) -> None:
         super().__init__(name="agent-output", daemon=True)
         self.total = 0
         self._descriptor, self._limit, self._flood, self._watch = descriptor, limit, flood, watch
@@ -155,7 +155,7 @@ class Tail(threading.Thread):
                 self._watch.kill("output")
 
     def value(self) -> bytes:
-        """What was kept, after the end of the pipe."""
+        """The last bytes, after the end of the pipe."""
         self.join()
         return bytes(self._kept[-self._limit :])
 

@@ -1,7 +1,7 @@
-"""The git worktree that an agent works in: the task's files, the program, and a commit for each kept experiment.
+"""The git worktree of an agent: the task's files, the program, and a commit for each kept experiment.
 
-A repository of its own, with nothing of this machine in it. It is made anew for each session of an agent, from what
-the bench knows; of what an earlier session left only its notes are carried over, as text.
+It is a repository of its own without any data of this machine. Each session gets a new one, made from the bench's
+records; only the notes of an earlier session are carried over, as text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 
 def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record, readme: str) -> None:
-    """Make ``folder`` the worktree at ``head``. What was there before goes.
+    """Make ``folder`` the worktree at ``head``. Previous content is removed.
 
-    The program says its charter in sentences there, for nobody but the agent carries it out.
-    ``history`` are the run's records; a new run has its baseline alone. EnvironmentProblem if git does not work here.
+    Its program.md states the charter in sentences, because only the agent applies it. ``history``: the run's records; a
+    new run has only its baseline. EnvironmentProblem if git does not work here.
     """
     clear(folder)
     folder.mkdir(parents=True)
@@ -62,12 +62,12 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
 
 
 def shown_files(task: Task) -> list[tuple[str, bytes]]:
-    """The task's read-only files, but for login keys that a repository brought along."""
+    """The task's read-only files, except login keys from a foreign repository."""
     return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
 
 
 def clear(folder: Path) -> None:
-    """Remove a worktree with whatever a stranger made of it: closed folders, and deeper ones than Python walks."""
+    """Remove a worktree whatever the agent made of it, including unreadable and very deep folders."""
     if folder.is_symlink() or folder.exists():
         for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
             subprocess.run([*words, "--", str(folder)], capture_output=True, check=False)
@@ -91,7 +91,7 @@ def _line(history: Sequence[Record], head: Record) -> list[Record]:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """git in a folder that we have just made and nobody else has touched."""
+    """git in a folder that we have just made and that no other process uses."""
     own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent", "PATH": os.defpath}
     done = subprocess.run(
         ["git", "-C", str(folder), *words], env=own, stdin=subprocess.DEVNULL, capture_output=True, check=False

@@ -1,1 +1,2 @@
-"""The way of coding agents to their models: metered, capped, and with the user's keys outside of the sandbox."""
+"""The gateway between coding agents and their models: calls are metered and capped, and the user's keys stay outside
+the sandbox."""

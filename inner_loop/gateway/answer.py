@@ -1,7 +1,7 @@
-"""One request of an agent at the gateway: read within its bounds, passed on, and answered as the API answers.
+"""One request of an agent at the gateway: read within limits, forwarded, and answered as the API answers.
 
-Whoever calls is a stranger. Connections are closed after one request, so that nothing can hide behind another. Streams
-are passed on event by event; when the agent hangs up they are read to their end, for the API bills them all the same.
+Callers are untrusted. Connections are closed after one request, so that no second request can hide behind it. Streams
+are forwarded event by event; if the agent hangs up they are read to their end, because the API bills them anyway.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from inner_loop.gateway.fields import Kind, Refused
-from inner_loop.gateway.request import Ask, ask, counted, find, read
+from inner_loop.gateway.fields import Kind, RequestRefused
+from inner_loop.gateway.request import ModelRequest, ask, counted, find, read
 from inner_loop.gateway.route import Protocol, Route
-from inner_loop.gateway.usage import Reading
+from inner_loop.gateway.usage import ReplyReader
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _WORDS: dict[int, tuple[str, str]] = {  # OpenAI's and Anthropic's types of erro
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Of `server.Gateway`, which is at ``server.gateway``."""
+    """The HTTP handler of `server.Gateway`, which is at ``server.gateway``."""
 
     protocol_version = "HTTP/1.1"
     timeout = _SOCKET_SECONDS
@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         return "metaloop"
 
     def do_HEAD(self) -> None:
-        """Clients ask whether a server is there."""
+        """Clients check whether the server is running."""
         self._answer(200, b"", {})
 
     def do_GET(self) -> None:
@@ -67,44 +67,44 @@ class Handler(BaseHTTPRequestHandler):
                 self._free(route, rest, counted(read(data), route) if data else None)
             else:
                 self._metered(route, rest, kind, data)
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(protocol, refused)
         except httpx.TimeoutException:
-            self._refuse(protocol, Refused(504, "the API did not answer in time"))
+            self._refuse(protocol, RequestRefused(504, "the API did not answer in time"))
         except httpx.HTTPError:
-            self._refuse(protocol, Refused(502, "the API cannot be reached"))
+            self._refuse(protocol, RequestRefused(502, "the API cannot be reached"))
         except MetaloopError as error:  # of ours: purse.json cannot be read
             with self.server.gateway.meter.watched():
                 raise error
-            self._refuse(protocol, Refused(503, "metaloop cannot go on"))
+            self._refuse(protocol, RequestRefused(503, "metaloop cannot continue"))
 
     do_POST = do_GET
 
     def _let_in(self) -> None:
-        """The pass is where the client puts its key; it goes no further."""
+        """Check the token, which the client sends as its key; it is not forwarded."""
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
         token = self.server.gateway.token.encode()
         for key in (bearer, self.headers.get("x-api-key", "")):
             if hmac.compare_digest(key.strip().encode("utf-8", "replace"), token):
                 return
-        raise Refused(401, "use the key that the environment holds")
+        raise RequestRefused(401, "use the key from the environment")
 
     def _body(self) -> bytes:
         if self.headers.get("Content-Encoding", "identity") != "identity":
-            raise Refused(415, "the body is not read in this encoding")
+            raise RequestRefused(415, "the body has an unsupported encoding")
         if self.command == "GET":
             return b""
         length = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
-            raise Refused(411, "say the length of the body")
+            raise RequestRefused(411, "the request needs a Content-Length")
         if len(length) > 20 or int(length) > _BODY_BYTES:
-            raise Refused(413, f"a body has at most {_BODY_BYTES} bytes")
+            raise RequestRefused(413, f"the body is limited to {_BODY_BYTES} bytes")
         data, end = bytearray(), time.monotonic() + _BODY_SECONDS
         while len(data) < int(length):
             piece = self.rfile.read1(min(1 << 16, int(length) - len(data)))
             data += piece
             if not piece or time.monotonic() > end:
-                raise Refused(408, "the body did not come")
+                raise RequestRefused(408, "the body did not arrive in time")
         return bytes(data)
 
     # --- to the API ------------------------------------------------------------------------------------------------
@@ -122,37 +122,37 @@ class Handler(BaseHTTPRequestHandler):
             self._whole(response, self._read(response))
 
     def _metered(self, route: Route, rest: str, kind: Kind, data: bytes) -> None:
-        asked = ask(kind, read(data), route)
-        with self.server.gateway.meter.call(asked, route) as call:
+        request = ask(kind, read(data), route)
+        with self.server.gateway.meter.call(request, route) as call:
             try:
                 with self._open(route, rest, call.content) as response:
-                    self._pass_on(response, asked, call)
+                    self._pass_on(response, request, call)
             except httpx.HTTPError as error:
                 settle = call.free if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else call.lost
                 settle(f"{type(error).__name__}: {error}")
                 raise
 
-    def _pass_on(self, response: httpx.Response, asked: Ask, call: MeteredCall) -> None:
-        reading = Reading(asked.kind)
+    def _pass_on(self, response: httpx.Response, request: ModelRequest, call: MeteredCall) -> None:
+        reading = ReplyReader(request.kind)
         if not response.is_success:
             data = self._read(response)
             call.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
             self._whole(response, data)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            self._stream(response, asked, call, reading)
+            self._stream(response, request, call, reading)
         else:
             data = self._read(response)
             reading.whole(data)
-            call.answered(reading)  # before it is told: what the agent has, is paid
+            call.answered(reading)  # booked before the agent receives it
             self._whole(response, data)
 
-    def _stream(self, response: httpx.Response, asked: Ask, call: MeteredCall, reading: Reading) -> None:
-        """Event by event. One that breaks off ends for the agent without the mark of an end, as it did for us."""
-        there = self._head(response.status_code, self._kept(response) | {"Transfer-Encoding": "chunked"})
+    def _stream(self, response: httpx.Response, request: ModelRequest, call: MeteredCall, reading: ReplyReader) -> None:
+        """Forward event by event. A broken stream ends for the agent without an end mark, as it did for us."""
+        there = self._head(response.status_code, self._passed_headers(response) | {"Transfer-Encoding": "chunked"})
         try:
             for event in self._events(response):
                 bare = reading.event(event)
-                if there and not (bare and asked.hides_usage):
+                if there and not (bare and request.hides_usage):
                     there = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
             call.lost(f"{type(error).__name__}: {error}")
@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             self._write(b"0\r\n\r\n")
 
     def _events(self, response: httpx.Response) -> Iterator[bytes]:
-        """Server-sent events with the empty line that ends each; what stands behind the last one too."""
+        """Server-sent events, each with the empty line that ends it; also text after the last one."""
         rest = b""
         for piece in _pieces(response, _ANSWER_BYTES):
             *events, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n\n")
@@ -182,14 +182,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _whole(self, response: httpx.Response, data: bytes) -> None:
         if 300 <= response.status_code < 400:
-            raise Refused(502, "the API sends elsewhere, where nobody goes")
-        self._answer(response.status_code, data, self._kept(response))
+            raise RequestRefused(502, "the API redirects, which is not followed")
+        self._answer(response.status_code, data, self._passed_headers(response))
 
-    def _kept(self, response: httpx.Response) -> dict[str, str]:
-        """Headers that an agent needs: none that sets a cookie or names an account."""
+    def _passed_headers(self, response: httpx.Response) -> dict[str, str]:
+        """Headers that an agent needs; none that sets a cookie or names an account."""
         clean = self.server.gateway.clean
-        found = {name: response.headers[name] for name in _PASSED if name in response.headers}
-        return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in found.items()}
+        headers = {name: response.headers[name] for name in _PASSED if name in response.headers}
+        return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in headers.items()}
 
     def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         if self._head(status, headers | {"Content-Length": str(len(data))}) and data:
@@ -206,15 +206,15 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def _write(self, data: bytes) -> bool:
-        """Whether the agent is still there."""
+        """Whether the agent is still connected."""
         try:
             self.wfile.write(data)
         except OSError:
             return False
         return True
 
-    def _refuse(self, protocol: Protocol, refused: Refused) -> None:
-        """An error in the API's own form; clients do not try again where it would be of no use."""
+    def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
+        """An error in the API's own form; clients do not retry if that cannot help."""
         theirs, other = _WORDS.get(refused.status, ("invalid_request_error", "invalid_request_error"))
         error: dict[str, Any] = {"message": refused.message}
         if protocol == "anthropic":
@@ -227,12 +227,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _plain(value: str) -> bool:
-    """Whether a header can be sent on: one line of ASCII."""
+    """Whether a header can be forwarded: one line of ASCII."""
     return value.isascii() and value.isprintable()
 
 
 def _pieces(response: httpx.Response, most: int) -> Iterator[bytes]:
-    """The body of an answer as it comes, with so many bytes at most."""
+    """The body of a response as it arrives, at most ``most`` bytes."""
     for piece in response.iter_bytes():
         most -= len(piece)
         if most < 0:

@@ -1,7 +1,7 @@
 """Meters an agent's model calls: the worst case is reserved before a call, the actual cost is settled after it.
 
-Caps, prices and lanes are those of the chat researcher. A call whose cost is unknown, because its connection broke, it
-took too long or its answer names no usage, counts as the worst case.
+Caps, prices and call slots are those of the chat researcher. A call of unknown cost (its connection broke, it took too
+long, or its reply reports no usage) counts as the worst case.
 """
 
 from __future__ import annotations
@@ -15,119 +15,124 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inner_loop.events import CallEvent
-from inner_loop.gateway.fields import Refused
-from inner_loop.gateway.request import Ask
+from inner_loop.gateway.fields import RequestRefused
+from inner_loop.gateway.request import ModelRequest
 from inner_loop.gateway.route import Route
-from inner_loop.gateway.usage import Reading, Usage
-from inner_loop.kit import Kit
+from inner_loop.gateway.usage import ReplyReader, TokenUsage
 from inner_loop.models import prices
 from inner_loop.models.call import take_over
-from inner_loop.models.lanes import Lanes
+from inner_loop.models.call_slots import CallSlots
 from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
+from inner_loop.run_context import RunContext
 from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
 
-UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer, where a cap holds and no length is named
-FAILED = 1000  # calls of a run that came to nothing and are still told one by one
+UNKNOWN_REPLY = 32_768  # longest reply in tokens of an unknown model, if a cap applies and the request sets no length
+FAILED = 1000  # free failed calls of a run that are recorded one by one
 _LOOK_SECONDS = 0.02
-_PAUSE_SECONDS = 300.0  # for other calls of this agent to settle, before a cap counts as reached
+_PAUSE_SECONDS = 300.0  # wait for this agent's other calls to settle before a cap counts as reached
 
 
 @dataclass(frozen=True)
 class Tariff:
-    """What a model costs: ``price`` of the dearest tokens of each side, ``name`` LiteLLM's, ``longest`` reply."""
+    """The cost of a model: ``price`` of the dearest tokens of each side, LiteLLM's ``name``, the ``longest`` reply."""
 
     name: str
-    price: prices.Price | None
+    price: prices.TokenPrice | None
     longest: int | None
 
-    def usd(self, usage: Usage) -> float | None:
-        """LiteLLM's figure, with its discounts and surcharges; by the price given where one is."""
+    def usd(self, usage: TokenUsage) -> float | None:
+        """LiteLLM's figure, with its discounts and surcharges; if the user gave a price, by that."""
         if self.price is None:
             return None
         if not self.price.given:
             try:
                 return float(sum(litellm().cost_per_token(model=self.name, usage_object=_theirs(usage))))
-            except Exception:  # a map that knows the model and cannot be added up: whatever the library raises
+            except Exception:  # the library may raise anything if its map is incomplete
                 pass
         return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
 
 
 class CallMeter:
-    """Meters the calls of one run; threads share it. ``problem``: why the run cannot go on, once a cap is reached."""
+    """Meters the calls of one run; threads share it. ``problem``: why the run cannot continue, once a cap is
+    reached."""
 
-    def __init__(self, kit: Kit) -> None:
-        staff = kit.staff
+    def __init__(self, context: RunContext) -> None:
+        config = context.config
         self.problem: MetaloopError | None = None
-        self.run_id = kit.run_id
-        self._kit = kit
-        self._limiter = SpendLimiter(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
-        self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
+        self.run_id = context.run_id
+        self._context = context
+        self._limiter = SpendLimiter(
+            context.study, max_usd=config.max_usd, max_tokens=config.max_tokens, share=Share.of(context)
+        )
+        self._slots = CallSlots(context.study / "calls" if context.study else None, config.calls_at_once)
         self._tariffs: dict[tuple[str, str], Tariff] = {}
         self._open: set[MeteredCall] = set()
         self._failed = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        mine = kit.calls()
-        numbers = [event.number for event in mine] + take_over(self._limiter, kit.run_id, mine, kit.emit)
+        mine = context.calls()
+        numbers = [event.number for event in mine] + take_over(self._limiter, context.run_id, mine, context.emit)
         self._next = max(numbers, default=-1) + 1
 
     @contextmanager
-    def call(self, ask: Ask, route: Route) -> Iterator[MeteredCall]:
-        """One call, from its reservation to its settlement. Raises Refused where it may not be made."""
-        with self._lanes.one(route.name, self._pause):
+    def call(self, ask: ModelRequest, route: Route) -> Iterator[MeteredCall]:
+        """One call, from its reservation to its settlement. Raises RequestRefused if it may not be made."""
+        with self._slots.one(route.name, self._pause):
             call = self._reserve(ask, self._tariff(route, ask.model))
             try:
                 yield call
             finally:
-                call.lost("the call was broken off")  # unless it was settled
+                call.lost("the call was aborted")  # unless it was settled
 
     def close(self, seconds: float) -> None:
-        """Let no further call start, give those in flight so long to end, and settle the rest by the worst case."""
+        """Start no further calls, give those in flight ``seconds`` to end, and settle the rest at their worst case."""
         self._closing.set()
         end = time.monotonic() + seconds
         while self._open and time.monotonic() < end:
             time.sleep(_LOOK_SECONDS)
         for call in list(self._open):
-            call.lost("the run ended while it was made")
+            call.lost("the run ended during the call")
 
     def settle(self, call: MeteredCall, cost: Cost, event: CallEvent) -> None:
-        """Called once for each call. First the event, then purse.json: a run that is resumed after a kill finds both,
-        or the account alone."""
+        """Called once for each call. The event is written before purse.json, so a run resumed after a kill finds
+        both, or only the account."""
         with self._lock:
             bare = event.status == "failed" and not event.lost_tokens
             self._failed += bare
         with self.watched():
             if not bare or self._failed <= FAILED:
-                self._kit.emit(event)
+                self._context.emit(event)
             self._limiter.finish(call.account, cost)
         with self._lock:
             self._open.discard(call)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """What goes wrong on our side in here ends the run: in the thread of a call nobody would hear of it."""
+        """An error of our own in here ends the run; in the thread of a call it would go unnoticed."""
         try:
             yield
         except MetaloopError as error:
             self.problem = self.problem or error
         except OSError as error:  # the disk of purse.json
-            told = f"{error.filename or 'the study'}: {error.strerror or error}"
-            self.problem = self.problem or EnvironmentProblem(told, hint="the same command goes on once it is mended")
+            message = f"{error.filename or 'the study'}: {error.strerror or error}"
+            self.problem = self.problem or EnvironmentProblem(
+                message, hint="the same command continues once this is fixed"
+            )
 
     def _pause(self, seconds: float) -> None:
         if self._closing.wait(seconds):
-            raise Refused(503, "the run is at its end")
+            raise RequestRefused(503, "the run is ending")
 
-    def _reserve(self, ask: Ask, tariff: Tariff) -> MeteredCall:
+    def _reserve(self, ask: ModelRequest, tariff: Tariff) -> MeteredCall:
         if self._closing.is_set():
-            raise Refused(503, "the run is at its end")
-        if self._kit.staff.max_usd is not None and tariff.price is None and self.problem is None:
+            raise RequestRefused(503, "the run is ending")
+        if self._context.config.max_usd is not None and tariff.price is None and self.problem is None:
             self.problem = UsageError(
                 f"--max-usd: no price is known for {ask.model}, which the agent asks for",
                 hint=f"give one in dollars per million tokens, --price {tariff.name}=0.5/1.5; or cap by --max-tokens",
-                ids=[self._kit.run_id],
+                ids=[self._context.run_id],
             )
         end = time.monotonic() + _PAUSE_SECONDS
         while self.problem is None:
@@ -140,17 +145,17 @@ class CallMeter:
                     if not self._open or time.monotonic() > end:
                         self.problem = cap
                         break
-            self._pause(_LOOK_SECONDS)  # what they hold is more than what they will take
+            self._pause(_LOOK_SECONDS)  # reservations are larger than actual costs
         assert self.problem is not None
-        raise Refused(402, f"metaloop: {self.problem.message}. Do not try again: the run ends here.")
+        raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not retry: the run ends here.")
 
-    def _held(self, ask: Ask, tariff: Tariff) -> MeteredCall:
-        """A call whose worst case is reserved. Where the agent names no length and the longest reply is more than
-        what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
+    def _held(self, ask: ModelRequest, tariff: Tariff) -> MeteredCall:
+        """A call whose worst case is reserved. If the agent sets no reply length and the longest reply exceeds the
+        rest of the cap, the reply is limited, but not below a chat researcher's. Raises CapReached."""
         if ask.named or not self._limiter.capped:
             most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
             return self._within(ask, tariff, most_out or 0)
-        length, least = tariff.longest or UNKNOWN_REPLY, self._kit.staff.reply_tokens
+        length, least = tariff.longest or UNKNOWN_REPLY, self._context.config.reply_tokens
         while True:
             if tariff.longest is None or length < tariff.longest:
                 ask.bound(length)
@@ -161,10 +166,10 @@ class CallMeter:
                     raise
                 length = max(least, length // 2)
 
-    def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> MeteredCall:
+    def _within(self, ask: ModelRequest, tariff: Tariff, most_out: int) -> MeteredCall:
         usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
-        call = MeteredCall(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._next)
+        call = MeteredCall(self, ask, tariff, worst, f"{self._context.run_id}:{self._next}:0", self._next)
         self._limiter.reserve(call.account, worst, call.about)
         self._next += 1
         return call
@@ -172,7 +177,7 @@ class CallMeter:
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
         if key not in self._tariffs:
-            self._tariffs[key] = tariff(route, model, self._kit)
+            self._tariffs[key] = tariff(route, model, self._context)
         return self._tariffs[key]
 
 
@@ -180,7 +185,7 @@ class MeteredCall:
     """One call whose worst case is reserved. Only its first settlement counts."""
 
     def __init__(
-        self, meter: CallMeter, ask: Ask, tariff: Tariff, worst: Cost, account: str, number: int
+        self, meter: CallMeter, ask: ModelRequest, tariff: Tariff, worst: Cost, account: str, number: int
     ) -> None:  # fmt: skip
         self.account = account
         self.content = ask.content()
@@ -194,26 +199,26 @@ class MeteredCall:
         self._settled = False
         self._lock = threading.Lock()
 
-    def answered(self, reading: Reading) -> None:
-        """A reply came to its end; what it cost is what it says."""
+    def answered(self, reading: ReplyReader) -> None:
+        """The reply is complete; its reported usage is the cost."""
         usage = reading.usage
         if usage is None:
-            self._end(self._worst, "ok", "the reply tells no usage", reading)
+            self._end(self._worst, "ok", "the reply reports no usage", reading)
             return
         usd = self._tariff.usd(usage)
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
         self._end(Cost(usage.tokens, usd or 0.0), status, "", reading, usage, usd)
 
     def free(self, reason: str) -> None:
-        """It failed before anything was made."""
+        """The call failed before the API produced anything."""
         self._end(Cost(), "failed", reason)
 
     def lost(self, reason: str) -> None:
-        """It failed, and nobody tells what it cost."""
+        """The call failed at an unknown cost."""
         self._end(self._worst, "failed", reason)
 
     def _end(
-        self, cost: Cost, status: str, reason: str, reading: Reading | None = None, usage: Usage | None = None,
+        self, cost: Cost, status: str, reason: str, reading: ReplyReader | None = None, usage: TokenUsage | None = None,
         usd: float | None = 0.0,
     ) -> None:  # fmt: skip
         with self._lock:
@@ -238,35 +243,35 @@ class MeteredCall:
             tokens_cached=usage.cached if usage else 0,
             reply_usd=usd if usage else None,
             reply_seconds=seconds if usage else 0.0,
-            finish=reading.finish if reading else "",  # no text: it is the agent's, and in its session's output
+            finish=reading.finish if reading else "",  # no text: the session's output contains it
             status=status,
             reason=scrub(reason)[:300],
         )
         self._meter.settle(self, cost, event)
 
 
-def tariff(route: Route, model: str, kit: Kit) -> Tariff:
-    """By the name with its provider, or the name alone, whichever is known; the user's price goes before."""
+def tariff(route: Route, model: str, context: RunContext) -> Tariff:
+    """By the name with its provider, or the name alone, whichever is known; the user's price takes precedence."""
     names = (f"{route.name}/{model}", model)
     for name in names:
-        if name in kit.staff.prices:
-            return Tariff(name, prices.price_of(name, kit.staff), _longest(name))
+        if name in context.config.prices:
+            return Tariff(name, prices.price_of(name, context.config), _longest(name))
     for name in names:
-        price = prices.price_of(name, kit.staff)
+        price = prices.price_of(name, context.config)
         if price is not None:
-            told = _info(name)
-            asked = _dearest(told, "input_cost_per_token", "cache_creation_input_token_cost")
-            said = _dearest(told, "output_cost_per_token", "output_cost_per_reasoning_token")
-            dear = max(price.tokens_in, price.written, asked)
-            most = prices.Price(dear, max(price.tokens_out, said), dear, dear)
+            info = _info(name)
+            dearest_in = _dearest(info, "input_cost_per_token", "cache_creation_input_token_cost")
+            dearest_out = _dearest(info, "output_cost_per_token", "output_cost_per_reasoning_token")
+            dear = max(price.tokens_in, price.written, dearest_in)
+            most = prices.TokenPrice(dear, max(price.tokens_out, dearest_out), dear, dear)
             return Tariff(name, most, _longest(name))
     return Tariff(names[0], None, _longest(names[0]) or _longest(model))
 
 
-def _dearest(told: dict[str, Any], *kinds: str) -> float:
-    """The dearest rate of some kinds, long prompts and long caches included; other tiers of service are not asked."""
+def _dearest(info: dict[str, Any], *kinds: str) -> float:
+    """The highest rate of some kinds, including long prompts and long caches; other service tiers are excluded."""
     fit = (
-        value for name, value in told.items()
+        value for name, value in info.items()
         if name.startswith(kinds) and not name.endswith(("_priority", "_flex", "_batches"))
     )  # fmt: skip
     return max((float(value) for value in fit if isinstance(value, int | float)), default=0.0)
@@ -275,18 +280,18 @@ def _dearest(told: dict[str, Any], *kinds: str) -> float:
 def _info(name: str) -> dict[str, Any]:
     try:
         return dict(litellm().get_model_info(name))
-    except Exception:  # whatever the library raises for a model that it does not know
+    except Exception:  # the library may raise anything for an unknown model
         return {}
 
 
 def _longest(name: str) -> int | None:
-    told = _info(name)
-    found = told.get("max_output_tokens") or told.get("max_tokens")
-    return int(found) if isinstance(found, int | float) and found > 0 else None
+    info = _info(name)
+    longest = info.get("max_output_tokens") or info.get("max_tokens")
+    return int(longest) if isinstance(longest, int | float) and longest > 0 else None
 
 
-def _theirs(usage: Usage) -> Any:
-    """Usage as LiteLLM reads it."""
+def _theirs(usage: TokenUsage) -> Any:
+    """Usage as a LiteLLM object."""
     litellm()
     from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper
     from litellm.types.utils import Usage as Theirs

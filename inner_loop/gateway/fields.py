@@ -1,9 +1,9 @@
-"""What the gateway passes on of a request, as allow-lists: fields, types of items and of tools, names of models.
+"""Allow-lists for the requests that the gateway forwards: fields, types of items and tools, names of models.
 
-Whatever is not named here is refused with one line. Left out on purpose is everything by which a vendor would open a
-network, choose another model or read what does not lie in the request: nobody here would see what that costs. Sources:
-openai 2.54 (CompletionCreateParams, ResponseCreateParams, ResponseInputItemParam), anthropic-sdk-python
-(beta MessageCreateParams), https://openrouter.ai/docs/api-reference/parameters, codex-rs (ResponsesApiRequest).
+Anything not listed is refused with one line. Deliberately missing is everything that would give the agent a network at
+the vendor, choose another model or use data outside the request: its cost could not be seen here. Sources: openai 2.54
+(CompletionCreateParams, ResponseCreateParams, ResponseInputItemParam), anthropic-sdk-python (beta MessageCreateParams),
+https://openrouter.ai/docs/api-reference/parameters, codex-rs (ResponsesApiRequest).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from inner_loop.gateway.route import Route
 Kind = Literal["chat", "responses", "messages"]
 
 
-class Refused(Exception):
-    """A request that is answered here. ``status`` is HTTP's."""
+class RequestRefused(Exception):
+    """A request that the gateway answers with an error itself. ``status`` is HTTP's."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ _OPENAI = (
     "stream_options top_logprobs user"
 )
 FIELDS: dict[Kind, frozenset[str]] = {
-    # the last two lines: OpenRouter, DeepSeek, and servers of one's own
+    # the last two lines: OpenRouter, DeepSeek, and local servers
     "chat": _words(f"""{_COMMON} {_OPENAI} messages frequency_penalty function_call functions logit_bias logprobs
         max_tokens max_completion_tokens n presence_penalty reasoning_effort response_format seed stop verbosity
         cache_control chat_template_kwargs enable_thinking include_reasoning min_p repetition_penalty thinking top_a
@@ -45,10 +45,10 @@ FIELDS: dict[Kind, frozenset[str]] = {
     "messages": _words(f"""{_COMMON} cache_control context_management max_tokens messages metadata output_config
         output_format stop_sequences system thinking top_k"""),
 }  # fmt: skip
-#: Taken out without a word: agents send them, the reply is the same without, and some of them have a price.
+#: Removed silently: agents send them, the reply is the same without them, and some cost extra.
 _TAKEN_OUT = _words("""store metadata service_tier speed prediction modalities audio client_metadata access_programs
-    reasoningEffort promptCacheKey""")  # the last two: names of opencode's own, which OpenRouter does not read
-#: Where a request holds text for the model: each thing with a type in there has one of these.
+    reasoningEffort promptCacheKey""")  # the last two: opencode's, ignored by OpenRouter
+#: Where a request has text for the model, and the allowed types of its parts.
 _CONTENT: dict[Kind, tuple[str, ...]] = {
     "chat": ("messages",), "responses": ("input", "instructions"), "messages": ("messages", "system"),
 }  # fmt: skip
@@ -62,17 +62,17 @@ _TYPES: dict[Kind, frozenset[str]] = {
     "messages": _words("""text image document base64 content tool_use tool_result tool_reference thinking
         redacted_thinking ephemeral direct"""),
 }  # fmt: skip
-#: What a tool was called with is the agent's own: any word may stand there.
+#: Arguments of tool calls, which may be anything.
 _OPAQUE = {
     ("tool_use", "input"), ("local_shell_call", "action"), ("apply_patch_call", "operation"),
     ("tool_search_call", "arguments"),
 }  # fmt: skip
 _IMAGES = ("image_url", "input_image", "image")
-#: Types of tools that the agent carries out itself; all others run at the vendor's, with a network and a price.
+#: Types of tools that the agent runs itself; all others run at the vendor, with a network and a price.
 _OWN_TOOLS = re.compile(r"function|custom|namespace|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+")
-#: A list: an agent's word is compared, and need not be one that can be hashed.
+#: A list, because the value from the request may be unhashable.
 _CHOICES = [*_words("auto any none required tool function custom allowed_tools local_shell apply_patch")]
-_CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context are further calls of the model
+_CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context call the model
 _REFERENCES = ("file_id", "file_url", "video_url", "file_data")
 _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
 #: OpenRouter's variants of one model at one price: https://openrouter.ai/docs/guides/routing/model-variants/overview
@@ -80,28 +80,28 @@ _VARIANTS = ("", "free", "extended", "thinking", "exacto")
 
 
 def model_of(body: dict[str, Any], route: Route) -> str:
-    """The model that is asked for, and no other. Refused where its name would add tools or choose among models."""
+    """The requested model. Raises RequestRefused if its name would add tools or choose among models."""
     model = body.get("model")
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
-        raise Refused(400, "the body names no model")
+        raise RequestRefused(400, "the body names no model")
     variant, lower = model.lower().partition(":")[2], model.lower()
     if "online" in variant.split(":") or "@preset" in lower:
-        raise Refused(400, f"{model}: a model that searches the web or brings settings of its own is not passed on")
+        raise RequestRefused(400, f"{model}: models with web search or preset settings are not forwarded")
     if route.chooses_models and (variant not in _VARIANTS or lower.startswith("openrouter/")):
-        raise Refused(
-            400, f"{model}: name one model at one price; variants that are passed on: {', '.join(_VARIANTS[1:])}"
+        raise RequestRefused(
+            400, f"{model}: name one model with one price; allowed variants: {', '.join(_VARIANTS[1:])}"
         )
     return model
 
 
 def check(kind: Kind, body: dict[str, Any]) -> int:
-    """Bring a body into the form in which it is passed on; the number of pictures in it. Raises Refused."""
+    """Bring a body into the form in which it is forwarded; returns the number of pictures. Raises RequestRefused."""
     for name in list(body):
         if name in FIELDS[kind]:
             continue
         if name not in _TAKEN_OUT and body[name] is not None:
-            raise Refused(
-                400, f"{name[:80]}: this field is not passed on here; leave it out (docs/agents.md, the models)"
+            raise RequestRefused(
+                400, f"{name[:80]}: this field is not forwarded; leave it out (docs/agents.md, Models and cost)"
             )
         del body[name]
     if "tools" in body and not own_tools(body):
@@ -110,30 +110,30 @@ def check(kind: Kind, body: dict[str, Any]) -> int:
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         if choice.get("type") not in _CHOICES:
-            raise Refused(400, "tool_choice: no tool that runs at the vendor's is passed on")
+            raise RequestRefused(400, "tool_choice: tools that run at the vendor are not forwarded")
         for holder in (choice, choice.get("allowed_tools")):
             if isinstance(holder, dict) and "tools" in holder:
                 own_tools(holder)
     if kind == "responses":
-        body["store"] = False  # what is kept there could be asked for by its name, unseen here
+        body["store"] = False  # stored text could be used later by its name, unseen here
     _check_edits(body.get("context_management"))
     return _check_content(kind, [body[name] for name in _CONTENT[kind] if name in body])
 
 
 def own_tools(holder: dict[str, Any]) -> list[Any]:
-    """Leave the tools that the agent carries out itself, within name spaces too. Raises Refused."""
-    tools, found = holder["tools"] or [], []
+    """Keep only the tools that the agent runs itself, also inside name spaces. Raises RequestRefused."""
+    tools, own = holder["tools"] or [], []
     if not isinstance(tools, list):
-        raise Refused(400, "tools: is no list")
+        raise RequestRefused(400, "tools is not a list")
     for tool in tools:
         form = tool.get("type") if isinstance(tool, dict) else ""
         client = form == "tool_search" and tool.get("execution") == "client"
         if form is None or client or (isinstance(form, str) and _OWN_TOOLS.fullmatch(form)):
             if "tools" in tool:
                 own_tools(tool)
-            found.append(tool)
-    holder["tools"] = found
-    return found
+            own.append(tool)
+    holder["tools"] = own
+    return own
 
 
 def _check_edits(management: Any) -> None:
@@ -142,11 +142,12 @@ def _check_edits(management: Any) -> None:
     edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
     for edit in edits if isinstance(edits, list) else [None]:
         if not _CLEARS.fullmatch(str(_kind(edit))):
-            raise Refused(400, "context_management: only what clears tool uses and thinking is passed on")
+            raise RequestRefused(400, "context_management: only clearing of tool uses and thinking is forwarded")
 
 
 def _check_content(kind: Kind, stack: list[Any]) -> int:
-    """How many pictures there are. Refused where a part is of no known type, or names what lies elsewhere."""
+    """The number of pictures. Raises RequestRefused for a part of unknown type, or one that refers to data
+    elsewhere."""
     pictures = 0
     if kind == "responses" and stack and isinstance(stack[0], list):
         for item in stack[0]:
@@ -158,7 +159,7 @@ def _check_content(kind: Kind, stack: list[Any]) -> int:
         elif isinstance(one, dict):
             form = one.get("type")
             if form is not None and not (isinstance(form, str) and form in _TYPES[kind]):
-                raise Refused(400, f"an item of type {str(form)[:60]!r} is not passed on here")
+                raise RequestRefused(400, f"an item of type {str(form)[:60]!r} is not forwarded")
             pictures += form in _IMAGES
             _check_near(one)
             if "tools" in one:
@@ -168,13 +169,15 @@ def _check_content(kind: Kind, stack: list[Any]) -> int:
 
 
 def _check_item(item: Any) -> None:
-    """An item of Responses that is only a name stands for text that lies at the vendor's."""
+    """An item of Responses that is only a name refers to text at the vendor."""
     named = not isinstance(item, dict) or item.get("type") in (None, "message")
     if named and not (isinstance(item, dict) and "role" in item and "content" in item):
-        raise Refused(400, "an input item without role and content: what lies elsewhere cannot be metered")
+        raise RequestRefused(400, "an input item without role and content: text outside the request cannot be metered")
     if item.get("type") == "reasoning" and not item.get("encrypted_content"):
         if not item.get("content") and item.get("id"):
-            raise Refused(400, "reasoning by its id: ask for include=['reasoning.encrypted_content'] and send that")
+            raise RequestRefused(
+                400, "reasoning by its id: ask for include=['reasoning.encrypted_content'] and send that"
+            )
         item.pop("id", None)
 
 
@@ -183,13 +186,13 @@ def _kind(value: Any) -> Any:
 
 
 def _check_near(one: dict[str, Any]) -> None:
-    """Pictures are in the body. Files are not passed on: a page of a small PDF may cost thousands of tokens."""
+    """Pictures must be in the body. Files are refused: a page of a small PDF may cost thousands of tokens."""
     form, source, link = one.get("type"), one.get("source"), one.get("image_url")
     link = link.get("url") if isinstance(link, dict) else link
     near = (isinstance(link, str) and link.startswith("data:")) or (form == "image" and _kind(source) == "base64")
     if not near and (form in _IMAGES or link is not None):
-        raise Refused(400, "pictures are sent in the body: what lies elsewhere cannot be metered")
+        raise RequestRefused(400, "send pictures in the body: data outside the request cannot be metered")
     if any(one.get(name) is not None for name in _REFERENCES) or isinstance(one.get("audio"), dict):
-        raise Refused(400, "files, sounds and films are not passed on: send text or a picture")
+        raise RequestRefused(400, "files, audio and video are not forwarded: send text or a picture")
     if form == "document" and _kind(source) not in ("text", "content"):
-        raise Refused(400, "a document is passed on as text only: the pages of a file cannot be metered")
+        raise RequestRefused(400, "documents are forwarded as text only: the pages of a file cannot be metered")

@@ -1,16 +1,16 @@
-"""What a plan says of an agent's model calls before it is started: who pays, what is counted, what is missing."""
+"""The plan's line about an agent's model calls, before it is started: who pays, what is counted, what is missing."""
 
 from __future__ import annotations
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.gateway.route import routes
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import CredentialMissing
 
 
-def require(name: str, staff: Staff) -> None:
-    """Raise CredentialMissing where a recipe's agent would have no model. ``name``: a recipe's, or empty."""
-    upstreams = agent_recipe.recipe_for(name, staff).gateway.api
+def require(name: str, config: ModelConfig) -> None:
+    """Raise CredentialMissing if a recipe's agent would have no model. ``name``: a recipe's, or empty."""
+    upstreams = agent_recipe.recipe_for(name, config).gateway.api
     if not name or not upstreams or routes(upstreams):
         return
     keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
@@ -20,17 +20,17 @@ def require(name: str, staff: Staff) -> None:
     )
 
 
-def may_cost(name: str, staff: Staff) -> bool:
-    """Whether the agent can reach a model, or anything else, beyond this machine."""
-    recipe = agent_recipe.recipe_for(name, staff)
+def may_cost(name: str, config: ModelConfig) -> bool:
+    """Whether the agent can reach a model or anything else beyond this machine."""
+    recipe = agent_recipe.recipe_for(name, config)
     far = any(not route.local for route in routes(recipe.gateway.api))
-    return far or agent_recipe.network(recipe, staff) != "none"
+    return far or agent_recipe.network(recipe, config) != "none"
 
 
-def told(name: str, staff: Staff) -> str:
-    """One line for the plan. What nobody counts is said so."""
-    found = routes(agent_recipe.recipe_for(name, staff).gateway.api)
-    if not found:
-        return "own device; what the agent's models cost is not priced, not capped"
-    most = f"at most {staff.caps()}" if staff.caps() else "no cap"
-    return f"own device; the agent's calls of {', '.join(route.name for route in found)} are metered, {most}"
+def cost_line(name: str, config: ModelConfig) -> str:
+    """One line for the plan; it also says what is not counted."""
+    open_routes = routes(agent_recipe.recipe_for(name, config).gateway.api)
+    if not open_routes:
+        return "own device; the agent's model calls are not priced, not capped"
+    most = f"at most {config.caps()}" if config.caps() else "no cap"
+    return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"

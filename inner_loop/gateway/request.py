@@ -1,6 +1,6 @@
-"""Requests of an agent to a model API: which the gateway passes on, in which form, and what they may cost at most.
+"""Requests of an agent to a model API: which ones the gateway forwards, in which form, and their highest possible cost.
 
-A body is read and written anew, so that what was looked at is what is sent. `fields` says what may be in it.
+A body is parsed and written again, so that exactly what was checked is sent. `fields` lists what may be in it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from inner_loop.gateway.fields import Kind, Refused, check, model_of
+from inner_loop.gateway.fields import Kind, RequestRefused, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 
 METERED: dict[Protocol, dict[str, Kind]] = {
@@ -25,16 +25,16 @@ _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _LENGTHS: dict[Kind, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"), "responses": ("max_output_tokens",), "messages": ("max_tokens",),
 }  # fmt: skip
-_HIDDEN = 2048  # tokens that vendors add to a prompt: templates, the preamble of tools
+_HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
 #: Tokens of the dearest picture: 2,833 + 8 tiles of 5,667, https://platform.openai.com/docs/guides/images-vision
 _PICTURE = 50_000
-_LONGEST = 10_000_000  # tokens; no request names more
+_LONGEST = 10_000_000  # tokens; most that a request may set
 
 
 @dataclass
-class Ask:
-    """A request that costs money. ``most_in``: tokens of the prompt at most, ``most_out``: of all replies at most, None
-    where the body does not say."""
+class ModelRequest:
+    """A request that costs money. ``most_in``: upper bound of the prompt's tokens, ``most_out``: of all replies,
+    None if the body sets no length."""
 
     kind: Kind
     model: str
@@ -47,11 +47,11 @@ class Ask:
 
     @property
     def named(self) -> bool:
-        """Whether the agent itself says how long a reply may be."""
+        """Whether the agent itself sets the length of a reply."""
         return self.most_out is not None
 
     def bound(self, tokens: int) -> None:
-        """Let no reply be longer."""
+        """Limit each reply to ``tokens``."""
         self.body[_LENGTHS[self.kind][-1]] = tokens
 
     def content(self) -> bytes:
@@ -59,31 +59,31 @@ class Ask:
 
 
 def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, str, Kind | None]:
-    """The route, what to append to its URL, and the kind of a metered request, None for one that is free.
+    """The route, the path to append to its URL, and the kind of a metered request, None for a free one.
 
-    Raises Refused for everything else: paths are compared letter by letter, so none leads out of an API.
+    Raises RequestRefused for everything else: paths are compared exactly, so none leaves an API.
     """
     path, _, query = target.partition("?")
     route = next((one for one in routes if path.startswith(one.prefix)), None)
     if route is None:
-        raise Refused(404, f"there is no API at {path[:80]!r}: {', '.join(one.prefix for one in routes)}")
+        raise RequestRefused(404, f"there is no API at {path[:80]!r}: {', '.join(one.prefix for one in routes)}")
     rest = path[len(route.prefix) :]
     if not _QUERY.fullmatch(query):
-        raise Refused(400, "this query is not passed on")
+        raise RequestRefused(400, "this query is not forwarded")
     kind = METERED[route.protocol].get(rest) if method == "POST" else None
     if kind is None and not _FREE[route.protocol].fullmatch(f"{method} {rest}"):
-        raise Refused(404, f"{method} {rest[:80]} is not passed on: only models are asked here")
+        raise RequestRefused(404, f"{method} {rest[:80]} is not forwarded: only model calls are")
     return route, f"/{rest}{'?' if query else ''}{query}", kind
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """The object of a body. Raises Refused."""
+    """The JSON object of a body. Raises RequestRefused."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON") from None
+        raise RequestRefused(400, "the body is not JSON") from None
     if not isinstance(body, dict):
-        raise Refused(400, "the body is no JSON object")
+        raise RequestRefused(400, "the body is not a JSON object")
     return body
 
 
@@ -91,12 +91,12 @@ def write(body: dict[str, Any]) -> bytes:
     try:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body holds what JSON has no word for") from None
+        raise RequestRefused(400, "the body contains values that JSON cannot express") from None
     return text.encode("utf-8", "replace")
 
 
-def ask(kind: Kind, body: dict[str, Any], route: Route) -> Ask:
-    """What a body asks for, brought into the form in which it is passed on. Raises Refused."""
+def ask(kind: Kind, body: dict[str, Any], route: Route) -> ModelRequest:
+    """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
     model, pictures = model_of(body, route), check(kind, body)
     streams, hides = body.get("stream") is True, False
     if kind == "chat" and streams:
@@ -107,11 +107,13 @@ def ask(kind: Kind, body: dict[str, Any], route: Route) -> Ask:
     replies = _number(body, "n") or 1
     lengths = [length for name in _LENGTHS[kind] if (length := _number(body, name)) is not None]
     most_in = len(write(body)) + _HIDDEN + pictures * _PICTURE  # no token of a text is shorter than a byte
-    return Ask(kind, model, body, replies, most_in, max(lengths) * replies if lengths else None, streams, hides)
+    return ModelRequest(
+        kind, model, body, replies, most_in, max(lengths) * replies if lengths else None, streams, hides
+    )
 
 
 def counted(body: dict[str, Any], route: Route) -> bytes:
-    """A request to count the tokens of a message, as it is passed on: it costs nothing, and may reach as little."""
+    """A request to count the tokens of a message, as it is forwarded: it is free and has the same restrictions."""
     model_of(body, route)
     check("messages", body)
     return write(body)
@@ -122,5 +124,5 @@ def _number(body: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LONGEST:
-        raise Refused(400, f"{name}: no usable number")
+        raise RequestRefused(400, f"{name}: not a valid number")
     return value

@@ -1,7 +1,7 @@
-"""Where the gateway of model APIs leads: one route for each API whose key the user has, and what an agent is told.
+"""The gateway's routes, one for each API whose key the user has, and the variables that the agent receives.
 
-A route takes the real key from our environment and stays outside of the sandbox. The agent is given the same variables
-with the gateway's address and a pass that is worth nothing elsewhere.
+A route takes the real key from our environment, outside of the sandbox. The agent receives the same variables with the
+gateway's address and a token that is useless elsewhere.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class Upstream(BaseModel):
-    """An API that an agent talks to, as its recipe names it; ``url`` is where it is unless one of ``base`` says else.
+    """An API that an agent uses, as its recipe names it. ``url`` is its address unless a variable of ``base`` sets
+    another.
 
-    ``base``: variables that carry its address, ``keys``: its key; the first that is set here counts, and the agent is
-    given all of them. ``tokens``: variables of ours whose value is sent as a bearer token where the protocol has keys.
+    ``base``: variables with its address, ``keys``: with its key; the first one set here counts, and the agent receives
+    all of them. ``tokens``: variables of ours whose value is sent as a bearer token if the protocol uses keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +41,7 @@ class Upstream(BaseModel):
         return {*self.base, *self.keys, *self.tokens}
 
 
-#: What an agent without a recipe is offered.
+#: The APIs of an agent without a recipe.
 COMMON = {
     "openai": Upstream(
         protocol="openai", url="https://api.openai.com/v1", base=["OPENAI_BASE_URL", "OPENAI_API_BASE"],
@@ -65,7 +66,7 @@ class Route:
 
     @property
     def prefix(self) -> str:
-        """The path that leads here."""
+        """The path of this API at the gateway."""
         return prefix(self.name, self.protocol)
 
     @property
@@ -74,7 +75,7 @@ class Route:
 
     @property
     def chooses_models(self) -> bool:
-        """Whether names of models may stand for others there: OpenRouter, under whichever name."""
+        """Whether names of models may stand for other models there: OpenRouter, under any name."""
         host = urlsplit(self.url).hostname or ""
         return self.name == "openrouter" or host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
@@ -83,8 +84,8 @@ class Route:
 
 
 def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.environ) -> tuple[Route, ...]:
-    """One for each API that there is a key for. Raises UsageError where a variable holds no address."""
-    found = []
+    """One for each API with a key. Raises UsageError if a variable is not an address."""
+    open_routes = []
     for name, upstream in upstreams.items():
         key = _first(upstream.keys, ours)
         token = _first(upstream.tokens, ours)
@@ -93,8 +94,10 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
         variable = next((one for one in upstream.base if ours.get(one)), "")
         url = _address(ours[variable], variable) if variable else upstream.url
         bearer = upstream.protocol == "openai" or not key
-        found.append(Route(name, upstream.protocol, url, "authorization" if bearer else "x-api-key", key or token))
-    return tuple(found)
+        open_routes.append(
+            Route(name, upstream.protocol, url, "authorization" if bearer else "x-api-key", key or token)
+        )
+    return tuple(open_routes)
 
 
 def prefix(name: str, protocol: Protocol) -> str:
@@ -108,17 +111,17 @@ def bases(upstreams: Mapping[str, Upstream], address: str) -> dict[str, str]:
 
 
 def given(upstreams: Mapping[str, Upstream], open_ones: tuple[Route, ...], address: str, token: str) -> dict[str, str]:
-    """The variables of the agent: the gateway's addresses, and ``token``, its pass, in the place of keys."""
-    found: dict[str, str] = {}
+    """The agent's variables: the gateway's addresses, and ``token`` in place of keys."""
+    variables: dict[str, str] = {}
     for route in open_ones:
         upstream = upstreams[route.name]
-        found |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
-        found |= dict.fromkeys(upstream.keys, token)
-    return found
+        variables |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
+        variables |= dict.fromkeys(upstream.keys, token)
+    return variables
 
 
 def _first(names: list[str], ours: Mapping[str, str]) -> str:
-    """The first of some variables that is set; keys are often read from files, with the end of a line."""
+    """The first of some variables that is set; keys are often read from files, with a line end."""
     return next((text for name in names if (text := ours.get(name, "").strip())), "")
 
 
@@ -129,6 +132,6 @@ def _address(text: str, variable: str) -> str:
     except ValueError:  # a port that is no number
         plain = False
     if not plain or "@" in parts.netloc or parts.query or parts.fragment:
-        hint = f"export {variable}=https://HOST/PATH, without a name, a query or a fragment"
-        raise UsageError(f"{variable} holds no address of an API", hint=hint)
+        hint = f"export {variable}=https://HOST/PATH, without user name, query or fragment"
+        raise UsageError(f"{variable} is not the address of an API", hint=hint)
     return text.rstrip("/")

@@ -1,8 +1,8 @@
-"""The gateway of model APIs: the only way of an agent's sandbox to its model, with the user's key on this side of it.
+"""The gateway of model APIs: the only way from an agent's sandbox to its model; the user's key stays on this side.
 
-A small HTTP server on a unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It passes
-requests on to the APIs of its routes and to nothing else: no other path, no redirect, no header of the agent that could
-name another account. Each call is metered (`gateway/call_meter`). Who calls must know the pass that was given out.
+A small HTTP server on a Unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It
+forwards requests to the APIs of its routes and nowhere else: no other path, no redirect, no header of the agent that
+could name another account. Each call is metered (`gateway/call_meter`). Callers need the token of the run.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ import httpx
 from inner_loop.gateway.answer import Handler
 from inner_loop.gateway.call_meter import CallMeter
 from inner_loop.gateway.route import Route, Upstream, bases, given
-from inner_loop.kit import Kit
 from inner_loop.models.scrub import forms
+from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
 
 PORT = 8114  # in the sandbox's own network
 _CONNECTIONS = 64
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 3.0
-_SECRET_CHARACTERS = 8  # a local server takes any word for a key, and a short one is found in every reply
+_SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Gateway:
-    """Open from the start to `close`. ``shared``: the sandbox has the machine's network, so it listens on a port of
-    127.0.0.1, where others of this machine can reach it and lack the pass."""
+    """Open from its creation to `close`. ``shared``: the sandbox has the machine's network, so the gateway listens
+    on a port of 127.0.0.1, which other processes can reach but not use without the token."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], kit: Kit, *, shared: bool) -> None:
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], context: RunContext, *, shared: bool
+    ) -> None:
         self.routes = routes
         self.closing = False
         self.token = f"metaloop-{secrets.token_hex(20)}"
-        self.meter = CallMeter(kit)
-        self.client = _client(kit)
+        self.meter = CallMeter(context)
+        self.client = _client(context)
         self._upstreams = upstreams
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-gateway-"))  # mode 700
         path = self._folder / "socket"
@@ -54,7 +56,7 @@ class Gateway:
             self._server = _Server(self, ("127.0.0.1", 0) if shared else str(path))
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{path}: {error.strerror or error}", hint=hint) from None
         if not shared:
             path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
@@ -70,10 +72,10 @@ class Gateway:
         self.close()
 
     def close(self) -> None:
-        """Let nobody in, wait a moment for calls in flight, settle what is left of them."""
+        """Accept no more requests, wait a moment for calls in flight, and settle the rest."""
         self._server.shutdown()
         self._thread.join()
-        self.closing = True  # what is cut now fails as it may
+        self.closing = True  # errors of aborted connections are ignored from now on
         self.meter.close(_DRAIN_SECONDS)
         self._server.server_close()
         self.client.close()
@@ -93,7 +95,7 @@ class Gateway:
         return bases(self._upstreams, self.address)
 
     def clean(self, data: bytes) -> bytes:
-        """What an API says, without our keys: some echo what they were sent."""
+        """A response without our keys: some APIs echo what they receive."""
         for route in self.routes:
             if len(route.secret) >= _SECRET_CHARACTERS:
                 for form in forms(route.secret):
@@ -102,7 +104,7 @@ class Gateway:
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """A thread for each connection, and so many at most. ``where``: the path of a socket, or host and port."""
+    """A thread for each connection, up to a limit. ``where``: the path of a socket, or host and port."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -129,12 +131,12 @@ class _Server(socketserver.ThreadingTCPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """An agent that hung up is none of our business; everything else is shown."""
+        """An agent that hung up is not an error of ours; everything else is shown."""
         if not isinstance(sys.exc_info()[1], OSError) and not self.gateway.closing:
             super().handle_error(request, client_address)
 
 
-def _client(kit: Kit) -> httpx.Client:
-    """Redirects are not followed; the proxies and certificates of our own environment hold."""
-    timeout = httpx.Timeout(kit.staff.call_timeout, connect=_CONNECT_SECONDS)
+def _client(context: RunContext) -> httpx.Client:
+    """Redirects are not followed; proxies and certificates of our own environment apply."""
+    timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
     return httpx.Client(follow_redirects=False, timeout=timeout, limits=httpx.Limits(max_connections=None))

@@ -1,8 +1,8 @@
-"""What an API tells of a reply's tokens, in three protocols, at once or as a stream of server-sent events.
+"""The token usage that an API reports, in three protocols, in one body or as server-sent events.
 
-OpenAI chat completions tell it in the last chunk (``stream_options``), OpenAI responses in ``response.completed``,
-Anthropic messages in ``message_start`` and, counted anew from the start, in each ``message_delta``. A reply that did
-not come to its end tells nothing that could be relied on.
+OpenAI chat completions report it in the last chunk (``stream_options``), OpenAI responses in ``response.completed``,
+Anthropic messages in ``message_start`` and, as new totals, in each ``message_delta``. Usage of an incomplete reply is
+not reliable.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _MOST = 1 << 40
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens of one reply. ``tokens_in`` are all of the prompt: those read from a cache, those written to it (for
-    ``written_hour`` an hour), and the others."""
+class TokenUsage:
+    """Tokens of one reply. ``tokens_in`` is the whole prompt: tokens read from a cache, written to one
+    (``written_hour`` for an hour), and the others."""
 
     tokens_in: int
     tokens_out: int
@@ -33,19 +33,19 @@ class Usage:
         return self.tokens_in + self.tokens_out
 
 
-class Reading:
-    """Feed it a whole body or event by event; ``usage`` is None until a reply has ended and told it.
+class ReplyReader:
+    """Reads a whole body, or event by event; ``usage`` is None until the reply is complete and has reported it.
 
-    ``finish`` is one of OpenAI's words: stop, length, content_filter, or what else an API says; ``model`` its own name.
-    ``ended``: the reply came to its end; some servers close a broken stream as they close a whole one.
+    ``finish`` is one of OpenAI's words (stop, length, content_filter) or another that the API uses; ``model`` the API's
+    name of it. ``ended``: the reply is complete; some servers close a broken stream like a complete one.
     """
 
     def __init__(self, kind: Kind) -> None:
-        self.usage: Usage | None = None
+        self.usage: TokenUsage | None = None
         self.finish = self.model = ""
         self.ended = False
         self._kind = kind
-        self._told: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
 
     def whole(self, data: bytes) -> None:
         body = _object(data)
@@ -53,7 +53,7 @@ class Reading:
         self._close(body, body.get("usage"))
 
     def event(self, data: bytes) -> bool:
-        """One server-sent event; True where it holds usage and nothing else, as OpenAI's last chunk does."""
+        """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
         text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
         body = _object(text)
         self.ended = self.ended or text == b"[DONE]"
@@ -68,14 +68,14 @@ class Reading:
         elif kind == "message_start":
             message = _dict(body.get("message"))
             self.model = _word(message.get("model"), 200)
-            self._told = _dict(message.get("usage"))
+            self._counts = _dict(message.get("usage"))
         elif kind == "message_delta":
-            told = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
-            self._told = self._told | told
+            counts = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
+            self._counts = self._counts | counts
             self.finish = _finish(_dict(body.get("delta"))) or self.finish
         elif kind == "message_stop":
             self.ended = True
-            self.usage = _usage("messages", self._told)
+            self.usage = _usage("messages", self._counts)
         return False
 
     def _chunk(self, body: dict[str, Any]) -> bool:
@@ -96,30 +96,30 @@ class Reading:
         self.usage = _usage(self._kind, _dict(usage))
 
 
-def _usage(kind: Kind, told: dict[str, Any]) -> Usage | None:
-    """None where the numbers are none, or nothing at all."""
+def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
+    """None if the numbers are invalid or all zero."""
     try:
         if kind == "chat":
-            cached = _count(_dict(told.get("prompt_tokens_details")).get("cached_tokens"))
-            asked = _count(told.get("prompt_tokens"))
-            found = Usage(asked, _count(told.get("completion_tokens")), min(cached, asked))
+            cached = _count(_dict(counts.get("prompt_tokens_details")).get("cached_tokens"))
+            tokens_in = _count(counts.get("prompt_tokens"))
+            usage = TokenUsage(tokens_in, _count(counts.get("completion_tokens")), min(cached, tokens_in))
         elif kind == "responses":
-            cached = _count(_dict(told.get("input_tokens_details")).get("cached_tokens"))
-            asked = _count(told.get("input_tokens"))
-            found = Usage(asked, _count(told.get("output_tokens")), min(cached, asked))
+            cached = _count(_dict(counts.get("input_tokens_details")).get("cached_tokens"))
+            tokens_in = _count(counts.get("input_tokens"))
+            usage = TokenUsage(tokens_in, _count(counts.get("output_tokens")), min(cached, tokens_in))
         else:
-            cached = _count(told.get("cache_read_input_tokens"))
-            written = _count(told.get("cache_creation_input_tokens"))
-            hour = _count(_dict(told.get("cache_creation")).get("ephemeral_1h_input_tokens"))
-            asked = _count(told.get("input_tokens")) + cached + written
-            found = Usage(asked, _count(told.get("output_tokens")), cached, written, min(hour, written))
+            cached = _count(counts.get("cache_read_input_tokens"))
+            written = _count(counts.get("cache_creation_input_tokens"))
+            hour = _count(_dict(counts.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+            tokens_in = _count(counts.get("input_tokens")) + cached + written
+            usage = TokenUsage(tokens_in, _count(counts.get("output_tokens")), cached, written, min(hour, written))
     except ValueError:
         return None
-    return found if found.tokens else None
+    return usage if usage.tokens else None
 
 
 def _finish(body: dict[str, Any]) -> str:
-    """Why a reply ended, in OpenAI's words where there is one."""
+    """Why a reply ended, in OpenAI's words if there is one."""
     word = body.get("finish_reason") or body.get("stop_reason") or body.get("status") or ""
     if word == "incomplete":
         word = _dict(body.get("incomplete_details")).get("reason") or word
@@ -131,7 +131,7 @@ def _finish(body: dict[str, Any]) -> str:
 
 
 def _word(value: Any, most: int) -> str:
-    """A server's word, which is told on terminals and written to files."""
+    """A word from a server, safe for terminals and files."""
     return one_line(str(value or "")[:most])
 
 

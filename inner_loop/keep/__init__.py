@@ -1,4 +1,5 @@
-"""What replaces what is kept: one rule per file, made from the charter's section `keep`."""
+"""Keep rules decide whether a candidate replaces its parent: one rule per file, made from the charter's section
+`keep`."""
 
 from __future__ import annotations
 

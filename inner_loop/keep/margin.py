@@ -1,4 +1,4 @@
-"""Keep what is better by a margin, in standard deviations of the baseline's seed noise."""
+"""Keep a candidate that is better by a margin, in standard deviations of the baseline's seed noise."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import Verdict
+from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record, measurements
 from programs.charter import Keep
 from trainer.edits import Edit
 from trainer.task import Task
 
-#: Training seeds of the baseline that stand in for a task card without a measured sd.
+#: Training seeds of the baseline, used if the task's card has no measured sd.
 BASELINE_SEEDS = 3
 
 
@@ -45,7 +45,7 @@ class Margin:
             bench.decide(record, "replicate", "noise of the baseline")
         self._sd = _sd(list(measurements(bench.history, bench.baseline.source.source_id).values()))
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         needed = max(earn, self._margin * (self._sd or 0.0))
         return verdict(gain_over(bench, candidate, parent), needed, bench.task.unit)
 

@@ -1,11 +1,11 @@
-"""Keep what is better on average over fresh paired seeds."""
+"""Keep a candidate that is better on average over fresh paired seeds."""
 
 from __future__ import annotations
 
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
-from inner_loop.contracts import Verdict
+from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record
 from programs.charter import Keep
@@ -28,7 +28,7 @@ class Paired:
     def prepare(self, bench: Bench) -> None:
         """Needs nothing."""
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         first = verdict(gain_over(bench, candidate, parent), earn, bench.task.unit)
         if not first.keep:
             return first
@@ -38,17 +38,17 @@ class Paired:
                 break
             difference = self._pair(bench, candidate, parent)
             if difference is None:
-                return Verdict(False, "failed under a fresh seed")
+                return KeepVerdict(False, "failed under a fresh seed")
             differences.append(difference)
         if not differences:
-            return Verdict(False, "better at first look, and no budget left for a pair", first.gain)
+            return KeepVerdict(False, "better on its first seeds, but no budget left for a fresh pair", first.gain)
         mean = sum(differences) / len(differences)
         return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
 
     def _pair(self, bench: Bench, candidate: Record, parent: Record) -> float | None:
-        """Gain of the candidate under one fresh seed; None if it failed, or if the budget ended between the two."""
+        """Gain of the candidate with one fresh seed; None if it failed, or if the budget ended between the two."""
         replicate = bench.next_replicate()
-        found: list[Record] = []
+        pair: list[Record] = []
         for record in (candidate, parent):
             try:
                 again = bench.experiment(
@@ -61,8 +61,8 @@ class Paired:
             except BudgetSpent:
                 return None
             bench.decide(again, "replicate", f"fresh pair of {candidate.number} and {parent.number}")
-            found.append(again)
-        return bench.gain(found[0], found[1])
+            pair.append(again)
+        return bench.gain(pair[0], pair[1])
 
 
 def make(keep: Keep, citations: Citations) -> Paired:

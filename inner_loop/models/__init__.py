@@ -1,1 +1,1 @@
-"""Language models: one contract, one client, for both loops. LiteLLM is imported when a call is made, not before."""
+"""Language models: one contract and one client for both loops. LiteLLM is imported at the first call."""

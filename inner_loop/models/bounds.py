@@ -1,4 +1,4 @@
-"""How many tokens a prompt has at most, before it is sent: what a cap reserves."""
+"""Upper bounds for the tokens of a prompt, before it is sent: what a cap reserves."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
 from inner_loop.models.tools import NOTHING, Offer
 
-#: What a chat template adds around a message and around all of them; OpenAI's adds 3 or 4, and 3
+#: Tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4, and 3
 #: (https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken).
 FRAME = 16
 ENCODINGS = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 
 
 def most_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
-    """Tokens that a prompt has at most with any tokenizer: none is shorter than a byte."""
+    """Upper bound of a prompt's tokens with any tokenizer: no token is shorter than a byte."""
     return FRAME + sum(_bytes(message.whole) + FRAME for message in messages) + _tool_bytes(messages, offer)
 
 
 def counted_tokens(model: str, messages: Sequence[Message], offer: Offer = NOTHING) -> int:
-    """As ``most_tokens``, by the tokenizer of the model where it is known for sure and at hand: OpenAI's own models at
-    OpenAI. It takes milliseconds (tiktoken), so it is for when the bound by bytes does not fit a cap."""
+    """As ``most_tokens``, but counted by the model's tokenizer if that is known for certain and at hand: OpenAI's
+    own models at OpenAI. Counting takes milliseconds (tiktoken), so it is used only if the bound by bytes does not
+    fit under a cap."""
     loose = most_tokens(messages, offer)
     encoding = _encoding(model.removeprefix("openai/")) if _at_openai() else None
     if encoding is None:
@@ -38,7 +39,7 @@ def counted_tokens(model: str, messages: Sequence[Message], offer: Offer = NOTHI
 
 
 def _tool_bytes(messages: Sequence[Message], offer: Offer) -> int:
-    """Of the tools that go with a prompt and of the calls in it; how a provider writes them there is not told."""
+    """Bytes of the offered tools and of the tool calls in the prompt; how a provider encodes them is unknown."""
     wires = [call.wire for message in messages for call in message.calls] + [tool.wire for tool in offer.tools]
     return sum(_bytes(str(wire)) + FRAME for wire in wires)
 
@@ -48,7 +49,7 @@ def _bytes(text: str) -> int:
 
 
 def _at_openai() -> bool:
-    """Whether names like gpt-4o are OpenAI's, as far as the environment tells; another server may call anything so."""
+    """Whether names like gpt-4o mean OpenAI's models, judging by the environment; another server may use any name."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
     host = urlsplit(base).hostname or "" if base else "api.openai.com"
     return host == "api.openai.com" or host.endswith(".api.openai.com")
@@ -56,7 +57,7 @@ def _at_openai() -> bool:
 
 @cache
 def _encoding(name: str) -> Any:
-    """The tokenizer of an OpenAI model from the files that LiteLLM brings; None where it would have to be fetched."""
+    """The tokenizer of an OpenAI model from LiteLLM's files; None if it would have to be downloaded."""
     litellm()
     import tiktoken
     from litellm.litellm_core_utils import default_encoding  # noqa: F401 - points tiktoken to its files

@@ -1,4 +1,4 @@
-"""One call while it is made, and the `call` event that it leaves."""
+"""One call in progress, and the `call` event that it leaves."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inner_loop.models.provider import Fault
 from inner_loop.models.spend_limiter import Cost, Orphan, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
 
-FAULTS = 20  # that an event tells of, the latest ones
+FAULTS = 20  # latest faults that an event lists
 
 
 @dataclass
 class Call:
-    """What it asks, what it has met and cost so far; ``usd`` and ``lost_usd`` are None where a price is not known.
+    """A call's request, faults and cost so far; ``usd`` and ``lost_usd`` are None if a price is not known.
 
-    ``lost``: what attempts took at most of which nobody told the true number.
+    ``lost_tokens``, ``lost_usd``: upper bounds for attempts of unknown cost.
     """
 
     run_id: str
@@ -43,7 +43,7 @@ class Call:
     lost_usd: float | None = 0.0
     met: Counter[str] = field(default_factory=Counter)
     refused: dict[str, Fault] = field(default_factory=dict)
-    held: Cost | None = None  # what the answer took, until its event is written down
+    held: Cost | None = None  # the answer's cost, until its event is written
 
     @property
     def seconds(self) -> float:
@@ -58,13 +58,13 @@ class Call:
         self.lost_usd = _sum(self.lost_usd, usd)
 
     def spent(self) -> dict[str, Any]:
-        """What a recording keeps of it."""
+        """The costs that a recording stores."""
         return {
             "tokens": self.tokens, "usd": self.usd, "lost_tokens": self.lost_tokens, "lost_usd": self.lost_usd,
         }  # fmt: skip
 
     def so_far(self) -> CallEvent:
-        """What its account holds, for the case that its process is killed."""
+        """The event to write if its process is killed; its account stores it."""
         return CallEvent(
             run_id=self.run_id or None,
             number=self.number,
@@ -80,7 +80,7 @@ class Call:
         )
 
     def event(self, reply: Reply | None, status: str, reason: str) -> CallEvent:
-        """Tokens, dollars and wall seconds are of all attempts."""
+        """Tokens, dollars and wall seconds cover all attempts."""
         event = replace(self.so_far(), status=status, reason=reason)
         if reply is None:
             return event
@@ -99,28 +99,28 @@ class Call:
 
 
 def orphan_event(orphan: Orphan) -> CallEvent:
-    """The event of a call whose process was killed: what was in flight is lost, at its worst."""
-    about = replace(orphan.about, status="failed", reason="the process that made it was killed")
+    """The event of a call whose process was killed; the attempt in flight counts at its worst case."""
+    about = replace(orphan.about, status="failed", reason="its process was killed")
     if orphan.reserved == Cost():
         return about
     return replace(
         about,
         attempts=about.attempts + 1,
-        faults=(*about.faults, "its process ended before it was answered"),
+        faults=(*about.faults, "its process ended before the answer"),
         lost_tokens=about.lost_tokens + orphan.reserved.tokens,
         lost_usd=_sum(about.lost_usd, orphan.reserved.usd),  # None where the model has no price
     )
 
 
-def take_over(limiter: SpendLimiter, run_id: str, told: Sequence[CallEvent], emit: Emit) -> list[int]:
-    """Tell of the calls that an earlier attempt at a run did not live to tell of; their numbers.
+def take_over(limiter: SpendLimiter, run_id: str, recorded: Sequence[CallEvent], emit: Emit) -> list[int]:
+    """Record the calls that an earlier attempt of a run started and did not record; returns their numbers.
 
-    ``told``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call of its number.
+    ``recorded``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call with its number.
     """
     numbers = []
     for orphan in limiter.orphans(run_id):
         number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
-        earlier = [event for event in told if event.number == number]
+        earlier = [event for event in recorded if event.number == number]
         if len(earlier) > count:  # killed between its event and the end of its account
             limiter.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
         else:
@@ -131,7 +131,7 @@ def take_over(limiter: SpendLimiter, run_id: str, told: Sequence[CallEvent], emi
 
 
 def cost_of(event: CallEvent) -> Cost:
-    """What purse.json holds of a call that is in the ledger: unpriced is 0 there."""
+    """What purse.json has for a call that is in the ledger: an unknown price is 0 there."""
     return Cost(event.tokens + event.lost_tokens, (event.usd or 0.0) + (event.lost_usd or 0.0))
 
 

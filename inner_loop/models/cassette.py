@@ -1,4 +1,4 @@
-"""Record and replay of exchanges: a JSONL file per run, a line per call; secrets were taken out before."""
+"""Record and replay of exchanges: a JSONL file per run, a line per call; secrets have been removed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from inner_loop.models.contract import Message, NoReply, Reply
 from inner_loop.models.tools import called
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
-#: tokens and usd (None: not priced) of all attempts of a call, and lost_tokens.
+#: tokens, usd (None: no price) and lost_tokens of all attempts of a call.
 Spent = dict[str, Any]
 
 
 class Recorder:
-    """Writes what was asked and answered under ``folder``. Threads may share it."""
+    """Writes requests and replies under ``folder``. Threads may share it."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._path = folder / f"{run_id or 'calls'}.jsonl"
@@ -32,11 +32,13 @@ class Recorder:
     def write(
         self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply, spent: Spent
     ) -> None:
-        asked = {"models": list(models), "messages": [asdict(message) for message in messages]}
-        self._write({"request": request, "number": number, "asked": asked, "reply": asdict(reply), "spent": spent})
+        request_body = {"models": list(models), "messages": [asdict(message) for message in messages]}
+        self._write(
+            {"request": request, "number": number, "asked": request_body, "reply": asdict(reply), "spent": spent}
+        )
 
     def write_silence(self, number: int, request: str, reason: str, spent: Spent) -> None:
-        """That nobody answered, which whoever asked may have gone on without."""
+        """Record that no model answered: the study may have continued without a reply."""
         self._write({"request": request, "number": number, "silence": reason, "spent": spent})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -44,28 +46,29 @@ class Recorder:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class Tape:
-    """The recorded replies of a folder: by run and number where the study is the same, else by the request alone."""
+class RecordedReplies:
+    """The recorded replies of a folder: by run and number if the study is the same, else by the request alone."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         if not folder.is_dir():
-            raise NotFound(f"{folder}: no recording there", hint="name the folder that --record wrote")
+            raise NotFound(f"{folder}: no recording found", hint="name the folder that --record wrote")
         self._folder = folder
         self._mine = {(line["number"], line["request"]): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
         self._others: dict[str, deque[dict[str, Any]]] | None = None
         self._lock = threading.Lock()
 
     def reply(self, number: int, request: str) -> tuple[Reply | str, Spent]:
-        """The reply, or why there was none, and what all attempts took. Raises NoReply where nothing was recorded for
-        the request."""
-        found = self._mine.get((number, request)) or self._elsewhere(request)
-        if found is None:
-            hint = "the program, the task, the seed or metaloop changed since it was recorded: --record it anew"
-            raise NoReply(NotFound(f"{self._folder}: holds no reply to call {number} of this run", hint=hint))
-        return found["silence"] if "silence" in found else _reply(found["reply"]), found["spent"]
+        """The reply, or why there was none, and the cost of all attempts. Raises NoReply if the request was not
+        recorded."""
+        entry = self._mine.get((number, request)) or self._from_other_runs(request)
+        if entry is None:
+            hint = "the program, the task, the seed or metaloop changed since the recording: --record again"
+            raise NoReply(NotFound(f"{self._folder}: contains no reply to call {number} of this run", hint=hint))
+        return entry["silence"] if "silence" in entry else _reply(entry["reply"]), entry["spent"]
 
-    def _elsewhere(self, request: str) -> dict[str, Any] | None:
-        """A reply to the same request in another run; each is given once, in the order of the files, the last again."""
+    def _from_other_runs(self, request: str) -> dict[str, Any] | None:
+        """A reply to the same request in another run. Each is used once, in the order of the files; the last one
+        again."""
         with self._lock:
             if self._others is None:
                 self._others = defaultdict(deque)
@@ -76,22 +79,22 @@ class Tape:
             return None if not left else left.popleft() if len(left) > 1 else left[0]
 
 
-def _reply(told: dict[str, Any]) -> Reply:
-    return Reply(**{**told, "calls": called(told.get("calls"))})
+def _reply(recorded: dict[str, Any]) -> Reply:
+    return Reply(**{**recorded, "calls": called(recorded.get("calls"))})
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a recording; a torn last one, of a run that was killed, is left out."""
-    found: list[dict[str, Any]] = []
+    """The complete lines of a recording; a torn last line of a killed run is skipped."""
+    entries: list[dict[str, Any]] = []
     text = path.read_text("utf-8") if path.is_file() else ""
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = json.loads(line)
-            told = "silence" if "silence" in entry else "reply"
-            if told == "reply":
+            kind = "silence" if "silence" in entry else "reply"
+            if kind == "reply":
                 _reply(entry["reply"])
-            found.append({key: entry[key] for key in ("number", "request", told, "spent")})
+            entries.append({key: entry[key] for key in ("number", "request", kind, "spent")})
         except (ValueError, KeyError, TypeError) as error:
             if number < text.count("\n") + 1 and text.endswith("\n"):
-                raise Corrupt(f"{path}:{number}: no recorded call: {error}", hint="record it anew") from None
-    return found
+                raise Corrupt(f"{path}:{number}: not a recorded call: {error}", hint="record it again") from None
+    return entries

@@ -1,4 +1,5 @@
-"""The client of both loops: answers from what is recorded, else asks with patience, within the caps, and tells it."""
+"""The client of both loops: answers from recordings, else calls models with retries, within the caps, and records
+the calls."""
 
 from __future__ import annotations
 
@@ -12,55 +13,57 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inner_loop.events import CallEvent
-from inner_loop.kit import Kit
 from inner_loop.models import bounds, prices, provider
 from inner_loop.models.call import Call, take_over
-from inner_loop.models.cassette import Recorder, Tape
+from inner_loop.models.call_slots import CallSlots
+from inner_loop.models.cassette import RecordedReplies, Recorder
 from inner_loop.models.contract import Message, NoReply, Reply, request_id
-from inner_loop.models.lanes import Lanes
-from inner_loop.models.patience import Patience
-from inner_loop.models.provider import Answer, Fault
+from inner_loop.models.provider import Fault, ProviderReply
+from inner_loop.models.retry_policy import RetryPolicy
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
+from inner_loop.run_context import RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
-EMPTY = 3  # empty replies in a row after which the emptiness is the answer
-PAUSE = 0.05  # seconds between two looks whether to stop
+EMPTY = 3  # empty replies in a row that count as an answer
+PAUSE = 0.05  # seconds between two checks whether to stop
 
 
 class Stopped(Exception):
-    """Whoever drives the run asked it to stop while a call waited, or its time by the clock is over."""
+    """The run was asked to stop while a call waited, or its wall time is over."""
 
 
-class Client:
-    """A Model for one run, or for a whole study where ``kit.run_id`` is empty. Threads may share it.
+class ModelClient:
+    """The models of one run, or of a whole study if ``context.run_id`` is empty. Threads may share it.
 
-    ``seed`` draws the jitter of the waits. Calls that ``kit.recorded`` holds are answered from there and cost nothing;
-    raises Corrupt where such a call asked something else. ``first``: the number of the first call. ``deadline``: a time
-    of ``time.monotonic`` at which waits end, and attempts too.
+    ``seed`` sets the jitter of the waits. Calls in ``context.recorded`` are answered from there and cost nothing;
+    raises Corrupt if such a call had another request. ``first``: number of the first call. ``deadline``: the value of
+    ``time.monotonic`` at which waits and attempts end.
     """
 
-    def __init__(self, kit: Kit, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
-        staff = kit.staff
-        self.kit = kit
+    def __init__(self, context: RunContext, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
+        config = context.config
+        self.context = context
         self._seed = seed
         self._next = first
         self._lock = threading.Lock()
-        mine = kit.calls()
+        mine = context.calls()
         self._recorded = _answered(mine)
-        self._told = Counter(event.number for event in mine)
-        self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
-        self._recorder = Recorder(kit.record, kit.run_id) if kit.record else None
-        self._limiter = SpendLimiter(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
-        self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
-        self._patience = Patience(staff.models, staff.backoff)
-        self._prices: dict[str, prices.Price | None] = {}
+        self._recorded_counts = Counter(event.number for event in mine)
+        self._tape = RecordedReplies(context.replay, context.run_id) if context.replay else None
+        self._recorder = Recorder(context.record, context.run_id) if context.record else None
+        self._limiter = SpendLimiter(
+            context.study, max_usd=config.max_usd, max_tokens=config.max_tokens, share=Share.of(context)
+        )
+        self._slots = CallSlots(context.study / "calls" if context.study else None, config.calls_at_once)
+        self._patience = RetryPolicy(config.models, config.backoff)
+        self._prices: dict[str, prices.TokenPrice | None] = {}
         self._used: frozenset[str] = frozenset()
         self._closing = threading.Event()
         self._deadline = deadline
         if self._tape is None:
-            take_over(self._limiter, kit.run_id, mine, kit.emit)
+            take_over(self._limiter, context.run_id, mine, context.emit)
             self._used = self._limiter.buried()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
@@ -73,15 +76,15 @@ class Client:
     ) -> Reply:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
-        Raises NoReply; Stopped where the run is to stop while it waits; Corrupt, see the class.
+        Raises NoReply; Stopped if the run is to stop while it waits; Corrupt, see the class.
         """
         sent = [message.clean for message in messages]
-        request = request_id(self.kit.staff.models, sent, max_tokens, offer)
+        request = request_id(self.context.config.models, sent, max_tokens, offer)
         known = self._known(number, request)
         if known is not None:
             return known
         luck, account = random.Random(f"{self._seed} {number}"), self._account(number)
-        call = Call(self.kit.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
+        call = Call(self.context.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
         try:
             reply = self._replay(call) if self._tape else self._ask(call)
         except NoReply as gone:
@@ -89,13 +92,13 @@ class Client:
                 spent = call.spent() | {"attempts": call.attempts}
                 self._recorder.write_silence(number, request, scrub(gone.problem.message), spent)
             raise
-        self._tell(call, reply, _status(reply), "")
+        self._record(call, reply, _status(reply), "")
         if self._recorder:
-            self._recorder.write(number, request, self.kit.staff.models, sent, reply, call.spent())
+            self._recorder.write(number, request, self.context.config.models, sent, reply, call.spent())
         return reply
 
     def close(self) -> None:
-        """End waits and let no further attempt start; an attempt in flight ends by itself."""
+        """End waits and start no further attempt; an attempt in flight ends by itself."""
         self._closing.set()
 
     # --- answers that cost nothing ---------------------------------------------------------------------------------
@@ -106,10 +109,10 @@ class Client:
             return None
         if event.request != request:
             raise Corrupt(
-                f"run {self.kit.run_id}: call {number} was recorded with request {event.request[:12]}, "
+                f"run {self.context.run_id}: call {number} was recorded with request {event.request[:12]}, "
                 f"now it is {request[:12]}",
-                hint="the program, the task or metaloop changed since; start this run anew under another id",
-                ids=[self.kit.run_id],
+                hint="the program, the task or metaloop changed since; start it again as a new run",
+                ids=[self.context.run_id],
             )
         return Reply(
             text=event.text, model=event.model or "", tokens_in=event.tokens_in, tokens_out=event.tokens_out,
@@ -124,47 +127,49 @@ class Client:
         call.tokens, call.usd = spent["tokens"], spent["usd"]
         call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
         if isinstance(reply, str):
-            self._tell(call, None, "failed", reply)
-            raise NoReply(EnvironmentProblem(reply, hint="as it was recorded", ids=[self.kit.run_id]))
+            self._record(call, None, "failed", reply)
+            raise NoReply(
+                EnvironmentProblem(reply, hint="the recording contains this failure", ids=[self.context.run_id])
+            )
         return reply
 
-    # --- asking ----------------------------------------------------------------------------------------------------
+    # --- calling models --------------------------------------------------------------------------------------------
 
     def _ask(self, call: Call) -> Reply:
         try:
             while True:
-                model = self._whom(call)
+                model = self._next_model(call)
                 try:
                     return self._attempt(call, model)
                 except Fault as fault:
                     self._met(call, model, fault)
         except NoReply as gone:
-            self._tell(call, None, "failed", gone.problem.message)
+            self._record(call, None, "failed", gone.problem.message)
             raise
         except Stopped:
             if call.attempts:
-                self._tell(call, None, "failed", "the run ended while it waited for another attempt")
+                self._record(call, None, "failed", "the run ended before another attempt")
             raise
 
-    def _whom(self, call: Call) -> str:
-        """The model to ask now, after the wait that it takes. Raises NoReply where there is none, or no time left."""
+    def _next_model(self, call: Call) -> str:
+        """The model to call now, after any necessary wait. Raises NoReply if there is none, or no time left."""
         while True:
-            found = self._patience.next(tuple(call.refused))
-            if found is None:
+            choice = self._patience.next(tuple(call.refused))
+            if choice is None:
                 raise NoReply(_refused(call.refused))
-            model, wait = found
+            model, wait = choice
             if wait <= 0:
                 return model
-            if call.seconds + wait > self.kit.staff.patience:
+            if call.seconds + wait > self.context.config.patience:
                 raise NoReply(self._silent(call))
             self._pause(wait)
 
     def _attempt(self, call: Call, model: str) -> Reply:
-        """One attempt, reserved before; settled after, or when the call is told of. Raises Fault, NoReply where a cap
-        is reached."""
-        with self._lanes.one(prices.provider_of(model), self._pause):
+        """One attempt: reserved before it, settled after it or when the call is recorded. Raises Fault, or NoReply
+        at a cap."""
+        with self._slots.one(prices.provider_of(model), self._pause):
             price = self._price(model)
-            timeout = min(self.kit.staff.call_timeout, self._deadline - time.monotonic())
+            timeout = min(self.context.config.call_timeout, self._deadline - time.monotonic())
             if timeout <= 0:
                 raise Stopped
             self._reserve(call, model, price)
@@ -176,7 +181,7 @@ class Client:
                 )
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
-                if fault.billed:  # nobody tells what it cost: what it could
+                if fault.billed:  # cost unknown: count the worst case
                     call.lose(lost.tokens, lost.usd if price else None)
                 self._limiter.settle(call.account, lost, call.so_far())
                 raise
@@ -195,12 +200,12 @@ class Client:
             finish=answer.finish, attempts=call.attempts, calls=answer.calls,
         )  # fmt: skip
 
-    def _reserve(self, call: Call, model: str, price: prices.Price | None) -> None:
-        """Set aside the worst case of an attempt: by the bytes of its prompt, and if a cap does not hold that, by the
-        model's own tokens where they can be counted. Raises NoReply where a cap is reached."""
+    def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> None:
+        """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's
+        own tokens if they can be counted. Raises NoReply at a cap."""
         about = call.so_far() if price else replace(call.so_far(), lost_usd=None)
-        asked = bounds.most_tokens(call.messages, call.offer)
-        worst = Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
+        tokens_in = bounds.most_tokens(call.messages, call.offer)
+        worst = Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
         try:
             self._limiter.reserve(call.account, worst, about)
         except CapReached:
@@ -209,71 +214,70 @@ class Client:
             except CapReached as cap:
                 raise NoReply(cap) from None
 
-    def _most(self, call: Call, model: str, price: prices.Price | None) -> Cost:
-        """What an attempt can take at most."""
-        asked = bounds.counted_tokens(model, call.messages, call.offer)
-        return Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
+    def _most(self, call: Call, model: str, price: prices.TokenPrice | None) -> Cost:
+        """The highest possible cost of an attempt."""
+        tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
+        return Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
-        """Note a fault; raises NoReply where patience is at its end."""
+        """Note a fault; raises NoReply when the time for retries is over."""
         call.faults.append(f"{model}: {fault.kind}: {fault.reason}"[:200])
         if not fault.passes:
             call.refused[model] = fault
             return
         call.met[model] += 1
         self._patience.failed(model, fault, call.met[model], call.luck)
-        if call.seconds > self.kit.staff.patience:
+        if call.seconds > self.context.config.patience:
             raise NoReply(self._silent(call))
 
     def _silent(self, call: Call) -> MetaloopError:
-        met = call.faults[-1] if call.faults else "all of them are being left alone after faults of other calls"
+        met = call.faults[-1] if call.faults else "all models are being skipped after faults of other calls"
         tried = "one attempt" if call.attempts == 1 else f"{call.attempts} attempts"
         return EnvironmentProblem(
             f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
-            hint="nothing is lost: the same command goes on once a model answers",
+            hint="nothing is lost: the same command continues once a model answers",
         )
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond a request to stop."""
         end = time.monotonic() + seconds
-        while not self._closing.is_set() and not self.kit.should_stop() and time.monotonic() < self._deadline:
+        while not self._closing.is_set() and not self.context.should_stop() and time.monotonic() < self._deadline:
             left = end - time.monotonic()
             if left <= 0:
                 return
             self._closing.wait(min(PAUSE, left))
         raise Stopped
 
-    def _price(self, model: str) -> prices.Price | None:
+    def _price(self, model: str) -> prices.TokenPrice | None:
         if model not in self._prices:
-            self._prices[model] = prices.price_of(model, self.kit.staff)
+            self._prices[model] = prices.price_of(model, self.context.config)
         return self._prices[model]
 
-    # --- telling ---------------------------------------------------------------------------------------------------
+    # --- recording ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, call: Call, reply: Reply | None, status: str, reason: str) -> None:
-        """Write the call down, then close its account: in this order whoever goes on after a kill finds both, or the
-        account alone."""
-        self.kit.emit(call.event(reply, status, scrub(reason)))
+    def _record(self, call: Call, reply: Reply | None, status: str, reason: str) -> None:
+        """Record the call, then close its account: after a kill in between, the account is still there."""
+        self.context.emit(call.event(reply, status, scrub(reason)))
         if self._tape is None and call.attempts:
             self._limiter.finish(call.account, call.held or Cost())
 
     def _account(self, number: int) -> str:
-        """The name of a call in purse.json: the n-th of this number, after n that the ledger tells of."""
-        names = (f"{self.kit.run_id}:{number}:{count}" for count in itertools.count(self._told[number]))
+        """The name of a call in purse.json: the n-th with this number, after n in the ledger."""
+        names = (f"{self.context.run_id}:{number}:{count}" for count in itertools.count(self._recorded_counts[number]))
         return next(name for name in names if name not in self._used)
 
 
-def _answered(told: Sequence[CallEvent]) -> dict[int, CallEvent]:
-    """The calls of an earlier attempt that were answered, by number; one that failed is made again."""
-    found: dict[int, CallEvent] = {}
-    for event in told:
+def _answered(events: Sequence[CallEvent]) -> dict[int, CallEvent]:
+    """The answered calls of an earlier attempt, by number; failed calls are made again."""
+    answered: dict[int, CallEvent] = {}
+    for event in events:
         if event.status != "failed":
-            found.setdefault(event.number, event)
-    return found
+            answered.setdefault(event.number, event)
+    return answered
 
 
-def _usd(answer: Answer, price: prices.Price | None) -> float | None:
-    """The cost of an answer: as LiteLLM has it, else by the price, with what the provider's cache gave and took."""
+def _usd(answer: ProviderReply, price: prices.TokenPrice | None) -> float | None:
+    """The cost of an answer: LiteLLM's figure, else by the price, including cached tokens."""
     if price is None:
         return None
     if price.given or answer.usd is None:
@@ -290,9 +294,9 @@ def _status(reply: Reply) -> str:
 
 
 def _refused(refused: Mapping[str, Fault]) -> MetaloopError:
-    """What to tell of models that will not answer this request however often it is made."""
+    """The problem to report if no model accepts this request, however often it is made."""
     model, fault = next(iter(refused.items()))
     if all(f.kind == "key" for f in refused.values()):
-        hint = "set a key that is valid; the same command goes on"
+        hint = "set a valid key; the same command continues"
         return CredentialMissing(f"{model}: the key is refused: {fault.reason}", hint=hint)
-    return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="another --model may take it")
+    return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="try another --model")

@@ -1,4 +1,4 @@
-"""What is asked of a language model, and what comes back. Nothing here knows a provider."""
+"""The request to a language model and its reply, independent of providers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from programs.errors import MetaloopError
 
 @dataclass(frozen=True)
 class Message:
-    """``volatile`` is sent after ``text`` and is no part of the request's identity: logs hold wall times, which no
-    two executions share. ``calls`` are of an assistant's message, ``answers`` names the call that a tool's answers."""
+    """``volatile`` is sent after ``text`` but is no part of the request's identity: logs contain wall times, which
+    differ between executions. ``calls`` belong to an assistant's message; ``answers`` names the tool call that a
+    tool's message answers."""
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
@@ -30,23 +31,22 @@ class Message:
 
     @property
     def clean(self) -> Message:
-        """Without secrets. What a model called was cleaned when it came."""
+        """Without secrets. Tool calls were cleaned when they arrived."""
         return replace(self, text=scrub(self.text), volatile=scrub(self.volatile))
 
     @property
     def stable(self) -> list[object]:
-        """What makes two messages the same."""
+        """The part that identifies a message."""
         more: list[object] = [[call.wire for call in self.calls], self.answers] if self.calls or self.answers else []
         return [self.role, self.text, *more]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered. ``usd`` is None where no price is known, never 0 for that.
+    """A model's answer. ``usd`` is None, not 0, if no price is known.
 
     ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls. Tokens, dollars and wall
-    seconds are of the attempt that answered; ``attempts`` counts those before it too, and what they cost is in the
-    `call` event.
+    seconds are of the attempt that answered; ``attempts`` also counts earlier ones, whose cost is in the `call` event.
     """
 
     text: str
@@ -65,21 +65,21 @@ class Reply:
         return self.tokens_in + self.tokens_out
 
 
-class Model(Protocol):
-    """Calls are numbered in the order in which they are made; the number is what a resumed run knows them by."""
+class ChatModel(Protocol):
+    """Calls are numbered in their order; a resumed run recognises them by number."""
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
-        """A reply of at most ``max_tokens`` tokens, which may be empty, cut off, or a refusal: it is data.
+        """A reply of at most ``max_tokens`` tokens. It may be empty, cut off, or a refusal: it is data.
 
         ``purpose`` is a word or two for the ledger (`turn`, `repair`, `mutate rewrite`). Faults of providers are
-        waited out, or another model is asked. Raises NoReply where that does not help, or a cap is reached.
+        retried, or another model is called. Raises NoReply if that does not help, or at a cap.
         """
 
 
 class NoReply(Exception):
-    """No model will answer any more: a cap is reached, a key is refused, or all servers stayed silent too long.
+    """No model will answer: a cap is reached, a key is refused, or no server responded in time.
 
-    Control flow like `BenchClosed`: a run ends by it early and can be resumed. ``problem`` is what the user is told.
+    Control flow like `BenchClosed`: it ends a run early, which can be resumed. ``problem`` is shown to the user.
     """
 
     def __init__(self, problem: MetaloopError) -> None:
@@ -88,6 +88,6 @@ class NoReply(Exception):
 
 
 def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int, offer: Offer = NOTHING) -> str:
-    """SHA-256 of a request: the models that may answer, the messages without what is volatile, the length, tools."""
+    """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the tools."""
     body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.tools else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""Before anything is asked: is a model's key there, and what may a call of it cost?"""
+"""Checks before any call: is a model's key set, and what does it cost?"""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from inner_loop.kit import Staff
 from inner_loop.models import provider
 from inner_loop.models.provider import litellm
+from inner_loop.run_context import ModelConfig
 from programs.errors import CredentialMissing, UsageError
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
-WRITING = 1.25  # of the price of a token that is read: what Anthropic asks for one that its cache takes up
+WRITING = 1.25  # times the input price: Anthropic's price of a token written to its cache
 
 
 @dataclass(frozen=True)
-class Price:
+class TokenPrice:
     """US dollars per token: in, out, read from the provider's cache, written to it; ``given`` by the user, or from
     LiteLLM's map."""
 
@@ -31,43 +31,44 @@ class Price:
     def of(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0) -> float:
         """``cached`` and ``written`` are part of ``tokens_in``."""
         plain = tokens_in - cached - written
-        asked = plain * self.tokens_in + cached * self.cached + written * self.written
-        return asked + tokens_out * self.tokens_out
+        input_usd = plain * self.tokens_in + cached * self.cached + written * self.written
+        return input_usd + tokens_out * self.tokens_out
 
     def most(self, tokens_in: int, tokens_out: int) -> float:
-        """Whatever the cache does."""
+        """The highest cost, whatever the cache does."""
         return tokens_in * max(self.tokens_in, self.cached, self.written) + tokens_out * self.tokens_out
 
 
-def require_ready(staff: Staff) -> None:
-    """Raise UsageError or CredentialMissing where a model cannot be asked, or a cap in dollars cannot be kept."""
-    if not staff.models:
+def require_ready(config: ModelConfig) -> None:
+    """Raise UsageError or CredentialMissing if a model cannot be called, or a cap in dollars cannot be enforced."""
+    if not config.models:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
-    require_prices_of(staff)
-    for model in staff.models:
+    require_prices_of(config)
+    for model in config.models:
         provider_of(model)
         _require_key(model)
-        if staff.max_usd is not None and price_of(model, staff) is None:
+        if config.max_usd is not None and price_of(model, config) is None:
             raise UsageError(
                 f"--max-usd: no price is known for {model}",
                 hint=f"give one in dollars per million tokens, --price {model}=0.5/1.5; or cap by --max-tokens",
             )
 
 
-def require_prices_of(staff: Staff) -> None:
-    """A price for nobody is a slip of the pen, after which nothing would be priced. An agent names models itself."""
-    strange = [] if staff.agent else [name for name in staff.prices if name not in staff.models]
+def require_prices_of(config: ModelConfig) -> None:
+    """A price for an unused model is probably a typo that would leave a model unpriced. Agents name their models
+    themselves."""
+    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
     if strange:
         raise UsageError(
-            f"--price {strange[0]}: no model of that name is asked",
-            hint=f"write the name as --model has it: {', '.join(staff.models)}",
+            f"--price {strange[0]}: no model of that name is used",
+            hint=f"write the name as --model has it: {', '.join(config.models)}",
         )
 
 
 def _require_key(model: str) -> None:
-    found = litellm().validate_environment(model)
-    missing = [name for name in found.get("missing_keys", ()) if _SECRET.search(name)]
-    if missing and not found.get("keys_in_environment"):
+    check = litellm().validate_environment(model)
+    missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
+    if missing and not check.get("keys_in_environment"):
         raise CredentialMissing(
             f"{model} needs {' and '.join(missing)}, which is not set",
             hint=f"export {missing[0]}=…; a local server takes any value",
@@ -75,30 +76,32 @@ def _require_key(model: str) -> None:
 
 
 def provider_of(model: str) -> str:
-    """LiteLLM's name of who serves a model. Raises UsageError where the name tells none."""
+    """LiteLLM's name of a model's provider. Raises UsageError if the name does not determine one."""
     try:
         return str(litellm().get_llm_provider(model)[1])
-    except Exception:  # whatever the library raises for a name that it does not know
+    except Exception:  # the library may raise anything for an unknown name
         hint = "write PROVIDER/NAME; openai/NAME is a server that speaks the OpenAI protocol, see OPENAI_API_BASE"
         near = get_close_matches(model, litellm().model_cost, n=1, cutoff=0.8)
         hint = f"did you mean {near[0]}? Else {hint}" if near else hint
         raise UsageError(f"no provider is known for the model {model!r}", hint=hint) from None
 
 
-def price_of(model: str, staff: Staff) -> Price | None:
-    """The price given for a model, else LiteLLM's; None where neither knows one: free is a price nobody tells."""
-    if model in staff.prices:
-        given = [per_million / 1e6 for per_million in staff.prices[model]]
-        return Price(given[0], given[1], given[-1] if given[2:] else given[0], _written(model, given[0]), given=True)
+def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
+    """The price given for a model, else LiteLLM's; None if neither is known. LiteLLM's price of 0 counts as unknown."""
+    if model in config.prices:
+        given = [per_million / 1e6 for per_million in config.prices[model]]
+        return TokenPrice(
+            given[0], given[1], given[-1] if given[2:] else given[0], _written(model, given[0]), given=True
+        )
     try:
-        told = litellm().get_model_info(model)
-    except Exception:  # whatever the library raises for a model that it does not know
+        info = litellm().get_model_info(model)
+    except Exception:  # the library may raise anything for an unknown model
         return None
-    asked, said = (float(told.get(f"{way}_cost_per_token") or 0.0) for way in ("input", "output"))
-    cached = float(told.get("cache_read_input_token_cost") or asked)
-    written = float(told.get("cache_creation_input_token_cost") or _written(model, asked))
-    return Price(asked, said, cached, written) if asked or said else None
+    price_in, price_out = (float(info.get(f"{way}_cost_per_token") or 0.0) for way in ("input", "output"))
+    cached = float(info.get("cache_read_input_token_cost") or price_in)
+    written = float(info.get("cache_creation_input_token_cost") or _written(model, price_in))
+    return TokenPrice(price_in, price_out, cached, written) if price_in or price_out else None
 
 
-def _written(model: str, asked: float) -> float:
-    return asked * WRITING if provider.marked(model) else asked
+def _written(model: str, price_in: float) -> float:
+    return price_in * WRITING if provider.marked(model) else price_in

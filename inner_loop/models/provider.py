@@ -1,4 +1,4 @@
-"""One attempt of one call, through LiteLLM: its answer, or which kind of fault it met."""
+"""One attempt of one call, through LiteLLM: its answer, or the kind of its fault."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 
-#: key and request: asking the same model again is of no use. The others pass.
+#: Retrying the same model is useless after key and request, and useful after the others.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
-#: Providers of Claude models, which cache what is marked and nothing else.
+#: Providers of Claude models, which cache only marked text.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
-MOST_TOKENS = 1 << 40  # of one reply, on either side; who tells more, or less than none, has told nothing
-GRACE = 2.0  # seconds, for the library to notice by itself
-MOST_BYTES = 8 << 20  # of a reply: the longest that models give have a twentieth of it
+MOST_TOKENS = 1 << 40  # of one reply, on either side; a report outside this range is ignored
+GRACE = 2.0  # seconds for the library's own timeout
+MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
 
 
 class Fault(Exception):
-    """What went wrong. ``billed``: tokens may have been made and not been told of. ``retry_after`` in seconds."""
+    """A failed attempt. ``billed``: tokens may have been produced without a report. ``retry_after`` in seconds."""
 
     def __init__(self, kind: Kind, reason: str, *, retry_after: float | None = None, billed: bool = False) -> None:
         super().__init__(reason)
@@ -42,10 +42,10 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a provider sent; ``usd`` is LiteLLM's figure, None where it knows no price.
+class ProviderReply:
+    """A provider's answer; ``usd`` is LiteLLM's figure, None if it knows no price.
 
-    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache, ``tokens_written`` taken up by it.
+    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache and ``tokens_written`` written to it.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Answer:
 
 
 def litellm() -> Any:
-    """The library: its price map from its own files, nothing said on stderr, nothing sent but what is asked."""
+    """The library, with its own price map, no output on stderr, and no traffic except the calls."""
     with _loading:
         return _litellm()
 
@@ -86,32 +86,34 @@ def _litellm() -> Any:
     return litellm
 
 
-def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING) -> Answer:
-    """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds.
+def ask(
+    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
+) -> ProviderReply:
+    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds.
 
-    The library's own time-out is of each read: a server that sends a byte now and then would hold the call for ever.
-    Such a call is left behind in its thread.
+    The library's own timeout is per read: a server that sends a byte now and then would block the call for ever. Such a
+    call is left behind in its thread.
     """
-    found: list[Answer | Exception] = []
+    results: list[ProviderReply | Exception] = []
 
     def attempt() -> None:
         try:
-            found.append(_asked(model, messages, max_tokens, timeout, offer))
+            results.append(_asked(model, messages, max_tokens, timeout, offer))
         except Exception as error:  # for the caller's thread
-            found.append(error)
+            results.append(error)
 
     litellm()
     thread = threading.Thread(target=attempt, name="model-call", daemon=True)
     thread.start()
     thread.join(timeout + GRACE)
-    if not found:
-        raise Fault("timeout", f"no end of the reply after {timeout:.0f} s", billed=True)
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if not results:
+        raise Fault("timeout", f"the reply was not complete after {timeout:.0f} s", billed=True)
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
 
 
-def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> Answer:
+def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
     library = litellm()
     _unlogged()
     try:
@@ -119,14 +121,14 @@ def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: fl
             model=model, messages=_sent(model, messages), max_tokens=max_tokens, timeout=timeout,
             num_retries=0, max_retries=0, **_tools(offer),
         )  # fmt: skip
-    except Exception as error:  # the boundary to a library whose providers raise what they like
+    except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
     return _answer(response, messages)
 
 
 def _unlogged() -> None:
-    """Spare this thread's calls LiteLLM's logging, which hands each reply to threads of its own (a quarter of what a
-    call costs here): the ledger is our log. Where the library has no such switch, it is as it was."""
+    """Disable LiteLLM's logging in this thread: it passes each reply to threads of its own (a quarter of a call's
+    cost here), and the ledger is our log. A version without this switch keeps logging."""
     with suppress(ImportError, AttributeError):
         from litellm._internal_context import is_internal_call
 
@@ -134,12 +136,12 @@ def _unlogged() -> None:
 
 
 def marked(model: str) -> bool:
-    """Whether its provider caches what is marked, and nothing else."""
+    """Whether its provider caches only marked text."""
     return "claude" in model and model.startswith(MARKED)
 
 
 def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as LiteLLM takes them. Where a provider caches only what is marked, the first message is."""
+    """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
     sent = [_message(message) for message in messages]
     if sent and marked(model):
         sent[0]["content"] = [
@@ -149,7 +151,7 @@ def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _tools(offer: Offer) -> dict[str, Any]:
-    """With tools, LiteLLM looks for MCP servers through a package that it does not install; ours are none of these."""
+    """With tools, LiteLLM looks for MCP servers through a package that it does not install; we skip that."""
     if not offer.tools:
         return {}
     looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
@@ -166,15 +168,15 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _calls(message: Any) -> tuple[ToolCall, ...]:
-    """Tools that a reply calls; a call without an id is given one by its place."""
-    found = enumerate(getattr(message, "tool_calls", None) or ())
+    """Tool calls of a reply; a call without an id gets one from its position."""
+    numbered = enumerate(getattr(message, "tool_calls", None) or ())
     return tuple(
         ToolCall(scrub(str(c.id or f"call-{n}")), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
-        for n, c in found
+        for n, c in numbered
     )
 
 
-def _answer(response: Any, messages: Sequence[Message]) -> Answer:
+def _answer(response: Any, messages: Sequence[Message]) -> ProviderReply:
     try:
         choice = response.choices[0]
         text, calls = scrub(choice.message.content or ""), _calls(choice.message)
@@ -183,26 +185,26 @@ def _answer(response: Any, messages: Sequence[Message]) -> Answer:
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
         usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
         if min(tokens_in, tokens_out) < 0 or max(tokens_in, tokens_out) > MOST_TOKENS:
-            tokens_in = tokens_out = 0  # no usage at all; a negative one would give tokens back
+            tokens_in = tokens_out = 0  # treated as no usage; a negative one would refund tokens
         cached, written = _cached(usage, tokens_in)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None
+        raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
     size = sum(len(part.encode()) for part in (text, *(c.name + c.arguments for c in calls)))
     if size > MOST_BYTES:
         raise Fault("malformed", f"a reply of {size} bytes", billed=True)
-    if not tokens_in + tokens_out:  # a server that tells no usage: four bytes make about a token
-        asked = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
-        tokens_in, tokens_out, usd = asked // 4 + 1, size // 4 + 1, None
-    return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
+    if not tokens_in + tokens_out:  # no usage reported: assume four bytes per token
+        prompt_bytes = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
+        tokens_in, tokens_out, usd = prompt_bytes // 4 + 1, size // 4 + 1, None
+    return ProviderReply(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
 
 
-def _cached(usage: Any, asked: int) -> tuple[int, int]:
-    """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, within those of the prompt."""
+def _cached(usage: Any, tokens_in: int) -> tuple[int, int]:
+    """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, at most those of the prompt."""
     details = getattr(usage, "prompt_tokens_details", None)
     read = getattr(details, "cached_tokens", 0) or getattr(usage, "cache_read_input_tokens", 0) or 0
     written = getattr(usage, "cache_creation_input_tokens", 0) or getattr(details, "cache_creation_tokens", 0) or 0
-    read = min(max(0, int(read)), asked)
-    return read, min(max(0, int(written)), asked - read)
+    read = min(max(0, int(read)), tokens_in)
+    return read, min(max(0, int(written)), tokens_in - read)
 
 
 def _fault(error: Exception) -> Fault:
@@ -238,7 +240,7 @@ def _causes(error: BaseException) -> set[str]:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds; a date, which few providers send, is not read."""
+    """Seconds; dates, which few providers send, are ignored."""
     try:
         return max(0.0, float(headers.get("retry-after")))
     except (AttributeError, TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Secrets out of text: before it goes into a prompt, and before it is written anywhere.
+"""Removes secrets from text before it goes into a prompt or into a file.
 
-A secret is looked for as it is, as URLs, JSON and base64 write it, and with white space in it, as lines that are cut
-leave it. Who means to hide one in a form of their own can; this is for what libraries and servers do by themselves.
+A secret is matched as it is, in its URL, JSON and base64 encodings, and with white space in it, as broken lines leave
+it. Deliberate encodings are not detected; this is for what libraries and servers do by themselves.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from urllib.parse import quote, unquote
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH(?!OR)|BEARER|_PAT$|COOKIE", re.IGNORECASE)
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@", re.IGNORECASE)
 _LEAST = 8  # characters; shorter values are settings, or would match everywhere
-_CODED = 12  # characters; shorter ones leave too little that base64 writes the same wherever they stand
+_CODED = 12  # characters; shorter ones leave too little base64 text that is independent of position
 
 
 def secrets() -> list[str]:
-    """Values of the environment that look like keys by their name, and passwords in addresses, longest first."""
+    """Values of environment variables with key-like names, and passwords in URLs, longest first."""
     return _secrets(tuple(os.environ.items()))
 
 
 @lru_cache(maxsize=1)
 def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     ours = [(name, value.strip()) for name, value in environment if not name.startswith("METALOOP_")]
-    found = {value for name, value in ours if _NAMES.search(name)}
-    found |= {form for _, value in ours for word in _IN_URL.findall(value) for form in (word, unquote(word))}
-    return sorted((value for value in found if len(value) >= _LEAST), key=lambda value: (-len(value), value))
+    values = {value for name, value in ours if _NAMES.search(name)}
+    values |= {form for _, value in ours for word in _IN_URL.findall(value) for form in (word, unquote(word))}
+    return sorted((value for value in values if len(value) >= _LEAST), key=lambda value: (-len(value), value))
 
 
 @cache
 def forms(secret: str) -> tuple[str, ...]:
-    """A secret as it may be written, longest first; in base64 what does not depend on what stands around it."""
+    """The encodings of a secret, longest first; in base64 only the part that does not depend on the surrounding
+    text."""
     raw = secret.encode("utf-8", "surrogateescape")
-    found = {secret, quote(raw, safe=""), quote(raw), secret.replace("/", "\\/")}
+    written = {secret, quote(raw, safe=""), quote(raw), secret.replace("/", "\\/")}
     for before in range(3) if len(raw) >= _CODED else ():
         whole = (before + len(raw)) // 3 * 4
         for code in (base64.b64encode, base64.urlsafe_b64encode):
-            found.add(code(bytes(before) + raw).decode()[(0, 2, 3)[before] : whole])
-    return tuple(sorted(found, key=len, reverse=True))
+            written.add(code(bytes(before) + raw).decode()[(0, 2, 3)[before] : whole])
+    return tuple(sorted(written, key=len, reverse=True))
 
 
 @cache
@@ -49,7 +50,7 @@ def _broken(secret: str) -> re.Pattern[str]:
 
 
 def scrub(text: str) -> str:
-    """The text without secrets, and without lone surrogates, which no file can hold."""
+    """The text without secrets, and without lone surrogates, which no file can contain."""
     known = secrets()
     for secret in known:
         for form in forms(secret):

@@ -1,8 +1,8 @@
 """What a study's model calls spent, and its caps in dollars and tokens, shared by its worker processes.
 
-The worst case of an attempt is reserved before it starts and settled by what it took. So spending never passes a
-cap, however many calls are in flight. A call has an account from its first attempt until its event is in the ledger:
-what a process that was killed had in flight stays reserved until the run goes on, which writes the event.
+The worst case of an attempt is reserved before it starts and replaced by the actual cost after it. So spending never
+exceeds a cap, however many calls are in flight. A call has an account from its first attempt until its event is in the
+ledger: if its process is killed, its reservation stays until the run continues and writes the event.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from inner_loop.events import CallEvent
 from programs.errors import CapReached, Corrupt
 
 if TYPE_CHECKING:
-    from inner_loop.kit import Kit
+    from inner_loop.run_context import RunContext
 
 ROUNDING = 1e-6  # dollars; sums and differences of them
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Tokens, and US dollars where a price is known, else 0."""
+    """Tokens, and US dollars; 0 dollars if no price is known."""
 
     tokens: int = 0
     usd: float = 0.0
@@ -44,7 +44,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A call that its process did not live to write down: what it had told of itself, what it had reserved."""
+    """A call whose process was killed before it was recorded: its state so far, and its reservation."""
 
     account: str
     about: CallEvent
@@ -52,11 +52,11 @@ class Orphan:
 
 
 class ShareSpent(CapReached):
-    """What one run may take is spent: it ends with what it has, and is not resumed."""
+    """One run has spent its share of the caps: it ends with its current head and is not resumed."""
 
 
 class Share:
-    """What one run may spend of a study's caps; in this process alone, for a run is in one process at a time.
+    """What one run may spend of a study's caps; kept in this process, because a run is in one process at a time.
     ``spent``: by its calls of an earlier attempt."""
 
     def __init__(self, max_usd: float | None, max_tokens: int | None, spent: Cost = Cost()) -> None:
@@ -66,13 +66,13 @@ class Share:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, kit: Kit) -> Share:
-        if not kit.run_id:  # the study's own calls are no run
+    def of(cls, context: RunContext) -> Share:
+        if not context.run_id:  # the study's own calls belong to no run
             return cls(None, None)
-        calls = kit.calls()
+        calls = context.calls()
         tokens = sum(call.tokens + call.lost_tokens for call in calls)
         usd = sum((call.usd or 0.0) + (call.lost_usd or 0.0) for call in calls)
-        return cls(kit.staff.run_usd, kit.staff.run_tokens, Cost(tokens, usd))
+        return cls(context.config.run_usd, context.config.run_tokens, Cost(tokens, usd))
 
     @property
     def capped(self) -> bool:
@@ -86,7 +86,7 @@ class Share:
             if self._max_tokens is not None and used.tokens > self._max_tokens:
                 over.append(f"{self._max_tokens} tokens")
             if over:
-                raise ShareSpent(f"one run may take {over[0]}, and the next call may take more than is left of it")
+                raise ShareSpent(f"one run may spend {over[0]}, and the next call may exceed the rest of it")
             self._held[account] = worst
 
     def settle(self, account: str, cost: Cost) -> None:
@@ -96,7 +96,7 @@ class Share:
 
 
 class SpendLimiter:
-    """``purse.json`` in a folder, under its lock; without a folder it is this object's own."""
+    """``purse.json`` in a folder, under its lock; without a folder the state is in this object."""
 
     def __init__(
         self, folder: Path | None, *, max_usd: float | None = None, max_tokens: int | None = None,
@@ -105,7 +105,7 @@ class SpendLimiter:
         self._max_usd, self._max_tokens = max_usd, max_tokens
         self._share = share or Share(None, None)
         self._folder = folder
-        self._here: dict[str, Any] = _empty()  # where no folder is kept
+        self._here: dict[str, Any] = _empty()  # without a folder
         self._lock = threading.Lock()
 
     @property
@@ -113,9 +113,9 @@ class SpendLimiter:
         return self._max_usd is not None or self._max_tokens is not None or self._share.capped
 
     def reserve(self, account: str, worst: Cost, about: CallEvent) -> None:
-        """Set aside what an attempt may cost. ``about``: the call so far.
+        """Reserve what an attempt may cost. ``about``: the call so far.
 
-        Raises CapReached where it may not be; ShareSpent where the run has taken what one run may.
+        Raises CapReached at the study's cap, ShareSpent at the run's.
         """
         self._share.reserve(account, worst)
         try:
@@ -131,21 +131,21 @@ class SpendLimiter:
             raise
 
     def settle(self, account: str, cost: Cost, about: CallEvent) -> None:
-        """Replace what was reserved by what the attempt took; its call goes on."""
+        """Replace an attempt's reservation by its cost; the call continues."""
         self._share.settle(account, cost)
         with self._open() as state:
             _add(state, cost)
             state["open"][account] |= {"reserved": [0, 0.0], "about": about.to_record()}
 
     def finish(self, account: str, cost: Cost = Cost()) -> None:
-        """As ``settle``, of a call whose event is written down."""
+        """As ``settle``, for a call whose event is recorded."""
         self._share.settle(account, cost)
         with self._open() as state:
             if state["open"].pop(account, None) is not None:
                 _add(state, cost)
 
     def orphans(self, run_id: str) -> list[Orphan]:
-        """Calls of a run whose process is no more. They are to be told of, then finished."""
+        """Calls of a run whose process has died. They must be recorded, then finished."""
         with self._open() as state:
             return [
                 Orphan(name, CallEvent.parse(entry["about"]), Cost(*entry["reserved"]))
@@ -154,19 +154,19 @@ class SpendLimiter:
             ]
 
     def bury(self, orphan: Orphan) -> None:
-        """Finish an orphan that was told of: what it had reserved counts as spent. The account stays known as used, for
-        other clients of the same run, whose ledger was read before."""
+        """Finish a recorded orphan: its reservation counts as spent. Its account stays marked as used, for other
+        clients of the same run that read the ledger earlier."""
         self.finish(orphan.account, orphan.reserved)
         with self._open() as state:
             state["buried"] = sorted({*state["buried"], orphan.account})
 
     def buried(self) -> frozenset[str]:
-        """The accounts of orphans that were told of."""
+        """The accounts of recorded orphans."""
         with self._open() as state:
             return frozenset(state["buried"])
 
     def spent(self) -> Cost:
-        """What ended attempts took."""
+        """The cost of ended attempts."""
         with self._open() as state:
             return Cost(state["tokens"], state["usd"])
 
@@ -174,14 +174,14 @@ class SpendLimiter:
         if self._max_usd is not None and used.usd + worst.usd > self._max_usd:
             raise CapReached(
                 f"--max-usd {self._max_usd:g} is reached: ${used.usd:.4f} are spent or reserved, "
-                f"the next call may take ${worst.usd:.4f}",
-                hint="the same command with a larger --max-usd goes on",
+                f"the next call may cost ${worst.usd:.4f}",
+                hint="the same command with a larger --max-usd continues",
             )
         if self._max_tokens is not None and used.tokens + worst.tokens > self._max_tokens:
             raise CapReached(
                 f"--max-tokens {self._max_tokens} is reached: {used.tokens} are spent or reserved, "
                 f"the next call may take {worst.tokens}",
-                hint="the same command with a larger --max-tokens goes on",
+                hint="the same command with a larger --max-tokens continues",
             )
 
     @contextmanager
@@ -202,7 +202,7 @@ class SpendLimiter:
                 return
             partial = path.with_suffix(".partial")
             partial.write_text(after, encoding="utf-8")
-            partial.replace(path)  # not synced: a file that a power cut tore is told of, and `calls` holds the sums
+            partial.replace(path)  # not synced: a file torn by a power cut is reported, and `calls` has the sums
 
 
 def _empty() -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _add(state: dict[str, Any], cost: Cost) -> None:
 
 
 def _used(state: Mapping[str, Any]) -> Cost:
-    """Spent or reserved, by the dead too: nobody knows what came of their last attempts."""
+    """Spent or reserved, including reservations of dead processes, whose actual cost is unknown."""
     return sum((Cost(*entry["reserved"]) for entry in state["open"].values()), Cost(state["tokens"], state["usd"]))
 
 
@@ -234,7 +234,9 @@ def _read(path: Path) -> dict[str, Any]:
         if not all(0 <= tokens < math.inf and -ROUNDING < usd < math.inf for tokens, usd in costs):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Corrupt(f"{path}: cannot be read", hint="restore it from a copy; removing it forgets the spend") from None
+        raise Corrupt(
+            f"{path}: cannot be read", hint="restore it from a copy; without it the spending so far is lost"
+        ) from None
     return dict(state)
 
 
@@ -248,12 +250,12 @@ def _name(pid: int) -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in clock ticks (proc(5), field 22): its number is given again, in containers soon."""
+    """When a process started, in clock ticks (proc(5), field 22); process numbers are reused, in containers soon."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if told[0] in "ZX" else told[19]  # one that nobody waits for is dead all the same
+    return "" if fields[0] in "ZX" else fields[19]  # a zombie counts as dead
 
 
 def _alive(name: str) -> bool:

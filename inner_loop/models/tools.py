@@ -1,4 +1,4 @@
-"""Tools that a model may call: what is offered, what it calls, and how both look in the OpenAI chat protocol."""
+"""Tools that a model may call: the offer, the calls, and both in the OpenAI chat protocol."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ class Offer:
 NOTHING = Offer()
 
 
-def called(told: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
+def called(recorded: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
     """Calls as they were written down."""
-    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in told or ())
+    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in recorded or ())

@@ -1,4 +1,4 @@
-"""Prompts are jinja2 files; what is rendered here is all that a model is told."""
+"""Prompts are jinja2 files; a model sees only what is rendered here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 
 def render(name: str, **values: Any) -> str:
-    """The prompt of that file; a value that it needs and is not given is an error."""
+    """The rendered prompt file. A missing value is an error."""
     return _environment().get_template(f"{name}.md.j2").render(**values)
 
 

@@ -1,4 +1,4 @@
-"""Where the next edit comes from: one way per file, made from a `ProposerStart`."""
+"""Proposers of the next edit: one per file, made from a `ProposerStart`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proposers with shares: who is asked for the next edit."""
+"""A mixture of proposers, drawn by their shares."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from inner_loop.contracts import Proposal, Proposer, Situation
 
 
 class Mixture:
-    """Asks one proposer, drawn by share. One that has nothing to offer leaves its share to the others; where none
-    of them has anything the fallback is asked."""
+    """Draws one proposer by share. If it has nothing to offer, the others are drawn; if none has, the fallback."""
 
     name = "mixture"
 

@@ -1,4 +1,4 @@
-"""Small steps from what is kept: the next rung of a ladder, rather where a step helped before."""
+"""Small steps from the kept source: the next ladder value, preferring steps that helped before."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from inner_loop.moves import Move, changed, direction, neighbours
 from inner_loop.record import Record
 from trainer.edits import Value
 
-#: Weight of a step on where the same direction of that knob was kept, and was not kept.
+#: Weights of a further step in a direction of that knob that was kept, and that was not kept.
 HELPED, FAILED = 4.0, 0.5
-#: Weight of a value that was tried elsewhere and not kept, and of the very source that was tried already.
+#: Weights of a value that was tried on another source and not kept, and of a source that was tried already.
 STALE, TRIED = 0.4, 0.05
 
 
@@ -46,16 +46,16 @@ def make(start: ProposerStart) -> LocalProposer:
 
 def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:
     """Knob → the experiments that set it, each with the value."""
-    found: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
+    lessons: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
     for record in situation.history:
         if record.decision in ("keep", "discard", "screen"):
             for name, value in changed(record.edit):
-                found[name].append((record, value))
-    return found
+                lessons[name].append((record, value))
+    return lessons
 
 
 def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situation) -> float:
-    """The product of what history says of this move; 1 for a knob that was never touched."""
+    """The product of the weights from history; 1 for an untouched knob."""
     if situation.was_tried(move.edit):
         return TRIED
     weight = 1.0
@@ -65,7 +65,7 @@ def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situatio
 
 
 def _lesson(move: Move, record: Record, value: Value, situation: Situation) -> float:
-    """What one earlier experiment on the same knob says of a move."""
+    """The weight of a move from one earlier experiment on the same knob."""
     before = situation.history[record.parent].config if record.parent is not None else {}
     old = before.get(move.knob.name)
     went = direction(move.knob, old, value) if old is not None else 0

@@ -1,4 +1,4 @@
-"""The program's own ideas, in the order in which it lists them."""
+"""The program's own ideas, in their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.edits import Edit
 
 
 class QueueProposer:
-    """Serves each idea that this task knows once; one that would change nothing is passed over at no cost."""
+    """Proposes each idea that this task knows once; an idea that would change nothing is skipped at no cost."""
 
     name = "queue"
 

@@ -1,4 +1,4 @@
-"""One knob at a time, drawn blindly: the stock loop's proposals."""
+"""One random knob at a time: the stock loop's proposals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins edits that earned something but are not part of the parent: kept on another branch, or nearly kept."""
+"""Combines edits with a gain that are not part of the parent: kept on another branch, or nearly kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inner_loop.moves import changed
 from inner_loop.record import Record
 from trainer.edits import Edit, Value
 
-#: The best so many edits are joined; at most so many at once.
+#: How many of the best edits are candidates, and how many are joined at most.
 POOL, JOINED = 5, 3
 #: A near miss is among this share of the edits that were not kept, by gain over its own parent.
 NEAR = 1 / 3
@@ -38,7 +38,7 @@ class RecombineProposer:
         return None
 
     def _pool(self, situation: Situation) -> list[Edit]:
-        """Edits by falling gain: those kept elsewhere, then the near misses; each once."""
+        """Edits by descending gain: those kept on other branches and the near misses; each once."""
         full = [r for r in situation.history if r.number > 0 and r.edit and r.full and r.ok]
         gained = {r.number: _gain(r, situation) for r in full}
         kept = [r for r in full if r.decision == "keep"]
@@ -53,7 +53,7 @@ def make(start: ProposerStart) -> RecombineProposer:
 
 
 def union(edits: Sequence[Edit]) -> Edit:
-    """One edit of them all; of two values for a knob the earlier edit's counts."""
+    """All edits in one; if two set the same knob, the earlier edit's value counts."""
     values: dict[str, Value] = {}
     patches: list[str] = []
     for edit in edits:

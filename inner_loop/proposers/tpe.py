@@ -1,7 +1,7 @@
-"""Tree-structured Parzen estimator (Bergstra et al. 2011) by Optuna's ask and tell, near what is kept.
+"""Tree-structured Parzen estimator (Bergstra et al. 2011), with Optuna's sampler, near the kept source.
 
-Over all knobs at once it needs more experiments than a run has. So each ask leaves all but a few knobs, drawn anew,
-at the parent's values and lets the estimator choose those: a trust region of coordinates.
+Over all knobs at once it needs more experiments than a run has. So each proposal frees only a few random knobs, keeps
+the others at the parent's values, and lets the estimator choose: a trust region of coordinates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FREE, STARTUP, ASKS = 3, 5, 8
 
 
 class TpeProposer:
-    """Each proposal rebuilds the study from this run's own history, so nothing but the history decides it."""
+    """Each proposal rebuilds the study from this run's history, so it depends on nothing else."""
 
     name = "tpe"
 

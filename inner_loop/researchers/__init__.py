@@ -1,4 +1,4 @@
-"""Who follows a program at a bench: one kind per file, further kinds by entry point."""
+"""Researchers follow a program at a bench: one kind per file, further kinds by entry point."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     from inner_loop.contracts import Researcher
 
-    Maker = Callable[..., Researcher]
+    Maker = Callable[..., Researcher]  # (program, task, seed, context)
 
 RESEARCHERS: Registry[Maker] = Registry(
     "researchers",
     "inner_loop.researchers",
-    ("program", "task", "seed", "kit"),
+    ("program", "task", "seed", "context"),
     first=("scripted", "chat", "command"),
 )
 
 
 def find_researcher(name: str) -> Maker:
-    """What makes a researcher from a program, a task, a seed and a kit. ``kind:MORE`` is made with ``more=MORE``.
+    """The function that makes a researcher from a program, a task, a seed and a run context. ``kind:MORE`` passes
+    ``more=MORE``.
 
     Raises NotFound.
     """

@@ -1,4 +1,4 @@
-"""What a chat researcher is told: the same head for all turns, which providers can cache, then what is new."""
+"""The prompts of a chat researcher: a system message that providers can cache, then what changes with each turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
-from inner_loop.researchers.notebook import Idea, Notebook
+from inner_loop.researchers.notebook import Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.roles import Role
 from programs.charter import Charter
@@ -21,12 +21,12 @@ from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
 
 LOG_LINES, LOG_CHARACTERS = 40, 4000
-QUEUE, NOTES = 12, 20  # ideas and notes that are shown
+QUEUE, NOTES = 12, 20  # most ideas and notes shown
 STATE_CHARACTERS = 6000  # of research_state.md
 
 
-class Briefing:
-    """Builds the messages of one run's turns from a program, a task, and what the bench shows."""
+class TurnBriefing:
+    """Builds the messages of one run's turns from a program, a task, and the bench's history."""
 
     def __init__(self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role]) -> None:
         self._charter = charter
@@ -34,7 +34,7 @@ class Briefing:
         self._seats = seats
         self._editable = list(task.editable)
         self._plain = _plain(task)
-        self._rows: dict[int, str] = {}  # of experiments that are decided: they do not change any more
+        self._rows: dict[int, str] = {}  # of decided experiments, which no longer change
         self._system = render(
             "researcher.system", task=self._plain, cost=f"{task.cost_seconds:.3g}", editable=self._editable,
             read_only=list(task.read_only), most_bytes=SOURCE_BYTES,
@@ -42,8 +42,10 @@ class Briefing:
             prose=labels.prose, charter=labels.charter,
         )  # fmt: skip
 
-    def turn(self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: Idea | None) -> list[Message]:
-        """The messages of one turn; deterministic, but for the log, which is told as volatile."""
+    def turn(
+        self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: QueuedIdea | None
+    ) -> list[Message]:
+        """The messages of one turn. Deterministic except for the log, which is marked as volatile."""
         count, shown = len(bench.history), self._charter.history
         rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
         text = render(
@@ -61,13 +63,13 @@ class Briefing:
     def _row(self, bench: Bench, record: Record) -> str:
         if record.number in self._rows:
             return self._rows[record.number]
-        row = self._told(bench, record)
+        row = self._row_text(bench, record)
         if record.decision:
             self._rows[record.number] = row
         return row
 
-    def _told(self, bench: Bench, record: Record) -> str:
-        """One experiment on one line: what it was, what came of it."""
+    def _row_text(self, bench: Bench, record: Record) -> str:
+        """One experiment on one line: its change and its result."""
         what = line(record.description, 100) or "no title"
         part = "" if record.full else f", at {record.fraction:g} of the budget"
         if not record.ok:
@@ -80,7 +82,8 @@ class Briefing:
 
 
 def state(bench: Bench, notebook: Notebook) -> str:
-    """research_state.md: what the organization knows, in at most STATE_CHARACTERS; older notes give way first."""
+    """research_state.md: best result, queue and notes, in at most STATE_CHARACTERS; the oldest notes are dropped
+    first."""
     kept = sum(record.decision == "keep" for record in bench.history)
     best = mean_metric(bench, bench.head)
     notes, queue = list(notebook.notes), list(notebook.queue)
@@ -102,7 +105,7 @@ def repair(error: str) -> Message:
 
 
 def _log(bench: Bench) -> str:
-    """The end of the last experiment's log, fenced; empty where there is none."""
+    """The end of the last experiment's log, fenced; empty if there is none."""
     last = bench.history[-1]
     text = tail(bench.log(last), lines=LOG_LINES, characters=LOG_CHARACTERS)
     return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""

@@ -1,9 +1,9 @@
-"""The researcher that is somebody's coding agent: its command works in a git worktree, in a sandbox, and asks for
-experiments at a door.
+"""The researcher that runs a coding agent: its command works in a git worktree, in a sandbox, and requests experiments
+through a socket.
 
-A session is one start of the agent's command, in a fresh worktree at the head. A run has as many as it takes: an agent
-that ends early is started again while it makes progress. An agent cannot be replayed, so a resumed run establishes
-what was recorded, and starts a session that is told of it.
+A session is one start of the agent's command, in a fresh worktree at the head. A run has as many sessions as necessary:
+an agent that ends early is restarted while it makes progress. An agent cannot be replayed, so a resumed run restores
+the recorded state and starts a session with a summary of it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.access import AgentLimits
 from inner_loop.agents.charge import SandboxCharge
-from inner_loop.agents.desk import Desk
-from inner_loop.agents.door import Door
+from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.recall import recall
 from inner_loop.agents.sandbox import AgentEnded, AgentSandbox
+from inner_loop.agents.session import AgentSession
 from inner_loop.agents.verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import PORT, Gateway
-from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
+from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
 from programs.program import Program
 from programs.text import one_line
@@ -37,37 +37,37 @@ from trainer.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
-END_POLL_SECONDS = 0.02  # of a question that is asked by ourselves
+END_POLL_SECONDS = 0.02  # while we query the agent's git
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
-IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
+IDLE_SECONDS = 1800.0  # without a request, after which an agent is ended
 SESSION_SECONDS = 24 * 3600.0
-GIT_SECONDS = 60.0  # for an agent's git to tell where it stands when a session has ended
+GIT_SECONDS = 60.0  # for an agent's git to report its HEAD when a session has ended
 
 
 class CommandResearcher:
-    """``name`` is a recipe's, or empty where the staff gives a command of its own."""
+    """``name`` is a recipe's name, or empty if the configuration gives a command."""
 
-    def __init__(self, program: Program, task: Task, kit: Kit, name: str = "") -> None:
+    def __init__(self, program: Program, task: Task, context: RunContext, name: str = "") -> None:
         self._program = program
         self._task = task
-        self._kit = kit
-        self._recipe = agent_recipe.recipe_for(name, kit.staff)
-        self._model = kit.staff.models[0] if kit.staff.models else ""
-        self._network = agent_recipe.network(self._recipe, kit.staff)
+        self._context = context
+        self._recipe = agent_recipe.recipe_for(name, context.config)
+        self._model = context.config.models[0] if context.config.models else ""
+        self._network = agent_recipe.network(self._recipe, context.config)
         self._gateway: Gateway | None = None
         self._number = 0
 
     def work(self, bench: Bench) -> None:
-        """Sessions until the budget is spent, the agent gives up, or the wall limit is there.
+        """Run sessions until the budget is spent, the agent gives up, or the wall limit is reached.
 
-        Raises NoReply where the agent fails without having run anything: its key, its network, its command; and where a
-        cap of the study is reached.
+        Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
+        study is reached.
         """
         installed = agent_recipe.find(self._recipe)
-        recall(bench, self._kit.recorded)
-        charge = SandboxCharge(bench, self._kit.emit, self._kit.recorded)
-        Verdicts(bench, bench.head.source).finish()  # of what was cut off before it was decided
-        deadline = time.monotonic() + (self._kit.staff.max_wall or float("inf"))
+        recall(bench, self._context.recorded)
+        charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
+        Verdicts(bench, bench.head.source).finish()  # experiments that an interruption left undecided
+        deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)
             self._gateway = self._open_gateway(stack)
@@ -82,44 +82,45 @@ class CommandResearcher:
                     break
 
     def _folder(self, stack: ExitStack) -> Path:
-        """Where the worktree and what the agent said are kept; for the time of the run only where nothing is."""
-        if self._kit.folder is None:
+        """Where the worktree and the agent's output are stored; temporary if nothing is kept."""
+        if self._context.folder is None:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-")))
-        folder = self._kit.folder / "agent"
+        folder = self._context.folder / "agent"
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
 
     def _open_gateway(self, stack: ExitStack) -> Gateway | None:
-        """The agent's way to its models, for all sessions; None where it has its own, or the user has no key."""
+        """The gateway to the agent's models, for all sessions; None if the agent has its own login, or the user no
+        key."""
         upstreams = self._recipe.gateway.api
-        found = routes(upstreams)
-        if not found:
+        open_routes = routes(upstreams)
+        if not open_routes:
             return None
-        return stack.enter_context(Gateway(upstreams, found, self._kit, shared=self._network == "full"))
+        return stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=self._network == "full"))
 
     def _session(
         self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float, charge: SandboxCharge
     ) -> AgentEnded:
         worktree = folder / "worktree"
         self._lay(bench, folder, worktree, charge)
-        logs = self._kit.folder / "logs" if self._kit.folder else None
-        desk = Desk(bench, self._program, worktree, emit=self._kit.emit, charge=charge, logs=logs)
+        logs = self._context.folder / "logs" if self._context.folder else None
+        session = AgentSession(bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs)
         prompt = agent_tools.prompt(bench, charge.facts())
         more = agent_recipe.through(self._recipe, self._gateway.bases())[0] if self._gateway else []
         words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task), more)
         stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
-        asked = len(bench.history)
-        with Door(desk.answer) as door:
-            sandbox = self._sandbox(worktree, door.path, installed)
-            sitting = _Sitting(bench, desk, door, self._kit, deadline, self._gateway, charge)
+        before = len(bench.history)
+        with ExperimentServer(session.answer) as server:
+            sandbox = self._sandbox(worktree, server.path, installed)
+            loop = _SessionLoop(bench, session, server, self._context, deadline, self._gateway, charge)
             command = [str(installed.path), *words[1:]]
             try:
-                ended = sandbox.run(command, stdin=stdin, attend=sitting.attend, begun=charge.begin)
+                ended = sandbox.run(command, stdin=stdin, attend=loop.attend, begun=charge.begin)
             finally:
                 charge.end()
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-            desk.finish(lambda: self._ask_git(sandbox, door, charge))
-        self._write_down(folder, ended, len(bench.history) - asked)
+            session.finish(lambda: self._ask_git(sandbox, server, charge))
+        self._write_down(folder, ended, len(bench.history) - before)
         return ended
 
     def _lay(self, bench: Bench, folder: Path, worktree: Path, charge: SandboxCharge) -> None:
@@ -130,9 +131,9 @@ class CommandResearcher:
         if said:
             (worktree / agent_worktree.NOTES).write_text(said, encoding="utf-8")
 
-    def _sandbox(self, worktree: Path, door: Path, installed: agent_recipe.Installed) -> AgentSandbox:
+    def _sandbox(self, worktree: Path, socket: Path, installed: agent_recipe.Installed) -> AgentSandbox:
         recipe = self._recipe
-        closed = [self._task.folder, *([self._kit.study] if self._kit.study else [])]
+        closed = [self._task.folder, *([self._context.study] if self._context.study else [])]
         readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
         gateway = self._gateway
         named = agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree)
@@ -144,7 +145,7 @@ class CommandResearcher:
             readable=readable,
             environment=named,
             home=agent_recipe.home(recipe),
-            door=door,
+            experiment_socket=socket,
             tools=agent_tools.commands(self._task),
             hidden=tuple(closed),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
@@ -153,30 +154,31 @@ class CommandResearcher:
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
 
-    def _ask_git(self, agents: AgentSandbox, door: Door, charge: SandboxCharge) -> None:
-        """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
-        for its git does what its configuration says. Without an answer nothing is decided by it."""
+    def _ask_git(self, agents: AgentSandbox, server: ExperimentServer, charge: SandboxCharge) -> None:
+        """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
+        because its configuration can start programs. Without an answer, git decides nothing."""
 
         def attend() -> bool:
-            door.serve(END_POLL_SECONDS)
+            server.serve(END_POLL_SECONDS)
             return True
 
         sandbox = AgentSandbox(
             agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
-            door=agents.door, tools=agents.tools, hidden=agents.hidden, limits=AgentLimits(wall_seconds=GIT_SECONDS),
+            experiment_socket=agents.experiment_socket, tools=agents.tools, hidden=agents.hidden,
+            limits=AgentLimits(wall_seconds=GIT_SECONDS),
         )  # fmt: skip
         sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
         charge.end()
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
-        """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
+        """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
         name = f"session-{os.getpid()}-{self._number}"
         for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
             (folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
-        self._kit.emit(
+        self._context.emit(
             AgentSessionEvent(
-                run_id=self._kit.run_id,
+                run_id=self._context.run_id,
                 command=os.path.basename(self._recipe.command[0]),
                 exit_code=ended.exit_code,
                 killed=ended.killed,
@@ -185,24 +187,24 @@ class CommandResearcher:
                 cpu_seconds=ended.cpu_seconds,
                 counted_by=ended.counted_by,
                 peak_memory_mb=ended.peak_memory_mb,
-                requests=len(ended.asked),
-                bytes_sent=sum(one.sent for one in ended.asked),
-                bytes_received=sum(one.received for one in ended.asked),
-                refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.asked if one.refused})[:20]),
+                requests=len(ended.requests),
+                bytes_sent=sum(one.sent for one in ended.requests),
+                bytes_received=sum(one.received for one in ended.requests),
+                refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.requests if one.refused})[:20]),
             )
         )
 
     def _complain(self, bench: Bench, ended: AgentEnded) -> None:
-        """An agent that failed by itself before it ran anything is no result of its program.
+        """An agent that failed by itself before it ran anything gives no result.
 
-        One that left in peace, or was killed, may have done so on its program's word: the run stands, with a finding,
-        for some agents end with 0 though they never reached their model.
+        If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because
+        some agents exit with 0 though they never reached their model.
         """
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             if len(bench.history) == 1:
                 first = bench.baseline
                 text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-                self._kit.emit(
+                self._context.emit(
                     FindingEvent.of_line(
                         text,
                         run_id=bench.run_id,
@@ -217,45 +219,45 @@ class CommandResearcher:
         command = os.path.basename(self._recipe.command[0])
         problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
-            f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
+            f"{one_line(said[-1])[:200] if said else 'no output'}",
             hint=f"{self._to_look_at(ended.exit_code)}; nothing is lost, the run can be resumed",
-            ids=[self._kit.run_id],
+            ids=[self._context.run_id],
         )
         raise NoReply(problem)
 
     def _to_look_at(self, exit_code: int) -> str:
-        """126 and 127 are what a shell and env say of a program that is not there, here: not in the sandbox."""
+        """A shell and env exit with 126 and 127 if a program is missing; here, missing in the sandbox."""
         if exit_code in (126, 127):
-            return "the sandbox does not show all that it needs: --agent-readable PATH, or another path of the program"
-        return f"its key, model, network{self._installed_by()}"
+            return "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
+        return f"check its key, model, network{self._installed_by()}"
 
     def _installed_by(self) -> str:
-        """What a whole installation is: an agent may start without all that it needs later."""
+        """How to install the agent completely: it may start without all that it needs later."""
         return f" or installation ({self._recipe.install})" if self._recipe.install else ""
 
 
-class _Sitting:
-    """One session from the bench's side: answers at the door, and says when it is over."""
+class _SessionLoop:
+    """One session from the bench's side: answers requests and decides when the session is over."""
 
     def __init__(
-        self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float, gateway: Gateway | None,
-        charge: SandboxCharge,
+        self, bench: Bench, session: AgentSession, server: ExperimentServer, context: RunContext, deadline: float,
+        gateway: Gateway | None, charge: SandboxCharge,
     ) -> None:  # fmt: skip
-        self._bench, self._desk, self._door, self._kit, self._gateway = bench, desk, door, kit, gateway
+        self._bench, self._agent, self._server, self._context, self._gateway = bench, session, server, context, gateway
         self._deadline, self._charge = deadline, charge
-        self._asked = 0
+        self._requests = 0
         self._last = time.monotonic()
         self._closing: float | None = None
 
     def attend(self) -> bool:
-        """Answer who comes; False when the session is to end. Raises RunStopped if the run is to stop."""
-        self._door.serve(POLL_SECONDS)
+        """Answer a waiting request; False when the session is to end. Raises RunStopped if the run is to stop."""
+        self._server.serve(POLL_SECONDS)
         self._charge.book()
         now = time.monotonic()
-        if self._kit.should_stop():
-            raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent worked")
-        if self._desk.asked != self._asked:
-            self._asked, self._last = self._desk.asked, now
+        if self._context.should_stop():
+            raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent was working")
+        if self._agent.requests != self._requests:
+            self._requests, self._last = self._agent.requests, now
         capped = self._gateway is not None and self._gateway.meter.problem is not None
         if capped or not self._bench.is_open:
             self._closing = self._closing or now + GRACE_SECONDS
@@ -263,6 +265,6 @@ class _Sitting:
         return not over and now < self._deadline and now - self._last < IDLE_SECONDS
 
 
-def make(program: Program, task: Task, seed: int, kit: Kit, more: str = "") -> CommandResearcher:
-    """``command:claude`` has the recipe ``claude``; ``command`` alone takes the staff's own command line."""
-    return CommandResearcher(program, task, kit, more)
+def make(program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> CommandResearcher:
+    """``command:claude`` uses the recipe ``claude``; ``command`` alone uses the configured command line."""
+    return CommandResearcher(program, task, context, more)

@@ -1,4 +1,4 @@
-"""Edits as a model writes them: search/replace blocks or whole files, read and applied to the letter."""
+"""Edits as a model writes them: search/replace blocks or whole files, parsed and applied exactly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SEARCH, _MIDDLE, _REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
 
 class BadEdit(Exception):
-    """An answer that cannot be carried out; the text says why, to the one who wrote it."""
+    """A reply that cannot be applied. The message is for its author."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """What becomes of one file: ``blocks`` of (search, replacement), or ``whole``, its new text."""
+class FileChange:
+    """The change of one file: ``blocks`` of (search, replacement), or ``whole``, its new text."""
 
     file: str
     blocks: tuple[tuple[str, str], ...] = ()
@@ -28,10 +28,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A reply, read. ``follows`` and ``ideas`` are what it says of itself: data, bounded in size."""
+class EditReply:
+    """A parsed reply. ``follows`` and ``ideas`` are the model's own statements: data of limited size."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     title: str = ""
     rationale: str = ""
     follows: tuple[str, ...] = ()
@@ -39,8 +39,8 @@ class Answer:
     ideas: tuple[str, ...] = field(default=())
 
     def apply(self, source: Source) -> Source:
-        """The edited source. Raises BadEdit: another file, a search text that is not there exactly once, no change,
-        or more than fits."""
+        """The edited source. Raises BadEdit for another file, a search text that does not occur exactly once, no
+        change, or a source that is too large."""
         edited = source
         for change in self.changes:
             edited = _changed(edited, change)
@@ -48,32 +48,32 @@ class Answer:
             raise BadEdit("The edit changes nothing.")
         size = sum(len(text.encode()) for _, text in edited.files)
         if size > SOURCE_BYTES:
-            raise BadEdit(f"The edited source has {size} bytes; {SOURCE_BYTES} are allowed, all files together.")
+            raise BadEdit(f"The edited source has {size} bytes; the limit for all files together is {SOURCE_BYTES}.")
         return edited
 
 
-def parse(reply: str) -> Answer:
-    """Read a reply. Raises BadEdit where it holds no edit, or one that is not written as it has to be."""
+def parse(reply: str) -> EditReply:
+    """Parse a reply. Raises BadEdit if it has no edit or a malformed one."""
     changes, rest = _changes(reply.replace("\r\n", "\n").split("\n"))
     if not changes:
-        raise BadEdit("The reply holds no <edit file=…> and no <file name=…>.")
+        raise BadEdit("The reply contains no <edit file=…> and no <file name=…>.")
     title = line(_between(rest, "title"), TITLE) or line(_between(rest, "rationale"), TITLE)
     follows = re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
     ideas = [line(text, NOTE) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
-    return Answer(
+    return EditReply(
         tuple(changes), title, _between(rest, "rationale").strip()[:RATIONALE], tuple(dict.fromkeys(follows))[:20],
         line(_between(rest, "note"), NOTE), tuple(idea for idea in ideas if idea)[:IDEAS],
     )  # fmt: skip
 
 
 def _between(text: str, tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return found[1] if found else ""
+    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    return match[1] if match else ""
 
 
-def _changes(lines: list[str]) -> tuple[list[Change], str]:
-    """The changes of a reply, and its other lines: what stands inside an edit is source and nothing else."""
-    changes: list[Change] = []
+def _changes(lines: list[str]) -> tuple[list[FileChange], str]:
+    """The changes of a reply, and its other lines: text inside an edit is source and nothing else."""
+    changes: list[FileChange] = []
     rest: list[str] = []
     at = 0
     while at < len(lines):
@@ -86,9 +86,9 @@ def _changes(lines: list[str]) -> tuple[list[Change], str]:
         end = _end(lines, at + 1, kind)
         inside = lines[at + 1 : end]
         if kind == "file":
-            changes.append(Change(name, whole="\n".join([*inside, ""]) if inside else ""))
+            changes.append(FileChange(name, whole="\n".join([*inside, ""]) if inside else ""))
         else:
-            changes.append(Change(name, tuple(_blocks(inside, name))))
+            changes.append(FileChange(name, tuple(_blocks(inside, name))))
         at = end + 1
     return changes, "\n".join(rest)
 
@@ -109,21 +109,23 @@ def _blocks(lines: list[str], name: str) -> list[tuple[str, str]]:
             continue
         marks = [i for i in range(at, len(lines)) if lines[i].rstrip() in (_SEARCH, _MIDDLE, _REPLACE)][:3]
         if [lines[i].rstrip() for i in marks] != [_SEARCH, _MIDDLE, _REPLACE] or marks[0] != at:
-            raise BadEdit(f"{name}: a block is {_SEARCH}, lines, {_MIDDLE}, lines, {_REPLACE}, each mark on its line.")
+            raise BadEdit(
+                f"{name}: a block is {_SEARCH}, lines, {_MIDDLE}, lines, {_REPLACE}, each mark on a line of its own."
+            )
         old, new = lines[at + 1 : marks[1]], lines[marks[1] + 1 : marks[2]]
         if not any(one.strip() for one in old):
-            raise BadEdit(f'{name}: a search text is empty; give <file name="{name}"> to write the whole file.')
+            raise BadEdit(f'{name}: a search text is empty; use <file name="{name}"> to write the whole file.')
         blocks.append(("\n".join(old), "\n".join(new)))
         at = marks[2] + 1
     if not blocks:
-        raise BadEdit(f"{name}: the edit holds no block.")
+        raise BadEdit(f"{name}: the edit contains no block.")
     return blocks
 
 
-def _changed(source: Source, change: Change) -> Source:
+def _changed(source: Source, change: FileChange) -> Source:
     texts = dict(source.files)
     if change.file not in texts:
-        raise BadEdit(f"{change.file} may not be changed; editable are {', '.join(texts)}.")
+        raise BadEdit(f"{change.file} is not editable; these files are: {', '.join(texts)}.")
     if change.whole is not None:
         return source.with_text(change.file, change.whole)
     text = texts[change.file]
@@ -133,15 +135,15 @@ def _changed(source: Source, change: Change) -> Source:
 
 
 def _replaced(text: str, old: str, new: str, name: str) -> str:
-    """Whole lines only: a search text that is a part of a line matches nothing."""
-    found = [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(old)}$)", text)]
-    if len(found) != 1:
+    """Whole lines only: a search text that is part of a line matches nothing."""
+    starts = [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(old)}$)", text)]
+    if len(starts) != 1:
         first = line(old, 80)
         raise BadEdit(
-            f"{name}: the search text that starts with {first!r} occurs {len(found)} times as whole lines; it has to "
-            "occur exactly once. Copy the lines as they stand, with their indent, and enough of them."
+            f"{name}: the search text that starts with {first!r} occurs {len(starts)} times as whole lines; it must "
+            "occur exactly once. Copy enough lines exactly, including their indent."
         )
-    start, end = found[0], found[0] + len(old)
+    start, end = starts[0], starts[0] + len(old)
     if not new:  # lines taken out go with their line end
         return text[:start] + text[end:].removeprefix("\n")
     return text[:start] + new + text[end:]

@@ -1,4 +1,4 @@
-"""A program as a researcher reads it: each directive with a short label, by which it can be cited."""
+"""A program as a researcher reads it: each directive with a short label for citations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the researchers of one organization share: the queue of ideas and the notes of their meetings."""
+"""What the researchers of one organization share: the queue of ideas and their notes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from inner_loop.researchers.labels import Labelled
 from programs.program import Program
 
-NOTES = 40  # that are remembered; fewer may fit the state
-IDEAS = 60  # that wait at a time
-CHANCES = 2  # times that an idea is handed to somebody who then does something else
+NOTES = 40  # kept; fewer may fit into the state
+IDEAS = 60  # most in the queue
+CHANCES = 2  # turns that may ignore an idea before it is dropped
 
 
 @dataclass
-class Idea:
-    """`d7` for one of the program's, `q3` for one of the researchers' own."""
+class QueuedIdea:
+    """Labels are `d7` for the program's ideas and `q3` for the researchers' own."""
 
     label: str
     text: str
@@ -27,27 +27,27 @@ class Idea:
 class Notebook:
     """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks."""
 
-    queue: deque[Idea] = field(default_factory=deque)
+    queue: deque[QueuedIdea] = field(default_factory=deque)
     notes: list[str] = field(default_factory=list)
-    in_hand: dict[int, Idea] = field(default_factory=dict)
+    in_hand: dict[int, QueuedIdea] = field(default_factory=dict)
     _own: int = 0
 
     @classmethod
     def of(cls, program: Program, labels: Labelled) -> Notebook:
-        """The program's Ideas wait in their order."""
+        """Starts with the program's ideas, in their order."""
         by_id = {directive_id: label for label, directive_id in labels.ids.items()}
-        ideas = [Idea(by_id[idea.directive_id], idea.text, "the program") for idea in program.ideas]
+        ideas = [QueuedIdea(by_id[idea.directive_id], idea.text, "the program") for idea in program.ideas]
         return cls(deque(ideas))
 
-    def hand_out(self, turn: int) -> Idea | None:
-        """The next idea, for that turn; nobody else is given it meanwhile."""
+    def hand_out(self, turn: int) -> QueuedIdea | None:
+        """The next idea, reserved for that turn."""
         if not self.queue:
             return None
         idea = self.in_hand[turn] = self.queue.popleft()
         return idea
 
     def settle(self, turn: int, follows: tuple[str, ...]) -> None:
-        """An idea that was followed is done; one that was passed over goes to the end, a few times."""
+        """Remove an idea that was followed; move one that was not to the end, a few times."""
         idea = self.in_hand.pop(turn, None)
         if idea is None or idea.label in follows:
             return
@@ -60,7 +60,7 @@ class Notebook:
             known = any(idea.text == text for idea in (*self.queue, *self.in_hand.values()))
             if not known and len(self.queue) < IDEAS:
                 self._own += 1
-                self.queue.append(Idea(f"q{self._own}", text, by))
+                self.queue.append(QueuedIdea(f"q{self._own}", text, by))
 
     def note(self, text: str) -> None:
         self.notes = [*self.notes, text][-NOTES:]

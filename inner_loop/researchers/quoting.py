@@ -1,4 +1,4 @@
-"""Text of strangers on its way into a prompt: cleaned, bounded, and fenced, so that it stays data."""
+"""Untrusted text on its way into a prompt: cleaned, limited in size, and fenced, so that it stays data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0
 
 
 def clean(text: str) -> str:
-    """Without escape sequences, controls but line ends and tabs, and what turns the direction of text."""
+    """Without escape sequences, control characters (except line ends and tabs), and bidirectional controls."""
     if text.isascii() and text.isprintable():
         return text
     plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BIDI)
@@ -30,7 +30,7 @@ def tail(text: str, *, lines: int, characters: int) -> str:
 
 
 def within(text: str, tag: str) -> str:
-    """A text that stands between <tag> and </tag>: neither can be written in it."""
+    """A text for use between <tag> and </tag>, with those two tags disabled in it."""
     return re.sub(rf"<(?=\s*/?\s*{tag}\b)", "‹", text, flags=re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""Who works in an organization, as its program says: the headings below "Roles", else the items of that list."""
+"""The researchers of an organization, from its program: the headings below "Roles", else the items of that list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = 40  # characters of a name
 
 @dataclass(frozen=True)
 class Role:
-    """One researcher: a name, and the section of the program that is addressed to it."""
+    """One researcher: a name, and the section of the program that describes it."""
 
     name: str
     text: str
@@ -24,13 +24,13 @@ class Role:
 def roles(program: Program) -> tuple[Role, ...]:
     """One Role per heading directly below a heading named Roles, or per item of its list; else a single researcher.
 
-    An item is `name: what it does`. More than eight are not seated.
+    An item is `name: what it does`. Only the first eight are used.
     """
-    found = outline(program.text)
-    above = next((h for h in found.headings if _is_roles(h.title)), None)
+    document = outline(program.text)
+    above = next((h for h in document.headings if _is_roles(h.title)), None)
     if above is None:
         return (Role("researcher", ""),)
-    named = _by_heading(found, above) or _by_item(found, above)
+    named = _by_heading(document, above) or _by_item(document, above)
     return tuple(_distinct(named[:MOST])) or (Role("researcher", ""),)
 
 
@@ -38,20 +38,20 @@ def _is_roles(title: str) -> bool:
     return re.sub(r"[\W\d_]+", "", title).casefold() == "roles"
 
 
-def _by_heading(found: Outline, above: Heading) -> list[Role]:
-    below = [h for h in found.headings if h.path.startswith(above.path + PATH) and h.start > above.start]
+def _by_heading(document: Outline, above: Heading) -> list[Role]:
+    below = [h for h in document.headings if h.path.startswith(above.path + PATH) and h.start > above.start]
     level = min((h.level for h in below), default=0)
     direct = [h for h in below if h.level == level]
     named: list[Role] = []
     for heading in direct:
         deeper = [h.end for h in below if h.path.startswith(heading.path + PATH) and h.start > heading.start]
-        text = "".join(found.lines[heading.body : max([heading.end, *deeper])])
+        text = "".join(document.lines[heading.body : max([heading.end, *deeper])])
         named.append(Role(line(heading.title, NAME), text.strip()))
     return named
 
 
-def _by_item(found: Outline, above: Heading) -> list[Role]:
-    items = [b for b in found.blocks if b.kind == "item" and b.heading == above.path]
+def _by_item(document: Outline, above: Heading) -> list[Role]:
+    items = [b for b in document.blocks if b.kind == "item" and b.heading == above.path]
     top = min((item.depth for item in items), default=0)
     named: list[Role] = []
     for item in items:
@@ -62,7 +62,7 @@ def _by_item(found: Outline, above: Heading) -> list[Role]:
 
 
 def _distinct(named: list[Role]) -> list[Role]:
-    """Roles of one name are told apart by a number."""
+    """Roles with the same name get a number."""
     seen: dict[str, int] = {}
     out: list[Role] = []
     for role in named:

@@ -1,4 +1,4 @@
-"""The researcher without a language model: it carries out a program's charter and ideas, to the letter."""
+"""The researcher without a language model: it applies a program's charter and ideas exactly."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
-from inner_loop.kit import Kit
 from inner_loop.pace import next_wave
 from inner_loop.record import Record
+from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
 from inner_loop.trials import Trials
 from programs.program import Program
@@ -25,14 +25,14 @@ from trainer.task import Task
 if TYPE_CHECKING:
     import numpy as np
 
-#: Proposals drawn in vain, because they do not apply or repeat a source, before a wave goes on without.
+#: Extra draws of a wave for proposals that do not apply or repeat a source.
 DRAWS = 50
 
 
 class ScriptedResearcher:
-    """Rounds of: take a parent, draw a wave, screen it, train what is promoted, keep what the rule keeps.
+    """Repeats rounds: pick a parent, draw a wave, screen it, train the promoted candidates, apply the keep rule.
 
-    All its choices follow from the program, the outcomes and `rng`; that makes a run resumable by replay.
+    All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
     """
 
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
@@ -62,12 +62,12 @@ class ScriptedResearcher:
             confirm(bench, self._citations.cite("confirm"))
 
     def _for_confirmation(self, bench: Bench) -> float:
-        """Device-seconds to keep back; nothing where they would not buy one fresh seed for two candidates."""
+        """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
         share = self._charter.confirm * bench.budget_seconds
         return share if share >= 2 * bench.cost() else 0.0
 
     def _prepare(self, bench: Bench) -> None:
-        """The baseline's other seeds, and what the keep rule needs to know."""
+        """Run the baseline's other seeds, and what the keep rule needs."""
         for replicate in range(1, self._charter.replicates):
             record = bench.experiment(
                 Edit(),
@@ -96,7 +96,7 @@ class ScriptedResearcher:
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """Up to `size` proposals that apply to the parent."""
-        elsewhere = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
+        branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
@@ -108,7 +108,7 @@ class ScriptedResearcher:
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(_with(proposal, elsewhere))
+                wave.append(_with(proposal, branching))
         return wave
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
@@ -122,7 +122,7 @@ class ScriptedResearcher:
         return True
 
     def _one_after_another(self, bench: Bench, frontier: Frontier, parent: Record, chosen: list[Proposal]) -> int:
-        """Promoted candidates by rank, each on top of what the wave has kept by then; returns how many were kept."""
+        """Promoted candidates by rank, each applied to what the wave has kept so far; returns how many were kept."""
         kept = 0
         for proposal in chosen:
             fitting = self._refit(bench, parent, proposal) if kept else proposal
@@ -134,13 +134,13 @@ class ScriptedResearcher:
         return kept
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
-        """A proposal of a wave once another of the wave is kept; None where it does not go on top of that."""
+        """A proposal after another of its wave was kept; None if it does not apply to the new parent."""
         situation = self._surroundings.situation(bench, parent)
         fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
         return proposal if fits else None
 
     def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
-        """All of a wave in full from one parent; the best of them is kept, if the rule keeps it."""
+        """All of a wave in full from one parent; the best one is kept, if the rule keeps it."""
         candidates = self._trials.side_by_side(bench, parent, wave)
         winner: Record | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
@@ -163,7 +163,7 @@ def _with(proposal: Proposal, because: tuple[str, ...]) -> Proposal:
     return Proposal(proposal.edit, proposal.proposer, joined(proposal.because, because), proposal.description)
 
 
-def make(program: Program, task: Task, seed: int, kit: Kit) -> ScriptedResearcher:
+def make(program: Program, task: Task, seed: int, context: RunContext) -> ScriptedResearcher:
     import numpy as np
 
     return ScriptedResearcher(program, task, np.random.default_rng(seed))

@@ -126,7 +126,7 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
-    crew = contest_staff.crew_of(flags.models, flags.agent, flags.yes)
+    choice = contest_staff.researcher_choice_of(flags.models, flags.agent, flags.yes)
     task, *further = launch.load_tasks(flags.task) or [launch.load_task(None)]
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, flags.playing.fixed_steps)
@@ -142,7 +142,7 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
         sealed=flags.sealed, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
-        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, models=crew.staff,
+        hidden=tuple(hidden), further=tuple(further), researcher=choice.researcher, models=choice.config,
     )  # fmt: skip
 
 

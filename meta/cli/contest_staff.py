@@ -7,47 +7,47 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.crew import Crew
 from meta.cli.flags import SHARES, ContestFolder, ModelFlags
 from meta.cli.options import only, verb
 from meta.cli.output import Output
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from inner_loop.kit import Staff
+    from inner_loop.run_context import ModelConfig
 
 LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
 
 
-def crew_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Crew:
-    """The crew of a contest, ready to be asked. Raises UsageError where calls may cost money and nothing caps them."""
-    crew = Crew.of(models, agent, yes=yes)
-    crew = replace(crew, staff=with_shares(crew.staff, models.run_usd, models.run_tokens))
-    kind = crew.researcher.partition(":")[0]
-    if kind != "scripted" and not crew.staff.caps() and not crew.staff.agent_direct:
+def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> ResearcherChoice:
+    """Who follows the programs of a contest. Raises UsageError if calls may cost money and no cap is set."""
+    choice = ResearcherChoice.of(models, agent, yes=yes)
+    choice = replace(choice, config=with_shares(choice.config, models.run_usd, models.run_tokens))
+    kind = choice.researcher.partition(":")[0]
+    if kind != "scripted" and not choice.config.caps() and not choice.config.agent_direct:
         raise UsageError(
-            f"--researcher {crew.researcher}: entries call models, and nothing caps what they take",
+            f"--researcher {choice.researcher}: entries call models, and nothing caps what they take",
             hint="--max-usd 20, or --max-tokens 20000000 for a model without a price",
         )
-    crew.ready(None)
-    return crew
+    choice.ready(None)
+    return choice
 
 
-def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> Staff:
+def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | None) -> ModelConfig:
     """What one run may take: as asked, else a share of the whole, so that no entry spends it all."""
-    usd = run_usd or (staff.max_usd / SHARES if staff.max_usd else None)
-    least = LEAST_REPLIES * staff.reply_tokens
+    usd = run_usd or (config.max_usd / SHARES if config.max_usd else None)
+    least = LEAST_REPLIES * config.reply_tokens
     tokens = run_tokens
-    if tokens is None and staff.max_tokens:
-        tokens = min(staff.max_tokens, max(math.ceil(staff.max_tokens / SHARES), least))
+    if tokens is None and config.max_tokens:
+        tokens = min(config.max_tokens, max(math.ceil(config.max_tokens / SHARES), least))
     if tokens and tokens < least:
-        raise UsageError(f"{tokens} tokens a run hold not {LEAST_REPLIES} replies of {staff.reply_tokens}",
+        raise UsageError(f"{tokens} tokens a run hold not {LEAST_REPLIES} replies of {config.reply_tokens}",
                          hint=f"--run-tokens {least} or more, or a smaller --reply-tokens")  # fmt: skip
-    for name, one, whole in (("usd", usd, staff.max_usd), ("tokens", tokens, staff.max_tokens)):
+    for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
         if one and whole and one > whole:
             raise UsageError(f"--run-{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --run-{name}")
-    return staff.model_copy(update={"run_usd": usd, "run_tokens": tokens})
+    return config.model_copy(update={"run_usd": usd, "run_tokens": tokens})
 
 
 @verb(
@@ -63,11 +63,11 @@ def caps(
     the rules and cannot be changed after the founding."""
     from arena.contest.contest import Contest
     from inner_loop.models.spend_limiter import SpendLimiter
-    from meta.cli.crew import CAPS as KEPT
+    from meta.cli.researcher_choice import CAPS as KEPT
 
     place = resolve.contest_folder(folder, out)
     found = Contest.open(place)
-    wanted = Crew.of(asked, yes=False).staff
+    wanted = ResearcherChoice.of(asked, yes=False).config
     given = {name: getattr(wanted, name) for name in KEPT if getattr(wanted, name)}
     if asked.run_usd or asked.run_tokens:
         raise UsageError("what one run may take stands in the rules", hint="found another contest for other rules")
@@ -75,10 +75,10 @@ def caps(
         config = found.study.model_copy(update={"staff": found.study.staff.model_copy(update=given)})
         config.dump(place / resolve.MARK)
         found = Contest.open(place)
-    staff, spent = found.study.staff, SpendLimiter(place).spent()
+    models, spent = found.study.staff, SpendLimiter(place).spent()
     out.thing({
-        "researcher": found.study.researcher, "models": ", ".join(staff.models), "max_usd": staff.max_usd,
-        "max_tokens": staff.max_tokens, "run_usd": staff.run_usd, "run_tokens": staff.run_tokens,
+        "researcher": found.study.researcher, "models": ", ".join(models.models), "max_usd": models.max_usd,
+        "max_tokens": models.max_tokens, "run_usd": models.run_usd, "run_tokens": models.run_tokens,
         "spent_usd": round(spent.usd, 4), "spent_tokens": spent.tokens,
     })  # fmt: skip
     if given:

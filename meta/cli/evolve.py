@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import launch, mutation, resolve, transfer_table
-from meta.cli.crew import Crew
 from meta.cli.flags import (
     BudgetFlag,
     PlayingFlags,
@@ -24,6 +23,7 @@ from meta.cli.launch import Settings
 from meta.cli.mutation import MutationFlags
 from meta.cli.options import flag, only, verb
 from meta.cli.output import Output, Row
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
@@ -108,9 +108,9 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows = mutation.load(flags.mutation.meta_program)
     dial, again = flags.dial, flags.dial.confirm_again
-    crew = Crew.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
+    choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
     which = replace(flags.which, task=flags.task, run_budget=dial.run_budget)
-    settings = Settings.of(which, flags.playing, flags.start, crew)
+    settings = Settings.of(which, flags.playing, flags.start, choice)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
@@ -125,10 +125,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
             raise UsageError(
                 "--confirm-again goes on with a study", hint=f"metaloop {command} --resume STUDY --confirm-again"
             )
-        mutation.refuse_alone(follows, settings.crew.staff)
+        mutation.refuse_alone(follows, settings.researcher_choice.config)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
         refuse_twice(homes, reserve)
-        own_arm = command == "improve" and not like_stock(own[0], homes, settings.crew.researcher)
+        own_arm = command == "improve" and not like_stock(own[0], homes, settings.researcher_choice.researcher)
         plan = plan_of(homes, dial, reserve, own_arm=own_arm)
         known = gather(past, [other.name for other in reserve]) if past else None
     described = describe(plan, homes, settings, study if folder else None, reserve)
@@ -149,8 +149,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         study, starters = create(
             folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
             seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
-            further=further, reserve=reserve, researcher=settings.crew.researcher, staff=settings.crew.staff,
-            meta_program=follows, known=known, race_rule=dial.race_rule,
+            further=further, reserve=reserve, researcher=settings.researcher_choice.researcher,
+            staff=settings.researcher_choice.config, meta_program=follows, known=known, race_rule=dial.race_rule,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
@@ -171,9 +171,9 @@ def refuse_change(
     refuse_reserve(study, reserve)
     refuse_other(study.folder, study.config.prior, past)
     mutation.check(study, follows)
-    mutation.check_traces(study, settings.crew.staff.traces)
+    mutation.check_traces(study, settings.researcher_choice.config.traces)
     if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
-        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with another race rule", "--race-rule")
+        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule")
 
 
 def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -> None:
@@ -260,8 +260,8 @@ def describe(
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed, devices)
-    told |= settings.crew.bill(task, told["experiments"], study)
-    told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
+    told |= settings.researcher_choice.bill(task, told["experiments"], study)
+    told |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, told)
     if further:  # the runs on each task are as many samples of the mean over the tasks, in one unit
         tells = launch.power_sentence(plan.confirm_runs * len(homes))
         return {"tells": f"in the confirmation, over {len(homes)} tasks, {tells}"} | told

@@ -12,11 +12,11 @@ from arena import sandbox
 from meta.cli import capacity, plan_words, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
-from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration
 from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
 from trainer import command_budget
@@ -39,11 +39,22 @@ LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wa
 class Settings(StudyFlags, PlayingFlags, StartFlags):
     """The flags of a command that starts or resumes a study, as given; None where left out."""
 
-    crew: Crew = field(default_factory=Crew)
+    researcher_choice: ResearcherChoice = field(default_factory=ResearcherChoice)
 
     @classmethod
-    def of(cls, which: StudyFlags, playing: PlayingFlags, start: StartFlags, crew: Crew | None = None) -> Settings:
-        return cls(**vars(which), **vars(playing), **vars(start), crew=crew or Crew(yes=start.yes))
+    def of(
+        cls,
+        which: StudyFlags,
+        playing: PlayingFlags,
+        start: StartFlags,
+        researcher_choice: ResearcherChoice | None = None,
+    ) -> Settings:
+        return cls(
+            **vars(which),
+            **vars(playing),
+            **vars(start),
+            researcher_choice=researcher_choice or ResearcherChoice(yes=start.yes),
+        )
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""
@@ -74,8 +85,8 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
             fixed_steps=self.fixed_steps or None,
             sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
             devices=self.devices_per_run,
-            researcher=self.crew.asked,
-            models=self.crew.staff.models,
+            researcher=self.researcher_choice.named,
+            models=self.researcher_choice.config.models,
         )
 
     def create(
@@ -101,12 +112,12 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
             devices=self.devices,
             seed=self.seed,
             fixed_steps=self.fixed_steps,
-            researcher=self.crew.researcher,
+            researcher=self.researcher_choice.researcher,
             plan=plan,
             programs=programs,
             sandbox=self.sandbox,
             further=further,
-            staff=self.crew.staff,
+            staff=self.researcher_choice.config,
         )
         return Study.create(self.fresh(first, out), setup)
 
@@ -127,7 +138,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         if study is None:
             command_budget.refuse_guess(task)
         sandbox.require(task, self.sandbox)
-        self.crew.ready(study)
+        self.researcher_choice.ready(study)
 
     @property
     def devices(self) -> int:
@@ -146,7 +157,8 @@ def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
     cost = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
     if run_budget < cost * (1 - 1e-9):
         raise UsageError(
-            f"a run budget of {run_budget:g} s does not hold one experiment of {task.name}, which takes {cost:.3g} s",
+            f"a run budget of {run_budget:g} s is too small for one experiment of {task.name}, "
+            f"which takes {cost:.3g} s",
             hint=f"--run-budget {cost * 2:.2g}s or more; the task's own is {task.run_budget:.3g}s",
         )
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
-from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
@@ -53,7 +53,7 @@ def match(
 
     race, asked = race or race_rule is not None, race_rule or RACE_RULE
     RACE_RULES.get(asked)  # refused before anything is spent
-    settings = Settings.of(which, playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(which, playing, start, ResearcherChoice.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
@@ -164,7 +164,7 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     plan = launch.describe_runs(task, arms * runs, seconds, workers)
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
-    plan |= settings.crew.bill(task, plan["experiments"], study)
+    plan |= settings.researcher_choice.bill(task, plan["experiments"], study)
     return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed, devices)
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import click
 
 from meta.cli import resolve
-from meta.cli.crew import Traces
 from meta.cli.options import flag
+from meta.cli.researcher_choice import Traces
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
-    from inner_loop.kit import Staff
+    from inner_loop.run_context import ModelConfig
     from meta.plan import Plan
     from programs.program import Program
 
@@ -59,7 +59,7 @@ def check_traces(study: Study, asked: str | None) -> None:
         raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with --traces {made}", "--traces")
 
 
-def bill(plan: Plan, staff: Staff, told: PlannedWork) -> PlannedWork:
+def bill(plan: Plan, staff: ModelConfig, told: PlannedWork) -> PlannedWork:
     """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}
@@ -78,7 +78,7 @@ def bill(plan: Plan, staff: Staff, told: PlannedWork) -> PlannedWork:
     }
 
 
-def refuse_alone(asked: Program | None, staff: Staff) -> None:
+def refuse_alone(asked: Program | None, staff: ModelConfig) -> None:
     """A meta program without a model would be followed by nobody, and traces seen by nobody."""
     if staff.traces != "auto" and not staff.models:
         raise UsageError("--traces is for a model to see", hint="name one: -m NAME")

@@ -13,10 +13,10 @@ import click
 
 from inner_loop.events import CallEvent
 from meta.cli import charter_shown, resolve
-from meta.cli.crew import Crew
 from meta.cli.flags import ModelFlags, ProgramOrNone, YesFlag
 from meta.cli.options import Above0, flag, only, verb
 from meta.cli.output import Column, Output, Row, brief
+from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[
             raise UsageError("--record and --replay are of a model's replies", hint="name it: -m NAME")
         out.note("no model: only sentences that `metaloop export --prose` writes are read; -m NAME reads all")
         return base, []
-    return _ask(out, Crew.of(models, yes=yes), base)
+    return _ask(out, ResearcherChoice.of(models, yes=yes), base)
 
 
-def _ask(out: Output, crew: Crew, base: CharterReading) -> tuple[CharterReading, list[CallEvent]]:
-    from inner_loop.kit import Kit
-    from inner_loop.models.client import Client
+def _ask(out: Output, choice: ResearcherChoice, base: CharterReading) -> tuple[CharterReading, list[CallEvent]]:
+    from inner_loop.models.client import ModelClient
     from inner_loop.models.contract import NoReply
+    from inner_loop.run_context import RunContext
     from meta import charter_reader
 
     record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
@@ -140,22 +140,22 @@ def _ask(out: Output, crew: Crew, base: CharterReading) -> tuple[CharterReading,
     if not replay:
         from inner_loop.models.prices import price_of, require_ready
 
-        require_ready(crew.staff)
+        require_ready(choice.config)
         tokens, said = charter_reader.expected(asked)
-        price = price_of(crew.staff.models[0], crew.staff)
+        price = price_of(choice.config.models[0], choice.config)
         cost = f"about ${price.of(tokens, said):.4f}" if price else "not priced"
         times = charter_reader.most_calls()
-        out.note(f"{crew.staff.models[0]}: a call of about {tokens + said:,} tokens, {cost}; at most {times} calls")
-    crew.ready(None)
+        out.note(f"{choice.config.models[0]}: a call of about {tokens + said:,} tokens, {cost}; at most {times} calls")
+    choice.ready(None)
     calls: list[CallEvent] = []
-    kit = Kit(
-        staff=crew.staff,
+    context = RunContext(
+        config=choice.config,
         emit=lambda event: calls.append(cast(CallEvent, event)),
         record=Path(record) if record else None,
         replay=Path(replay) if replay else None,
     )
     try:
-        return charter_reader.ask(Client(kit, 0), base, max_tokens=crew.staff.reply_tokens), calls
+        return charter_reader.ask(ModelClient(context, 0), base, max_tokens=choice.config.reply_tokens), calls
     except NoReply as gone:
         raise gone.problem from None
 

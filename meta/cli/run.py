@@ -8,12 +8,12 @@ from typing import Annotated
 
 from analysis.wording import plain_number
 from meta.cli import launch, render, resolve, spend, trust
-from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.match import create, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
@@ -54,7 +54,7 @@ def run(
     from arena.arms import Entry
     from arena.standalone import play_entries
 
-    settings = Settings.of(which, replace(playing, workers=1), start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(which, replace(playing, workers=1), start, ResearcherChoice.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):

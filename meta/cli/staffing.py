@@ -11,7 +11,7 @@ from meta.cli import resolve
 from meta.cli.options import Duration, flag
 
 if TYPE_CHECKING:
-    from inner_loop.kit import Staff
+    from inner_loop.run_context import ModelConfig
 
 NETWORKS = ("none", "proxy", "full")
 
@@ -48,7 +48,7 @@ _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
 _SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
 
 
-def check(researcher: str, staff: Staff) -> None:
+def check(researcher: str, config: ModelConfig) -> None:
     """Before anything is founded: is the agent known, installed, has it a model, and can it be shut in? NotFound,
     UsageError, CredentialMissing or EnvironmentProblem, with the cure."""
     from inner_loop.agents import recipe as agent_recipe
@@ -56,12 +56,12 @@ def check(researcher: str, staff: Staff) -> None:
     from trainer import bwrap
 
     name = researcher.partition(":")[2]
-    agent_recipe.find(agent_recipe.recipe_for(name, staff))
-    agent_gateway_plan.require(name, staff)
+    agent_recipe.find(agent_recipe.recipe_for(name, config))
+    agent_gateway_plan.require(name, config)
     bwrap.ensure()
 
 
-def same(made: Staff, asked: Staff) -> None:
+def same(made: ModelConfig, asked: ModelConfig) -> None:
     """A study goes on with the agent that it was made with. Raises NotComparable for another."""
     nothing = type(made)()
     for name in _SETTLED:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from arena.task_study import tasks_of
 from meta.cli import launch, resolve, transfer_table
-from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
+from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
@@ -58,7 +58,9 @@ def transfer(
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.of(replace(which, run_budget=run_budget), playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(
+        replace(which, run_budget=run_budget), playing, start, ResearcherChoice.of(models, agent, yes=start.yes)
+    )
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
@@ -161,7 +163,7 @@ def plan_of(
     seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
     workers, devices = settings.at_once(study)
     sandboxed = study.config.sandbox if study else settings.sandbox
-    researcher = study.config.researcher if study else settings.crew.researcher
+    researcher = study.config.researcher if study else settings.researcher_choice.researcher
     parts, told = [], []
     for task in tasks:
         who = entered_on(task, researcher, own, bare)
@@ -183,7 +185,7 @@ def plan_of(
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)
     if told:
         whole["not_run_twice"] = "; ".join(told)
-    whole |= settings.crew.bill(tasks[0], whole["experiments"], study)
+    whole |= settings.researcher_choice.bill(tasks[0], whole["experiments"], study)
     return whole | {"tells": tells(len(own), runs)}
 
 

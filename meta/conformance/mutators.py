@@ -9,7 +9,7 @@ from analysis.evidence import Evidence
 from meta.conformance.base import Conformance
 from meta.conformance.evidence_of import PLANTED, evidence, score
 from meta.conformance.markdown import FIXTURES
-from meta.mutators.base import Mutator, OfflineMutator, Parent, Proposal
+from meta.mutators.base import ChildProposal, Mutator, OfflineMutator, ParentProgram
 from meta.mutators.mix import MUTATORS
 from programs import shelf
 from programs.lint import lint
@@ -63,6 +63,8 @@ class MutatorConformance(Conformance):
         assert proposal is None or not proposal.evidence_ids
 
 
-def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED) -> Proposal | None:
-    parents = [Parent(first, score(first.program_id)), Parent(second, None)][: mutator.parents]
+def propose(
+    mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED
+) -> ChildProposal | None:
+    parents = [ParentProgram(first, score(first.program_id)), ParentProgram(second, None)][: mutator.parents]
     return mutator.propose(parents, facts, np.random.default_rng(seed))

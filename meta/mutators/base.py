@@ -1,4 +1,4 @@
-"""What every mutator is: a way to write a child program from parents and evidence."""
+"""The interface of mutators: they write a child program from parents and evidence."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parent:
-    """A program that may breed, with its posterior score where it has been measured."""
+class ParentProgram:
+    """A program that may get children, with its posterior score if it has been measured."""
 
     program: Program
     score: ProgramScore | None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The calls of a language model behind a proposal: the last one's number, tokens and dollars of all of them.
+class ModelCalls:
+    """The model calls behind a proposal: the last one's number, tokens and dollars of all of them.
 
-    ``usd`` is None where no price is known. ``turns``: rounds of tools before the reply, see `conversation.Talk`.
+    ``usd`` is None if no price is known. ``turns``: rounds of tools before the reply, see `conversation.Talk`.
     """
 
-    model: str | None  # who answered; None: nobody did
+    model: str | None  # that answered; None: no answer
     tokens: int
     usd: float | None
     call: int  # number of the study's own `call` event
     prompt: tuple[tuple[str, str], ...]  # role and text of each message
     meta_program_id: str  # the instruction that it followed
-    repairs: str | None = None  # the operator whose reply it puts right
+    repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """The text of a child, who it descends from, and the rows of evidence that it was written from.
+class ChildProposal:
+    """The text of a child, its parents, and the rows of evidence that it is based on.
 
-    ``refusal`` says why a reply holds no child at all. ``repair`` asks once more, given what is wrong with the text.
+    ``refusal`` says why a reply contains no child. ``repair`` calls the model once more, with the problem of the text.
     """
 
     text: str
@@ -51,33 +51,35 @@ class Proposal:
     reason: str  # one line: what was changed, and why
     evidence_ids: tuple[str, ...]
     parent_ids: tuple[str, ...]
-    asked: Asked | None = None
+    calls: ModelCalls | None = None
     refusal: str = ""
-    repair: Callable[[str], Proposal | None] | None = field(default=None, compare=False)
+    repair: Callable[[str], ChildProposal | None] | None = field(default=None, compare=False)
 
 
 class Mutator(Protocol):
-    """Proposals are a function of parents, evidence and the state of ``rng``: a study can be replayed."""
+    """Proposals are a function of parents, evidence and the state of ``rng``, so a study can be replayed."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def parents(self) -> int:
-        """How many parents it takes; the child is written on the text of the first."""
+        """The number of parents; the child is based on the text of the first."""
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        """A child that differs from its parents; None where this evidence and these parents offer nothing."""
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        """A child that differs from its parents; None if this evidence and these parents offer nothing."""
 
 
 class OfflineMutator(Mutator, Protocol):
-    """One that asks no model."""
+    """One that calls no model."""
 
     @property
     def share(self) -> float:
-        """How often it is asked, relative to the others; the levers that were measured largest lead."""
+        """Its relative frequency; the operators with the largest measured gains have most."""
 
 
-def parent_ids(parents: Sequence[Parent]) -> tuple[str, ...]:
+def parent_ids(parents: Sequence[ParentProgram]) -> tuple[str, ...]:
     """Ids in order, each once."""
     return tuple(dict.fromkeys(parent.program.program_id for parent in parents))

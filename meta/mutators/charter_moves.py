@@ -1,4 +1,5 @@
-"""Sensible single moves of a charter. A move may set fields that mean nothing apart, such as screening and its wave."""
+"""Sensible single changes of a charter. A change may set several fields that only work together, such as screening
+and its wave."""
 
 from __future__ import annotations
 
@@ -49,12 +50,12 @@ _SEARCHES: tuple[dict[str, float], ...] = (
 
 
 def group_of(field: str) -> tuple[str, ...]:
-    """The fields that go with one field, itself included."""
+    """The fields that change together with one field, including itself."""
     return next((group for group in GROUPS if field in group), (field,))
 
 
 def moves(charter: Charter) -> list[Move]:
-    """Every sensible move away from a charter."""
+    """Every sensible change of a charter."""
     return [move for move in _all(charter) if any(charter.get(f) != v for f, v in move.items())]
 
 
@@ -74,14 +75,14 @@ def _all(charter: Charter) -> Iterator[Move]:
 
 
 def carry_out(text: str, move: Move) -> str:
-    """The text with a move made; a field set to its default is taken out, for length is a cost."""
+    """The text with a change made; a field set to its default is removed, because length is a cost."""
     default = Charter()
     for field, value in move.items():
         text = unset_charter(text, field) if value == default.get(field) else set_charter(text, field, value)
     return text
 
 
-def told(charter: Charter, move: Move) -> str:
+def describe(charter: Charter, move: Move) -> str:
     """``screen.fraction from 1.0 to 0.25, wave from 1 to 6``."""
     changed = {field: value for field, value in move.items() if charter.get(field) != value}
     return ", ".join(f"{field} from {charter.get(field)} to {value}" for field, value in changed.items())

@@ -1,4 +1,4 @@
-"""Values that nobody tried yet, next to one that earned something."""
+"""Untried values next to a value with a gain."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ Number = float | int
 
 
 def untried(best: Number, tried: Sequence[Number]) -> list[Number]:
-    """Up to two values beside ``best``: half-way to its tried neighbours, one step beyond where it is the last.
+    """Up to two values beside ``best``: half-way to its tried neighbours, or one step beyond if there is none.
 
-    Steps are geometric between values of one sign and arithmetic where a zero is involved; integers stay integers.
+    Steps are geometric between values of one sign and arithmetic if a zero is involved; integers stay integers.
     """
     rungs = sorted({float(value) for value in tried} | {float(best)})
     at = rungs.index(float(best))
     below, above = rungs[at - 1] if at else None, rungs[at + 1] if at + 1 < len(rungs) else None
-    found = [_between(rungs[at], above) if above is not None else _beyond(below, rungs[at])]
-    found += [_between(rungs[at], below) if below is not None else _beyond(above, rungs[at])]
+    beside = [_between(rungs[at], above) if above is not None else _beyond(below, rungs[at])]
+    beside += [_between(rungs[at], below) if below is not None else _beyond(above, rungs[at])]
     whole = all(isinstance(value, int) for value in [best, *tried])
-    values = [_tidy(value, whole) for value in found if value is not None]
+    values = [_tidy(value, whole) for value in beside if value is not None]
     return [value for value in dict.fromkeys(values) if float(value) not in rungs]
 
 
@@ -28,7 +28,7 @@ def _between(a: float, b: float) -> float:
 
 
 def _beyond(inner: float | None, edge: float) -> float | None:
-    """One step on from the edge; None where there is no step, or where it would cross or reach zero."""
+    """One step beyond the edge; None if there is no step, or if it would reach or cross zero."""
     if inner is None:
         return None
     step = edge * edge / inner if inner * edge > 0 else 2 * edge - inner

@@ -1,4 +1,4 @@
-"""The fixed mix of offline operators: which mutator is asked next."""
+"""The fixed mix of offline operators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import OfflineMutator, Proposal
+from meta.mutators.base import ChildProposal, OfflineMutator
 from programs.errors import NotFound
 from programs.registry import Registry
 
@@ -22,7 +22,7 @@ MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
 
 
 def named_operators(names: Sequence[str] = ()) -> tuple[OfflineMutator, ...]:
-    """Those of that name, else our own. Raises NotFound for one whose package is not installed."""
+    """The named operators, else the built-in ones. Raises NotFound if a name is not installed."""
     return tuple(MUTATORS.get(name)() for name in names or MUTATORS.built_in)
 
 
@@ -35,7 +35,7 @@ class Mix:
         shares = [mutator.share for mutator in self.operators]
         return self.operators[int(rng.choice(len(shares), p=[share / sum(shares) for share in shares]))]
 
-    def tell(self, proposal: Proposal, refusal: str) -> None:
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
         """A fixed mix does not learn."""
 
     def named(self, name: str) -> OfflineMutator:

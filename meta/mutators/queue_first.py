@@ -9,7 +9,7 @@ QUEUE_SHARE = 0.95
 
 
 def queue_first(text: str) -> str:
-    """The queue gets 95%, the rest goes to what the program used otherwise, in its proportions."""
+    """The queue gets 95%; the other proposers keep their proportions of the rest."""
     shares = Program.parse(text).charter.proposers
     if shares.get("queue", 0.0) >= QUEUE_SHARE * sum(shares.values()):
         return text

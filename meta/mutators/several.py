@@ -1,8 +1,8 @@
-"""Ideas for several tasks in one list: bundles of each task by turns, then single edits by what they are worth.
+"""Ideas for several tasks in one list: bundles of each task in turn, then single edits by gain.
 
-A task passes over ideas that name what it lacks, at no cost; so ideas of different tasks do not compete for its runs,
-and the list has room for those of all. What helps on every task where it was tried comes first, in the order of its
-mean gain there; what one task wants and another pays for comes after.
+A task skips ideas that name edits it lacks, at no cost. So ideas of different tasks do not compete, and the list has
+room for all of them. Edits that help on every task where they were tried come first, by mean gain; edits that help one
+task and hurt another come after.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
-from meta.mutators.earned import Key, Table
+from meta.mutators.edit_gains import GainTable, Key
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
@@ -26,11 +26,11 @@ def by_turns(lists: Iterable[Sequence[Thing]]) -> list[Thing]:
     return [thing for thing in turns if thing is not nothing]  # type: ignore[misc]
 
 
-def tables(evidence: Evidence) -> list[Table]:
-    """The table of each task; of one task, its only one."""
-    return [Table(part) for part in evidence.parts] or [Table(evidence)]
+def tables(evidence: Evidence) -> list[GainTable]:
+    """The table of each task; with one task, its only one."""
+    return [GainTable(part) for part in evidence.parts] or [GainTable(evidence)]
 
 
-def helps_everywhere(key: Key, on: Sequence[Table]) -> bool:
-    """Whether an edit is expected to gain on every task on which it was tried."""
+def helps_everywhere(key: Key, on: Sequence[GainTable]) -> bool:
+    """Whether an edit has a positive expected gain on every task where it was tried."""
     return all(table.rows[key].gain > 0 for table in on if key in table.rows)

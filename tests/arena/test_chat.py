@@ -47,7 +47,7 @@ def alone(
         result = run(
             Program.parse(text), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, researcher="chat",
             budget_seconds=task.run_budget, emit=into(events), folder=folder, recorded=typed(recorded or ()),
-            kit=staffed,
+            context=staffed,
         )  # fmt: skip
     return result, events
 
@@ -140,7 +140,7 @@ def test_a_reply_that_cannot_be_carried_out_is_repaired_or_the_turn_is_lost(serv
     assert [call["purpose"] for call in of(events, "call")][:4] == ["turn", "repair", "turn", "repair"]
     assert len(of(events, "experiment")) == 8
     error = server.seen[1]["messages"][3]["content"]
-    assert "holds no <edit file" in error and server.seen[1]["messages"][2]["content"] == "let us see"
+    assert "contains no <edit file" in error and server.seen[1]["messages"][2]["content"] == "let us see"
     server.answer = lambda _: REFUSAL
     result, events = alone(task, ONE)
     assert result.state == "finished" and len(of(events, "experiment")) == 1 and len(of(events, "call")) == 12

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.charge import SandboxCharge
-from inner_loop.agents.desk import Desk
-from inner_loop.agents.door import Answer, Door, Request
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.recall import patched, source_event
+from inner_loop.agents.session import AgentSession
 from inner_loop.agents.verdicts import blobs
 from programs.errors import Corrupt
 from programs.program import Program
@@ -38,16 +38,16 @@ def call(path: Path, data: bytes, told: list[bytes], wait: float = 200.0) -> thr
 
 
 def test_a_request_is_understood_or_refused_and_never_half() -> None:
-    seen: list[Request] = []
+    seen: list[AgentRequest] = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: AgentRequest) -> AgentReply:
         seen.append(request)
-        return Answer("heard", 7, {"said": request.message})
+        return AgentReply("heard", 7, {"said": request.message})
 
     bad = (b"{}", b"[]", b"nonsense", b'{"verb":"run","charged":0}', b'{"verb":"run","fraction":0}',
            b'{"verb":"run","fraction":1e999}', b'{"verb":"spend"}', b'{"verb":"keep","number":-1}',
            b'{"verb":"run","message":7}')  # fmt: skip
-    with Door(answer) as door:
+    with ExperimentServer(answer) as door:
         for body in bad:
             told: list[bytes] = []
             thread = call(door.path, body + b"\n", told)
@@ -64,14 +64,14 @@ def test_a_request_is_understood_or_refused_and_never_half() -> None:
 
 
 def test_who_is_slow_or_has_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inner_loop.agents.door._REQUEST_SECONDS", 0.3)
-    seen: list[Request] = []
+    monkeypatch.setattr("inner_loop.agents.experiment_server._REQUEST_SECONDS", 0.3)
+    seen: list[AgentRequest] = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: AgentRequest) -> AgentReply:
         seen.append(request)
-        return Answer("")
+        return AgentReply("")
 
-    with Door(answer) as door:
+    with ExperimentServer(answer) as door:
         for data, stays in ((b"{", True), (b"", False), (b'{"verb":"run"}\n', False)):
             caller = socket.socket(socket.AF_UNIX)
             caller.connect(str(door.path))
@@ -94,7 +94,7 @@ class Stand:
         self.lay(self.base)
         for name, data in trainer.task.read_only_files:
             (folder / name).write_bytes(data)
-        self.desk = Desk(
+        self.desk = AgentSession(
             self.bench, TEXT, folder, emit=into(self.events), charge=SandboxCharge(self.bench, into(self.events))
         )
 
@@ -110,9 +110,9 @@ class Stand:
             )
         return self.lay(self.base.with_text("train.py", text))
 
-    def ask(self, verb: str = "run", line: tuple[Source, ...] = (), **more: object) -> Answer:
+    def ask(self, verb: str = "run", line: tuple[Source, ...] = (), **more: object) -> AgentReply:
         commits = [dict(blobs(source)) for source in line]
-        return self.desk.answer(Request.model_validate({"verb": verb, "line": commits, **more}))
+        return self.desk.answer(AgentRequest.model_validate({"verb": verb, "line": commits, **more}))
 
     @property
     def decided(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import close_connections, litellm_loaded
@@ -42,7 +42,7 @@ def test_the_chat_researchers_fields_are_all_there(api: ApiServer) -> None:
     events: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
         environment(patch, api.url)
-        Client(kit(events), 1).complete([Message("user", "hello")], max_tokens=10, purpose="turn")
+        ModelClient(kit(events), 1).complete([Message("user", "hello")], max_tokens=10, purpose="turn")
     with calling(api) as caller:
         caller.ask("chat")
     assert {k: type(v) for k, v in caller.events[0].items()} == {k: type(v) for k, v in events[0].items()}

@@ -18,7 +18,7 @@ from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
-from inner_loop.gateway.usage import Reading
+from inner_loop.gateway.usage import ReplyReader
 from inner_loop.models.spend_limiter import SpendLimiter
 from programs.errors import CapReached, UsageError
 from tests.events import example
@@ -95,7 +95,7 @@ def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiS
     assert api.seen[-1]["max_output_tokens"] == 32_000
     with calling(api, max_usd=0.004) as caller:
         response = caller.ask("responses", **asked)
-    assert response.status_code == 402 and "the next call may take $0.0" in response.text
+    assert response.status_code == 402 and "the next call may cost $0.0" in response.text
     with calling(api, max_tokens=100_000) as caller:
         assert caller.ask("chat", max_tokens=None).status_code == 200
     assert api.seen[-1]["max_tokens"] == 32768
@@ -171,7 +171,7 @@ def test_a_word_that_is_no_secret_stays_in_a_reply(api: ApiServer) -> None:
 
 def test_an_address_that_is_none_is_told_without_its_text() -> None:
     for wrong in ("api.example.com", "ftp://x", "https://me:secret@x/v1", "https://x/v1?key=1", "http://x:y/"):
-        with pytest.raises(UsageError, match="OPENAI_BASE_URL holds no address") as error:
+        with pytest.raises(UsageError, match="OPENAI_BASE_URL is not the address") as error:
             routes(COMMON, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": wrong})
         assert wrong not in error.value.message + error.value.hint
 
@@ -269,13 +269,13 @@ def _ask_for_ever(where: Any, study: Path) -> None:
     ],
 )
 def test_why_a_reply_ended_is_told_in_one_language(kind: Any, reply: dict[str, Any], finish: str) -> None:
-    reading = Reading(kind)
+    reading = ReplyReader(kind)
     reading.whole(json.dumps(reply | {"model": "m"}).encode())
     assert (reading.finish, reading.model, reading.ended) == (finish, "m", True)
 
 
 def test_a_chunk_of_a_stream_need_not_have_choices() -> None:
-    reading = Reading("chat")
+    reading = ReplyReader("chat")
     for chunk in ({"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}):
         assert not reading.event(b"data: " + json.dumps(chunk).encode())
     assert reading.finish == "" and not reading.ended

@@ -70,17 +70,17 @@ def test_what_is_refused_is_told_and_remembered(echo: int) -> None:
         connect("127.0.0.1", echo): (b"403", "not among the allowed hosts"),  # allowed with another port
         connect("localhost", echo): (b"403", "not a public address"),  # a name that leads to this machine
         connect("api.openai.com", 22): (b"403", "not among"),
-        connect("127.0.0.1", 443): (b"502", "does not answer"),
+        connect("127.0.0.1", 443): (b"502", "no answer from"),
         f"GET http://127.0.0.1:{echo}/ HTTP/1.1\r\n\r\n".encode(): (b"405", "only CONNECT"),
         b"\x16\x03\x01 not http \r\n\r\n": (b"405", "only CONNECT"),
-        b"CONNECT " + b"a" * 9000 + b":443 HTTP/1.1\r\n\r\n": (b"400", "no request"),
+        b"CONNECT " + b"a" * 9000 + b":443 HTTP/1.1\r\n\r\n": (b"400", "invalid request"),
         b"CONNECT 127.0.0.1@evil:443 HTTP/1.1\r\n\r\n": (b"405", "only CONNECT"),
     }
     with AgentProxy([*LLM_HOSTS, "127.0.0.1", f"localhost:{echo}"]) as proxy:
         for request, (status, reason) in requests.items():
             answer = ask(proxy, request)
             assert answer.split()[1] == status, request
-            assert reason in answer.decode() and reason in proxy.asked[-1].refused
+            assert reason in answer.decode() and reason in proxy.requests[-1].refused
     assert proxy.refused == len(requests) and not proxy.summary()
 
 
@@ -93,7 +93,7 @@ def test_rules_are_exact_names_names_below_a_suffix_and_ports() -> None:
     assert not below.allows("example.com", 8443) and not below.allows("evilexample.com", 8443)
     assert Rule.parse("[::1]:443").allows("::1", 443)
     for wrong in ("", "*", "http://example.com", "a b", "example.com:99999", "*.", "ex*mple.com"):
-        with pytest.raises(UsageError, match="is no host"):
+        with pytest.raises(UsageError, match="is not a host"):
             Rule.parse(wrong)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents.proxy import Rule
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 PROMPT = "Read program.md; {model} and {entry} in a prompt are text"
@@ -30,30 +30,30 @@ def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
 
 
 def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
-    staff = Staff(
+    staff = ModelConfig(
         agent_allow=("llm.example.com",), agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",)
     )
     recipe = agent_recipe.recipe_for("codex", staff)
     assert "llm.example.com" in recipe.hosts and "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
     assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
-    own = agent_recipe.recipe_for("", Staff(agent="my-agent --do '{prompt}' -v"))
+    own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
     assert own.words("a b", "m", "train.py") == ["my-agent", "--do", "a b", "-v"] and own.prompt == "stdin"
-    assert agent_recipe.recipe_for("codex", Staff(agent="codex exec -")).environment == recipe.environment[:-1]
+    assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
 
 
 def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
-    recipe = agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY",)))
+    recipe = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",)))
     ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
     given = agent_recipe.environment(recipe, ours)
     assert given == {**recipe.set, "MY_KEY": "k"}  # the key of a model stays with the gateway
-    direct = agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY",), agent_direct=True))
+    direct = agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY",), agent_direct=True))
     assert agent_recipe.environment(direct, ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
     assert ".claude/.credentials.json" in direct.home and not recipe.home
     with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
-        agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY=sk-4711",)))
+        agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY=sk-4711",)))
     assert "4711" not in error.value.message
     with pytest.raises(UsageError, match="--agent-home"):
-        agent_recipe.recipe_for("claude", Staff(agent_home=("nothing",)))
+        agent_recipe.recipe_for("claude", ModelConfig(agent_home=("nothing",)))
 
 
 def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     (tmp_path / "home" / "aider").symlink_to(tool / "bin" / "aider")
     monkeypatch.setenv("PATH", str(tmp_path / "home"))
     assert agent_recipe.find(agent_recipe.load("aider")).readable == (tool, tmp_path / "python" / "3.11")
-    single = agent_recipe.find(agent_recipe.recipe_for("", Staff(agent="single")))
+    single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
     assert single.readable == (tmp_path / "home" / "single",)
-    inside = agent_recipe.find(agent_recipe.recipe_for("", Staff(agent="/usr/bin/env x")))
+    inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
     assert inside.path == Path("/usr/bin/env") and inside.readable == ()

@@ -165,7 +165,10 @@ def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
 
         threading.Thread(target=serve, daemon=True).start()
         script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['METALOOP_DOOR'])"
-        ended = python(AgentSandbox(worktree, door=door), script + "; s.sendall(b'train'); print(s.recv(100).decode())")
+        ended = python(
+            AgentSandbox(worktree, experiment_socket=door),
+            script + "; s.sendall(b'train'); print(s.recv(100).decode())",
+        )
     assert ended.stdout == b"TRAIN\n", ended.stderr
 
 
@@ -207,7 +210,7 @@ def test_the_proxy_refuses_another_target_and_remembers_it(worktree: Path, serve
     sandbox = AgentSandbox(worktree, "proxy", allow_hosts=("127.0.0.1:1",))
     ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=200)
     assert ended.stdout == b"ConnectionRefusedError|403\n", ended.stderr
-    assert [(one.port, "not among" in one.refused) for one in ended.asked] == [(server, True)]
+    assert [(one.port, "not among" in one.refused) for one in ended.requests] == [(server, True)]
 
 
 def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from inner_loop.agents.worktree import clear
-from inner_loop.kit import Kit, Staff
 from inner_loop.researchers import command
 from inner_loop.run import run
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from tests.events import into, typed
@@ -52,13 +52,13 @@ def work(
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
-    kit = Kit(
-        Staff(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder, recorded=typed(recorded),
-        emit=into(told_of), **stop,
+    context = RunContext(
+        ModelConfig(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder,
+        recorded=typed(recorded), emit=into(told_of), **stop,
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), kit=kit, **stop,
+        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), context=context, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 
@@ -120,13 +120,13 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
     assert "# nll: 0.000001" in heard and f"nll:              {second['metric']:.6f}" in heard
     for refusal in (
         "symbolic links are not followed",
-        "no ordinary file",
+        "not a regular file",
         "No such file",
         "not UTF-8",
         "more than 65536",
     ):
         assert refusal in heard, refusal
-    assert "not understood: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
+    assert "invalid request: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
     assert sum(e["device_seconds_charged"] for e in played.experiments) <= 8 * FULL + 1e-9
     assert len(played.experiments) == 8 and played.result.charged == pytest.approx(8 * FULL)
     assert all(e["metric"] is None or e["metric"] > 0.1 for e in played.experiments)

@@ -11,7 +11,7 @@ import pytest
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.gateway import plan as agent_gateway_plan
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.errors import CapReached, CredentialMissing
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import agent, said, work  # noqa: F401 - `agent` is a fixture
@@ -106,19 +106,23 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name, raising=False)
     direct: dict[str, Any] = {"agent_direct": True}
     with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
-        agent_gateway_plan.require("codex", Staff())
+        agent_gateway_plan.require("codex", ModelConfig())
     assert "--agent-direct" in missing.value.hint
-    agent_gateway_plan.require("codex", Staff(**direct))
-    agent_gateway_plan.require("", Staff(agent="mine"))
+    agent_gateway_plan.require("codex", ModelConfig(**direct))
+    agent_gateway_plan.require("", ModelConfig(agent="mine"))
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
-    agent_gateway_plan.require("codex", Staff())
-    capped = agent_gateway_plan.told("codex", Staff(max_usd=5.0, max_tokens=1000))
+    agent_gateway_plan.require("codex", ModelConfig())
+    capped = agent_gateway_plan.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))
     assert "calls of openai are metered, at most $5 and 1000 tokens" in capped
-    assert "not priced, not capped" in agent_gateway_plan.told("codex", Staff(**direct))
-    assert agent_gateway_plan.may_cost("codex", Staff()) and agent_gateway_plan.may_cost("codex", Staff(**direct))
-    assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff()), Staff()) == "none"
-    assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff(**direct)), Staff(**direct)) == "proxy"
-    more = Staff(agent_allow=("api.example.com",))
+    assert "not priced, not capped" in agent_gateway_plan.cost_line("codex", ModelConfig(**direct))
+    assert agent_gateway_plan.may_cost("codex", ModelConfig()) and agent_gateway_plan.may_cost(
+        "codex", ModelConfig(**direct)
+    )
+    assert agent_recipe.network(agent_recipe.recipe_for("codex", ModelConfig()), ModelConfig()) == "none"
+    assert (
+        agent_recipe.network(agent_recipe.recipe_for("codex", ModelConfig(**direct)), ModelConfig(**direct)) == "proxy"
+    )
+    more = ModelConfig(agent_allow=("api.example.com",))
     assert agent_recipe.network(agent_recipe.recipe_for("codex", more), more) == "proxy"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    assert not agent_gateway_plan.may_cost("codex", Staff())
+    assert not agent_gateway_plan.may_cost("codex", ModelConfig())

@@ -38,20 +38,20 @@ def test_a_block_sees_what_the_block_before_it_left() -> None:
 @pytest.mark.parametrize(
     ("reply", "told"),
     [
-        ("I'm sorry, but I can't help with that.", "holds no <edit"),
-        ("", "holds no <edit"),
+        ("I'm sorry, but I can't help with that.", "contains no <edit"),
+        ("", "contains no <edit"),
         (block("z = 9", "z = 1"), "occurs 0 times"),
         (block("a = 1\n    return a", "x"), "occurs 0 times"),
         (block("= 2", "= 3"), "occurs 0 times"),
         (block("    a = 1", "    a = 1"), "changes nothing"),
         (block("", "x"), "search text is empty"),
-        (block("b = 2", "b = 3", "prepare.py"), "may not be changed; editable are model.py, train.py"),
-        (block("b = 2", "b = 3", "../../etc/passwd"), "may not be changed"),
+        (block("b = 2", "b = 3", "prepare.py"), "is not editable; these files are: model.py, train.py"),
+        (block("b = 2", "b = 3", "../../etc/passwd"), "is not editable"),
         (block("b = 2", "b = 3")[:-8], "no </edit>"),
         ('<file name="train.py">\nx = 1', "no </file>"),
         ('<edit file="train.py">\nb = 3\n</edit>', "a block is"),
-        ('<edit file="train.py">\n</edit>', "holds no block"),
-        (f'<file name="train.py">\n{"x = 1  # long" * 6000}\n</file>', "65536 are allowed"),
+        ('<edit file="train.py">\n</edit>', "contains no block"),
+        (f'<file name="train.py">\n{"x = 1  # long" * 6000}\n</file>', "limit for all files together is 65536"),
     ],
 )
 def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inner_loop.meter import EPSILON, Meter
+from inner_loop.meter import EPSILON, RunMeter
 from trainer.outcome import Outcome
 
 
@@ -14,19 +14,19 @@ def outcome(status: str, seconds: float = 2.0, *, spent: float | None = None, ca
 
 @pytest.mark.parametrize("status", ["ok", "crash", "invalid", "oom", "timeout", "fault"])
 def test_whatever_came_of_it_is_charged(status: str) -> None:
-    meter = Meter(budget=10.0, prior=1.0, soft=0.5)
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.add(outcome(status), 1.0)
     assert (meter.charged, meter.spent, meter.remaining) == (2.0, 2.0, 8.0)
 
 
 def test_what_a_cache_had_is_charged_and_nothing_is_spent_on_it() -> None:
-    meter = Meter(budget=10.0, prior=1.0, soft=0.5)
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.add(outcome("ok", spent=0.0, cached=True), 1.0)
     assert (meter.charged, meter.spent, meter.cached) == (2.0, 0.0, 2.0)
 
 
 def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
-    meter = Meter(budget=10.0, prior=1.0, soft=0.5)
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.add(outcome("ok", 6.0), 1.0)
     assert meter.affords(4.0) and meter.affords(4.0 + EPSILON / 2)
     assert not meter.affords(4.0 + 1e-6) and not meter.affords(4.5)
@@ -36,13 +36,13 @@ def test_what_is_left_pays_the_whole_of_what_it_affords() -> None:
 
 
 def test_waiting_with_a_leased_device_is_charged() -> None:
-    meter = Meter(budget=10.0, prior=1.0, soft=0.5)
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.wait(3.0)
     assert (meter.idle, meter.charged, meter.spent, meter.remaining) == (3.0, 3.0, 3.0, 7.0)
 
 
 def test_more_than_the_budget_is_overshoot_and_leaves_nothing() -> None:
-    meter = Meter(budget=10.0, prior=1.0, soft=0.5)
+    meter = RunMeter(budget=10.0, prior=1.0, soft=0.5)
     meter.add(outcome("ok", 12.0), 1.0)
     assert (meter.overshoot, meter.remaining, meter.forfeited) == (2.0, 0.0, 0.0)
     assert not meter.affords(0.5)
@@ -50,7 +50,7 @@ def test_more_than_the_budget_is_overshoot_and_leaves_nothing() -> None:
 
 def test_the_next_is_expected_to_cost_what_those_that_ended_well_did() -> None:
     """Launch and scoring do not shrink with the fraction: of 4 s, 1 s does."""
-    meter = Meter(budget=100.0, prior=4.0, soft=1.0)
+    meter = RunMeter(budget=100.0, prior=4.0, soft=1.0)
     assert (meter.expected(), meter.expected(0.25)) == (4.0, 3.25)
     meter.add(outcome("crash", 0.5), 1.0)
     assert meter.expected() == 4.0

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from inner_loop.bench import RunStopped
-from inner_loop.researchers.desk import Desk
+from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import CHANCES, Notebook
 from inner_loop.researchers.quoting import clean, fenced, line, tail
@@ -63,7 +63,7 @@ def test_an_idea_is_one_researchers_at_a_time_and_comes_back_if_passed_over() ->
 
 def test_calls_are_taken_in_the_order_in_which_they_were_asked() -> None:
     gate = threading.Event()
-    desk: Desk[int] = Desk(lambda: None)
+    desk: CallQueue[int] = CallQueue(lambda: None)
     desk.ask(lambda: 1 if gate.wait(100) else 0)
     desk.ask(lambda: gate.set() or 2)  # type: ignore[func-returns-value]
     assert [desk.take(), desk.take()] == [1, 2] and desk.in_flight == 0
@@ -73,7 +73,7 @@ def test_an_error_of_a_call_is_raised_when_its_turn_comes_and_a_wait_can_be_stop
     def fail() -> int:
         raise ValueError("broken")
 
-    desk: Desk[int] = Desk(lambda: None)
+    desk: CallQueue[int] = CallQueue(lambda: None)
     desk.ask(lambda: 1)
     desk.ask(fail)
     assert desk.take() == 1
@@ -84,7 +84,7 @@ def test_an_error_of_a_call_is_raised_when_its_turn_comes_and_a_wait_can_be_stop
     def stop() -> None:
         raise RunStopped("now")
 
-    stopping: Desk[bool] = Desk(stop)
+    stopping: CallQueue[bool] = CallQueue(stop)
     stopping.ask(lambda: gate.wait(100))
     with pytest.raises(RunStopped):
         stopping.take()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.repository import Repository
+from inner_loop.repository import RunRepository
 from programs.errors import EnvironmentProblem
 from tests.inner_loop.play import Played, play, program
 from trainer.experiment import Trainer
@@ -105,12 +105,12 @@ def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_li
     trainer: Trainer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
-    Repository(folder).close()
+    RunRepository(folder).close()
     for lock in ("index.lock", "config.lock", "HEAD.lock", "refs/heads/main.lock"):
         (folder / ".git" / lock).touch()
     play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
     assert git(folder, "status", "--short") == ""
     (folder / ".git" / "config").write_text("[core\n")
     with pytest.raises(EnvironmentProblem, match="git failed") as caught:
-        Repository(folder)
+        RunRepository(folder)
     assert "\n" not in caught.value.message and caught.value.hint

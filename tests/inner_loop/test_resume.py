@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.replay import Replay
+from inner_loop.replay import RunReplay
 from programs.errors import Corrupt
 from tests.events import typed
 from tests.inner_loop.play import play, program, told
@@ -98,5 +98,5 @@ def test_another_program_under_the_same_run_is_noticed(trainer: Trainer) -> None
 
 def test_events_of_other_runs_are_passed_over(trainer: Trainer) -> None:
     whole = play(trainer, program(), 3, run_id="ra")
-    replay = Replay("rb", typed(whole.events))
-    assert replay.from_number(0) == [] and Replay("ra", typed(whole.events)).from_number(0)
+    replay = RunReplay("rb", typed(whole.events))
+    assert replay.from_number(0) == [] and RunReplay("ra", typed(whole.events)).from_number(0)

@@ -107,7 +107,7 @@ def test_a_failing_baseline_is_an_error_of_the_task(trainer: Trainer, tmp_path: 
 
 
 def test_a_budget_below_one_experiment_is_refused(trainer: Trainer) -> None:
-    with pytest.raises(UsageError, match="does not hold one experiment"):
+    with pytest.raises(UsageError, match="is too small for one experiment"):
         play(trainer, program(), 0.5)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
 from inner_loop.run import run
-from inner_loop.wave import Ask
+from inner_loop.wave import ExperimentRequest
 from programs.errors import EnvironmentProblem
 from tests.events import into, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
@@ -143,8 +143,8 @@ def open_bench(trainer: Trainer, devices: int, budget: float, **more: Any) -> tu
     return bench, events
 
 
-def asks(count: int) -> list[Ask]:
-    return [Ask(Edit(), replicate=number) for number in range(1, count + 1)]
+def asks(count: int) -> list[ExperimentRequest]:
+    return [ExperimentRequest(Edit(), replicate=number) for number in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
@@ -164,7 +164,7 @@ def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: Callable[
     trainer = slow(fixed_steps=False, before=started.append)
     broken = trainer.task.baseline().text()
     source = trainer.task.baseline().with_text("train.py", "pass\n# " + broken[:1])
-    wave = [Ask(Edit(), source=source, replicate=number) for number in range(1, 7)]
+    wave = [ExperimentRequest(Edit(), source=source, replicate=number) for number in range(1, 7)]
     alone, _ = open_bench(trainer, 1, 4.1)
     assert len(alone.experiments(wave)) > 3
     several, _ = open_bench(trainer, 3, 4.1)
@@ -229,7 +229,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: Callable[..., Slo
     trainer = Faulty(slow().task, slow().data)
     faulty.append(STREAMS_OF_TESTS.seed("search", "train", 3, 2))
     bench, events = open_bench(trainer, 2, 20)
-    with pytest.raises(EnvironmentProblem, match="experiment 2 could not be carried out: no disk"):
+    with pytest.raises(EnvironmentProblem, match="experiment 2 could not be run: no disk"):
         bench.experiments(asks(8))
     assert [(event["kind"], event["number"]) for event in events if "number" in event] == [
         ("experiment", 0), ("experiment", 1), ("fault", 2),

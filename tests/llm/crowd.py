@@ -32,7 +32,7 @@ _COMMANDS = (
 def answer(body: dict[str, Any]) -> str:
     """A mutator's reply, the next command of mini-swe-agent, or a researcher's edit."""
     prompt = researcher.prompt_of(body)
-    if prompt.startswith("You rewrite programs"):
+    if prompt.startswith("You write research programs"):
         return writer.answer(body)
     if MINI in prompt:
         said = sum(message["role"] == "assistant" for message in body["messages"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.kit import Kit, Staff
+from inner_loop.run_context import ModelConfig, RunContext
 from tests.events import into, typed
 
 KEY = "sk-test-0123456789abcdef"
@@ -21,22 +21,22 @@ def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
     patch.setenv("OPENAI_API_KEY", key)
 
 
-def staff(**how: Any) -> Staff:
+def staff(**how: Any) -> ModelConfig:
     """Back at once after a fault, and patient enough for a busy machine: no call of a test is given up by the way."""
     defaults: dict[str, Any] = {
         "models": (MODEL,), "call_timeout": 60.0, "patience": 100.0, "backoff": 0.005, "reply_tokens": 500,
     }  # fmt: skip
-    return Staff(**(defaults | how))
+    return ModelConfig(**(defaults | how))
 
 
 def kit(
     events: list[dict[str, Any]] | None = None, *, run_id: str = "r0", study: Path | None = None,
     recorded: Sequence[dict[str, Any]] = (), record: Path | None = None, replay: Path | None = None, **how: Any,
-) -> Kit:  # fmt: skip
+) -> RunContext:  # fmt: skip
     """A kit whose events go to a list."""
     emit = into([] if events is None else events)
-    return Kit(
-        staff=staff(**how),
+    return RunContext(
+        config=staff(**how),
         run_id=run_id,
         study=study,
         recorded=typed(recorded),

@@ -13,7 +13,7 @@ from arena.race import Allocation
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
-from inner_loop.kit import Staff
+from inner_loop.run_context import ModelConfig
 from programs.program import Program
 from tests.llm.kits import staff
 from tests.studies import silent
@@ -65,7 +65,7 @@ def planted(folder: Path, experiments: int = 8, law_seed: int = 1, **how: Any) -
 
 def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, **how: Any) -> Study:
     """A study that is staffed by the test server's model."""
-    team: Staff = staff(**how)
+    team: ModelConfig = staff(**how)
     task = task or planted(folder.parent / "task")
     return Study.create(
         folder,

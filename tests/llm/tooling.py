@@ -83,7 +83,9 @@ def searcher(body: Body) -> Any:
 
 def everybody(body: Body) -> Any:
     """The writer where programs are written, else the researcher."""
-    return searcher(body) if "You rewrite programs" in researcher.prompt_of(body)[:200] else researcher.answer(body)
+    return (
+        searcher(body) if "You write research programs" in researcher.prompt_of(body)[:200] else researcher.answer(body)
+    )
 
 
 def main() -> None:

@@ -51,12 +51,12 @@ def _made(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[st
         return "section", "Ideas", (old[1].strip() + "\n" if old else "") + _ideas(prompt, luck, 1)[0]
     if asked.startswith("Delete from one section"):
         return "section", "charter", ""
-    if asked.startswith("Join the two parents"):
+    if asked.startswith("Combine the two parents"):
         names = re.findall("`([^`]+)`", asked.partition("Sections of parent 2:")[2].partition("\n")[0])
         return "merge", "", "\n".join(f"{name}: 2" for name in names if name != "charter") + "\ncharter: 2"
     if asked.startswith("The text below"):
         return "program", "", _whole(prompt, luck)
-    if asked.startswith("Say the same"):
+    if asked.startswith("Shorten the program"):
         return "program", "", parent
     return "program", "", _whole(prompt, luck)
 

@@ -11,8 +11,8 @@ import pytest
 
 from analysis.credit import MutationCredit
 from analysis.events import MutationEvent
-from meta.mutators.bandit import SECONDS_PER_USD, Bandit, Believed, believe, past
-from meta.mutators.base import Asked, Proposal
+from meta.mutators.bandit import SECONDS_PER_USD, ArmPosterior, Bandit, arm_histories, believe
+from meta.mutators.base import ChildProposal, ModelCalls
 from meta.mutators.mix import Mix
 from tests.events import example
 
@@ -29,7 +29,7 @@ class Asking:
     def propose(self, *_: Any) -> None:
         return None
 
-    def tell(self, *_: Any) -> None:
+    def report(self, *_: Any) -> None:
         """What siblings tried is no concern of these tests."""
 
 
@@ -52,7 +52,7 @@ def drawn(bandit: Bandit, times: int = 300) -> Counter[tuple[str, str | None]]:
 
 
 def bandit(events: list[MutationEvent], gains: dict[str, float], first_usd: float = 0.0, **how: Any) -> Bandit:
-    arms = past(events, [gained(child, gain) for child, gain in gains.items()])
+    arms = arm_histories(events, [gained(child, gain) for child, gain in gains.items()])
     return Bandit(Mix(), [Asking("add", **how), Asking("bold", **how)], arms, 60.0, {MODEL: first_usd})
 
 
@@ -74,7 +74,7 @@ def test_what_costs_more_is_asked_less() -> None:
 def test_a_model_is_heard_once_in_each_generation_whatever_it_costs() -> None:
     dear, rng = bandit([], {}, first_usd=1000.0), np.random.default_rng(2)
     assert getattr(dear.draw(rng), "model", None) == MODEL
-    dear.tell(Proposal("", "bold", "r", (), ("p",), Asked(MODEL, 10, None, 1, (), "p0")), "")
+    dear.report(ChildProposal("", "bold", "r", (), ("p",), ModelCalls(MODEL, 10, None, 1, (), "p0")), "")
     assert not any(getattr(dear.draw(rng), "model", None) for _ in range(20))
     silent = bandit([], {}, first_usd=1000.0)  # which has nothing to propose
     assert [getattr(silent.draw(rng), "model", None) for _ in range(9)] == [MODEL] * 3 + [None] * 6
@@ -82,9 +82,9 @@ def test_a_model_is_heard_once_in_each_generation_whatever_it_costs() -> None:
 
 def test_what_is_refused_is_asked_less() -> None:
     bored = bandit([], {})
-    asked = Asked(MODEL, 10, None, 1, (), "p0")
+    asked = ModelCalls(MODEL, 10, None, 1, (), "p0")
     for _ in range(20):
-        bored.tell(Proposal("", "bold", "r", (), ("p",), asked), "behaves like p1")
+        bored.report(ChildProposal("", "bold", "r", (), ("p",), asked), "behaves like p1")
     assert drawn(bored)["bold", MODEL] < 0.4 * drawn(bandit([], {}))["bold", MODEL]
 
 
@@ -93,7 +93,7 @@ def test_a_closed_desk_shifts_no_other_number() -> None:
 
 
 def test_a_repaired_reply_counts_for_the_operator_that_was_asked() -> None:
-    arms = past(
+    arms = arm_histories(
         [event(1, "bold", 0.2, accepted=False), event(2, "repair", None, repairs="bold")], [gained("repair2", 1.0)]
     )
     [(name, arm)] = arms.items()
@@ -102,7 +102,7 @@ def test_a_repaired_reply_counts_for_the_operator_that_was_asked() -> None:
 
 
 def test_worth_is_expected_gain_per_device_second() -> None:
-    assert Believed(0.0, 1.0, 1.0, 2.0).worth(0.0) == pytest.approx(0.39894 / 2, rel=1e-4)
-    assert Believed(5.0, 0.0, 0.01, 1.0).worth(0.0) == pytest.approx(5.0)
+    assert ArmPosterior(0.0, 1.0, 1.0, 2.0).worth(0.0) == pytest.approx(0.39894 / 2, rel=1e-4)
+    assert ArmPosterior(5.0, 0.0, 0.01, 1.0).worth(0.0) == pytest.approx(5.0)
     [known] = believe([("bold", MODEL)], {}, 60.0, {MODEL: 0.1})
     assert known.cost == 60.0 + 0.1 * SECONDS_PER_USD

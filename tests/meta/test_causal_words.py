@@ -14,8 +14,8 @@ from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
 from meta.conformance.evidence_of import edit, evidence, idea
 from meta.evidence_page import TEMPLATES, interval, line, verb
-from meta.mutators.base import Parent
-from meta.mutators.earned import Table
+from meta.mutators.base import ParentProgram
+from meta.mutators.edit_gains import GainTable
 from meta.mutators.mix import Mix
 from programs.shelf import starter
 
@@ -49,7 +49,7 @@ def test_the_evidence_says_what_observational_rows_went_with() -> None:
 def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
     chosen = [edit(f"K{i}", v, 0.1 + 0.02 * i, design="observational") for i in range(5) for v in (1, 2)]
     facts = evidence(*chosen, ideas=(idea("d1", "a `k0=1` `k1=2` b", 3.0),))
-    parents = [Parent(starter(name), None) for name in ("idea-queue", "local")]
+    parents = [ParentProgram(starter(name), None) for name in ("idea-queue", "local")]
     known = {text for p in parents for text in p.program.text.splitlines()}
     rng, written = np.random.default_rng(1), 0
     for mutator in Mix().operators:
@@ -60,8 +60,8 @@ def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
             written += 1
             assert not CAUSAL.search(told), told
     assert written > 5
-    assert [CAUSAL.search(row.figure()) for row in Table(facts).rows.values()] == [None] * 10
-    assert "16 tries" in next(iter(Table(evidence(edit("K", 1, 0.2))).rows.values())).figure()
+    assert [CAUSAL.search(row.figure()) for row in GainTable(facts).rows.values()] == [None] * 10
+    assert "16 tries" in next(iter(GainTable(evidence(edit("K", 1, 0.2))).rows.values())).figure()
 
 
 def test_the_champion_s_page_chooses_its_words_by_design() -> None:

@@ -130,7 +130,7 @@ def test_wrong_values_and_broken_replies_are_sent_back_and_invented_words_are_dr
 ) -> None:
     server.answer = turns(lambda _: "Certainly! {", answer(*GOOD))
     assert len(rows(read(capsys, "-m", "openai/test"), "new")) == 3 and len(server.seen) == 2
-    assert "no JSON" in prompt_of(server.seen[-1]) and "Certainly! {" in prompt_of(server.seen[-1])
+    assert "not JSON" in prompt_of(server.seen[-1]) and "Certainly! {" in prompt_of(server.seen[-1])
 
     server.answer = turns(answer(("wave", 6000, "Make six candidates")), answer(GOOD[0]))
     assert rows(read(capsys, "-m", "openai/test"), "new", "dropped") == [("wave", 6, 3)]
@@ -204,7 +204,7 @@ def test_without_a_key_nothing_is_asked_and_replay_opens_no_socket(
     again = read(capsys, "-m", "openai/test", "--replay", "tape")
     assert {**again, "as_of": ""} == {**first, "as_of": ""} and len(server.seen) == 1
     program.write_text(PROGRAM.replace("six", "nine"))
-    assert "holds no reply" in read(capsys, "-m", "openai/test", "--replay", "tape", code=2)["message"]
+    assert "contains no reply" in read(capsys, "-m", "openai/test", "--replay", "tape", code=2)["message"]
 
 
 def test_a_cap_ends_it_before_the_call_and_money_is_asked_for(

@@ -67,7 +67,7 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "is no price"),
         (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "is no price"),
         (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
-        (("-m", "openai/x", "--replay", "b"), "no recording there"),
+        (("-m", "openai/x", "--replay", "b"), "no recording found"),
     ):
         code, error = refused(capsys, *flags)
         assert code == 2 and told in error["message"], flags

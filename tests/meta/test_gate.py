@@ -96,10 +96,10 @@ def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(p
 
 def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
     """What breeding would say of a program if it were proposed now."""
-    from meta.mutators.base import Proposal
+    from meta.mutators.base import ChildProposal
 
     program = study.program(program_id)
-    proposal = Proposal(program.text, "bold", "again", (), ())
+    proposal = ChildProposal(program.text, "bold", "again", (), ())
     return judge(proposal, program.name, Novelty([study.task], study.config.researcher), gate).refusal
 
 

@@ -11,8 +11,8 @@ from analysis.evidence import Evidence
 from analysis.evidence import evidence as measured
 from analysis.study import open_study
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea
-from meta.mutators.base import Parent
-from meta.mutators.earned import Table, key_of_term
+from meta.mutators.base import ParentProgram
+from meta.mutators.edit_gains import GainTable, key_of_term
 from meta.mutators.ladder import untried
 from meta.mutators.offline.write_ideas import WriteIdeas, written
 from programs import shelf
@@ -21,7 +21,7 @@ from tests.analysis import synthetic
 
 
 def child_of(text: str, facts: Evidence = PLANTED, **options: bool) -> Program:
-    parent = Parent(Program.parse(text), None)
+    parent = ParentProgram(Program.parse(text), None)
     proposal = WriteIdeas(**options).propose([parent], facts, np.random.default_rng(0))  # type: ignore[arg-type]
     assert proposal is not None
     return Program.parse(proposal.text)
@@ -62,7 +62,7 @@ def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
     values = {("A", 1): 0.3, ("B", 1): 0.2, ("C", 1): -0.1}
     world = synthetic.World(values, {"A": 0, "B": 0, "C": 0}, {(("A", 1), ("B", 1)): -0.2}, noise=0.01)
     with open_study(synthetic.study(tmp_path, world, runs=12, tries=8, changes=2), views=()) as con:
-        table = Table(measured(con, "strokes"))
+        table = GainTable(measured(con, "strokes"))
     rows = [table.rows["a", "1"], table.rows["b", "1"]]
     assert sum(row.gain for row in rows) == pytest.approx(0.5, abs=0.1)
     assert table.together(rows).gain == pytest.approx(0.3, abs=0.1)
@@ -79,7 +79,7 @@ def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
 def test_untried_neighbours_of_winners_come_last() -> None:
     last = child_of("Go.", bundles=False).ideas[-4:]
     assert [i.terms for i in last] == [("momentum=0.925",), ("momentum=0.671",), ("batch=181",), ("batch=45",)]
-    assert all(i.text.startswith("Not tried yet, beside ") for i in last)
+    assert all(i.text.startswith("Untested neighbour of ") for i in last)
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
@@ -94,7 +94,7 @@ def test_old_ideas_stay_only_where_the_evidence_is_silent() -> None:
     texts = [i.text for i in child_of(text).ideas]
     after = texts.index("think hard")
     assert texts[after + 1] == "`muon`"
-    assert all(text.startswith("Not tried yet") for text in texts[after + 2 :])
+    assert all(text.startswith("Untested neighbour") for text in texts[after + 2 :])
     assert "`depth=4` is deep" not in texts
 
 
@@ -107,18 +107,18 @@ def test_everything_else_stays_as_it_was() -> None:
 
 def test_writing_twice_changes_nothing_more() -> None:
     child = child_of("Go.")
-    assert WriteIdeas().propose([Parent(child, None)], PLANTED, np.random.default_rng(0)) is None
+    assert WriteIdeas().propose([ParentProgram(child, None)], PLANTED, np.random.default_rng(0)) is None
 
 
 def test_a_try_that_may_fail_is_worth_less() -> None:
-    rows = Table(evidence(edit("K", 1, 0.1), edit("FRAGILE", 1, 0.1, failures=8))).rows
+    rows = GainTable(evidence(edit("K", 1, 0.1), edit("FRAGILE", 1, 0.1, failures=8))).rows
     assert rows["k", "1"].gain == pytest.approx(0.1) and rows["fragile", "1"].gain == pytest.approx(0.05)
 
 
 def test_the_credit_table_is_taken_as_it_stands() -> None:
     noisy = evidence(*(edit(f"K{i}", 1, 0.02 * (-1) ** i, se=0.05) for i in range(20)), edit("BIG", 1, 1.0, se=0.05))
-    assert [item.text.partition(":")[0] for item in written(Table(noisy))[:1]] == ["Set `big=1`"]
-    assert [item for item in written(Table(evidence(edit("K", 1, 0.1, se=0.2, runs=1)))) if "±" in item.text]
+    assert [item.text.partition(":")[0] for item in written(GainTable(noisy))[:1]] == ["Set `big=1`"]
+    assert [item for item in written(GainTable(evidence(edit("K", 1, 0.1, se=0.2, runs=1)))) if "±" in item.text]
 
 
 def test_terms_name_keys() -> None:

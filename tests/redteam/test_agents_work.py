@@ -14,7 +14,7 @@ import pytest
 
 from inner_loop.agents import tools
 from inner_loop.agents.charge import FREE_SHARE, GRACE_CPU_SECONDS
-from inner_loop.agents.door import Answer, Door, Request
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
@@ -140,7 +140,7 @@ def test_training_by_hand_is_charged_in_every_way(
     free = FREE_SHARE * BUDGET
     assert last["sandbox_free_seconds"] == pytest.approx(free)
     assert last["sandbox_charged_seconds"] == pytest.approx(last["sandbox_seconds"] - free, abs=SLACK)
-    assert f"{free:.3g} s of them free" in heard and f"{free:.3g} s of it in all are free" in heard
+    assert f"{free:.3g} s free," in heard and f"the first {free:.3g} s are free" in heard
     by = {e["counted_by"] for e in found.events if e["kind"] == "agent" and e["what"] == "session"}
     assert by <= ({"cgroup", "looks"} if counted else {"looks"})
     result, trained = found.result, sum(e["device_seconds_charged"] for e in found.experiments)
@@ -226,13 +226,13 @@ def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
     assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
 
 
-def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[Request], str]:
+def through(name: str, words: list[str], command: str, place: Path) -> tuple[list[AgentRequest], str]:
     """What the door is asked when a program of that name is called in the work tree."""
-    asked: list[Request] = []
+    asked: list[AgentRequest] = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: AgentRequest) -> AgentReply:
         asked.append(request)
-        return Answer("asked")
+        return AgentReply("asked")
 
     program = place / "bin" / name
     program.parent.mkdir(exist_ok=True)
@@ -240,7 +240,7 @@ def through(name: str, words: list[str], command: str, place: Path) -> tuple[lis
         f"#!{sys.executable} -ISB\n".encode() + (Path(tools.__file__).parent / "client.py").read_bytes()
     )
     program.chmod(0o755)
-    with Door(answer) as door:
+    with ExperimentServer(answer) as door:
         env = {
             "METALOOP_DOOR": str(door.path), "METALOOP_COMMAND": command, "METALOOP_WORKTREE": str(place),
             "METALOOP_PYTHON": "/bin/echo", "PATH": f"{program.parent}:/usr/bin:/bin", "METALOOP_ENTRY": "train.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.worktree import clear, notes
-from inner_loop.repository import Repository
+from inner_loop.repository import RunRepository
 from inner_loop.worktree import give, read_file, size_mb, take_back
 from meta.cli.verify import read_source
 from programs.errors import MetaloopError
@@ -133,7 +133,7 @@ os.chmod(".git/hooks/post-checkout", 0o755)
 @pytest.mark.exploit(34)
 def test_the_repository_of_a_run_holds_no_hook_of_a_source(tmp_path: Path) -> None:
     """34 a run's own repository: sources are written as blobs, by us; git runs in it once, to show them."""
-    repository = Repository(tmp_path / "run")
+    repository = RunRepository(tmp_path / "run")
     active = [path for path in (tmp_path / "run/.git/hooks").glob("*") if path.suffix != ".sample"]
     repository.close()
     assert active == []

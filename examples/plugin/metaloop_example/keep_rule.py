@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inner_loop.bench import Bench
 from inner_loop.citations import Citations
-from inner_loop.contracts import Verdict
+from inner_loop.contracts import KeepVerdict
 from inner_loop.keep.better import Better
 from inner_loop.record import Record
 from programs.charter import Keep
@@ -19,7 +19,7 @@ class Simpler:
     def prepare(self, bench: Bench) -> None:
         """Needs nothing."""
 
-    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> KeepVerdict:
         added = max(0, lines(candidate) - lines(parent))
         price = added * PER_LINE * abs(bench.baseline.metric or 0.0)
         return Better().judge(bench, candidate, parent, earn=earn + price)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.evidence import Evidence
-from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.edit import remove_directive
 from programs.errors import ProgramError
 
@@ -17,7 +17,9 @@ class Shorten:
     share = 0.5  # how often it is asked; ours have 1 together
     parents = 1
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         prose = [d for d in parents[0].program.directives if d.kind not in ("charter", "idea", "order")]
         if len(prose) < 2:
             return None
@@ -27,7 +29,7 @@ class Shorten:
         except ProgramError:  # nothing would be left
             return None
         reason = f"deleted the longest statement: {' '.join(longest.text.split())[:80]}"
-        return Proposal(text, self.name, reason, (), parent_ids(parents))
+        return ChildProposal(text, self.name, reason, (), parent_ids(parents))
 
 
 make = Shorten

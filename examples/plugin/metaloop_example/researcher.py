@@ -5,8 +5,8 @@ from __future__ import annotations
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over
 from inner_loop.keep.better import verdict
-from inner_loop.kit import Kit
 from inner_loop.moves import others
+from inner_loop.run_context import RunContext
 from programs.program import Program
 from trainer.task import Task
 
@@ -25,5 +25,5 @@ class Sweep:
                     bench.move_head(candidate)
 
 
-def make(program: Program, task: Task, seed: int, kit: Kit) -> Sweep:
+def make(program: Program, task: Task, seed: int, context: RunContext) -> Sweep:
     return Sweep()

@@ -1,1 +1,1 @@
-"""Mutators that ask a language model. The prompts are ``meta/prompts/*.j2``; replies are data, strictly parsed."""
+"""Mutators that call a language model. The prompts are ``meta/prompts/*.j2``; replies are data, strictly parsed."""

@@ -1,11 +1,11 @@
-"""From a reply to the text of a child: one section put in place, sections of two parents joined, or a whole program."""
+"""The text of a child from a reply: one replaced section, sections of two parents, or a whole program."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from meta.mutators.llm.reply import Answer, BadReply
+from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
 from programs.edit import replace_section, sections, take_charter
@@ -18,20 +18,20 @@ _OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
 
 
 def section_names(program: Program) -> list[str]:
-    """What may be named as a section: the charter, then each heading that has a path and is not only a frame."""
+    """Names for a section: the charter, then each heading with a path and own text."""
     return [CHARTER, *dict.fromkeys(s.heading for s in sections(program.text) if s.level and _below(s.text).strip())]
 
 
 def body_of(program: Program, name: str) -> str:
-    """What stands in a section, without its heading line; of the charter, its block."""
+    """The text of a section, without its heading line; for the charter, its block."""
     if name == CHARTER:
         lines = take_charter("x\n", program.text).splitlines(keepends=True)
         return "".join(lines[1:-2]) if len(lines) > 2 else ""
     return _below(next(s.text for s in sections(program.text) if s.heading == name)).strip("\n") + "\n"
 
 
-def with_section(program: Program, answer: Answer) -> str:
-    """The program's text with the section that the answer names; a new one at the end, an empty one taken out.
+def with_section(program: Program, answer: MutationReply) -> str:
+    """The program's text with the reply's section: a new one is appended, an empty one removed.
 
     Raises BadReply.
     """
@@ -39,27 +39,27 @@ def with_section(program: Program, answer: Answer) -> str:
         return _with_charter(program, answer.body)
     body = answer.body.strip("\n")
     if outline(body).headings:
-        raise BadReply("the text of a section holds a heading of its own")
+        raise BadReply("the text of the section contains a heading")
     known = [s for s in sections(program.text) if s.level]
     wanted = answer.name.lstrip("# ").casefold()
     names = [{s.heading.casefold(): s for s in reversed(known)}]
     names.append({s.heading.split(PATH)[-1].casefold(): s for s in reversed(known)})
     for by_name in names:
-        if (found := by_name.get(wanted)) is not None:
-            head = found.text[: len(found.text) - len(_below(found.text))]
+        if (section := by_name.get(wanted)) is not None:
+            head = section.text[: len(section.text) - len(_below(section.text))]
             new = f"{head.rstrip()}\n\n{body}\n\n" if body else ""
-            return replace_section(program.text, found.heading, new).rstrip() + "\n"
+            return replace_section(program.text, section.heading, new).rstrip() + "\n"
     if not body:
-        raise BadReply(f"there is no section {answer.name[:60]} to take out")
+        raise BadReply(f"there is no section {answer.name[:60]} to remove")
     return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
 
 
-def whole(answer: Answer) -> str:
+def whole(answer: MutationReply) -> str:
     return answer.body.strip("\n") + "\n"
 
 
-def merged(first: Program, second: Program, answer: Answer) -> str:
-    """Sections as the answer's lines ``NAME: 1`` or ``NAME: 2`` say; of those not named, the first parent's.
+def merged(first: Program, second: Program, answer: MutationReply) -> str:
+    """Sections by the reply's lines ``NAME: 1`` or ``NAME: 2``; all others are the first parent's.
 
     Raises BadReply.
     """
@@ -77,9 +77,9 @@ def merged(first: Program, second: Program, answer: Answer) -> str:
 
 
 def only_added(parent: Program, child: Program) -> str:
-    """Empty where all that the parent says is still said, and something besides; else what is wrong."""
+    """Empty if the child keeps all statements of the parent and adds one; else the problem."""
     gone, new = _compared(parent, child)
-    return "add took something out of the program" if gone else "" if new else "nothing was added"
+    return "add removed something from the program" if gone else "" if new else "nothing was added"
 
 
 def only_deleted(parent: Program, child: Program) -> str:
@@ -88,7 +88,7 @@ def only_deleted(parent: Program, child: Program) -> str:
 
 
 def shorter(parent: Program, child: Program) -> str:
-    """Empty where the child is a tenth shorter, and carries out the same charter and the same ideas."""
+    """Empty if the child is a tenth shorter, with the same charter and the same ideas."""
     if child.charter != parent.charter:
         return "distil changed the charter"
     if [idea.terms for idea in child.ideas if idea.terms] != [idea.terms for idea in parent.ideas if idea.terms]:
@@ -111,23 +111,23 @@ def _with_charter(program: Program, body: str) -> str:
     if body and not _OURS.match(body):
         raise BadReply("the charter does not begin with metaloop:")
     if any(line and not line[0].isspace() for line in body.splitlines()[1:]):
-        raise BadReply("the charter holds more than the block metaloop:")
+        raise BadReply("the charter contains more than the block metaloop:")
     return take_charter(program.text, f"---\n{body}\n---\n# x\n" if body else "# x\n")
 
 
 def _below(section: str) -> str:
     """A section's text without its heading."""
-    found = outline(section)
-    return "".join(found.lines[found.headings[0].body :]) if found.headings else section
+    document = outline(section)
+    return "".join(document.lines[document.headings[0].body :]) if document.headings else section
 
 
 def _choices(body: str) -> Sequence[tuple[str, int]]:
-    found = []
+    choices = []
     for line in filter(str.strip, body.splitlines()):
         name, colon, parent = line.rpartition(":")
         if not colon or parent.strip() not in ("1", "2"):
             raise BadReply(f"{line.strip()[:60]!r} is not of the form NAME: 1 or NAME: 2")
-        found.append((name.strip().lstrip("-* ").strip("`"), int(parent)))
-    if not any(parent == 2 for _, parent in found):
+        choices.append((name.strip().lstrip("-* ").strip("`"), int(parent)))
+    if not any(parent == 2 for _, parent in choices):
         raise BadReply("nothing is taken from the second parent")
-    return found
+    return choices

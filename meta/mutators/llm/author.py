@@ -1,4 +1,4 @@
-"""The models of a study as mutators: one client per model for the whole study, one desk per generation."""
+"""The models of a study as mutators: one client per model for the whole study, one call budget per generation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from analysis.evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
-from inner_loop.kit import Kit, Staff
 from inner_loop.models import prices
-from inner_loop.models.client import Client
-from meta.mutators.bandit import Bandit, past
+from inner_loop.models.client import ModelClient
+from inner_loop.run_context import ModelConfig, RunContext
+from meta.mutators.bandit import Bandit, arm_histories
 from meta.mutators.llm import bill
 from meta.mutators.llm.briefing import brief
-from meta.mutators.llm.desk import Desk
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import kind, offered
 from meta.mutators.llm.mutator import LlmMutator
-from meta.mutators.llm.sight import sight_of
+from meta.mutators.llm.trace_access import trace_access_of
 from meta.mutators.llm.traces import gather
 from meta.mutators.mix import Mix
 from programs.program import Program
@@ -28,65 +28,66 @@ if TYPE_CHECKING:
     from arena.study import Study
 from arena.task_study import tasks_of
 
-RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders: they belong to a command, not to its study
+RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders of a command, not of its study
 
 
 class Author:
-    """Calls are made in the study's process and written to its own ledger segment; recorded ones are not made again."""
+    """Calls run in the study's process and are recorded in its own ledger segment; recorded calls are not made
+    again."""
 
     def __init__(self, study: Study, progress: Progress) -> None:
         self.study = study
         self.progress = progress
-        staff = study.config.staff
+        config = study.config.staff
         recorded = tuple(study.state.calls)
         self.instruction = instruction(study.config.meta_program)
-        record, replay = (Path(told) if (told := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+        record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
         seed = study.streams.seed("search", "calls")
         self.clients = {
-            model: Client(
-                Kit(
-                    staff=first(staff, model), study=study.folder, recorded=recorded, emit=study.record,
+            model: ModelClient(
+                RunContext(
+                    config=first(config, model), study=study.folder, recorded=recorded, emit=study.record,
                     should_stop=lambda: (study.folder / "stop").exists(), record=record, replay=replay,
                 ),
                 seed,
             )
-            for model in staff.models
+            for model in config.models
         }  # fmt: skip
 
     def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and asked, with what their children gained until now."""
+        """The operators of a generation, offline and with models, with the results of their children so far."""
         config, plan = self.study.config, self.study.config.plan
-        desk = Desk(
+        calls = GenerationCalls(
             self.clients, generation=generation, most=bill.replies(plan["children"]),
             reply_tokens=config.staff.reply_tokens, note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(self.study),
         )  # fmt: skip
-        sight = sight_of(config.staff)
-        traces = gather(self.study, generation, facts) if sight.how != "none" else ()
-        briefing = brief(self.study, self.instruction, sight, traces)
+        access = trace_access_of(config.staff)
+        traces = gather(self.study, generation, facts) if access.how != "none" else ()
+        briefing = brief(self.study, self.instruction, access, traces)
         kinds = (*offered(config.researcher), kind("repair"))
-        asking = [LlmMutator(k, model, desk, briefing) for model in config.staff.models for k in kinds]
+        asking = [LlmMutator(k, model, calls, briefing) for model in config.staff.models for k in kinds]
         race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(self.study))
-        arms = past(self.study.state.mutations, facts.mutations)
+        arms = arm_histories(self.study.state.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:
-    """None where the study has no models: then programs are written offline, as ever."""
-    staff = study.config.staff
-    if not staff.models:
+    """None if the study has no models: then programs are written offline."""
+    config = study.config.staff
+    if not config.models:
         return None
     if not os.environ.get(REPLAY):
-        prices.require_ready(staff)
+        prices.require_ready(config)
     return Author(study, progress)
 
 
-def first(staff: Staff, model: str) -> Staff:
-    """The staff with one model preferred, and the others to fall back on."""
-    others = tuple(other for other in staff.models if other != model)
-    return staff.model_copy(update={"models": (model, *others)})
+def first(config: ModelConfig, model: str) -> ModelConfig:
+    """The configuration with one model preferred, and the others as fallbacks."""
+    others = tuple(other for other in config.models if other != model)
+    return config.model_copy(update={"models": (model, *others)})
 
 
 def instruction(text: str | None) -> Program:
-    """The program that mutation follows: the study's own, else the library's."""
+    """The instruction for writing programs: the study's own, else the library's."""
     return Program.parse(text, "meta") if text else meta_program()

@@ -1,18 +1,18 @@
-"""What mutation by models may cost at most, told before anything starts."""
+"""The highest cost of programs written by models, computed before anything starts."""
 
 from __future__ import annotations
 
-from inner_loop.kit import Staff
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
+from inner_loop.run_context import ModelConfig
 from meta.mutators.bandit import SECONDS_PER_USD
-from meta.mutators.llm.desk import PROMPT_BYTES
-from meta.mutators.llm.sight import Sight, sight_of
+from meta.mutators.llm.generation_calls import PROMPT_BYTES
 from meta.mutators.llm.toolbox import READ_BYTES
+from meta.mutators.llm.trace_access import TraceAccess, trace_access_of
 
-SELDOM = 3.0  # times what it takes to race a child: a dearer call is hardly ever the best bargain
-TRIES = 2  # replies asked for per child, each of which may be repaired once
-TOOLS = 4_000  # bytes that the tools take to describe, and their answers that say what is wrong with a call
+SELDOM = 3.0  # times the cost of racing a child: a dearer call is hardly ever worth it
+TRIES = 2  # replies per child, each of which may be repaired once
+TOOLS = 4_000  # bytes of the tools' descriptions and of their error messages
 USUAL = (9_000, 1_500)  # tokens of a call in and out, before any was made
 
 
@@ -21,36 +21,37 @@ def replies(children: int) -> int:
     return 2 * TRIES * children
 
 
-def calls(children: int, sight: Sight) -> int:
-    """Of one generation; before a reply that is no repair there may be rounds of tools."""
-    return replies(children) + sight.turns * TRIES * children
+def calls(children: int, access: TraceAccess) -> int:
+    """Of one generation; before a reply that is not a repair there may be rounds of tools."""
+    return replies(children) + access.turns * TRIES * children
 
 
-def prompt_tokens(staff: Staff, sight: Sight) -> int:
-    """Of a call at most: a token is a byte at least."""
-    talk = READ_BYTES + TOOLS + sight.turns * staff.reply_tokens if sight.turns else 0
-    return PROMPT_BYTES + sight.bytes + talk
+def prompt_tokens(config: ModelConfig, access: TraceAccess) -> int:
+    """Upper bound per call: a token has at least one byte."""
+    talk = READ_BYTES + TOOLS + access.turns * config.reply_tokens if access.turns else 0
+    return PROMPT_BYTES + access.bytes + talk
 
 
-def bill(generations: int, children: int, staff: Staff) -> Bill:
-    """The worst case of everything at once."""
-    sight = sight_of(staff)
-    return at_most(staff, generations * calls(children, sight), prompt_tokens(staff, sight))
+def bill(generations: int, children: int, config: ModelConfig) -> Bill:
+    """The total if everything takes its worst case."""
+    access = trace_access_of(config)
+    return at_most(config, generations * calls(children, access), prompt_tokens(config, access))
 
 
-def sentence(whole: Bill, staff: Staff, race_seconds: float) -> str:
-    """``race_seconds``: device time of racing one child, with which a call is weighed when an operator is chosen."""
-    told = f"new programs take at most {whole.calls} calls, {whole.words()}"
-    call = SECONDS_PER_USD * min(usual_usd(staff).values())
+def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:
+    """``race_seconds``: device time of racing one child, which the choice of an operator compares with the cost of a
+    call."""
+    line = f"new programs take at most {whole.calls} calls, {whole.words()}"
+    call = SECONDS_PER_USD * min(usual_usd(config).values())
     if call <= SELDOM * race_seconds:
-        return told
+        return line
     return (
-        f"{told}; models are asked seldom beyond one program a generation, for a call of them is worth {call:.2g} s of "
-        f"device time, and racing a new program takes {race_seconds:.2g} s: --run-budget gives longer runs"
+        f"{line}; models rarely write more than one program a generation: a call costs as much as {call:.2g} s of "
+        f"device time and racing a new program takes {race_seconds:.2g} s; --run-budget makes runs longer"
     )
 
 
-def usual_usd(staff: Staff) -> dict[str, float]:
-    """What a call of each model is expected to cost; 0 where no price is known."""
-    found = {model: prices.price_of(model, staff) for model in staff.models}
-    return {model: price.of(*USUAL) if price else 0.0 for model, price in found.items()}
+def usual_usd(config: ModelConfig) -> dict[str, float]:
+    """The expected cost of a call of each model; 0 if no price is known."""
+    prices_of = {model: prices.price_of(model, config) for model in config.models}
+    return {model: price.of(*USUAL) if price else 0.0 for model, price in prices_of.items()}

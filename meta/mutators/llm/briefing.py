@@ -1,4 +1,4 @@
-"""What a model is told beside the parents: the instruction, the task, the null control, and what was tried."""
+"""The system message of a mutation: the instruction, the task, the null control, the evidence, and what was tried."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.study import open_study
 from analysis.tables import rows, statement
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
-from meta.mutators.llm.sight import BLIND, TURNS, Sight
+from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-TRIED = 30  # mutations that are told, newest first
-MOST_BYTES = 40_000  # of the page of evidence; what was tried has a quarter of it
+TRIED = 30  # mutations that are shown, newest first
+MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
 
 
 @dataclass(frozen=True)
 class Control:
-    """Two arms of one program: means, the difference between them, and its standard error."""
+    """Two arms of one program: mean gains, the difference between them, and its standard error."""
 
     first: float
     second: float
@@ -42,8 +42,8 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Briefing:
-    """``tried``: mutations of the generations before, oldest first; ``siblings``: proposals of this one."""
+class MutationBriefing:
+    """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one."""
 
     instruction: Program
     task: Task
@@ -51,9 +51,9 @@ class Briefing:
     control: Control | None
     tried: Sequence[MutationEvent]
     siblings: list[dict[str, Any]] = field(default_factory=list)
-    sight: Sight = BLIND
+    access: TraceAccess = NO_TRACES
     traces: Sequence[Trace] = ()
-    further: Sequence[Task] = ()  # home tasks beside the first
+    further: Sequence[Task] = ()  # training tasks beside the first
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
@@ -67,34 +67,36 @@ class Briefing:
             }
             for m in list(self.tried)[: -TRIED - 1 : -1]
         ]  # fmt: skip
-        told = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
+        shown = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
         facts = clipped(page(evidence), MOST_BYTES)
         text = prompts.render(
             "system.md.j2", instruction=self.instruction.text, task=self.task, tasks=[self.task, *self.further],
             charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
-            tried=told, searches=self.sight.how == "tools", turns=TURNS,
+            tried=shown, searches=self.access.how == "tools", turns=TURNS,
         )  # fmt: skip
         known = {
             c.credit_id
             for part in evidence.parts or (evidence,)
             for c in (*part.edits, *part.directives, *part.mutations)
         }
-        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in told)
+        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in shown)
 
 
-def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequence[Trace] = ()) -> Briefing:
-    """As the study's ledger stands now."""
+def brief(
+    study: Study, instruction: Program, access: TraceAccess = NO_TRACES, traces: Sequence[Trace] = ()
+) -> MutationBriefing:
+    """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
     tried = study.state.mutations
-    return Briefing(
-        instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces,
+    return MutationBriefing(
+        instruction, study.task, study.config.researcher, control_of(arms), tried, access=access, traces=traces,
         further=[on.task for on in tasks_of(study)[1:]],
     )  # fmt: skip
 
 
 def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:
-    """Raced arms of stock and of its twin: rows of role, n, mean, var."""
+    """From the arms of stock and of its twin: rows of role, n, mean, var."""
     if len(arms) != 2:
         return None
     first, second = arms

@@ -1,4 +1,4 @@
-"""One proposal's talk with a model: rounds of tool calls, as many as are allowed, and the reply that ends it."""
+"""One proposal's conversation with a model: a limited number of rounds of tool calls, and the final reply."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.tools import NOTHING, Offer
-from meta.mutators.llm.desk import Desk
-from meta.mutators.llm.sight import AT_ONCE, TURNS
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.toolbox import Toolbox, tools
+from meta.mutators.llm.trace_access import AT_ONCE, TURNS
 
 
 @dataclass(frozen=True)
 class Talk:
-    """``number`` of the last call; ``reply`` None where nobody answered it; tokens and dollars of all calls.
+    """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls.
 
-    ``turns``: per round the number of its call, what the model said, and each tool's name, arguments and result.
+    ``turns``: per round the number of its call, the model's text, and each tool's name, arguments and result.
     """
 
     number: int
@@ -27,24 +27,26 @@ class Talk:
     turns: tuple[dict[str, Any], ...] = ()
 
 
-def converse(desk: Desk, model: str, messages: Sequence[Message], purpose: str, toolbox: Toolbox | None) -> Talk:
-    """Ask; where the reply calls tools, answer them and ask again. Raises as `Desk.ask`."""
+def converse(
+    calls: GenerationCalls, model: str, messages: Sequence[Message], purpose: str, toolbox: Toolbox | None
+) -> Talk:
+    """Call the model; if the reply calls tools, answer them and call again. Raises as `GenerationCalls.ask`."""
     said = list(messages)
     turns: list[dict[str, Any]] = []
     tokens, usd = 0, 0.0
     priced = True
     while True:
         offer = Offer(tools(), closed=len(turns) == TURNS) if toolbox else NOTHING
-        number, reply = desk.ask(model, said, purpose, offer=offer, further=bool(turns))
+        number, reply = calls.ask(model, said, purpose, offer=offer, further=bool(turns))
         if reply is not None:
             tokens += reply.tokens
             usd, priced = usd + (reply.usd or 0.0), priced and reply.usd is not None
         if reply is None or not reply.calls or toolbox is None or offer.closed:
             return Talk(number, reply, tokens, usd if priced else None, tuple(turns))
         said.append(Message("assistant", reply.text, calls=reply.calls[:AT_ONCE]))
-        told = []
+        results = []
         for call in reply.calls[:AT_ONCE]:
             text, volatile = toolbox.answer(call)
             said.append(Message("tool", text, volatile, answers=call.id))
-            told.append({"name": call.name, "arguments": call.arguments, "result": said[-1].clean.text})
-        turns.append({"call": number, "text": reply.text, "tools": told})
+            results.append({"name": call.name, "arguments": call.arguments, "result": said[-1].clean.text})
+        turns.append({"call": number, "text": reply.text, "tools": results})

@@ -1,4 +1,4 @@
-"""The operators: what each asks for, and what its child must be like beside its parent."""
+"""The operators: what each requests, and how its child must relate to its parent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from programs.program import Program
 
 @dataclass(frozen=True)
 class Kind:
-    """``check`` (first parent, child) says what is wrong. ``readers``: only where a researcher reads prose."""
+    """``check`` (first parent, child) returns the problem. ``readers``: only if the researcher reads prose."""
 
     name: str
     payload: str  # program, section, merge
@@ -40,5 +40,5 @@ def kind(name: str) -> Kind:
 
 
 def offered(researcher: str) -> tuple[Kind, ...]:
-    """Kinds that can change what this researcher does, repair aside, which is asked for where something is broken."""
+    """Kinds that can change what this researcher does, except repair, which is used for broken programs."""
     return tuple(k for k in KINDS if k.name != "repair" and (researcher != "scripted" or not k.readers))

@@ -1,4 +1,4 @@
-"""One operator asked of one model: a Mutator like the others, whose proposals come out of strictly parsed replies."""
+"""One operator with one model: a Mutator like the others, whose proposals come from strictly parsed replies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
-from meta.mutators.base import Asked, Parent, Proposal, parent_ids
+from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm import assemble, prompts
-from meta.mutators.llm.briefing import Briefing
+from meta.mutators.llm.briefing import MutationBriefing
 from meta.mutators.llm.conversation import converse
-from meta.mutators.llm.desk import PROMPT_BYTES, Desk
+from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.kinds import Kind, kind
-from meta.mutators.llm.reply import Answer, BadReply, parse
+from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
 from meta.mutators.offline.cross_sections import chapters
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from analysis.evidence import Evidence
 
 IDEAS = "Ideas"
-SIBLINGS = 20  # proposals of this generation that are told
+SIBLINGS = 20  # proposals of this generation that are shown
 
 
 @dataclass(frozen=True)
 class LlmMutator:
     kind: Kind
-    model: str  # who is asked first
-    desk: Desk
-    briefing: Briefing
+    model: str  # the preferred model
+    calls: GenerationCalls
+    briefing: MutationBriefing
 
     @property
     def name(self) -> str:
@@ -49,81 +49,91 @@ class LlmMutator:
 
     @property
     def open(self) -> bool:
-        return self.desk.open
+        return self.calls.open
 
-    def tell(self, proposal: Proposal, refusal: str) -> None:
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
         """All operators of a generation share its briefing."""
         about = {"operator": proposal.operator, "parents": ", ".join(proposal.parent_ids)}
-        told = {"reason": refusal or proposal.reason, "accepted": not refusal, "credit": None}
-        self.briefing.siblings.append(about | told)
+        result = {"reason": refusal or proposal.reason, "accepted": not refusal, "credit": None}
+        self.briefing.siblings.append(about | result)
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        """None where the desk is closed, or these parents offer this operator nothing."""
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        """None if no further calls are possible, or these parents offer this operator nothing."""
         first = parents[0].program
         section = self._section(first, rng) if self.name == "rewrite" else ""
         if self.name == "repair":
-            found = problems(first.text, self._known)
-            return self._asked(parents, evidence, section, problem=found[0], broken=first.text) if found else None
-        return self._asked(parents, evidence, section)
+            faults = problems(first.text, self._known)
+            return self._propose(parents, evidence, section, problem=faults[0], broken=first.text) if faults else None
+        return self._propose(parents, evidence, section)
 
-    def _asked(
-        self, parents: Sequence[Parent], evidence: Evidence, section: str, *, repairs: str | None = None, **more: Any
-    ) -> Proposal | None:
+    def _propose(
+        self,
+        parents: Sequence[ParentProgram],
+        evidence: Evidence,
+        section: str,
+        *,
+        repairs: str | None = None,
+        **more: Any,
+    ) -> ChildProposal | None:
         system, offered = self.briefing.system(evidence)
-        near = self._near(parents) if repairs is None else []  # who mends a form needs no traces
-        told, logs = joined(near, self.briefing.sight.bytes)
-        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), traces=told, **more)
+        near = self._near(parents) if repairs is None else []  # a repair needs no traces
+        shown_traces, logs = joined(near, self.briefing.access.bytes)
+        user = prompts.render(
+            f"{self.kind.name}.md.j2", **self._about(parents, section), traces=shown_traces, unit=evidence.unit, **more
+        )
         messages = [Message("system", system), Message("user", user, logs)]
-        most = PROMPT_BYTES + self.briefing.sight.bytes
-        if not self.desk.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
+        most = PROMPT_BYTES + self.briefing.access.bytes
+        if not self.calls.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
             return None
-        box = Toolbox(near) if self.briefing.sight.how == "tools" and repairs is None else None
-        talk = converse(self.desk, self.model, messages, f"mutate {self.name}", box)
+        box = Toolbox(near) if self.briefing.access.how == "tools" and repairs is None else None
+        talk = converse(self.calls, self.model, messages, f"mutate {self.name}", box)
         reply = talk.reply
-        asked = Asked(
+        calls = ModelCalls(
             model=reply.model if reply else None, tokens=talk.tokens, usd=talk.usd, call=talk.number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
             meta_program_id=self.briefing.instruction.program_id, repairs=repairs, turns=talk.turns,
         )  # fmt: skip
-        propose = partial(Proposal, operator=self.name, parent_ids=parent_ids(parents), asked=asked)
+        propose = partial(ChildProposal, operator=self.name, parent_ids=parent_ids(parents), calls=calls)
         again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
         if reply is None:
-            return propose(text="", reason="", evidence_ids=(), refusal=f"no model answers: {self.desk.silent}")
+            return propose(text="", reason="", evidence_ids=(), refusal=f"no model answers: {self.calls.silent}")
         try:
             answer = self._parsed(reply, offered)
             text = self._text(parents, answer, section)
             wrong = self._wrong(parents, text)
         except (BadReply, ProgramError) as bad:
             wrong = bad.message if isinstance(bad, ProgramError) else str(bad)
-            answer, text = Answer("", (), "", ""), reply.text
+            answer, text = MutationReply("", (), "", ""), reply.text
         return propose(
             text=text if not wrong else "", reason=answer.reason, evidence_ids=answer.evidence_ids, refusal=wrong,
             repair=partial(again, text) if again and reply.finish == "stop" else None,
         )  # fmt: skip
 
     def _again(
-        self, parents: Sequence[Parent], evidence: Evidence, section: str, broken: str, problem: str
-    ) -> Proposal | None:
-        """Ask once for what the first reply should have been."""
+        self, parents: Sequence[ParentProgram], evidence: Evidence, section: str, broken: str, problem: str
+    ) -> ChildProposal | None:
+        """Ask once for a repaired reply."""
         mended = replace(kind("repair"), check=self.kind.check)
-        mend = LlmMutator(mended, self.model, self.desk, self.briefing)
-        return mend._asked(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
+        mend = LlmMutator(mended, self.model, self.calls, self.briefing)
+        return mend._propose(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
 
-    def _near(self, parents: Sequence[Parent]) -> list[Trace]:
+    def _near(self, parents: Sequence[ParentProgram]) -> list[Trace]:
         """The traces that concern these parents."""
         ids = {parent.program.program_id for parent in parents}
         above = {p for trace in self.briefing.traces if trace.program_id in ids for p in trace.parent_ids}
         return related(self.briefing.traces, ids, above)
 
     def _section(self, program: Program, rng: np.random.Generator) -> str:
-        """Charter, ideas or any other section; a scripted researcher follows the first two alone."""
+        """Charter, ideas or any other section; a scripted researcher reads only the first two."""
         names = assemble.section_names(program)
         if self.briefing.researcher == "scripted":
             ideas = next((d.heading for d in program.directives if d.kind == "idea"), IDEAS)
             names = [assemble.CHARTER, ideas]
         return names[int(rng.integers(len(names)))]
 
-    def _about(self, parents: Sequence[Parent], section: str) -> dict[str, Any]:
+    def _about(self, parents: Sequence[ParentProgram], section: str) -> dict[str, Any]:
         first = parents[0].program
         names = assemble.section_names(first)
         return {
@@ -133,27 +143,28 @@ class LlmMutator:
             "most_words": int(0.9 * first.words), "siblings": self.briefing.siblings[-SIBLINGS:],
         }  # fmt: skip
 
-    def _parsed(self, reply: Reply, offered: frozenset[str]) -> Answer:
+    def _parsed(self, reply: Reply, offered: frozenset[str]) -> MutationReply:
         if reply.finish == "length":
             raise BadReply(f"cut off after {reply.tokens_out} tokens")
         if reply.calls and not reply.text.strip():
-            raise BadReply("tools were called once more in place of an answer")
+            raise BadReply("the model called tools instead of replying")
         if reply.finish == "content_filter" or not reply.text.strip():
             raise BadReply("the model gave no answer")
         return parse(reply.text, self.kind.payload, offered)
 
-    def _text(self, parents: Sequence[Parent], answer: Answer, section: str) -> str:
+    def _text(self, parents: Sequence[ParentProgram], answer: MutationReply, section: str) -> str:
         first = parents[0].program
         if self.kind.payload == "program":
             return assemble.whole(answer)
         if self.kind.payload == "merge":
             return assemble.merged(first, parents[1].program, answer)
         if section and answer.name.casefold() != section.casefold():
-            raise BadReply(f"section {section} was asked for, the reply is about {answer.name[:60]}")
+            raise BadReply(f"section {section} was requested, the reply has {answer.name[:60]}")
         return assemble.with_section(first, answer)
 
-    def _wrong(self, parents: Sequence[Parent], text: str) -> str:
-        """What is wrong with a child: it cannot be read, warns of what no parent warns of, or is not what was asked."""
+    def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:
+        """The problem of a child: it is invalid, has a warning that no parent has, or does not follow the
+        instruction."""
         known = {m for parent in parents for m in problems(parent.program.text, self._known)}
         new = [message for message in problems(text, self._known) if message not in known]
         if new:

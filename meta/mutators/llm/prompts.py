@@ -1,4 +1,4 @@
-"""Prompts: templates filled in, with everything that others wrote fenced as data."""
+"""Prompt templates; all untrusted text is fenced as data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def render(name: str, **what: Any) -> str:
 
 
 def fenced(text: str, name: str) -> str:
-    """Text between two lines that carry a mark which the text does not hold: nothing in it can end the block."""
+    """Text between two lines with a mark that the text does not contain, so nothing in it can end the block."""
     mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
     while mark in text:
         mark = hashlib.sha256(mark.encode()).hexdigest()[:12]

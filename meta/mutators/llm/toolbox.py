@@ -1,8 +1,7 @@
-"""The tools that a model searches traces with: files by their names in a list, so that no path leads anywhere else.
+"""The tools with which a model searches traces. Files are looked up by name in a list, so no path leads elsewhere.
 
-Everything is bounded: what one answer holds, all answers of a proposal together, the length of a line and of a pattern.
-Patterns are matched by DuckDB's RE2, whose time grows with the length of the text and nothing else; there is no pattern
-that backtracks. What is found is data and stands between marks.
+Everything is limited: one answer, all answers of a proposal together, the length of a line and of a pattern. Patterns
+are matched by DuckDB's RE2 in time linear in the text, without backtracking. Results are data and fenced as such.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ MOST_BYTES = 12_000  # of one answer
 MOST_WIDTH = 400  # characters of a line
 MOST_PATTERN = 200
 READ_BYTES = 60_000  # of all answers to one proposal
-NEAR = ("", "parent: ", "control: ", "related to a parent: ", "raced beside a parent: ")
-_ENDED = "what may be read for this proposal is used up: write your answer now"
+NEAR = ("", "parent: ", "control: ", "related to a parent: ", "in a match with a parent: ")
+_ENDED = "the reading limit of this proposal is reached: write your reply now"
 
 
 class Misuse(Exception):
-    """A tool was called in a way that it does not work; the message is for the model."""
+    """A wrong tool call; the message is for the model."""
 
 
 @cache
@@ -38,22 +37,22 @@ def tools() -> tuple[Tool, ...]:
 
 
 def related(traces: Sequence[Trace], parents: Collection[str], parents_of: Collection[str] = ()) -> list[Trace]:
-    """The traces that concern these parents, nearest first: general pages, parents, controls, children and siblings of
-    the parents, programs that raced beside them. ``parents_of``: the parents' own parents."""
+    """The traces that concern these parents, nearest first: general pages, parents, controls, children and siblings
+    of the parents, programs of the same matches. ``parents_of``: the parents' own parents."""
     beside = frozenset[str]().union(*(t.matches for t in traces if t.program_id in parents))
 
     def nearness(trace: Trace) -> int | None:
-        kin = {trace.program_id, *trace.parent_ids} & {*parents, *parents_of}
-        near = (not trace.program_id, trace.program_id in parents, trace.control, kin, trace.matches & beside)
-        return next((place for place, true in enumerate(near) if true), None)
+        related_ids = {trace.program_id, *trace.parent_ids} & {*parents, *parents_of}
+        near = (not trace.program_id, trace.program_id in parents, trace.control, related_ids, trace.matches & beside)
+        return next((rank for rank, true in enumerate(near) if true), None)
 
-    ranked = [(place, number) for number, t in enumerate(traces) if (place := nearness(t)) is not None]
+    ranked = [(rank, number) for number, t in enumerate(traces) if (rank := nearness(t)) is not None]
     nearest = sorted(ranked)[:MOST_FILES]
-    return [replace(traces[n], about=f"{NEAR[place]}{traces[n].about}") for place, n in nearest]
+    return [replace(traces[n], about=f"{NEAR[rank]}{traces[n].about}") for rank, n in nearest]
 
 
 class Toolbox:
-    """The tools over the traces of one proposal; keeps count of what was read."""
+    """The tools over the traces of one proposal; counts the bytes read."""
 
     def __init__(self, traces: Sequence[Trace]) -> None:
         self._files = {trace.path: trace for trace in traces}
@@ -63,7 +62,7 @@ class Toolbox:
         }  # fmt: skip
 
     def answer(self, call: ToolCall) -> tuple[str, str]:
-        """What a call is answered with: a text that is the same whenever the study is repeated, and a volatile one."""
+        """The answer to a call: a text that is the same in every repetition of the study, and a volatile one."""
         if self._left <= 0:
             return _ENDED, ""
         try:
@@ -74,16 +73,16 @@ class Toolbox:
             return f"error: no tool {one_line(call.name)[:40]!r}; there are {', '.join(self._tools)}", ""
         text = self._fitted(lines)
         self._left -= len(text.encode())
-        found = fenced(text, call.name)
-        return (f"{len(lines)} lines of logs:\n", found) if volatile else (found, "")
+        block = fenced(text, call.name)
+        return (f"{len(lines)} lines of logs:\n", block) if volatile else (block, "")
 
     def _arguments(self, call: ToolCall) -> dict[str, Any]:
         try:
             given = json.loads(call.arguments or "{}")
         except (ValueError, RecursionError):
-            raise Misuse("the arguments are no JSON") from None
+            raise Misuse("the arguments are not JSON") from None
         if not isinstance(given, dict):
-            raise Misuse("the arguments are no JSON object")
+            raise Misuse("the arguments are not a JSON object")
         tool = next((tool for tool in tools() if tool.name == call.name), None)
         if tool is None:
             raise KeyError(call.name)
@@ -100,19 +99,19 @@ class Toolbox:
         return given
 
     def _below(self, path: str) -> list[Trace]:
-        """The file, or the files of the folder, that a name stands for."""
+        """The file, or the files of the folder, with that name."""
         wanted = path.strip().strip("/").removeprefix("./")
         if wanted in ("", "."):
             return list(self._files.values())
         if wanted in self._files:
             return [self._files[wanted]]
-        found = [trace for name, trace in self._files.items() if name.startswith(f"{wanted}/")]
-        if not found:
+        below = [trace for name, trace in self._files.items() if name.startswith(f"{wanted}/")]
+        if not below:
             raise Misuse(f"there is no file {one_line(path)[:80]!r}; list_files names them")
-        return found
+        return below
 
     def _list(self, folder: str = "") -> tuple[list[str], bool]:
-        # a log's size is not told: it is another in every repetition
+        # a log's size is not shown: it differs in every repetition
         return [
             f"{t.path}: {one_line(t.about)}" + ("" if t.volatile else f", {len(t.text.splitlines())} lines")
             for t in self._below(folder)
@@ -132,9 +131,9 @@ class Toolbox:
 
     def _search(self, pattern: str, path: str = "") -> tuple[list[str], bool]:
         if not pattern.strip() or len(pattern) > MOST_PATTERN:
-            raise Misuse(f"the pattern has to have 1 to {MOST_PATTERN} characters")
+            raise Misuse(f"the pattern must have 1 to {MOST_PATTERN} characters")
         among = self._below(path)
-        if len({trace.volatile for trace in among}) > 1:  # logs are searched when they are named
+        if len({trace.volatile for trace in among}) > 1:  # logs are searched only when named
             among = [trace for trace in among if not trace.volatile]
         lines = [(t.path, n, _cut(line)) for t in among for n, line in enumerate(t.text.splitlines(), 1)]
         matching = _matching(pattern, [line for _, _, line in lines])
@@ -144,7 +143,7 @@ class Toolbox:
         return hits or ["(no line matches)"], bool(among) and among[0].volatile
 
     def _fitted(self, lines: Sequence[str]) -> str:
-        """As many lines as one answer, and what is left of all of them, may hold."""
+        """As many lines as fit into one answer and into the rest of the total."""
         most, size = min(MOST_BYTES, self._left), 0
         for number, line in enumerate(lines):
             size += len(line.encode("utf-8", "replace")) + 1
@@ -159,18 +158,18 @@ def _cut(line: str) -> str:
 
 
 def _matching(pattern: str, lines: Sequence[str]) -> list[int]:
-    """Places of the lines that a pattern matches, in order."""
+    """Indices of the lines that match a pattern, in order."""
     import duckdb
 
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.execute("SET autoinstall_known_extensions = false")
-        asked = (
+        query = (
             "SELECT place - 1 FROM (SELECT unnest($lines) AS line, generate_subscripts($lines, 1) AS place) "
             "WHERE regexp_matches(line, $pattern, 'i') ORDER BY place"
         )
         try:
-            found = con.execute(asked, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
-        except duckdb.Error:  # no regular expression, or one that RE2 refuses
+            hits = con.execute(query, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
+        except duckdb.Error:  # not a valid regular expression of RE2
             plain = pattern.casefold()
-            return [place for place, line in enumerate(lines) if plain in line.casefold()]
-    return [place for (place,) in found]
+            return [index for index, line in enumerate(lines) if plain in line.casefold()]
+    return [index for (index,) in hits]

@@ -1,8 +1,8 @@
-"""The raw traces of a study as files: a text per run of the search, its logs apart, the evidence page, the lineage.
+"""The raw traces of a study as files: a text per run of the search, its logs, the evidence page, the lineage.
 
 ``traces/`` in the study's folder: ``runs/PROGRAM/RUN.txt``, ``logs/PROGRAM/RUN.txt``, ``programs/PROGRAM.md``, and per
-generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything but the logs follows from the ledger, so that a
-study which is repeated has the same files; logs hold wall times.
+generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything except the logs follows from the ledger, so a
+repeated study has the same files; logs contain wall times.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 
-MOST_FILE = 60_000  # bytes of a run's trace; of a diff, and of the end of a log, there is less
+MOST_FILE = 60_000  # bytes of a run's trace
 MOST_DIFF, MOST_LOG = 2_000, 1_500
 CONTROLS = ("control", "a/a")
 VARIANTS = (
     "ablation",
     "without-ideas",
-)  # of a program, may be asked for at any time: what breeds must not depend on it
+)  # may be run at any time, so they must not affect which programs get children
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A file: ``path`` below the folder of traces, what it is in one line, and its text.
+    """A file: ``path`` below the folder of traces, a description in one line, and its text.
 
-    ``volatile`` where the same study has another text every time. ``program_id`` is empty where it is of none.
+    ``volatile``: the text differs in every repetition. ``program_id`` is empty if it belongs to no program.
     """
 
     path: str
@@ -55,25 +55,25 @@ class Trace:
 
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
-    """All that may be read by who writes ``generation``, written to the study's folder on the way."""
-    places = {on.task.name: on for on in tasks_of(study)}
+    """All traces for writing ``generation``; also written to the study's folder."""
+    studies = {on.task.name: on for on in tasks_of(study)}
     with open_study(study.folder, views=()) as con:
         runs = [
             run | {"task": task}
-            for task in places
+            for task in studies
             for run in rows(con.execute(statement("trace_runs"), {"task": task, "generation": generation}))
         ]
         these = {"runs": [run["run_id"] for run in runs]}
-        found = rows(con.execute(statement("trace_experiments"), these))
+        experiment_rows = rows(con.execute(statement("trace_experiments"), these))
         why = _rationales(rows(con.execute(statement("trace_calls"), these)))
     experiments: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for experiment in found:
-        told = why.get((experiment["run_id"], experiment["description"]), "")
-        experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
+    for experiment in experiment_rows:
+        rationale = why.get((experiment["run_id"], experiment["description"]), "")
+        experiments[experiment["run_id"]].append(_shown(experiment) | {"rationale": rationale})
     traces = [*_general(study, generation, facts)]
     for run in runs:
-        where = f" on {run['task']}" if len(places) > 1 else ""
-        traces += _of_run(places[run["task"]], run, experiments[run["run_id"]], where)
+        where = f" on {run['task']}" if len(studies) > 1 else ""
+        traces += _of_run(studies[run["task"]], run, experiments[run["run_id"]], where)
     traces += _programs(runs)
     for trace in traces:
         _write(study.folder, trace.path, trace.text)
@@ -81,11 +81,11 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
 
 
 def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
-    """Traces for a prompt, the nearest first, within so many bytes, and the ends of their logs in a sixth of that.
+    """Traces for a prompt, nearest first, within ``most`` bytes, and the ends of their logs in a sixth of that.
 
-    No trace has more than a quarter, so that one long run does not hide the others. Both are empty where ``most`` is 0.
+    No trace gets more than a quarter, so one long run does not hide the others. Both are empty if ``most`` is 0.
     """
-    found = ["", ""]
+    texts = ["", ""]
     for volatile, room in ((False, most - most // 6), (True, most // 6)):
         parts: list[str] = []
         for trace in (t for t in traces if t.volatile == volatile and not t.path.endswith("/evidence.md")):
@@ -95,8 +95,8 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
             parts.append(part)
             room -= size
         text = "".join(parts).rstrip()
-        found[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
-    return found[0], found[1]
+        texts[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
+    return texts[0], texts[1]
 
 
 def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
@@ -110,15 +110,15 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
         if (p.generation or 0) < generation and p.operator not in VARIANTS
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
-    place = f"generation-{generation}"
-    yield Trace(f"{place}/evidence.md", "the page of evidence, whole", scrub(page(facts)))
-    yield Trace(f"{place}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
+    folder = f"generation-{generation}"
+    yield Trace(f"{folder}/evidence.md", "the whole evidence page", scrub(page(facts)))
+    yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
 def _of_run(
     study: TaskStudy, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str
 ) -> Iterable[Trace]:
-    """``where``: on which of several home tasks, whose gains have units of their own."""
+    """``where``: the task, if there are several, whose gains have different units."""
     text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
     gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
     shared: dict[str, Any] = {
@@ -130,8 +130,8 @@ def _of_run(
     yield Trace(f"runs/{name}", about, clipped(scrub(text), MOST_FILE), **shared)
     logs = _logs(study.folder / "runs" / run["run_id"] / "logs", experiments)
     if logs:
-        told = clipped(scrub(logs), MOST_FILE)
-        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", told, **shared, volatile=True)
+        log_text = clipped(scrub(logs), MOST_FILE)
+        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", log_text, **shared, volatile=True)
 
 
 def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
@@ -149,19 +149,19 @@ def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
 
 
 def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """Of chat researchers: the reason that stands in a reply, by run and by the title that its experiment bears."""
-    found: dict[tuple[str, str], str] = {}
+    """For chat researchers: the rationale of a reply, by run and by the title of its experiment."""
+    rationales: dict[tuple[str, str], str] = {}
     for call in calls:
         try:
             answer = parse(call["text"])
         except BadEdit:
             continue
-        found.setdefault((call["run_id"], answer.title), answer.rationale)
-    return found
+        rationales.setdefault((call["run_id"], answer.title), answer.rationale)
+    return rationales
 
 
-def _told(experiment: dict[str, Any]) -> dict[str, Any]:
-    """With its diff cut to size, and its edit as text where it left no diff."""
+def _shown(experiment: dict[str, Any]) -> dict[str, Any]:
+    """With its diff cut to size, and its edit as text if it has no diff."""
     changed = experiment["edit"]
     changed = changed if isinstance(changed, str) else json.dumps(changed, ensure_ascii=False, default=str)
     diff = clipped(experiment["diff"] or "", MOST_DIFF).rstrip("\n")
@@ -169,7 +169,7 @@ def _told(experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
-    """The end of what each experiment printed."""
+    """The end of each experiment's output."""
     parts = []
     for experiment in experiments:
         path = folder / f"{experiment['number']:04d}.log"
@@ -180,7 +180,7 @@ def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
 
 
 def _write(study: Path, name: str, text: str) -> None:
-    """Below the study's own folder of traces, through no link: a study that comes from elsewhere may hold some."""
+    """Below the study's own folder of traces, through no link, because a downloaded study may contain some."""
     path = study / "traces" / name
     _require_own(study, path.parent)
     private_folder(path.parent)
@@ -189,6 +189,6 @@ def _write(study: Path, name: str, text: str) -> None:
 
 
 def _require_own(study: Path, path: Path) -> None:
-    """Raise Corrupt where a path leaves the study by a link."""
+    """Raise Corrupt if a path leaves the study through a link."""
     if path.resolve() != study.resolve() / path.relative_to(study):
-        raise Corrupt(f"{path}: leads out of its place by a link", hint="remove the link; traces are written anew")
+        raise Corrupt(f"{path}: leaves the study through a link", hint="remove the link; traces are written again")

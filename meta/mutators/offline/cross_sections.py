@@ -1,11 +1,11 @@
-"""Crossover by section: each section from one parent or the other, the charter whole from one of them."""
+"""Crossover by section: each section from one parent or the other, the whole charter from one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.edit import sections, take_charter
 from programs.program import Program
 from programs.structure import PATH
@@ -24,7 +24,9 @@ class CrossSections:
     share = 0.10
     parents = 2
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         first, second = (parent.program for parent in parents[:2])
         for _ in range(TRIES):
             charter_of_second = bool(rng.random() < 0.5)
@@ -37,15 +39,15 @@ class CrossSections:
             if child.program_id not in (first.program_id, second.program_id):
                 names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
                 reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
-                return Proposal(text, self.name, reason, (), parent_ids(parents[:2]))
+                return ChildProposal(text, self.name, reason, (), parent_ids(parents[:2]))
         return None
 
 
 def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[str, list[str]]:
-    """The first parent's text with a fair coin for each section: its own, or the other's of that name.
+    """The first parent's text with a fair coin for each section: its own, or the other's with that name.
 
-    Sections that only one parent has are in or out by the coin; the opening (title and what stands before the first
-    section) stays the first parent's. Returns the text and the names of the sections of the second parent.
+    A section that only one parent has is included by the same coin. The opening (title and text before the first
+    section) is the first parent's. Returns the text and the names of the second parent's sections.
     """
     own, other = chapters(first.text), chapters(second.text)
     names = [*own, *(name for name in other if name not in own)]
@@ -53,7 +55,7 @@ def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[
 
 
 def joined(first: Program, second: Program, of_second: Container[str]) -> tuple[str, list[str]]:
-    """The first parent's text with the named sections as the second has them, or without them where it has none."""
+    """The first parent's text with the named sections of the second, or without them if it has none."""
     own, other = chapters(first.text), chapters(second.text)
     front = first.text.removesuffix("".join(s.text for s in sections(first.text)))
     newline, out, taken = newline_of(first.text), [own.pop("", "")], []
@@ -70,7 +72,7 @@ def joined(first: Program, second: Program, of_second: Container[str]) -> tuple[
 
 
 def chapters(text: str) -> dict[str, str]:
-    """Top sections with all that is nested in them; "" is the opening, title included."""
+    """Top sections with their nested content; "" is the opening, including the title."""
     titles = {d.heading.split(PATH)[0] for d in Program.parse(text).directives}
     chapters: dict[str, str] = {}
     current = ""
@@ -83,7 +85,7 @@ def chapters(text: str) -> dict[str, str]:
 
 
 def _apart(part: str, newline: str, last: bool) -> str:
-    """A section ends with a blank line, so that the next one cannot run into it; the text with one line end."""
+    """A section ends with a blank line, so the next one cannot run into it; the text ends with one line end."""
     return part.rstrip("\r\n") + newline * (1 if last else 2) if part.strip() else part
 
 

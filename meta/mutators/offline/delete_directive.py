@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.charter_moves import group_of
-from meta.mutators.earned import Table
+from meta.mutators.edit_gains import GainTable
 from programs.directives import Directive
 from programs.edit import remove_directive, unset_charter
 from programs.errors import ProgramError
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 
 class DeleteDirective:
-    """Ideas that lost are the likeliest to go, then charter fields, then anything else."""
+    """Ideas with a negative gain are the likeliest, then charter fields, then anything else."""
 
     name = "delete-directive"
     share = 0.10
     parents = 1
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        program, table = parents[0].program, Table(evidence)
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        program, table = parents[0].program, GainTable(evidence)
         choices = [d for d in program.directives if d.kind != "order"]
         if len(choices) < 2:
             return None
@@ -39,7 +41,7 @@ class DeleteDirective:
             return None
         ids = table.credit_ids(gone.directive_id, _terms(program, gone)) if gone.kind == "idea" else []
         reason = f"deleted: {' '.join(gone.text.split())[:100]}"
-        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+        return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
 def _without(program: Program, gone: Directive) -> str:
@@ -51,7 +53,7 @@ def _without(program: Program, gone: Directive) -> str:
     return text
 
 
-def _weight(program: Program, directive: Directive, table: Table) -> float:
+def _weight(program: Program, directive: Directive, table: GainTable) -> float:
     if directive.kind == "charter":
         return 3.0
     if directive.kind != "idea":

@@ -1,4 +1,4 @@
-"""Takes one directive from another program: the second parent, or a starter off the shelf."""
+"""Takes one directive from another program: the second parent, or a starter program."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.charter_moves import carry_out, group_of, told
-from meta.mutators.earned import Table
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from meta.mutators.charter_moves import carry_out, describe, group_of
+from meta.mutators.edit_gains import GainTable
 from programs import shelf
 from programs.directives import Directive
 from programs.edit import add_directive, reorder_ideas
@@ -32,7 +32,9 @@ class TakeDirective:
     parents: int = 2
     shelf_share: float = 0.5
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
         program = parents[0].program
         from_shelf = rng.random() < self.shelf_share or len(parents) < 2
         names = shelf.names()
@@ -42,17 +44,17 @@ class TakeDirective:
             return None
         taken = _drawn(offered, rng)
         try:
-            text, what = _take(program, donor, taken, Table(evidence), rng)
-        except ProgramError:  # markdown would read it as something else at its new place
+            text, what = _take(program, donor, taken, GainTable(evidence), rng)
+        except ProgramError:  # markdown would parse it differently at its new position
             return None
         source = f"the starter {donor.name}" if from_shelf else donor.name
-        return Proposal(
+        return ChildProposal(
             text, self.name, f"{what}, taken from {source}", (), parent_ids(parents[:1] if from_shelf else parents)
         )
 
 
 def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
-    """First the kind, by weight, then one of it: a long list of ideas does not drown the charter."""
+    """First the kind, by weight, then one of that kind, so a long list of ideas does not dominate the charter."""
     kinds = sorted({d.kind for d in offered})
     weights = [WEIGHTS[kind] for kind in kinds]
     kind = kinds[int(rng.choice(len(kinds), p=[w / sum(weights) for w in weights]))]
@@ -61,7 +63,7 @@ def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
 
 
 def _offered(program: Program, donor: Program) -> list[Directive]:
-    """What the donor says and the program does not; single lines only, for an item is one line."""
+    """Directives that only the donor has; single lines only, because an item is one line."""
     own = {d.directive_id for d in program.directives}
     return [
         d for d in donor.directives
@@ -79,19 +81,19 @@ def _fields(directive: Directive) -> tuple[str, ...]:
 
 
 def _take(
-    program: Program, donor: Program, taken: Directive, table: Table, rng: np.random.Generator
+    program: Program, donor: Program, taken: Directive, table: GainTable, rng: np.random.Generator
 ) -> tuple[str, str]:
     if taken.kind == "charter":
         move = {field: donor.charter.get(field) for field in _fields(taken)}
-        return carry_out(program.text, move), told(program.charter, move)
+        return carry_out(program.text, move), describe(program.charter, move)
     what = f"“{taken.text[:80]}”"
     if taken.kind == "idea":
         return _with_idea(program, taken, table, rng), what
     return add_directive(program.text, taken.heading, taken.text), what
 
 
-def _with_idea(program: Program, taken: Directive, table: Table, rng: np.random.Generator) -> str:
-    """The idea goes where its gain belongs among the others; without evidence, anywhere."""
+def _with_idea(program: Program, taken: Directive, table: GainTable, rng: np.random.Generator) -> str:
+    """The idea goes to the position of its gain; without evidence, anywhere."""
     heading = next((d.heading for d in program.directives if d.kind == "idea"), "Ideas")
     text = add_directive(program.text, heading, taken.text)
     ideas = Program.parse(text).ideas

@@ -1,14 +1,15 @@
-"""Writes the Ideas list anew from the effects of edits over all experiments: the largest lever that was measured.
+"""Writes the Ideas list again from the effects of edits over all experiments: the operator with the largest measured
+gain.
 
-The list opens with bundles: the best value of every knob that clearly earned something, all in one edit, then the
-better half of them, then the best quarter. One experiment buys what a queue of single ideas buys in a dozen; where
-edits do not mix it costs that one experiment and the next smaller bundle follows. A bundle that was tried and never
-earned anything is not written again. Single ideas come after, by gain; those that a kept bundle contains change nothing
-any more and are passed over at no cost.
+The list begins with bundles: the best value of every knob with a clear gain in one edit, then the better half of them,
+then the best quarter. One experiment with a bundle replaces a dozen with single ideas; if the edits do not work
+together, it costs that one experiment and the next smaller bundle follows. A bundle that was tried without a gain is
+not written again. Single ideas come after, by gain; those in a kept bundle change nothing any more and are skipped at
+no cost.
 
-Over several tasks the list is written from the figures of each, in one unit: the bundles of each task by turns, for a
-task passes over those that name what it lacks; then what helps on every task where it was tried, by its mean gain
-there; then what one task wants and another pays for; then the hopefuls. There is room for the ideas of all.
+With several tasks the list is written from the gains on each, in one unit: bundles of each task in turn (a task skips
+those with edits that it lacks), then edits that help on every task where they were tried, by mean gain, then edits that
+help on one task and hurt on another, then edits with an uncertain gain. There is room for the ideas of all tasks.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.earned import Earned, Key, Table, idea_terms, key_of_term, plus_minus, tries
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term, plus_minus, tries
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
     from analysis.evidence import Evidence
 
-PROOF = 4  # tries after which a bundle that earned nothing is given up
-UNTRIED = "Not tried yet"
-JOINT = 4  # ideas of several edits that are carried over; they are mostly variants of each other
+PROOF = 4  # tries after which a bundle without a gain is dropped
+UNTRIED = "Untested neighbour"
+OLDER_UNTRIED = "Not tried yet"  # the same in programs of older versions
+JOINT = 4  # ideas with several edits that are carried over; most are variants of each other
 
 
 @dataclass(frozen=True)
@@ -39,44 +41,46 @@ class Item:
     text: str
     gain: float
     credit_ids: tuple[str, ...] = ()
-    keys: frozenset[Key] = frozenset()  # what it changes
+    keys: frozenset[Key] = frozenset()  # the edits that it makes
 
 
-Sections = tuple[list[Item], list[Item], list[Item]]  # bundles, what clearly earned something, hopefuls
+Sections = tuple[list[Item], list[Item], list[Item]]  # bundles, clear gains, uncertain gains
 
 
 @dataclass(frozen=True)
 class WriteIdeas:
-    """``bundles``: whether the list opens with bundles of winners."""
+    """``bundles``: whether the list begins with bundles."""
 
     name: str = "write-ideas"
     share: float = 0.30
     parents: int = 1
     bundles: bool = True
-    most: int = 30  # items with figures; length is a cost
+    most: int = 30  # items with measured gains; length is a cost
 
-    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        table, program, on = Table(evidence), parents[0].program, tables(evidence)
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        table, program, on = GainTable(evidence), parents[0].program, tables(evidence)
         items = written(table, on, self.bundles)[: self.most * len(on)]
         if not items:
             return None
         kept = [Item(idea.text, 0.0) for idea in program.ideas if _is_news(idea.text, idea.terms, table)]
         listed = dict.fromkeys(item.text for item in [*items, *kept, *by_turns(map(beside_winners, on))])
         text = replace_ideas(program.text, list(listed))
-        text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be lost
+        text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
         if text == program.text:
             return None
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
-        reason = f"Ideas written from the figures of {len(table.rows)} edits: {len(items)} of them, the rest dropped"
-        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+        reason = f"Ideas written from the measured gains of {len(table.rows)} edits: {len(items)} items"
+        return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
-def written(table: Table, on: Sequence[Table] = (), bundles: bool = True) -> list[Item]:
-    """What the evidence speaks for, in order. ``on``: the tables of the tasks where ``table`` is over several."""
-    found = [sections(each, bundles) for each in on or [table]]
-    if len(found) == 1:
-        return [item for section in found[0] for item in section]
-    opening, clear, hopeful = (by_turns(each) for each in zip(*found, strict=True))
+def written(table: GainTable, on: Sequence[GainTable] = (), bundles: bool = True) -> list[Item]:
+    """Ideas from the evidence, in order. ``on``: the tables of the tasks if ``table`` covers several."""
+    by_task = [sections(each, bundles) for each in on or [table]]
+    if len(by_task) == 1:
+        return [item for section in by_task[0] for item in section]
+    opening, clear, hopeful = (by_turns(each) for each in zip(*by_task, strict=True))
     singles = [_retold(item, table) for item in _once(clear)]
     everywhere = [item for item in singles if all(helps_everywhere(key, on) for key in item.keys)]
     disputed = [item for item in singles if item not in everywhere]
@@ -85,25 +89,25 @@ def written(table: Table, on: Sequence[Table] = (), bundles: bool = True) -> lis
 
 
 def _once(items: Iterable[Item]) -> list[Item]:
-    """Without those that change what one before them does."""
-    found: dict[frozenset[Key], Item] = {}
+    """Without those that change the same as one before them."""
+    first: dict[frozenset[Key], Item] = {}
     for item in items:
-        found.setdefault(item.keys, item)
-    return list(found.values())
+        first.setdefault(item.keys, item)
+    return list(first.values())
 
 
 def _by_gain(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda item: -item.gain)
 
 
-def _retold(item: Item, table: Table) -> Item:
-    """A single edit with its figure over all tasks on which it was tried."""
+def _retold(item: Item, table: GainTable) -> Item:
+    """A single edit with its gain over all tasks on which it was tried."""
     row = table.rows.get(next(iter(item.keys))) if len(item.keys) == 1 else None
     return _single(row) if row is not None and row.credit.of else item
 
 
-def sections(table: Table, bundles: bool = True) -> Sections:
-    """What the evidence of one task speaks for: bundles, winners by gain, then second values and hopefuls."""
+def sections(table: GainTable, bundles: bool = True) -> Sections:
+    """Ideas from the evidence of one task: bundles, clear gains by size, then second values and uncertain gains."""
     by_knob = table.by_knob()
     best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
     winners = [row for row in best if row.low > 0]
@@ -114,15 +118,15 @@ def sections(table: Table, bundles: bool = True) -> Sections:
     return _bundles(winners, table) if bundles else [], _by_gain(singles), last
 
 
-def beside_winners(table: Table) -> list[Item]:
-    """Values that nobody tried, beside the best value of each knob that clearly earned something."""
+def beside_winners(table: GainTable) -> list[Item]:
+    """Untried values beside the best value of each knob with a clear gain."""
     by_knob = table.by_knob()
     winners = sorted((rows[0] for rows in by_knob.values() if rows[0].low > 0), key=lambda row: (-row.gain, row.term))
     return [item for row in winners for item in _beside(row, by_knob[row.credit.knob.casefold()])]
 
 
-def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
-    """All winners at once, then the better half, and so on while there are two or more."""
+def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
+    """All clear gains at once, then the better half, and so on while there are two or more."""
     failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.gain <= 0 and c.n >= PROOF}
     out, size = [], len(winners)
     while size > 1:
@@ -131,23 +135,23 @@ def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
             size //= 2
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
-        told = table.together(rows)
-        text = f"All of these at once: {terms} (predicted gain {plus_minus(told.gain, told.sd)})."
+        joint = table.together(rows)
+        text = f"All of these at once: {terms} (predicted gain {plus_minus(joint.gain, joint.sd)})."
         ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(text, told.gain, ids, _keys(row.term for row in rows)))
+        out.append(Item(text, joint.gain, ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
 
-def _single(row: Earned) -> Item:
+def _single(row: EditGain) -> Item:
     verb = "Apply" if row.credit.value is True else "Set"
     return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, row.credit.ids, _keys([row.term]))
 
 
-def _second(rows: Sequence[Earned]) -> list[Earned]:
-    """A knob's second value, where it is clearly good itself and clearly another one.
+def _second(rows: Sequence[EditGain]) -> list[EditGain]:
+    """A knob's second value, if its gain is clear and it is clearly a different value.
 
-    Neighbouring rungs of a ladder are mostly one finding told twice; so a number must lie two rungs away.
+    Neighbouring rungs of a ladder mostly show the same effect, so a number must be two rungs away.
     """
     first, rest = rows[0], [row for row in rows[1:] if row.low > 0]
     if not _is_number(first.credit.value):
@@ -161,8 +165,8 @@ def _second(rows: Sequence[Earned]) -> list[Earned]:
     return far[:1]
 
 
-def _joint_ideas(table: Table) -> list[Item]:
-    """Ideas of several edits that earned most as they stood, though their parts alone may not."""
+def _joint_ideas(table: GainTable) -> list[Item]:
+    """Ideas with several edits that gained most together, though their parts may not gain alone."""
     out: dict[frozenset[Key], Item] = {}
     for credit in sorted(table.ideas.values(), key=lambda c: (-c.gain, c.credit_id)):
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
@@ -174,18 +178,18 @@ def _joint_ideas(table: Table) -> list[Item]:
 
 
 def _keys(terms: Iterable[str]) -> frozenset[Key]:
-    """What an idea changes, however it is worded."""
+    """The edits of an idea, independent of its wording."""
     return frozenset(key for term in terms if (key := key_of_term(term)))
 
 
-def _beside(row: Earned, rows: Sequence[Earned]) -> list[Item]:
+def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
     if not _is_number(row.credit.value):
         return []
     tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
     assert isinstance(row.credit.value, int | float)
     name = row.credit.knob.lower()
     return [
-        Item(f"{UNTRIED}, beside {row.term}: `{name}={value:g}`.", 0.0, row.credit.ids)
+        Item(f"{UNTRIED} of {row.term}: `{name}={value:g}`.", 0.0, row.credit.ids)
         for value in untried(row.credit.value, tried)
     ]
 
@@ -194,10 +198,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_news(text: str, terms: tuple[str, ...], table: Table) -> bool:
-    """Whether the evidence is silent about an idea: one for LLMs, or one that names an edit nobody tried."""
-    if text.startswith(UNTRIED):
-        return False  # written anew from the winners of today
+def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:
+    """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit."""
+    if text.startswith((UNTRIED, OLDER_UNTRIED)):
+        return False  # written again from today's best values
     keys = [key for term in terms if (key := key_of_term(term))]
     return not keys or any(key not in table.rows for key in keys)
 

@@ -83,7 +83,7 @@ def test_one_run_takes_no_more_than_its_share(tmp_path: Path, server: LlmServer)
     assert entries(contest) == [("verified", 0, RUNS)] * 3  # a run that has had its share ends with what it has
     runs = query(contest.folder, "SELECT state, reason, tokens, experiments FROM runs")
     assert all(run["state"] == "finished" and run["tokens"] <= 6_000 for run in runs)
-    assert any("one run may take 6000 tokens" in (run["reason"] or "") for run in runs)
+    assert any("one run may spend 6000 tokens" in (run["reason"] or "") for run in runs)
 
 
 def test_what_entrants_write_reaches_the_model_as_data(tmp_path: Path, server: LlmServer) -> None:

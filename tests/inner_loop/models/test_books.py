@@ -15,7 +15,7 @@ import pytest
 
 from inner_loop.events import CallEvent, Emit
 from inner_loop.models.call import Call, cost_of
-from inner_loop.models.client import Client, Stopped
+from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply, request_id
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from tests.events import typed
@@ -36,7 +36,7 @@ def books(folder: Path, events: list[Event]) -> tuple[Cost, Cost]:
     return Cost(purse["tokens"], round(purse["usd"], 9)), Cost(told.tokens, round(told.usd, 9))
 
 
-def ask(client: Client, number: int = 0) -> str:
+def ask(client: ModelClient, number: int = 0) -> str:
     message = Message("user", f"hello {number}")
     return client.numbered(number, [message], max_tokens=50, purpose="turn").text
 
@@ -45,7 +45,7 @@ def ask(client: Client, number: int = 0) -> str:
 def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]) -> None:
     server.fault = every((*FAULTS, "400"), 2)
     events: list[Event] = []
-    client = Client(kit(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0), 1)
+    client = ModelClient(kit(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0), 1)
 
     def work(first: int) -> None:
         for number in range(first, 24, 3):
@@ -70,7 +70,7 @@ def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     """It leaves what it took and what it met, and is made again by a run that goes on."""
     server.fault, server.retry_after = (lambda number, _: ("malformed", "429")[number] if number < 2 else None), "60"
     events: list[Event] = []
-    client = Client(kit(events, study=tmp_path, patience=100.0, prices=PRICES), 1)
+    client = ModelClient(kit(events, study=tmp_path, patience=100.0, prices=PRICES), 1)
     threading.Timer(0.5, client.close).start()
     with pytest.raises(Stopped):
         ask(client)
@@ -78,17 +78,17 @@ def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     assert event["status"] == "failed" and "the run ended" in event["reason"]
     assert event["attempts"] == 2 and [f.split(": ")[1] for f in event["faults"]] == ["malformed", "rate"]
     assert event["lost_tokens"] > 50 and event["lost_usd"] > 0
-    assert ask(Client(kit(events, study=tmp_path, recorded=list(events), prices=PRICES), 1)) == "hello"
+    assert ask(ModelClient(kit(events, study=tmp_path, recorded=list(events), prices=PRICES), 1)) == "hello"
     purse, told = books(tmp_path, events)
     assert purse == told and len(events) == 2
 
 
 def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: Path) -> None:
     events: list[Event] = []
-    client = Client(kit(events, study=tmp_path, calls_at_once=1), 1)
+    client = ModelClient(kit(events, study=tmp_path, calls_at_once=1), 1)
     client.close()
     server.delay = 0.2
-    busy = threading.Thread(target=ask, args=(Client(kit(study=tmp_path, calls_at_once=1), 1), 1))
+    busy = threading.Thread(target=ask, args=(ModelClient(kit(study=tmp_path, calls_at_once=1), 1), 1))
     busy.start()
     while not server.at_once:
         pass
@@ -126,18 +126,18 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., N
     """Another process dies there; the run that goes on tells of the call once, whatever it had come to."""
     asked = [Message("user", "hello 0")]
     ledger = tmp_path / "events.jsonl"
-    first = Client(kit(study=tmp_path), 1)
+    first = ModelClient(kit(study=tmp_path), 1)
     child = os.fork()
     if not child:
-        request = request_id(first.kit.staff.models, asked, 50)
+        request = request_id(first.context.config.models, asked, 50)
         call = Call("r0", 0, "turn", asked, 50, request, random.Random(0), "r0:0:0")
         moment(SpendLimiter(tmp_path), call, lambda event: ledger.write_text(json.dumps(event.to_record())))
         os._exit(0)
     os.waitpid(child, 0)
     recorded = [json.loads(ledger.read_text())] if ledger.exists() else []
     events = list(recorded)
-    again = Client(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
-    later = Client(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
+    again = ModelClient(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
+    later = ModelClient(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
     (event,) = events  # the later client finds nothing left to tell of, and knows which accounts were used
     assert later._account(0) == again._account(0) == "r0:0:1"
     expected = {_in_flight: (1, 100), _between_attempts: (1, 100), _second_attempt: (2, 200), _told_but_open: (2, 140)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inner_loop.models import bill, bounds, prices
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import litellm
 from tests.llm.claude import ClaudeServer
@@ -24,13 +24,13 @@ HEAD = Message("system", "The program, and how to reply. " * 200)
 Event = dict[str, Any]
 
 
-def ask(client: Client, text: str = "hello?", tokens: int = 50) -> None:
+def ask(client: ModelClient, text: str = "hello?", tokens: int = 50) -> None:
     client.complete([HEAD, Message("user", text)], max_tokens=tokens, purpose="turn")
 
 
 def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
     events: list[Event] = []
-    ask(Client(kit(events, models=(GPT,)), 1))
+    ask(ModelClient(kit(events, models=(GPT,)), 1))
     (event,) = events
     info = litellm().get_model_info(GPT)
     cached = event["tokens_cached"]
@@ -45,7 +45,7 @@ def test_a_price_that_is_given_may_have_a_third_figure_for_what_is_cached(server
     dollars = []
     for price in ((2.0, 4.0), (2.0, 4.0, 0.5)):
         events: list[Event] = []
-        ask(Client(kit(events, prices={MODEL: price}), 1))
+        ask(ModelClient(kit(events, prices={MODEL: price}), 1))
         (event,) = events
         asked, cached = event["tokens_in"], event["tokens_cached"]
         rate = price[2] if len(price) > 2 else 2.0
@@ -64,7 +64,9 @@ def test_what_anthropic_caches_is_marked_told_and_priced(
     events: list[Event] = []
     with ClaudeServer() as claude:
         monkeypatch.setenv("ANTHROPIC_API_BASE", claude.url)
-        client = Client(kit(events, models=(CLAUDE,), prices=given, max_usd=5.0, study=tmp_path, call_timeout=60), 1)
+        client = ModelClient(
+            kit(events, models=(CLAUDE,), prices=given, max_usd=5.0, study=tmp_path, call_timeout=60), 1
+        )
         ask(client, "one")
         ask(client, "two")
         close_connections()
@@ -96,7 +98,7 @@ def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
     assert short.usd == pytest.approx(10 * price.of(4000, 500))
     assert long.usd == pytest.approx(price.of(4000, 500, 0, 2000) + 9 * price.of(4000, 500, 2000))
     assert bill.expected(staff(), 10, 4000, 500).usd is None
-    assert "not priced" in bill.told(bill.estimate(Task.load("strokes"), staff(), 10), staff())
+    assert "not priced" in bill.bill_line(bill.estimate(Task.load("strokes"), staff(), 10), staff())
 
 
 PROSE = "def loss(x: float) -> float:\n    return x * 2.0  # halve the learning rate, then go on\n" * 60
@@ -131,7 +133,7 @@ def test_a_cap_is_used_up_further_where_tokens_can_be_counted(
     for model, base in (("openai/gpt-4o-mini", None), ("openai/test", server.url)):
         (folder := tmp_path / model.replace("/", "-")).mkdir()
         monkeypatch.delenv("OPENAI_API_BASE") if base is None else monkeypatch.setenv("OPENAI_API_BASE", base)
-        client = Client(kit(models=(model,), max_tokens=9000, study=folder), 1)
+        client = ModelClient(kit(models=(model,), max_tokens=9000, study=folder), 1)
         before = sum(server.billed)
         with pytest.raises(NoReply, match="--max-tokens 9000 is reached"):
             while True:

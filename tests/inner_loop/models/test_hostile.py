@@ -15,7 +15,7 @@ import pytest
 
 from inner_loop.events import CallEvent
 from inner_loop.models import provider
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
@@ -51,7 +51,7 @@ def used(asked: Any, said: Any, **more: Any) -> dict[str, Any]:
 def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[dict[str, Any]], Cost]:
     """The reply's text (None: nobody answered), what was told, and what purse.json holds of it."""
     events: list[dict[str, Any]] = []
-    client = Client(kit(events, study=folder, patience=0.05, **(CAPS | how)), 0)
+    client = ModelClient(kit(events, study=folder, patience=0.05, **(CAPS | how)), 0)
     try:
         text: str | None = client.complete([Message("user", "hi there")], max_tokens=50, purpose="turn").text
     except NoReply:

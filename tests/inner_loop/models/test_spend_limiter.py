@@ -15,7 +15,7 @@ import pytest
 
 from inner_loop.events import CallEvent, ExperimentEvent
 from inner_loop.models import prices
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.spend_limiter import Cost, Share, ShareSpent, SpendLimiter
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
@@ -107,7 +107,7 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
         other,
     ]
     resumed = Share.of(kit(run_id="r0", recorded=recorded, **how))
-    with pytest.raises(ShareSpent, match="one run may take"):
+    with pytest.raises(ShareSpent, match="one run may spend"):
         resumed.reserve("next", Cost(60, 0.6))
     resumed.reserve("next", Cost(50, 0.5))
     anew = Share.of(kit(run_id="r2", recorded=recorded, **how))
@@ -128,7 +128,7 @@ def test_spending_stays_below_a_cap_in_a_storm_of_faults(
     server.answer, server.delay = (lambda _: "y" * 800), 0.01
     server.fault = every(tuple(k for k in FAULTS if k != "hang"), 2)
     events: list[dict[str, Any]] = []
-    client = Client(kit(events, study=tmp_path, **cap), 1)
+    client = ModelClient(kit(events, study=tmp_path, **cap), 1)
     ended: list[str] = []
 
     def work() -> None:
@@ -173,7 +173,7 @@ def test_a_recording_is_replayed_without_a_socket(
     server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answer = lambda body: f"reply {len(server.seen)}, {KEY}"
-    client = Client(kit(record=tmp_path), 1)
+    client = ModelClient(kit(record=tmp_path), 1)
     asked = [[Message("user", text)] for text in ("a", "b", "a", f"secret {KEY}")]
     replies = [client.complete(one, max_tokens=5, purpose="turn") for one in asked]
     assert KEY not in (tmp_path / "r0.jsonl").read_text()
@@ -185,17 +185,17 @@ def test_a_recording_is_replayed_without_a_socket(
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("ANY_SECRET", KEY)
     events: list[dict[str, Any]] = []
-    again = Client(kit(events, replay=tmp_path), 1)
+    again = ModelClient(kit(events, replay=tmp_path), 1)
     assert [again.complete(one, max_tokens=5, purpose="turn") for one in asked] == replies
     assert [event["text"] for event in events] == [reply.text for reply in replies]
-    elsewhere = Client(kit(run_id="r1", replay=tmp_path), 1)
+    elsewhere = ModelClient(kit(run_id="r1", replay=tmp_path), 1)
     assert [elsewhere.complete(one, max_tokens=5, purpose="turn").text for one in (asked[2], asked[2], asked[2])] == [
         replies[0].text, replies[2].text, replies[2].text,
     ]  # fmt: skip
-    with pytest.raises(NoReply, match="holds no reply to call 4"):
+    with pytest.raises(NoReply, match="contains no reply to call 4"):
         again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
-    with pytest.raises(NotFound, match="no recording there"):
-        Client(kit(replay=tmp_path / "none"), 1)
+    with pytest.raises(NotFound, match="no recording found"):
+        ModelClient(kit(replay=tmp_path / "none"), 1)
 
 
 def test_that_nobody_answered_is_recorded_and_replayed(server: LlmServer, tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ def test_that_nobody_answered_is_recorded_and_replayed(server: LlmServer, tmp_pa
     server.fault = lambda *_: "400"
     ask = [Message("user", "a")]
     with pytest.raises(NoReply, match="refused"):
-        Client(kit(events, record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
+        ModelClient(kit(events, record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
     again: list[dict[str, Any]] = []
     with pytest.raises(NoReply) as gone:
-        Client(kit(again, replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
+        ModelClient(kit(again, replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
     same = ("number", "status", "reason", "request", "tokens", "lost_tokens", "usd", "attempts")
     assert [again[0][name] for name in same] == [events[0][name] for name in same]
     assert isinstance(gone.value.problem, EnvironmentProblem)  # a generation goes on without, as it did
     server.fault = lambda *_: None
-    Client(kit(record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
-    assert Client(kit(replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn").text
+    ModelClient(kit(record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
+    assert ModelClient(kit(replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn").text

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from inner_loop.models import bounds
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from inner_loop.models.tools import Offer, ToolCall, called
 from meta.mutators.llm.conversation import Talk, converse
-from meta.mutators.llm.desk import Desk
-from meta.mutators.llm.sight import MOST, TURNS, settled, sight_of
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.toolbox import Toolbox, tools
+from meta.mutators.llm.trace_access import MOST, TURNS, trace_access_of, trace_mode
 from programs.errors import MetaloopError
 from tests.llm import fixtures
 from tests.llm.kits import KEY, MODEL, environment, kit, staff
@@ -36,8 +36,8 @@ def server(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[To
 
 
 def talk(events: list[dict[str, Any]] | None = None, box: Toolbox | None = None, **how: Any) -> Talk:
-    client = Client(kit(events, run_id="", **({"call_timeout": 20.0} | how)), 1)
-    desk = Desk(
+    client = ModelClient(kit(events, run_id="", **({"call_timeout": 20.0} | how)), 1)
+    desk = GenerationCalls(
         {MODEL: client}, generation=2, most=1, reply_tokens=500, note=lambda _: None,
         stopped=lambda: MetaloopError("stopped"),
     )  # fmt: skip
@@ -98,8 +98,8 @@ def test_keys_are_in_no_call_and_no_result(server: ToolServer) -> None:
 
 
 def test_the_map_of_models_tells_what_each_can_do(litellm_loaded: None) -> None:
-    assert settled(staff(models=("gpt-4o-mini",))) == "tools"
-    assert settled(staff(models=("gpt-4o-mini", MODEL))) == "none"
-    assert settled(staff(models=())) == "none" and settled(staff(traces="tools")) == "tools"
-    forced = sight_of(staff(models=("gpt-4o-mini",), traces="prompt"))
+    assert trace_mode(staff(models=("gpt-4o-mini",))) == "tools"
+    assert trace_mode(staff(models=("gpt-4o-mini", MODEL))) == "none"
+    assert trace_mode(staff(models=())) == "none" and trace_mode(staff(traces="tools")) == "tools"
+    forced = trace_access_of(staff(models=("gpt-4o-mini",), traces="prompt"))
     assert forced.how == "prompt" and forced.bytes == min(MOST, 128_000 // 4 * 3)

@@ -12,11 +12,11 @@ import pytest
 
 from analysis.credit import MutationCredit
 from analysis.events import MutationEvent
-from inner_loop.models.client import Client
+from inner_loop.models.client import ModelClient
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
-from meta.mutators.base import Mutator, Parent, Proposal
-from meta.mutators.llm.briefing import Briefing, Control
-from meta.mutators.llm.desk import Desk
+from meta.mutators.base import ChildProposal, Mutator, ParentProgram
+from meta.mutators.llm.briefing import Control, MutationBriefing
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import KINDS, kind, offered
 from meta.mutators.llm.mutator import LlmMutator, problems
 from programs.errors import CredentialMissing, MetaloopError, NotFound
@@ -41,22 +41,22 @@ def task(tmp_path: Path) -> Task:
 @pytest.fixture
 def make(task: Task) -> Make:
     def made(name: str, *, most: int = 9, researcher: str = "scripted", **how: Any) -> LlmMutator:
-        client = Client(kit(run_id="", **how), 1)
-        desk = Desk(
+        client = ModelClient(kit(run_id="", **how), 1)
+        desk = GenerationCalls(
             {MODEL: client}, generation=1, most=most, reply_tokens=500, note=lambda _: None,
             stopped=lambda: MetaloopError("stopped"),
         )  # fmt: skip
-        briefing = Briefing(meta_program(), task, researcher, Control(1.0, 1.2, 4, 0.1), [])
+        briefing = MutationBriefing(meta_program(), task, researcher, Control(1.0, 1.2, 4, 0.1), [])
         return LlmMutator(kind(name), MODEL, desk, briefing)
 
     return made
 
 
-def parents(count: int, first: str = "idea-queue") -> list[Parent]:
-    return [Parent(starter(name), score(starter(name).program_id)) for name in (first, "local-screen")][:count]
+def parents(count: int, first: str = "idea-queue") -> list[ParentProgram]:
+    return [ParentProgram(starter(name), score(starter(name).program_id)) for name in (first, "local-screen")][:count]
 
 
-def proposed(mutator: Mutator, first: str = "idea-queue", seed: int = 1) -> Proposal:
+def proposed(mutator: Mutator, first: str = "idea-queue", seed: int = 1) -> ChildProposal:
     found = mutator.propose(parents(mutator.parents, first), PLANTED, np.random.default_rng(seed))
     assert found is not None
     return found
@@ -72,23 +72,23 @@ def test_children_are_sound_and_say_where_they_come_from(server: LlmServer, make
     assert found.operator == name and found.reason and "\n" not in found.reason
     assert found.evidence_ids and set(found.evidence_ids) <= {c.credit_id for c in PLANTED.edits}
     assert len(found.parent_ids) == mutator.parents
-    asked = found.asked
-    assert asked and (asked.model, asked.call) == (MODEL, 10_000) and asked.tokens > 100
-    assert asked.meta_program_id == meta_program().program_id
-    assert [role for role, _ in asked.prompt] == ["system", "user"]
+    calls = found.calls
+    assert calls and (calls.model, calls.call) == (MODEL, 10_000) and calls.tokens > 100
+    assert calls.meta_program_id == meta_program().program_id
+    assert [role for role, _ in calls.prompt] == ["system", "user"]
 
 
 def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> None:
     mutator = make("merge")
-    mutator.tell(Proposal("", "bold", "why not", (), ("p1",)), "behaves like p2")
+    mutator.report(ChildProposal("", "bold", "why not", (), ("p1",)), "behaves like p2")
     proposed(mutator)
     system, user = (message["content"] for message in server.seen[0]["messages"])
     system = system if isinstance(system, str) else system[0]["text"]
-    assert meta_program().text in system and "differ by\n0.2 though" in system
+    assert meta_program().text in system and "The difference of 0.2 nats" in system
     assert "[c-MOMENTUM-0.9]" in system and "- `ladder1`: float, 0.01" in system and "`keep.rule`" in system
     for parent in parents(2):
         assert parent.program.text.rstrip() in user and parent.program.program_id in user
-    assert "posterior gain 0.1 ± 0.01 over 4 runs" in user
+    assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
     assert "bold on p1: `behaves like p2`: refused" in user
 
 
@@ -121,8 +121,8 @@ def test_a_faulty_reply_is_put_right_once(server: LlmServer, make: Make) -> None
     assert "lint:" in first.refusal and "wave" in first.refusal and first.repair
     second = first.repair(first.refusal)
     assert second and not second.refusal and second.repair is None
-    assert second.operator == "repair" and second.asked and second.asked.repairs == "bold"
-    assert second.asked.call == 10_001 and "wave: many" in second.asked.prompt[1][1]
+    assert second.operator == "repair" and second.calls and second.calls.repairs == "bold"
+    assert second.calls.call == 10_001 and "wave: many" in second.calls.prompt[1][1]
     assert Program.parse(second.text).program_id
 
 
@@ -136,8 +136,8 @@ def test_repair_is_for_what_is_broken(server: LlmServer, make: Make) -> None:
     sound, worn = starter("stock"), Program.parse(starter("stock").text + "\n```\nnever closed\n")
     assert not problems(sound.text) and problems(worn.text)
     rng = np.random.default_rng(1)
-    assert mutator.propose([Parent(sound, None)], PLANTED, rng) is None and not server.seen
-    found = mutator.propose([Parent(worn, None)], PLANTED, rng)
+    assert mutator.propose([ParentProgram(sound, None)], PLANTED, rng) is None and not server.seen
+    found = mutator.propose([ParentProgram(worn, None)], PLANTED, rng)
     assert found and found.operator == "repair" and not problems(found.text)
 
 
@@ -147,7 +147,7 @@ def test_repair_is_for_what_is_broken(server: LlmServer, make: Make) -> None:
 def test_replies_that_hold_nothing_are_refused(server: LlmServer, make: Make, fault: str, why: str) -> None:
     server.fault = lambda *_: fault
     found = proposed(make("bold"))
-    assert why in found.refusal and found.asked and found.asked.prompt
+    assert why in found.refusal and found.calls and found.calls.prompt
 
 
 def test_a_dead_server_or_a_cap_ends_the_asking_not_the_study(
@@ -157,7 +157,7 @@ def test_a_dead_server_or_a_cap_ends_the_asking_not_the_study(
         environment(monkeypatch, url)
         mutator = make("bold", patience=0.2, call_timeout=0.2)
         found = proposed(mutator)
-        assert "no model answer" in found.refusal and found.asked and found.asked.model is None
+        assert "no model answer" in found.refusal and found.calls and found.calls.model is None
         assert not mutator.open and mutator.propose(parents(1), PLANTED, np.random.default_rng(1)) is None
         poor = make("bold", max_tokens=10)
         assert "--max-tokens 10" in proposed(poor).refusal and not poor.open
@@ -171,7 +171,7 @@ def test_a_refused_key_is_for_the_user_to_mend(server: LlmServer, make: Make) ->
 
 def test_a_recording_that_ends_is_for_the_user_to_mend(make: Make, tmp_path: Path) -> None:
     """A study that went on offline would be another one, and nobody told."""
-    with pytest.raises(NotFound, match="holds no reply"):
+    with pytest.raises(NotFound, match="contains no reply"):
         proposed(make("bold", replay=tmp_path))
 
 
@@ -209,5 +209,5 @@ def test_a_reply_cannot_say_more_than_a_charter_can(server: LlmServer, make: Mak
 
 def test_keys_are_in_no_prompt(server: LlmServer, make: Make) -> None:
     told = Program.parse(f"# Leaky\n\nUse {KEY}.\n")
-    found = make("bold").propose([Parent(told, None)], PLANTED, np.random.default_rng(1))
-    assert found and found.asked and KEY not in str(found.asked.prompt) and KEY not in str(server.seen)
+    found = make("bold").propose([ParentProgram(told, None)], PLANTED, np.random.default_rng(1))
+    assert found and found.calls and KEY not in str(found.calls.prompt) and KEY not in str(server.seen)

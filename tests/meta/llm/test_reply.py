@@ -6,7 +6,7 @@ import pytest
 
 from meta.mutators.llm.assemble import merged, only_added, only_deleted, shorter, with_section
 from meta.mutators.llm.prompts import fenced
-from meta.mutators.llm.reply import Answer, BadReply, parse
+from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from programs.edit import charter_fields
 from programs.program import Program
 from programs.shelf import starter
@@ -16,7 +16,7 @@ ROWS = frozenset({"c1", "c2"})
 
 
 def test_a_good_reply() -> None:
-    assert parse(GOOD, "program", ROWS) == Answer("less is more", ("c1", "c2"), "", "# A\n\nDo it.\n")
+    assert parse(GOOD, "program", ROWS) == MutationReply("less is more", ("c1", "c2"), "", "# A\n\nDo it.\n")
     none = GOOD.replace("c1, [c2]", " none ")
     assert parse(none, "program", ROWS).evidence_ids == ()
     section = parse(
@@ -30,7 +30,7 @@ def test_a_good_reply() -> None:
     [
         ("<program>", "<prog>", "no <program>"),
         ("</program>", "", "never closed"),
-        ("<program>", '<section name="x">', "was asked for"),
+        ("<program>", '<section name="x">', "instead of a <program>"),
         ("Do it.", "<program>\nagain\n</program>", "more than one"),
         ("Bye.", "<program>\nagain\n</program>", "more than one"),
         ("c1", "c9", "cites c9"),
@@ -56,8 +56,8 @@ def test_nothing_ends_a_fence() -> None:
     assert outer.count(outer.splitlines()[0].partition("mark=")[2]) == 2
 
 
-def section(name: str, body: str) -> Answer:
-    return Answer("r", (), name, body)
+def section(name: str, body: str) -> MutationReply:
+    return MutationReply("r", (), name, body)
 
 
 def test_one_section_is_put_in_place_and_the_rest_stays() -> None:

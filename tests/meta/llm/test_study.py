@@ -94,7 +94,7 @@ def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
     for record in (row["record"] for row in rows):
         call = made[record["call"]]
         assert call["tokens"] == record["tokens"] and call["text"] and call["purpose"].startswith("mutate ")
-        assert record["prompt"][0]["text"].startswith("You rewrite programs") and record["reason"]
+        assert record["prompt"][0]["text"].startswith("You write research programs") and record["reason"]
         assert call["number"] // 10_000 == record["generation"]
 
 

@@ -63,9 +63,9 @@ def test_no_path_leads_anywhere_else(path: str) -> None:
     ("call", "told"),
     [
         (ToolCall("1", "shell", "{}"), "no tool 'shell'"),
-        (ToolCall("1", "read", "{"), "no JSON"),
-        (ToolCall("1", "read", "[" * 100_000), "no JSON"),
-        (ToolCall("1", "read", "[1]"), "no JSON object"),
+        (ToolCall("1", "read", "{"), "not JSON"),
+        (ToolCall("1", "read", "[" * 100_000), "not JSON"),
+        (ToolCall("1", "read", "[1]"), "not a JSON object"),
         (ToolCall("1", "read", "{}"), "needs path"),
         (ToolCall("1", "read", '{"path": 3}'), "takes path (string)"),
         (ToolCall("1", "read", '{"path": "runs", "how": "fast"}'), "takes path"),
@@ -103,7 +103,7 @@ def test_answers_are_bounded_each_and_all_together() -> None:
     given = len(first)
     for _ in range(50):
         given += len(ask(box, "read", path=long.path))
-    assert given < toolbox.READ_BYTES + 50 * 200 and "used up" in ask(box, "list_files")
+    assert given < toolbox.READ_BYTES + 50 * 200 and "limit of this proposal is reached" in ask(box, "list_files")
 
 
 @pytest.mark.exploit(32)

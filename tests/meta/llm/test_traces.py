@@ -15,7 +15,7 @@ from analysis.dataset import dataset
 from analysis.study import query
 from arena.drain import Drained
 from meta.begin import create, take_up
-from meta.mutators.llm.sight import TURNS
+from meta.mutators.llm.trace_access import TURNS
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.server import never
 from tests.llm.tooling import ToolServer, results, rounds, searcher
@@ -144,7 +144,7 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
     assert attempts and not any(a["accepted"] for a in attempts)
     for a in attempts:
         assert len(a["turns"]) == TURNS and all(len(turn["tools"]) == 4 for turn in a["turns"])
-        assert "in place of an answer" in a["reason"]
+        assert "instead of replying" in a["reason"]
         assert len(json.dumps(a["turns"])) < 200_000
     children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 2"
     assert query(folder, children)[0]["n"] == 3  # written offline

@@ -20,7 +20,7 @@ def test_no_trace_is_written_through_a_link(tmp_path: Path) -> None:
     (study / "traces" / "programs").symlink_to("../../outside")
     (study / "traces" / "page.md").symlink_to(outside / "mine")
     for name in ("runs/p1/r1.txt", "programs/p1.md", "runs/p1/deeper/r1.txt"):
-        with pytest.raises(Corrupt, match="leads out of its place by a link"):
+        with pytest.raises(Corrupt, match="leaves the study through a link"):
             traces._write(study, name, "told")
     traces._write(study, "page.md", "told")
     traces._write(study, "runs/p2/r1.txt", "told")

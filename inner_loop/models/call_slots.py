@@ -1,4 +1,4 @@
-"""So many calls of one provider at a time, over all worker processes of a study."""
+"""Limits the parallel calls of one provider, over all worker processes of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TextIO
 LOOK_SECONDS = 0.02
 
 
-class Lanes:
+class CallSlots:
     """Lock files in a folder, one per call in flight; without a folder, semaphores of this process."""
 
     def __init__(self, folder: Path | None, width: int) -> None:
@@ -24,7 +24,7 @@ class Lanes:
 
     @contextmanager
     def one(self, provider: str, pause: Callable[[float], None]) -> Iterator[None]:
-        """Hold a lane while in here. ``pause`` waits some seconds, and may raise to give up."""
+        """Hold a slot inside the block. ``pause`` waits some seconds, and may raise to give up."""
         if self._folder is None:
             with self._lock:
                 semaphore = self._here[provider]
@@ -41,20 +41,20 @@ class Lanes:
     @contextmanager
     def _held(self, folder: Path, name: str, pause: Callable[[float], None]) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
-        while (lane := take(folder, name, self._width)) is None:
+        while (slot := take(folder, name, self._width)) is None:
             pause(LOOK_SECONDS)
-        with lane:  # closing it lets it go
+        with slot:  # closing it releases the lock
             yield
 
 
 def take(folder: Path, name: str, width: int) -> TextIO | None:
-    """A lane that nobody holds, or None."""
+    """A free slot, locked, or None."""
     for number in range(width):
-        lane = open(folder / f"{name}-{number}.lock", "a", encoding="utf-8")  # noqa: SIM115 - held by the caller
+        slot = open(folder / f"{name}-{number}.lock", "a", encoding="utf-8")  # noqa: SIM115 - held by the caller
         try:
-            fcntl.flock(lane, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lane.close()
+            slot.close()
         else:
-            return lane
+            return slot
     return None

@@ -1,7 +1,7 @@
-"""The bench's side of the door: what an agent asks for is read, run, charged and answered here.
+"""The bench's side of an agent's session: its requests are read, run, charged and answered here.
 
-The work tree is read as a stranger's (`inner_loop.worktree`), and only the task's editable files count. What the agent
-says of its results, in messages, in results.tsv or in its commits, is text and nothing else.
+The work tree is untrusted (`inner_loop.worktree`), and only the task's editable files count. The agent's statements
+about its results, in messages, results.tsv or commits, are text and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inner_loop.agents import answer as answers
 from inner_loop.agents.charge import SandboxCharge
-from inner_loop.agents.door import Answer, Request
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
 from inner_loop.agents.verdicts import Verdicts, blobs
 from inner_loop.agents.worktree import shown_files
@@ -31,8 +31,8 @@ from trainer.source import Source
 _DESCRIPTION = 300
 
 
-class Desk:
-    """``emit`` writes an event of the ledger; ``logs`` holds NUMBER.log of experiments of earlier attempts."""
+class AgentSession:
+    """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts."""
 
     def __init__(
         self, bench: Bench, program: Program, worktree: Path, *, emit: Emit,
@@ -46,15 +46,15 @@ class Desk:
         self._charge = charge
         self._verdicts = Verdicts(bench, bench.head.source)
         self._head = bench.head
-        # the stock program looks for val_bpb, whatever it is that a task measures
+        # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
         self._ran = self._closing = False
-        self.asked = 0
+        self.requests = 0
 
-    def answer(self, request: Request) -> Answer:
-        """Raises RunStopped and EnvironmentProblem, which end the run; what the agent did wrong is an answer."""
-        self.asked += 1
+    def answer(self, request: AgentRequest) -> AgentReply:
+        """Raises RunStopped and EnvironmentProblem, which end the run; the agent's mistakes are answered."""
+        self.requests += 1
         self._charge.book()
         try:
             return self._with_charge(self._answer(request))
@@ -63,10 +63,10 @@ class Desk:
         except BudgetSpent:
             return answers.spent(self._bench)
         finally:
-            self._tell_head()
+            self._record_head()
 
-    def _with_charge(self, answer: Answer) -> Answer:
-        """What else the agent has been charged for."""
+    def _with_charge(self, answer: AgentReply) -> AgentReply:
+        """The answer with the sandbox's charge."""
         self._charge.book()
         facts = self._charge.facts()
         if not facts or answer.facts is None or "remaining_seconds" not in answer.facts:
@@ -74,17 +74,17 @@ class Desk:
         return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts=answer.facts | facts)
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
-        """The agent has ended: decide what it left open. ``ask_git`` has its repository asked, in its sandbox, whose
-        answer comes to the door as the verb `end`; only where it can have a word."""
+        """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,
+        which answers with the verb `end`; it is called only if git may decide."""
         if self._ran and self._verdicts.asks_git:
             self._closing = True
             ask_git()
             self._closing = False
         self._verdicts.finish()
-        self._tell_head()
+        self._record_head()
 
-    def _answer(self, request: Request) -> Answer:
-        if (request.verb == "end") != self._closing:  # what its git starts when it is asked may try the other verbs
+    def _answer(self, request: AgentRequest) -> AgentReply:
+        if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
             raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
         if request.verb == "run":
             return self._run(request)
@@ -93,36 +93,36 @@ class Desk:
         if request.verb in ("keep", "discard"):
             record = self._verdicts.say(request.verb, request.number, request.message)
             said = f"experiment {record.number}: {request.verb}. The head is experiment {self._bench.head.number}."
-            return Answer(said, 0, answers.experiment_facts(self._bench, record))
+            return AgentReply(said, 0, answers.experiment_facts(self._bench, record))
         if request.verb == "log":
             return self._log(request)
         return self._directives() if request.verb == "directives" else answers.status(self._bench)
 
-    def _end(self, request: Request) -> Answer:
-        """Where the agent's git stands when its session is over."""
+    def _end(self, request: AgentRequest) -> AgentReply:
+        """The state of the agent's git when its session is over."""
         try:
             current = self._source()
         except UsageError:
             current = None
         self._verdicts.close(request.line, current)
-        return Answer("the session is over")
+        return AgentReply("the session is over")
 
-    def _run(self, request: Request) -> Answer:
+    def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
         source = self._source()
         self._verdicts.settle(request.line, source)
         known = self._known(source, request.fraction)
         notes = self._notes()
         if known is not None and not request.again:
-            notes += ("this source was measured before: not run again, nothing charged (--again takes a new seed)",)
-            return self._told(known, request, notes)
+            notes += ("this source was measured before: not run again, nothing charged (--again uses a new seed)",)
+            return self._measured(known, request, notes)
         because, unknown = self._because(request.because)
         if unknown:
             notes += (f"no directive {', '.join(unknown)} here: `experiment directives` lists them",)
         record = self._measure(source, known, request, because)
-        return self._told(record, request, notes)
+        return self._measured(record, request, notes)
 
-    def _measure(self, source: Source, known: Record | None, request: Request, because: tuple[str, ...]) -> Record:
+    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: tuple[str, ...]) -> Record:
         bench, parent = self._bench, known or self._bench.head
         edit = Edit() if known else self._edit(source, parent)
         self._charge.book(bench.cost(request.fraction))
@@ -141,14 +141,14 @@ class Desk:
             bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
         return record
 
-    def _told(self, record: Record, request: Request, notes: tuple[str, ...]) -> Answer:
+    def _measured(self, record: Record, request: AgentRequest, notes: tuple[str, ...]) -> AgentReply:
         self._verdicts.last = record
         if request.style == "log":
             return answers.log(self._bench, record, self._said(record), self._aliases)
         return answers.measured(self._bench, record, notes)
 
     def _source(self) -> Source:
-        """The editable files as they lie in the work tree now. UsageError for what is no text of a fit size."""
+        """The editable files as they are in the work tree now. UsageError if one is not text or too large."""
         files: list[tuple[str, str]] = []
         for name in self._bench.task.editable:
             try:
@@ -161,7 +161,7 @@ class Desk:
         return next((r for r in self._bench.history if r.source == source and r.fraction in (1.0, fraction)), None)
 
     def _edit(self, source: Source, parent: Record) -> Edit:
-        """The structured edit, where the change is one that the task knows; empty for any other change of the text."""
+        """The known edit that is equivalent to the change; empty for any other change of the text."""
         space = self._bench.task.edits
         edit = space.between(parent.config, space.config(source))
         with suppress(EditError):
@@ -169,27 +169,28 @@ class Desk:
                 return edit
         return Edit()
 
-    def _description(self, request: Request, source: Source, edit: Edit) -> str:
-        """The message, or what the commit says that holds just this source; one line of anybody's text."""
+    def _description(self, request: AgentRequest, source: Source, edit: Edit) -> str:
+        """The message, or the subject of the commit with exactly this source; one line of untrusted text."""
         committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
         given = request.message or (request.subject if committed else "")
         return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
 
     def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Directive ids of what the agent cites (an id, its beginning, or the number in the list), and the unknown."""
+        """Directive ids that the agent cites (an id, its beginning, or its number in the list), and the unknown
+        ones."""
         known = self._program.directives
-        found, unknown = [], []
+        directive_ids, unknown = [], []
         for text in given:
             numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
             begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
             if len(match := numbered or begun) == 1:
-                found.append(match[0].directive_id)
+                directive_ids.append(match[0].directive_id)
             else:
                 unknown.append(one_line(text)[:40])
-        return tuple(dict.fromkeys(found)), tuple(unknown)
+        return tuple(dict.fromkeys(directive_ids)), tuple(unknown)
 
     def _notes(self) -> tuple[str, ...]:
-        """Read-only files that the agent changed: its own copies, which nobody uses."""
+        """Read-only files that the agent changed; its copies have no effect."""
         changed = []
         for name, data in shown_files(self._bench.task):
             try:
@@ -199,32 +200,34 @@ class Desk:
             if not same:
                 changed.append(name)
         return (
-            (f"{', '.join(changed)} was changed here, which has no effect: the bench has its own",) if changed else ()
+            (f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy",)
+            if changed
+            else ()
         )
 
     def _said(self, record: Record) -> str:
-        """What an experiment printed; of an earlier attempt it is in a file of the run's folder."""
+        """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
         path = self._logs / f"{record.number:04d}.log" if self._logs else None
         if record.outcome.log or path is None or not path.is_file():
             return record.outcome.log
         return path.read_text(encoding="utf-8", errors="replace")
 
-    def _log(self, request: Request) -> Answer:
+    def _log(self, request: AgentRequest) -> AgentReply:
         number = len(self._bench.history) - 1 if request.number is None else request.number
         if number >= len(self._bench.history):
             raise UsageError(f"there is no experiment {number}")
         return answers.log(self._bench, self._bench.history[number], self._said(self._bench.history[number]), ())
 
-    def _directives(self) -> Answer:
+    def _directives(self) -> AgentReply:
         rows = [
             {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
             for at, one in enumerate(self._program.directives)
         ]
         lines = [f"{r['number']:>3}  {r['directive_id']}  {r['heading']}: {str(r['text'])[:80]}" for r in rows]
-        return Answer("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
+        return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
 
-    def _tell_head(self) -> None:
-        """Write down where the head went back to: no decision tells it. After the first time, where it stands."""
+    def _record_head(self) -> None:
+        """Record a head that went back, because no decision shows it; after the first time, each new head."""
         if self._bench.head is not self._head and self._verdicts.rewound:
             number, after = self._bench.head.number, len(self._bench.history)
             self._emit(AgentHeadEvent(run_id=self._bench.run_id, number=number, after=after))

@@ -1,25 +1,25 @@
-"""Where a generation's mutators ask their models: calls numbered for resumption, bounded, and given up in silence."""
+"""The model calls of one generation's mutators: numbered for resumption, limited, and given up if no model answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from inner_loop.models.client import Client, Stopped
+from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply, Reply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 
-PER_GENERATION = 10_000  # numbers of calls set aside for each generation
+PER_GENERATION = 10_000  # call numbers reserved for each generation
 PROMPT_BYTES = 90_000  # a longer prompt is not sent
 
 
-class Desk:
-    """``clients`` by the model that they ask first. ``most``: replies of this generation, repairs
-    included; rounds of tools before a reply are not counted."""
+class GenerationCalls:
+    """``clients`` by their preferred model. ``most``: replies of this generation, repairs included; rounds of tools
+    before a reply are not counted."""
 
     def __init__(
-        self, clients: Mapping[str, Client], *, generation: int, most: int, reply_tokens: int,
+        self, clients: Mapping[str, ModelClient], *, generation: int, most: int, reply_tokens: int,
         note: Callable[[str], None], stopped: Callable[[], MetaloopError],
     ) -> None:  # fmt: skip
         self._clients = clients
@@ -28,7 +28,7 @@ class Desk:
         self._reply_tokens = reply_tokens
         self._note = note
         self._stopped = stopped
-        self.silent = ""  # why nobody answers any more
+        self.silent = ""  # why no model answers any more
 
     @property
     def open(self) -> bool:
@@ -37,12 +37,12 @@ class Desk:
     def ask(
         self, model: str, messages: Sequence[Message], purpose: str, *, offer: Offer = NOTHING, further: bool = False
     ) -> tuple[int, Reply | None]:
-        """The number of the call, and the reply; None where no model answers any more: the study goes on without.
+        """The number of the call, and the reply; None if no model answers any more: the study continues without models.
 
-        ``further``: the call goes on with a talk that was begun.
+        ``further``: the call continues a conversation.
 
-        Raises CredentialMissing where a key is refused and NotFound where a recording ends, which is for the user to
-        mend, and what ``stopped`` makes where the study was asked to stop during a wait.
+        Raises CredentialMissing if a key is refused and NotFound if a recording ends, which the user must fix, and the
+        exception from ``stopped`` if the study was asked to stop during a wait.
         """
         number, self._next = self._next, self._next + 1
         self._left -= not further
@@ -56,5 +56,5 @@ class Desk:
             if isinstance(gone.problem, (CredentialMissing, NotFound)):
                 raise gone.problem from None
             self.silent = scrub(gone.problem.message)
-            self._note(f"mutation goes on without models in this generation: {self.silent}")
+            self._note(f"this generation continues without models: {self.silent}")
             return number, None

@@ -1,8 +1,8 @@
-"""The door of an agent's sandbox: a unix socket on the bench's side, at which one request at a time is answered.
+"""Receives an agent's requests through a Unix socket that is bound into its sandbox, one at a time.
 
-Whoever calls is a stranger. A request is one line of JSON, bounded in size and time; who is slow, floods or hangs up
-holds up nobody but the agent. The answering is done in the thread that calls `serve`, for experiments are launched
-from there.
+Callers are untrusted. A request is one line of JSON, limited in size and time; a slow, flooding or vanished caller
+delays only the agent. Answers are computed in the thread that calls `serve`, because experiments are launched from
+there.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _ANSWER_SECONDS = 5.0
 _WAITING = 16
 
 
-class Request(BaseModel):
-    """What an agent asks for. ``line`` are the blobs of the editable files at each commit up to its HEAD, newest first:
-    its word, which chooses among what was measured and nothing else."""
+class AgentRequest(BaseModel):
+    """A request of an agent. ``line``: the blobs of the editable files at each commit up to its HEAD, newest first.
+    They are untrusted and only choose among measured sources."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -47,7 +47,7 @@ class Request(BaseModel):
 
 
 @dataclass(frozen=True)
-class Answer:
+class AgentReply:
     """``code`` becomes the exit code of the command that asked; ``facts`` are its ``--json``."""
 
     text: str
@@ -59,10 +59,10 @@ class Answer:
         return json.dumps({"text": text, "code": self.code}).encode()
 
 
-class Door:
-    """Listens at ``path`` until `close`. ``answer`` gets each request that can be read."""
+class ExperimentServer:
+    """Listens at ``path`` until `close`. ``answer`` receives each valid request."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
         self._answer = answer
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-door-"))  # mode 700
         self.path = self._folder / "socket"
@@ -71,7 +71,7 @@ class Door:
             self._listening.bind(str(self.path))
         except OSError as error:
             self.close()
-            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{self.path}: {error.strerror or error}", hint=hint) from None
         self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
         self._listening.listen(_WAITING)
@@ -88,7 +88,7 @@ class Door:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def serve(self, seconds: float) -> None:
-        """Wait so long for a caller and answer that one. What ``answer`` raises beyond its answers ends the run."""
+        """Wait up to ``seconds`` for a caller and answer it. An exception from ``answer`` ends the run."""
         if not select.select([self._listening], [], [], seconds)[0]:
             return
         try:
@@ -103,19 +103,19 @@ class Door:
         if body is None:
             return
         try:
-            request = Request.model_validate_json(body)
+            request = AgentRequest.model_validate_json(body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "request"
-            _send(caller, Answer(f"not understood: {where}: {first['msg']}", 2).encode("text"))
+            _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
             return
-        if not _hung_up(caller):  # its experiment would be charged and nobody told
+        if not _hung_up(caller):  # its experiment would be charged and the result lost
             answer = self._answer(request)
             _send(caller, answer.encode(request.style))
 
 
 def _read_line(caller: socket.socket) -> bytes | None:
-    """One line within its bounds; None if it does not come."""
+    """One line within the limits; None if it does not come."""
     data, deadline = b"", time.monotonic() + _REQUEST_SECONDS
     with suppress(OSError):
         while (left := deadline - time.monotonic()) > 0 and len(data) <= _REQUEST_BYTES:

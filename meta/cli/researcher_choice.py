@@ -19,7 +19,7 @@ from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
-    from inner_loop.kit import Staff
+    from inner_loop.run_context import ModelConfig
     from trainer.task import Task
 
 NO_AGENT = AgentFlags()
@@ -29,31 +29,33 @@ Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
-def _nobody() -> Staff:
-    from inner_loop.kit import Staff
+def _no_models() -> ModelConfig:
+    from inner_loop.run_context import ModelConfig
 
-    return Staff()
+    return ModelConfig()
 
 
 @dataclass(frozen=True)
-class Crew:
-    """The staff flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
+class ResearcherChoice:
+    """The config flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
 
-    asked: str | None = None
-    staff: Staff = field(default_factory=_nobody)
+    named: str | None = None
+    config: ModelConfig = field(default_factory=_no_models)
     yes: bool = False
 
     @property
     def researcher(self) -> str:
-        return self.asked or "scripted"
+        return self.named or "scripted"
 
     @classmethod
-    def of(cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool) -> Crew:
+    def of(
+        cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool
+    ) -> ResearcherChoice:
         """As the flags of a command say. Naming a model asks for the chat researcher."""
-        from inner_loop.kit import Staff
+        from inner_loop.run_context import ModelConfig
 
         calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
-        staff = Staff(
+        config = ModelConfig(
             models=tuple(resolve.listed(models.model)),
             max_usd=models.max_usd,
             max_tokens=models.max_tokens,
@@ -63,8 +65,8 @@ class Crew:
             traces=traces or "auto",
         )
         _tapes(models.record, models.replay)
-        implied = "command" if staff.agent else "chat" if staff.models else None
-        return cls(models.researcher or implied, staff, yes)
+        implied = "command" if config.agent else "chat" if config.models else None
+        return cls(models.researcher or implied, config, yes)
 
     def ready(self, study: Study | None) -> None:
         """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
@@ -76,58 +78,58 @@ class Crew:
         researcher = study.config.researcher if study else self.researcher
         find_researcher(researcher)
         if study is not None:
-            staffing.same(study.config.staff, self.staff)
-            _same_replies(study, self.staff)
-            _raise_caps(study, self.staff)
-        staff = study.config.staff if study else self.staff
+            staffing.same(study.config.staff, self.config)
+            _same_replies(study, self.config)
+            _raise_caps(study, self.config)
+        config = study.config.staff if study else self.config
         if researcher.partition(":")[0] == "command":
             from inner_loop.gateway import plan as agent_gateway_plan
 
-            staffing.check(researcher, staff)
-            if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], staff):
+            staffing.check(researcher, config)
+            if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
                 _consent()
-        if researcher != "chat" and not staff.models:
+        if researcher != "chat" and not config.models:
             return
         if os.environ.get("METALOOP_REPLAY"):
-            if not staff.models:
+            if not config.models:
                 raise UsageError("--replay needs the models of the recording", hint="-m NAME, as it was recorded")
             return
         from inner_loop.models.prices import require_ready
 
-        require_ready(staff)
-        if not self.yes and not _free(staff):
+        require_ready(config)
+        if not self.yes and not _free(config):
             _consent()
 
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """What the models may take, in the words of a plan; nothing where none is called."""
         researcher = study.config.researcher if study else self.researcher
-        staff = _with_caps(study.config.staff, self.staff) if study else self.staff
+        config = _with_caps(study.config.staff, self.config) if study else self.config
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway.plan import told as told_of_agent
+            from inner_loop.gateway.plan import cost_line as told_of_agent
 
-            return {"researcher": researcher, "price": told_of_agent(researcher.partition(":")[2], staff)}
-        if not staff.models:
+            return {"researcher": researcher, "price": told_of_agent(researcher.partition(":")[2], config)}
+        if not config.models:
             return {}
         if researcher != "chat":
-            return limits(staff)
-        named: PlannedWork = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
-        if staff.max_wall is not None:
-            named["max_wall_s"] = staff.max_wall
+            return limits(config)
+        plan: PlannedWork = {"researcher": researcher, "models": ", ".join(config.models), **limits(config)}
+        if config.max_wall is not None:
+            plan["max_wall_s"] = config.max_wall
         if os.environ.get("METALOOP_REPLAY"):
-            return named | {"price": "replayed, no model is called"}
-        from inner_loop.models.bill import estimate, told
+            return plan | {"price": "replayed, no model is called"}
+        from inner_loop.models.bill import bill_line, estimate
         from inner_loop.models.prices import require_prices_of
 
-        require_prices_of(staff)
-        whole = estimate(task, staff, experiments)
-        return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
+        require_prices_of(config)
+        whole = estimate(task, config, experiments)
+        return plan | {"tokens": whole.tokens, "usd": whole.usd, "price": bill_line(whole, config)}
 
 
-def limits(staff: Staff) -> PlannedWork:
+def limits(config: ModelConfig) -> PlannedWork:
     """The limits of calls, in the words of a plan; times in seconds."""
     return {
-        "reply_tokens": staff.reply_tokens, "call_timeout_s": staff.call_timeout, "patience_s": staff.patience,
-        "calls_at_once": staff.calls_at_once,
+        "reply_tokens": config.reply_tokens, "call_timeout_s": config.call_timeout, "patience_s": config.patience,
+        "calls_at_once": config.calls_at_once,
     }  # fmt: skip
 
 
@@ -150,39 +152,39 @@ def _tapes(record: str | None, replay: str | None) -> None:
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():
-        raise NotFound(f"{replay}: no recording there", hint="name the folder that --record wrote")
+        raise NotFound(f"{replay}: no recording found", hint="name the folder that --record wrote")
     for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
         if folder:
             os.environ[name] = str(Path(folder).expanduser().resolve())
 
 
-def _raise_caps(study: Study, asked: Staff) -> None:
+def _raise_caps(study: Study, requested: ModelConfig) -> None:
     """A study goes on under the caps and prices that are given now, where any are."""
-    staff = _with_caps(study.config.staff, asked)
-    if staff != study.config.staff:
-        study.config = study.config.model_copy(update={"staff": staff})
+    config = _with_caps(study.config.staff, requested)
+    if config != study.config.staff:
+        study.config = study.config.model_copy(update={"staff": config})
         study.config.dump(study.folder / "study.toml")
 
 
-def _with_caps(staff: Staff, asked: Staff) -> Staff:
-    """``staff`` with the caps, prices and limits that were asked for; how long a reply may be stays as it is."""
-    given = {name: getattr(asked, name) for name in CAPS if getattr(asked, name)}
-    given |= {name: getattr(asked, name) for name in LIMITS if name in asked.model_fields_set}
-    return staff.model_copy(update=given)
+def _with_caps(config: ModelConfig, requested: ModelConfig) -> ModelConfig:
+    """``config`` with the requested caps, prices and limits; the length of replies stays."""
+    given = {name: getattr(requested, name) for name in CAPS if getattr(requested, name)}
+    given |= {name: getattr(requested, name) for name in LIMITS if name in requested.model_fields_set}
+    return config.model_copy(update=given)
 
 
-def _same_replies(study: Study, asked: Staff) -> None:
+def _same_replies(study: Study, requested: ModelConfig) -> None:
     """The length of replies is part of each request, by which recorded calls are known."""
     made = study.config.staff.reply_tokens
-    if "reply_tokens" in asked.model_fields_set and asked.reply_tokens != made:
+    if "reply_tokens" in requested.model_fields_set and requested.reply_tokens != made:
         raise resolve.made_otherwise(f"the study was made with --reply-tokens {made}", "--reply-tokens")
 
 
-def _free(staff: Staff) -> bool:
+def _free(config: ModelConfig) -> bool:
     """Whether all models are served by this machine, as far as the environment tells."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
     local = urlsplit(base).hostname in LOCAL
-    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in staff.models)
+    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
 
 
 def _consent() -> None:

@@ -1,4 +1,4 @@
-"""Who is asked next, and when: waits with jitter, Retry-After, and the next of several models."""
+"""Which model to call next, and when: waits with jitter, Retry-After, and fallback to other models."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from inner_loop.models.provider import Fault
 
-MOST = 60.0  # seconds of one wait that no provider asked for
+MOST = 60.0  # seconds of one wait without a Retry-After
 
 
-class Patience:
-    """Models in their order of preference, each with the time until which it is left alone.
+class RetryPolicy:
+    """Models in their order of preference, each with a time until which it is skipped.
 
-    Shared by all calls of a process, so that a storm which met one call is known to the others. ``backoff`` is the
-    first wait in seconds; it doubles with each fault that a call meets at a model, and is spread by half either way
+    All calls of a process share it, so one call's faults also slow down the others. ``backoff`` is the first wait in
+    seconds; it doubles with each fault of a call at a model, with a jitter of half either way
     (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
     """
 
@@ -27,7 +27,7 @@ class Patience:
         self._lock = threading.Lock()
 
     def next(self, refused: Sequence[str] = ()) -> tuple[str, float] | None:
-        """The first model that may be asked, and seconds to wait before; None where every one has refused."""
+        """The first available model, and the seconds to wait for it; None if all have refused."""
         now = time.monotonic()
         with self._lock:
             waits = [(max(0.0, self._until.get(m, 0.0) - now), m) for m in self._models if m not in refused]
@@ -37,7 +37,7 @@ class Patience:
         return (free, 0.0) if free else min(waits)[::-1]
 
     def failed(self, model: str, fault: Fault, times: int, luck: random.Random) -> None:
-        """Leave a model alone for a while; ``times``: faults that this call has met there."""
+        """Skip a model for a while; ``times``: this call's faults there."""
         wait = min(MOST, self._backoff * 2.0 ** (times - 1)) * (0.5 + luck.random())
         if fault.retry_after is not None:
             wait = fault.retry_after * (1.0 + 0.1 * luck.random())

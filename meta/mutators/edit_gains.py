@@ -1,7 +1,7 @@
-"""What edits are expected to gain: the table that the mutators order and choose ideas by.
+"""Expected gains of edits: the table by which mutators order and choose ideas.
 
-An edit's figure is that of its row of credit, the posterior of the mixed model of all experiments, times the share of
-its tries that ran: a try that fails gains nothing.
+An edit's gain is that of its credit row, the posterior of the mixed model of all experiments, times the share of its
+tries that ran, because a failed try gains nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Key = tuple[str, str]  # knob in lower case, value as canonical text
 
 
 @dataclass(frozen=True)
-class Earned:
+class EditGain:
     """One edit's posterior, in metric units; positive is better."""
 
     credit: EditCredit
@@ -29,12 +29,12 @@ class Earned:
 
     @property
     def low(self) -> float:
-        """One posterior sd below the gain: 84% are above it."""
+        """One posterior SD below the gain: with 84% probability the gain is larger."""
         return self.gain - self.sd
 
     @property
     def term(self) -> str:
-        """As an idea names it in backticks: ``lr=0.02`` or ``muon``."""
+        """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
         return self.credit.label.removeprefix("+").strip()
 
     def figure(self) -> str:
@@ -43,52 +43,52 @@ class Earned:
 
 
 @dataclass(frozen=True)
-class Together:
-    """What several edits gain at once; metric units."""
+class JointGain:
+    """The gain of several edits at once; metric units."""
 
     gain: float
     sd: float
 
 
-class Table:
-    """Posterior of every edit that was tried, and what ideas (with several edits) earned as they stand."""
+class GainTable:
+    """The posterior of every tried edit, and of ideas with several edits."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows: dict[Key, Earned] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
+        self.rows: dict[Key, EditGain] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
         self._effects = evidence.effects
         self.ideas: dict[str, DirectiveCredit] = {
             d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0
         }
 
-    def of_terms(self, terms: Iterable[str]) -> list[Earned] | None:
-        """The rows that the backticked terms name; None if there are none or one was never tried alone."""
+    def of_terms(self, terms: Iterable[str]) -> list[EditGain] | None:
+        """The rows of the backticked terms; None if there are none or one was never tried alone."""
         keys = [key for term in terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
         return rows if rows and len(rows) == len(keys) else None
 
     def idea(self, directive_id: str, terms: tuple[str, ...]) -> float | None:
-        """Expected gain of trying an idea: of the tries that cite it if there are any, else of its edits together."""
+        """Expected gain of trying an idea: from the tries that cite it, else from its edits together."""
         if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
             return own.gain
         rows = self.of_terms(terms)
         return self.together(rows).gain if rows else None
 
-    def together(self, rows: Sequence[Earned]) -> Together:
-        """What these edits gain at once: by the model where it knows them, else their sum."""
+    def together(self, rows: Sequence[EditGain]) -> JointGain:
+        """The gain of these edits at once: from the model if it knows them, else their sum."""
         share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
-        told = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
-        if told is not None:
-            return Together(told.mean * share, told.sd * share)
-        return Together(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
+        bundle = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
+        if bundle is not None:
+            return JointGain(bundle.mean * share, bundle.sd * share)
+        return JointGain(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
 
     def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
         if directive_id in self.ideas and len(terms) > 1:
             return list(self.ideas[directive_id].ids)
         return [credit_id for row in self.of_terms(terms) or () for credit_id in row.credit.ids]
 
-    def by_knob(self) -> Mapping[str, list[Earned]]:
+    def by_knob(self) -> Mapping[str, list[EditGain]]:
         """Rows of each knob, best first."""
-        knobs: dict[str, list[Earned]] = {}
+        knobs: dict[str, list[EditGain]] = {}
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
         return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
@@ -99,7 +99,7 @@ def tries(n: int) -> str:
 
 
 def plus_minus(gain: float, sd: float) -> str:
-    """``0.12 ± 0.02``: as many digits as the sd is worth."""
+    """``0.12 ± 0.02``, with the digits that the SD justifies."""
     digits = min(max(0, math.ceil(-math.log10(sd / 2))), 9) if sd > 0 else 3  # 0.02, but 0.012
     return f"{gain:.{digits}f} ± {sd:.{digits}f}"
 
@@ -111,14 +111,14 @@ def idea_terms(text: str) -> tuple[str, ...]:
 
 
 def key_of(knob: str, value: str | float | int | bool) -> Key:
-    """2 and 2.0 are one value, ``True`` is a patch that is applied."""
+    """2 and 2.0 are one value; ``True`` is an applied patch."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return knob.casefold(), str(value).casefold()
     return knob.casefold(), f"{value:.6g}"
 
 
 def key_of_term(term: str) -> Key | None:
-    """The key that a backticked term names; None for code that names no edit (``train.py``)."""
+    """The key of a backticked term; None for code that is no edit (``train.py``)."""
     knob, sign, value = term.strip().lstrip("+").replace(":", "=", 1).partition("=")
     knob, value = knob.strip(), value.strip()
     if not knob.isidentifier() or (sign and not value):
@@ -131,6 +131,6 @@ def key_of_term(term: str) -> Key | None:
         return key_of(knob, value.strip("'\""))
 
 
-def _earned(credit: EditCredit) -> Earned:
+def _earned(credit: EditCredit) -> EditGain:
     ran = credit.score / credit.estimate if credit.estimate else 1.0
-    return Earned(credit, credit.score, (credit.se or 0.0) * ran)
+    return EditGain(credit, credit.score, (credit.se or 0.0) * ran)
