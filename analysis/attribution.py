@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.claimed_credit import claimed_credits
 from analysis.credit import (
-    Credit,
+    CreditEstimate,
+    CreditViewRow,
     DirectiveCredit,
     EditCredit,
-    Estimate,
     MutationCredit,
     NeverFollowed,
     row,
@@ -52,7 +52,7 @@ RECOMPUTED = (
 
 
 @dataclass(frozen=True)
-class Found:
+class TaskCredits:
     """All rows of a task with their q, by kind, and what they were made of."""
 
     effects: Effects
@@ -60,16 +60,16 @@ class Found:
     directives: list[DirectiveCredit]
     never_followed: list[NeverFollowed]
     mutations: list[MutationCredit]
-    others: list[Estimate]
+    others: list[CreditEstimate]
 
     @property
-    def rows(self) -> list[Estimate]:
+    def rows(self) -> list[CreditEstimate]:
         return [*self.edits, *self.directives, *self.mutations, *self.others]
 
 
-def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
+def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[CreditViewRow]:
     """All rows of the view `credit`, over every task of a study."""
-    return [row(item) for scope in searched(con, exclude_matches) for item in found(scope).rows]
+    return [row(item) for scope in searched(con, exclude_matches) for item in credits(scope).rows]
 
 
 def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()) -> list[Scope]:
@@ -85,7 +85,7 @@ def recomputed(con: duckdb.DuckDBPyConnection) -> str:
     return RECOMPUTED if older else ""
 
 
-def found(scope: Scope) -> Found:
+def credits(scope: Scope) -> TaskCredits:
     """The rows of one task: what the view, the pages, the mutators and the prompts are all made from."""
     # The model of the experiments takes as long as all others together.
     with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
@@ -93,13 +93,13 @@ def found(scope: Scope) -> Found:
         mutations, others = mutation_credits(scope), _others(scope)
         effects = fitting.result()
     directives, never = directive_credits(scope, effects)
-    kinds: tuple[Sequence[Estimate], ...] = (edit_credits(scope, effects), directives, mutations, others)
+    kinds: tuple[Sequence[CreditEstimate], ...] = (edit_credits(scope, effects), directives, mutations, others)
     rows: Iterator[Any] = iter(settled([item for kind in kinds for item in kind]))
     first, second, third, last = ([next(rows) for _ in kind] for kind in kinds)
-    return Found(effects, first, second, never, third, last)
+    return TaskCredits(effects, first, second, never, third, last)
 
 
-def _others(scope: Scope) -> list[Estimate]:
+def _others(scope: Scope) -> list[CreditEstimate]:
     """The credits of a task but those of edits, of directives by citation and of children."""
     causal = joined([*factorial_credits(scope), *having_credits(scope)])
     return [*causal, *following_credits(scope, causal), *replay_credits(scope), *claimed_credits(scope)]

@@ -26,7 +26,7 @@ SPLIT = 0.2  # of a gain: what another hidden split alone may take from it (a fe
 
 
 @dataclass(frozen=True)
-class Effect:
+class MeanDifference:
     """A difference of two means: ``se`` and the interval are None where a side has fewer than two values."""
 
     gain: float
@@ -37,21 +37,23 @@ class Effect:
     n: int
 
 
-def effect(values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Effect:
+def effect(
+    values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
+) -> MeanDifference:
     """Mean of ``values`` minus mean of ``others``, neither empty; ``shared``: see `statistics.welch_difference`."""
     gain, se, df = welch_difference(values, others, shared)
     assert gain is not None
     low, high = interval(gain, se, df)
-    return Effect(gain, se, df, low, high, len(values))
+    return MeanDifference(gain, se, df, low, high, len(values))
 
 
-def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> Effect:
+def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
     """How much better ``values`` (metrics; None: failed, which earns 0) are than the baseline's metrics."""
     middle = math.fsum(baseline) / len(baseline)
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
 
 
-def one_draw(found: Effect, baseline: Sequence[float]) -> Effect:
+def one_draw(found: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
     """``found`` of a source whose score is the same under every seed: one draw, as uncertain as a seed of the baseline.
 
     So many equal values are no so many measurements: their spread of 0 says that the seed was not asked, not that
@@ -61,16 +63,16 @@ def one_draw(found: Effect, baseline: Sequence[float]) -> Effect:
     variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
     se = math.sqrt(variance * (1 + 1 / n))
     low, high = interval(found.gain, se, n - 1)
-    return Effect(found.gain, se, n - 1, low, high, 1)
+    return MeanDifference(found.gain, se, n - 1, low, high, 1)
 
 
-def keeps_its_gain(trained: Effect, untrained: Effect) -> bool:
+def keeps_its_gain(trained: MeanDifference, untrained: MeanDifference) -> bool:
     """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
     shown = untrained.low is not None and untrained.low > 0
     return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
 
 
-def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str:
+def source_verdict(trained: MeanDifference, failed: Sequence[str], embedded: str) -> str:
     """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
 
     ``failed``: why each failed seed failed; ``embedded``: what the ablation found, empty where nothing.
@@ -88,9 +90,9 @@ def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str
 class Lead:
     """Two arms, measured once: the gain of each over the baseline, the lead of the first over the second."""
 
-    first: Effect
-    second: Effect
-    lead: Effect
+    first: MeanDifference
+    second: MeanDifference
+    lead: MeanDifference
     ratio: Ratio
 
     @property
@@ -106,7 +108,7 @@ def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[flo
     """
     touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
     apart = skewed_difference(first, second, shared_error(baseline, touched[0], touched[1]))
-    between = Effect(apart.value, apart.se, apart.df, *limits(apart), len(first))
+    between = MeanDifference(apart.value, apart.se, apart.df, *limits(apart), len(first))
     times = ratio(first, second, baseline=baseline, touched=(touched[0], touched[1]))
     return Lead(effect(first, baseline), effect(second, baseline), between, times)
 
@@ -117,7 +119,7 @@ def around_zero(baseline: Sequence[float], sign: float) -> list[float]:
     return [sign * (middle - metric) for metric in baseline]
 
 
-def too_high(recorded: Effect, fresh: Effect) -> bool:
+def too_high(recorded: MeanDifference, fresh: MeanDifference) -> bool:
     """Whether a recorded gain, less SPLIT of it, exceeds the fresh one beyond what both errors allow at CONTRADICTION.
 
     The two are taken as independent; they share runs, so that the true chance of a false alarm is smaller.

@@ -16,7 +16,7 @@ LEAST_RUNS = 3  # that a row must rest on to be called significant
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CreditEstimate:
     """What every kind of credit carries. estimate, se, low and high are in `unit`; positive is better."""
 
     credit_id: str
@@ -58,7 +58,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class EditCredit(Estimate):
+class EditCredit(CreditEstimate):
     """What setting a knob to a value (or applying a patch: value True) does to the untouched source, where it runs."""
 
     knob: str
@@ -102,7 +102,7 @@ class NeverFollowed:
 
 
 @dataclass(frozen=True)
-class DirectiveCredit(Estimate):
+class DirectiveCredit(CreditEstimate):
     """Gain per charged device-second of the changes that cite a directive, kept or not."""
 
     directive_id: str
@@ -134,7 +134,7 @@ class DirectiveCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class MutationCredit(Estimate):
+class MutationCredit(CreditEstimate):
     """Verified gain of a child program minus that of its parents, measured in the same matches."""
 
     child_id: str
@@ -152,7 +152,7 @@ class MutationCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class DirectiveEffect(Estimate):
+class DirectiveEffect(CreditEstimate):
     """Difference that one directive makes to the verified gain of a run: by having it, or by following it."""
 
     method: str  # having, factorial, following
@@ -177,7 +177,7 @@ class DirectiveEffect(Estimate):
 
 
 @dataclass(frozen=True)
-class CommitCredit(Estimate):
+class CommitCredit(CreditEstimate):
     """What a kept commit of one run is worth when its sources are trained again with and without it."""
 
     method: str  # add-one-in, leave-one-out, shapley
@@ -192,7 +192,7 @@ class CommitCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class ClaimedCredit(Estimate):
+class ClaimedCredit(CreditEstimate):
     """What the runs themselves claim: of a change when it was kept, or of a program's runs from start to end.
 
     It was kept because it looked good, so it has neither interval nor q; ``noise_share`` is the part that keeping
@@ -210,7 +210,7 @@ class ClaimedCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class Credit:
+class CreditViewRow:
     """A row of the view `credit`."""
 
     credit_id: str
@@ -245,7 +245,7 @@ class Credit:
     p: float | None
 
 
-def settled(rows: Sequence[Estimate]) -> list[Estimate]:
+def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
     """The same rows with their q: Benjamini-Hochberg over all of them together, whatever their method.
 
     What rests on fewer than LEAST_RUNS runs gets none, and neither does what shows no spread at all: few runs that
@@ -258,11 +258,11 @@ def settled(rows: Sequence[Estimate]) -> list[Estimate]:
     ]  # fmt: skip
 
 
-def row(item: Estimate) -> Credit:
+def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
-    shared = {each.name: getattr(item, each.name) for each in fields(Estimate) if each.name != "of"}
-    empty = {each.name: None for each in fields(Credit)} | {"causal": item.causal}
-    return Credit(**{**empty, **shared, **item.columns()})
+    shared = {each.name: getattr(item, each.name) for each in fields(CreditEstimate) if each.name != "of"}
+    empty = {each.name: None for each in fields(CreditViewRow)} | {"causal": item.causal}
+    return CreditViewRow(**{**empty, **shared, **item.columns()})
 
 
 def canonical(value: Value) -> str:

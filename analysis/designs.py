@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.regression import Effect, effects
+from analysis.regression import RegressionEffect, effects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ MOST = 500  # factors
 
 
 @dataclass(frozen=True)
-class Design:
+class FactorialDesign:
     """``plain`` and its ``mirror``: rows of programs, True where a factor is held. Block k plays the rows of
     ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed."""
 
@@ -63,7 +63,7 @@ class Design:
         return self.blocks % 2 == 0
 
 
-def plan(factors: Sequence[str], runs: int, seed: int) -> Design:
+def plan(factors: Sequence[str], runs: int, seed: int) -> FactorialDesign:
     """The largest design over ``factors`` of at most ``runs`` runs; fewer than 2 blocks leave no error to judge by.
 
     The same factors and seed give the same rows, so that a larger number of runs goes on where a smaller one ended.
@@ -77,10 +77,12 @@ def plan(factors: Sequence[str], runs: int, seed: int) -> Design:
     rng = np.random.Generator(np.random.PCG64(seed))
     columns = hadamard(order)[:, 1 + rng.permutation(order - 1)[: len(factors)]]
     signed = columns * rng.choice(np.array([-1, 1]), size=len(factors))[None, :]
-    return Design(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
+    return FactorialDesign(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
 
 
-def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]) -> list[Effect | None]:
+def estimate(
+    held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]
+) -> list[RegressionEffect | None]:
     """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
 
     None where a factor is aliased, which an unfinished design and factors that fall together allow.

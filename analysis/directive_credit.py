@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.credit import DirectiveCredit, NeverFollowed
 from analysis.edit_effects import Effects, edit_effects
-from analysis.mixed_model import Answer
+from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from programs.ids import content_id
 
@@ -66,7 +66,7 @@ def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]
 
 def _told(
     use: dict[str, NDArray[Any]], count: int, effects: Effects
-) -> tuple[list[dict[str, Any]], list[Answer | None]]:  # fmt: skip
+) -> tuple[list[dict[str, Any]], list[PosteriorEstimate | None]]:  # fmt: skip
     """(what the experiments that cite each of ``count`` directives cost, what they gain per device-second)."""
     import numpy as np
     from scipy.sparse import csr_array
@@ -96,7 +96,7 @@ def _told(
 
 
 def _credit(
-    scope: Scope, directive_id: str, own: dict[str, Any], told: Answer | None, held: dict[str, Any]
+    scope: Scope, directive_id: str, own: dict[str, Any], told: PosteriorEstimate | None, held: dict[str, Any]
 ) -> DirectiveCredit:  # fmt: skip
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),

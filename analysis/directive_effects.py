@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
 from analysis.pooling import pooled
-from analysis.regression import Effect, effects
+from analysis.regression import RegressionEffect, effects
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test
 from programs.ids import content_id
@@ -42,7 +42,7 @@ def having_credits(scope: Scope) -> list[DirectiveEffect]:
     for found in scope.rows("held"):
         held[found["program_id"]].add(found["directive_id"])
     told = directive_effects(contrasts(scope.rows("family_runs"), held))
-    return credited(scope, "having", {(d, None, None): Told(e, n, "paired") for d, (e, n) in told.items()})
+    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in told.items()})
 
 
 def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
@@ -65,7 +65,7 @@ def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:
     return {d: share for d, share in shares.items() if share}
 
 
-def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
+def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, int]]:
     """directive → (effect, number of runs that differ in it from their family's parents)."""
     import numpy as np
 
@@ -85,7 +85,7 @@ def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]
     return {d: (effect, int(counts[i])) for d, i in columns.items() if (effect := fitted[i]) is not None}
 
 
-def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
+def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, int]]:
     """Each directive from the children that changed it alone, beside their parents: for very large studies."""
     parents = {(row.family, row.seed): row.gain for row in rows if not row.changed}
     pairs: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -94,10 +94,10 @@ def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
         if len(row.changed) == 1 and place in parents:
             [(directive, share)] = row.changed.items()
             pairs[directive][place].append((row.gain - parents[place]) / share)
-    found: dict[str, tuple[Effect, int]] = {}
+    found: dict[str, tuple[RegressionEffect, int]] = {}
     for directive, places in sorted(pairs.items()):
         mean = mean_interval([math.fsum(own) / len(own) for own in places.values()])
-        found[directive] = Effect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, places.values()))
+        found[directive] = RegressionEffect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, places.values()))
     return found
 
 
@@ -125,17 +125,17 @@ Key = tuple[str, str | None, str | None]  # directive, program, match
 
 
 @dataclass(frozen=True)
-class Told:
+class EffectEstimate:
     """An effect with how many runs and which design tell it."""
 
-    effect: Effect
+    effect: RegressionEffect
     n: int
     design: Design
     followed: int | None = None  # runs
     held: int | None = None
 
 
-def credited(scope: Scope, method: str, found: Mapping[Key, Told]) -> list[DirectiveEffect]:
+def credited(scope: Scope, method: str, found: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
     """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
     texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if found else {}
     fits = [told.effect for told in found.values()]

@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.credit import EditCredit, Key, Value, canonical, plain
 from analysis.edit_effects import Effects, edit_effects
-from analysis.mixed_model import Answer
+from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from programs.ids import content_id
 
@@ -36,7 +36,9 @@ def edit_credits(scope: Scope, effects: Effects | None = None) -> list[EditCredi
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
-def _credit(scope: Scope, key: Key, found: list[dict[str, Any]], told: Answer | None, effects: Effects) -> EditCredit:
+def _credit(
+    scope: Scope, key: Key, found: list[dict[str, Any]], told: PosteriorEstimate | None, effects: Effects
+) -> EditCredit:
     first, value = found[0], found[0]["value"]
     runs = len({run for each in found for run in each["run_ids"]})
     return EditCredit(

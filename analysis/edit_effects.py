@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.credit import Key, canonical
-from analysis.mixed_fit import Table, fit
-from analysis.mixed_model import Answer, Fitted
+from analysis.mixed_fit import ExperimentTable, fit
+from analysis.mixed_model import Fitted, PosteriorEstimate
 from analysis.scope import Scope
 from analysis.settings import settings
 
@@ -40,7 +40,7 @@ class Effects:
     parent: Ints
     finder: Finder
 
-    def edits(self) -> dict[Key, Answer]:
+    def edits(self) -> dict[Key, PosteriorEstimate]:
         """The effect of each edit on the untouched source."""
         import numpy as np
 
@@ -50,7 +50,7 @@ class Effects:
         weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
         return dict(zip(self.column, self.fitted.answers(weights), strict=True))
 
-    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> Answer | None:
+    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> PosteriorEstimate | None:
         """What these edits together add to a source that holds ``on``; None where one was never in an experiment."""
         wanted, given = list(edits), list(on)
         if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
@@ -145,7 +145,7 @@ def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fi
     if not n or not held.shape[1]:
         return None, seeds
     outcome = _bounded(data["outcome"], data["gain"], short)[once]
-    table = Table(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
+    table = ExperimentTable(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
     return fit(table), seeds
 
 

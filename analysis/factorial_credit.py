@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import designs
 from analysis.credit import DirectiveEffect
-from analysis.directive_effects import Key, Told, credited
+from analysis.directive_effects import EffectEstimate, Key, credited
 from analysis.scope import Scope
 
 
@@ -20,12 +20,12 @@ def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
     matches: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for found in scope.rows("factorial_runs"):
         matches[found["match_id"]].append(found)
-    told: dict[Key, Told] = {}
+    told: dict[Key, EffectEstimate] = {}
     for match_id, runs in matches.items():
         factors = runs[0]["factors"]
         held = [[factor in run["held"] for factor in factors] for run in runs]
         fitted = designs.estimate(held, [run["gain"] for run in runs], [run["run_seed"] for run in runs])
         for factor, effect in zip(factors, fitted, strict=True):
             if effect is not None:
-                told[factor, runs[0]["program_id"], match_id] = Told(effect, len(runs), "randomised")
+                told[factor, runs[0]["program_id"], match_id] = EffectEstimate(effect, len(runs), "randomised")
     return credited(scope, "factorial", told)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
-from analysis.directive_effects import Key, Told, credited
-from analysis.regression import Effect
+from analysis.directive_effects import EffectEstimate, Key, credited
+from analysis.regression import RegressionEffect
 from analysis.scope import Scope
 
 RANK = {"factorial": 0, "having": 1}
@@ -28,7 +28,7 @@ def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[D
     for found in scope.rows("followed_arms"):
         arms[found["directive_id"]].append(found)
     best = {row.directive_id: row for row in sorted(causal, key=lambda r: -RANK.get(r.method, 2))}
-    told: dict[Key, Told] = {}
+    told: dict[Key, EffectEstimate] = {}
     for directive, own in arms.items():
         followed, passed = (sum(arm[side] for arm in own) for side in ("followed", "passed"))
         having = best.get(directive)
@@ -36,22 +36,24 @@ def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[D
         if followed and passed and effect is not None:
             design: Design = having.design if having else "observational"
             n = having.n if having else followed + passed
-            told[directive, None, None] = Told(effect, n, design, followed, followed + passed)
+            told[directive, None, None] = EffectEstimate(effect, n, design, followed, followed + passed)
     return credited(scope, "following", told)
 
 
-def bloom(having: DirectiveEffect, followed: int, held: int) -> Effect | None:
+def bloom(having: DirectiveEffect, followed: int, held: int) -> RegressionEffect | None:
     """Effect of having over the share that followed; the error of that share is carried along (delta method)."""
     if not followed:
         return None
     share = followed / held
     estimate = having.estimate / share
     if having.se is None:
-        return Effect(estimate, None, 0.0)
-    return Effect(estimate, math.hypot(having.se, estimate * math.sqrt(share * (1 - share) / held)) / share, having.df)
+        return RegressionEffect(estimate, None, 0.0)
+    return RegressionEffect(
+        estimate, math.hypot(having.se, estimate * math.sqrt(share * (1 - share) / held)) / share, having.df
+    )
 
 
-def within_arms(arms: Sequence[dict[str, Any]]) -> Effect | None:
+def within_arms(arms: Sequence[dict[str, Any]]) -> RegressionEffect | None:
     """Followed minus not followed, arm by arm, weighted as least squares with an intercept per arm weights them."""
     both = [a for a in arms if a["followed"] > 1 and a["passed"] > 1]
     weights = [a["followed"] * a["passed"] / (a["followed"] + a["passed"]) for a in both]
@@ -65,5 +67,5 @@ def within_arms(arms: Sequence[dict[str, Any]]) -> Effect | None:
             part = (weight / total) ** 2 * arm[f"{side}_variance"] / arm[side]
             variance, squares = variance + part, squares + part**2 / (arm[side] - 1)
     if variance == 0.0:
-        return Effect(estimate, None, 0.0)
-    return Effect(estimate, math.sqrt(variance), variance**2 / squares)
+        return RegressionEffect(estimate, None, 0.0)
+    return RegressionEffect(estimate, math.sqrt(variance), variance**2 / squares)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.mixed_model import Block, Fitted, Ratios, root_of
+from analysis.mixed_model import Fitted, Ratios, SeedBlock, root_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise'
 
 
 @dataclass(frozen=True)
-class Table:
+class ExperimentTable:
     """Experiments [n]. ``outcome``: higher is better; ``block``: number of the training seed; ``run``: number of the
     run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source.
     ``held`` [n, width]: which rows hold which edits; ``code`` [n, any]: which rows hold which further changes, that
@@ -46,7 +46,7 @@ class Table:
         return int(self.held.shape[1])
 
 
-def fit(table: Table) -> Fitted | None:
+def fit(table: ExperimentTable) -> Fitted | None:
     """The model of all rows; None where there are fewer than three of them, or all are equal."""
     from threadpoolctl import threadpool_limits
 
@@ -55,7 +55,7 @@ def fit(table: Table) -> Fitted | None:
         return _fit(table)
 
 
-def _fit(table: Table) -> Fitted | None:
+def _fit(table: ExperimentTable) -> Fitted | None:
     import numpy as np
 
     if len(table.outcome) < 3:
@@ -80,7 +80,7 @@ def _fit(table: Table) -> Fitted | None:
 
 @dataclass(frozen=True)
 class Shape:
-    table: Table
+    table: ExperimentTable
     groups: list[Ints]
     levels: int
     pairs: dict[tuple[int, int], int]
@@ -89,7 +89,7 @@ class Shape:
     columns: int
 
     @classmethod
-    def of(cls, table: Table) -> Shape:
+    def of(cls, table: ExperimentTable) -> Shape:
         levels = int(table.short.max()) + 1
         first = levels + table.width
         groups = _groups(table.block, table.run)
@@ -116,7 +116,7 @@ class Shape:
             "own": (own, self.columns),
         }  # fmt: skip
 
-    def block(self, rows: Ints, y: Floats) -> Block:
+    def block(self, rows: Ints, y: Floats) -> SeedBlock:
         import numpy as np
 
         short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
@@ -139,7 +139,7 @@ class Shape:
         x, places = np.concatenate(parts, axis=1), np.concatenate(at)
         there = x.any(axis=0)
         both = np.column_stack([x[:, there], y])
-        return Block(both, places[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
+        return SeedBlock(both, places[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
 
     def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
         """(column, places among ``mine``) of the pairs that these edits make."""
@@ -157,7 +157,7 @@ def _dense(rows: csr_array) -> tuple[Ints, Floats]:
     return columns.astype(np.int64), out
 
 
-def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
+def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     """The pairs of edits that most blocks hold together, ordered."""
     counts: dict[tuple[int, int], int] = {}
     for rows in groups:
@@ -170,7 +170,7 @@ def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     return sorted(pair for _, pair in often)
 
 
-def _repeated(table: Table) -> list[tuple[int, int]]:
+def _repeated(table: ExperimentTable) -> list[tuple[int, int]]:
     """The sources, each with the number of a fraction, that were trained shortly in several blocks, ordered.
 
     What one of them does in a short training it does there under every seed: no number of seeds averages it out.
@@ -209,7 +209,7 @@ class _Sums:
     halves: list[tuple[Floats, Floats]]
 
 
-def _sums(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> _Sums:
+def _sums(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> _Sums:
     import numpy as np
     from scipy.linalg.lapack import dtrtrs
 
@@ -227,7 +227,7 @@ def _sums(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> _Sums:
     return _Sums(gram, moment, total, log, halves)
 
 
-def _estimated(shape: Shape, blocks: list[Block], start: Ratios) -> Ratios:
+def _estimated(shape: Shape, blocks: list[SeedBlock], start: Ratios) -> Ratios:
     """The variance ratios that maximise the restricted likelihood of (at most BLOCKS, evenly chosen) blocks."""
     import numpy as np
     from scipy.optimize import minimize
@@ -255,7 +255,7 @@ def _estimated(shape: Shape, blocks: list[Block], start: Ratios) -> Ratios:
     return at(found.x)
 
 
-def restricted(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[float, dict[str, float]]:
+def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tuple[float, dict[str, float]]:
     """-2 log restricted likelihood with the noise's variance profiled out, and its slope in the log of each ratio."""
     import numpy as np
     from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
@@ -306,7 +306,7 @@ def _mirrored(lower: Floats) -> Floats:
     return whole
 
 
-def _solved(shape: Shape, blocks: list[Block], ratios: Ratios, scale: float) -> Fitted:
+def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float) -> Fitted:
     """Posterior and least squares at these ratios."""
     import numpy as np
 

@@ -34,7 +34,7 @@ TINY = 1e-200
 
 
 @dataclass(frozen=True)
-class Answer:
+class PosteriorEstimate:
     """A sum of effects: posterior mean, sd and 95% interval, and the two-sided p of the test against 0.
 
     ``df``: degrees of freedom of interval and test.
@@ -51,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Block:
+class SeedBlock:
     """The rows of one seed. ``both`` [n, k + 1]: the columns ``at`` of the model, then the outcome; ``shared`` [n, n]
     counts the edits that two rows share, ``code`` the changes without a column, None where there are none."""
 
@@ -102,7 +102,7 @@ class Fitted:
     prior: Floats  # prior variances; infinite for levels
     fixed: Floats  # generalised least squares, edits fixed
     spread: Floats  # its covariance / noise
-    _blocks: list[Block] = field(repr=False)
+    _blocks: list[SeedBlock] = field(repr=False)
 
     def weights(self, edits: Sequence[int], given: Sequence[int] = ()) -> tuple[Floats, int]:
         """(weights [columns] of what the edits add to a source that holds ``given``, pairs that have no column)."""
@@ -119,14 +119,14 @@ class Fitted:
                     found[column] += 1.0
         return found, unseen
 
-    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[Answer]:
+    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
         """Of each row of ``weights`` [m, columns]; ``unseen`` [m]: how many unknown pairs are added to each."""
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):
             return self._answers(weights, unseen)
 
-    def _answers(self, weights: Floats, unseen: Sequence[int] | None) -> list[Answer]:
+    def _answers(self, weights: Floats, unseen: Sequence[int] | None) -> list[PosteriorEstimate]:
         import numpy as np
 
         extra = self.ratios.pair * self.noise * np.asarray(unseen if unseen is not None else np.zeros(len(weights)))
@@ -145,7 +145,7 @@ class Fitted:
         for mean, sd, df, estimate, se in zip(*(each.tolist() for each in figures), strict=True):
             low, high = interval(mean, sd, df)
             p = t_test(estimate, se, df) if se > 0 else None
-            out.append(Answer(mean, sd, low or 0.0, high or 0.0, df, p, estimate, se))
+            out.append(PosteriorEstimate(mean, sd, low or 0.0, high or 0.0, df, p, estimate, se))
         return out
 
     def _observed(self, weights: Floats) -> tuple[Floats, Floats]:
@@ -181,7 +181,7 @@ class Fitted:
             yield solve_triangular(root, block.x, lower=True), solve_triangular(root, rest, lower=True)
 
 
-def root_of(block: Block, ratios: Ratios) -> Floats:
+def root_of(block: SeedBlock, ratios: Ratios) -> Floats:
     """Lower Cholesky factor of the block's covariance over the noise's variance."""
     import numpy as np
     from scipy.linalg.lapack import dpotrf

@@ -11,17 +11,17 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredit, NeverFollowed, Value
+from analysis.credit import CreditEstimate, DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.evidence import Evidence, ProgramScore
-from analysis.scales import UNIT, Scale
+from analysis.scales import UNIT, GainScale
 from analysis.statistics import interval
 from analysis.trust import weakest
 
-Row = TypeVar("Row", bound=Estimate)
+Row = TypeVar("Row", bound=CreditEstimate)
 Parts = Sequence[Evidence]
 
 
-def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
+def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
     """The mean over tasks of each one's evidence divided by its scale; the parts as they were divided are kept."""
     told = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in told)
@@ -45,7 +45,7 @@ def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
     )
 
 
-def scaled(part: Evidence, scale: Scale) -> Evidence:
+def scaled(part: Evidence, scale: GainScale) -> Evidence:
     """The same with every gain divided by the scale's size, in units of it."""
     size = scale.size
     return replace(

@@ -21,7 +21,7 @@ CLEAR = 300.0  # standard errors beyond which the power is 1
 
 
 @dataclass(frozen=True)
-class Sample:
+class RunSample:
     """What is known of one side of a comparison: sd between runs (task's unit) and number of runs."""
 
     sd: float
@@ -29,7 +29,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Noise:
+class RunNoise:
     """Sd between runs of one program, in the task's unit, on ``df`` degrees of freedom (None: stated, not measured).
 
     ``mean`` is what stock gains, which ratios refer to.
@@ -51,7 +51,7 @@ class Noise:
         )
 
 
-def power(difference: float, a: Sample, b: Sample, level: float = LEVEL) -> float:
+def power(difference: float, a: RunSample, b: RunSample, level: float = LEVEL) -> float:
     """Chance that the one-sided test at ``level`` tells a true ``difference`` of that size; 0 without a test."""
     import numpy as np
     from scipy.special import betaincinv, nctdtr, stdtrit
@@ -74,20 +74,20 @@ def runs_needed(difference: float, sd: float, wanted: float = POWER, level: floa
     if difference <= 0:
         return None
     least, most = 2, 2
-    while power(difference, Sample(sd, most), Sample(sd, most), level) < wanted:
+    while power(difference, RunSample(sd, most), RunSample(sd, most), level) < wanted:
         least, most = most + 1, most * 2
         if most > MOST_RUNS:
             return None
     while least < most:
         middle = (least + most) // 2
-        if power(difference, Sample(sd, middle), Sample(sd, middle), level) >= wanted:
+        if power(difference, RunSample(sd, middle), RunSample(sd, middle), level) >= wanted:
             most = middle
         else:
             least = middle + 1
     return most
 
 
-def detectable(a: Sample, b: Sample, wanted: float = POWER, level: float = LEVEL) -> float | None:
+def detectable(a: RunSample, b: RunSample, wanted: float = POWER, level: float = LEVEL) -> float | None:
     """The smallest true difference that these runs tell with that power; None where a side has one run or none."""
     if min(a.n, b.n) < 2:
         return None
@@ -104,7 +104,7 @@ def detectable(a: Sample, b: Sample, wanted: float = POWER, level: float = LEVEL
 
 def in_sds(runs: int, wanted: float = POWER, level: float = LEVEL) -> float | None:
     """``detectable`` of two programs of ``runs`` runs each, in sds between runs of one program."""
-    return detectable(Sample(1.0, runs), Sample(1.0, runs), wanted, level)
+    return detectable(RunSample(1.0, runs), RunSample(1.0, runs), wanted, level)
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

@@ -27,7 +27,7 @@ LEFT_OUT = ("confirmation", "reserve", "ablation", "same-spend")
 
 
 @dataclass(frozen=True)
-class Told:
+class PastGain:
     """A program's gain over stock's mean gain on one task of one study; ``se`` counts stock's error too."""
 
     study_id: str
@@ -54,13 +54,13 @@ class Expected:
     places: int
 
 
-def told(con: duckdb.DuckDBPyConnection) -> list[Told]:
+def past_gains(con: duckdb.DuckDBPyConnection) -> list[PastGain]:
     """What one open study says, task by task; nothing of tasks on which stock did not clearly gain."""
     [study_id] = con.execute("SELECT min(study_id) FROM studies").fetchone() or [None]
     sql = "SELECT match_id FROM matches WHERE list_contains(?, purpose)"
     excluded = [match_id for (match_id,) in con.execute(sql, [list(LEFT_OUT)]).fetchall()]
     stock_id = starter("stock").program_id
-    found: list[Told] = []
+    found: list[PastGain] = []
     for scope in scopes(con, excluded):
         scores = program_scores(scope)
         stock = next((score for score in scores if score.program_id == stock_id), None)
@@ -69,20 +69,20 @@ def told(con: duckdb.DuckDBPyConnection) -> list[Told]:
     return found
 
 
-def _over(score: ProgramScore, stock: ProgramScore, study_id: str) -> Told:
+def _over(score: ProgramScore, stock: ProgramScore, study_id: str) -> PastGain:
     """The ratio of two posterior means, its se by the delta method."""
     ratio = score.shrunk_mean / stock.shrunk_mean
     se = math.hypot(score.shrunk_se, ratio * stock.shrunk_se) / stock.shrunk_mean
-    return Told(study_id, score.task, score.program_id, score.name, ratio, se, score.n)
+    return PastGain(study_id, score.task, score.program_id, score.name, ratio, se, score.n)
 
 
-def expected(rows: Sequence[Told]) -> list[Expected]:
+def expected(rows: Sequence[PastGain]) -> list[Expected]:
     """One row a program, best first.
 
     The mean over its places is weighted by precision, each place's variance raised by what places differ by
     (DerSimonian and Laird 1986, pooled over programs by their degrees of freedom); the se is that of a further place.
     """
-    by_program: dict[str, list[Told]] = defaultdict(list)
+    by_program: dict[str, list[PastGain]] = defaultdict(list)
     for row in rows:
         by_program[row.program_id].append(row)
     apart = _between_places(list(by_program.values()))
@@ -97,7 +97,7 @@ def expected(rows: Sequence[Told]) -> list[Expected]:
     return sorted(found, key=lambda one: (-one.ratio, one.program_id))
 
 
-def _between_places(programs: Sequence[Sequence[Told]]) -> float:
+def _between_places(programs: Sequence[Sequence[PastGain]]) -> float:
     """Variance of one program's true ratio between places; of ratios between programs where none was in two."""
     repeated = [mine for mine in programs if len(mine) > 1]
     if repeated:
@@ -107,6 +107,6 @@ def _between_places(programs: Sequence[Sequence[Told]]) -> float:
     return _spread(alone) if len(alone) > 1 else 1.0
 
 
-def _spread(rows: Sequence[Told]) -> float:
+def _spread(rows: Sequence[PastGain]) -> float:
     """Variance of the true ratios behind these; those that are known for certain count as known to a millionth."""
     return between_variance([row.ratio for row in rows], [max(row.se, 1e-6) ** 2 for row in rows])

@@ -44,7 +44,7 @@ class RankCorrelation:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredGain:
     """A program's mean gain on a task, its standard error, and whose figures these are: programs that behave alike on
     the task share them."""
 
@@ -53,7 +53,9 @@ class Measured:
     shared: str
 
 
-def correlation(task: str, other: str, pairs: Sequence[tuple[Measured, Measured]], *, seed: int = 0) -> RankCorrelation:
+def correlation(
+    task: str, other: str, pairs: Sequence[tuple[MeasuredGain, MeasuredGain]], *, seed: int = 0
+) -> RankCorrelation:
     """Of the programs' gains on both tasks, a pair each."""
     n = len(pairs)
     if n < LEAST:

@@ -26,7 +26,7 @@ CHUNK = 1 << 20  # pairs that are computed at once
 
 
 @dataclass(frozen=True)
-class Group:
+class ArmGroup:
     """Arms with as many runs and about the same spread, by rising mean. ``error``: variance of the mean."""
 
     place: Array  # in the order of the caller
@@ -57,7 +57,7 @@ def shown(means: Sequence[float], errors: Sequence[float], ns: Sequence[int]) ->
     return above.tolist(), below.tolist()
 
 
-def _groups(means: Array, errors: Array, ns: Array) -> list[Group]:
+def _groups(means: Array, errors: Array, ns: Array) -> list[ArmGroup]:
     """An arm of one run is told from nobody, and is in no group."""
     import numpy as np
 
@@ -67,11 +67,11 @@ def _groups(means: Array, errors: Array, ns: Array) -> list[Group]:
     for n, step in {(int(n), float(step)) for n, step in zip(ns, octave, strict=True) if n > 1}:
         (place,) = np.nonzero((ns == n) & (octave == step))
         place = place[np.argsort(means[place], kind="stable")]
-        found.append(Group(place, means[place], errors[place], n))
+        found.append(ArmGroup(place, means[place], errors[place], n))
     return found
 
 
-def _count(groups: Sequence[Group], arms: int, left: int) -> tuple[Array, Array]:
+def _count(groups: Sequence[ArmGroup], arms: int, left: int) -> tuple[Array, Array]:
     """Each arm's number of better and of worse arms, by pairs with ``left`` × p < ALPHA."""
     import numpy as np
 
@@ -110,7 +110,7 @@ def _between(first: Array, sure: Array) -> Iterator[tuple[Array, Array]]:
         begin = end
 
 
-def _met(low: Group, high: Group, a: Array, b: Array, left: int) -> Array:
+def _met(low: ArmGroup, high: ArmGroup, a: Array, b: Array, left: int) -> Array:
     """Which of these pairs the test tells apart, by the arithmetic of `statistics.welch_difference`."""
     import numpy as np
     from scipy.special import stdtr
@@ -123,7 +123,7 @@ def _met(low: Group, high: Group, a: Array, b: Array, left: int) -> Array:
     return np.asarray((apart > 0.0) & (np.minimum(1.0, left * p) < ALPHA))
 
 
-def _bounds(groups: Sequence[Group], limit: float) -> Bounds:
+def _bounds(groups: Sequence[ArmGroup], limit: float) -> Bounds:
     """Bounds for every pair of groups, widened by SLACK and tried out, so that no pair is on the wrong side of one."""
     import numpy as np
 

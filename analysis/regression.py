@@ -21,7 +21,7 @@ TINY = 1e-8
 
 
 @dataclass(frozen=True)
-class Effect:
+class RegressionEffect:
     """A coefficient. ``df``: Satterthwaite's degrees of freedom of its se; se is None where nothing is left over."""
 
     estimate: float
@@ -29,7 +29,7 @@ class Effect:
     df: float
 
 
-def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> list[Effect | None]:
+def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> list[RegressionEffect | None]:
     """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
 
     None for a column that the others and the blocks alias: what it did cannot be told from what they did. ``cluster``
@@ -51,7 +51,7 @@ def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> l
 
 def _hc2(
     x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], block: Ints
-) -> list[Effect | None]:  # fmt: skip
+) -> list[RegressionEffect | None]:  # fmt: skip
     """Every row a cluster of its own; the blocks count among what was fitted."""
     import numpy as np
 
@@ -59,7 +59,7 @@ def _hc2(
     free = np.eye(len(rest)) - hat
     left = np.clip(np.diag(free), 0.0, None)
     scale = np.where(left > TINY, 1.0 / np.sqrt(np.maximum(left, TINY)), 0.0)
-    out: list[Effect | None] = []
+    out: list[RegressionEffect | None] = []
     for j in range(len(beta)):
         # column i of g is what row i's residual adds to the estimate, as a function of the noise of all rows
         g = free * (weights[j] * scale)[None, :]
@@ -69,7 +69,7 @@ def _hc2(
 
 def _cr2(
     x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], cluster: Ints
-) -> list[Effect | None]:  # fmt: skip
+) -> list[RegressionEffect | None]:  # fmt: skip
     """Blocks lie within clusters, so centring them leaves the adjustment as it is (Pustejovsky and Tipton 2018)."""
     import numpy as np
 
@@ -82,7 +82,7 @@ def _cr2(
         own = slice(start, end)
         adjusted[:, own] = weights[:, own] @ _inverse_root(np.eye(end - start) - hat[own, own])
     free = np.eye(len(rest)) - hat
-    out: list[Effect | None] = []
+    out: list[RegressionEffect | None] = []
     for j in range(len(beta)):
         summed = np.add.reduceat(adjusted[j] * rest, starts)
         g = np.add.reduceat(free * adjusted[j][None, :], starts, axis=1)
@@ -90,16 +90,16 @@ def _cr2(
     return out
 
 
-def _effect(estimate: float, variance: float, g: Floats) -> Effect:
+def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
     """The variance's degrees of freedom: 2 E² / Var of the quadratic form whose factor is ``g``, under even noise."""
     import numpy as np
 
     inner = g.T @ g
     trace, squares = float(np.trace(inner)), float(np.sum(inner * inner))
     if trace <= TINY * float(np.sum(g * g) + TINY) or squares <= 0.0:
-        return Effect(float(estimate), None, 0.0)
+        return RegressionEffect(float(estimate), None, 0.0)
     df = trace**2 / squares
-    return Effect(float(estimate), float(np.sqrt(variance)) if df > 0.99 else None, df)
+    return RegressionEffect(float(estimate), float(np.sqrt(variance)) if df > 0.99 else None, df)
 
 
 def _inverse_root(matrix: Floats) -> Floats:

@@ -28,7 +28,7 @@ def replay_credits(scope: Scope) -> list[CommitCredit]:
 def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) -> list[CommitCredit]:
     """The rows of one replayed run; ``q`` is still missing."""
     plan = planned["plan"] if isinstance(planned["plan"], dict) else json.loads(planned["plan"])
-    replay = replays.Replay(
+    replay = replays.ReplayPlan(
         len(planned["factors"]), planned["seeds"],
         tuple(tuple(tuple(order) for order in of_seed) for of_seed in plan["orders"]),
     )  # fmt: skip

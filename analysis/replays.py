@@ -21,7 +21,7 @@ Question = Literal["add-one-in", "leave-one-out", "shapley"]
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayPlan:
     """Sources to train: ``orders[k]`` are the permutations of seed k, none where there are too many commits."""
 
     commits: int
@@ -40,7 +40,7 @@ class Replay:
         return list(wanted)
 
 
-def plan(commits: int, seeds: int, seed: int) -> Replay:
+def plan(commits: int, seeds: int, seed: int) -> ReplayPlan:
     """Everything that ``seeds`` fresh seeds take; ``seed`` draws the permutations, two a seed (all of two commits)."""
     import numpy as np
 
@@ -52,14 +52,14 @@ def plan(commits: int, seeds: int, seed: int) -> Replay:
     else:
         each = [tuple(rng.permutation(commits).tolist()) for _ in range(seeds)]
         drawn = [(order, order[::-1]) for order in each]
-    return Replay(commits, seeds, tuple(drawn))
+    return ReplayPlan(commits, seeds, tuple(drawn))
 
 
 def without(everything: Set, gone: int) -> Set:
     return tuple(i for i in everything if i != gone)
 
 
-def estimate(replay: Replay, gains: Mapping[tuple[Set, int], float]) -> dict[Question, list[Mean]]:
+def estimate(replay: ReplayPlan, gains: Mapping[tuple[Set, int], float]) -> dict[Question, list[Mean]]:
     """Question → a mean over seeds for each commit, from the gains of the trainings that are there."""
     everything = tuple(range(replay.commits))
     adds = [

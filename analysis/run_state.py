@@ -192,7 +192,7 @@ class StudyState:
             self.runs[run_id].take(event)
 
 
-class Tail:
+class LedgerTail:
     """The events of a ledger since the last look, in no order but that within a segment.
 
     ``kinds``: the others are skipped unread; None: all.

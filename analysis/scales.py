@@ -17,7 +17,7 @@ UNIT = "x stock"
 
 
 @dataclass(frozen=True)
-class Scale:
+class GainScale:
     """``size`` in the task's unit, above 0; ``of_stock``: it is stock's mean gain, else the sd between runs."""
 
     task: str
@@ -27,12 +27,12 @@ class Scale:
     stock: Mean
 
 
-def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> Scale:
+def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
     """From the gains of stock's runs (all its arms together), and those of each other program."""
     mean = mean_interval(stock)
     if mean.mean is not None and mean.low is not None and mean.low > 0.0:
-        return Scale(task, unit, mean.mean, True, mean)
-    return Scale(task, unit, pooled_sd([stock, *others]) or 1.0, False, mean)
+        return GainScale(task, unit, mean.mean, True, mean)
+    return GainScale(task, unit, pooled_sd([stock, *others]) or 1.0, False, mean)
 
 
 def pooled_sd(programs: Iterable[Sequence[float]]) -> float:

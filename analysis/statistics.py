@@ -49,7 +49,7 @@ class Ratio:
     n_bottom: int
 
 
-class Estimate(NamedTuple):
+class ErrorEstimate(NamedTuple):
     """An estimate, its se (None: unknown), degrees of freedom, and the skewness of its error as `skewed_difference`
     estimates it (0: taken as symmetric)."""
 
@@ -123,7 +123,9 @@ def welch_difference(
     return difference, math.sqrt(total), df
 
 
-def skewed_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+def skewed_difference(
+    a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
+) -> ErrorEstimate:
     """`welch_difference` with the skewness of the difference: what `one_sided` and `limits` correct for.
 
     The third moment of a mean of n values is that of the values / n². The sample's own (unbiased, but divided by an se
@@ -133,11 +135,11 @@ def skewed_difference(a: Sequence[float], b: Sequence[float], shared: tuple[floa
     """
     difference, se, df = welch_difference(a, b, shared)
     if difference is None or not se:
-        return Estimate(difference or 0.0, se, df)
-    return Estimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
+        return ErrorEstimate(difference or 0.0, se, df)
+    return ErrorEstimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
 
 
-def one_sided(estimate: Estimate) -> float:
+def one_sided(estimate: ErrorEstimate) -> float:
     """p of "not above 0"; 1 where there is no se. The larger of the t test's and of the one corrected for skewness.
 
     An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3) with
@@ -158,7 +160,7 @@ def one_sided(estimate: Estimate) -> float:
     return float(stdtr(estimate.df, -t))
 
 
-def limits(estimate: Estimate) -> tuple[float | None, float | None]:
+def limits(estimate: ErrorEstimate) -> tuple[float | None, float | None]:
     """Two-sided 95% limits that agree with `one_sided`: each end is moved outwards by its own correction."""
     if estimate.se is None or estimate.df <= 0:
         return None, None

@@ -64,9 +64,9 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         _add(con, "scales", TaskScale, list(task_scales(con)))
     if "credit" in views:
         from analysis.attribution import credit
-        from analysis.credit import Credit
+        from analysis.credit import CreditViewRow
 
-        _add(con, "credit", Credit, credit(con))
+        _add(con, "credit", CreditViewRow, credit(con))
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 

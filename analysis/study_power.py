@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.power import LEVEL, POWER, Noise, Sample, detectable, pooled
+from analysis.power import LEVEL, POWER, RunNoise, RunSample, detectable, pooled
 from analysis.tables import statement, typed_rows
 from programs.errors import NotFound
 
@@ -70,10 +70,10 @@ class ArmGains:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNoise:
     """Noise of a study's runs, and what one of them costs in device-seconds, its verification included."""
 
-    noise: Noise
+    noise: RunNoise
     sd_stock: float | None
     sd_others: float | None
     seconds: float
@@ -90,7 +90,7 @@ def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
     return [row for arms in by_match.values() if (row := _row(arms)) is not None]
 
 
-def measured(con: duckdb.DuckDBPyConnection) -> Measured:
+def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
     """Noise and cost of the runs at the budget and on the hardware of the latest match, reserved tasks aside.
 
     The sd is that of a comparison with stock: root mean square of stock's and of the other programs', each within arms.
@@ -108,9 +108,9 @@ def measured(con: duckdb.DuckDBPyConnection) -> Measured:
     gains = [gain for a in arms for gain in a.gains]
     mine = [gain for a in arms if a.is_stock for gain in a.gains]
     sd = math.sqrt(math.fsum(sd**2 for sd, _ in found) / len(found))
-    noise = Noise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
+    noise = RunNoise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
     seconds = math.fsum(a.device_seconds for a in arms) / len(gains)
-    return Measured(
+    return MeasuredNoise(
         noise, stock and stock[0], others and others[0], seconds, len(gains), latest.task, latest.unit or ""
     )
 
@@ -125,14 +125,14 @@ def _row(arms: Sequence[ArmGains]) -> Power | None:
     champion = next((a.gains for a in arms if a.role == "champion"), None)
     if champion is not None and min(len(champion), len(stock)) > 1:
         sides, level, comparison = (champion, stock), LEVEL, "champion and stock"
-        samples = [Sample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
+        samples = [RunSample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
     else:
         within = pooled([a.gains for a in arms])
         counts = sorted(len(a.gains) for a in arms)
         if within is None or len(arms) < 2 or counts[len(counts) // 2] < 2:
             return None
         level, comparison = ALPHA / 2 / math.comb(len(arms), 2), "any two"
-        samples = [Sample(within[0], counts[len(counts) // 2])] * 2
+        samples = [RunSample(within[0], counts[len(counts) // 2])] * 2
     gain = math.fsum(stock) / len(stock) if stock else None
     least = detectable(samples[0], samples[1], POWER, level)
     first = arms[0]

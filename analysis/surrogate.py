@@ -32,7 +32,7 @@ Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Known:
+class ProgramGain:
     """A program that ran: its gain with se, and the starter at the root of its line of first parents."""
 
     program: Program
@@ -59,7 +59,7 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutProgram:
     """One held-out program."""
 
     program_id: str
@@ -68,7 +68,7 @@ class Held:
     gain: float
 
 
-def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: Sequence[str] = ()) -> list[Known]:
+def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: Sequence[str] = ()) -> list[ProgramGain]:
     """The programs of an open study that ran on ``task``, in the order of their ids."""
     made = {p: (name, text) for p, name, text in con.execute("SELECT program_id, name, text FROM programs").fetchall()}
     parents = dict(con.execute("SELECT program_id, parent_ids FROM programs").fetchall())
@@ -76,11 +76,11 @@ def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: S
     for score in evidence(con, task, exclude_matches=exclude_matches).programs:
         name, text = made[score.program_id]
         root = _root(score.program_id, parents)
-        found.append(Known(Program.parse(text, name), score.mean, score.se, root))
+        found.append(ProgramGain(Program.parse(text, name), score.mean, score.se, root))
     return sorted(found, key=lambda k: k.program.program_id)
 
 
-def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
+def skill(task: str, known: Sequence[ProgramGain]) -> tuple[Skill, list[HeldOutProgram]]:
     """Rank correlation on held-out programs, and each of these with its prediction. The same rows, the same bits."""
     roots = sorted({k.root for k in known})
     by_lineage = len(roots) >= LEAST_LINEAGES
@@ -89,11 +89,11 @@ def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
     how = "lineages" if by_lineage else "folds"
     if len(known) < LEAST_PROGRAMS:
         return Skill(task, len(known), how, parts, None, None, None), []
-    held: list[Held] = []
+    held: list[HeldOutProgram] = []
     for number in sorted(set(part)):
         predict = fit([k for k, p in zip(known, part, strict=True) if p != number])
         for k in (k for k, p in zip(known, part, strict=True) if p == number):
-            held.append(Held(k.program.program_id, k.program.name, predict(k.program), k.gain))
+            held.append(HeldOutProgram(k.program.program_id, k.program.name, predict(k.program), k.gain))
     correlation = rank_correlation([h.predicted for h in held], [h.gain for h in held])
     if correlation is None:
         return Skill(task, len(known), how, parts, None, None, None), held
@@ -101,7 +101,7 @@ def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
     return Skill(task, len(known), how, parts, correlation, math.tanh(z - half), math.tanh(z + half)), held
 
 
-def fit(known: Sequence[Known]) -> Callable[[Program], float]:
+def fit(known: Sequence[ProgramGain]) -> Callable[[Program], float]:
     """The prediction of a program's gain, in metric units. Inputs that two programs share are its inputs."""
     import torch
 
@@ -153,7 +153,7 @@ def _fitted(data: Tensor, target: Tensor, weights: Tensor) -> Callable[[Tensor],
     return plain
 
 
-def _weights(known: Sequence[Known]) -> Tensor:
+def _weights(known: Sequence[ProgramGain]) -> Tensor:
     import torch
 
     variances = [k.se**2 or 1e-12 for k in known]

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis import replays
 from analysis.events import AblationEvent, ReplayEvent
-from analysis.replays import Replay, Set
+from analysis.replays import ReplayPlan, Set
 from arena.drain import drain_on_interrupt, drained
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
@@ -72,7 +72,7 @@ def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Sour
     return source, skipped
 
 
-def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> Replay:
+def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> ReplayPlan:
     """What ``seeds`` fresh seeds take; permutations follow from the study's secret and the run."""
     return replays.plan(len(commits), seeds, study.streams.seed("search", "replay", run_id))
 
@@ -82,7 +82,7 @@ def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
 
 
 def play_replay(
-    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
 ) -> str:
     """Write the plan down, then train what the ledger does not hold yet. Returns the id of the ablation."""
     ablation_id = content_id("x", run_id, "replay")
@@ -130,7 +130,7 @@ def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
 
 
 def write_down(
-    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: Replay, seeds: Sequence[int]
+    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, seeds: Sequence[int]
 ) -> None:
     """The plan, before anything of it is made; one with no more seeds than the last is not written again."""
     known = study.state.ablations.get(ablation_id)
@@ -156,7 +156,7 @@ def write_down(
 
 
 def replay_run(
-    study: Study, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+    study: Study, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
 ) -> str:  # fmt: skip
     """The whole replay with an executor of its own; Ctrl-C drains it."""
     with (

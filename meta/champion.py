@@ -25,9 +25,9 @@ from programs.shelf import starter
 def crown(
     study: Study, lineage: Lineage, program: Program, claim: Claim, elsewhere: Sequence[Elsewhere] = (), look: int = 1
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger: with that the study has ended.
+    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
 
-    In this order a study that is killed in between goes on, and writes them again.
+    In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
     ended = event is not None and decision_of(event.body).look >= look
@@ -57,7 +57,7 @@ def crown(
 
 
 def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision:
-    """The decision, from the claim and what the study holds of the matches that it was made from."""
+    """The decision, from the claim and the study's records of its confirmation."""
     homes, stream = Homes.of(study), LOOKS[look][1]
     played = {
         match_id: [arm.arm_id for arm in match.arms]
@@ -77,11 +77,11 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
 
 
 def spend_of(homes: Homes) -> list[SameSpend]:
-    """On each home task, what stock reaches with all that the study has spent there."""
+    """For each training task, the best gain of stock with the device time that the study spent on it."""
     stock = starter("stock").program_id
     with open_study(homes.places[0].folder, views=()) as con:
-        found = [same_spend(con, task.name, task.unit, stock) for task in homes.tasks]
-    return [each for each in found if each is not None]
+        spends = [same_spend(con, task.name, task.unit, stock) for task in homes.tasks]
+    return [spend for spend in spends if spend is not None]
 
 
 def write_page(study: Study, champion: Champion) -> None:
@@ -89,14 +89,14 @@ def write_page(study: Study, champion: Champion) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """A reader finds the old file or the new one, never a part of either."""
+    """Write a file atomically: a reader gets the old file or the new one, never a part."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
     partial.replace(path)
 
 
 def write_page_again(study: Study) -> bool:
-    """champion.evidence.md from what the ledger holds by now, the claim as recorded; False without a champion."""
+    """Write champion.evidence.md from the current ledger, with the recorded claim; False without a champion."""
     event = study.state.champion
     if event is None:
         return False

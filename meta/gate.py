@@ -12,7 +12,7 @@ from meta.confirmation import FINAL
 from programs.program import Program
 
 if TYPE_CHECKING:
-    from analysis.surrogate import Known
+    from analysis.surrogate import ProgramGain
 
 SHARE = 0.25  # children foretold to rank below this share of the programs that ran are turned away
 
@@ -66,7 +66,7 @@ def gate_of(study: Study) -> Gate | None:
     return gate_among(study.task.name, known)
 
 
-def gate_among(task: str, known: Sequence[Known]) -> Gate | None:
+def gate_among(task: str, known: Sequence[ProgramGain]) -> Gate | None:
     """None unless the surrogate ranks held-out programs better than chance does."""
     from analysis.surrogate import fit, skill
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analysis.evidence import Evidence, evidence
 from analysis.over_tasks import over_tasks
-from analysis.scales import Scale, scale_of
+from analysis.scales import GainScale, scale_of
 from arena.executor import Executor, Progress
 from arena.match import PAIRED, Entry, Match, enter, gains_of, play_on
 from arena.race import ArmScore, Racer
@@ -81,7 +81,7 @@ class Homes:
             lambda found: self.over(found, matches[0], scales),
         )  # fmt: skip
 
-    def over(self, found: Sequence[list[ArmScore]], match: Match, scales: Sequence[Scale]) -> list[ArmScore]:
+    def over(self, found: Sequence[list[ArmScore]], match: Match, scales: Sequence[GainScale]) -> list[ArmScore]:
         """Scores of the first match's arms over all tasks: the mean of their runs of one number, each in its scale.
 
         While no race has ended there are no scales: then they come from what all arms have run here, which the rounds
@@ -98,7 +98,7 @@ class Homes:
             for arm in zip(*found, strict=True)
         ]  # fmt: skip
 
-    def first_scales(self, found: Sequence[list[ArmScore]], match: Match) -> list[Scale]:
+    def first_scales(self, found: Sequence[list[ArmScore]], match: Match) -> list[GainScale]:
         stock = starter("stock").program_id
         common = min(len(arm.gains) for arms in found for arm in arms)
         return [
@@ -108,7 +108,7 @@ class Homes:
             for place, arms in zip(self.places, found, strict=True)
         ]
 
-    def scales(self, before: int | None = None) -> list[Scale]:
+    def scales(self, before: int | None = None) -> list[GainScale]:
         """By task, from all races that have ended, of earlier generations than ``before``; none before there is one."""
         if not self.several:
             return []
@@ -157,7 +157,7 @@ def against(study: Study, match_id: str) -> Against:
     return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 
-def _scale(place: Study, arms: Iterable[tuple[str, Sequence[float]]], stock: str) -> Scale:
+def _scale(place: Study, arms: Iterable[tuple[str, Sequence[float]]], stock: str) -> GainScale:
     """Of (program, gains) of each arm; all arms of stock are one sample."""
     by_program: dict[str, list[float]] = {}
     for program_id, gains in arms:

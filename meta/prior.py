@@ -14,7 +14,7 @@ from pathlib import Path
 
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
-from analysis.prior import Told, expected, told
+from analysis.prior import PastGain, expected, past_gains
 from analysis.study import ledger_folder, open_study
 from analysis.tables import rows
 from analysis.wording import many
@@ -56,12 +56,12 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
     Raises UsageError for a study that tells nothing, that is named twice, or that searched on one of the tasks that are
     ``reserved``; NotFound and Corrupt as open_study.
     """
-    found: list[Told] = []
+    found: list[PastGain] = []
     studies: dict[str, PriorStudy] = {}
     texts: dict[str, str] = {}
     for folder in folders:
         with open_study(folder, views=()) as con:
-            mine = told(con)
+            mine = past_gains(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
             searched = {row["task"] for row in rows(con.execute(_SEARCHED))}
         if not mine:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.imports.judge import Judged, Judgement
-from analysis.imports.noise import Noise, chance_gain, chance_keeps, is_explained, spread
+from analysis.imports.noise import MeasurementNoise, chance_gain, chance_keeps, is_explained, spread
 
 PARTS = 4  # of a log, in its order, that the keep rate is told for
 
 
 @dataclass(frozen=True)
-class Part:
+class QuarterFigures:
     """A quarter of a run's tries."""
 
     tried: int
@@ -49,8 +49,8 @@ class Figures:
     claimed_gain: float | None  # best kept against the baseline
     rerun_gain: float | None  # the same, rows measured again counted at the mean of their re-runs
     best_line: int | None
-    parts: tuple[Part, ...]
-    noise: Noise
+    parts: tuple[QuarterFigures, ...]
+    noise: MeasurementNoise
     noise_steps: int | None  # kept steps that noise explains (noise.LEVEL)
     chance_keeps: float  # kept steps expected of as many tries of nothing but noise
     chance_gain: float | None  # gain of the best of as many tries of nothing but noise
@@ -74,7 +74,7 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
     measured = [item for item in rows if item.metric is not None]
     base = judged.base
     best = _best([i for i in measured if i.decision == "baseline" or i.kept], sign)
-    noise = _noise(judged) if stated is None else Noise(stated, 0, "stated")
+    noise = _noise(judged) if stated is None else MeasurementNoise(stated, 0, "stated")
     ran = sum(item.metric is not None and item.again is None for item in tries)
     return Figures(
         tried=len(tries),
@@ -124,7 +124,7 @@ def _groups(judged: Judgement) -> dict[int, list[float]]:
     return groups
 
 
-def _noise(judged: Judgement) -> Noise:
+def _noise(judged: Judgement) -> MeasurementNoise:
     values = []
     for first, later in _groups(judged).items():
         own = judged.rows[first].metric
@@ -147,12 +147,12 @@ def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
     return max(values, default=None)
 
 
-def _parts(tries: Sequence[Judged]) -> tuple[Part, ...]:
+def _parts(tries: Sequence[Judged]) -> tuple[QuarterFigures, ...]:
     out = []
     for k in range(PARTS):
         some = tries[k * len(tries) // PARTS : (k + 1) * len(tries) // PARTS]
         kept = [item for item in some if item.kept]
-        out.append(Part(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
+        out.append(QuarterFigures(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
     return tuple(out)
 
 

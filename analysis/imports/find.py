@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
+from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
 
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
@@ -19,7 +19,7 @@ _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "s
 
 
 @dataclass(frozen=True)
-class Found:
+class LogFile:
     """A log that may be read. ``place``: as it is told; ``ref``: the commit whose tree holds it, else it is a file."""
 
     path: Path
@@ -41,13 +41,13 @@ class Found:
         return (folder or stem) if plain else stem
 
 
-def find(paths: Sequence[Path]) -> list[Found]:
+def find(paths: Sequence[Path]) -> list[LogFile]:
     """Every log that the paths mean, in a steady order, with what cannot be read marked so and duplicates named.
 
     A path that does not exist is marked too: one of a thousand does not stop the others.
     """
     seen: set[Path] = set()
-    found: list[Found] = []
+    found: list[LogFile] = []
     for path in paths:
         for item in _of(path):
             key = item.path.absolute() / item.ref
@@ -55,13 +55,13 @@ def find(paths: Sequence[Path]) -> list[Found]:
                 seen.add(key)
                 found.append(item)
         if len(found) > MOST_LOGS:
-            raise Refused(f"more than {MOST_LOGS:,} logs")
+            raise UnreadableLog(f"more than {MOST_LOGS:,} logs")
     return _without_copies([_looked_at(item) for item in found])
 
 
-def _of(path: Path) -> Iterator[Found]:
+def _of(path: Path) -> Iterator[LogFile]:
     if not path.is_dir():
-        yield Found(path, str(path), _repository(path.absolute().parent))
+        yield LogFile(path, str(path), _repository(path.absolute().parent))
         return
     logs = list(_search(path))
     yield from logs
@@ -70,7 +70,7 @@ def _of(path: Path) -> Iterator[Found]:
         yield from _in_history(repository, path)
 
 
-def _search(root: Path) -> Iterator[Found]:
+def _search(root: Path) -> Iterator[LogFile]:
     """Files below a folder that are named like logs. No link is followed; the search is bounded."""
     entries = 0
     base = len(root.parts)
@@ -78,21 +78,21 @@ def _search(root: Path) -> Iterator[Found]:
         here = Path(folder)
         entries += len(folders) + len(files)
         if entries > MOST_ENTRIES:
-            raise Refused(f"{root}: more than {MOST_ENTRIES:,} files to search")
+            raise UnreadableLog(f"{root}: more than {MOST_ENTRIES:,} files to search")
         deep = len(here.parts) - base >= DEEPEST
         folders[:] = [] if deep else sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
             path = here / name
             if is_log(name) and not path.is_symlink():
-                yield Found(path, str(path), _repository(here.absolute()), searched=True)
+                yield LogFile(path, str(path), _repository(here.absolute()), searched=True)
 
 
-def _in_history(repository: Path, path: Path) -> Iterator[Found]:
+def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:
     """Logs that only a branch of a repository holds."""
     from analysis.imports.repository import logs_in_branches
 
     for name, ref in logs_in_branches(repository):
-        yield Found(Path(name), f"{path}@{ref[:12]}:{name}", repository, ref, searched=True)
+        yield LogFile(Path(name), f"{path}@{ref[:12]}:{name}", repository, ref, searched=True)
 
 
 def _repository(folder: Path, above: bool = True) -> Path | None:
@@ -103,7 +103,7 @@ def _repository(folder: Path, above: bool = True) -> Path | None:
     return None
 
 
-def contents(found: Found) -> bytes:
+def contents(found: LogFile) -> bytes:
     """The bytes of a log. Refused where it cannot be read."""
     if found.ref and found.repository is not None:
         from analysis.imports.repository import file_at
@@ -112,15 +112,15 @@ def contents(found: Found) -> bytes:
     return read_bytes(found.path)
 
 
-def _looked_at(found: Found) -> Found:
+def _looked_at(found: LogFile) -> LogFile:
     try:
         data = contents(found)
-    except Refused as error:
+    except UnreadableLog as error:
         return replace(found, reason=str(error))
     return replace(found, size=len(data), digest=hashlib.sha256(data).hexdigest())
 
 
-def _without_copies(found: list[Found]) -> list[Found]:
+def _without_copies(found: list[LogFile]) -> list[LogFile]:
     """Marks logs that are equal to another, and those that are the beginning of one: an earlier state of it."""
     first: dict[str, int] = {}
     for place, item in enumerate(found):
@@ -140,14 +140,14 @@ def _without_copies(found: list[Found]) -> list[Found]:
     return out
 
 
-def _head(item: Found) -> bytes:
+def _head(item: LogFile) -> bytes:
     try:
         return contents(item)[:HEAD]
-    except Refused:
+    except UnreadableLog:
         return b""
 
 
-def _beginnings(found: Sequence[Found], heads: dict[int, bytes]) -> dict[int, int]:
+def _beginnings(found: Sequence[LogFile], heads: dict[int, bytes]) -> dict[int, int]:
     """place of a log → place of one that begins with all of it. Sorted, those follow right behind."""
     order = sorted(heads, key=lambda place: (heads[place], found[place].size))
     longer: dict[int, int] = {}
@@ -163,12 +163,12 @@ def _beginnings(found: Sequence[Found], heads: dict[int, bytes]) -> dict[int, in
     return longer
 
 
-def _begins(long: Found, short: Found) -> bool:
+def _begins(long: LogFile, short: LogFile) -> bool:
     """Whether one log's lines are the first lines of the other."""
     if long.size <= short.size:
         return False
     try:
         whole, part = contents(long), contents(short).rstrip()
-    except Refused:
+    except UnreadableLog:
         return False
     return whole.startswith(part) and whole[len(part) : len(part) + 1] in (b"\n", b"\r")

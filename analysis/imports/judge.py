@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.noise import reruns
-from analysis.imports.rows import Row
+from analysis.imports.rows import ParsedRow
 from analysis.imports.runs import FAILED, Run
 from analysis.imports.words import category, rerun_patterns
 
@@ -18,7 +18,7 @@ ROUNDING = 0.02  # of a change; what "delta" may be off
 class Judged:
     """A row seen among the others; gains are in metric units, positive is better."""
 
-    row: Row
+    row: ParsedRow
     number: int
     decision: str | None
     metric: float | None  # None where the row failed
@@ -73,7 +73,7 @@ def judge(run: Run) -> Judgement:
     return Judgement(sign, judged, place, base, source, decided, again)
 
 
-def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int | None, str]:
+def _baseline(rows: Sequence[ParsedRow], metrics: Sequence[float | None]) -> tuple[int | None, str]:
     """The first row that was measured, unless it was discarded: then what it was compared with is not in the log."""
     place = next((i for i, metric in enumerate(metrics) if metric is not None), None)
     if place is None:
@@ -144,7 +144,7 @@ def _row_alone(item: Judged) -> None:
         item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
 
 
-def _misstated(row: Row) -> float | None:
+def _misstated(row: ParsedRow) -> float | None:
     """The change from before to after, where "delta" is neither it nor its percentage, in either sign."""
     if row.delta is None or row.before is None or row.value is None:
         return None

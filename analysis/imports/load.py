@@ -9,13 +9,13 @@ from typing import Any
 from analysis.imports import events
 from analysis.imports.direction import Direction
 from analysis.imports.figures import Figures, figures
-from analysis.imports.find import Found, contents
+from analysis.imports.find import LogFile, contents
 from analysis.imports.judge import Judged, Judgement, judge
 from analysis.imports.program import beside
 from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
-from analysis.imports.table import Table, read_table, set_aside
-from analysis.imports.text import Refused, decode, lines
+from analysis.imports.table import LogTable, read_table, set_aside
+from analysis.imports.text import UnreadableLog, decode, lines
 from trainer.metric_names import plain_name
 
 SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
@@ -71,7 +71,7 @@ class LogReport:
     told: list[str] = field(default_factory=list)  # the first contradictions
 
 
-def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
+def load(found: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
     """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
     report = LogReport()
     identity = events.import_id(found.digest or found.place)
@@ -84,7 +84,7 @@ def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, 
         return report, ()
     try:
         table, runs = _read(found, options)
-    except Refused as error:
+    except UnreadableLog as error:
         report.events.append(base | {"state": "refused", "reason": str(error)})
         return report, ()
     for run in runs:
@@ -95,14 +95,14 @@ def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, 
     return report, _written(found, options, base, report, table, runs)
 
 
-def _read(found: Found, options: Options) -> tuple[Table, list[Run]]:
+def _read(found: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
     text = lines(decode(contents(found)))
     table, runs = _runs(text, options.wanted, options)
     chosen = next((name for run in runs if run.doubt and (name := options.answers.get(run.doubt))), None)
     return (table, runs) if chosen is None else _runs(text, chosen, options)
 
 
-def _runs(text: Sequence[str], metric: str | None, options: Options) -> tuple[Table, list[Run]]:
+def _runs(text: Sequence[str], metric: str | None, options: Options) -> tuple[LogTable, list[Run]]:
     table = read_table(text, metric)
     runs, asides = runs_of(table, metric, options.direction)
     table.asides += asides
@@ -114,7 +114,7 @@ def _answered(run: Run, options: Options) -> Direction:
     return Direction(way, "given") if way else run.direction
 
 
-def _doubt(found: Found, run: Run) -> Doubt | None:
+def _doubt(found: LogFile, run: Run) -> Doubt | None:
     if run.doubt:
         why = f"several columns could be the metric: {', '.join(run.doubt)}"
         return Doubt(found.place, "metric", run.metric, why, run.doubt)
@@ -124,7 +124,7 @@ def _doubt(found: Found, run: Run) -> Doubt | None:
 
 
 def _written(
-    found: Found, options: Options, base: dict[str, Any], report: LogReport, table: Table, runs: Sequence[Run]
+    found: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
     """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
     identity = base["import_id"]
@@ -182,7 +182,7 @@ def _was_kept(item: Judged) -> bool:
     return item.decision in ("keep", "baseline") or item.step is not None
 
 
-def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
+def joined(found: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
     A discarded row often carries the hash of the commit it started from; where a kept row has that hash, it is not
@@ -202,6 +202,6 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
                 if commit is not None and (kept or commit.commit not in held):
                     out[item.row.line] = commit
                     held |= {commit.commit} if kept else set()
-    except Refused as error:
+    except UnreadableLog as error:
         return out, str(error)
     return out, "" if out else "it has none of the commits that the log names"

@@ -10,7 +10,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 from analysis.imports.cells import is_hash
-from analysis.imports.rows import Row
+from analysis.imports.rows import ParsedRow
 from analysis.imports.words import rerun_patterns
 
 LEVEL = 0.05  # a kept step that noise gives this often or more is one that noise explains
@@ -20,7 +20,7 @@ _GENERIC = frozenset({"", "head", "none", "baseline", "main", "master", "wip", "
 
 
 @dataclass(frozen=True)
-class Noise:
+class MeasurementNoise:
     """The sd of one measurement, in metric units; None where nothing tells it. ``df``: measurements less sources."""
 
     sd: float | None
@@ -28,7 +28,7 @@ class Noise:
     source: str
 
 
-def reruns(rows: Sequence[Row], values: Sequence[float | None], bests: Sequence[int | None]) -> dict[int, int]:
+def reruns(rows: Sequence[ParsedRow], values: Sequence[float | None], bests: Sequence[int | None]) -> dict[int, int]:
     """place of a row that measures an earlier one again → place of that one. ``bests``: the best kept before each row.
 
     A row does so if it is a further "baseline", if commit and description both repeat, or if its words say so and what
@@ -62,14 +62,14 @@ def reruns(rows: Sequence[Row], values: Sequence[float | None], bests: Sequence[
     return found
 
 
-def _is_baseline(row: Row, text: str) -> bool:
+def _is_baseline(row: ParsedRow, text: str) -> bool:
     return row.decision == "baseline" or rerun_patterns()["only_baseline"].match(text) is not None
 
 
 class _Seen:
     """What later rows may know an earlier one by: its commit or id, and, if that is ever asked for, its description."""
 
-    def __init__(self, rows: Sequence[Row], texts: Sequence[str]) -> None:
+    def __init__(self, rows: Sequence[ParsedRow], texts: Sequence[str]) -> None:
         self._rows, self._texts = rows, texts
         self._commits: dict[str, int] = {}
         self._by_text: dict[str, int] = {}
@@ -106,17 +106,17 @@ def _bare(text: str) -> str:
     return " ".join(word for word in words if word not in ("of", "the", "with", "a", "run"))
 
 
-def spread(groups: Sequence[Sequence[float]]) -> Noise:
+def spread(groups: Sequence[Sequence[float]]) -> MeasurementNoise:
     """The pooled sd within groups of measurements of the same thing."""
     used = [group for group in groups if len(group) > 1]
     df = sum(len(group) - 1 for group in used)
     if df == 0:
-        return Noise(None, 0, "nothing was measured twice")
+        return MeasurementNoise(None, 0, "nothing was measured twice")
     squares = math.fsum((v - math.fsum(g) / len(g)) ** 2 for g in used for v in g)
     if squares == 0.0:
-        return Noise(None, df, "re-runs agree to the last digit: copied rows, or no noise at all")
+        return MeasurementNoise(None, df, "re-runs agree to the last digit: copied rows, or no noise at all")
     sources = "one source" if len(used) == 1 else f"{len(used)} sources"
-    return Noise(math.sqrt(squares / df), df, f"{df + len(used)} measurements of {sources}")
+    return MeasurementNoise(math.sqrt(squares / df), df, f"{df + len(used)} measurements of {sources}")
 
 
 def explained(step: float, tries: int, sd: float) -> float:

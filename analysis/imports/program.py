@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.events import DirectiveEntry
-from analysis.imports.text import Refused, read_bytes
+from analysis.imports.text import UnreadableLog, read_bytes
 from programs.errors import MetaloopError
 from programs.ids import content_id, normalise
 from programs.program import Program
@@ -34,7 +34,7 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
     try:
         raw = read_bytes(path, MAX_BYTES)
         text = raw.decode("utf-8")
-    except Refused as error:
+    except UnreadableLog as error:
         return None, f"{path.name}: {error}"
     except UnicodeDecodeError:
         return None, f"{path.name}: no UTF-8"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports.text import Refused, is_log
+from analysis.imports.text import UnreadableLog, is_log
 
 if TYPE_CHECKING:
     from git import Commit, Repo
@@ -122,12 +122,12 @@ def opened(folder: Path) -> Iterator[Commits]:
                 _borrow(Path(ours), Path(theirs.common_dir) / "objects")
             repo = Repo(ours)
         except (GitError, OSError, ValueError) as error:
-            raise Refused(f"no repository that can be read: {' '.join(str(error).split())[:200]}") from None
+            raise UnreadableLog(f"no repository that can be read: {' '.join(str(error).split())[:200]}") from None
         repo.git.update_environment(**_ENVIRONMENT)
         try:
             yield Commits(repo)
         except (GitError, OSError, ValueError, IndexError) as error:  # a stranger's objects may hold anything
-            raise Refused(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
+            raise UnreadableLog(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
         finally:
             repo.close()
 
@@ -148,7 +148,7 @@ def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
     """(path, commit) of logs at the top of HEAD and of the branches; of one path the newest commit's."""
     newest: dict[str, tuple[int, str]] = {}
     tips = _tips(folder)
-    with suppress(Refused), opened(folder) as commits:
+    with suppress(UnreadableLog), opened(folder) as commits:
         for name in tips:
             if (commit := commits.commit(name)) is not None:
                 for log in filter(is_log, (str(blob.name) for blob in commit.tree.blobs)):
@@ -175,8 +175,8 @@ def file_at(folder: Path, ref: str, name: str, limit: int) -> bytes:
         commit = commits.commit(ref)
         blob = next((item for item in commit.tree.blobs if item.name == name), None) if commit else None
         if blob is None:
-            raise Refused("it is gone from the repository")
+            raise UnreadableLog("it is gone from the repository")
         if blob.size > limit:
-            raise Refused(f"larger than {limit >> 20} MiB")
+            raise UnreadableLog(f"larger than {limit >> 20} MiB")
         data: bytes = blob.data_stream.read()
         return data

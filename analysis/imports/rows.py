@@ -23,7 +23,7 @@ _MEASURES = {  # role → (attribute of a row, its unit; None for a whole number
 
 
 @dataclass(slots=True)
-class Row:
+class ParsedRow:
     """A row as the log has it. ``value``: the metric as written, None where the cell says that there is none."""
 
     line: int
@@ -45,7 +45,7 @@ class Row:
     lines: int = 1  # of the file that it takes
 
 
-class Reader:
+class RowReader:
     """Reads the rows of one layout."""
 
     def __init__(self, layout: Layout) -> None:
@@ -60,7 +60,7 @@ class Reader:
         self._last_is_text = self._description == layout.width - 1
         self._measures = [(name, at[role], unit) for role, (name, unit) in _MEASURES.items() if role in at]
 
-    def row(self, line: int, cells: list[str]) -> Row | str:
+    def row(self, line: int, cells: list[str]) -> ParsedRow | str:
         """The row, or why this line is none."""
         width = self.layout.width
         if len(cells) != width:
@@ -81,9 +81,11 @@ class Reader:
             return "the status is no status"
         return self._made(line, cells, value, word, said)
 
-    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> Row:
+    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> ParsedRow:
         status, decision = said or (None, None)
-        row = Row(line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit))
+        row = ParsedRow(
+            line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit)
+        )
         for name, place, unit in self._measures:
             measured = number(_cell(cells, place))
             if measured is not None and (unit is not None or abs(measured) <= 2**53):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from analysis.imports.cells import sentinels
 from analysis.imports.direction import Direction, infer
 from analysis.imports.layout import Layout
-from analysis.imports.rows import Row
-from analysis.imports.table import Aside, Table, each_row, set_aside
+from analysis.imports.rows import ParsedRow
+from analysis.imports.table import Aside, LogTable, each_row, set_aside
 from analysis.imports.words import meaning
 
 FAILED = ("crash", "oom", "timeout", "invalid")
@@ -22,19 +22,19 @@ class Run:
     metric: str | None
     direction: Direction
     source: str  # how the metric was found
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ParsedRow] = field(default_factory=list)
     merged: int = 0
     doubt: tuple[str, ...] = ()
 
 
-def runs_of(table: Table, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
+def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
     """The runs of a table, and the rows of a long table that belong to no row of its metric.
 
     ``wanted`` and ``direction``: as the user states them.
     """
     found: dict[str | None, Run] = {}
     primary = _primary(table, wanted)
-    apart: list[tuple[Layout, Row]] = []
+    apart: list[tuple[Layout, ParsedRow]] = []
     for layout, row in each_row(table):
         if row.name is not None and row.name != primary:
             apart.append((layout, row))
@@ -48,7 +48,7 @@ def runs_of(table: Table, wanted: str | None, direction: str | None) -> tuple[li
     return list(found.values()), asides
 
 
-def _primary(table: Table, wanted: str | None) -> str | None:
+def _primary(table: LogTable, wanted: str | None) -> str | None:
     """The metric of a long table: the one asked for, else the one with the most rows, else the first."""
     names = Counter(row.name for _, row in each_row(table) if row.name is not None)
     if not names:
@@ -57,9 +57,9 @@ def _primary(table: Table, wanted: str | None) -> str | None:
     return {name.lower(): name for name in names}.get(wanted, most) if wanted else most
 
 
-def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:
+def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:
     """Puts further metrics beside the row of their experiment; what has none is set aside."""
-    by_commit: dict[str, list[Row]] = {}
+    by_commit: dict[str, list[ParsedRow]] = {}
     for row in run.rows if run else ():
         by_commit.setdefault(row.commit, []).append(row)
     asides: list[Aside] = []
@@ -93,7 +93,7 @@ def settle(run: Run, direction: str | None) -> None:
         _settle_row(row, gone)
 
 
-def _settle_row(row: Row, gone: set[float]) -> None:
+def _settle_row(row: ParsedRow, gone: set[float]) -> None:
     if row.value in gone:
         row.value = None
     if row.status in FAILED:

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from analysis.imports import events
-from analysis.imports.find import Found, find
+from analysis.imports.find import LogFile, find
 from analysis.imports.load import Doubt, LogReport, Options, load
-from analysis.imports.text import Refused
+from analysis.imports.text import UnreadableLog
 from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
 SMALL = 4 << 20  # bytes of logs that are not worth a second process
 BATCH = 4096  # events of one write
-Answer = Callable[[Doubt], str | None]
+AnswerDoubt = Callable[[Doubt], str | None]
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Imported:
 
 
 def import_logs(
-    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: Answer | None = None
+    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: AnswerDoubt | None = None
 ) -> Imported:
     """Reads the logs that ``paths`` mean into a new study at ``folder``.
 
@@ -50,7 +50,7 @@ def import_logs(
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
     try:
         found = find(paths)
-    except Refused as error:
+    except UnreadableLog as error:
         raise UsageError(str(error), hint="name the logs themselves, or a smaller folder") from None
     _refuse_hopeless(paths, found)
     stage = folder.with_name(f".{folder.name}.partial")
@@ -67,7 +67,7 @@ def import_logs(
     return result
 
 
-def _refuse_hopeless(paths: Sequence[Path], found: Sequence[Found]) -> None:
+def _refuse_hopeless(paths: Sequence[Path], found: Sequence[LogFile]) -> None:
     """Raises where nothing that was named can be read."""
     if not found:
         shown = ", ".join(map(str, paths[:3]))
@@ -78,7 +78,7 @@ def _refuse_hopeless(paths: Sequence[Path], found: Sequence[Found]) -> None:
 
 
 def _read_all(
-    found: Sequence[Found], stage: Path, folder: Path, options: Options, workers: int, ask: Answer | None
+    found: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
 ) -> Imported:
     reports = _load_all(found, stage, options, workers)
     while doubtful := [place for place, report in enumerate(reports) if report.doubts]:
@@ -100,7 +100,7 @@ def _read_all(
     return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
 
 
-def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> Options:
+def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
     """The options with an answer for every doubt. Raises UsageError where there is nobody to ask."""
     if ask is None:
         first = doubts[0]
@@ -116,7 +116,7 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> O
     return replace(options, answers=answers)
 
 
-def _check(found: Sequence[Found], logs: Sequence[dict[str, Any]], options: Options) -> None:
+def _check(found: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
     """Raises UsageError where no log could be read, or none has the metric that was asked for."""
     read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
     if not read:
@@ -129,7 +129,7 @@ def _check(found: Sequence[Found], logs: Sequence[dict[str, Any]], options: Opti
         raise UsageError(f"no log here has a column {wanted!r}", hint=hint)
 
 
-def _load_all(found: Sequence[Found], stage: Path, options: Options, workers: int) -> list[LogReport]:
+def _load_all(found: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
     """A report for each log, in order; their events go to the ledger, a segment a process."""
     count = min(workers, len(found)) if sum(item.size for item in found) > SMALL else 1
     if count < 2:
@@ -148,7 +148,7 @@ def _load_all(found: Sequence[Found], stage: Path, options: Options, workers: in
     return [reports[place] for place in range(len(found))]
 
 
-def _load_some(found: Sequence[Found], stage: Path, options: Options) -> list[LogReport]:
+def _load_some(found: Sequence[LogFile], stage: Path, options: Options) -> list[LogReport]:
     reports = []
     with Ledger(stage / "ledger", "import") as ledger:
         for item in found:

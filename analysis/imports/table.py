@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.layout import SAMPLE, Layout, from_cells, from_header, is_header
-from analysis.imports.rows import Reader, Row
-from analysis.imports.text import Refused
+from analysis.imports.rows import ParsedRow, RowReader
+from analysis.imports.text import UnreadableLog
 
 LONGEST = 100_000  # characters of a line that may still be a row
 QUOTED = 300  # characters of a line set aside that are kept
@@ -26,18 +26,18 @@ class Aside:
 
 
 @dataclass
-class Section:
+class TableSection:
     """The rows under one header (or under none)."""
 
     layout: Layout
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ParsedRow] = field(default_factory=list)
 
 
 @dataclass
-class Table:
+class LogTable:
     """What a file holds. lines = rows' lines + asides + headers + blanks + rules, each line in one of them."""
 
-    sections: list[Section]
+    sections: list[TableSection]
     asides: list[Aside]
     lines: int = 0
     headers: int = 0
@@ -51,11 +51,11 @@ class Table:
 Split = Callable[[str], list[str]]
 
 
-def read_table(lines: Sequence[str], wanted: str | None = None) -> Table:
+def read_table(lines: Sequence[str], wanted: str | None = None) -> LogTable:
     """Reads the lines of a log. ``wanted``: the metric's column as the user names it. Refused if no table is there."""
     split, first = _find(lines)
-    table = Table([], [], len(lines))
-    reader: Reader | None = None
+    table = LogTable([], [], len(lines))
+    reader: RowReader | None = None
     number = 0
     while number < len(lines):
         line = lines[number]
@@ -68,15 +68,15 @@ def read_table(lines: Sequence[str], wanted: str | None = None) -> Table:
             continue
         cells = split(line)
         row = reader.row(number, cells) if reader and len(line) <= LONGEST else None
-        if isinstance(row, Row):
+        if isinstance(row, ParsedRow):
             table.sections[-1].rows.append(row)
         elif _rule(cells):
             table.blanks += 1
         elif (layout := _new_layout(lines, number, cells, split, reader, wanted)) is not None:
             table.headers += layout.header is not None
             if reader is None or layout.names != reader.layout.names:
-                table.sections.append(Section(layout))
-                reader = Reader(layout)
+                table.sections.append(TableSection(layout))
+                reader = RowReader(layout)
             if layout.header is None:
                 number -= 1  # a table without a header begins with a row
         else:
@@ -84,11 +84,13 @@ def read_table(lines: Sequence[str], wanted: str | None = None) -> Table:
     return table
 
 
-def _aside(table: Table, line: int, reason: str, text: str) -> None:
+def _aside(table: LogTable, line: int, reason: str, text: str) -> None:
     table.asides.append(Aside(line, reason, text[:QUOTED]))
 
 
-def _broken(table: Table, reader: Reader | None, lines: Sequence[str], number: int, split: Split, reason: str) -> int:
+def _broken(
+    table: LogTable, reader: RowReader | None, lines: Sequence[str], number: int, split: Split, reason: str
+) -> int:
     """A line that is no row: the first part of one whose fields hold line ends, or set aside. The lines read so far."""
     line = lines[number - 1]
     if len(line) > LONGEST:
@@ -102,7 +104,7 @@ def _broken(table: Table, reader: Reader | None, lines: Sequence[str], number: i
     return number
 
 
-def _joined(reader: Reader, lines: Sequence[str], number: int, split: Split) -> Row | None:
+def _joined(reader: RowReader, lines: Sequence[str], number: int, split: Split) -> ParsedRow | None:
     """The row that begins at ``number`` and goes on in the next lines, if all its fields are then there."""
     cells = split(lines[number - 1])
     if not 2 <= len(cells) < reader.layout.width:
@@ -110,12 +112,12 @@ def _joined(reader: Reader, lines: Sequence[str], number: int, split: Split) -> 
     last = min(number + JOINED, len(lines))
     for end in range(number, last):
         more = split(lines[end])
-        if isinstance(reader.row(end + 1, more), Row):
+        if isinstance(reader.row(end + 1, more), ParsedRow):
             return None  # the next row begins: this one was cut short
         cells = [*cells[:-1], f"{cells[-1]}\n{more[0]}", *more[1:]]
         if len(cells) >= reader.layout.width:
             row = reader.row(number, cells)
-            if isinstance(row, Row):
+            if isinstance(row, ParsedRow):
                 row.lines = end - number + 2
                 return row
             return None
@@ -134,11 +136,11 @@ def _find(lines: Sequence[str]) -> tuple[Split, int]:
             cells = split(line)
             if len(cells) > 2 and from_cells(_sample(lines, place, split, len(cells))) is not None:
                 return split, place
-    raise Refused("no results table: no header that names a metric, and no rows that look like results")
+    raise UnreadableLog("no results table: no header that names a metric, and no rows that look like results")
 
 
 def _new_layout(
-    lines: Sequence[str], number: int, cells: list[str], split: Split, reader: Reader | None, wanted: str | None
+    lines: Sequence[str], number: int, cells: list[str], split: Split, reader: RowReader | None, wanted: str | None
 ) -> Layout | None:
     """The layout that begins with this line, if one does."""
     if is_header(cells):
@@ -196,14 +198,14 @@ def _blanks(line: str) -> list[str]:
 SPLITS: tuple[Split, ...] = (_tabs, _pipes, _commas, lambda line: line.split(";"), _blanks)
 
 
-def set_aside(row: Row, reason: str) -> list[Aside]:
+def set_aside(row: ParsedRow, reason: str) -> list[Aside]:
     """A row that was read and cannot be used, an entry for each of its lines."""
     text = "\t".join(("" if row.value is None else f"{row.value:g}", row.word, row.commit, row.description))
     rest = [Aside(row.line + k, f"belongs to line {row.line}", "") for k in range(1, row.lines)]
     return [Aside(row.line, reason, text[:QUOTED]), *rest]
 
 
-def each_row(table: Table) -> Iterator[tuple[Layout, Row]]:
+def each_row(table: LogTable) -> Iterator[tuple[Layout, ParsedRow]]:
     for section in table.sections:
         for row in section.rows:
             yield section.layout, row

@@ -14,7 +14,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-class Refused(Exception):
+class UnreadableLog(Exception):
     """A file that is not read, with the reason in a few words."""
 
 
@@ -36,31 +36,31 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise Refused("no ordinary file")
+            raise UnreadableLog("no ordinary file")
         with open(handle, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise Refused(error.strerror or "cannot be read") from None
+        raise UnreadableLog(error.strerror or "cannot be read") from None
     if len(data) > limit:
-        raise Refused(f"larger than {limit >> 20} MiB")
+        raise UnreadableLog(f"larger than {limit >> 20} MiB")
     return data
 
 
 def decode(data: bytes) -> str:
     """The text of a log: UTF-8, UTF-16 with its mark, else the bytes that are no UTF-8 replaced. Refused if binary."""
     if data.startswith(_LFS):
-        raise Refused("a Git LFS pointer: the file itself is not here")
+        raise UnreadableLog("a Git LFS pointer: the file itself is not here")
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
     if b"\0" in data:
-        raise Refused("binary data")
+        raise UnreadableLog("binary data")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
     if text.count("\ufffd") > 0.05 * len(text) + 2:
-        raise Refused("binary data, or text that is no UTF-8")
+        raise UnreadableLog("binary data, or text that is no UTF-8")
     return text
 
 
@@ -70,6 +70,6 @@ def lines(text: str) -> list[str]:
         text = text.replace("\r\n", "\n")
         text = text if "\n" in text else text.replace("\r", "\n")
     if text.count("\n") >= MAX_LINES:
-        raise Refused(f"more than {MAX_LINES:,} lines")
+        raise UnreadableLog(f"more than {MAX_LINES:,} lines")
     found = text.split("\n")
     return found[:-1] if found and not found[-1] else found

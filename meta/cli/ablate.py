@@ -19,7 +19,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from analysis.designs import Design
+    from analysis.designs import FactorialDesign
     from arena.ablation import Switches
     from arena.study import Study
     from programs.program import Program
@@ -169,7 +169,7 @@ def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: 
 
 
 def _plan(
-    program: Program, found: Switches, design: Design, seconds: float, task: Task, study: Study | None,
+    program: Program, found: Switches, design: FactorialDesign, seconds: float, task: Task, study: Study | None,
     settings: Settings,
 ) -> PlannedWork:  # fmt: skip
     """The design and the bill, and what it can tell."""

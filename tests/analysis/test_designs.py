@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.designs import Design, estimate, hadamard, order_of, plan
+from analysis.designs import FactorialDesign, estimate, hadamard, order_of, plan
 from analysis.statistics import interval
 
 FACTORS = tuple(f"d{i}" for i in range(11))
@@ -47,7 +47,9 @@ def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
         plan(FACTORS, 23, 7)
 
 
-def gains(design: Design, effects: np.ndarray, rng: np.random.Generator) -> tuple[list[list[bool]], list[float]]:
+def gains(
+    design: FactorialDesign, effects: np.ndarray, rng: np.random.Generator
+) -> tuple[list[list[bool]], list[float]]:
     held = [list(row) for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)]
     drift = np.repeat(rng.normal(0, 3, design.blocks), design.order)
     return held, list(np.array(held) @ effects + drift + rng.standard_normal(design.runs))

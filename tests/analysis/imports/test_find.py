@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.imports.find import Found, find
-from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
+from analysis.imports.find import LogFile, find
+from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import git, repository
 
@@ -19,7 +19,7 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def names(found: list[Found], root: Path) -> list[str]:
+def names(found: list[LogFile], root: Path) -> list[str]:
     return [item.place.removeprefix(f"{root}/") for item in found]
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_file_is_refused_and_does_not_hang(tmp_path: Path) -> None:
         file.truncate(MAX_BYTES + 1)
     reasons = [item.reason for item in find([tmp_path / "results.tsv", huge, tmp_path / "none.tsv", Path("/dev/zero")])]
     assert reasons == ["no ordinary file", "larger than 64 MiB", "No such file or directory", "no ordinary file"]
-    with pytest.raises(Refused):
+    with pytest.raises(UnreadableLog):
         read_bytes(tmp_path)
 
 

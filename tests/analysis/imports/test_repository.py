@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
-from analysis.imports.text import Refused
+from analysis.imports.text import UnreadableLog
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, git, repository
 from tests.analysis.imports.samples import tsv
@@ -139,7 +139,7 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere\n")
-    with pytest.raises(Refused, match="no repository"), opened(tmp_path):
+    with pytest.raises(UnreadableLog, match="no repository"), opened(tmp_path):
         pass
 
 
