@@ -53,7 +53,7 @@ def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: f
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
 
 
-def one_draw(found: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
+def one_draw(measured: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
     """``found`` of a source whose score is the same under every seed: one draw, as uncertain as a seed of the baseline.
 
     So many equal values are no so many measurements: their spread of 0 says that the seed was not asked, not that
@@ -62,8 +62,8 @@ def one_draw(found: MeanDifference, baseline: Sequence[float]) -> MeanDifference
     middle, n = math.fsum(baseline) / len(baseline), len(baseline)
     variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
     se = math.sqrt(variance * (1 + 1 / n))
-    low, high = interval(found.gain, se, n - 1)
-    return MeanDifference(found.gain, se, n - 1, low, high, 1)
+    low, high = interval(measured.gain, se, n - 1)
+    return MeanDifference(measured.gain, se, n - 1, low, high, 1)
 
 
 def keeps_its_gain(trained: MeanDifference, untrained: MeanDifference) -> bool:

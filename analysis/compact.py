@@ -35,7 +35,7 @@ LEFT = 86400  # seconds after which an unfinished copy is nobody's
 _CHUNK = 8 << 20
 
 
-def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
+def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> bool:
     """Makes the SQL views of the ledger folder ``place`` from its compact copy, which is made where there is none.
 
     False where the ledger is small or there is no room for a copy: the caller reads the lines. Raises Corrupt as
@@ -43,10 +43,10 @@ def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
     """
     import duckdb
 
-    files = segments(place)
+    files = segments(ledger)
     if sum(file.stat().st_size for file in files) < LARGE:
         return False
-    home = _home(place)
+    home = _home(ledger)
     if home is None:
         return False
     try:
@@ -63,11 +63,11 @@ def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
     return True
 
 
-def _home(place: Path) -> Path | None:
+def _home(ledger: Path) -> Path | None:
     """Where the copies of a ledger lie; None where there can be none, or others may write there."""
     from trainer.places import user_cache
 
-    home = user_cache() / "views" / hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
+    home = user_cache() / "views" / hashlib.sha256(os.fsencode(ledger.resolve())).hexdigest()[:16]
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (home.parent, home):
@@ -133,15 +133,15 @@ def _hashed(chunk: tuple[Path, int]) -> bytes:
 
 def _states(files: Sequence[Path]) -> list[tuple[int, ...]]:
     """What shows that a file was written to: a copy is not kept under a name that its segments had a moment before."""
-    found = (file.stat() for file in files)
-    return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in found]
+    stats = (file.stat() for file in files)
+    return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in stats]
 
 
 def _bounded(con: duckdb.DuckDBPyConnection, spill: Path) -> None:
     """Has DuckDB use the disk beyond MEMORY; the folder is its own, for the names in it are the same everywhere."""
     threads = os.cpu_count() or 1
-    place = str(spill).replace("'", "''")
-    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{place}'")
+    path = str(spill).replace("'", "''")
+    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{path}'")
 
 
 def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:

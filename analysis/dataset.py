@@ -76,10 +76,10 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     for (match_id, task, purpose), programs in matches.items():
         for one, other in combinations(programs, 2):
             sides = [run | {"child": run["program_id"] == one} for run in (*programs[one], *programs[other])]
-            found = compare(sides)
-            if found is None or found[1] is None:
+            comparison = compare(sides)
+            if comparison is None or comparison[1] is None:
                 continue
-            estimate, se, df, n, design = found
+            estimate, se, df, n, design = comparison
             sign, chosen, rejected = (1, one, other) if estimate >= 0 else (-1, other, one)
             low, high = interval(sign * estimate, se, df)
             yield {
@@ -138,8 +138,8 @@ def chat(event: Mapping[str, Any], reply: str | None) -> list[Row]:
 def _gains(facts: Iterable[Evidence], child: str | None) -> list[Row]:
     """What a child gained over its parents, task by task."""
     names = ("task", "estimate", "se", "low", "high", "n", "design", "q", "shrunk", "shrunk_se", "unit")
-    found = (credit for known in facts for credit in known.mutations if credit.child_id == child)
-    return [{name: getattr(credit, name) for name in names} for credit in found]
+    rows = (credit for known in facts for credit in known.mutations if credit.child_id == child)
+    return [{name: getattr(credit, name) for name in names} for credit in rows]
 
 
 def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:

@@ -178,17 +178,17 @@ def twins(arms: Iterable[CheckedArm]) -> Check | None:
 
 def decision_of(event: Mapping[str, Any]) -> Decision:
     """The decision of a `champion` event; of one that an older version wrote, what that announced."""
-    told = event.get("decision")
-    if told is None:
+    record = event.get("decision")
+    if record is None:
         return _announced(event)
     return Decision(**{
-        **told, "tasks": tuple(map(_on_task, told["tasks"])), "match_ids": tuple(told["match_ids"]),
-        "cures": tuple(told["cures"]), "spend": tuple(SameSpend(**each) for each in told.get("spend", ())),
-        "champion": Mean(**told["champion"]), "tested": _compared(told["tested"]),
-        "beside": told["beside"] and _compared(told["beside"]),
-        "bare": told["bare"] and Mean(**told["bare"]),
-        "bare_ratio": told["bare_ratio"] and Ratio(**told["bare_ratio"]),
-        "check": told["check"] and Check(**told["check"]),
+        **record, "tasks": tuple(map(_on_task, record["tasks"])), "match_ids": tuple(record["match_ids"]),
+        "cures": tuple(record["cures"]), "spend": tuple(SameSpend(**each) for each in record.get("spend", ())),
+        "champion": Mean(**record["champion"]), "tested": _compared(record["tested"]),
+        "beside": record["beside"] and _compared(record["beside"]),
+        "bare": record["bare"] and Mean(**record["bare"]),
+        "bare_ratio": record["bare_ratio"] and Ratio(**record["bare_ratio"]),
+        "check": record["check"] and Check(**record["check"]),
     })  # fmt: skip
 
 
@@ -210,15 +210,19 @@ def _announced(event: Mapping[str, Any]) -> Decision:
     )  # fmt: skip
 
 
-def _on_task(told: Mapping[str, Any]) -> OnOneTask:
-    parts = {"champion": Mean(**told["champion"]), "tested": Mean(**told["tested"]), "ratio": _ratio(told["ratio"])}
-    return OnOneTask(**{**told, **parts})
+def _on_task(record: Mapping[str, Any]) -> OnOneTask:
+    parts = {
+        "champion": Mean(**record["champion"]),
+        "tested": Mean(**record["tested"]),
+        "ratio": _ratio(record["ratio"]),
+    }
+    return OnOneTask(**{**record, **parts})
 
 
-def _compared(told: Mapping[str, Any]) -> Compared:
-    return Compared(**{**told, "gain": Mean(**told["gain"]), "ratio": Ratio(**told["ratio"])})
+def _compared(record: Mapping[str, Any]) -> Compared:
+    return Compared(**{**record, "gain": Mean(**record["gain"]), "ratio": Ratio(**record["ratio"])})
 
 
-def _ratio(told: Mapping[str, Any]) -> Ratio:
+def _ratio(record: Mapping[str, Any]) -> Ratio:
     """Of a record that may lack the level and the counts."""
-    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **told})
+    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **record})

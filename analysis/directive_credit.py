@@ -34,10 +34,10 @@ def directive_credits(
     held = {r["directive_id"]: r for r in scope.rows("directive_held")}
     names, use = _cited(scope)
     credits = []
-    for name, own, told in zip(names, *_told(use, len(names), effects or edit_effects(scope)), strict=True):
+    for name, own, gain in zip(names, *_told(use, len(names), effects or edit_effects(scope)), strict=True):
         about = held.get(name["directive_id"], {})
         if about.get("kind") == "idea" or own["n"] <= HABIT * name["experiments"]:
-            credits.append(_credit(scope, name["directive_id"], own, told, about))
+            credits.append(_credit(scope, name["directive_id"], own, gain, about))
     cited = {name["directive_id"] for name in names}
     never = [
         NeverFollowed(d, h["text"], h["heading"], h["kind"], tuple(h["program_ids"]), h["runs"])
@@ -82,7 +82,7 @@ def _told(
     # a source that was looked at shortly first, or trained again, is one change
     key = np.stack([use["id"], use["run"], use["source"].astype(np.int64)])
     once = np.sort(np.unique(key, axis=1, return_index=True)[1])
-    rows = effects.finder.places(use["run"], use["number"])
+    rows = effects.finder.positions(use["run"], use["number"])
     for at in np.flatnonzero(rows[once] < 0):  # the first look may have failed, or not be known
         same = np.flatnonzero(np.all(key == key[:, [once[at]]], axis=0) & (rows >= 0))
         once[at] = same[0] if len(same) else once[at]
@@ -96,19 +96,19 @@ def _told(
 
 
 def _credit(
-    scope: Scope, directive_id: str, own: dict[str, Any], told: PosteriorEstimate | None, held: dict[str, Any]
+    scope: Scope, directive_id: str, own: dict[str, Any], gain: PosteriorEstimate | None, held: dict[str, Any]
 ) -> DirectiveCredit:  # fmt: skip
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),
         task=scope.task,
-        estimate=told.mean if told else 0.0,
-        se=told.sd if told else None,
-        low=told.low if told else None,
-        high=told.high if told else None,
+        estimate=gain.mean if gain else 0.0,
+        se=gain.sd if gain else None,
+        low=gain.low if gain else None,
+        high=gain.high if gain else None,
         n=own["n"],
         q=None,
-        p=told.p if told else None,
-        df=told.df if told else 0.0,
+        p=gain.p if gain else None,
+        df=gain.df if gain else 0.0,
         design="observational",
         unit=f"{scope.unit} per device-second",
         directive_id=directive_id,

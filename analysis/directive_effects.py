@@ -39,24 +39,24 @@ class Contrast:
 def having_credits(scope: Scope) -> list[DirectiveEffect]:
     """One row per directive whose effect the contrasts can tell, best first."""
     held: dict[str, set[str]] = defaultdict(set)
-    for found in scope.rows("held"):
-        held[found["program_id"]].add(found["directive_id"])
-    told = directive_effects(contrasts(scope.rows("family_runs"), held))
-    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in told.items()})
+    for row in scope.rows("held"):
+        held[row["program_id"]].add(row["directive_id"])
+    fitted = directive_effects(contrasts(scope.rows("family_runs"), held))
+    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in fitted.items()})
 
 
 def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
     """From rows {child_id, parent_ids, match_id, run_seed, child: bool, gain}; parents once per family and seed."""
-    found: dict[tuple[Any, ...], Contrast] = {}
+    rows: dict[tuple[Any, ...], Contrast] = {}
     for run in runs:
         family, parents = (str(run["match_id"]), " ".join(run["parent_ids"])), run["parent_ids"]
         who = run["child_id"] if run["child"] else ""
         changed = _changed(held.get(run["child_id"], set()), [held.get(p, set()) for p in parents]) if who else {}
-        found[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
+        rows[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
     sizes: dict[tuple[Any, ...], int] = defaultdict(int)
-    for family, seed, _ in found:
+    for family, seed, _ in rows:
         sizes[family, seed] += 1
-    return [contrast for (family, seed, _), contrast in found.items() if sizes[family, seed] > 1]
+    return [contrast for (family, seed, _), contrast in rows.items() if sizes[family, seed] > 1]
 
 
 def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:
@@ -90,15 +90,15 @@ def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, i
     parents = {(row.family, row.seed): row.gain for row in rows if not row.changed}
     pairs: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        place = row.family, row.seed
-        if len(row.changed) == 1 and place in parents:
+        key = row.family, row.seed
+        if len(row.changed) == 1 and key in parents:
             [(directive, share)] = row.changed.items()
-            pairs[directive][place].append((row.gain - parents[place]) / share)
-    found: dict[str, tuple[RegressionEffect, int]] = {}
-    for directive, places in sorted(pairs.items()):
-        mean = mean_interval([math.fsum(own) / len(own) for own in places.values()])
-        found[directive] = RegressionEffect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, places.values()))
-    return found
+            pairs[directive][key].append((row.gain - parents[key]) / share)
+    fitted: dict[str, tuple[RegressionEffect, int]] = {}
+    for directive, by_key in sorted(pairs.items()):
+        mean = mean_interval([math.fsum(own) / len(own) for own in by_key.values()])
+        fitted[directive] = RegressionEffect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, by_key.values()))
+    return fitted
 
 
 def _numbered(names: Iterable[object]) -> list[int]:
@@ -135,21 +135,21 @@ class EffectEstimate:
     held: int | None = None
 
 
-def credited(scope: Scope, method: str, found: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
+def credited(scope: Scope, method: str, estimates: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
     """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
-    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if found else {}
-    fits = [told.effect for told in found.values()]
+    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if estimates else {}
+    fits = [known.effect for known in estimates.values()]
     shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
     out = []
-    for ((directive, program, match), told), post in zip(found.items(), shrunk, strict=True):
-        effect, where = told.effect, [part for part in (program, match) if part is not None]
+    for ((directive, program, match), known), post in zip(estimates.items(), shrunk, strict=True):
+        effect, where = known.effect, [part for part in (program, match) if part is not None]
         low, high = interval(effect.estimate, effect.se, effect.df)
         out.append(DirectiveEffect(
             credit_id=content_id("c", method, scope.task, directive, *where), task=scope.task,
-            estimate=effect.estimate, se=effect.se, low=low, high=high, n=told.n, q=None, design=told.design,
+            estimate=effect.estimate, se=effect.se, low=low, high=high, n=known.n, q=None, design=known.design,
             p=t_test(effect.estimate, effect.se, effect.df), unit=scope.unit, method=method,
             directive_id=directive, text=texts.get(directive) or directive,
-            program_id=program, match_id=match, runs_held=told.held, runs_followed=told.followed, df=effect.df,
+            program_id=program, match_id=match, runs_held=known.held, runs_followed=known.followed, df=effect.df,
             shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
         ))  # fmt: skip
     return sorted(out, key=lambda c: (-c.estimate, c.credit_id))

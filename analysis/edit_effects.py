@@ -68,9 +68,9 @@ class Effects:
 
         assert self.fitted is not None
         known = np.flatnonzero((rows >= 0) & (self.parent[rows] >= 0))
-        places = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
+        positions = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
         signs = np.repeat([1.0, -1.0], len(known))
-        edits = csr_array((signs, places), shape=(len(rows), self.held.shape[0])) @ self._columns()
+        edits = csr_array((signs, positions), shape=(len(rows), self.held.shape[0])) @ self._columns()
         return csr_array(hstack([csr_array((len(rows), self.fitted.levels)), edits]))
 
     def _columns(self) -> csr_array:
@@ -109,21 +109,21 @@ def edit_effects(scope: Scope) -> Effects:
     settings(scope.con)
     try:
         scope.table("task_runs")
-        told = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
+        runs = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
         data, marks, names = scope.columns("effect_rows"), scope.columns("effect_held"), scope.rows("effect_names")
         code = scope.columns("effect_code")
     finally:
         scope.con.execute("DROP TABLE IF EXISTS task_runs")
-    places, ranks = np.array(told, dtype=np.int64).reshape(-1, 2).T
-    rank = np.zeros(places.max(initial=0) + 1, dtype=np.int64)
-    rank[places] = ranks
+    numbers, ranks = np.array(runs, dtype=np.int64).reshape(-1, 2).T
+    rank = np.zeros(numbers.max(initial=0) + 1, dtype=np.int64)
+    rank[numbers] = ranks
     finder = Finder(data["run"], data["number"])
     data = {name: column[finder.order] for name, column in data.items()}
-    row = finder.places(rank[marks["run"]], marks["number"])
+    row = finder.positions(rank[marks["run"]], marks["number"])
     ids = marks["id"][row >= 0] - (names[0]["id"] if names else 0)
-    values = [(found["knob"].lower(), canonical(json.loads(found["value"]))) for found in names]
-    parent = finder.places(data["run"], data["parent"])
-    changed = finder.places(code["run"], code["number"])
+    values = [(name["knob"].lower(), canonical(json.loads(name["value"]))) for name in names]
+    parent = finder.positions(data["run"], data["parent"])
+    changed = finder.positions(code["run"], code["number"])
     column, held, spare = _columns(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
     fitted, seeds = _fitted(data, held, spare)
     return Effects(fitted, column, seeds, held, parent, finder)
@@ -178,10 +178,10 @@ def _columns(
     ordered = sorted((key for key, n in uses.items() if n), key=lambda key: (-uses[key], key))
     column = {key: i for i, key in enumerate(sorted(ordered[:MOST_EDITS]))}
     first = len(column) + len(ordered[MOST_EDITS:])  # of the changes that no knob describes
-    place = column | {key: len(column) + i for i, key in enumerate(ordered[MOST_EDITS:])}
+    position = column | {key: len(column) + i for i, key in enumerate(ordered[MOST_EDITS:])}
     row, token = _inherited(changed, parent)
     rows = np.concatenate([marks[0], row])
-    at = np.concatenate([np.array([place.get(key, -1) for key in values], dtype=np.int64)[marks[1]], first + token])
+    at = np.concatenate([np.array([position.get(key, -1) for key in values], dtype=np.int64)[marks[1]], first + token])
     room = max(0, MOST_EDITS - len(column)) if first == len(column) else 0
     width = len(column) + min(room, len(changed))
     named = at < width
@@ -197,12 +197,12 @@ def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
     import numpy as np
 
     own = {row: i for i, row in enumerate(np.sort(changed).tolist())}
-    found: dict[int, list[int]] = {}
+    held: dict[int, list[int]] = {}
     for row in range(len(parent)) if own else ():
-        before = found.get(int(parent[row]), []) if parent[row] < row else []
+        before = held.get(int(parent[row]), []) if parent[row] < row else []
         if mine := [*before, *([own[row]] if row in own else [])]:
-            found[row] = mine
-    pairs = [(row, token) for row, mine in found.items() for token in mine]
+            held[row] = mine
+    pairs = [(row, token) for row, mine in held.items() for token in mine]
     rows, tokens = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return rows, tokens
 
@@ -219,15 +219,15 @@ class Finder:
         self._start = np.cumsum(self._room)
         at = self._start[run] + number - self._first
         self.order = np.argsort(at)
-        self._places = np.full(self._start[-1] + 1, -1)
-        self._places[at[self.order]] = np.arange(len(self.order))
+        self._rows = np.full(self._start[-1] + 1, -1)
+        self._rows[at[self.order]] = np.arange(len(self.order))
 
-    def places(self, run: Ints, number: Ints) -> Ints:
+    def positions(self, run: Ints, number: Ints) -> Ints:
         """Row of each pair of run and number, -1 where there is none."""
         import numpy as np
 
         inside = run < len(self._room) - 1
         run = np.where(inside, run, 0)
         known = inside & (number >= self._first) & (number - self._first < self._room[run + 1])
-        found: Ints = self._places[np.where(known, self._start[run] + number - self._first, -1)]
-        return np.where(known, found, -1)
+        rows: Ints = self._rows[np.where(known, self._start[run] + number - self._first, -1)]
+        return np.where(known, rows, -1)

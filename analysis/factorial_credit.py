@@ -18,14 +18,14 @@ def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
     the one it was nested in counts as what it was. A block is a run seed.
     """
     matches: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("factorial_runs"):
-        matches[found["match_id"]].append(found)
-    told: dict[Key, EffectEstimate] = {}
+    for row in scope.rows("factorial_runs"):
+        matches[row["match_id"]].append(row)
+    estimates: dict[Key, EffectEstimate] = {}
     for match_id, runs in matches.items():
         factors = runs[0]["factors"]
         held = [[factor in run["held"] for factor in factors] for run in runs]
         fitted = designs.estimate(held, [run["gain"] for run in runs], [run["run_seed"] for run in runs])
         for factor, effect in zip(factors, fitted, strict=True):
             if effect is not None:
-                told[factor, runs[0]["program_id"], match_id] = EffectEstimate(effect, len(runs), "randomised")
-    return credited(scope, "factorial", told)
+                estimates[factor, runs[0]["program_id"], match_id] = EffectEstimate(effect, len(runs), "randomised")
+    return credited(scope, "factorial", estimates)

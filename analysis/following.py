@@ -25,10 +25,10 @@ RANK = {"factorial": 0, "having": 1}
 def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
     """A row per directive that some runs followed and others did not; ``causal``: rows of what having them does."""
     arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("followed_arms"):
-        arms[found["directive_id"]].append(found)
+    for arm in scope.rows("followed_arms"):
+        arms[arm["directive_id"]].append(arm)
     best = {row.directive_id: row for row in sorted(causal, key=lambda r: -RANK.get(r.method, 2))}
-    told: dict[Key, EffectEstimate] = {}
+    estimates: dict[Key, EffectEstimate] = {}
     for directive, own in arms.items():
         followed, passed = (sum(arm[side] for arm in own) for side in ("followed", "passed"))
         having = best.get(directive)
@@ -36,8 +36,8 @@ def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[D
         if followed and passed and effect is not None:
             design: Design = having.design if having else "observational"
             n = having.n if having else followed + passed
-            told[directive, None, None] = EffectEstimate(effect, n, design, followed, followed + passed)
-    return credited(scope, "following", told)
+            estimates[directive, None, None] = EffectEstimate(effect, n, design, followed, followed + passed)
+    return credited(scope, "following", estimates)
 
 
 def bloom(having: DirectiveEffect, followed: int, held: int) -> RegressionEffect | None:

@@ -39,6 +39,6 @@ def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
             by_task[arm.task, arm.unit or ""][arm.program_id] += arm.gains
     stock = starter("stock").program_id
     for (task, unit), gains in by_task.items():
-        found = scale_of(task, unit, gains.pop(stock, []), gains.values())
-        told = found.stock
-        yield TaskScale(task, unit, found.size, found.of_stock, told.mean, told.low, told.high, told.n)
+        scale = scale_of(task, unit, gains.pop(stock, []), gains.values())
+        mean = scale.stock
+        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n)

@@ -225,7 +225,7 @@ def check(folder: Path | str) -> list[str]:
     Torn tails are expected and not reported; damaged, reordered or missing records and missing segments are.
     """
     problems: list[str] = []
-    found: dict[str, list[str]] = {}
+    chains: dict[str, list[str]] = {}
     named: list[tuple[str, str, Mapping[str, Any]]] = []
     for path in segments(folder):
         hashes: list[str] = []
@@ -236,9 +236,9 @@ def check(folder: Path | str) -> list[str]:
                     named += [(path.name, name, head) for name, head in record["heads"].items()]
         except Corrupt as error:
             problems.append(error.message)
-        found[path.name] = hashes
+        chains[path.name] = hashes
     for by, name, head in named:
-        if name in found and head["hash"] not in found[name]:
+        if name in chains and head["hash"] not in chains[name]:
             problems.append(f"{Path(folder) / name}: record {head['seq']}, which {by} names, is missing")
     return problems + missing(folder)
 

@@ -32,27 +32,27 @@ def batches(files: Sequence[Path]) -> Iterator[pyarrow.Table]:
     import pyarrow as pa
 
     lines = heapq.merge(*map(_lines, files))
-    place = 1
+    position = 1
     while batch := list(islice(lines, BATCH)):
         step = -(-len(batch) // PIECES)
         try:
-            pieces = [_piece(batch[start : start + step], place + start) for start in range(0, len(batch), step)]
+            pieces = [_piece(batch[start : start + step], position + start) for start in range(0, len(batch), step)]
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise Disordered(str(error)) from error
-        place += len(batch)
+        position += len(batch)
         yield pa.Table.from_batches(pieces)
 
 
-def _piece(lines: Sequence[tuple[bytes, str, bytes]], place: int) -> pyarrow.RecordBatch:
+def _piece(lines: Sequence[tuple[bytes, str, bytes]], first: int) -> pyarrow.RecordBatch:
     import pyarrow as pa
 
     json_text = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
     columns = [pa.field("place", pa.int64()), pa.field("segment", pa.string())]
     columns.append(pa.field("record", pa.string(), metadata=json_text))  # so that DuckDB need not try whether it is
-    places = pa.array(range(place, place + len(lines)), pa.int64())
+    positions = pa.array(range(first, first + len(lines)), pa.int64())
     names = pa.array([name for _, name, _ in lines], pa.string())
     texts = pa.array([line for _, _, line in lines], pa.string())
-    return pa.RecordBatch.from_arrays([places, names, texts], schema=pa.schema(columns))
+    return pa.RecordBatch.from_arrays([positions, names, texts], schema=pa.schema(columns))
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, str, bytes]]:

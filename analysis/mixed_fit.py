@@ -67,15 +67,15 @@ def _fit(table: ExperimentTable) -> Fitted | None:
     outcome = table.outcome / scale
     blocks = [shape.block(rows, outcome[rows]) for rows in shape.groups]
     ratios = _estimated(shape, blocks, Ratios())
-    found = _solved(shape, blocks, ratios, scale)
-    rest = _residuals(found, len(outcome))
+    fitted = _solved(shape, blocks, ratios, scale)
+    rest = _residuals(fitted, len(outcome))
     sd = 1.4826 * float(np.median(np.abs(rest)))
     if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
         # One diverged script would hide what the others show: what strays too far is drawn in, and all is fitted anew.
         outcome = outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd)
         blocks = [replace(block, both=np.column_stack([block.x, outcome[block.rows]])) for block in blocks]
-        found = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
-    return found
+        fitted = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
+    return fitted
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Shape:
             columns = np.unique([column for column in again if column >= 0])
             parts.append((np.array(again)[:, None] == columns).astype(float))
             at.append(columns)
-        x, places = np.concatenate(parts, axis=1), np.concatenate(at)
+        x, at_columns = np.concatenate(parts, axis=1), np.concatenate(at)
         there = x.any(axis=0)
         both = np.column_stack([x[:, there], y])
-        return SeedBlock(both, places[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
+        return SeedBlock(both, at_columns[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
 
     def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
         """(column, places among ``mine``) of the pairs that these edits make."""
@@ -192,10 +192,10 @@ def _groups(block: Ints, run: Ints) -> list[Ints]:
         order = np.argsort(keys, kind="stable")
         return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
 
-    found: list[Ints] = []
+    groups: list[Ints] = []
     for rows in split(block, np.arange(len(block))):
-        found += [rows] if len(rows) <= LARGEST else split(run[rows], rows)
-    return found
+        groups += [rows] if len(rows) <= LARGEST else split(run[rows], rows)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -246,13 +246,13 @@ def _estimated(shape: Shape, blocks: list[SeedBlock], start: Ratios) -> Ratios:
 
     def loss(logs: Floats) -> tuple[float, Floats]:
         value, slopes = restricted(shape, chosen, at(logs))
-        away = np.array([name != "short" for name in names])
-        return value - float(logs[away].sum()), np.array([slopes[name] for name in names]) - away
+        penalised = np.array([name != "short" for name in names])
+        return value - float(logs[penalised].sum()), np.array([slopes[name] for name in names]) - penalised
 
     bounds = [(float(np.log(LEAST)), float(np.log(MOST)))] * len(names)
     first = np.log([getattr(start, name) for name in names])
-    found = minimize(loss, first, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-5, "maxiter": 40})
-    return at(found.x)
+    best = minimize(loss, first, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-5, "maxiter": 40})
+    return at(best.x)
 
 
 def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tuple[float, dict[str, float]]:
@@ -262,8 +262,8 @@ def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tup
 
     sums, prior = _sums(shape, blocks, ratios), shape.prior(ratios)
     seen = np.flatnonzero(np.diag(sums.gram) > 0)
-    place = np.zeros(shape.columns, dtype=np.int64)
-    place[seen] = np.arange(len(seen))
+    position = np.zeros(shape.columns, dtype=np.int64)
+    position[seen] = np.arange(len(seen))
     prior = prior[seen]
     inner = sums.gram[np.ix_(seen, seen)] + np.diag(1.0 / prior)
     root = dpotrf(inner, lower=1)[0]
@@ -278,7 +278,7 @@ def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tup
     share = freedom / left
     slopes = dict.fromkeys(vars(ratios), 0.0)
     for block, (half, both) in zip(blocks, sums.halves, strict=True):
-        own = place[block.at]
+        own = position[block.at]
         whole = dtrtrs(half, both, lower=1, trans=1)[0]  # V⁻¹ (X, y)
         rest = whole[:, -1] - whole[:, :-1] @ mean[own]
         turn = _mirrored(dpotri(half, lower=1)[0])
@@ -328,14 +328,14 @@ def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float)
     )  # fmt: skip
 
 
-def _residuals(found: Fitted, count: int) -> Floats:
+def _residuals(fitted: Fitted, count: int) -> Floats:
     """What is left of each outcome when all that the model knows of its row is taken off."""
     import numpy as np
     from scipy.linalg import cho_solve
 
     out = np.zeros(count)
-    for block in found._blocks:
-        root = root_of(block, found.ratios)
-        own = np.where(block.short, found.ratios.short, 1.0)
-        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ found.mean[block.at])
+    for block in fitted._blocks:
+        root = root_of(block, fitted.ratios)
+        own = np.where(block.short, fitted.ratios.short, 1.0)
+        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ fitted.mean[block.at])
     return out

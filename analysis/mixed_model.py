@@ -108,16 +108,16 @@ class Fitted:
         """(weights [columns] of what the edits add to a source that holds ``given``, pairs that have no column)."""
         import numpy as np
 
-        found, unseen = np.zeros(len(self.mean)), 0
-        for place, edit in enumerate(edits):
-            found[self.levels + edit] += 1.0
-            for other in [*given, *edits[:place]]:
+        out, unseen = np.zeros(len(self.mean)), 0
+        for index, edit in enumerate(edits):
+            out[self.levels + edit] += 1.0
+            for other in [*given, *edits[:index]]:
                 column = self.pairs.get((min(edit, other), max(edit, other)))
                 if column is None:
                     unseen += 1
                 else:
-                    found[column] += 1.0
-        return found, unseen
+                    out[column] += 1.0
+        return out, unseen
 
     def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
         """Of each row of ``weights`` [m, columns]; ``unseen`` [m]: how many unknown pairs are added to each."""
@@ -167,9 +167,9 @@ class Fitted:
             seen[active] += added**2 / self.noise
             expected[active] += h
             squares[active] += h**2
-        told = expected > 1e-12
-        own_df = np.where(told, expected**2 / np.maximum(squares, TINY), 0.0)
-        own_ratio = np.where(told, seen / np.maximum(expected, TINY), 1.0)
+        informed = expected > 1e-12
+        own_df = np.where(informed, expected**2 / np.maximum(squares, TINY), 0.0)
+        own_ratio = np.where(informed, seen / np.maximum(expected, TINY), 1.0)
         return (POOLED_DF + own_df * own_ratio) / (POOLED_DF + own_df), POOLED_DF + own_df
 
     def _whitened(self) -> Iterator[tuple[Floats, Floats]]:

@@ -24,8 +24,8 @@ Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, deg
 def mutation_credits(scope: Scope) -> list[MutationCredit]:
     """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("family_runs"):
-        families[found["child_id"]].append(found)
+    for run in scope.rows("family_runs"):
+        families[run["child_id"]].append(run)
     made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]

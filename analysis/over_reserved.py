@@ -55,9 +55,9 @@ def _mean(
         sides.append(Sides(gains, theirs, baselines[task], (touched_share(own), touched_share(stock))))
     if not sides:
         return None
-    found, share = mean_of_ratios(sides), len(sides) / tasks
-    if found.ratio is None:
+    over_run, share = mean_of_ratios(sides), len(sides) / tasks
+    if over_run.ratio is None:
         return None
-    mean = share * found.ratio + 1.0 - share
-    lower = None if found.lower is None else mean - share * (found.ratio - found.lower)
-    return Ratio(mean, lower, found.level, found.n_top, found.n_bottom)
+    mean = share * over_run.ratio + 1.0 - share
+    lower = None if over_run.lower is None else mean - share * (over_run.ratio - over_run.lower)
+    return Ratio(mean, lower, over_run.level, over_run.n_top, over_run.n_bottom)

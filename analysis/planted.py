@@ -126,8 +126,8 @@ def planted_directives(
 ) -> DirectiveLaw:
     """``count`` directives d00 …: effects of those sizes in sd between runs, signs and places drawn; the rest 0."""
     law = runs or RunLaw()
-    places = rng.permutation(count)[: len(sizes)]
+    chosen = rng.permutation(count)[: len(sizes)]
     signs = rng.choice([-1.0, 1.0], size=len(sizes))
     effects = {f"d{i:02d}": 0.0 for i in range(count)}
-    effects |= {f"d{at:02d}": float(s * size * law.sd) for at, s, size in zip(places, signs, sizes, strict=True)}
+    effects |= {f"d{at:02d}": float(s * size * law.sd) for at, s, size in zip(chosen, signs, sizes, strict=True)}
     return DirectiveLaw(effects, runs=law)

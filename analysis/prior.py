@@ -60,13 +60,13 @@ def past_gains(con: duckdb.DuckDBPyConnection) -> list[PastGain]:
     sql = "SELECT match_id FROM matches WHERE list_contains(?, purpose)"
     excluded = [match_id for (match_id,) in con.execute(sql, [list(LEFT_OUT)]).fetchall()]
     stock_id = starter("stock").program_id
-    found: list[PastGain] = []
+    gains: list[PastGain] = []
     for scope in scopes(con, excluded):
         scores = program_scores(scope)
         stock = next((score for score in scores if score.program_id == stock_id), None)
         if stock is not None and stock.shrunk_mean > CLEAR * stock.shrunk_se:
-            found += [_over(score, stock, str(study_id)) for score in scores if score.program_id != stock_id]
-    return found
+            gains += [_over(score, stock, str(study_id)) for score in scores if score.program_id != stock_id]
+    return gains
 
 
 def _over(score: ProgramScore, stock: ProgramScore, study_id: str) -> PastGain:
@@ -86,15 +86,15 @@ def expected(rows: Sequence[PastGain]) -> list[Expected]:
     for row in rows:
         by_program[row.program_id].append(row)
     apart = _between_places(list(by_program.values()))
-    found = []
+    out = []
     for program_id, mine in by_program.items():
         weights = [1.0 / (row.se**2 + apart) for row in mine]
         total = math.fsum(weights)
         mean = math.fsum(w * row.ratio for w, row in zip(weights, mine, strict=True)) / total
         se = math.sqrt(1.0 / total + apart)
         n = sum(row.n for row in mine)
-        found.append(Expected(program_id, mine[0].name, mean, se, n, len(mine)))
-    return sorted(found, key=lambda one: (-one.ratio, one.program_id))
+        out.append(Expected(program_id, mine[0].name, mean, se, n, len(mine)))
+    return sorted(out, key=lambda one: (-one.ratio, one.program_id))
 
 
 def _between_places(programs: Sequence[Sequence[PastGain]]) -> float:

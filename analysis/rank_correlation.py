@@ -69,8 +69,8 @@ def correlation(
     ses = np.array([[side.se for side in pair] for pair in pairs])
     groups = np.array([_first_of([pair[side].shared for pair in pairs]) for side in (0, 1)])
     a, b = draws(means, ses, np.random.default_rng(seed))
-    found = rank_correlations(a[:, groups[0]], b[:, groups[1]])
-    low, middle, high = np.quantile(found, (0.025, 0.5, 0.975))
+    correlations = rank_correlations(a[:, groups[0]], b[:, groups[1]])
+    low, middle, high = np.quantile(correlations, (0.025, 0.5, 0.975))
     observed = rank_correlations(means[None, :, 0], means[None, :, 1])
     return RankCorrelation(
         task, other, n, observed=float(observed[0]), estimate=float(middle), low=float(low), high=float(high),
@@ -81,7 +81,7 @@ def correlation(
 def _first_of(names: Sequence[str]) -> list[int]:
     """For each name the place of its first occurrence, so that those who share figures share every draw."""
     first: dict[str, int] = {}
-    return [first.setdefault(name, place) for place, name in enumerate(names)]
+    return [first.setdefault(name, index) for index, name in enumerate(names)]
 
 
 def reliability(means: Floats, ses: Floats) -> float:
@@ -98,8 +98,8 @@ def rank_correlations(a: Floats, b: Floats) -> Floats:
     ra, rb = ra - ra.mean(axis=1, keepdims=True), rb - rb.mean(axis=1, keepdims=True)
     scale = np.sqrt((ra**2).sum(axis=1) * (rb**2).sum(axis=1))
     products: Floats = (ra * rb).sum(axis=1)
-    found: Floats = np.divide(products, scale, out=np.zeros_like(scale), where=scale > 0)
-    return found
+    out: Floats = np.divide(products, scale, out=np.zeros_like(scale), where=scale > 0)
+    return out
 
 
 def _ranks(values: Floats) -> Floats:

@@ -29,7 +29,7 @@ CHUNK = 1 << 20  # pairs that are computed at once
 class ArmGroup:
     """Arms with as many runs and about the same spread, by rising mean. ``error``: variance of the mean."""
 
-    place: Array  # in the order of the caller
+    members: Array  # in the order of the caller
     mean: Array
     error: Array
     n: int
@@ -49,11 +49,11 @@ def shown(means: Sequence[float], errors: Sequence[float], ns: Sequence[int]) ->
 
     total = len(means) * (len(means) - 1) // 2
     groups = _groups(np.asarray(means, float), np.asarray(errors, float), np.asarray(ns))
-    told = -1
+    rejected = -1
     above, below = np.zeros(len(means), int), np.zeros(len(means), int)
-    while (count := int(above.sum())) != told:
-        told = count
-        above, below = _count(groups, len(means), total - told)
+    while (count := int(above.sum())) != rejected:
+        rejected = count
+        above, below = _count(groups, len(means), total - rejected)
     return above.tolist(), below.tolist()
 
 
@@ -63,12 +63,12 @@ def _groups(means: Array, errors: Array, ns: Array) -> list[ArmGroup]:
 
     with np.errstate(divide="ignore"):
         octave = np.floor(FINE * np.log2(errors))  # -inf where all runs were equal
-    found = []
+    groups = []
     for n, step in {(int(n), float(step)) for n, step in zip(ns, octave, strict=True) if n > 1}:
-        (place,) = np.nonzero((ns == n) & (octave == step))
-        place = place[np.argsort(means[place], kind="stable")]
-        found.append(ArmGroup(place, means[place], errors[place], n))
-    return found
+        (members,) = np.nonzero((ns == n) & (octave == step))
+        members = members[np.argsort(means[members], kind="stable")]
+        groups.append(ArmGroup(members, means[members], errors[members], n))
+    return groups
 
 
 def _count(groups: Sequence[ArmGroup], arms: int, left: int) -> tuple[Array, Array]:
@@ -84,12 +84,12 @@ def _count(groups: Sequence[ArmGroup], arms: int, left: int) -> tuple[Array, Arr
         low, high = groups[i], groups[j]  # arms of `low` shown worse than arms of `high`
         first = np.searchsorted(high.mean, low.mean + bounds.least[i, j], side="left")
         sure = np.searchsorted(high.mean, low.mean + bounds.most[i, j], side="left")
-        above[low.place] += len(high.place) - sure
-        below[high.place] += np.cumsum(np.bincount(sure, minlength=len(high.place) + 1))[:-1]
+        above[low.members] += len(high.members) - sure
+        below[high.members] += np.cumsum(np.bincount(sure, minlength=len(high.members) + 1))[:-1]
         for a, b in _between(first, sure):
             met = _met(low, high, a, b, left)
-            np.add.at(above, low.place[a[met]], 1)
-            np.add.at(below, high.place[b[met]], 1)
+            np.add.at(above, low.members[a[met]], 1)
+            np.add.at(below, high.members[b[met]], 1)
     return above, below
 
 

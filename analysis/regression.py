@@ -39,18 +39,18 @@ def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> l
 
     x, y = _centred(x, block), _centred(y[:, None], block)[:, 0]
     inverse = np.linalg.pinv(x.T @ x, rcond=TINY, hermitian=True)
-    told = np.abs(np.diag(inverse @ (x.T @ x)) - 1.0) < 1e-6
+    estimable = np.abs(np.diag(inverse @ (x.T @ x)) - 1.0) < 1e-6
     beta = inverse @ (x.T @ y)
     rest = y - x @ beta
     # each row of `weights` makes one coefficient of y
     weights = inverse @ x.T
     if cluster is None:
-        return _hc2(x, weights, beta, rest, told, block)
-    return _cr2(x, weights, beta, rest, told, cluster)
+        return _hc2(x, weights, beta, rest, estimable, block)
+    return _cr2(x, weights, beta, rest, estimable, cluster)
 
 
 def _hc2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], block: Ints
+    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], block: Ints
 ) -> list[RegressionEffect | None]:  # fmt: skip
     """Every row a cluster of its own; the blocks count among what was fitted."""
     import numpy as np
@@ -63,12 +63,12 @@ def _hc2(
     for j in range(len(beta)):
         # column i of g is what row i's residual adds to the estimate, as a function of the noise of all rows
         g = free * (weights[j] * scale)[None, :]
-        out.append(_effect(beta[j], float(np.sum((weights[j] * scale * rest) ** 2)), g) if told[j] else None)
+        out.append(_effect(beta[j], float(np.sum((weights[j] * scale * rest) ** 2)), g) if estimable[j] else None)
     return out
 
 
 def _cr2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], cluster: Ints
+    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], cluster: Ints
 ) -> list[RegressionEffect | None]:  # fmt: skip
     """Blocks lie within clusters, so centring them leaves the adjustment as it is (Pustejovsky and Tipton 2018)."""
     import numpy as np
@@ -86,7 +86,7 @@ def _cr2(
     for j in range(len(beta)):
         summed = np.add.reduceat(adjusted[j] * rest, starts)
         g = np.add.reduceat(free * adjusted[j][None, :], starts, axis=1)
-        out.append(_effect(beta[j], float(summed @ summed), g) if told[j] else None)
+        out.append(_effect(beta[j], float(summed @ summed), g) if estimable[j] else None)
     return out
 
 

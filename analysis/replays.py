@@ -67,19 +67,19 @@ def estimate(replay: ReplayPlan, gains: Mapping[tuple[Set, int], float]) -> dict
     ]  # fmt: skip
     leaves = [[_difference(gains, everything, without(everything, i), s) for s in range(replay.seeds)]
               for i in everything]  # fmt: skip
-    found: dict[Question, list[Mean]] = {"add-one-in": _means(adds), "leave-one-out": _means(leaves)}
+    out: dict[Question, list[Mean]] = {"add-one-in": _means(adds), "leave-one-out": _means(leaves)}
     if any(replay.orders):
         values = [[_average(gains, order, i, seed) for seed, order in enumerate(replay.orders)] for i in everything]
-        found["shapley"] = _means(values)
-    return found
+        out["shapley"] = _means(values)
+    return out
 
 
 def _average(gains: Mapping[tuple[Set, int], float], drawn: Sequence[Set], commit: int, seed: int) -> float | None:
     """What a commit adds where it comes in, over the permutations of one seed."""
     added: list[float] = []
     for order in drawn:
-        place = order.index(commit)
-        before, after = tuple(sorted(order[:place])), tuple(sorted(order[: place + 1]))
+        index = order.index(commit)
+        before, after = tuple(sorted(order[:index])), tuple(sorted(order[: index + 1]))
         difference = _difference(gains, after, before, seed)
         if difference is None:
             return None

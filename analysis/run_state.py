@@ -224,14 +224,14 @@ class LedgerTail:
                         yield event
 
 
-def parsed(record: Mapping[str, JsonValue], place: Path) -> Event | None:
+def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:
     """The event of a record; None for a kind that nothing goes on from. Raises Corrupt."""
     try:
         return read_event(record)
     except ValidationError as error:
         first = error.errors()[0]
         raise Corrupt(
-            f"{place}: a record {record.get('kind')!r} with a wrong {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"{source}: a record {record.get('kind')!r} with a wrong {'.'.join(map(str, first['loc']))}: {first['msg']}",
             hint="another version of metaloop wrote it, or it was changed by hand",
         ) from None
 

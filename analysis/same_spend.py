@@ -49,11 +49,11 @@ def same_spend(con: duckdb.DuckDBPyConnection, task: str, unit: str, program_id:
 
     None where nothing was spent on the task.
     """
-    (found,) = rows(con.execute(statement("same_spend"), {"task": task}))
-    if not found["spent"] or not found["run_budget"]:
+    (total,) = rows(con.execute(statement("same_spend"), {"task": task}))
+    if not total["spent"] or not total["run_budget"]:
         return None
-    count = max(1, int(found["spent"] / found["run_budget"] * (1 + 1e-9)))
-    shared = {"task": task, "unit": unit, "spent": found["spent"], "runs": count}
+    count = max(1, int(total["spent"] / total["run_budget"] * (1 + 1e-9)))
+    shared = {"task": task, "unit": unit, "spent": total["spent"], "runs": count}
     sql = """SELECT "of", gain, low, high FROM best_of WHERE role = ? AND task = ? ORDER BY measured_at DESC LIMIT 1"""
     for row in rows(con.execute(sql, [ROLE, task])):
         figures = {key: row[key] for key in ("gain", "low", "high")}

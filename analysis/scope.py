@@ -37,8 +37,8 @@ class Scope:
         """The columns of a statement without NULLs, as arrays."""
         import numpy as np
 
-        found = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
-        return {column: np.asarray(values) for column, values in found.items()}
+        arrays = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
+        return {column: np.asarray(values) for column, values in arrays.items()}
 
     def table(self, name: str, **more: object) -> None:
         """Makes a table of that name out of the statement's rows, for statements that follow; whoever asks drops it."""
@@ -49,8 +49,8 @@ class Scope:
         """The unit of the task's metric, else the metric's name, as the first match on the task names it."""
         unit = "coalesce(nullif(config ->> 'unit', ''), metric)"
         sql = f"SELECT {unit} FROM matches WHERE task = ? AND metric IS NOT NULL LIMIT 1"
-        found = self.con.execute(sql, [self.task]).fetchone()
-        return str(found[0]) if found else "metric"
+        row = self.con.execute(sql, [self.task]).fetchone()
+        return str(row[0]) if row else "metric"
 
 
 def tasks(con: duckdb.DuckDBPyConnection) -> list[str]:

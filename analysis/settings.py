@@ -48,8 +48,8 @@ def show_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:
-    told = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
-    names = sorted({knob for (knobs,) in told for knob in knobs})
+    keys = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
+    names = sorted({knob for (knobs,) in keys for knob in knobs})
     paths = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
     first = con.execute(statement("setting_base"), {"task": task, "paths": paths}).fetchone()
     given = {

@@ -35,13 +35,13 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     """
     import duckdb
 
-    place = ledger_folder(path)
+    ledger = ledger_folder(path)
     con = duckdb.connect(":memory:")
     try:
-        if not opened(con, place):
-            verify(place)
-            make(con, segments(place))
-        require_whole(place)
+        if not opened(con, ledger):
+            verify(ledger)
+            make(con, segments(ledger))
+        require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
     _compute(con, views)
@@ -99,11 +99,11 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
 
 def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
     """The views of another study in a schema of that name."""
-    place = ledger_folder(path)
-    verify(place)
-    require_whole(place)
+    ledger = ledger_folder(path)
+    verify(ledger)
+    require_whole(ledger)
     con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
-    make(con, segments(place))
+    make(con, segments(ledger))
     _compute(con, views)
     con.execute("USE main")
 
@@ -111,9 +111,9 @@ def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, v
 def ledger_folder(path: Path | str) -> Path:
     """The folder with the segments of the study at ``path``; raises NotFound where there are none."""
     folder = Path(path)
-    for place in (folder / "ledger", folder):
-        if place.is_dir() and segments(place):
-            return place
+    for candidate in (folder / "ledger", folder):
+        if candidate.is_dir() and segments(candidate):
+            return candidate
     hint = "name a study folder: metaloop status lists them, metaloop evolve --quick makes one"
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 

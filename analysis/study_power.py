@@ -101,14 +101,14 @@ def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
     arms = [a for a in arms if latest and a.conditions == latest.conditions]
     stock = pooled([a.gains for a in arms if a.is_stock])
     others = pooled([a.gains for a in arms if not a.is_stock])
-    found = [part for part in (stock, others) if part is not None]
-    if latest is None or not found:
+    parts = [part for part in (stock, others) if part is not None]
+    if latest is None or not parts:
         hint = "give the noise yourself with --sd, or run more: metaloop match stock my/program.md"
         raise NotFound("no program of this study has two verified runs, so its noise is unknown", hint=hint)
     gains = [gain for a in arms for gain in a.gains]
     mine = [gain for a in arms if a.is_stock for gain in a.gains]
-    sd = math.sqrt(math.fsum(sd**2 for sd, _ in found) / len(found))
-    noise = RunNoise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
+    sd = math.sqrt(math.fsum(sd**2 for sd, _ in parts) / len(parts))
+    noise = RunNoise(sd, _degrees(parts), math.fsum(mine) / len(mine) if mine else None)
     seconds = math.fsum(a.device_seconds for a in arms) / len(gains)
     return MeasuredNoise(
         noise, stock and stock[0], others and others[0], seconds, len(gains), latest.task, latest.unit or ""
@@ -144,8 +144,8 @@ def _row(arms: Sequence[ArmGains]) -> Power | None:
     )  # fmt: skip
 
 
-def _degrees(found: Sequence[tuple[float, int]]) -> int:
+def _degrees(parts: Sequence[tuple[float, int]]) -> int:
     """Degrees of freedom of a mean of variances (Satterthwaite 1946)."""
-    rest = math.fsum(sd**4 / df for sd, df in found)
-    total = math.fsum(sd**2 for sd, _ in found)
-    return sum(df for _, df in found) if rest == 0.0 else max(1, round(total**2 / rest))
+    rest = math.fsum(sd**4 / df for sd, df in parts)
+    total = math.fsum(sd**2 for sd, _ in parts)
+    return sum(df for _, df in parts) if rest == 0.0 else max(1, round(total**2 / rest))

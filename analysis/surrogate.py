@@ -72,12 +72,12 @@ def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: S
     """The programs of an open study that ran on ``task``, in the order of their ids."""
     made = {p: (name, text) for p, name, text in con.execute("SELECT program_id, name, text FROM programs").fetchall()}
     parents = dict(con.execute("SELECT program_id, parent_ids FROM programs").fetchall())
-    found = []
+    out = []
     for score in evidence(con, task, exclude_matches=exclude_matches).programs:
         name, text = made[score.program_id]
         root = _root(score.program_id, parents)
-        found.append(ProgramGain(Program.parse(text, name), score.mean, score.se, root))
-    return sorted(found, key=lambda k: k.program.program_id)
+        out.append(ProgramGain(Program.parse(text, name), score.mean, score.se, root))
+    return sorted(out, key=lambda k: k.program.program_id)
 
 
 def skill(task: str, known: Sequence[ProgramGain]) -> tuple[Skill, list[HeldOutProgram]]:
@@ -166,8 +166,8 @@ def features(program: Program) -> dict[str, float]:
     """The charter in numbers; each edit that the ideas name, by how early it stands; each other directive it holds."""
     charter = program.charter
     total = sum(charter.proposers.values())
-    found = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
-    found |= {
+    inputs = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
+    inputs |= {
         "keep margin": charter.keep.margin if charter.keep.rule == "margin" else 0.0,
         "keep paired": float(charter.keep.rule == "paired"), "replicates": math.log(charter.replicates),
         "screen": -math.log(charter.screen.fraction), "wave": math.log(charter.wave),
@@ -177,11 +177,11 @@ def features(program: Program) -> dict[str, float]:
         "avoid failures": float(charter.avoid_failures), "words": math.log1p(program.words),
         "ideas": math.log1p(len(program.ideas)),
     }  # fmt: skip
-    for place, idea in enumerate(program.ideas):
+    for index, idea in enumerate(program.ideas):
         for term in idea.terms:
-            found.setdefault(f"idea {term.casefold()}", 1.0 / (1 + place))
-    found |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
-    return {name: value for name, value in found.items() if value}
+            inputs.setdefault(f"idea {term.casefold()}", 1.0 / (1 + index))
+    inputs |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
+    return {name: value for name, value in inputs.items() if value}
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

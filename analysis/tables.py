@@ -153,10 +153,10 @@ def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
     columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
-    found = result.fetchall()
-    if not columns or not found:
+    out = result.fetchall()
+    if not columns or not out:
         return []
-    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
+    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*out, strict=True), strict=True)]
     names = [name for name, _ in columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 

@@ -281,8 +281,8 @@ def _measured(runs: Sequence[Run], cells: Sequence[Cell], task: str) -> dict[str
     means = {program: mean_interval(gains) for program, gains in streams[stream].items()}
     scored = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
                        [m.n for m in means.values()])  # fmt: skip
-    found = {who: MeasuredGain(score.mean, score.se, who) for who, score in zip(means, scored, strict=True)}
+    gains = {who: MeasuredGain(score.mean, score.se, who) for who, score in zip(means, scored, strict=True)}
     for cell in cells:
-        if cell.task == task and cell.stream == stream and cell.like_id in found and cell.role != BARE:
-            found.setdefault(cell.program_id, found[cell.like_id])
-    return found
+        if cell.task == task and cell.stream == stream and cell.like_id in gains and cell.role != BARE:
+            gains.setdefault(cell.program_id, gains[cell.like_id])
+    return gains

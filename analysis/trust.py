@@ -13,9 +13,9 @@ WHY = {
 }
 
 
-def weakest(found: Iterable[str | None]) -> str | None:
+def weakest(trusts: Iterable[str | None]) -> str | None:
     """The weakest trust among those given, None where none is; a word that we do not know is the weakest of all."""
-    there = [trust for trust in found if trust]
+    there = [trust for trust in trusts if trust]
     return min(there, key=lambda trust: ORDER.index(trust) if trust in ORDER else -1, default=None)
 
 
@@ -31,18 +31,18 @@ def marked(trust: str | None) -> str:
 
 def remarks(trusts: Sequence[str | None]) -> list[str]:
     """Sentences about the trust of rows that are shown or compared together."""
-    found = [trust for trust in ORDER if trust in set(trusts)]
-    out = [f"Scores are {marked(trust)}." for trust in found if trust in WHY]
-    if len(found) > 1:
-        out.append(f"Trust differs here ({', '.join(found)}): a difference may be one of scoring.")
+    present = [trust for trust in ORDER if trust in set(trusts)]
+    out = [f"Scores are {marked(trust)}." for trust in present if trust in WHY]
+    if len(present) > 1:
+        out.append(f"Trust differs here ({', '.join(present)}): a difference may be one of scoring.")
     return out
 
 
-def findings_line(rows: Iterable[dict[str, Any]], place: str) -> str:
+def findings_line(rows: Iterable[dict[str, Any]], study: str) -> str:
     """``2 findings: leak (1), rows (1): metaloop sql STUDY 'FROM findings'`` of rows {kind, n}; empty without any."""
     counts = [(str(row["kind"]), int(row["n"])) for row in rows]
     total = sum(n for _, n in counts)
     if not total:
         return ""
     listed = ", ".join(f"{kind} ({n})" for kind, n in counts)
-    return f"{total} finding{'s' if total > 1 else ''}: {listed}: metaloop sql {shlex.quote(place)} 'FROM findings'"
+    return f"{total} finding{'s' if total > 1 else ''}: {listed}: metaloop sql {shlex.quote(study)} 'FROM findings'"

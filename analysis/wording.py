@@ -25,8 +25,8 @@ def interval_decimals(low: float | None, high: float | None) -> int:
 
 def typical(values: Iterable[float | None]) -> float | None:
     """The median of those that are there."""
-    found = sorted(abs(v) for v in values if v)
-    return found[len(found) // 2] if found else None
+    sizes = sorted(abs(v) for v in values if v)
+    return sizes[len(sizes) // 2] if sizes else None
 
 
 def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
@@ -147,10 +147,10 @@ def p_text(p: float | None) -> str:
 
 def listed(items: Iterable[str], most: int = 4) -> str:
     """``a, b and c``; ``a, b, c, d and 3 more``."""
-    found = list(items)
-    if len(found) > most:
-        return f"{', '.join(found[:most])} and {len(found) - most} more"
-    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+    texts = list(items)
+    if len(texts) > most:
+        return f"{', '.join(texts[:most])} and {len(texts) - most} more"
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
 def short(identity: str | None, length: int = 7) -> str:

@@ -19,10 +19,10 @@ def number(cell: str) -> float | None:
     try:
         value = float(cell)
     except ValueError:
-        found = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
-        if found is None:
+        match = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
+        if match is None:
             return None
-        value = float(found[1].replace(",", ""))
+        value = float(match[1].replace(",", ""))
     return value if math.isfinite(value) else None
 
 

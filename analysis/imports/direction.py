@@ -20,14 +20,14 @@ class Direction:
     why: str
 
 
-def votes(told: Iterable[tuple[float | None, str | None]]) -> int:
+def votes(decided: Iterable[tuple[float | None, str | None]]) -> int:
     """Rows that speak for "lower is better" less those for "higher", of (metric, decision) in the order of the log.
 
     A row speaks by how it lies to the last one that was kept: kept rows are better, discarded ones worse.
     """
     head: float | None = None
     sum_ = 0
-    for metric, decision in told:
+    for metric, decision in decided:
         if metric is None or decision is None:
             continue
         if head is not None and metric != head and decision != "baseline":
@@ -37,10 +37,10 @@ def votes(told: Iterable[tuple[float | None, str | None]]) -> int:
     return sum_
 
 
-def infer(name: str | None, told: Iterable[tuple[float | None, str | None]]) -> Direction:
+def infer(name: str | None, decided: Iterable[tuple[float | None, str | None]]) -> Direction:
     """From the metric's name and the rows kept; each row counts one, a clear name counts NAME rows."""
     way, clear = named_direction(name) if name else (None, False)
-    seen = votes(told)
+    seen = votes(decided)
     rows = "lower" if seen > 0 else "higher"
     if way is not None and way != rows and abs(seen) >= (CONFLICT if clear else SURE):
         if not clear and abs(seen) >= SURE + WEAK_NAME:

@@ -117,8 +117,8 @@ def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:
 def _groups(judged: Judgement) -> dict[int, list[float]]:
     """place of a row that was measured again → what its re-runs measured."""
     groups: dict[int, list[float]] = defaultdict(list)
-    for place, first in judged.again.items():
-        metric = judged.rows[place].metric
+    for index, first in judged.again.items():
+        metric = judged.rows[index].metric
         if metric is not None:
             groups[first].append(metric)
     return groups
@@ -140,9 +140,9 @@ def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
     if base is None or not set(groups) - {judged.baseline}:
         return None
     values = []
-    for place, item in enumerate(judged.rows):
-        if item.metric is not None and place not in judged.again and item.kept:
-            later = groups.get(place)
+    for index, item in enumerate(judged.rows):
+        if item.metric is not None and index not in judged.again and item.kept:
+            later = groups.get(index)
             values.append(judged.sign * (base - (sum(later) / len(later) if later else item.metric)))
     return max(values, default=None)
 
@@ -164,11 +164,11 @@ def _noise_steps(kept: Sequence[Judged], sd: float | None) -> int | None:
 
 def _categories(tries: Sequence[Judged]) -> tuple[CategoryFigures, ...]:
     """Every category that was tried, the one that gained most first."""
-    found: dict[str, list[Judged]] = defaultdict(list)
+    by_category: dict[str, list[Judged]] = defaultdict(list)
     for item in tries:
-        found[item.category].append(item)
+        by_category[item.category].append(item)
     table = []
-    for name, items in found.items():
+    for name, items in by_category.items():
         kept = [item for item in items if item.kept]
         failed = sum(item.row.status not in ("ok", None) for item in items)
         gain = sum(max(item.step or 0.0, 0.0) for item in kept)

@@ -47,16 +47,16 @@ def find(paths: Sequence[Path]) -> list[LogFile]:
     A path that does not exist is marked too: one of a thousand does not stop the others.
     """
     seen: set[Path] = set()
-    found: list[LogFile] = []
+    logs: list[LogFile] = []
     for path in paths:
         for item in _of(path):
             key = item.path.absolute() / item.ref
             if key not in seen:
                 seen.add(key)
-                found.append(item)
-        if len(found) > MOST_LOGS:
+                logs.append(item)
+        if len(logs) > MOST_LOGS:
             raise UnreadableLog(f"more than {MOST_LOGS:,} logs")
-    return _without_copies([_looked_at(item) for item in found])
+    return _without_copies([_looked_at(item) for item in logs])
 
 
 def _of(path: Path) -> Iterator[LogFile]:
@@ -97,46 +97,46 @@ def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:
 
 def _repository(folder: Path, above: bool = True) -> Path | None:
     """The repository that a folder lies in: its work tree, or the folder of a bare one."""
-    for place in (folder, *folder.parents) if above else (folder,):
-        if (place / ".git").exists() or ((place / "HEAD").is_file() and (place / "objects").is_dir()):
-            return place
+    for parent in (folder, *folder.parents) if above else (folder,):
+        if (parent / ".git").exists() or ((parent / "HEAD").is_file() and (parent / "objects").is_dir()):
+            return parent
     return None
 
 
-def contents(found: LogFile) -> bytes:
+def contents(log: LogFile) -> bytes:
     """The bytes of a log. Refused where it cannot be read."""
-    if found.ref and found.repository is not None:
+    if log.ref and log.repository is not None:
         from analysis.imports.repository import file_at
 
-        return file_at(found.repository, found.ref, str(found.path), MAX_BYTES)
-    return read_bytes(found.path)
+        return file_at(log.repository, log.ref, str(log.path), MAX_BYTES)
+    return read_bytes(log.path)
 
 
-def _looked_at(found: LogFile) -> LogFile:
+def _looked_at(log: LogFile) -> LogFile:
     try:
-        data = contents(found)
+        data = contents(log)
     except UnreadableLog as error:
-        return replace(found, reason=str(error))
-    return replace(found, size=len(data), digest=hashlib.sha256(data).hexdigest())
+        return replace(log, reason=str(error))
+    return replace(log, size=len(data), digest=hashlib.sha256(data).hexdigest())
 
 
-def _without_copies(found: list[LogFile]) -> list[LogFile]:
+def _without_copies(logs: list[LogFile]) -> list[LogFile]:
     """Marks logs that are equal to another, and those that are the beginning of one: an earlier state of it."""
     first: dict[str, int] = {}
-    for place, item in enumerate(found):
+    for index, item in enumerate(logs):
         if item.digest and not item.reason:
-            first.setdefault(item.digest, place)
-    whole = {place: head for place in first.values() if (head := _head(found[place]))}
-    longer = _beginnings(found, whole)
+            first.setdefault(item.digest, index)
+    whole = {index: head for index in first.values() if (head := _head(logs[index]))}
+    longer = _beginnings(logs, whole)
     out = []
-    for place, item in enumerate(found):
+    for index, item in enumerate(logs):
         if item.reason or not item.digest:
             out.append(item)
             continue
         last = first[item.digest]
         while last in longer:
             last = longer[last]
-        out.append(item if last == place else replace(item, duplicate_of=found[last].digest))
+        out.append(item if last == index else replace(item, duplicate_of=logs[last].digest))
     return out
 
 
@@ -147,19 +147,19 @@ def _head(item: LogFile) -> bytes:
         return b""
 
 
-def _beginnings(found: Sequence[LogFile], heads: dict[int, bytes]) -> dict[int, int]:
+def _beginnings(logs: Sequence[LogFile], heads: dict[int, bytes]) -> dict[int, int]:
     """place of a log → place of one that begins with all of it. Sorted, those follow right behind."""
-    order = sorted(heads, key=lambda place: (heads[place], found[place].size))
+    order = sorted(heads, key=lambda index: (heads[index], logs[index].size))
     longer: dict[int, int] = {}
-    for k, place in enumerate(order):
-        short = heads[place].rstrip()
+    for k, index in enumerate(order):
+        short = heads[index].rstrip()
         if short.count(b"\n") + 1 < LEAST_LINES:
             continue
         for other in order[k + 1 :]:
-            if not heads[other].startswith(short if found[place].size <= HEAD else heads[place]):
+            if not heads[other].startswith(short if logs[index].size <= HEAD else heads[index]):
                 break
-            if _begins(found[other], found[place]) and found[other].size > found[longer.get(place, place)].size:
-                longer[place] = other
+            if _begins(logs[other], logs[index]) and logs[other].size > logs[longer.get(index, index)].size:
+                longer[index] = other
     return longer
 
 

@@ -29,7 +29,7 @@ class Judged:
     again: int | None = None  # line of the row that it measures again
     category: str = "other"
     contradiction: str = ""
-    told: str = ""
+    problem: str = ""
 
 
 @dataclass
@@ -52,16 +52,16 @@ def judge(run: Run) -> Judgement:
     """Numbers, steps, re-runs and contradictions of a run whose direction is settled."""
     sign = -1.0 if run.direction.way == "higher" else 1.0
     metrics = [None if row.status in FAILED else row.value for row in run.rows]
-    place, source = _baseline(run.rows, metrics)
+    index, source = _baseline(run.rows, metrics)
     decided = any(row.decision == "keep" for row in run.rows)
     judged = [
-        Judged(row, i - place if place is not None else i + 1, row.decision, metrics[i])
+        Judged(row, i - index if index is not None else i + 1, row.decision, metrics[i])
         for i, row in enumerate(run.rows)
     ]
-    base = _before(judged) if place is None else judged[place].metric
-    if place is not None:
-        judged[place].decision = "baseline"
-    bests = _walk(judged, sign, decided, base if place is None else None)
+    base = _before(judged) if index is None else judged[index].metric
+    if index is not None:
+        judged[index].decision = "baseline"
+    bests = _walk(judged, sign, decided, base if index is None else None)
     again = reruns(run.rows, metrics, bests)
     for item in judged:
         item.category = category(item.row.description)
@@ -70,23 +70,23 @@ def judge(run: Run) -> Judgement:
     for i, first in again.items():
         judged[i].again = run.rows[first].line
     _not_reproduced(judged, again, sign)
-    return Judgement(sign, judged, place, base, source, decided, again)
+    return Judgement(sign, judged, index, base, source, decided, again)
 
 
 def _baseline(rows: Sequence[ParsedRow], metrics: Sequence[float | None]) -> tuple[int | None, str]:
     """The first row that was measured, unless it was discarded: then what it was compared with is not in the log."""
-    place = next((i for i, metric in enumerate(metrics) if metric is not None), None)
-    if place is None:
+    index = next((i for i, metric in enumerate(metrics) if metric is not None), None)
+    if index is None:
         return None, "nothing was measured"
-    row = rows[place]
+    row = rows[index]
     if row.before is not None:
         return None, "the metric before the first change"
     named = row.decision == "baseline" or rerun_patterns()["baseline"].search(f"{row.description} {row.commit}")
     if named:
-        return place, "its name"
+        return index, "its name"
     if row.decision == "discard":
         return None, "the log begins with a discarded row"
-    return place, "the first row"
+    return index, "the first row"
 
 
 def _before(judged: Sequence[Judged]) -> float | None:
@@ -122,10 +122,10 @@ def _against_best(item: Judged, best: Judged, step: float) -> None:
     row, line = item.row, best.row.line
     if item.decision == "keep" and step < 0.0:
         item.contradiction = "kept-worse"
-        item.told = f"line {row.line}: kept at {item.metric:g}, worse than {best.metric:g} kept before (line {line})"
+        item.problem = f"line {row.line}: kept at {item.metric:g}, worse than {best.metric:g} kept before (line {line})"
     elif item.decision == "discard" and step > 0.0:
         item.contradiction = "discarded-better"
-        item.told = (
+        item.problem = (
             f"line {row.line}: discarded at {item.metric:g}, better than the best kept, {best.metric:g} (line {line})"
         )
 
@@ -135,13 +135,13 @@ def _row_alone(item: Judged) -> None:
     row = item.row
     if row.status in FAILED and row.value is not None:
         item.contradiction = "failed-with-metric"
-        item.told = f"line {row.line}: {row.word or row.status}, with the metric {row.value:g}"
+        item.problem = f"line {row.line}: {row.word or row.status}, with the metric {row.value:g}"
     elif row.decision == "keep" and item.metric is None:
         item.contradiction = "kept-without-metric"
-        item.told = f"line {row.line}: kept without a metric"
+        item.problem = f"line {row.line}: kept without a metric"
     elif not item.contradiction and (change := _misstated(row)) is not None:
         item.contradiction = "delta"
-        item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
+        item.problem = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
 
 
 def _misstated(row: ParsedRow) -> float | None:
@@ -177,4 +177,4 @@ def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float
             lines = ", ".join(f"{other.row.line}" for other in later[:6])
             item.contradiction = "not-reproduced"
             shown = ", ".join(f"{v:g}" for v in values[:6])
-            item.told = f"line {item.row.line}: kept at {item.metric:g}, measured again at {shown} (line {lines})"
+            item.problem = f"line {item.row.line}: kept at {item.metric:g}, measured again at {shown} (line {lines})"

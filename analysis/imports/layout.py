@@ -40,17 +40,17 @@ def is_header(cells: Sequence[str]) -> bool:
     if len(cells) < 2 or any(number(cell) is not None for cell in cells) or max(map(len, cells)) > 60:
         return False
     names = [plain_name(cell) for cell in cells]
-    found = [roles()[name][0] for name in names if name in roles()]
+    known = [roles()[name][0] for name in names if name in roles()]
     metrics = sum(named_direction(name)[0] is not None for name in names if name not in roles())
-    telling = metrics + sum(role in _TELLING for role in found)
-    return telling >= 2 or (telling >= 1 and len(found) >= 2)
+    telling = metrics + sum(role in _TELLING for role in known)
+    return telling >= 2 or (telling >= 1 and len(known) >= 2)
 
 
 def from_header(
     cells: Sequence[str], line: int, sample: Sequence[Sequence[str]], wanted: str | None = None
 ) -> Layout | None:
     """The layout that a header names, with the metric's column settled; None where there is no metric at all."""
-    names = tuple(plain_name(cell) or f"column_{place + 1}" for place, cell in enumerate(cells))
+    names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
     at = _places(names, sample, wanted)
     return _with_metric(names, at, sample, wanted, line)
 
@@ -101,12 +101,12 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
     """role → column; of several columns for one role the better name, then the left one."""
     at: dict[str, int] = {}
     ranks: dict[str, int] = {}
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         role, rank = roles().get(name, ("", 0))
-        if not role or role == "other" or name == wanted or not _fits(role, name, place, sample):
+        if not role or role == "other" or name == wanted or not _fits(role, name, index, sample):
             continue
         if role not in at or rank < ranks[role]:
-            at[role], ranks[role] = place, rank
+            at[role], ranks[role] = index, rank
     if "description" not in at:  # "experiment" names a number here and says what was tried there
         wordy = [i for i, n in enumerate(names) if roles().get(n, ("",))[0] in ("number", "") and _wordy(i, sample)]
         if wordy:
@@ -115,9 +115,9 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
     return at
 
 
-def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
+def _fits(role: str, name: str, column: int, sample: Sequence[Sequence[str]]) -> bool:
     """Whether the cells are what the role says; a column "result" holds statuses here and the metric there."""
-    cells = _filled(place, sample)
+    cells = _filled(column, sample)
     if not cells:
         return True
     numbers = _share_of_numbers(cells)
@@ -130,16 +130,16 @@ def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> 
     return True
 
 
-def _filled(place: int, sample: Sequence[Sequence[str]]) -> list[str]:
-    return [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+def _filled(column: int, sample: Sequence[Sequence[str]]) -> list[str]:
+    return [row[column] for row in sample if column < len(row) and not is_missing(row[column])]
 
 
 def _share_of_numbers(cells: Sequence[str]) -> float:
     return sum(number(cell) is not None for cell in cells) / len(cells)
 
 
-def _wordy(place: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = [row[place] for row in sample if place < len(row)]
+def _wordy(column: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = [row[column] for row in sample if column < len(row)]
     return bool(cells) and sum(" " in cell.strip() or not cell.isascii() for cell in cells) >= 0.5 * len(cells)
 
 
@@ -164,8 +164,8 @@ def _with_metric(
     return _finish(names, at, names[at["metric"]], source, doubt, line)
 
 
-def _numbers(place: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = _filled(place, sample)
+def _numbers(column: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = _filled(column, sample)
     return not cells or _share_of_numbers(cells) >= 0.6
 
 
@@ -187,16 +187,16 @@ def _choose(
     return None, "", tuple(names[i] for i in pool)
 
 
-def _agreement(place: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
+def _agreement(column: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
     """Rows whose status says that lower is better in this column, less those that say higher."""
     if "status" not in at:
         return 0
-    told = []
+    decided = []
     for row in sample:
-        if max(place, at["status"]) < len(row):
+        if max(column, at["status"]) < len(row):
             said = meaning(row[at["status"]])
-            told.append((number(row[place]), said.decision if said and said.status == "ok" else None))
-    return votes(told)
+            decided.append((number(row[column]), said.decision if said and said.status == "ok" else None))
+    return votes(decided)
 
 
 def _finish(

@@ -68,35 +68,35 @@ class LogReport:
     program: dict[str, Any] | None = None
     doubts: list[Doubt] = field(default_factory=list)
     asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones
-    told: list[str] = field(default_factory=list)  # the first contradictions
+    contradictions: list[str] = field(default_factory=list)  # the first ones
 
 
-def load(found: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
+def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
     """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
     report = LogReport()
-    identity = events.import_id(found.digest or found.place)
-    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": found.place, "name": found.name}
-    base |= {"bytes": found.size, "digest": found.digest}
-    if found.reason or found.duplicate_of:
-        other = events.import_id(found.duplicate_of) if found.duplicate_of else None
+    identity = events.import_id(log.digest or log.place)
+    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.place, "name": log.name}
+    base |= {"bytes": log.size, "digest": log.digest}
+    if log.reason or log.duplicate_of:
+        other = events.import_id(log.duplicate_of) if log.duplicate_of else None
         state = "duplicate" if other else "refused"
-        report.events.append(base | {"state": state, "duplicate_of": other, "reason": found.reason})
+        report.events.append(base | {"state": state, "duplicate_of": other, "reason": log.reason})
         return report, ()
     try:
-        table, runs = _read(found, options)
+        table, runs = _read(log, options)
     except UnreadableLog as error:
         report.events.append(base | {"state": "refused", "reason": str(error)})
         return report, ()
     for run in runs:
         run.direction = _answered(run, options)
-    report.doubts = [d for run in runs if (d := _doubt(found, run)) and not options.closed(d.key)]
+    report.doubts = [d for run in runs if (d := _doubt(log, run)) and not options.closed(d.key)]
     if report.doubts:
         return report, ()
-    return report, _written(found, options, base, report, table, runs)
+    return report, _written(log, options, base, report, table, runs)
 
 
-def _read(found: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
-    text = lines(decode(contents(found)))
+def _read(log: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
+    text = lines(decode(contents(log)))
     table, runs = _runs(text, options.wanted, options)
     chosen = next((name for run in runs if run.doubt and (name := options.answers.get(run.doubt))), None)
     return (table, runs) if chosen is None else _runs(text, chosen, options)
@@ -114,21 +114,21 @@ def _answered(run: Run, options: Options) -> Direction:
     return Direction(way, "given") if way else run.direction
 
 
-def _doubt(found: LogFile, run: Run) -> Doubt | None:
+def _doubt(log: LogFile, run: Run) -> Doubt | None:
     if run.doubt:
         why = f"several columns could be the metric: {', '.join(run.doubt)}"
-        return Doubt(found.place, "metric", run.metric, why, run.doubt)
+        return Doubt(log.place, "metric", run.metric, why, run.doubt)
     if run.direction.way is None:
-        return Doubt(found.place, "direction", run.metric, run.direction.why)
+        return Doubt(log.place, "direction", run.metric, run.direction.why)
     return None
 
 
 def _written(
-    found: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
+    log: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
     """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
     identity = base["import_id"]
-    report.program, problem = beside(found.path, found.repository, found.name)
+    report.program, problem = beside(log.path, log.repository, log.name)
     program_id = report.program["program_id"] if report.program else None
     sure = [run for run in runs if run.direction.way and not run.doubt]
     unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
@@ -137,21 +137,21 @@ def _written(
         "state": "imported" if sure else ("unsure" if unsure else "empty"),
         "program_id": program_id,
         "program_problem": problem or None,
-        "repository": str(found.repository) if found.repository else None,
+        "repository": str(log.repository) if log.repository else None,
     }
     counts = {"lines": table.lines, "headers": table.headers, "blanks": table.blanks, "quarantined": len(aside)}
     for run in sure:
         judged = judge(run)
-        told = figures(judged, options.noise)
-        report.told += [item.told for item in judged.rows if item.told][:SHOWN]
-        commits, note = joined(found, judged)
-        yield from events.run_events(identity, run, judged, told, program_id, commits)
-        event = shared | counts | _run_part(identity, run, told, commits, note)
+        totals = figures(judged, options.noise)
+        report.contradictions += [item.problem for item in judged.rows if item.problem][:SHOWN]
+        commits, note = joined(log, judged)
+        yield from events.run_events(identity, run, judged, totals, program_id, commits)
+        event = shared | counts | _run_part(identity, run, totals, commits, note)
         report.events.append(event)
         yield event
         counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
-    report.asides = [events.aside_event(identity, found.place, item) for item in aside[:SHOWN]]
-    yield from (events.aside_event(identity, found.place, item) for item in aside)
+    report.asides = [events.aside_event(identity, log.place, item) for item in aside[:SHOWN]]
+    yield from (events.aside_event(identity, log.place, item) for item in aside)
     if not sure:
         event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
         report.events.append(event)
@@ -162,7 +162,7 @@ def _why(run: Run) -> str:
     return f"the metric may be any of {', '.join(run.doubt)}" if run.doubt else run.direction.why
 
 
-def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
+def _run_part(identity: str, run: Run, totals: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
     return {
         "run_id": events.run_id(identity, run.metric),
         "metric": run.metric,
@@ -174,7 +174,7 @@ def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined]
         "row_lines": sum(row.lines for row in run.rows) + run.merged,
         "commits_joined": len(commits),
         "repository_note": note or None,
-        **events.figures_event(told),
+        **events.figures_event(totals),
     }
 
 
@@ -182,23 +182,23 @@ def _was_kept(item: Judged) -> bool:
     return item.decision in ("keep", "baseline") or item.step is not None
 
 
-def joined(found: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
+def joined(log: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
     A discarded row often carries the hash of the commit it started from; where a kept row has that hash, it is not
     joined to it.
     """
-    if found.repository is None:
+    if log.repository is None:
         return {}, ""
     out: dict[int, Joined] = {}
     held: set[str] = set()  # commits of kept rows
     try:
-        with opened(found.repository) as commits:
+        with opened(log.repository) as commits:
             for item in sorted(judged.rows, key=_was_kept, reverse=True):
                 kept = _was_kept(item)
                 if not kept and not held and judged.decided:
                     break
-                commit = commits.join(item.row.commit, found.path.name)
+                commit = commits.join(item.row.commit, log.path.name)
                 if commit is not None and (kept or commit.commit not in held):
                     out[item.row.line] = commit
                     held |= {commit.commit} if kept else set()

@@ -35,31 +35,31 @@ def reruns(rows: Sequence[ParsedRow], values: Sequence[float | None], bests: Seq
     it repeats can be found: its commit, an id that it names, "best", "baseline", the same description. A commit alone
     says nothing: discarded rows often carry the hash of the commit they started from.
     """
-    found: dict[int, int] = {}
+    originals: dict[int, int] = {}
     same: dict[tuple[str, str], int] = {}
     texts = [row.description.lower() for row in rows]
     words = rerun_patterns()["words"].search
     again = [words(text) is not None for text in texts]
     seen = _Seen(rows, texts) if any(again) else None
     baseline: int | None = None
-    for place, row in enumerate(rows):
-        if values[place] is None:
+    for index, row in enumerate(rows):
+        if values[index] is None:
             continue
-        text = texts[place]
+        text = texts[index]
         is_base = _is_baseline(row, text)
         first = same.get((row.commit, text)) if row.commit and text else None
         if first is None and is_base:
             first = baseline
-        if first is None and again[place] and seen is not None:
-            first = seen.original(place, bests[place], baseline)
+        if first is None and again[index] and seen is not None:
+            first = seen.original(index, bests[index], baseline)
         if first is not None:
-            found[place] = first = found.get(first, first)
-        first = place if first is None else first
+            originals[index] = first = originals.get(first, first)
+        first = index if first is None else first
         same.setdefault((row.commit, text), first)
         baseline = first if is_base and baseline is None else baseline
         if seen is not None:
-            seen.add(place, first)
-    return found
+            seen.add(index, first)
+    return originals
 
 
 def _is_baseline(row: ParsedRow, text: str) -> bool:
@@ -75,17 +75,17 @@ class _Seen:
         self._by_text: dict[str, int] = {}
         self._unread: list[tuple[int, int]] = []  # arguments of `add` whose description is not in _by_text yet
 
-    def add(self, place: int, first: int) -> None:
-        commit = self._rows[place].commit.lower()
-        self._unread.append((place, first))
+    def add(self, index: int, first: int) -> None:
+        commit = self._rows[index].commit.lower()
+        self._unread.append((index, first))
         if commit not in _GENERIC:
             self._commits.setdefault(commit, first)
             if len(commit) > 7 and is_hash(commit):
                 self._commits.setdefault(commit[:7], first)
 
-    def original(self, place: int, best: int | None, baseline: int | None) -> int | None:
+    def original(self, index: int, best: int | None, baseline: int | None) -> int | None:
         """The row that one which says it measures again is about."""
-        text, commit = self._texts[place], self._rows[place].commit.lower()
+        text, commit = self._texts[index], self._rows[index].commit.lower()
         for name in (commit, commit[:7] if is_hash(commit) else commit, *text.replace("#", " ").split()[:40]):
             if name in self._commits:
                 return self._commits[name]

@@ -22,7 +22,7 @@ def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any
     A text that is no valid program is kept whole, without directives and with the reason; one that cannot be read at
     all is None.
     """
-    for folder in dict.fromkeys(place for place in (log.absolute().parent, repository) if place is not None):
+    for folder in dict.fromkeys(path_ for path_ in (log.absolute().parent, repository) if path_ is not None):
         for candidate in NAMES:
             path = folder / candidate
             if path.is_file() and not path.is_symlink():

@@ -89,8 +89,8 @@ class Commits:
             whole, kind, _ = self.repo.git.get_object_header(name)
         except ValueError:  # missing, or several begin so
             return None
-        found = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
-        return Commit(self.repo, bytes.fromhex(found[1])) if found[0] == "commit" else None
+        header = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
+        return Commit(self.repo, bytes.fromhex(header[1])) if header[0] == "commit" else None
 
     def _diff(self, commit: Commit, log: str) -> str | None:
         """Against the first parent, as git shows it; cut where it is longer than LARGEST_DIFF."""
@@ -138,10 +138,10 @@ def _borrow(ours: Path, objects: Path) -> None:
     (ours / "refs").mkdir()
     (ours / "HEAD").write_text("ref: refs/heads/main\n")
     (ours / "config").write_text(_CONFIG)
-    place = str(objects.resolve())
-    if "\n" in place:
+    path = str(objects.resolve())
+    if "\n" in path:
         raise ValueError("its path holds a line end")
-    (ours / "objects" / "info" / "alternates").write_text(place + "\n")
+    (ours / "objects" / "info" / "alternates").write_text(path + "\n")
 
 
 def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
@@ -161,12 +161,12 @@ def _tips(folder: Path) -> list[str]:
     """The hashes that the references name, read from their files."""
     from git import GitError, Repo, SymbolicReference
 
-    found: list[str] = []
+    hashes: list[str] = []
     with suppress(GitError, OSError), Repo(folder, search_parent_directories=False) as theirs:
         for ref in list(theirs.refs)[:MOST_REFS]:
             with suppress(ValueError, OSError):
-                found.append(SymbolicReference.dereference_recursive(theirs, ref.path))
-    return [name for name in found if _HASH.fullmatch(name)]
+                hashes.append(SymbolicReference.dereference_recursive(theirs, ref.path))
+    return [name for name in hashes if _HASH.fullmatch(name)]
 
 
 def file_at(folder: Path, ref: str, name: str, limit: int) -> bytes:

@@ -86,8 +86,8 @@ class RowReader:
         row = ParsedRow(
             line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit)
         )
-        for name, place, unit in self._measures:
-            measured = number(_cell(cells, place))
+        for name, column, unit in self._measures:
+            measured = number(_cell(cells, column))
             if measured is not None and (unit is not None or abs(measured) <= 2**53):
                 setattr(row, name, int(measured) if unit is None else measured * unit)
         if self._name is not None:
@@ -95,7 +95,7 @@ class RowReader:
         if self._direction is not None:
             row.direction = said_direction(_cell(cells, self._direction))
         if self.layout.extra:
-            row.extra = {name: cell for place, name in self.layout.extra if (cell := _cell(cells, place))}
+            row.extra = {name: cell for column, name in self.layout.extra if (cell := _cell(cells, column))}
         return row
 
     def _fitted(self, cells: list[str]) -> list[str]:
@@ -108,5 +108,5 @@ class RowReader:
         return cells
 
 
-def _cell(cells: list[str], place: int | None) -> str:
-    return "" if place is None or place >= len(cells) else cells[place].strip()
+def _cell(cells: list[str], column: int | None) -> str:
+    return "" if column is None or column >= len(cells) else cells[column].strip()

@@ -32,7 +32,7 @@ def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple
 
     ``wanted`` and ``direction``: as the user states them.
     """
-    found: dict[str | None, Run] = {}
+    runs: dict[str | None, Run] = {}
     primary = _primary(table, wanted)
     apart: list[tuple[Layout, ParsedRow]] = []
     for layout, row in each_row(table):
@@ -40,12 +40,12 @@ def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple
             apart.append((layout, row))
             continue
         name = layout.metric if row.name is None else row.name
-        run = found.setdefault(name, Run(name, Direction(None, ""), layout.source, doubt=layout.doubt))
+        run = runs.setdefault(name, Run(name, Direction(None, ""), layout.source, doubt=layout.doubt))
         run.rows.append(row)
-    asides = _attach(found.get(primary), apart) if apart else []
-    for run in found.values():
+    asides = _attach(runs.get(primary), apart) if apart else []
+    for run in runs.values():
         settle(run, direction)
-    return list(found.values()), asides
+    return list(runs.values()), asides
 
 
 def _primary(table: LogTable, wanted: str | None) -> str | None:
@@ -81,13 +81,13 @@ def settle(run: Run, direction: str | None) -> None:
     failed = [row.value for row in run.rows if row.status in FAILED and row.value is not None]
     ran = [row.value for row in run.rows if row.status not in FAILED and row.value is not None]
     gone = sentinels(ran, failed, positive=False)
-    told = [(None if row.value in gone or row.status in FAILED else row.value, row.decision) for row in run.rows]
+    decided = [(None if row.value in gone or row.status in FAILED else row.value, row.decision) for row in run.rows]
     if direction is not None:
         run.direction = Direction(direction, "given")
     elif len(stated) == 1:
         run.direction = Direction(stated.pop(), "its column")
     else:
-        run.direction = infer(run.metric, told)
+        run.direction = infer(run.metric, decided)
     gone |= sentinels(ran, failed, positive=run.direction.way == "lower")
     for row in run.rows:
         _settle_row(row, gone)

@@ -35,7 +35,7 @@ class Imported:
     logs: list[dict[str, Any]] = field(default_factory=list)
     programs: int = 0
     asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones of each log
-    told: list[str] = field(default_factory=list)  # the first contradictions of each run
+    contradictions: list[str] = field(default_factory=list)  # the first ones of each run
 
 
 def import_logs(
@@ -49,15 +49,15 @@ def import_logs(
     if folder.exists():
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
     try:
-        found = find(paths)
+        logs = find(paths)
     except UnreadableLog as error:
         raise UsageError(str(error), hint="name the logs themselves, or a smaller folder") from None
-    _refuse_hopeless(paths, found)
+    _refuse_hopeless(paths, logs)
     stage = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(stage, ignore_errors=True)
         (stage / "ledger").mkdir(parents=True)
-        result = _read_all(found, stage, folder, options, workers, ask)
+        result = _read_all(logs, stage, folder, options, workers, ask)
         stage.rename(folder)
     except OSError as error:
         hint = "name another folder with --study"
@@ -67,27 +67,27 @@ def import_logs(
     return result
 
 
-def _refuse_hopeless(paths: Sequence[Path], found: Sequence[LogFile]) -> None:
+def _refuse_hopeless(paths: Sequence[Path], logs: Sequence[LogFile]) -> None:
     """Raises where nothing that was named can be read."""
-    if not found:
+    if not logs:
         shown = ", ".join(map(str, paths[:3]))
         raise NotFound(f"{shown}: no log of experiments here", hint="name the file itself: metaloop import results.tsv")
-    named = [item for item in found if not item.searched and item.reason]
-    if len(named) == len(found):
+    named = [item for item in logs if not item.searched and item.reason]
+    if len(named) == len(logs):
         raise UsageError(f"{named[0].place}: {named[0].reason}", hint="metaloop import reads results.tsv files")
 
 
 def _read_all(
-    found: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
+    files: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
 ) -> Imported:
-    reports = _load_all(found, stage, options, workers)
-    while doubtful := [place for place, report in enumerate(reports) if report.doubts]:
-        options = _settled([doubt for place in doubtful for doubt in reports[place].doubts], options, ask)
-        again = _load_all([found[place] for place in doubtful], stage, options, workers)
-        for place, report in zip(doubtful, again, strict=True):
-            reports[place] = report
+    reports = _load_all(files, stage, options, workers)
+    while doubtful := [index for index, report in enumerate(reports) if report.doubts]:
+        options = _settled([doubt for index in doubtful for doubt in reports[index].doubts], options, ask)
+        again = _load_all([files[index] for index in doubtful], stage, options, workers)
+        for index, report in zip(doubtful, again, strict=True):
+            reports[index] = report
     logs = [event for report in reports for event in report.events]
-    _check(found, logs, options)
+    _check(files, logs, options)
     study_id = content_id("y", *sorted({log["import_id"] for log in logs}), datetime.now(UTC).isoformat())
     programs = {p["program_id"]: p for report in reports if (p := report.program) is not None}
     with Ledger(stage / "ledger", "import") as ledger:
@@ -97,7 +97,7 @@ def _read_all(
         sync_file(path)
     _write_config(stage / "study.toml", study_id, options)
     asides = [aside for report in reports for aside in report.asides]
-    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
+    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.contradictions])
 
 
 def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
@@ -116,7 +116,7 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None)
     return replace(options, answers=answers)
 
 
-def _check(found: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
+def _check(files: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
     """Raises UsageError where no log could be read, or none has the metric that was asked for."""
     read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
     if not read:
@@ -129,29 +129,29 @@ def _check(found: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Op
         raise UsageError(f"no log here has a column {wanted!r}", hint=hint)
 
 
-def _load_all(found: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
+def _load_all(logs: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
     """A report for each log, in order; their events go to the ledger, a segment a process."""
-    count = min(workers, len(found)) if sum(item.size for item in found) > SMALL else 1
+    count = min(workers, len(logs)) if sum(item.size for item in logs) > SMALL else 1
     if count < 2:
-        return _load_some(found, stage, options)
+        return _load_some(logs, stage, options)
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
-    for place in sorted(range(len(found)), key=lambda i: -found[i].size):
+    for index in sorted(range(len(logs)), key=lambda i: -logs[i].size):
         least = loads.index(min(loads))
-        shares[least].append(place)
-        loads[least] += found[place].size + 1
+        shares[least].append(index)
+        loads[least] += logs[index].size + 1
     reports: dict[int, LogReport] = {}
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_load_some, [found[i] for i in share], stage, options) for share in shares]
+        jobs = [pool.submit(_load_some, [logs[i] for i in share], stage, options) for share in shares]
         for share, job in zip(shares, jobs, strict=True):
             reports |= zip(share, job.result(), strict=True)
-    return [reports[place] for place in range(len(found))]
+    return [reports[index] for index in range(len(logs))]
 
 
-def _load_some(found: Sequence[LogFile], stage: Path, options: Options) -> list[LogReport]:
+def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[LogReport]:
     reports = []
     with Ledger(stage / "ledger", "import") as ledger:
-        for item in found:
+        for item in logs:
             report, written = load(item, options)
             batch: list[dict[str, Any]] = []
             for event in written:

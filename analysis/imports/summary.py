@@ -48,13 +48,13 @@ def one_metric(runs: Sequence[dict[str, Any]]) -> bool:
 
 def categories(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Kinds of edits over all runs, the one that earned the largest share of its runs' kept gain first."""
-    found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     gaining = 0
     for run in runs:
         total = sum(item["gain"] for item in run["categories"])
         gaining += total > 0.0
         for item in run["categories"]:
-            entry = found[item["category"]]
+            entry = totals[item["category"]]
             for key in ("tried", "kept", "failed", "gain"):
                 entry[key] += item[key]
             entry["share"] += item["gain"] / total if total > 0.0 else 0.0
@@ -66,7 +66,7 @@ def categories(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "gain": entry["gain"] if one_metric(runs) else None,
             "share_of_gain": entry["share"] / gaining if gaining else None,
         }
-        for name, entry in found.items()
+        for name, entry in totals.items()
     ]
     return sorted(rows, key=lambda r: (-(r["share_of_gain"] or 0.0), -r["kept"], -r["tried"], r["category"]))
 

@@ -128,14 +128,14 @@ def _find(lines: Sequence[str]) -> tuple[Split, int]:
     """(how the lines are split into cells, the lines before the table). Raises Refused where there is no table."""
     head = [(i, line) for i, line in enumerate(lines[:SEARCHED]) if line and not line.isspace() and len(line) < LONGEST]
     for split in SPLITS:
-        for place, line in head:
+        for index, line in head:
             if is_header(split(line)):
-                return split, place
+                return split, index
     for split in SPLITS[:3]:
-        for place, line in head:
+        for index, line in head:
             cells = split(line)
-            if len(cells) > 2 and from_cells(_sample(lines, place, split, len(cells))) is not None:
-                return split, place
+            if len(cells) > 2 and from_cells(_sample(lines, index, split, len(cells))) is not None:
+                return split, index
     raise UnreadableLog("no results table: no header that names a metric, and no rows that look like results")
 
 
@@ -155,17 +155,17 @@ def _new_layout(
 
 def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:
     """The next rows of about the same width."""
-    found: list[list[str]] = []
+    rows: list[list[str]] = []
     for line in lines[start : start + 4 * SAMPLE]:
         if line and len(line) < LONGEST and not line.isspace():
             cells = split(line)
             if is_header(cells):
                 break
             if width - 1 <= len(cells) <= width + 1:
-                found.append(cells)
-        if len(found) >= SAMPLE:
+                rows.append(cells)
+        if len(rows) >= SAMPLE:
             break
-    return found
+    return rows
 
 
 def _rule(cells: Sequence[str]) -> bool:

@@ -71,5 +71,5 @@ def lines(text: str) -> list[str]:
         text = text if "\n" in text else text.replace("\r", "\n")
     if text.count("\n") >= MAX_LINES:
         raise UnreadableLog(f"more than {MAX_LINES:,} lines")
-    found = text.split("\n")
-    return found[:-1] if found and not found[-1] else found
+    split = text.split("\n")
+    return split[:-1] if split and not split[-1] else split

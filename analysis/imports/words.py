@@ -45,7 +45,7 @@ def tables(name: str = "words") -> dict[str, Any]:
 def roles() -> Mapping[str, tuple[str, int]]:
     """Column name → (role, place within the role's list: the first ones are the better names)."""
     columns: dict[str, list[str]] = tables()["columns"]
-    return {name: (role, place) for role, names in reversed(columns.items()) for place, name in enumerate(names)}
+    return {name: (role, rank) for role, names in reversed(columns.items()) for rank, name in enumerate(names)}
 
 
 @cache
@@ -118,7 +118,7 @@ def category(description: str) -> str:
     text = description[:400].lower()
     for group in ("categories", "weak"):
         pattern, known = _category_pattern(group)
-        found = pattern.search(text)
-        if found is not None:
-            return known[found[0]]
+        match = pattern.search(text)
+        if match is not None:
+            return known[match[0]]
     return _OTHER

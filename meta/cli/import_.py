@@ -75,7 +75,7 @@ def import_(
     )
     item = summary(done)
     if out.mode == "json":
-        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.told})
+        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.contradictions})
     elif out.mode == "plain":
         out.thing(item)
     else:
@@ -111,7 +111,7 @@ def _person(out: Output, item: Row, done: Imported) -> None:
         counted = ", ".join(f"{kind} {n}" for kind, n in item["contradictions"].items())
         pairs.append(("contradictions", counted or "none"))
     out.show(key_values(pairs))
-    for line in done.told[:SHOWN_LINES]:
+    for line in done.contradictions[:SHOWN_LINES]:
         out.show(Text(f"  {line}", style="dim"))
     if item["categories"]:
         out.show(Text("\nwhat was tried, by the first keyword of its description", style="dim"))
