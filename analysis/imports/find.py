@@ -23,7 +23,7 @@ class LogFile:
     """A log that may be read. ``place``: as it is told; ``ref``: the commit whose tree holds it, else it is a file."""
 
     path: Path
-    place: str
+    label: str
     repository: Path | None = None
     ref: str = ""
     searched: bool = False  # found in a folder, not named by the user

@@ -49,7 +49,7 @@ class Options:
 class Doubt:
     """A log of which the metric or its direction cannot be told."""
 
-    place: str
+    log: str
     what: str  # metric, direction
     metric: str | None
     why: str
@@ -74,8 +74,8 @@ class LogReport:
 def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
     """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
     report = LogReport()
-    identity = events.import_id(log.digest or log.place)
-    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.place, "name": log.name}
+    identity = events.import_id(log.digest or log.label)
+    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.label, "name": log.name}
     base |= {"bytes": log.size, "digest": log.digest}
     if log.reason or log.duplicate_of:
         other = events.import_id(log.duplicate_of) if log.duplicate_of else None
@@ -117,9 +117,9 @@ def _answered(run: Run, options: Options) -> Direction:
 def _doubt(log: LogFile, run: Run) -> Doubt | None:
     if run.doubt:
         why = f"several columns could be the metric: {', '.join(run.doubt)}"
-        return Doubt(log.place, "metric", run.metric, why, run.doubt)
+        return Doubt(log.label, "metric", run.metric, why, run.doubt)
     if run.direction.way is None:
-        return Doubt(log.place, "direction", run.metric, run.direction.why)
+        return Doubt(log.label, "direction", run.metric, run.direction.why)
     return None
 
 
@@ -150,8 +150,8 @@ def _written(
         report.events.append(event)
         yield event
         counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
-    report.asides = [events.aside_event(identity, log.place, item) for item in aside[:SHOWN]]
-    yield from (events.aside_event(identity, log.place, item) for item in aside)
+    report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
+    yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
         event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
         report.events.append(event)

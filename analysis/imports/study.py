@@ -74,7 +74,7 @@ def _refuse_hopeless(paths: Sequence[Path], logs: Sequence[LogFile]) -> None:
         raise NotFound(f"{shown}: no log of experiments here", hint="name the file itself: metaloop import results.tsv")
     named = [item for item in logs if not item.searched and item.reason]
     if len(named) == len(logs):
-        raise UsageError(f"{named[0].place}: {named[0].reason}", hint="metaloop import reads results.tsv files")
+        raise UsageError(f"{named[0].label}: {named[0].reason}", hint="metaloop import reads results.tsv files")
 
 
 def _read_all(
@@ -107,7 +107,7 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None)
         more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
         given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
         raise UsageError(
-            f"{first.place}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
+            f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
         )
     answers = dict(options.answers)
     for doubt in doubts:

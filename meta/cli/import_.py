@@ -92,7 +92,7 @@ def _stem(path: str) -> str:
 
 def _ask(doubt: Doubt) -> str | None:
     """Asks on the terminal; ``skip`` sets such logs aside."""
-    click.echo(f"{doubt.place}: {doubt.why}", err=True)
+    click.echo(f"{doubt.log}: {doubt.why}", err=True)
     if doubt.what == "metric":
         answer: str = click.prompt("which one", type=click.Choice([*doubt.candidates, "skip"]), err=True)
     else:

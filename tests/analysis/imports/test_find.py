@@ -20,7 +20,7 @@ def put(path: Path, text: str) -> Path:
 
 
 def names(found: list[LogFile], root: Path) -> list[str]:
-    return [item.place.removeprefix(f"{root}/") for item in found]
+    return [item.label.removeprefix(f"{root}/") for item in found]
 
 
 @pytest.mark.parametrize(
@@ -98,5 +98,5 @@ def test_a_log_that_only_a_branch_holds(tmp_path: Path) -> None:
     git(tmp_path, "checkout", "-q", "main")
     assert not (tmp_path / "results.tsv").exists()
     [found] = find([tmp_path])
-    assert found.place.startswith(f"{tmp_path}@") and found.place.endswith(":results.tsv")
+    assert found.label.startswith(f"{tmp_path}@") and found.label.endswith(":results.tsv")
     assert (found.size, found.reason, found.name) == (len(samples.CANONICAL.encode()), "", tmp_path.name)
