@@ -1,15 +1,15 @@
-"""Attribution: what earned the gain. Five methods, weakest first; no row mixes their answers (docs/attribution.md).
+"""Attribution: which changes cause the gain. Five groups of methods, weakest first (docs/attribution.md).
 
-1. claimed     What the runs say of themselves, beside the share that noise alone would show. Observational.
-2. replays     What a kept commit is worth when it is trained again: added alone, left out at the end, averaged over
+1. claimed     What the runs claim, and the share of it that noise alone would show. Observational.
+2. replays     The effect of a kept commit, trained again: added alone, removed from the final source, averaged over
                orders (add-one-in, leave-one-out, shapley). Paired.
-3. experiments What a change of the source does to the metric (edit: it orders the ideas of a program), by a mixed model
-               of all experiments; what the changes that cite a statement gain per device-second, by the same model
-               (directive); whether runs that hold it followed it (following: from having where that is known, else
-               observational). An edit is randomised where the proposer `random` drew every try of it.
-4. children    What a child program gained over its parents (mutation), and what having a directive does over all such
-               differences (having). Paired where both ran in one match with the same seeds, else observational.
-5. ablations   What a directive does in a planned two-level design (factorial). Randomised.
+3. experiments The effect of a change of the source on the metric (edit: it orders the ideas of a program), by a mixed
+               model of all experiments; the gain per device-second of changes that cite a statement, by the same
+               model (directive); the effect of following it (following: derived from having if that is known, else
+               observational). An edit is randomised if the proposer `random` drew every try of it.
+4. children    The gain of a child program over its parents (mutation), and the effect of having a directive over all
+               such differences (having). Paired if both ran in one match with the same seeds, else observational.
+5. ablations   The effect of a directive in a planned two-level design (factorial). Randomised.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 
 RECOMPUTED = (
-    "This study was begun by an earlier version of metaloop. Its credit is computed anew, from every experiment; "
-    "figures in its programs and in its evidence files are older."
+    "An earlier version of metaloop started this study. Its credit was recomputed from all experiments, so it can "
+    "differ from the figures in its programs and evidence files."
 )
 
 
 @dataclass(frozen=True)
 class TaskCredits:
-    """All rows of a task with their q, by kind, and what they were made of."""
+    """All credit rows of a task with their q, by kind, and the model behind them."""
 
     effects: Effects
     edits: list[EditCredit]
@@ -73,21 +73,20 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
 
 
 def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()) -> list[Scope]:
-    """Each task of a study without the matches of its confirmation: what confirms a champion is no evidence of how it
-    came about."""
+    """Each task of a study, without the matches of its confirmation: they are not used for attribution."""
     last = con.execute("SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve')").fetchall()
     return scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)])
 
 
 def recomputed(con: duckdb.DuckDBPyConnection) -> str:
-    """What a page says beside the credit of a study that an earlier version began; empty for others."""
+    """A remark for the credit of a study that an earlier version started; empty for others."""
     [older] = con.execute(statement("recomputed", "report/sql")).fetchone() or (False,)
     return RECOMPUTED if older else ""
 
 
 def credits(scope: Scope) -> TaskCredits:
-    """The rows of one task: what the view, the pages, the mutators and the prompts are all made from."""
-    # The model of the experiments takes as long as all others together.
+    """The rows of one task: the source of the view, the pages, the mutators and the prompts."""
+    # The model of the experiments takes as long as all other methods together.
     with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
         fitting = worker.submit(edit_effects, replace(scope, con=aside))
         mutations, others = mutation_credits(scope), _others(scope)
@@ -100,6 +99,6 @@ def credits(scope: Scope) -> TaskCredits:
 
 
 def _others(scope: Scope) -> list[CreditEstimate]:
-    """The credits of a task but those of edits, of directives by citation and of children."""
+    """The credits of a task by all other methods."""
     causal = joined([*factorial_credits(scope), *having_credits(scope)])
     return [*causal, *following_credits(scope, causal), *replay_credits(scope), *claimed_credits(scope)]

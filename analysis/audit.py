@@ -1,4 +1,4 @@
-"""What a check on fresh data says: of one source against the baseline, of a champion's lead against what was recorded.
+"""Verdicts of a check on fresh data: of a source against the baseline, of a champion's lead against the recorded one.
 
 Gains are in the task's unit, positive is better. Intervals are two-sided 95% by Welch (1947) unless said otherwise.
 """
@@ -20,9 +20,9 @@ from analysis.statistics import (
     welch_difference,
 )
 
-KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training carries its weights along
+KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training contains trained weights
 CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
-SPLIT = 0.2  # of a gain: what another hidden split alone may take from it (a few percent were seen)
+SPLIT = 0.2  # of a gain: how much another hidden split alone may reduce it (a few percent were measured)
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ def effect(
 
 
 def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
-    """How much better ``values`` (metrics; None: failed, which earns 0) are than the baseline's metrics."""
+    """How much better ``values`` (metrics; None: failed, gains 0) are than the baseline's metrics."""
     middle = math.fsum(baseline) / len(baseline)
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
 
 
 def one_draw(measured: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
-    """``found`` of a source whose score is the same under every seed: one draw, as uncertain as a seed of the baseline.
+    """``measured`` of a source with the same score under every seed: one draw, as uncertain as a seed of the baseline.
 
-    So many equal values are no so many measurements: their spread of 0 says that the seed was not asked, not that
-    there is no luck in them.
+    Equal values do not count as independent measurements: a spread of 0 means that the source ignores the seed, not
+    that it has no luck.
     """
     middle, n = math.fsum(baseline) / len(baseline), len(baseline)
     variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
@@ -75,7 +75,7 @@ def keeps_its_gain(trained: MeanDifference, untrained: MeanDifference) -> bool:
 def source_verdict(trained: MeanDifference, failed: Sequence[str], embedded: str) -> str:
     """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
 
-    ``failed``: why each failed seed failed; ``embedded``: what the ablation found, empty where nothing.
+    ``failed``: the reason of each failed seed; ``embedded``: the finding of the ablation, or empty.
     """
     if len(failed) == trained.n:
         return f"invalid: {failed[0].removeprefix('invalid: ')}"
@@ -102,9 +102,9 @@ class Lead:
 
 
 def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[float]) -> Lead:
-    """Of the gains of the runs of two arms, and of the baseline's own seeds (around 0); none may be empty.
+    """The lead, from the gains of the runs of two arms and the baseline's seeds (around 0); none may be empty.
 
-    A gain of exactly 0 was not held against the baseline: that run failed, or ended where it began.
+    A gain of exactly 0 was not compared with the baseline: that run failed, or ended at the untouched source.
     """
     touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
     apart = skewed_difference(first, second, shared_error(baseline, touched[0], touched[1]))
@@ -143,7 +143,7 @@ def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]
     if too_high(recorded.first, fresh.first):
         return "contradicted", "the recorded gain is larger than fresh data allow"
     if not recorded.holds:
-        return "not confirmed", "the study itself shows no lead"
+        return "not confirmed", "the study itself has no significant lead"
     if not fresh.holds:
-        return "not confirmed", "fresh data do not show the lead; more runs may (--runs)"
-    return "confirmed", "the lead is there on fresh data too"
+        return "not confirmed", "the lead is not significant on fresh data; more runs may show it (--runs)"
+    return "confirmed", "the lead is significant on fresh data too"

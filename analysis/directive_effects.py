@@ -1,11 +1,11 @@
-"""What having a directive does to the verified gain of a run: children against parents that were run again beside them.
+"""The effect of having a directive on the verified gain of a run: children minus parents in the same match.
 
 Every accepted child that shares a match and run seeds with its parents is a contrast: its gain minus theirs, over the
 directives it added and removed. The contrasts are fitted together, with an intercept for each family and run seed, so
-that nothing which made a parent a parent enters; a regression over the evolved programs themselves is confounded by
-selection (its 95% intervals covered 49 to 79%). Errors are clustered by match and run seed, within which arms may share
-luck and one parent stands against several children. A directive that always changed together with another one has no
-row: the difference belongs to the mutation.
+the selection of the parents does not bias them; a regression over the evolved programs themselves is confounded by
+selection (its 95% intervals covered 49 to 79%). Errors are clustered by match and run seed, because arms may share luck
+and one parent has several children. Directives that always changed together have no row: the difference belongs to the
+mutation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test
 from programs.ids import content_id
 
-MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; above, only children that changed one thing are used
+MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; larger studies use only children with a single change
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One run of a child, or of the parents of a family (their mean): what it changed, and what it gained."""
+    """One run of a child, or the mean of the parents of a family: the changed directives, and the gain."""
 
     family: tuple[str, str]  # match, parents
     seed: int
@@ -37,7 +37,7 @@ class Contrast:
 
 
 def having_credits(scope: Scope) -> list[DirectiveEffect]:
-    """One row per directive whose effect the contrasts can tell, best first."""
+    """One row per directive with an estimable effect, best first."""
     held: dict[str, set[str]] = defaultdict(set)
     for row in scope.rows("held"):
         held[row["program_id"]].add(row["directive_id"])
@@ -86,7 +86,7 @@ def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEff
 
 
 def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, int]]:
-    """Each directive from the children that changed it alone, beside their parents: for very large studies."""
+    """Each directive from the children that changed only it, minus their parents: for very large studies."""
     parents = {(row.family, row.seed): row.gain for row in rows if not row.changed}
     pairs: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -107,7 +107,7 @@ def _numbered(names: Iterable[object]) -> list[int]:
 
 
 def joined(rows: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
-    """The same rows, each with the joint estimate of all of its directive: their runs are different ones."""
+    """The same rows, each with the joint estimate of all rows of its directive, which share no runs."""
     means = by_precision((row.directive_id, row.estimate, row.se) for row in rows)
     return [replace(row, joint_estimate=means.get(row.directive_id)) for row in rows]
 
@@ -126,7 +126,7 @@ Key = tuple[str, str | None, str | None]  # directive, program, match
 
 @dataclass(frozen=True)
 class EffectEstimate:
-    """An effect with how many runs and which design tell it."""
+    """An effect with its number of runs and its design."""
 
     effect: RegressionEffect
     n: int

@@ -1,8 +1,9 @@
-"""What single changes of the source do to the metric, from all experiments of a task; it orders the ideas of a program.
+"""The effect of single changes of the source on the metric, from all experiments of a task; it orders a program's
+ideas.
 
-A row is the effect of a change on the untouched source where the script runs: the posterior of the mixed model
-(`analysis.mixed_model`), which reads every experiment that ran and not the differences of those that were kept. How
-often tries of the change failed is told beside it; a try that fails gains nothing.
+A row is the effect of a change on the untouched source, given that the script runs: the posterior of the mixed model
+(`analysis.mixed_model`), which uses every experiment that ran, not only differences of kept ones. The row also counts
+failed tries; a failed try gains nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from programs.ids import content_id
 def edit_credits(scope: Scope, effects: Effects | None = None) -> list[EditCredit]:
     """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing (`credit.settled`).
 
-    A value that never ran has no effect to speak of: 0, without an interval; and so has the untouched source's own.
+    A value that never ran gets 0 without an interval, and so does the untouched source's own value.
     """
     known = effects or edit_effects(scope)
     answers = known.edits()

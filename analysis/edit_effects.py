@@ -1,4 +1,4 @@
-"""The experiments of a task as the mixed model takes them, and what it says of edits, bundles and tries."""
+"""The experiments of a task as input of the mixed model, and its estimates for edits, bundles and experiments."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-MOST_EDITS = 600  # with a column of their own, those that most experiments hold; the others are held as unnamed changes
-FAR = 5.0  # times the best gains seen: further down an outcome only says that the script is useless
+MOST_EDITS = 600  # with their own column, the most frequent ones; the others count as unnamed changes
+FAR = 5.0  # times the best gains: losses are clipped there
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What the model knows of a task. ``fitted`` is None where too few experiments ran.
+    """The model of a task. ``fitted`` is None if too few experiments ran.
 
-    ``column``: edit → its column; ``seeds`` [columns]: training seeds under which an experiment held it.
-    ``held`` [rows, columns]: what each experiment's source holds; ``parent`` [rows]: the row it was made from, or -1.
+    ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it.
+    ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
     """
 
     fitted: Fitted | None
@@ -51,7 +51,7 @@ class Effects:
         return dict(zip(self.column, self.fitted.answers(weights), strict=True))
 
     def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> PosteriorEstimate | None:
-        """What these edits together add to a source that holds ``on``; None where one was never in an experiment."""
+        """The effect of these edits together on a source with the edits ``on``; None if one was never tried."""
         wanted, given = list(edits), list(on)
         if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
             return None
@@ -59,7 +59,7 @@ class Effects:
         return self.fitted.answers(weights[None, :], [unseen])[0]
 
     def changes(self, rows: Ints) -> csr_array:
-        """[len(rows), columns of the model]: what each of these rows changed of its parent; -1 for what it took away.
+        """[len(rows), columns of the model]: the edits that each row added to its parent (1) or removed (-1).
 
         A row without a parent changed nothing, and neither did row -1, an experiment that did not run.
         """
@@ -74,7 +74,7 @@ class Effects:
         return csr_array(hstack([csr_array((len(rows), self.fitted.levels)), edits]))
 
     def _columns(self) -> csr_array:
-        """[rows, columns of the model after the levels]: the edits of each row, and the pairs that they make."""
+        """[rows, columns of the model after the levels]: the edits of each row, and their pairs."""
         import numpy as np
         from scipy.sparse import csr_array, hstack
 
@@ -89,7 +89,7 @@ class Effects:
 
 
 def key_of(term: str) -> Key:
-    """The edit that a term names as ideas do: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
+    """The edit named by a term of an idea: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
     knob, sign, text = term.strip().lstrip("+").partition("=")
     if not sign:
         return knob.lower(), canonical(True)
@@ -100,9 +100,9 @@ def key_of(term: str) -> Key:
 
 
 def edit_effects(scope: Scope) -> Effects:
-    """The model of all experiments of the task that ran, whatever became of them.
+    """The model of all experiments of the task that ran, kept or not.
 
-    The same source under the same seed is one measurement, however often it came out of the cache.
+    The same source with the same seed is one measurement, however often it was read from the cache.
     """
     import numpy as np
 
@@ -130,7 +130,7 @@ def edit_effects(scope: Scope) -> Effects:
 
 
 def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
-    """(the model, number of seeds that held each column)."""
+    """(the model, number of seeds of each column)."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -150,7 +150,7 @@ def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fi
 
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
-    """A loss counts as at most ``FAR`` times the best gains seen: one that diverged may be a million times worse."""
+    """Clips losses at ``FAR`` times the best gains: a diverged run may be a million times worse."""
     import numpy as np
 
     full = short == 0
@@ -164,10 +164,10 @@ def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
 def _columns(
     count: int, values: list[Key], marks: tuple[Ints, Ints], changed: Ints, parent: Ints
 ) -> tuple[dict[Key, int], csr_array, csr_array]:  # fmt: skip
-    """(column of each edit, [rows, columns] that each row holds, [rows, unnamed changes] that each row holds).
+    """(column of each edit, [rows, columns] of each row's edits, [rows, unnamed changes] of each row).
 
-    The same number written in two ways is one edit. A change of the source that no knob describes is a column of its
-    own, as the edits are; a row has those of the row that it was made from. What finds no room is unnamed.
+    The same number written in two ways is one edit. A change of the source without a knob gets its own column, like an
+    edit; a row inherits those of its parent. Beyond the limit, changes are unnamed.
     """
     import numpy as np
     from scipy.sparse import csr_array
@@ -193,7 +193,7 @@ def _columns(
 
 
 def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
-    """(rows, which of the changes they hold): their own, and those of the row that each was made from."""
+    """(rows, indices of their changes): their own, and those inherited from the parent row."""
     import numpy as np
 
     own = {row: i for i, row in enumerate(np.sort(changed).tolist())}
@@ -208,7 +208,7 @@ def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
 
 
 class Finder:
-    """Puts rows in order of run and number, whatever order they were written in, and finds them again."""
+    """Sorts rows by run and number, and finds the row of a run and number."""
 
     def __init__(self, run: Ints, number: Ints) -> None:
         import numpy as np

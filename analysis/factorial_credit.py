@@ -1,4 +1,4 @@
-"""What planned ablations say: effect of each directive of a program, averaged over the others being there or not."""
+"""Planned ablations: the effect of each directive of a program, averaged over the settings of the others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from analysis.scope import Scope
 def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
     """One row per factor of each ablation, best first.
 
-    What a run is said to have held is read off its program and not off the plan, so that a directive which fell with
-    the one it was nested in counts as what it was. A block is a run seed.
+    The factors of a run come from its program, not from the plan, so that a directive that was removed together with
+    its enclosing one counts as removed. A block is a run seed.
     """
     matches: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in scope.rows("factorial_runs"):

@@ -1,10 +1,10 @@
-"""What following a directive does, where some runs of programs that hold it followed it and some did not.
+"""The effect of following a directive, if some runs of programs that have it followed it and some did not.
 
-A run follows a directive if one of its experiments cites it; a scripted researcher cites what it carries out. Where
+A run follows a directive if one of its experiments cites it; a scripted researcher cites what it carries out. If
 the effect of *having* the directive is known from a randomised or paired comparison, the effect of *following* it is
-that divided by the share of runs that followed (Bloom 1984): it inherits the design, and rests on one assumption more,
-that a directive which is not followed changes nothing. Elsewhere runs that followed are set against runs of the same
-arm that did not: observational, for a run that had the time to come to it may be a better run anyway.
+this effect divided by the share of runs that followed (Bloom 1984). It inherits the design and assumes in addition
+that a directive which is not followed has no effect. Otherwise runs that followed are compared with runs of the same
+arm that did not: observational, because a run that reached the directive may be a better run anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RANK = {"factorial": 0, "having": 1}
 
 
 def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
-    """A row per directive that some runs followed and others did not; ``causal``: rows of what having them does."""
+    """A row per directive that some runs followed and others did not; ``causal``: the rows of having it."""
     arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for arm in scope.rows("followed_arms"):
         arms[arm["directive_id"]].append(arm)
@@ -41,7 +41,7 @@ def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[D
 
 
 def bloom(having: DirectiveEffect, followed: int, held: int) -> RegressionEffect | None:
-    """Effect of having over the share that followed; the error of that share is carried along (delta method)."""
+    """Effect of having, divided by the share that followed, including the error of that share (delta method)."""
     if not followed:
         return None
     share = followed / held

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-BLOCKS = 400  # that variances are estimated from; effects are estimated from all of them
-LARGEST = 400  # rows of a block; a larger one is taken apart by runs
-PAIRS = 300  # pairs of edits that have a column, the most often seen ones
+BLOCKS = 400  # used to estimate variances; effects use all blocks
+LARGEST = 400  # rows of a block; a larger one is split by runs
+PAIRS = 300  # pairs of edits with a column, the most frequent ones
 SEEN = 3  # blocks in which a pair must have been seen
-REPEATED = 200  # sources trained shortly in several blocks that have a column, the most often seen ones
-OUTLIER = 4.0  # robust sd beyond which a residual is drawn in
+REPEATED = 200  # sources with shortened trainings in several blocks that have a column, the most frequent ones
+OUTLIER = 4.0  # robust SD at which residuals are clipped
 LEAST, MOST = 1e-4, 1e4  # variance ratios
-FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise's: what is not estimable stays unknown
+FREE = 1e-6  # precision of a fixed effect relative to the noise: effects that are not estimable stay unknown
 
 
 @dataclass(frozen=True)
 class ExperimentTable:
     """Experiments [n]. ``outcome``: higher is better; ``block``: number of the training seed; ``run``: number of the
     run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source.
-    ``held`` [n, width]: which rows hold which edits; ``code`` [n, any]: which rows hold which further changes, that
-    have no column and only add variance."""
+    ``held`` [n, width]: the edits of each row; ``code`` [n, any]: further changes of each row that have no column and
+    only add variance."""
 
     outcome: Floats
     block: Ints
@@ -47,10 +47,10 @@ class ExperimentTable:
 
 
 def fit(table: ExperimentTable) -> Fitted | None:
-    """The model of all rows; None where there are fewer than three of them, or all are equal."""
+    """The model of all rows; None if there are fewer than three, or all are equal."""
     from threadpoolctl import threadpool_limits
 
-    # Thousands of small matrices: a second thread of the linear algebra only waits, on a busy machine for long.
+    # The matrices are small: a second linear algebra thread would only wait, especially on a busy machine.
     with threadpool_limits(1, "blas"):
         return _fit(table)
 
@@ -71,7 +71,7 @@ def _fit(table: ExperimentTable) -> Fitted | None:
     rest = _residuals(fitted, len(outcome))
     sd = 1.4826 * float(np.median(np.abs(rest)))
     if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
-        # One diverged script would hide what the others show: what strays too far is drawn in, and all is fitted anew.
+        # One diverged script would dominate the fit: clip outliers and fit again.
         outcome = outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd)
         blocks = [replace(block, both=np.column_stack([block.x, outcome[block.rows]])) for block in blocks]
         fitted = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
@@ -100,7 +100,7 @@ class Shape:
         return cls(table, groups, levels, pairs, bends, repeated, own + len(repeated))
 
     def prior(self, ratios: Ratios) -> Floats:
-        """Prior variances of the columns, against the noise's."""
+        """Prior variances of the columns, relative to the noise."""
         import numpy as np
 
         out = np.full(self.columns, np.inf)
@@ -142,7 +142,7 @@ class Shape:
         return SeedBlock(both, at_columns[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
 
     def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
-        """(column, places among ``mine``) of the pairs that these edits make."""
+        """(column, positions in ``mine``) of the pairs of these edits."""
         at = {edit: i for i, edit in enumerate(mine.tolist())}
         return [(column, at[a], at[b]) for (a, b), column in self.pairs.items() if a in at and b in at]
 
@@ -158,7 +158,7 @@ def _dense(rows: csr_array) -> tuple[Ints, Floats]:
 
 
 def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, int]]:
-    """The pairs of edits that most blocks hold together, ordered."""
+    """The pairs of edits that occur together in most blocks, sorted."""
     counts: dict[tuple[int, int], int] = {}
     for rows in groups:
         held = table.held[rows]
@@ -171,9 +171,9 @@ def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, in
 
 
 def _repeated(table: ExperimentTable) -> list[tuple[int, int]]:
-    """The sources, each with the number of a fraction, that were trained shortly in several blocks, ordered.
+    """The sources (each with the number of a fraction) with shortened trainings in several blocks, sorted.
 
-    What one of them does in a short training it does there under every seed: no number of seeds averages it out.
+    A source's behaviour in short trainings is the same under every seed, so more seeds do not average it out.
     """
     import numpy as np
 
@@ -185,7 +185,7 @@ def _repeated(table: ExperimentTable) -> list[tuple[int, int]]:
 
 
 def _groups(block: Ints, run: Ints) -> list[Ints]:
-    """Rows of each block, in order; a block that is too large is taken apart by runs."""
+    """Rows of each block, in order; a block that is too large is split by runs."""
     import numpy as np
 
     def split(keys: Ints, rows: Ints) -> list[Ints]:
@@ -329,7 +329,7 @@ def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float)
 
 
 def _residuals(fitted: Fitted, count: int) -> Floats:
-    """What is left of each outcome when all that the model knows of its row is taken off."""
+    """The residual of each outcome, given the model and the other rows of its block."""
     import numpy as np
     from scipy.linalg import cho_solve
 

@@ -1,18 +1,18 @@
-"""A linear mixed model of experiments: what each edit does to the metric, from every experiment that ran.
+"""A linear mixed model of experiments: the effect of each edit on the metric, from every experiment that ran.
 
-    outcome = level + Σ effects of the edits that the source holds + Σ what pairs of them add + Σ (seed × edit) + noise
+    outcome = level + Σ effects of the source's edits + Σ interactions of pairs + Σ (seed × edit) + noise
 
-Selection does not bias it: what was kept or dropped was decided by outcomes that are all in the likelihood (Rubin
-1976), whereas the difference of a kept child and its lucky parent is biased, however the edit was drawn. Effects are
-random with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code that no knob describes; their
-variances maximise the restricted likelihood (Patterson and Thompson 1971), held off zero by one factor sd for each
+Selection does not bias it: all outcomes that decided what was kept or dropped are in the likelihood (Rubin 1976). The
+difference of a kept child and its lucky parent is biased, even if the edit was drawn at random. Effects are random
+with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code changes without a knob; their
+variances maximise the restricted likelihood (Patterson and Thompson 1971), kept above zero by one factor SD for each
 (Chung et al. 2013). Experiments trained under one seed are a block: blocks are independent and add up, so a large
-study costs a sum over its seeds. Shortened trainings have a level, an error and a deviation of each edit of their own,
-and so has each source that was shortened under several seeds.
+study costs a sum over its seeds. Shortened trainings have their own level, error and deviation of each edit, and
+each source that was shortened under several seeds has its own deviation.
 
-Two answers are given of each sum of effects. The posterior says how large it is. The test takes effects as fixed
-(generalised least squares), its variance moderated by what the blocks themselves show about it: the model's counts for
-`POOLED_DF` degrees of freedom (Smyth 2004), so neither a few runs that agree nor a few that stray decide alone.
+Each sum of effects has two estimates. The posterior gives its size. The test uses fixed effects (generalised least
+squares), with a variance moderated by the spread between blocks: the model's variance counts for `POOLED_DF` degrees
+of freedom (Smyth 2004), so that a few runs that agree, or a few outliers, do not decide alone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PosteriorEstimate:
 @dataclass(frozen=True)
 class SeedBlock:
     """The rows of one seed. ``both`` [n, k + 1]: the columns ``at`` of the model, then the outcome; ``shared`` [n, n]
-    counts the edits that two rows share, ``code`` the changes without a column, None where there are none."""
+    counts the edits that two rows share, ``code`` the changes without a column, None if there are none."""
 
     both: Floats
     at: Ints
@@ -105,7 +105,7 @@ class Fitted:
     _blocks: list[SeedBlock] = field(repr=False)
 
     def weights(self, edits: Sequence[int], given: Sequence[int] = ()) -> tuple[Floats, int]:
-        """(weights [columns] of what the edits add to a source that holds ``given``, pairs that have no column)."""
+        """(weights [columns] of the edits' effect on a source with the edits ``given``, pairs without a column)."""
         import numpy as np
 
         out, unseen = np.zeros(len(self.mean)), 0
@@ -120,7 +120,7 @@ class Fitted:
         return out, unseen
 
     def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
-        """Of each row of ``weights`` [m, columns]; ``unseen`` [m]: how many unknown pairs are added to each."""
+        """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):
@@ -137,7 +137,9 @@ class Fitted:
         ratio, freedom = self._observed(weights)
         estimates = weights @ self.fixed
         ses = np.sqrt(np.einsum("ij,ij->i", weights @ self.spread, weights) * self.noise * ratio)
-        known = np.maximum(1.0 / variances - 1.0 / np.maximum(priors, TINY), 0.0)  # what the data add to the prior
+        known = np.maximum(
+            1.0 / variances - 1.0 / np.maximum(priors, TINY), 0.0
+        )  # information of the data beyond the prior
         scaled = 1.0 / (1.0 / np.maximum(priors, TINY) + known / ratio)
         means = means * scaled / variances / ratio
         out = []
@@ -149,9 +151,9 @@ class Fitted:
         return out
 
     def _observed(self, weights: Floats) -> tuple[Floats, Floats]:
-        """(variance over the model's, degrees of freedom) of each least squares estimate, both [m].
+        """(variance relative to the model's, degrees of freedom) of each least squares estimate, both [m].
 
-        Block b adds a_b to an estimate; the model expects its residual part to have the variance h_b.
+        Block b adds a_b to an estimate; the model expects variance h_b for its residual part.
         """
         import numpy as np
 
@@ -182,7 +184,7 @@ class Fitted:
 
 
 def root_of(block: SeedBlock, ratios: Ratios) -> Floats:
-    """Lower Cholesky factor of the block's covariance over the noise's variance."""
+    """Lower Cholesky factor of the block's covariance divided by the noise variance."""
     import numpy as np
     from scipy.linalg.lapack import dpotrf
 

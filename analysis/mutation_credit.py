@@ -1,9 +1,9 @@
-"""What a child program gained over its parents.
+"""The gain of a child program over its parents.
 
-Paired where the parents were run again in the child's match with the same run seeds: one difference per seed, between
-the child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a
-parent that was chosen for a lucky score makes its child look bad. A child is one difference, whatever it changed.
-Beside each stands what to expect of it once all children are partly pooled, for the best of many differences is lucky.
+Paired if the parents ran again in the child's match with the same run seeds: one difference per seed, between the
+child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a parent
+that was selected for a lucky score makes its child look bad. A child is one difference, whatever it changed. Each row
+also has its expected gain after partial pooling with all children, because the best of many differences is lucky.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
 
 
 def compare(runs: list[dict[str, Any]]) -> Comparison | None:
-    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None where one side never ran."""
+    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None if one side never ran."""
     sides: dict[tuple[Any, Any], dict[bool, float]] = defaultdict(dict)
     for run in runs:
         sides[run["match_id"], run["run_seed"]][run["child"]] = run["gain"]

@@ -1,7 +1,7 @@
-"""What a study knows over several tasks: the evidence of each in a common unit, and the mean over them.
+"""The evidence of a study over several tasks: of each task in a common unit, and the mean over them.
 
-An edit counts over the tasks on which it was tried: where it does not exist it costs nothing. A program counts once it
-has run on all of them. Rows of the mean name the rows of the single tasks that they rest on.
+The mean of an edit is over the tasks on which it was tried. A program needs runs on all tasks. Rows of the mean list
+the ids of the averaged rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Parts = Sequence[Evidence]
 
 
 def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
-    """The mean over tasks of each one's evidence divided by its scale; the parts as they were divided are kept."""
+    """The mean over tasks of each one's evidence divided by its scale, with the divided parts."""
     divided = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in divided)
     edits = [_edit(same, task) for same in _alike(divided, lambda p: p.edits, _change)]
@@ -80,7 +80,7 @@ def _score_by(score: ProgramScore, size: float) -> ProgramScore:
 def _alike(
     parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]
 ) -> list[list[Row]]:  # fmt: skip
-    """Rows of the parts that are about the same thing, in the order in which they first appear."""
+    """Groups the rows of the parts by key, in order of first appearance."""
     groups: dict[Hashable, list[Row]] = {}
     for part in parts:
         for row in rows(part):
@@ -95,9 +95,9 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
 
 
 def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
-    """One row of independent ones: their mean, the se of that, the weakest design and the largest q.
+    """The mean of independent rows, with its SE, the weakest design and the largest q.
 
-    ``freedom``: degrees of freedom of the se, those of the rows together.
+    ``freedom``: degrees of freedom of the SE, summed over the rows.
     """
     first, count = rows[0], len(rows)
     if count == 1:
@@ -146,7 +146,7 @@ def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
 
 
 def _programs(parts: Parts, task: str) -> list[ProgramScore]:
-    """Programs that ran on every task: means over the tasks of their scores there, which are independent."""
+    """Programs that ran on every task: means over the tasks of their independent scores."""
     by_task = [{score.program_id: score for score in part.programs} for part in parts]
     scores = [
         _score([scores[program_id] for scores in by_task], task)
@@ -171,7 +171,7 @@ def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
 
 
 def _never(parts: Parts) -> list[NeverFollowed]:
-    """What no experiment cited on any of the tasks."""
+    """The directives that no experiment cited on any of the tasks."""
     cited = {d.directive_id for part in parts for d in part.directives}
     never: dict[str, NeverFollowed] = {}
     for part in parts:

@@ -11,7 +11,7 @@ from analysis.statistics import Ratio, error_of, ratio, satterthwaite, t_quantil
 
 @dataclass(frozen=True)
 class Sides:
-    """Gains of top and bottom on one task; what they were measured against, and the shares that were: see ``ratio``."""
+    """Gains of top and bottom on one task, and the baseline and ``touched`` shares of ``ratio``."""
 
     top: Sequence[float]
     bottom: Sequence[float]
@@ -24,8 +24,8 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
 
     The bound is that of the linear approximation (delta method: Casella and Berger, Statistical Inference, 2nd ed.,
     5.5.4): with r = x / y on a task, its variance is (vx + r² vy + (wx - r wy)² v) / y², the error of the baseline as
-    in ``ratio``; degrees of freedom by Satterthwaite over all parts. Where Fieller's bound shows that a task allows any
-    ratio, the approximation is worth nothing, and there is no bound. No ratio where one task has none.
+    in ``ratio``; degrees of freedom by Satterthwaite over all parts. If Fieller's method gives no bound
+    on a task, the approximation is invalid, and there is no bound. No ratio if one task has none.
     """
     all_ratios = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]
     n_top, n_bottom = min(r.n_top for r in all_ratios), min(r.n_bottom for r in all_ratios)

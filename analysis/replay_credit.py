@@ -1,4 +1,4 @@
-"""What a run's kept commits are worth when they are trained again: rows of `add-one-in`, `leave-one-out`, `shapley`."""
+"""The effects of a run's kept commits, trained again: rows of `add-one-in`, `leave-one-out`, `shapley`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs.ids import content_id
 
 
 def replay_credits(scope: Scope) -> list[CommitCredit]:
-    """Three rows a commit (two where a run kept more than eight), by run, method and place in the run."""
+    """Three rows per commit (two if a run kept more than eight), by method, run and position in the run."""
     measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in scope.rows("replayed"):
         measured[row["ablation_id"]].append(row)

@@ -1,7 +1,6 @@
 """A study as tables: the ledger's records through the views of ``views/*.sql``, in an in-memory DuckDB.
 
-The ledger is the only truth; what is opened here is a snapshot of it, never written back. ``docs/views.md`` lists the
-columns with their units.
+The tables are a snapshot of the ledger and are never written back. ``docs/views.md`` lists the columns with units.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     """An in-memory DuckDB connection with a table for each view of the study at ``path``, as of now.
 
     ``path`` is a study folder or its ledger folder. ``con.sql("FROM runs").df()`` gives a pandas frame.
-    ``views`` may leave out the computed ones where nobody needs them (`credit` costs a second on large studies).
-    Raises NotFound where there is no ledger, Corrupt where it is damaged or another version of metaloop wrote it.
+    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies).
+    Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
     import duckdb
 
@@ -74,11 +73,11 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
 
 
 def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, Any]]:
-    """Rows of one SQL query over the views of a study, with values that JSON knows.
+    """Rows of one SQL query over the views of a study, with JSON values.
 
     ``beside``: further studies by the name of the schema in which their views are (`other.runs`).
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
-    Raises UsageError with DuckDB's own words where the query is wrong; else as open_study.
+    Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
     import duckdb
 
@@ -109,7 +108,7 @@ def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, v
 
 
 def ledger_folder(path: Path | str) -> Path:
-    """The folder with the segments of the study at ``path``; raises NotFound where there are none."""
+    """The folder with the segments of the study at ``path``; raises NotFound without one."""
     folder = Path(path)
     for candidate in (folder / "ledger", folder):
         if candidate.is_dir() and segments(candidate):
@@ -119,7 +118,7 @@ def ledger_folder(path: Path | str) -> Path:
 
 
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
-    """Registers frozen dataclasses of plain fields as a table, a column per field."""
+    """Creates a table from frozen dataclasses of plain fields, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(

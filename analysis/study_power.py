@@ -1,4 +1,4 @@
-"""What the runs of a study can tell: the view `power`, and the noise that plans of further runs rest on."""
+"""The view `power` (statistical power of each match), and the measured noise for planning further runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALPHA = 0.05  # of the standings, over all pairs of a match
 
 @dataclass(frozen=True)
 class Power:
-    """A row of the view `power`: what one match can tell. Gains, sds and differences are in the metric's unit."""
+    """A row of the view `power`: the power of one match. Gains, SDs and differences are in the metric's unit."""
 
     match_id: str
     task: str | None
@@ -36,14 +36,14 @@ class Power:
     stock_gain: float | None
     level: float  # one-sided, of one comparison
     power: float
-    detectable: float | None  # the smallest true difference that is told with that power
+    detectable: float | None  # the smallest true difference detected with that power
     detectable_ratio: float | None  # the same as a ratio to stock's gain
     unit: str | None
 
 
 @dataclass(frozen=True)
 class ArmGains:
-    """An arm with its verified gains, and what its runs cost together with their verification, in device-seconds."""
+    """An arm with its verified gains, and the device-seconds of its runs and their verification."""
 
     match_id: str
     task: str
@@ -65,13 +65,13 @@ class ArmGains:
 
     @property
     def conditions(self) -> tuple[object, ...]:
-        """What the runs of two arms must share to be compared."""
+        """The conditions that two comparable arms share."""
         return self.task, self.run_budget, self.hardware_class
 
 
 @dataclass(frozen=True)
 class MeasuredNoise:
-    """Noise of a study's runs, and what one of them costs in device-seconds, its verification included."""
+    """Noise of a study's runs, and the device-seconds of one run with its verification."""
 
     noise: RunNoise
     sd_stock: float | None
@@ -83,7 +83,7 @@ class MeasuredNoise:
 
 
 def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
-    """One row a match that has two arms with two runs each: what it can tell."""
+    """One row per match that has two arms with two runs each."""
     by_match: dict[str, list[ArmGains]] = defaultdict(list)
     for arm in arm_gains(con):
         by_match[arm.match_id].append(arm)
@@ -91,10 +91,10 @@ def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
 
 
 def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
-    """Noise and cost of the runs at the budget and on the hardware of the latest match, reserved tasks aside.
+    """Noise and cost of runs with the budget and hardware of the latest match, without reserved tasks.
 
-    The sd is that of a comparison with stock: root mean square of stock's and of the other programs', each within arms.
-    Raises NotFound where no program has two verified runs.
+    The SD is for a comparison with stock: root mean square of stock's and the other programs' SDs, each within arms.
+    Raises NotFound if no program has two verified runs.
     """
     arms = arm_gains(con)
     latest = next((a for a in reversed(arms) if a.stream != "reserve"), None)
@@ -103,7 +103,7 @@ def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
     others = pooled([a.gains for a in arms if not a.is_stock])
     parts = [part for part in (stock, others) if part is not None]
     if latest is None or not parts:
-        hint = "give the noise yourself with --sd, or run more: metaloop match stock my/program.md"
+        hint = "set the noise with --sd, or run more: metaloop match stock my/program.md"
         raise NotFound("no program of this study has two verified runs, so its noise is unknown", hint=hint)
     gains = [gain for a in arms for gain in a.gains]
     mine = [gain for a in arms if a.is_stock for gain in a.gains]

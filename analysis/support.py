@@ -1,4 +1,4 @@
-"""From a row of `credit` back to what it rests on: experiments, runs, trainings, children."""
+"""The experiments, runs, trainings or children behind a row of `credit`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REPLAYS = ("add-one-in", "leave-one-out", "shapley")
 
 
 def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """(rows it rests on, the SQL that gives them): ``credit`` is a row of the view of the same connection.
+    """(rows behind it, their SQL): ``credit`` is a row of the view of the same connection.
 
-    The statement stands alone, with the row's own values in it, for `metaloop sql`.
+    The statement is self-contained, with the row's values filled in, for `metaloop sql`.
     """
     text = statement("rests_on_" + ("replay" if credit["method"] in _REPLAYS else credit["method"]))
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()

@@ -1,10 +1,10 @@
-"""A model that predicts a program's gain from its charter and its directives, and what it is good for in this study.
+"""A model that predicts a program's gain from its charter and directives, and its skill in this study.
 
-A network of one small hidden layer beside a linear path (torch), fitted with weight decay to the gains of the programs
-that ran, each weighted by its precision. Whether it knows anything is told by programs that it was not fitted to: whole
-lineages are held out where there are enough of them, else one fold of five. The figure is Spearman's rank correlation
+A network with one small hidden layer and a linear path (torch), fitted with weight decay to the gains of the programs
+that ran, each weighted by its precision. Its skill is measured on held-out programs: whole lineages if there are enough
+of them, else one fold of five. The measure is Spearman's rank correlation
 of predicted and measured gains; its interval is by Fisher's z with the variance of Fieller, Hartley and Pearson (1957),
-1.06 / (n - 3), which takes programs to be independent.
+1.06 / (n - 3), which assumes independent programs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ProgramGain:
 
 @dataclass(frozen=True)
 class Skill:
-    """What the surrogate knew of programs that it had not seen. ``correlation`` is None where too few have run."""
+    """The skill of the surrogate on held-out programs. ``correlation`` is None if too few programs ran."""
 
     task: str
     programs: int
@@ -81,7 +81,7 @@ def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: S
 
 
 def skill(task: str, known: Sequence[ProgramGain]) -> tuple[Skill, list[HeldOutProgram]]:
-    """Rank correlation on held-out programs, and each of these with its prediction. The same rows, the same bits."""
+    """Rank correlation on held-out programs, and the prediction of each. Deterministic for the same rows."""
     roots = sorted({k.root for k in known})
     by_lineage = len(roots) >= LEAST_LINEAGES
     part = [roots.index(k.root) if by_lineage else i % FOLDS for i, k in enumerate(known)]
@@ -102,7 +102,7 @@ def skill(task: str, known: Sequence[ProgramGain]) -> tuple[Skill, list[HeldOutP
 
 
 def fit(known: Sequence[ProgramGain]) -> Callable[[Program], float]:
-    """The prediction of a program's gain, in metric units. Inputs that two programs share are its inputs."""
+    """A function that predicts a program's gain in metric units. Inputs: features that at least two programs share."""
     import torch
 
     rows = [features(k.program) for k in known]
@@ -137,7 +137,7 @@ def _fitted(data: Tensor, target: Tensor, weights: Tensor) -> Callable[[Tensor],
 
     optimizer = torch.optim.AdamW([straight, inner, outer], lr=RATE, weight_decay=DECAY)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors of a few hundred numbers: more threads only wait for each other
+    torch.set_num_threads(1)  # the tensors are small: more threads only wait for each other
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = (weights * (forward(data) - target) ** 2).mean()
@@ -163,7 +163,7 @@ def _weights(known: Sequence[ProgramGain]) -> Tensor:
 
 
 def features(program: Program) -> dict[str, float]:
-    """The charter in numbers; each edit that the ideas name, by how early it stands; each other directive it holds."""
+    """The charter in numbers; each edit named by the ideas, by position; each other directive."""
     charter = program.charter
     total = sum(charter.proposers.values())
     inputs = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
@@ -185,7 +185,7 @@ def features(program: Program) -> dict[str, float]:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's; None where one side does not vary."""
+    """Spearman's rank correlation; None if one side is constant."""
     from scipy.stats import rankdata
 
     a, b = (rankdata(values) for values in (first, second))

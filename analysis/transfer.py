@@ -115,16 +115,16 @@ def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     shared = rows(con.execute(statement("transfer_shared")))
     made: list[Cell] = []
     for task in names.all:
-        place = "home" if task in names.training else "elsewhere"
+        side = "home" if task in names.training else "elsewhere"
         on_task = [run for run in runs if run["task"] == task]
-        cells = _cells_on(con, task, place, on_task, variants)
+        cells = _cells_on(con, task, side, on_task, variants)
         cells += _like(cells, [row for row in shared if row["task"] == task], con, variants)
         made += sorted(cells, key=lambda c: (c.gain is None, -(c.gain or 0.0), c.program_id, c.role))
     return _adjusted(made)
 
 
 def _cells_on(
-    con: duckdb.DuckDBPyConnection, task: str, place: str, runs: Sequence[Run], variants: Mapping[str, str]
+    con: duckdb.DuckDBPyConnection, task: str, side: str, runs: Sequence[Run], variants: Mapping[str, str]
 ) -> list[Cell]:
     """One cell per program and A/A twin: from its final stream if it has one, else from the other."""
     streams: dict[str, list[Run]] = defaultdict(list)
@@ -140,7 +140,7 @@ def _cells_on(
         both = [*groups.get((stock, False), ()), *groups.get((stock, True), ())]  # one program: one sample
         baseline = baseline_of(con, task, stream)
         for key, own in groups.items():
-            made[key] = _cell(own, alone if key == (stock, True) else both, baseline, task, place, stock, variants)
+            made[key] = _cell(own, alone if key == (stock, True) else both, baseline, task, side, stock, variants)
     return list(made.values())
 
 
@@ -164,7 +164,7 @@ def baseline_of(con: duckdb.DuckDBPyConnection, task: str, stream: str) -> list[
 
 
 def _cell(
-    own: Sequence[Run], stock: Sequence[Run], baseline: Sequence[float], task: str, place: str, stock_id: str,
+    own: Sequence[Run], stock: Sequence[Run], baseline: Sequence[float], task: str, side: str, stock_id: str,
     variants: Mapping[str, str],
 ) -> Cell:  # fmt: skip
     gains, theirs = [run["gain"] for run in own], [run["gain"] for run in stock]
@@ -177,7 +177,7 @@ def _cell(
     roles = {run["role"] for run in own}
     role = "control" if is_stock else next((role for role in ORDER if role in roles), str(first["role"]))
     return Cell(
-        task=task, place=place, program_id=first["program_id"], name=first["name"], role=role,
+        task=task, place=side, program_id=first["program_id"], name=first["name"], role=role,
         of_program=variants.get(first["program_id"]), stream=first["stream"], n=mean.n, gain=mean.mean, se=mean.se,
         low=mean.low, high=mean.high, unit=str(first["unit"] or "metric"),
         stock_gain=mean_interval(theirs).mean, ratio=over.ratio, ratio_lower=over.lower,

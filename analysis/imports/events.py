@@ -1,4 +1,4 @@
-"""A judged log as events of the ledger. What the log does not say is left out, and reads as NULL."""
+"""A judged log as events of the ledger. Missing values are left out and read as NULL."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from programs.ids import content_id, content_ids
 
 TRUST = "self-reported"
 STATE = "imported"
-DESCRIPTION = 4_000  # characters that are kept
+DESCRIPTION = 4_000  # characters stored
 
 
 def import_id(digest: str) -> str:
-    """The id of a log, by its bytes: the same file is the same import wherever it lies."""
+    """The id of a log, by its bytes: copies of a file are the same import."""
     return content_id("i", digest)
 
 
@@ -28,7 +28,7 @@ def run_id(identity: str, metric: str | None) -> str:
 
 
 def match_id(metric: str | None, way: str) -> str:
-    """Runs whose metric has the same name and direction stand in one match; they are not comparable beyond that."""
+    """The match of runs with the same metric and direction; they are not comparable beyond that."""
     return content_id("m", "import", metric or "", way)
 
 
@@ -110,7 +110,7 @@ def aside_event(identity: str, path: str, aside: Aside) -> dict[str, Any]:
 
 
 def figures_event(totals: Figures) -> dict[str, Any]:
-    """The figures of a run as they stand in its `import` event and in the view `imports`."""
+    """The figures of a run for its `import` event and the view `imports`."""
     plain = asdict(totals)
     noise = plain.pop("noise")
     return plain | {

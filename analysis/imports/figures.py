@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.imports.judge import Judged, Judgement
 from analysis.imports.noise import MeasurementNoise, chance_gain, chance_keeps, is_explained, spread
 
-PARTS = 4  # of a log, in its order, that the keep rate is told for
+PARTS = 4  # of a log, in order, for the keep rate over time
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class QuarterFigures:
 
 @dataclass(frozen=True)
 class CategoryFigures:
-    """What tries of one category came to. ``gain``: sum of the steps of the kept ones, metric units."""
+    """The results of one category. ``gain``: sum of the steps of the kept ones, metric units."""
 
     category: str
     tried: int
@@ -34,7 +34,7 @@ class CategoryFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is told of a run. Gains are in metric units, positive is better; None where nothing tells."""
+    """All figures of a run. Gains are in metric units, positive is better; None if unknown."""
 
     tried: int
     kept: int
@@ -46,28 +46,28 @@ class Figures:
     baseline_from: str
     best_kept: float | None
     best_measured: float | None
-    claimed_gain: float | None  # best kept against the baseline
-    rerun_gain: float | None  # the same, rows measured again counted at the mean of their re-runs
+    claimed_gain: float | None  # best kept minus baseline
+    rerun_gain: float | None  # the same, with the mean of the re-runs for rows that were measured again
     best_line: int | None
     parts: tuple[QuarterFigures, ...]
     noise: MeasurementNoise
-    noise_steps: int | None  # kept steps that noise explains (noise.LEVEL)
-    chance_keeps: float  # kept steps expected of as many tries of nothing but noise
-    chance_gain: float | None  # gain of the best of as many tries of nothing but noise
+    noise_steps: int | None  # kept steps that noise can explain (noise.LEVEL)
+    chance_keeps: float  # expected kept steps for as many tries of pure noise
+    chance_gain: float | None  # expected gain of the best of as many tries of pure noise
     categories: tuple[CategoryFigures, ...]
     contradictions: dict[str, int]
     reruns: int
 
     @property
     def noise_share(self) -> float | None:
-        """Of the claimed gain, what noise alone would give; at most 1."""
+        """The expected gain from noise alone as a share of the claimed gain; at most 1."""
         if self.chance_gain is None or not self.claimed_gain or self.claimed_gain <= 0.0:
             return None
         return min(1.0, self.chance_gain / self.claimed_gain)
 
 
 def figures(judged: Judgement, stated: float | None = None) -> Figures:
-    """The figures of a judged run; ``stated``: the sd of one measurement, as the user gives it."""
+    """The figures of a judged run; ``stated``: the SD of one measurement, given by the user."""
     rows, sign = judged.rows, judged.sign
     tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
     kept = [item for item in tries if item.kept]
@@ -102,7 +102,7 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
 
 
 def _was_run(item: Judged) -> bool:
-    """False for a row that tells of nothing that happened: skipped, pending, a note."""
+    """False for a row without an experiment: skipped, pending, a note."""
     return item.metric is not None or item.row.status is not None or item.decision is not None
 
 
@@ -115,7 +115,7 @@ def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:
 
 
 def _groups(judged: Judgement) -> dict[int, list[float]]:
-    """place of a row that was measured again → what its re-runs measured."""
+    """index of a row that was measured again → metrics of its re-runs."""
     groups: dict[int, list[float]] = defaultdict(list)
     for index, first in judged.again.items():
         metric = judged.rows[index].metric
@@ -128,14 +128,14 @@ def _noise(judged: Judgement) -> MeasurementNoise:
     values = []
     for first, later in _groups(judged).items():
         own = judged.rows[first].metric
-        # a step that was picked for its luck says nothing of the spread; its re-runs among each other do
+        # a step that was selected for its luck biases the spread; use only its re-runs
         picked = (judged.rows[first].step or 0.0) > 0.0 and len(later) > 1
         values.append(later if picked or own is None else [own, *later])
     return spread(values)
 
 
 def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
-    """The best kept gain where rows that were measured again count at the mean of their re-runs."""
+    """The best kept gain, with the mean of the re-runs for rows that were measured again."""
     groups = _groups(judged)
     if base is None or not set(groups) - {judged.baseline}:
         return None
@@ -163,7 +163,7 @@ def _noise_steps(kept: Sequence[Judged], sd: float | None) -> int | None:
 
 
 def _categories(tries: Sequence[Judged]) -> tuple[CategoryFigures, ...]:
-    """Every category that was tried, the one that gained most first."""
+    """Every tried category, the one with the largest gain first."""
     by_category: dict[str, list[Judged]] = defaultdict(list)
     for item in tries:
         by_category[item.category].append(item)

@@ -1,4 +1,4 @@
-"""Which logs the paths of a user mean: files, folders to search, repositories; and which of them are duplicates."""
+"""Finds the logs for a user's paths (files, folders to search, repositories) and marks duplicates."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
 DEEPEST = 12
-HEAD = 4096  # bytes by which beginnings are compared first
-LEAST_LINES = 3  # of a log that may be told to be the beginning of another
+HEAD = 4096  # first bytes, compared before whole files
+LEAST_LINES = 3  # of a log that can count as the beginning of another
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", ".cache"})
 
 
 @dataclass(frozen=True)
 class LogFile:
-    """A log that may be read. ``place``: as it is told; ``ref``: the commit whose tree holds it, else it is a file."""
+    """A log to read. ``label``: its path for messages; ``ref``: the commit that contains it, empty for a file."""
 
     path: Path
     label: str
     repository: Path | None = None
     ref: str = ""
-    searched: bool = False  # found in a folder, not named by the user
+    searched: bool = False  # from a folder search, not named by the user
     size: int = 0
     digest: str = ""
-    reason: str = ""  # why it is not read
-    duplicate_of: str = ""  # digest of the log that holds all its rows
+    reason: str = ""  # why it cannot be read
+    duplicate_of: str = ""  # digest of the log that contains all its rows
 
     @property
     def name(self) -> str:
-        """What people call it: its folder, or its own name where that says more."""
+        """The display name: its own name, or its folder if the name is generic."""
         stem = self.path.stem
         plain = stem.lower() in ("results", "result", "experiments", "log", "history")
         folder = (self.repository or self.path.absolute().parent).name
@@ -42,9 +42,9 @@ class LogFile:
 
 
 def find(paths: Sequence[Path]) -> list[LogFile]:
-    """Every log that the paths mean, in a steady order, with what cannot be read marked so and duplicates named.
+    """Every log for these paths, in a fixed order; unreadable logs and duplicates are marked.
 
-    A path that does not exist is marked too: one of a thousand does not stop the others.
+    A path that does not exist is marked too, so that it does not stop the others.
     """
     seen: set[Path] = set()
     logs: list[LogFile] = []
@@ -71,7 +71,7 @@ def _of(path: Path) -> Iterator[LogFile]:
 
 
 def _search(root: Path) -> Iterator[LogFile]:
-    """Files below a folder that are named like logs. No link is followed; the search is bounded."""
+    """Files below a folder with names of logs. It follows no links, and the search is bounded."""
     entries = 0
     base = len(root.parts)
     for folder, folders, files in os.walk(root):
@@ -88,7 +88,7 @@ def _search(root: Path) -> Iterator[LogFile]:
 
 
 def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:
-    """Logs that only a branch of a repository holds."""
+    """Logs that exist only on a branch of a repository."""
     from analysis.imports.repository import logs_in_branches
 
     for name, ref in logs_in_branches(repository):
@@ -96,7 +96,7 @@ def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:
 
 
 def _repository(folder: Path, above: bool = True) -> Path | None:
-    """The repository that a folder lies in: its work tree, or the folder of a bare one."""
+    """The repository of a folder: its work tree, or the folder of a bare one."""
     for parent in (folder, *folder.parents) if above else (folder,):
         if (parent / ".git").exists() or ((parent / "HEAD").is_file() and (parent / "objects").is_dir()):
             return parent
@@ -104,7 +104,7 @@ def _repository(folder: Path, above: bool = True) -> Path | None:
 
 
 def contents(log: LogFile) -> bytes:
-    """The bytes of a log. Refused where it cannot be read."""
+    """The bytes of a log. Raises UnreadableLog if it cannot be read."""
     if log.ref and log.repository is not None:
         from analysis.imports.repository import file_at
 
@@ -121,7 +121,7 @@ def _looked_at(log: LogFile) -> LogFile:
 
 
 def _without_copies(logs: list[LogFile]) -> list[LogFile]:
-    """Marks logs that are equal to another, and those that are the beginning of one: an earlier state of it."""
+    """Marks logs that equal another one, or are the beginning of one (an earlier state)."""
     first: dict[str, int] = {}
     for index, item in enumerate(logs):
         if item.digest and not item.reason:
@@ -148,7 +148,7 @@ def _head(item: LogFile) -> bytes:
 
 
 def _beginnings(logs: Sequence[LogFile], heads: dict[int, bytes]) -> dict[int, int]:
-    """place of a log → place of one that begins with all of it. Sorted, those follow right behind."""
+    """index of a log → index of one that begins with all of it. In sorted order it follows directly."""
     order = sorted(heads, key=lambda index: (heads[index], logs[index].size))
     longer: dict[int, int] = {}
     for k, index in enumerate(order):

@@ -1,4 +1,4 @@
-"""What the rows of a run amount to: the best kept so far, recomputed; steps; and what contradicts what."""
+"""Judges the rows of a run: recomputes the best so far and the steps, and finds contradictions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from analysis.imports.rows import ParsedRow
 from analysis.imports.runs import FAILED, Run
 from analysis.imports.words import category, rerun_patterns
 
-HALF = 0.5  # of its step; a best that keeps less when it is measured again is told
-ROUNDING = 0.02  # of a change; what "delta" may be off
+HALF = 0.5  # of its step; a best with less than that when measured again is a contradiction
+ROUNDING = 0.02  # of a change; tolerance of "delta"
 
 
 @dataclass(slots=True)
 class Judged:
-    """A row seen among the others; gains are in metric units, positive is better."""
+    """A row in the context of the others; gains are in metric units, positive is better."""
 
     row: ParsedRow
     number: int
     decision: str | None
-    metric: float | None  # None where the row failed
+    metric: float | None  # None if the row failed
     step: float | None = None  # of a kept row: gain over the best kept before
     best: float | None = None  # metric of the best kept up to this row
     tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
-    kept: bool = False  # said so, or a new best in a log that does not say what was kept
-    again: int | None = None  # line of the row that it measures again
+    kept: bool = False  # by its status, or a new best in a log without keep statuses
+    again: int | None = None  # line of the row that it repeats
     category: str = "other"
     contradiction: str = ""
     problem: str = ""
@@ -34,9 +34,9 @@ class Judged:
 
 @dataclass
 class Judgement:
-    """A run's rows, judged; ``baseline``: place of the row that all gains are against, None where there is none.
+    """A run's rows, judged; ``baseline``: index of the baseline row, None without one.
 
-    ``base``: its metric; or the metric before the first change, in a log that tells each change's before and after.
+    ``base``: its metric; or the metric before the first change, in a log with columns before and after.
     """
 
     sign: float
@@ -44,12 +44,12 @@ class Judgement:
     baseline: int | None
     base: float | None
     baseline_from: str
-    decided: bool  # whether the log says at all what was kept; else each new best that was not discarded counts
+    decided: bool  # whether the log has keep statuses; else each new best that was not discarded counts
     again: dict[int, int] = field(default_factory=dict)
 
 
 def judge(run: Run) -> Judgement:
-    """Numbers, steps, re-runs and contradictions of a run whose direction is settled."""
+    """Numbers, steps, re-runs and contradictions of a run with a known direction."""
     sign = -1.0 if run.direction.way == "higher" else 1.0
     metrics = [None if row.status in FAILED else row.value for row in run.rows]
     index, source = _baseline(run.rows, metrics)
@@ -74,7 +74,7 @@ def judge(run: Run) -> Judgement:
 
 
 def _baseline(rows: Sequence[ParsedRow], metrics: Sequence[float | None]) -> tuple[int | None, str]:
-    """The first row that was measured, unless it was discarded: then what it was compared with is not in the log."""
+    """The first measured row, unless it was discarded: then its reference is not in the log."""
     index = next((i for i, metric in enumerate(metrics) if metric is not None), None)
     if index is None:
         return None, "nothing was measured"
@@ -90,13 +90,13 @@ def _baseline(rows: Sequence[ParsedRow], metrics: Sequence[float | None]) -> tup
 
 
 def _before(judged: Sequence[Judged]) -> float | None:
-    """What the first change began from, in a log that tells it."""
+    """The metric before the first change, if the log has it."""
     first = next((item.row for item in judged if item.metric is not None), None)
     return first.before if first else None
 
 
 def _walk(judged: Sequence[Judged], sign: float, decided: bool, base: float | None) -> list[int | None]:
-    """Steps and bests, in one pass; for each row the place of the best kept before it. ``base``: if no row has it."""
+    """Steps and bests, in one pass; for each row the index of the best kept before it. ``base``: if no row has it."""
     best = Judged(judged[0].row, 0, "baseline", base) if base is not None else None
     where: int | None = None
     tries, bests = 0, []
@@ -131,7 +131,7 @@ def _against_best(item: Judged, best: Judged, step: float) -> None:
 
 
 def _row_alone(item: Judged) -> None:
-    """What a row says against itself."""
+    """Contradictions within a row."""
     row = item.row
     if row.status in FAILED and row.value is not None:
         item.contradiction = "failed-with-metric"
@@ -145,7 +145,7 @@ def _row_alone(item: Judged) -> None:
 
 
 def _misstated(row: ParsedRow) -> float | None:
-    """The change from before to after, where "delta" is neither it nor its percentage, in either sign."""
+    """The change from before to after, if "delta" is neither it nor its percentage, in either sign."""
     if row.delta is None or row.before is None or row.value is None:
         return None
     change = row.value - row.before
@@ -157,13 +157,13 @@ def _misstated(row: ParsedRow) -> float | None:
 
 
 def _last_digit(value: float) -> float:
-    """What one step of a number's last written digit is worth, at most."""
+    """The value of one unit of a number's last written digit, at most."""
     digits = f"{value!r}".partition(".")[2] if "e" not in f"{value!r}" else ""
     return float(10.0 ** -len(digits))
 
 
 def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float) -> None:
-    """A new best that keeps less than half of its step when it is measured again."""
+    """Marks new bests with less than half of their step when measured again."""
     groups: dict[int, list[Judged]] = {}
     for i, first in again.items():
         groups.setdefault(first, []).append(judged[i])

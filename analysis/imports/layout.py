@@ -1,4 +1,4 @@
-"""Which column of a log holds what: by the names in its header, else by what stands in the cells."""
+"""The roles of a log's columns: by the names in its header, else by the cells."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from analysis.imports.direction import votes
 from analysis.imports.words import held_out, meaning, roles
 from trainer.metric_names import named_direction, plain_name
 
-SAMPLE = 200  # rows that a guess looks at
-CLEAR = 3  # rows by which statuses must speak for one metric more than for another
+SAMPLE = 200  # rows used for a guess
+CLEAR = 3  # net rows by which statuses must agree better with one metric than with another
 _TELLING = ("commit", "status", "description", "metric_name", "metric", "memory_gb", "memory_mb", "after", "before")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one table. ``at``: role → place; ``metric``: name of the metric's column, None if unnamed.
+    """The columns of one table. ``at``: role → column; ``metric``: name of the metric's column, None if unnamed.
 
-    ``doubt``: the columns that could be the metric, where nothing decides between them.
+    ``doubt``: the columns that could be the metric, if the choice is unclear.
     """
 
     names: tuple[str, ...]
     at: Mapping[str, int]
     metric: str | None
-    source: str  # how the metric's column was found
+    source: str  # how the metric's column was identified
     doubt: tuple[str, ...] = ()
     header: int | None = None  # its line
     extra: tuple[tuple[int, str], ...] = field(default=())
@@ -36,7 +36,7 @@ class Layout:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether these cells name columns: two known names, one of them telling, and no cell holds a number."""
+    """Whether these cells are a header: two known names, one of them specific to logs, and no numbers."""
     if len(cells) < 2 or any(number(cell) is not None for cell in cells) or max(map(len, cells)) > 60:
         return False
     names = [plain_name(cell) for cell in cells]
@@ -49,16 +49,16 @@ def is_header(cells: Sequence[str]) -> bool:
 def from_header(
     cells: Sequence[str], line: int, sample: Sequence[Sequence[str]], wanted: str | None = None
 ) -> Layout | None:
-    """The layout that a header names, with the metric's column settled; None where there is no metric at all."""
+    """The layout of a header, with the metric's column decided; None without a metric."""
     names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
     at = _places(names, sample, wanted)
     return _with_metric(names, at, sample, wanted, line)
 
 
 def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> Layout | None:
-    """The layout of a table without a header; None unless a column of statuses or hashes and one of numbers is there.
+    """The layout of a table without a header; None unless it has a column of statuses or hashes and one of numbers.
 
-    The metric is the first column of numbers, as in all relatives of the original; it has no name.
+    The metric is the first column of numbers, as in autoresearch and similar loops; it has no name.
     """
     width = _commonest([len(cells) for cells in sample])
     rows = [cells for cells in sample if len(cells) == width]
@@ -98,7 +98,7 @@ def _shares(column: Sequence[str]) -> dict[str, float]:
 
 
 def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
-    """role → column; of several columns for one role the better name, then the left one."""
+    """role → column; of several columns for one role the better name, then the leftmost."""
     at: dict[str, int] = {}
     ranks: dict[str, int] = {}
     for index, name in enumerate(names):
@@ -107,7 +107,7 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
             continue
         if role not in at or rank < ranks[role]:
             at[role], ranks[role] = index, rank
-    if "description" not in at:  # "experiment" names a number here and says what was tried there
+    if "description" not in at:  # "experiment" is a number in some logs and a description in others
         wordy = [i for i, n in enumerate(names) if roles().get(n, ("",))[0] in ("number", "") and _wordy(i, sample)]
         if wordy:
             at["description"] = wordy[-1]
@@ -116,7 +116,7 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
 
 
 def _fits(role: str, name: str, column: int, sample: Sequence[Sequence[str]]) -> bool:
-    """Whether the cells are what the role says; a column "result" holds statuses here and the metric there."""
+    """Whether the cells fit the role; "result" is a status in some logs and the metric in others."""
     cells = _filled(column, sample)
     if not cells:
         return True
@@ -172,7 +172,7 @@ def _numbers(column: int, sample: Sequence[Sequence[str]]) -> bool:
 def _choose(
     names: Sequence[str], free: Sequence[int], at: Mapping[str, int], sample: Sequence[Sequence[str]]
 ) -> tuple[int | None, str, tuple[str, ...]]:
-    """(column of the metric, how it was found, the candidates where nothing decides)."""
+    """(column of the metric, how it was identified, the candidates if it is unclear)."""
     named = [i for i in free if named_direction(names[i])[0] is not None]
     fresh = [i for i in named if held_out(names[i])] or [i for i in named if held_out(names[i]) is None] or named
     pool = fresh or list(free)
@@ -188,7 +188,7 @@ def _choose(
 
 
 def _agreement(column: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
-    """Rows whose status says that lower is better in this column, less those that say higher."""
+    """Rows whose status implies that lower is better in this column, minus those that imply higher."""
     if "status" not in at:
         return 0
     decided = []

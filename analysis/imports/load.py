@@ -1,4 +1,4 @@
-"""One log into events: read, settle, judge, join, and say what came of it."""
+"""Converts one log into events: read, decide direction, judge, join commits, report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from analysis.imports.table import LogTable, read_table, set_aside
 from analysis.imports.text import UnreadableLog, decode, lines
 from trainer.metric_names import plain_name
 
-SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
+SHOWN = 5  # quarantined lines and contradictions of a log that a summary quotes
 Key = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user states. ``answers`` to doubts: metric → direction, candidates → metric; None sets logs aside."""
+    """The user's settings. ``answers`` to doubts: metric → direction, candidates → metric; None: quarantine."""
 
     metric: str | None = None
     direction: str | None = None
@@ -41,13 +41,13 @@ class Options:
         return {"metric": self.metric, "direction": self.direction, "noise": self.noise}
 
     def closed(self, key: Key) -> bool:
-        """Whether a doubt is not to be raised again."""
+        """Whether a doubt has been answered."""
         return self.skip_unsure or key in self.answers
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A log of which the metric or its direction cannot be told."""
+    """A log with an unclear metric or direction."""
 
     log: str
     what: str  # metric, direction
@@ -62,7 +62,7 @@ class Doubt:
 
 @dataclass
 class LogReport:
-    """What came of one log: an `import` event a run, or one without a run. ``program``: its event, written once."""
+    """The result of one log: an `import` event per run, or one without a run. ``program``: its event, written once."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     program: dict[str, Any] | None = None
@@ -72,7 +72,7 @@ class LogReport:
 
 
 def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
-    """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
+    """(report of a log, the events to write). With an open doubt, there are no events."""
     report = LogReport()
     identity = events.import_id(log.digest or log.label)
     base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.label, "name": log.name}
@@ -126,7 +126,7 @@ def _doubt(log: LogFile, run: Run) -> Doubt | None:
 def _written(
     log: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
-    """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
+    """The events of a log, including its `import` events; `report` is complete after the last event."""
     identity = base["import_id"]
     report.program, problem = beside(log.path, log.repository, log.name)
     program_id = report.program["program_id"] if report.program else None
@@ -149,7 +149,7 @@ def _written(
         event = shared | counts | _run_part(identity, run, totals, commits, note)
         report.events.append(event)
         yield event
-        counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
+        counts = dict.fromkeys(counts, 0)  # they count the whole file, so only its first run has them
     report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
     yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
@@ -185,8 +185,8 @@ def _was_kept(item: Judged) -> bool:
 def joined(log: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
-    A discarded row often carries the hash of the commit it started from; where a kept row has that hash, it is not
-    joined to it.
+    A discarded row often has the hash of the commit it started from; if a kept row has that hash, the discarded row is
+    not joined to it.
     """
     if log.repository is None:
         return {}, ""
@@ -204,4 +204,4 @@ def joined(log: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
                     held |= {commit.commit} if kept else set()
     except UnreadableLog as error:
         return out, str(error)
-    return out, "" if out else "it has none of the commits that the log names"
+    return out, "" if out else "the repository has none of the log's commits"

@@ -1,4 +1,4 @@
-"""The program that a log's loop ran: the program.md beside it, whatever state it is in."""
+"""The program of a log: the program.md in its folder, valid or not."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ NAMES = ("program.md", "PROGRAM.md", "Program.md")
 
 
 def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any] | None, str]:
-    """(the `program` event of the program beside a log or at the top of its repository, what is wrong with it).
+    """(the `program` event of the program next to a log or at the top of its repository, its problem).
 
-    A text that is no valid program is kept whole, without directives and with the reason; one that cannot be read at
-    all is None.
+    An invalid program is stored as text without directives, with the reason; an unreadable one is None.
     """
     for folder in dict.fromkeys(path_ for path_ in (log.absolute().parent, repository) if path_ is not None):
         for candidate in NAMES:
@@ -37,7 +36,7 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
     except UnreadableLog as error:
         return None, f"{path.name}: {error}"
     except UnicodeDecodeError:
-        return None, f"{path.name}: no UTF-8"
+        return None, f"{path.name}: not UTF-8"
     base: dict[str, Any] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
     try:
         program = Program.parse(raw, name, place=path.name)

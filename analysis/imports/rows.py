@@ -1,4 +1,4 @@
-"""One line of a table as a row: its metric, its status, what was tried; or the reason why it is none."""
+"""Parses one line of a table into a row (metric, status, description), or gives the reason why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEASURES = {  # role → (attribute of a row, its unit; None for a whole number
 
 @dataclass(slots=True)
 class ParsedRow:
-    """A row as the log has it. ``value``: the metric as written, None where the cell says that there is none."""
+    """A row of the log. ``value``: the metric as written, None for a missing value."""
 
     line: int
     value: float | None
@@ -33,7 +33,7 @@ class ParsedRow:
     word: str  # the status as written
     description: str
     commit: str
-    name: str | None = None  # of the metric, where each row names its own
+    name: str | None = None  # of the metric, if each row names its own
     direction: str | None = None
     memory_mb: float | None = None
     seconds: float | None = None
@@ -42,7 +42,7 @@ class ParsedRow:
     before: float | None = None
     delta: float | None = None
     extra: dict[str, str] = field(default_factory=lambda: _EMPTY)
-    lines: int = 1  # of the file that it takes
+    lines: int = 1  # of the file
 
 
 class RowReader:
@@ -61,7 +61,7 @@ class RowReader:
         self._measures = [(name, at[role], unit) for role, (name, unit) in _MEASURES.items() if role in at]
 
     def row(self, line: int, cells: list[str]) -> ParsedRow | str:
-        """The row, or why this line is none."""
+        """The row, or the reason why this line is not one."""
         width = self.layout.width
         if len(cells) != width:
             cells = self._fitted(cells)
@@ -74,11 +74,11 @@ class RowReader:
         if value is None and not is_missing(written):
             said = said or (meaning(written) if self._status is None else None)
             if said is None or said.status in (None, "ok"):
-                return f"the metric {written[:40]!r} is no number"
+                return f"the metric {written[:40]!r} is not a number"
         elif value is None and said is None:
-            return "neither a metric nor a status that is known"
+            return "neither a metric nor a known status"
         elif len(word) > 60 and said is None:
-            return "the status is no status"
+            return "the status is unknown and too long"
         return self._made(line, cells, value, word, said)
 
     def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> ParsedRow:
@@ -99,7 +99,7 @@ class RowReader:
         return row
 
     def _fitted(self, cells: list[str]) -> list[str]:
-        """Cells beyond the table's width that are empty, or a description with the separator in it."""
+        """Drops empty cells beyond the table's width, and joins a description that contains the separator."""
         width = self.layout.width
         while len(cells) > width and not cells[-1].strip():
             cells = cells[:-1]

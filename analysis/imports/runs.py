@@ -1,4 +1,4 @@
-"""From the rows of a table to runs: one per metric, sentinels taken out, the direction settled."""
+"""Splits the rows of a table into runs: one per metric, without sentinels, with a direction."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FAILED = ("crash", "oom", "timeout", "invalid")
 
 @dataclass
 class Run:
-    """The rows of one metric, in the order of the log. ``merged``: further lines of the file that they stand for."""
+    """The rows of one metric, in the order of the log. ``merged``: number of further lines merged into them."""
 
     metric: str | None
     direction: Direction
-    source: str  # how the metric was found
+    source: str  # how the metric was identified
     rows: list[ParsedRow] = field(default_factory=list)
     merged: int = 0
     doubt: tuple[str, ...] = ()
 
 
 def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
-    """The runs of a table, and the rows of a long table that belong to no row of its metric.
+    """The runs of a table, and the rows of a long table without a matching row of its metric.
 
     ``wanted`` and ``direction``: as the user states them.
     """
@@ -49,7 +49,7 @@ def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple
 
 
 def _primary(table: LogTable, wanted: str | None) -> str | None:
-    """The metric of a long table: the one asked for, else the one with the most rows, else the first."""
+    """The metric of a long table: the requested one, else the one with the most rows, else the first."""
     names = Counter(row.name for _, row in each_row(table) if row.name is not None)
     if not names:
         return None
@@ -58,7 +58,7 @@ def _primary(table: LogTable, wanted: str | None) -> str | None:
 
 
 def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:
-    """Puts further metrics beside the row of their experiment; what has none is set aside."""
+    """Adds further metrics to the row of their experiment; quarantines those without one."""
     by_commit: dict[str, list[ParsedRow]] = {}
     for row in run.rows if run else ():
         by_commit.setdefault(row.commit, []).append(row)
@@ -67,7 +67,7 @@ def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Asid
         near = min(by_commit.get(row.commit, ()), key=lambda r: abs(r.line - row.line), default=None)
         if near is None or run is None or not row.commit or f"{row.name}" in near.extra:
             other = run.metric if run else None
-            reason = f"a metric {row.name!r} without a row of {other!r} beside it; --metric {row.name} reads it"
+            reason = f"metric {row.name!r} without a matching row of {other!r}; --metric {row.name} imports it"
             asides += set_aside(row, reason)
             continue
         near.extra = near.extra | {f"{row.name}": f"{row.value}"}
@@ -76,7 +76,7 @@ def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Asid
 
 
 def settle(run: Run, direction: str | None) -> None:
-    """Takes sentinels out of the metric, settles the direction, and gives every row its status."""
+    """Removes sentinels from the metric, decides the direction, and gives every row its status."""
     stated = {row.direction for row in run.rows if row.direction}
     failed = [row.value for row in run.rows if row.status in FAILED and row.value is not None]
     ran = [row.value for row in run.rows if row.status not in FAILED and row.value is not None]
@@ -105,7 +105,7 @@ def _settle_row(row: ParsedRow, gone: set[float]) -> None:
 
 
 def _failure(description: str) -> str | None:
-    """The failure that a row without a metric tells of in its first word, where its status does not."""
+    """The failure named by the first word of a description, for a row without a metric."""
     first = description.split(None, 1)[0] if description else ""
     said = meaning(first) if first else None
     return said.status if said is not None and said.status in FAILED else None

@@ -1,4 +1,4 @@
-"""Many logs into one study folder: read on all cores, whole or not at all."""
+"""Imports many logs into one study folder, on all cores and atomically."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
-SMALL = 4 << 20  # bytes of logs that are not worth a second process
+SMALL = 4 << 20  # bytes of logs below which a second process is not worthwhile
 BATCH = 4096  # events of one write
 AnswerDoubt = Callable[[Doubt], str | None]
 
 
 @dataclass
 class Imported:
-    """What an import came to. ``logs``: the `import` events, one per run or log without a run."""
+    """The result of an import. ``logs``: the `import` events, one per run or log without a run."""
 
     folder: Path
     study_id: str
@@ -41,17 +41,17 @@ class Imported:
 def import_logs(
     paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: AnswerDoubt | None = None
 ) -> Imported:
-    """Reads the logs that ``paths`` mean into a new study at ``folder``.
+    """Imports the logs at ``paths`` into a new study at ``folder``.
 
-    ``ask`` answers doubts (a direction, or None to set the log aside); without it a doubt ends the import, unless
-    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem; then no folder is left behind.
+    ``ask`` answers doubts (a direction, or None to quarantine the log); without it a doubt ends the import, unless
+    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem, and then leaves no folder.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
     try:
         logs = find(paths)
     except UnreadableLog as error:
-        raise UsageError(str(error), hint="name the logs themselves, or a smaller folder") from None
+        raise UsageError(str(error), hint="name the log files, or a smaller folder") from None
     _refuse_hopeless(paths, logs)
     stage = folder.with_name(f".{folder.name}.partial")
     try:
@@ -68,10 +68,12 @@ def import_logs(
 
 
 def _refuse_hopeless(paths: Sequence[Path], logs: Sequence[LogFile]) -> None:
-    """Raises where nothing that was named can be read."""
+    """Raises if none of the named paths can be read."""
     if not logs:
         shown = ", ".join(map(str, paths[:3]))
-        raise NotFound(f"{shown}: no log of experiments here", hint="name the file itself: metaloop import results.tsv")
+        raise NotFound(
+            f"{shown}: no log of experiments found", hint="name the file itself: metaloop import results.tsv"
+        )
     named = [item for item in logs if not item.searched and item.reason]
     if len(named) == len(logs):
         raise UsageError(f"{named[0].label}: {named[0].reason}", hint="metaloop import reads results.tsv files")
@@ -101,13 +103,13 @@ def _read_all(
 
 
 def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
-    """The options with an answer for every doubt. Raises UsageError where there is nobody to ask."""
+    """The options with an answer for every doubt. Raises UsageError if ``ask`` is None."""
     if ask is None:
         first = doubts[0]
         more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
         given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
         raise UsageError(
-            f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
+            f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to quarantine such logs"
         )
     answers = dict(options.answers)
     for doubt in doubts:
@@ -117,20 +119,20 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None)
 
 
 def _check(files: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
-    """Raises UsageError where no log could be read, or none has the metric that was asked for."""
+    """Raises UsageError if no log could be read, or none has the requested metric."""
     read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
     if not read:
         refused = next((log for log in logs if log["state"] == "refused"), logs[0])
         raise UsageError(f"{refused['path']}: {refused['reason']}", hint="metaloop import reads results.tsv files")
-    wanted = options.metric
-    if wanted and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
+    requested = options.metric
+    if requested and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
         there = sorted({str(log["metric"]) for log in read if log.get("metric")})
-        hint = f"the metrics found are: {', '.join(there[:8])}" if there else "look at the header of the log"
-        raise UsageError(f"no log here has a column {wanted!r}", hint=hint)
+        hint = f"metrics in the logs: {', '.join(there[:8])}" if there else "check the header of the log"
+        raise UsageError(f"no log has a column {requested!r}", hint=hint)
 
 
 def _load_all(logs: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
-    """A report for each log, in order; their events go to the ledger, a segment a process."""
+    """A report for each log, in order; their events go to the ledger, a segment per process."""
     count = min(workers, len(logs)) if sum(item.size for item in logs) > SMALL else 1
     if count < 2:
         return _load_some(logs, stage, options)
@@ -165,7 +167,7 @@ def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[L
 
 
 def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A match for each metric and direction: what holds the runs together, nothing that was played."""
+    """A match for each metric and direction, to group the runs; nothing was played."""
     arms: dict[tuple[str | None, str], list[dict[str, Any]]] = defaultdict(list)
     for log in logs:
         if log["state"] == "imported":

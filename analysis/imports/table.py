@@ -1,4 +1,4 @@
-"""A log's lines as rows: every line is a row, a header, blank, or set aside with its number and the reason."""
+"""Parses a log's lines: every line is a row, a header, blank, or quarantined with its number and the reason."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from analysis.imports.layout import SAMPLE, Layout, from_cells, from_header, is_
 from analysis.imports.rows import ParsedRow, RowReader
 from analysis.imports.text import UnreadableLog
 
-LONGEST = 100_000  # characters of a line that may still be a row
-QUOTED = 300  # characters of a line set aside that are kept
+LONGEST = 100_000  # characters of a row, at most
+QUOTED = 300  # characters stored of a quarantined line
 SEARCHED = 400  # lines in which a table has to begin
-JOINED = 60  # lines that one row with line ends in its fields may be spread over
+JOINED = 60  # lines of one row with line breaks in its fields, at most
 
 
 @dataclass(frozen=True)
 class Aside:
-    """A line that is no row, or one that cannot be read."""
+    """A quarantined line: not a row, or unreadable."""
 
     line: int
     reason: str
@@ -35,7 +35,7 @@ class TableSection:
 
 @dataclass
 class LogTable:
-    """What a file holds. lines = rows' lines + asides + headers + blanks + rules, each line in one of them."""
+    """The content of a file. lines = rows' lines + asides + headers + blanks + rules, each line in one of them."""
 
     sections: list[TableSection]
     asides: list[Aside]
@@ -52,7 +52,7 @@ Split = Callable[[str], list[str]]
 
 
 def read_table(lines: Sequence[str], wanted: str | None = None) -> LogTable:
-    """Reads the lines of a log. ``wanted``: the metric's column as the user names it. Refused if no table is there."""
+    """Reads the lines of a log. ``wanted``: the user's metric column. Raises UnreadableLog without a table."""
     split, first = _find(lines)
     table = LogTable([], [], len(lines))
     reader: RowReader | None = None
@@ -91,7 +91,7 @@ def _aside(table: LogTable, line: int, reason: str, text: str) -> None:
 def _broken(
     table: LogTable, reader: RowReader | None, lines: Sequence[str], number: int, split: Split, reason: str
 ) -> int:
-    """A line that is no row: the first part of one whose fields hold line ends, or set aside. The lines read so far."""
+    """Handles a line that is not a row: the start of a row with line breaks, or quarantined. Returns the lines read."""
     line = lines[number - 1]
     if len(line) > LONGEST:
         _aside(table, number, f"longer than {LONGEST:,} characters", line)
@@ -100,12 +100,12 @@ def _broken(
     if joined is not None:
         table.sections[-1].rows.append(joined)
         return number + joined.lines - 1
-    _aside(table, number, reason or "no row of a table", line)
+    _aside(table, number, reason or "not a row of the table", line)
     return number
 
 
 def _joined(reader: RowReader, lines: Sequence[str], number: int, split: Split) -> ParsedRow | None:
-    """The row that begins at ``number`` and goes on in the next lines, if all its fields are then there."""
+    """The row that begins at ``number`` and continues in the next lines, if it is then complete."""
     cells = split(lines[number - 1])
     if not 2 <= len(cells) < reader.layout.width:
         return None
@@ -113,7 +113,7 @@ def _joined(reader: RowReader, lines: Sequence[str], number: int, split: Split) 
     for end in range(number, last):
         more = split(lines[end])
         if isinstance(reader.row(end + 1, more), ParsedRow):
-            return None  # the next row begins: this one was cut short
+            return None  # the next row begins: this one is incomplete
         cells = [*cells[:-1], f"{cells[-1]}\n{more[0]}", *more[1:]]
         if len(cells) >= reader.layout.width:
             row = reader.row(number, cells)
@@ -125,7 +125,7 @@ def _joined(reader: RowReader, lines: Sequence[str], number: int, split: Split) 
 
 
 def _find(lines: Sequence[str]) -> tuple[Split, int]:
-    """(how the lines are split into cells, the lines before the table). Raises Refused where there is no table."""
+    """(function that splits lines into cells, lines before the table). Raises UnreadableLog without a table."""
     head = [(i, line) for i, line in enumerate(lines[:SEARCHED]) if line and not line.isspace() and len(line) < LONGEST]
     for split in SPLITS:
         for index, line in head:
@@ -136,17 +136,17 @@ def _find(lines: Sequence[str]) -> tuple[Split, int]:
             cells = split(line)
             if len(cells) > 2 and from_cells(_sample(lines, index, split, len(cells))) is not None:
                 return split, index
-    raise UnreadableLog("no results table: no header that names a metric, and no rows that look like results")
+    raise UnreadableLog("no results table: no header with a metric, and no rows that look like results")
 
 
 def _new_layout(
     lines: Sequence[str], number: int, cells: list[str], split: Split, reader: RowReader | None, wanted: str | None
 ) -> Layout | None:
-    """The layout that begins with this line, if one does."""
+    """The layout of a table that begins with this line, if any."""
     if is_header(cells):
         header = reader.layout.header if reader else None
         if reader and header and split(lines[header - 1]) == cells:
-            return reader.layout  # the header again
+            return reader.layout  # a repeated header
         return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
     if reader is None:
         return from_cells(_sample(lines, number - 1, split, len(cells)))
@@ -174,7 +174,7 @@ def _rule(cells: Sequence[str]) -> bool:
 
 
 def _tabs(line: str) -> list[str]:
-    if "\t" not in line and line.count("\\t") >= 2:  # written by an echo that knows no escapes
+    if "\t" not in line and line.count("\\t") >= 2:  # written by an echo without escape support
         line = line.replace("\\t", "\t")
     return line.split("\t")
 
@@ -199,7 +199,7 @@ SPLITS: tuple[Split, ...] = (_tabs, _pipes, _commas, lambda line: line.split(";"
 
 
 def set_aside(row: ParsedRow, reason: str) -> list[Aside]:
-    """A row that was read and cannot be used, an entry for each of its lines."""
+    """Quarantines a row that cannot be used, with an entry for each of its lines."""
     text = "\t".join(("" if row.value is None else f"{row.value:g}", row.word, row.commit, row.description))
     rest = [Aside(row.line + k, f"belongs to line {row.line}", "") for k in range(1, row.lines)]
     return [Aside(row.line, reason, text[:QUOTED]), *rest]

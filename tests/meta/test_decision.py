@@ -128,7 +128,9 @@ def test_all_outputs_agree_on_contradictory_data(
     assert ("Weak trust" in caveats) == (trust == "unverified")
     assert ("A/A check passed" in caveats) == (state != CONTROL_FAILED)
     if trust == "unverified":
-        assert all("what ran was not sandboxed" in texts[name] for name in ("page", "ledger", "report", "standings"))
+        assert all(
+            "the code ran without a sandbox" in texts[name] for name in ("page", "ledger", "report", "standings")
+        )
     check = decision_text.check(champion.decision.check) if champion.decision.check else ""
     assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
 
