@@ -129,7 +129,7 @@ def one_study(folder: Path, seed: int) -> tuple[dict[str, tuple[float, float]], 
 
 
 def is_true(found: str, here: float, there: float) -> bool:
-    """Whether a class says no more than the effects do; "not told apart" says nothing."""
+    """Whether a class says no more than the effects do; "not significant" makes no claim."""
     claims = {
         "everywhere": here > 0 and there > 0, "home": here > max(there, 0.0), "elsewhere": there > max(here, 0.0),
         "hurts": min(here, there) < 0,

@@ -142,8 +142,8 @@ def of_audits(facts: ReportFacts, audits: QueryResult[AuditRow]) -> Iterator[Cav
     last = next((row for row in reversed(audits.rows) if row.subject == "study"), None)
     if last is None:
         if facts.champion.rows:
-            yield Caveat("note", "Not audited", "metaloop verify, which measures the lead again on "
-                         "fresh seeds and fresh hidden data, was not run on this study.")  # fmt: skip
+            yield Caveat("note", "Not audited", "The lead was not measured again on fresh seeds "
+                         "and fresh hidden data (metaloop verify).")  # fmt: skip
         return
     digits = interval_decimals(last.difference_low, last.difference_high)
     fresh, recorded = number(last.difference, digits), number(last.recorded_difference, digits)

@@ -109,8 +109,8 @@ def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences = [
-        "Further right is better. Arms with overlapping rank ranges are tied: they do not differ significantly "
-        "(pairwise Welch tests, 5% over the match, Holm)."
+        "Further right is better. Shaded arms are tied for the lead: no other arm is significantly better (pairwise "
+        "Welch tests, 5% over the match, Holm)."
     ]
     ties = [row.rank_low == 1 for row in arms]
     if ties != sorted(ties, reverse=True):

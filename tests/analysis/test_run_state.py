@@ -91,8 +91,8 @@ def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ({"kind": "match", "match_id": "m1"}, "a record 'match' with a wrong label: Field required"),
-        (example(BaselineEvent).to_record() | {"seed": "x"}, "a record 'baseline' with a wrong seed: "),
+        ({"kind": "match", "match_id": "m1"}, "an invalid 'match' record, label: Field required"),
+        (example(BaselineEvent).to_record() | {"seed": "x"}, "an invalid 'baseline' record, seed: "),
     ],
 )
 def test_a_record_that_lacks_what_its_kind_has_is_refused(tmp_path: Path, record: dict[str, str], problem: str) -> None:

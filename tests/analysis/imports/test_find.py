@@ -60,7 +60,7 @@ def test_what_is_no_file_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     with huge.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     reasons = [item.reason for item in find([tmp_path / "results.tsv", huge, tmp_path / "none.tsv", Path("/dev/zero")])]
-    assert reasons == ["no ordinary file", "larger than 64 MiB", "No such file or directory", "no ordinary file"]
+    assert reasons == ["not a regular file", "larger than 64 MiB", "No such file or directory", "not a regular file"]
     with pytest.raises(UnreadableLog):
         read_bytes(tmp_path)
 

@@ -106,7 +106,7 @@ def test_a_metric_that_is_no_number_is_set_aside_unless_the_row_failed() -> None
     text = samples.CANONICAL + "a0a0a0a\tgood\t1\tkeep\tx\nb0b0b0b\tOOM\t1\toom\ty\n"
     _, [run], [aside] = read(text)
     assert (run.rows[-1].status, run.rows[-1].value) == ("oom", None)
-    assert (aside.line, aside.reason) == (7, "the metric 'good' is no number")
+    assert (aside.line, aside.reason) == (7, "the metric 'good' is not a number")
 
 
 def test_other_separators() -> None:
