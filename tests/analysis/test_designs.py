@@ -43,7 +43,7 @@ def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
     small, large = plan(FACTORS, 24, 7), plan(FACTORS, 60, 7)
     assert small.plain == large.plain != plan(FACTORS, 24, 8).plain
     assert large.blocks == 5 and [count for _, count in large.arms] == [3] * 12 + [2] * 12 and not large.clear
-    with pytest.raises(ValueError, match="blocks of 12 runs, two at least"):
+    with pytest.raises(ValueError, match="11 factors need at least two blocks of 12 runs"):
         plan(FACTORS, 23, 7)
 
 

@@ -39,7 +39,7 @@ def test_directions_by_the_rows_kept() -> None:
 def test_a_name_that_the_statuses_contradict_is_in_doubt() -> None:
     text = tsv("id|val_loss|status|description", *(f"{n}|{n}|keep|x" for n in range(1, 8)))
     direction = read(text)[1][0].direction
-    assert direction.way is None and "rows kept say higher" in direction.why
+    assert direction.way is None and "the kept rows suggest higher" in direction.why
     weak = read(text.replace("val_loss", "score").replace("|keep", "|keep"))[1][0].direction
     assert weak.way == "higher"
 

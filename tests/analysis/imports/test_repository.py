@@ -139,7 +139,7 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere\n")
-    with pytest.raises(UnreadableLog, match="no repository"), opened(tmp_path):
+    with pytest.raises(UnreadableLog, match="not a readable repository"), opened(tmp_path):
         pass
 
 

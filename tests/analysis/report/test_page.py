@@ -190,7 +190,7 @@ def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
-    """What the page shows under "Query behind it" gives, through `metaloop sql`, the rows that the page is made of."""
+    """What the page shows under "SQL query" gives, through `metaloop sql`, the rows that the page is made of."""
     folder = studies.finished(tmp_path)
     found = {answer.sql: answer for answer in answers(sections(folder))}
     html = made(folder)
