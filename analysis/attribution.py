@@ -1,15 +1,15 @@
-"""Attribution: what earned the gain. Five methods, weakest first; no row mixes their answers (docs/attribution.md).
+"""Attribution: which changes cause the gain. Five groups of methods, weakest first (docs/attribution.md).
 
-1. claimed     What the runs say of themselves, beside the share that noise alone would show. Observational.
-2. replays     What a kept commit is worth when it is trained again: added alone, left out at the end, averaged over
+1. claimed     What the runs claim, and the share of it that noise alone would show. Observational.
+2. replays     The effect of a kept commit, trained again: added alone, removed from the final source, averaged over
                orders (add-one-in, leave-one-out, shapley). Paired.
-3. experiments What a change of the source does to the metric (edit: it orders the ideas of a program), by a mixed model
-               of all experiments; what the changes that cite a statement gain per device-second, by the same model
-               (directive); whether runs that hold it followed it (following: from having where that is known, else
-               observational). An edit is randomised where the proposer `random` drew every try of it.
-4. children    What a child program gained over its parents (mutation), and what having a directive does over all such
-               differences (having). Paired where both ran in one match with the same seeds, else observational.
-5. ablations   What a directive does in a planned two-level design (factorial). Randomised.
+3. experiments The effect of a change of the source on the metric (edit: it orders the ideas of a program), by a mixed
+               model of all experiments; the gain per device-second of changes that cite a statement, by the same
+               model (directive); the effect of following it (following: derived from having if that is known, else
+               observational). An edit is randomised if the proposer `random` drew every try of it.
+4. children    The gain of a child program over its parents (mutation), and the effect of having a directive over all
+               such differences (having). Paired if both ran in one match with the same seeds, else observational.
+5. ablations   The effect of a directive in a planned two-level design (factorial). Randomised.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from analysis.credit import (
-    Credit,
+    CreditEstimate,
+    CreditViewRow,
     DirectiveCredit,
     DirectiveEffect,
     EditCredit,
-    Estimate,
     MutationCredit,
     NeverFollowed,
     row,
@@ -41,24 +41,24 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     import duckdb
 
-METHODS: Registry[Callable[[MethodInput], Sequence[Estimate]]] = Registry(
+METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     "attribution_methods",
     "analysis.methods",
     ("known",),
     first=("edit", "directive", "mutation", "factorial", "having", "following", "replay", "claimed"),
 )
 RECOMPUTED = (
-    "This study was begun by an earlier version of metaloop. Its credit is computed anew, from every experiment; "
-    "figures in its programs and in its evidence files are older."
+    "An earlier version of metaloop started this study. Its credit was recomputed from all experiments, so it can "
+    "differ from the figures in its programs and evidence files."
 )
 
 
 @dataclass(frozen=True)
-class Found:
-    """All rows of a task with their q, in the order of the methods, and what they were made of."""
+class TaskCredits:
+    """All credit rows of a task with their q, in the order of the methods, and the model behind them."""
 
     effects: Effects
-    rows: list[Estimate]
+    rows: list[CreditEstimate]
     never_followed: list[NeverFollowed]
 
     @property
@@ -74,32 +74,31 @@ class Found:
         return [each for each in self.rows if isinstance(each, MutationCredit)]
 
 
-def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
+def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[CreditViewRow]:
     """All rows of the view `credit`, over every task of a study."""
-    return [row(item) for scope in searched(con, exclude_matches) for item in found(scope).rows]
+    return [row(item) for scope in searched(con, exclude_matches) for item in credits(scope).rows]
 
 
 def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()) -> list[Scope]:
-    """Each task of a study without the matches of its confirmation: what confirms a champion is no evidence of how it
-    came about."""
+    """Each task of a study, without the matches of its confirmation: they are not used for attribution."""
     last = con.execute("SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve')").fetchall()
     return scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)])
 
 
 def recomputed(con: duckdb.DuckDBPyConnection) -> str:
-    """What a page says beside the credit of a study that an earlier version began; empty for others."""
+    """A remark for the credit of a study that an earlier version started; empty for others."""
     [older] = con.execute(statement("recomputed", "report/sql")).fetchone() or (False,)
     return RECOMPUTED if older else ""
 
 
-def found(scope: Scope) -> Found:
-    """The rows of one task: what the view, the pages, the mutators and the prompts are all made from.
+def credits(scope: Scope) -> TaskCredits:
+    """The rows of one task: the source of the view, the pages, the mutators and the prompts.
 
     The rows of a method that a package adds are tested with the others: they share one false discovery rate.
     """
-    done: dict[str, Sequence[Estimate]] = {}
+    done: dict[str, Sequence[CreditEstimate]] = {}
 
-    def rows(name: str) -> Sequence[Estimate]:
+    def rows(name: str) -> Sequence[CreditEstimate]:
         if name not in done:
             done[name] = METHODS.get(name)(known)
             if name in METHODS.added:
@@ -113,16 +112,16 @@ def found(scope: Scope) -> Found:
             rows(name)
         every = settled([item for name in METHODS.names for item in done[name]])
         both = iter(joined([each for each in every if _has_joint(each)]))
-        return Found(known.effects, [next(both) if _has_joint(r) else r for r in every], known.directives[1])
+        return TaskCredits(known.effects, [next(both) if _has_joint(r) else r for r in every], known.directives[1])
 
 
-def _has_joint(item: Estimate) -> TypeGuard[DirectiveEffect]:
+def _has_joint(item: CreditEstimate) -> TypeGuard[DirectiveEffect]:
     return isinstance(item, DirectiveEffect) and item.method in ("factorial", "having")
 
 
-def _check(name: str, scope: Scope, rows: Sequence[Estimate]) -> None:
+def _check(name: str, scope: Scope, rows: Sequence[CreditEstimate]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
     for each in rows:
-        if not isinstance(each, Estimate) or each.task != scope.task or each.columns().get("method") != name:
+        if not isinstance(each, CreditEstimate) or each.task != scope.task or each.columns().get("method") != name:
             message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
             raise UsageError(message[:300], hint="mend or uninstall its package")

@@ -1,4 +1,4 @@
-"""What a check on fresh data says: of one source against the baseline, of a champion's lead against what was recorded.
+"""Verdicts of a check on fresh data: of a source against the baseline, of a champion's lead against the recorded one.
 
 Gains are in the task's unit, positive is better. Intervals are two-sided 95% by Welch (1947) unless said otherwise.
 """
@@ -20,13 +20,13 @@ from analysis.statistics import (
     welch_difference,
 )
 
-KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training carries its weights along
+KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training contains trained weights
 CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
-SPLIT = 0.2  # of a gain: what another hidden split alone may take from it (a few percent were seen)
+SPLIT = 0.2  # of a gain: how much another hidden split alone may reduce it (a few percent were measured)
 
 
 @dataclass(frozen=True)
-class Effect:
+class MeanDifference:
     """A difference of two means: ``se`` and the interval are None where a side has fewer than two values."""
 
     gain: float
@@ -37,43 +37,45 @@ class Effect:
     n: int
 
 
-def effect(values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Effect:
+def effect(
+    values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
+) -> MeanDifference:
     """Mean of ``values`` minus mean of ``others``, neither empty; ``shared``: see `statistics.welch_difference`."""
     gain, se, df = welch_difference(values, others, shared)
     assert gain is not None
     low, high = interval(gain, se, df)
-    return Effect(gain, se, df, low, high, len(values))
+    return MeanDifference(gain, se, df, low, high, len(values))
 
 
-def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> Effect:
-    """How much better ``values`` (metrics; None: failed, which earns 0) are than the baseline's metrics."""
+def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
+    """How much better ``values`` (metrics; None: failed, gains 0) are than the baseline's metrics."""
     middle = math.fsum(baseline) / len(baseline)
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
 
 
-def one_draw(found: Effect, baseline: Sequence[float]) -> Effect:
-    """``found`` of a source whose score is the same under every seed: one draw, as uncertain as a seed of the baseline.
+def one_draw(measured: MeanDifference, baseline: Sequence[float]) -> MeanDifference:
+    """``measured`` of a source with the same score under every seed: one draw, as uncertain as a seed of the baseline.
 
-    So many equal values are no so many measurements: their spread of 0 says that the seed was not asked, not that
-    there is no luck in them.
+    Equal values do not count as independent measurements: a spread of 0 means that the source ignores the seed, not
+    that it has no luck.
     """
     middle, n = math.fsum(baseline) / len(baseline), len(baseline)
     variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
     se = math.sqrt(variance * (1 + 1 / n))
-    low, high = interval(found.gain, se, n - 1)
-    return Effect(found.gain, se, n - 1, low, high, 1)
+    low, high = interval(measured.gain, se, n - 1)
+    return MeanDifference(measured.gain, se, n - 1, low, high, 1)
 
 
-def keeps_its_gain(trained: Effect, untrained: Effect) -> bool:
+def keeps_its_gain(trained: MeanDifference, untrained: MeanDifference) -> bool:
     """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
     shown = untrained.low is not None and untrained.low > 0
     return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
 
 
-def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str:
+def source_verdict(trained: MeanDifference, failed: Sequence[str], embedded: str) -> str:
     """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
 
-    ``failed``: why each failed seed failed; ``embedded``: what the ablation found, empty where nothing.
+    ``failed``: the reason of each failed seed; ``embedded``: the finding of the ablation, or empty.
     """
     if len(failed) == trained.n:
         return f"invalid: {failed[0].removeprefix('invalid: ')}"
@@ -88,9 +90,9 @@ def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str
 class Lead:
     """Two arms, measured once: the gain of each over the baseline, the lead of the first over the second."""
 
-    first: Effect
-    second: Effect
-    lead: Effect
+    first: MeanDifference
+    second: MeanDifference
+    lead: MeanDifference
     ratio: Ratio
 
     @property
@@ -100,13 +102,13 @@ class Lead:
 
 
 def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[float]) -> Lead:
-    """Of the gains of the runs of two arms, and of the baseline's own seeds (around 0); none may be empty.
+    """The lead, from the gains of the runs of two arms and the baseline's seeds (around 0); none may be empty.
 
-    A gain of exactly 0 was not held against the baseline: that run failed, or ended where it began.
+    A gain of exactly 0 was not compared with the baseline: that run failed, or ended at the untouched source.
     """
     touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
     apart = skewed_difference(first, second, shared_error(baseline, touched[0], touched[1]))
-    between = Effect(apart.value, apart.se, apart.df, *limits(apart), len(first))
+    between = MeanDifference(apart.value, apart.se, apart.df, *limits(apart), len(first))
     times = ratio(first, second, baseline=baseline, touched=(touched[0], touched[1]))
     return Lead(effect(first, baseline), effect(second, baseline), between, times)
 
@@ -117,7 +119,7 @@ def around_zero(baseline: Sequence[float], sign: float) -> list[float]:
     return [sign * (middle - metric) for metric in baseline]
 
 
-def too_high(recorded: Effect, fresh: Effect) -> bool:
+def too_high(recorded: MeanDifference, fresh: MeanDifference) -> bool:
     """Whether a recorded gain, less SPLIT of it, exceeds the fresh one beyond what both errors allow at CONTRADICTION.
 
     The two are taken as independent; they share runs, so that the true chance of a false alarm is smaller.
@@ -141,7 +143,7 @@ def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]
     if too_high(recorded.first, fresh.first):
         return "contradicted", "the recorded gain is larger than fresh data allow"
     if not recorded.holds:
-        return "not confirmed", "the study itself shows no lead"
+        return "not confirmed", "the study itself has no significant lead"
     if not fresh.holds:
-        return "not confirmed", "fresh data do not show the lead; more runs may (--runs)"
-    return "confirmed", "the lead is there on fresh data too"
+        return "not confirmed", "the lead is not significant on fresh data; more runs may show it (--runs)"
+    return "confirmed", "the lead is significant on fresh data too"

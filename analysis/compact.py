@@ -1,9 +1,9 @@
 """Compact copies of large ledgers: their views as Parquet files, so that lines are parsed once, not at each opening.
 
-A copy is a cache: it may be deleted at any time. It lies in the user's own cache folder and is never read from the
-folder of a study, which may come from a stranger; a folder that others may write to is not used. Its name holds the
-SHA-256 of every segment as it was when the chain was checked, so it speaks for exactly these bytes: they are hashed at
-every opening (1 s for 2 GB), and any other byte in a segment, or a segment more or less, means reading the lines again.
+A copy is a cache: it may be deleted at any time. It is in the user's own cache folder and never in the folder of a
+study, which may be untrusted; a folder that others can write to is not used. Its name contains the SHA-256 of every
+segment at the time of the chain check, so it is valid for exactly these bytes: they are hashed at every opening (1 s
+for 2 GB), and any changed byte, or an added or missing segment, means reading the lines again.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from analysis.tables import show, write
 if TYPE_CHECKING:
     import duckdb
 
-LARGE = 32 << 20  # bytes of a ledger below which its lines are read anew: that takes less than a second
-MEMORY = 1024  # MiB that DuckDB may hold before it makes use of the disk; more where there are many threads
-KEPT = 30 * 86400  # seconds that a copy is kept after its last use, where its ledger has not grown
-LEFT = 86400  # seconds after which an unfinished copy is nobody's
+LARGE = 32 << 20  # bytes; a smaller ledger is parsed at each opening, which takes less than a second
+MEMORY = 1024  # MiB that DuckDB may use before it spills to disk; more with many threads
+MAX_AGE = 30 * 86400  # seconds after its last use until a copy is deleted
+MAX_UNFINISHED_AGE = 86400  # seconds until an unfinished copy counts as abandoned
 _CHUNK = 8 << 20
 
 
-def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
-    """Makes the SQL views of the ledger folder ``place`` from its compact copy, which is made where there is none.
+def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> bool:
+    """Makes the SQL views of the folder ``ledger`` from its compact copy, which it creates if there is none.
 
-    False where the ledger is small or there is no room for a copy: the caller reads the lines. Raises Corrupt as
+    False if the ledger is small or there is no room for a copy: the caller reads the lines. Raises Corrupt as
     `ledger.verify` does.
     """
     import duckdb
 
-    files = segments(place)
+    files = segments(ledger)
     if sum(file.stat().st_size for file in files) < LARGE:
         return False
-    home = _home(place)
+    home = _home(ledger)
     if home is None:
         return False
     try:
         states, folder = _states(files), home / key(files)
-        lock = _found(folder)
+        lock = _shared_lock(folder)
         if lock is None:
-            folder, lock = _made(files, states, folder)
+            folder, lock = _create(files, states, folder)
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException):
         return False
     weakref.finalize(con, os.close, lock)
@@ -63,11 +63,11 @@ def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
     return True
 
 
-def _home(place: Path) -> Path | None:
-    """Where the copies of a ledger lie; None where there can be none, or others may write there."""
+def _home(ledger: Path) -> Path | None:
+    """The folder for copies of a ledger; None if it cannot be created, or others can write to it."""
     from trainer.places import user_cache
 
-    home = user_cache() / "views" / hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
+    home = user_cache() / "views" / hashlib.sha256(os.fsencode(ledger.resolve())).hexdigest()[:16]
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (home.parent, home):
@@ -79,8 +79,8 @@ def _home(place: Path) -> Path | None:
     return home
 
 
-def _found(folder: Path) -> int | None:
-    """A lock on the copy that keeps others from deleting it; None where there is no such copy."""
+def _shared_lock(folder: Path) -> int | None:
+    """A lock on the copy that keeps others from deleting it; None if there is no such copy."""
     try:
         lock = _hold(folder)
         os.utime(folder)
@@ -89,8 +89,8 @@ def _found(folder: Path) -> int | None:
     return lock
 
 
-def _made(files: Sequence[Path], states: Sequence[object], folder: Path) -> tuple[Path, int]:
-    """Makes the copy in a folder of its own and renames it: of several processes one wins, and all see it whole."""
+def _create(files: Sequence[Path], states: Sequence[object], folder: Path) -> tuple[Path, int]:
+    """Creates the copy in a temporary folder, then renames it: of several processes one wins, with a whole copy."""
     import duckdb
 
     temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=folder.parent))
@@ -100,9 +100,9 @@ def _made(files: Sequence[Path], states: Sequence[object], folder: Path) -> tupl
             _bounded(con, temporary / "spill")
             write(con, files, temporary)
             write_settings(con, temporary)
-        if _states(files) != states:  # it speaks for other bytes than its name
+        if _states(files) != states:  # the segments changed, so the name does not match the bytes
             folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
-        with contextlib.suppress(OSError):  # another process was faster, and its copy is the same
+        with contextlib.suppress(OSError):  # another process was faster; its copy is the same
             temporary.rename(folder)
         lock = _hold(folder)
     finally:
@@ -112,7 +112,7 @@ def _made(files: Sequence[Path], states: Sequence[object], folder: Path) -> tupl
 
 
 def key(files: Sequence[Path]) -> str:
-    """The name of the copy of these segments: of their names and bytes, and of what makes views of them."""
+    """The name of the copy: a hash of the segments' names and bytes, DuckDB's version and our SQL."""
     import duckdb
 
     digest = hashlib.sha256(f"{duckdb.__version__}\n".encode())
@@ -132,20 +132,20 @@ def _hashed(chunk: tuple[Path, int]) -> bytes:
 
 
 def _states(files: Sequence[Path]) -> list[tuple[int, ...]]:
-    """What shows that a file was written to: a copy is not kept under a name that its segments had a moment before."""
-    found = (file.stat() for file in files)
-    return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in found]
+    """The state of each file, to detect writes: a copy must not be stored under the hash of older bytes."""
+    stats = (file.stat() for file in files)
+    return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in stats]
 
 
 def _bounded(con: duckdb.DuckDBPyConnection, spill: Path) -> None:
-    """Has DuckDB use the disk beyond MEMORY; the folder is its own, for the names in it are the same everywhere."""
+    """Makes DuckDB spill to disk beyond MEMORY, into its own folder, because file names in it are always the same."""
     threads = os.cpu_count() or 1
-    place = str(spill).replace("'", "''")
-    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{place}'")
+    path = str(spill).replace("'", "''")
+    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{path}'")
 
 
 def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:
-    """A lock on a copy as a descriptor; OSError where it is gone, or somebody has it."""
+    """A lock on a copy as a descriptor; OSError if the copy is gone or locked by another process."""
     lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
@@ -157,14 +157,14 @@ def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:
 
 
 def _tidy(current: Path) -> None:
-    """Deletes earlier copies of this ledger, and of any ledger what was not used for a month; what is in use stays."""
+    """Deletes earlier copies of this ledger, and copies of any ledger unused for a month, unless they are in use."""
     for folder in current.parent.parent.glob("*/*"):
         with contextlib.suppress(OSError):
             age = time.time() - folder.stat().st_mtime
             if folder.name.startswith("."):  # of a process that was killed
-                if age > LEFT:
+                if age > MAX_UNFINISHED_AGE:
                     shutil.rmtree(folder, ignore_errors=True)
-            elif folder != current and (folder.parent == current.parent or age > KEPT):
+            elif folder != current and (folder.parent == current.parent or age > MAX_AGE):
                 lock = _hold(folder, fcntl.LOCK_EX)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)

@@ -1,4 +1,4 @@
-"""The rows of attribution: what an edit, a directive, a commit or a mutation earned, with its design and interval."""
+"""The rows of attribution: the estimated gain of an edit, directive, commit or mutation, with design and interval."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from analysis.statistics import bh
 Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
 Design = Literal["randomised", "paired", "observational"]
-LEAST_RUNS = 3  # that a row must rest on to be called significant
+LEAST_RUNS = 3  # of a row that may be significant
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What every kind of credit carries. estimate, se, low and high are in `unit`; positive is better."""
+class CreditEstimate:
+    """The fields of every kind of credit. estimate, se, low and high are in `unit`; positive is better."""
 
     credit_id: str
     task: str
     estimate: float
-    se: float | None  # None where one run is all there is
+    se: float | None  # None for a single run
     low: float | None  # two-sided 95% t interval
     high: float | None
     n: int  # tries (edits), experiments (directives), pairs of runs (mutations), runs or seeds
@@ -30,25 +30,25 @@ class Estimate:
     design: Design
     unit: str
     p: float | None = field(default=None, kw_only=True)  # two-sided, of no effect
-    of: tuple[str, ...] = field(default=(), kw_only=True)  # of a mean over tasks: ids of the rows that it rests on
+    of: tuple[str, ...] = field(default=(), kw_only=True)  # of a mean over tasks: ids of the averaged rows
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The rows of the view that it stands for."""
+        """The ids of its rows in the view."""
         return self.of or (self.credit_id,)
 
     @property
     def rests_on(self) -> int:
-        """Runs or trainings that are independent of each other."""
+        """The number of independent runs or trainings."""
         return self.n
 
     def columns(self) -> Mapping[str, object]:
-        """What its kind adds to the view's row; `method` and `label` at least."""
+        """The further columns of the view for this kind, at least `method` and `label`."""
         raise NotImplementedError
 
     @property
     def causal(self) -> bool:
-        """Whether causal words may be used of this row: randomised or paired designs only."""
+        """Whether pages may use causal words for this row: randomised or paired designs only."""
         return self.design in ("randomised", "paired")
 
     @property
@@ -58,8 +58,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class EditCredit(Estimate):
-    """What setting a knob to a value (or applying a patch: value True) does to the untouched source, where it runs."""
+class EditCredit(CreditEstimate):
+    """The effect of setting a knob (or applying a patch: value True) on the untouched source, given that it runs."""
 
     knob: str
     value: Value
@@ -85,13 +85,13 @@ class EditCredit(Estimate):
 
     @property
     def score(self) -> float:
-        """What to order ideas by: the expected gain of one more try, which is 0 where it fails."""
+        """The sort key of ideas: the expected gain of one more try; a failed try gains 0."""
         return self.estimate * (1.0 - self.failures / self.n) if self.n else 0.0
 
 
 @dataclass(frozen=True)
 class NeverFollowed:
-    """A directive that no experiment ever cited, although programs that hold it ran."""
+    """A directive that no experiment cited, although programs that have it ran."""
 
     directive_id: str
     text: str
@@ -102,7 +102,7 @@ class NeverFollowed:
 
 
 @dataclass(frozen=True)
-class DirectiveCredit(Estimate):
+class DirectiveCredit(CreditEstimate):
     """Gain per charged device-second of the changes that cite a directive, kept or not."""
 
     directive_id: str
@@ -112,7 +112,7 @@ class DirectiveCredit(Estimate):
     program_ids: tuple[str, ...]
     device_seconds: float
     failures: int
-    runs_held: int  # finished or running runs of programs that hold it
+    runs_held: int  # finished or running runs of programs that have it
     runs_followed: int  # of these, runs with an experiment that cites it
     df: float = field(default=0.0, kw_only=True)  # of interval and test
 
@@ -134,14 +134,14 @@ class DirectiveCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class MutationCredit(Estimate):
+class MutationCredit(CreditEstimate):
     """Verified gain of a child program minus that of its parents, measured in the same matches."""
 
     child_id: str
     name: str
     operator: str
     parent_ids: tuple[str, ...]
-    shrunk: float | None = None  # partly pooled with the other children: what to expect of it
+    shrunk: float | None = None  # partially pooled with the other children: the expected gain
     shrunk_se: float | None = None
 
     def columns(self) -> Mapping[str, object]:
@@ -152,19 +152,19 @@ class MutationCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class DirectiveEffect(Estimate):
-    """Difference that one directive makes to the verified gain of a run: by having it, or by following it."""
+class DirectiveEffect(CreditEstimate):
+    """The effect of having or following one directive on the verified gain of a run."""
 
     method: str  # having, factorial, following
     directive_id: str
     text: str
-    program_id: str | None = None  # whose directive was switched, where it is one program's
+    program_id: str | None = None  # whose directive was switched, if it is of one program
     match_id: str | None = None
     df: float = 0.0  # of the se
     runs_held: int | None = None
     runs_followed: int | None = None  # runs with an experiment that cites it
     joint_estimate: float | None = None  # of having and factorial together, weighted by precision
-    shrunk: float | None = None  # partly pooled with the other directives of the method
+    shrunk: float | None = None  # partially pooled with the other directives of the method
     shrunk_se: float | None = None
 
     def columns(self) -> Mapping[str, object]:
@@ -177,8 +177,8 @@ class DirectiveEffect(Estimate):
 
 
 @dataclass(frozen=True)
-class CommitCredit(Estimate):
-    """What a kept commit of one run is worth when its sources are trained again with and without it."""
+class CommitCredit(CreditEstimate):
+    """The effect of a kept commit of one run: its sources trained again with and without it."""
 
     method: str  # add-one-in, leave-one-out, shapley
     label: str
@@ -192,11 +192,11 @@ class CommitCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class ClaimedCredit(Estimate):
-    """What the runs themselves claim: of a change when it was kept, or of a program's runs from start to end.
+class ClaimedCredit(CreditEstimate):
+    """The runs' own claim for a change when it was kept, or for a program's runs from start to end.
 
-    It was kept because it looked good, so it has neither interval nor q; ``noise_share`` is the part that keeping
-    whatever is better would show of nothing but noise of the measured sd.
+    It was kept because it looked good, so it has neither interval nor q; ``noise_share`` is the share that
+    keep-if-better shows by noise alone, given the measured SD.
     """
 
     label: str
@@ -210,8 +210,8 @@ class ClaimedCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class AddedCredit(Estimate):
-    """Of a method that a package adds; the ids say what the row is about, and `metaloop show` leads to their runs."""
+class AddedCredit(CreditEstimate):
+    """A row of a method that a package adds. The ids say what it is about; `metaloop show` lists their runs."""
 
     method: str  # the name under which the package adds it
     label: str
@@ -227,7 +227,7 @@ class AddedCredit(Estimate):
 
 
 @dataclass(frozen=True)
-class Credit:
+class CreditViewRow:
     """A row of the view `credit`."""
 
     credit_id: str
@@ -262,11 +262,11 @@ class Credit:
     p: float | None
 
 
-def settled(rows: Sequence[Estimate]) -> list[Estimate]:
+def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
     """The same rows with their q: Benjamini-Hochberg over all of them together, whatever their method.
 
-    What rests on fewer than LEAST_RUNS runs gets none, and neither does what shows no spread at all: few runs that
-    agree are no proof that others would. Such a row has no interval of width 0 either.
+    Rows with fewer than LEAST_RUNS runs or without any spread get none: a few equal runs do not prove that others would
+    be equal. Rows without spread get no interval either, instead of one of width 0.
     """
     tested = [row.p if row.rests_on >= LEAST_RUNS and row.se else None for row in rows]
     kept = [(row, row.low, row.high) if row.se else (row, None, None) for row in rows]
@@ -275,21 +275,21 @@ def settled(rows: Sequence[Estimate]) -> list[Estimate]:
     ]  # fmt: skip
 
 
-def row(item: Estimate) -> Credit:
+def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
-    shared = {each.name: getattr(item, each.name) for each in fields(Estimate) if each.name != "of"}
-    empty = {each.name: None for each in fields(Credit)} | {"causal": item.causal}
-    return Credit(**{**empty, **shared, **item.columns()})
+    shared = {each.name: getattr(item, each.name) for each in fields(CreditEstimate) if each.name != "of"}
+    empty = {each.name: None for each in fields(CreditViewRow)} | {"causal": item.causal}
+    return CreditViewRow(**{**empty, **shared, **item.columns()})
 
 
 def canonical(value: Value) -> str:
-    """One text for one value: a constant set to 2 and one that reads 2.0 hold the same."""
+    """The same text for equal values: 2 and 2.0 are one value."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return f"{value:.12g}" if number else json.dumps(value)
 
 
 def plain(value: Value) -> str:
-    """A value as SQL users compare it and as ideas name it: 'adamw', '0.002', 'true'."""
+    """A value as in SQL and in ideas: 'adamw', '0.002', 'true'."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""A study as data to learn from: what was written from what and came of it, which of two programs gained more, traces.
+"""A study as training data: programs with their evidence and gain, preferences between programs, traces of models.
 
-Three JSON-lines files. Figures carry their interval, n and design, so that whoever trains on them can weigh them.
+Three JSON-lines files. Figures have their interval, n and design, so that a training can weight them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
     """Write ``outcomes``, ``preferences`` and ``traces`` (.jsonl) into ``folder``; the number of rows of each file.
 
-    Raises as open_study, and EnvironmentProblem where it cannot write.
+    Raises as open_study, and EnvironmentProblem if it cannot write.
     """
     target = Path(folder)
     with open_study(study, views=()) as con:
@@ -44,9 +44,9 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
 
 
 def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
-    """Per program and task: its text, the page of evidence that it was written from, and what its runs gained."""
+    """Per program and task: its text, the evidence page from which it was written, and the gain of its runs."""
     made = {row["program_id"]: row for row in rows(con.execute("FROM programs"))}
-    # what came after the search was known to no writer, though it belongs to no generation
+    # matches after the search have no generation, and no writer knew them
     later = con.execute("SELECT match_id FROM matches WHERE purpose NOT IN ('race', 'generation')").fetchall()
     search = {"exclude_matches": [match_id for (match_id,) in later]}
     for task in _tasks(con):
@@ -67,7 +67,7 @@ def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
 def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     """Per pair of programs of a match: which gained more, by how much, with the 95% interval; ``sure``: it excludes 0.
 
-    Paired where both ran on the same seeds, else by Welch. Each pair stands once per match, the better one first.
+    Paired if both ran on the same seeds, else by Welch. Each pair occurs once per match, the better program first.
     """
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     matches: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
@@ -76,10 +76,10 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     for (match_id, task, purpose), programs in matches.items():
         for one, other in combinations(programs, 2):
             sides = [run | {"child": run["program_id"] == one} for run in (*programs[one], *programs[other])]
-            found = compare(sides)
-            if found is None or found[1] is None:
+            comparison = compare(sides)
+            if comparison is None or comparison[1] is None:
                 continue
-            estimate, se, df, n, design = found
+            estimate, se, df, n, design = comparison
             sign, chosen, rejected = (1, one, other) if estimate >= 0 else (-1, other, one)
             low, high = interval(sign * estimate, se, df)
             yield {
@@ -90,8 +90,8 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
 
 
 def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Per attempt at a child: what a model was asked (prompt, rounds of tools, reply), the child, and its gain over its
-    parents."""
+    """Per attempt at a child: the conversation with the model (prompt, tool rounds, reply), the child, and its gain
+    over its parents."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     facts = [evidence(con, task) for task in _tasks(con)]
     attempts: dict[tuple[int, int], Mapping[str, Any]] = {}
@@ -118,8 +118,7 @@ def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) 
 
 
 def chat(event: Mapping[str, Any], reply: str | None) -> list[Row]:
-    """The talk behind a `mutation` event as messages of the OpenAI chat protocol, which trainers read; [] where no
-    model answered."""
+    """The conversation of a `mutation` event as messages of the OpenAI chat protocol; [] if no model answered."""
     if reply is None:
         return []
     said: list[Row] = [{"role": m["role"], "content": m["text"]} for m in event["prompt"]]
@@ -136,10 +135,10 @@ def chat(event: Mapping[str, Any], reply: str | None) -> list[Row]:
 
 
 def _gains(facts: Iterable[Evidence], child: str | None) -> list[Row]:
-    """What a child gained over its parents, task by task."""
+    """The gain of a child over its parents, task by task."""
     names = ("task", "estimate", "se", "low", "high", "n", "design", "q", "shrunk", "shrunk_se", "unit")
-    found = (credit for known in facts for credit in known.mutations if credit.child_id == child)
-    return [{name: getattr(credit, name) for name in names} for credit in found]
+    rows = (credit for known in facts for credit in known.mutations if credit.child_id == child)
+    return [{name: getattr(credit, name) for name in names} for credit in rows]
 
 
 def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -147,7 +146,7 @@ def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _write(path: Path, made: Iterable[Row]) -> int:
-    """Whole or not at all; replaces what was there."""
+    """Writes atomically and replaces an existing file."""
     partial, count = path.with_name(f".{path.name}.partial"), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,16 @@
-"""What a study announces of its champion: decided once, from its confirmation, and recorded with the claim.
+"""The decision about a champion: made once, from the confirmation, and recorded with the claim.
 
-Every text about the verdict (the last lines of ``evolve``, the report, the evidence page, the standings' remarks, the
-card) is made from this object by `analysis.decision_text`, so that no two of them can disagree.
+`analysis.decision_text` derives every text about the verdict (the last lines of ``evolve``, the report, the evidence
+page, the remarks of the standings, the card) from this object, so that they cannot contradict each other.
 
 The error budget. One one-sided test at LEVEL is announced, of champion minus the reference: stock (with its A/A arm) or
-the user's own program. First the control is checked: where stock's two arms differ at CHECK_LEVEL (two-sided), nothing
-is announced, whatever the test says. The study may then be confirmed once more, on a split that nothing has used.
-The check is a permutation test: given all runs of stock, whichever arm they were in, it fails at random in 1% of
-studies, and the announced test sees stock's runs together alone. So the two are independent, and P(a false claim) =
-P(passes) x LEVEL + P(fails) x LEVEL = LEVEL. The claims that the first look gives up where the check fails (1% of 2.5%)
-are the share that the second look uses; no other study pays for it (`python -m bench.second_look`). A second failure
-ends the study without a verdict.
+the user's own program. First comes the A/A check: if stock's two arms differ at CHECK_LEVEL (two-sided), nothing is
+announced, whatever the test gives. The study may then be confirmed once more, on a split that nothing has used. The
+check is a permutation test: given all runs of stock, whichever arm they were in, it fails at random in 1% of studies,
+and the announced test sees stock's runs together alone. So the two are independent, and P(a false claim) = P(passes) x
+LEVEL + P(fails) x LEVEL = LEVEL. The error share that the first look gives up when the check fails (1% of 2.5%) is the
+share that the second look uses; it costs other studies nothing (`python -m bench.second_look`). A second failure ends
+the study without a verdict.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BETTER, OPEN, CONTROL_FAILED = "better", "open", "control failed"
 
 @dataclass(frozen=True)
 class CheckedArm:
-    """What the A/A check needs of a row of the view `standings`."""
+    """The columns of the view `standings` that the A/A check uses."""
 
     program_id: str | None
     role: str | None
@@ -51,10 +51,10 @@ class CheckedArm:
 
 @dataclass(frozen=True)
 class Check:
-    """The A/A check: stock's second arm minus its first, on one task (of several: the one that differs most).
+    """The A/A check: stock's second arm minus its first, on one task (of several, the one with the largest difference).
 
     ``p`` is two-sided, by permutation of the runs (from means and errors alone: Welch), times the number of tasks; None
-    where an arm has fewer than two runs.
+    if an arm has fewer than two runs.
     """
 
     task: str
@@ -84,8 +84,8 @@ class Compared:
 
 @dataclass(frozen=True)
 class OnOneTask:
-    """One of several home tasks, in its own unit: what its gains are divided by (``of_stock``: stock's gain in the
-    search, else a standard deviation between runs), champion and reference there."""
+    """One of several training tasks, in its own unit: the scale that divides its gains (``of_stock``: stock's gain in
+    the search, else a standard deviation between runs), the gains of champion and reference."""
 
     task: str
     unit: str
@@ -102,11 +102,11 @@ class OnOneTask:
 class Decision:
     """``state``: better, open (not shown) or control failed. Gains in ``unit``, positive is better.
 
-    ``tested``: the program that the one announced test is against, with its one-sided ``p``; ``beside``: stock, where
-    that is the user's own program. ``own``: the program that ``improve`` was asked to improve; ``same_as``: stock or
-    champion, where it behaves like that one and the test is against stock. ``fresh``: what of the confirmation is
-    fresh, ``cures``: what would make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older
-    version, which pooled no arms and made no check.
+    ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
+    is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
+    program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
+    ``cures``: how to make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older version,
+    which pooled no arms and made no check.
     """
 
     state: str
@@ -167,7 +167,7 @@ def check_of(first: CheckedArm, second: CheckedArm) -> Check:
 
 
 def twins(arms: Iterable[CheckedArm]) -> Check | None:
-    """The A/A check of a match's standings: of the control and its second arm; None where there is none."""
+    """The A/A check of a match's standings: the control and its second arm; None without one."""
     known = [arm for arm in arms if arm.gain is not None]
     for twin in (arm for arm in known if arm.role == "a/a"):
         for arm in known:
@@ -177,18 +177,18 @@ def twins(arms: Iterable[CheckedArm]) -> Check | None:
 
 
 def decision_of(event: Mapping[str, Any]) -> Decision:
-    """The decision of a `champion` event; of one that an older version wrote, what that announced."""
-    told = event.get("decision")
-    if told is None:
+    """The decision of a `champion` event; for an older version, the one it announced."""
+    record = event.get("decision")
+    if record is None:
         return _announced(event)
     return Decision(**{
-        **told, "tasks": tuple(map(_on_task, told["tasks"])), "match_ids": tuple(told["match_ids"]),
-        "cures": tuple(told["cures"]), "spend": tuple(SameSpend(**each) for each in told.get("spend", ())),
-        "champion": Mean(**told["champion"]), "tested": _compared(told["tested"]),
-        "beside": told["beside"] and _compared(told["beside"]),
-        "bare": told["bare"] and Mean(**told["bare"]),
-        "bare_ratio": told["bare_ratio"] and Ratio(**told["bare_ratio"]),
-        "check": told["check"] and Check(**told["check"]),
+        **record, "tasks": tuple(map(_on_task, record["tasks"])), "match_ids": tuple(record["match_ids"]),
+        "cures": tuple(record["cures"]), "spend": tuple(SameSpend(**each) for each in record.get("spend", ())),
+        "champion": Mean(**record["champion"]), "tested": _compared(record["tested"]),
+        "beside": record["beside"] and _compared(record["beside"]),
+        "bare": record["bare"] and Mean(**record["bare"]),
+        "bare_ratio": record["bare_ratio"] and Ratio(**record["bare_ratio"]),
+        "check": record["check"] and Check(**record["check"]),
     })  # fmt: skip
 
 
@@ -210,15 +210,19 @@ def _announced(event: Mapping[str, Any]) -> Decision:
     )  # fmt: skip
 
 
-def _on_task(told: Mapping[str, Any]) -> OnOneTask:
-    parts = {"champion": Mean(**told["champion"]), "tested": Mean(**told["tested"]), "ratio": _ratio(told["ratio"])}
-    return OnOneTask(**{**told, **parts})
+def _on_task(record: Mapping[str, Any]) -> OnOneTask:
+    parts = {
+        "champion": Mean(**record["champion"]),
+        "tested": Mean(**record["tested"]),
+        "ratio": _ratio(record["ratio"]),
+    }
+    return OnOneTask(**{**record, **parts})
 
 
-def _compared(told: Mapping[str, Any]) -> Compared:
-    return Compared(**{**told, "gain": Mean(**told["gain"]), "ratio": Ratio(**told["ratio"])})
+def _compared(record: Mapping[str, Any]) -> Compared:
+    return Compared(**{**record, "gain": Mean(**record["gain"]), "ratio": Ratio(**record["ratio"])})
 
 
-def _ratio(told: Mapping[str, Any]) -> Ratio:
-    """Of a record that may lack the level and the counts."""
-    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **told})
+def _ratio(record: Mapping[str, Any]) -> Ratio:
+    """From a record that may lack the level and the counts."""
+    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **record})

@@ -1,9 +1,10 @@
-"""Two-level designs: which directives of a program are left out in which runs, planned before any of them is made.
+"""Two-level designs: which directives of a program are left out in which runs, planned before the first run.
 
-Columns of a Hadamard matrix are orthogonal, so with N runs each main effect is known to 2 sd / sqrt(N), whatever the
-number of directives; leaving out one at a time spends the same runs on one directive each (Plackett and Burman 1946).
-Every second block is the mirror of the first: then no effect is mixed with an interaction of two others (Box and
-Wilson 1951). Which directive gets which column, and which level is called high, is drawn at random.
+Columns of a Hadamard matrix are orthogonal, so with N runs each main effect has a standard error of 2 SD / sqrt(N),
+whatever the number of directives; leaving out one at a time spends the same runs on one directive each (Plackett and
+Burman 1946). Every second block is the mirror of the first, so no effect is confounded with an interaction of two
+others (Box and Wilson 1951). The assignment of directives to columns, and the level that is called high, are drawn at
+random.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.regression import Effect, effects
+from analysis.regression import RegressionEffect, effects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +26,8 @@ MOST = 500  # factors
 
 
 @dataclass(frozen=True)
-class Design:
-    """``plain`` and its ``mirror``: rows of programs, True where a factor is held. Block k plays the rows of
+class FactorialDesign:
+    """``plain`` and its ``mirror``: rows of programs, True if the factor is present. Block k plays the rows of
     ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed."""
 
     factors: tuple[str, ...]
@@ -48,7 +49,7 @@ class Design:
 
     @property
     def arms(self) -> list[tuple[tuple[bool, ...], int]]:
-        """Each program of the design as its levels, with how many runs it gets."""
+        """Each program of the design as its levels, with its number of runs."""
         first, second = (self.blocks + 1) // 2, self.blocks // 2
         return [(row, first) for row in self.plain] + [(row, second) for row in self.mirror if second]
 
@@ -63,27 +64,29 @@ class Design:
         return self.blocks % 2 == 0
 
 
-def plan(factors: Sequence[str], runs: int, seed: int) -> Design:
-    """The largest design over ``factors`` of at most ``runs`` runs; fewer than 2 blocks leave no error to judge by.
+def plan(factors: Sequence[str], runs: int, seed: int) -> FactorialDesign:
+    """The largest design over ``factors`` of at most ``runs`` runs; an error estimate needs at least 2 blocks.
 
-    The same factors and seed give the same rows, so that a larger number of runs goes on where a smaller one ended.
-    Raises ValueError where not even two blocks fit.
+    The same factors and seed give the same rows, so a larger number of runs continues a smaller design.
+    Raises ValueError if two blocks do not fit.
     """
     import numpy as np
 
     order = order_of(len(factors))
     if runs < 2 * order:
-        raise ValueError(f"{len(factors)} factors take blocks of {order} runs, two at least")
+        raise ValueError(f"{len(factors)} factors need at least two blocks of {order} runs")
     rng = np.random.Generator(np.random.PCG64(seed))
     columns = hadamard(order)[:, 1 + rng.permutation(order - 1)[: len(factors)]]
     signed = columns * rng.choice(np.array([-1, 1]), size=len(factors))[None, :]
-    return Design(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
+    return FactorialDesign(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
 
 
-def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]) -> list[Effect | None]:
+def estimate(
+    held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]
+) -> list[RegressionEffect | None]:
     """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
 
-    None where a factor is aliased, which an unfinished design and factors that fall together allow.
+    None for an aliased factor, as in an unfinished design or with factors that are always switched together.
     """
     import numpy as np
 
@@ -95,7 +98,7 @@ def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Seq
 def order_of(factors: int) -> int:
     """The smallest order of a Hadamard matrix with a column for each factor beside the constant one."""
     if not 1 <= factors <= MOST:
-        raise ValueError(f"{factors} factors; a design takes 1 to {MOST}")
+        raise ValueError(f"{factors} factors: a design has 1 to {MOST}")
     order = 2 if factors == 1 else 4 * math.ceil((factors + 1) / 4)
     while _recipe(order) is None:
         order += 4
@@ -105,14 +108,14 @@ def order_of(factors: int) -> int:
 def hadamard(order: int) -> Signs:
     """A matrix of ±1 with orthogonal rows and columns, its first row and column all +1 (Paley 1933, Sylvester 1867).
 
-    Known here: 1, 2, and doubles of p + 1 (p prime, 3 mod 4) and 2p + 2 (p prime, 1 mod 4). Raises ValueError for
-    others, 92 being the first multiple of 4 of them.
+    Supported orders: 1, 2, and doubles of p + 1 (p prime, 3 mod 4) and 2p + 2 (p prime, 1 mod 4). Raises ValueError
+    for others; 92 is the first unsupported multiple of 4.
     """
     import numpy as np
 
     recipe = _recipe(order)
     if recipe is None:
-        raise ValueError(f"no Hadamard matrix of order {order} is known here")
+        raise ValueError(f"no construction of a Hadamard matrix of order {order}")
     kind, number = recipe
     if kind == "one":
         return np.ones((1, 1), dtype=np.int8)

@@ -1,10 +1,10 @@
-"""What the changes that cite a directive gain per device-second, and whether programs' runs followed it.
+"""The gain per device-second of changes that cite a directive, and the directives that no run followed.
 
-The gain is that of the mixed model: what each experiment changed of its parent, kept or dropped, summed over all that
-cite the directive, with 0 for those that failed, over all they were charged. Observational: which experiments cite a
-directive is the researcher's choice. An experiment that cites several directives counts in full for each, so the rows
-do not add up to the whole. A statement about process that most experiments cite has no row: its citations say
-nothing, for there is nothing to compare them with.
+The mixed model estimates the gain of each experiment over its parent, kept or dropped. The credit is the sum over all
+experiments that cite the directive, 0 for failed ones, divided by the device-seconds charged for them. Observational:
+the researcher chooses what to cite. An experiment that cites several directives counts in full for each, so the rows
+do not add up to the total. A process statement that most experiments cite has no row, because there is nothing to
+compare its experiments with.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.credit import DirectiveCredit, NeverFollowed
 from analysis.edit_effects import Effects, edit_effects
-from analysis.mixed_model import Answer
+from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from programs.ids import content_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HABIT = 0.5  # share of the experiments of the runs that cite a statement above which it is cited by habit
+HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
 
 
 def directive_credits(
@@ -34,10 +34,10 @@ def directive_credits(
     held = {r["directive_id"]: r for r in scope.rows("directive_held")}
     names, use = _cited(scope)
     credits = []
-    for name, own, told in zip(names, *_told(use, len(names), effects or edit_effects(scope)), strict=True):
+    for name, own, gain in zip(names, *_gains(use, len(names), effects or edit_effects(scope)), strict=True):
         about = held.get(name["directive_id"], {})
         if about.get("kind") == "idea" or own["n"] <= HABIT * name["experiments"]:
-            credits.append(_credit(scope, name["directive_id"], own, told, about))
+            credits.append(_credit(scope, name["directive_id"], own, gain, about))
     cited = {name["directive_id"] for name in names}
     never = [
         NeverFollowed(d, h["text"], h["heading"], h["kind"], tuple(h["program_ids"]), h["runs"])
@@ -48,7 +48,7 @@ def directive_credits(
 
 
 def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """(the directives that are cited, the experiments that cite them in order of directive, run and number)."""
+    """(the cited directives, the experiments that cite them in order of directive, run and number)."""
     import numpy as np
 
     tables = ("task_runs", "cited", "cited_directives")
@@ -64,10 +64,10 @@ def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]
     return [{"directive_id": d, "experiments": n} for d, n in names], {k: v[order] for k, v in use.items()}
 
 
-def _told(
+def _gains(
     use: dict[str, NDArray[Any]], count: int, effects: Effects
-) -> tuple[list[dict[str, Any]], list[Answer | None]]:  # fmt: skip
-    """(what the experiments that cite each of ``count`` directives cost, what they gain per device-second)."""
+) -> tuple[list[dict[str, Any]], list[PosteriorEstimate | None]]:  # fmt: skip
+    """(cost, gain per device-second) of the experiments that cite each of ``count`` directives."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -79,11 +79,11 @@ def _told(
     ]  # fmt: skip
     if effects.fitted is None or not count:
         return costs, [None] * count
-    # a source that was looked at shortly first, or trained again, is one change
+    # a source that was screened first, or trained again, is one change
     key = np.stack([use["id"], use["run"], use["source"].astype(np.int64)])
     once = np.sort(np.unique(key, axis=1, return_index=True)[1])
-    rows = effects.finder.places(use["run"], use["number"])
-    for at in np.flatnonzero(rows[once] < 0):  # the first look may have failed, or not be known
+    rows = effects.finder.positions(use["run"], use["number"])
+    for at in np.flatnonzero(rows[once] < 0):  # the first training may have failed, or be unknown
         same = np.flatnonzero(np.all(key == key[:, [once[at]]], axis=0) & (rows >= 0))
         once[at] = same[0] if len(same) else once[at]
     seconds = np.array([max(own["seconds"], 1e-9) for own in costs])
@@ -96,19 +96,19 @@ def _told(
 
 
 def _credit(
-    scope: Scope, directive_id: str, own: dict[str, Any], told: Answer | None, held: dict[str, Any]
+    scope: Scope, directive_id: str, own: dict[str, Any], gain: PosteriorEstimate | None, held: dict[str, Any]
 ) -> DirectiveCredit:  # fmt: skip
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),
         task=scope.task,
-        estimate=told.mean if told else 0.0,
-        se=told.sd if told else None,
-        low=told.low if told else None,
-        high=told.high if told else None,
+        estimate=gain.mean if gain else 0.0,
+        se=gain.sd if gain else None,
+        low=gain.low if gain else None,
+        high=gain.high if gain else None,
         n=own["n"],
         q=None,
-        p=told.p if told else None,
-        df=told.df if told else 0.0,
+        p=gain.p if gain else None,
+        df=gain.df if gain else 0.0,
         design="observational",
         unit=f"{scope.unit} per device-second",
         directive_id=directive_id,

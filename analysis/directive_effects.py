@@ -1,11 +1,11 @@
-"""What having a directive does to the verified gain of a run: children against parents that were run again beside them.
+"""The effect of having a directive on the verified gain of a run: children minus parents in the same match.
 
 Every accepted child that shares a match and run seeds with its parents is a contrast: its gain minus theirs, over the
 directives it added and removed. The contrasts are fitted together, with an intercept for each family and run seed, so
-that nothing which made a parent a parent enters; a regression over the evolved programs themselves is confounded by
-selection (its 95% intervals covered 49 to 79%). Errors are clustered by match and run seed, within which arms may share
-luck and one parent stands against several children. A directive that always changed together with another one has no
-row: the difference belongs to the mutation.
+the selection of the parents does not bias them; a regression over the evolved programs themselves is confounded by
+selection (its 95% intervals covered 49 to 79%). Errors are clustered by match and run seed, because arms may share luck
+and one parent has several children. Directives that always changed together have no row: the difference belongs to the
+mutation.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
 from analysis.pooling import pooled
-from analysis.regression import Effect, effects
+from analysis.regression import RegressionEffect, effects
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test
 from programs.ids import content_id
 
-MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; above, only children that changed one thing are used
+MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; larger studies use only children with a single change
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One run of a child, or of the parents of a family (their mean): what it changed, and what it gained."""
+    """One run of a child, or the mean of the parents of a family: the changed directives, and the gain."""
 
     family: tuple[str, str]  # match, parents
     seed: int
@@ -38,16 +38,16 @@ class Contrast:
 
 def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
     """From rows {child_id, parent_ids, match_id, run_seed, child: bool, gain}; parents once per family and seed."""
-    found: dict[tuple[Any, ...], Contrast] = {}
+    rows: dict[tuple[Any, ...], Contrast] = {}
     for run in runs:
         family, parents = (str(run["match_id"]), " ".join(run["parent_ids"])), run["parent_ids"]
         who = run["child_id"] if run["child"] else ""
         changed = _changed(held.get(run["child_id"], set()), [held.get(p, set()) for p in parents]) if who else {}
-        found[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
+        rows[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
     sizes: dict[tuple[Any, ...], int] = defaultdict(int)
-    for family, seed, _ in found:
+    for family, seed, _ in rows:
         sizes[family, seed] += 1
-    return [contrast for (family, seed, _), contrast in found.items() if sizes[family, seed] > 1]
+    return [contrast for (family, seed, _), contrast in rows.items() if sizes[family, seed] > 1]
 
 
 def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:
@@ -56,7 +56,7 @@ def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:
     return {d: share for d, share in shares.items() if share}
 
 
-def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
+def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, int]]:
     """directive → (effect, number of runs that differ in it from their family's parents)."""
     import numpy as np
 
@@ -76,20 +76,20 @@ def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]
     return {d: (effect, int(counts[i])) for d, i in columns.items() if (effect := fitted[i]) is not None}
 
 
-def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
-    """Each directive from the children that changed it alone, beside their parents: for very large studies."""
+def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[RegressionEffect, int]]:
+    """Each directive from the children that changed only it, minus their parents: for very large studies."""
     parents = {(row.family, row.seed): row.gain for row in rows if not row.changed}
     pairs: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        place = row.family, row.seed
-        if len(row.changed) == 1 and place in parents:
+        key = row.family, row.seed
+        if len(row.changed) == 1 and key in parents:
             [(directive, share)] = row.changed.items()
-            pairs[directive][place].append((row.gain - parents[place]) / share)
-    found: dict[str, tuple[Effect, int]] = {}
-    for directive, places in sorted(pairs.items()):
-        mean = mean_interval([math.fsum(own) / len(own) for own in places.values()])
-        found[directive] = Effect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, places.values()))
-    return found
+            pairs[directive][key].append((row.gain - parents[key]) / share)
+    fitted: dict[str, tuple[RegressionEffect, int]] = {}
+    for directive, by_key in sorted(pairs.items()):
+        mean = mean_interval([math.fsum(own) / len(own) for own in by_key.values()])
+        fitted[directive] = RegressionEffect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, by_key.values()))
+    return fitted
 
 
 def _numbered(names: Iterable[object]) -> list[int]:
@@ -98,7 +98,7 @@ def _numbered(names: Iterable[object]) -> list[int]:
 
 
 def joined(rows: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
-    """The same rows, each with the joint estimate of all of its directive: their runs are different ones."""
+    """The same rows, each with the joint estimate of all rows of its directive, which share no runs."""
     means = by_precision((row.directive_id, row.estimate, row.se) for row in rows)
     return [replace(row, joint_estimate=means.get(row.directive_id)) for row in rows]
 
@@ -116,31 +116,31 @@ Key = tuple[str, str | None, str | None]  # directive, program, match
 
 
 @dataclass(frozen=True)
-class Told:
-    """An effect with how many runs and which design tell it."""
+class EffectEstimate:
+    """An effect with its number of runs and its design."""
 
-    effect: Effect
+    effect: RegressionEffect
     n: int
     design: Design
     followed: int | None = None  # runs
     held: int | None = None
 
 
-def credited(scope: Scope, method: str, found: Mapping[Key, Told]) -> list[DirectiveEffect]:
+def credited(scope: Scope, method: str, estimates: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
     """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
-    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if found else {}
-    fits = [told.effect for told in found.values()]
+    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if estimates else {}
+    fits = [known.effect for known in estimates.values()]
     shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
     out = []
-    for ((directive, program, match), told), post in zip(found.items(), shrunk, strict=True):
-        effect, where = told.effect, [part for part in (program, match) if part is not None]
+    for ((directive, program, match), known), post in zip(estimates.items(), shrunk, strict=True):
+        effect, where = known.effect, [part for part in (program, match) if part is not None]
         low, high = interval(effect.estimate, effect.se, effect.df)
         out.append(DirectiveEffect(
             credit_id=content_id("c", method, scope.task, directive, *where), task=scope.task,
-            estimate=effect.estimate, se=effect.se, low=low, high=high, n=told.n, q=None, design=told.design,
+            estimate=effect.estimate, se=effect.se, low=low, high=high, n=known.n, q=None, design=known.design,
             p=t_test(effect.estimate, effect.se, effect.df), unit=scope.unit, method=method,
             directive_id=directive, text=texts.get(directive) or directive,
-            program_id=program, match_id=match, runs_held=told.held, runs_followed=told.followed, df=effect.df,
+            program_id=program, match_id=match, runs_held=known.held, runs_followed=known.followed, df=effect.df,
             shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
         ))  # fmt: skip
     return sorted(out, key=lambda c: (-c.estimate, c.credit_id))

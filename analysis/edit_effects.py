@@ -1,4 +1,4 @@
-"""The experiments of a task as the mixed model takes them, and what it says of edits, bundles and tries."""
+"""The experiments of a task as input of the mixed model, and its estimates for edits, bundles and experiments."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.credit import Key, canonical
-from analysis.mixed_fit import Table, fit
-from analysis.mixed_model import Answer, Fitted
+from analysis.mixed_fit import ExperimentTable, fit
+from analysis.mixed_model import Fitted, PosteriorEstimate
 from analysis.scope import Scope
 from analysis.settings import settings
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-MOST_EDITS = 600  # with a column of their own, those that most experiments hold; the others are held as unnamed changes
-FAR = 5.0  # times the best gains seen: further down an outcome only says that the script is useless
+MOST_EDITS = 600  # with their own column, the most frequent ones; the others count as unnamed changes
+FAR = 5.0  # times the best gains: losses are clipped there
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What the model knows of a task. ``fitted`` is None where too few experiments ran.
+    """The model of a task. ``fitted`` is None if too few experiments ran.
 
-    ``column``: edit → its column; ``seeds`` [columns]: training seeds under which an experiment held it.
-    ``held`` [rows, columns]: what each experiment's source holds; ``parent`` [rows]: the row it was made from, or -1.
+    ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it.
+    ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
     """
 
     fitted: Fitted | None
@@ -40,7 +40,7 @@ class Effects:
     parent: Ints
     finder: Finder
 
-    def edits(self) -> dict[Key, Answer]:
+    def edits(self) -> dict[Key, PosteriorEstimate]:
         """The effect of each edit on the untouched source."""
         import numpy as np
 
@@ -50,8 +50,8 @@ class Effects:
         weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
         return dict(zip(self.column, self.fitted.answers(weights), strict=True))
 
-    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> Answer | None:
-        """What these edits together add to a source that holds ``on``; None where one was never in an experiment."""
+    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> PosteriorEstimate | None:
+        """The effect of these edits together on a source with the edits ``on``; None if one was never tried."""
         wanted, given = list(edits), list(on)
         if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
             return None
@@ -59,7 +59,7 @@ class Effects:
         return self.fitted.answers(weights[None, :], [unseen])[0]
 
     def changes(self, rows: Ints) -> csr_array:
-        """[len(rows), columns of the model]: what each of these rows changed of its parent; -1 for what it took away.
+        """[len(rows), columns of the model]: the edits that each row added to its parent (1) or removed (-1).
 
         A row without a parent changed nothing, and neither did row -1, an experiment that did not run.
         """
@@ -68,13 +68,13 @@ class Effects:
 
         assert self.fitted is not None
         known = np.flatnonzero((rows >= 0) & (self.parent[rows] >= 0))
-        places = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
+        positions = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
         signs = np.repeat([1.0, -1.0], len(known))
-        edits = csr_array((signs, places), shape=(len(rows), self.held.shape[0])) @ self._columns()
+        edits = csr_array((signs, positions), shape=(len(rows), self.held.shape[0])) @ self._columns()
         return csr_array(hstack([csr_array((len(rows), self.fitted.levels)), edits]))
 
     def _columns(self) -> csr_array:
-        """[rows, columns of the model after the levels]: the edits of each row, and the pairs that they make."""
+        """[rows, columns of the model after the levels]: the edits of each row, and their pairs."""
         import numpy as np
         from scipy.sparse import csr_array, hstack
 
@@ -89,7 +89,7 @@ class Effects:
 
 
 def key_of(term: str) -> Key:
-    """The edit that a term names as ideas do: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
+    """The edit named by a term of an idea: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
     knob, sign, text = term.strip().lstrip("+").partition("=")
     if not sign:
         return knob.lower(), canonical(True)
@@ -100,37 +100,37 @@ def key_of(term: str) -> Key:
 
 
 def edit_effects(scope: Scope) -> Effects:
-    """The model of all experiments of the task that ran, whatever became of them.
+    """The model of all experiments of the task that ran, kept or not.
 
-    The same source under the same seed is one measurement, however often it came out of the cache.
+    The same source with the same seed is one measurement, however often it was read from the cache.
     """
     import numpy as np
 
     settings(scope.con)
     try:
         scope.table("task_runs")
-        told = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
+        runs = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
         data, marks, names = scope.columns("effect_rows"), scope.columns("effect_held"), scope.rows("effect_names")
         code = scope.columns("effect_code")
     finally:
         scope.con.execute("DROP TABLE IF EXISTS task_runs")
-    places, ranks = np.array(told, dtype=np.int64).reshape(-1, 2).T
-    rank = np.zeros(places.max(initial=0) + 1, dtype=np.int64)
-    rank[places] = ranks
+    numbers, ranks = np.array(runs, dtype=np.int64).reshape(-1, 2).T
+    rank = np.zeros(numbers.max(initial=0) + 1, dtype=np.int64)
+    rank[numbers] = ranks
     finder = Finder(data["run"], data["number"])
     data = {name: column[finder.order] for name, column in data.items()}
-    row = finder.places(rank[marks["run"]], marks["number"])
+    row = finder.positions(rank[marks["run"]], marks["number"])
     ids = marks["id"][row >= 0] - (names[0]["id"] if names else 0)
-    values = [(found["knob"].lower(), canonical(json.loads(found["value"]))) for found in names]
-    parent = finder.places(data["run"], data["parent"])
-    changed = finder.places(code["run"], code["number"])
+    values = [(name["knob"].lower(), canonical(json.loads(name["value"]))) for name in names]
+    parent = finder.positions(data["run"], data["parent"])
+    changed = finder.positions(code["run"], code["number"])
     column, held, spare = _columns(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
     fitted, seeds = _fitted(data, held, spare)
     return Effects(fitted, column, seeds, held, parent, finder)
 
 
 def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
-    """(the model, number of seeds that held each column)."""
+    """(the model, number of seeds of each column)."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -145,12 +145,12 @@ def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fi
     if not n or not held.shape[1]:
         return None, seeds
     outcome = _bounded(data["outcome"], data["gain"], short)[once]
-    table = Table(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
+    table = ExperimentTable(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
     return fit(table), seeds
 
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
-    """A loss counts as at most ``FAR`` times the best gains seen: one that diverged may be a million times worse."""
+    """Clips losses at ``FAR`` times the best gains: a diverged run may be a million times worse."""
     import numpy as np
 
     full = short == 0
@@ -164,10 +164,10 @@ def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
 def _columns(
     count: int, values: list[Key], marks: tuple[Ints, Ints], changed: Ints, parent: Ints
 ) -> tuple[dict[Key, int], csr_array, csr_array]:  # fmt: skip
-    """(column of each edit, [rows, columns] that each row holds, [rows, unnamed changes] that each row holds).
+    """(column of each edit, [rows, columns] of each row's edits, [rows, unnamed changes] of each row).
 
-    The same number written in two ways is one edit. A change of the source that no knob describes is a column of its
-    own, as the edits are; a row has those of the row that it was made from. What finds no room is unnamed.
+    The same number written in two ways is one edit. A change of the source without a knob gets its own column, like an
+    edit; a row inherits those of its parent. Beyond the limit, changes are unnamed.
     """
     import numpy as np
     from scipy.sparse import csr_array
@@ -178,10 +178,10 @@ def _columns(
     ordered = sorted((key for key, n in uses.items() if n), key=lambda key: (-uses[key], key))
     column = {key: i for i, key in enumerate(sorted(ordered[:MOST_EDITS]))}
     first = len(column) + len(ordered[MOST_EDITS:])  # of the changes that no knob describes
-    place = column | {key: len(column) + i for i, key in enumerate(ordered[MOST_EDITS:])}
+    position = column | {key: len(column) + i for i, key in enumerate(ordered[MOST_EDITS:])}
     row, token = _inherited(changed, parent)
     rows = np.concatenate([marks[0], row])
-    at = np.concatenate([np.array([place.get(key, -1) for key in values], dtype=np.int64)[marks[1]], first + token])
+    at = np.concatenate([np.array([position.get(key, -1) for key in values], dtype=np.int64)[marks[1]], first + token])
     room = max(0, MOST_EDITS - len(column)) if first == len(column) else 0
     width = len(column) + min(room, len(changed))
     named = at < width
@@ -193,22 +193,22 @@ def _columns(
 
 
 def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
-    """(rows, which of the changes they hold): their own, and those of the row that each was made from."""
+    """(rows, indices of their changes): their own, and those inherited from the parent row."""
     import numpy as np
 
     own = {row: i for i, row in enumerate(np.sort(changed).tolist())}
-    found: dict[int, list[int]] = {}
+    held: dict[int, list[int]] = {}
     for row in range(len(parent)) if own else ():
-        before = found.get(int(parent[row]), []) if parent[row] < row else []
+        before = held.get(int(parent[row]), []) if parent[row] < row else []
         if mine := [*before, *([own[row]] if row in own else [])]:
-            found[row] = mine
-    pairs = [(row, token) for row, mine in found.items() for token in mine]
+            held[row] = mine
+    pairs = [(row, token) for row, mine in held.items() for token in mine]
     rows, tokens = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return rows, tokens
 
 
 class Finder:
-    """Puts rows in order of run and number, whatever order they were written in, and finds them again."""
+    """Sorts rows by run and number, and finds the row of a run and number."""
 
     def __init__(self, run: Ints, number: Ints) -> None:
         import numpy as np
@@ -219,15 +219,15 @@ class Finder:
         self._start = np.cumsum(self._room)
         at = self._start[run] + number - self._first
         self.order = np.argsort(at)
-        self._places = np.full(self._start[-1] + 1, -1)
-        self._places[at[self.order]] = np.arange(len(self.order))
+        self._rows = np.full(self._start[-1] + 1, -1)
+        self._rows[at[self.order]] = np.arange(len(self.order))
 
-    def places(self, run: Ints, number: Ints) -> Ints:
+    def positions(self, run: Ints, number: Ints) -> Ints:
         """Row of each pair of run and number, -1 where there is none."""
         import numpy as np
 
         inside = run < len(self._room) - 1
         run = np.where(inside, run, 0)
         known = inside & (number >= self._first) & (number - self._first < self._room[run + 1])
-        found: Ints = self._places[np.where(known, self._start[run] + number - self._first, -1)]
-        return np.where(known, found, -1)
+        rows: Ints = self._rows[np.where(known, self._start[run] + number - self._first, -1)]
+        return np.where(known, rows, -1)

@@ -1,7 +1,7 @@
-"""What happens in a study, a frozen type for each kind of event; those of a run are in `inner_loop.events`.
+"""The events of a study, a frozen type for each kind; those of a run are in `inner_loop.events`.
 
-`read_event` reads them all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: nothing goes
-on from them, and the views read them by SQL.
+`read_event` reads them all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: only the
+views read them, by SQL.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEDGER_KEYS = frozenset({"seq", "prev", "hash", "schema", "kind"})
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEvent(Event, kind="study"):
-    """The study has begun. ``config``: study.toml without its secret."""
+    """The study has started. ``config``: study.toml without its secret."""
 
     study_id: str
     version: str
@@ -45,7 +45,7 @@ class DirectiveEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramEvent(Event, kind="program"):
-    """A program is part of the study from now on."""
+    """A program was added to the study."""
 
     program_id: str
     name: str
@@ -59,7 +59,7 @@ class ProgramEvent(Event, kind="program"):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationEvent(Event, kind="generation"):
-    """Who plays in a generation. Written when all of it has been proposed: nothing is proposed again after it."""
+    """The programs of a generation, written after all its proposals: nothing is proposed again after it."""
 
     generation: int
     program_ids: tuple[str, ...]
@@ -74,9 +74,9 @@ class PromptMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns")):
-    """One proposal of a generation, accepted or not, with the model behind it if there was one.
+    """One proposal of a generation, accepted or not, with the language model if there was one.
 
-    ``reason``: the proposer's, or why it was refused. ``usd`` is None where no price is known.
+    ``reason``: the proposer's, or why it was refused. ``usd`` is None if no price is known.
     """
 
     generation: int
@@ -97,7 +97,7 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     turns: tuple[JsonValue, ...] | None = None  # rounds of tools before the reply
 
     def to_record(self) -> dict[str, JsonValue]:
-        """What a model proposed always says whether it repairs a reply."""
+        """The record; a proposal of a model always has ``repairs``."""
         record = super().to_record()
         if self.call is not None and self.repairs is None:
             turns = record.pop("turns", None)
@@ -126,7 +126,7 @@ class MatchArm:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchEvent(Event, kind="match", sparse=("text_hash",)):
-    """A match is announced, before anything of it is run."""
+    """A match was announced, before its first run."""
 
     match_id: str
     study_id: str = ""
@@ -152,7 +152,7 @@ class MatchEndedEvent(Event, kind="match_ended"):
 
 @dataclass(frozen=True, kw_only=True)
 class AlikeEvent(Event, kind="alike"):
-    """On this task a program behaves like another one of the match, and is not run."""
+    """A program behaves like another one of the match on this task, so it is not run."""
 
     match_id: str
     task: str
@@ -163,7 +163,7 @@ class AlikeEvent(Event, kind="alike"):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineEvent(Event, kind="baseline"):
-    """The untouched source, trained under one of the seeds that all gains on the stream are measured against."""
+    """The untouched source, trained with one seed of the baseline of all gains on the stream."""
 
     match_id: str
     task: str
@@ -180,9 +180,9 @@ class BaselineEvent(Event, kind="baseline"):
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationEvent(Event, kind="verification"):
-    """A run's final source, trained from scratch under a fresh seed and scored on a split that no researcher saw.
+    """A run's final source, trained from scratch with a fresh seed and scored on a split that no researcher saw.
 
-    ``gain``: better than the baseline is positive; 0 where the source failed under the seed.
+    ``gain``: improvement over the baseline; 0 if the source failed with the seed.
     """
 
     run_id: str
@@ -203,7 +203,7 @@ class VerificationEvent(Event, kind="verification"):
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfEvent(Event, kind="best_of"):
-    """The best of an arm's runs by their own claims, measured anew. The 95% interval is over fresh seeds."""
+    """The best of an arm's runs by their own claims, measured again. The 95% interval is over fresh seeds."""
 
     match_id: str
     arm_id: str
@@ -211,7 +211,7 @@ class BestOfEvent(Event, kind="best_of"):
     role: str
     task: str
     stream: str
-    of: int  # runs that it was picked from
+    of: int  # runs from which it was picked
     run_id: str
     source_id: str
     claimed_gain: float
@@ -227,7 +227,7 @@ class BestOfEvent(Event, kind="best_of"):
 
 @dataclass(frozen=True, kw_only=True)
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):
-    """The plan of an ablation, before anything of it is made; the last one written of an id counts."""
+    """The plan of an ablation, recorded before its first run; the last record of an id counts."""
 
     ablation_id: str
     method: str  # factorial, of a program's directives; replay, of a run's commits
@@ -244,7 +244,7 @@ class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "progr
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayEvent(Event, kind="replay"):
-    """Some commits of a run applied to the untouched source, which was trained once."""
+    """One training of the untouched source with some commits of a run."""
 
     ablation_id: str
     run_id: str
@@ -277,7 +277,7 @@ class EntryEvent(Event, kind="entry"):
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentEvent(Event):
-    """A record whose shape belongs to the module that makes and reads it. ``body``: all of it but its kind."""
+    """A record whose format belongs to the module that writes and reads it. ``body``: everything but the kind."""
 
     body: Mapping[str, Any]
 
@@ -294,7 +294,7 @@ class ChampionEvent(DocumentEvent, kind="champion"):
 
 
 class AuditEvent(DocumentEvent, kind="audit"):
-    """What `metaloop verify` found (`arena.verify`)."""
+    """The result of `metaloop verify` (`arena.verify`)."""
 
 
 class ContestEvent(DocumentEvent, kind="contest"):
@@ -302,8 +302,8 @@ class ContestEvent(DocumentEvent, kind="contest"):
 
 
 class ActEvent(DocumentEvent, kind="act"):
-    """The host declared an entry void, or took that back (`arena.contest.acts`)."""
+    """The host declared an entry void, or reversed that (`arena.contest.acts`)."""
 
 
 class AnnouncementEvent(DocumentEvent, kind="announcement"):
-    """What a contest announced (`arena.contest.decision`)."""
+    """The announcement of a contest (`arena.contest.decision`)."""

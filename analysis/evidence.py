@@ -1,4 +1,4 @@
-"""The evidence: what a study knows about one task, as data for mutators and as a page of facts to read."""
+"""The evidence of a study about one task: the input of mutators, and the source of the evidence page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.attribution import found
+from analysis.attribution import credits
 from analysis.credit import DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
-from analysis.scales import Scale
+from analysis.scales import GainScale
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
 from analysis.trust import weakest
@@ -35,19 +35,19 @@ class ProgramScore:
     mean: float
     se: float  # over runs, moderated by the spread of all programs' runs
     n: int
-    shrunk_mean: float  # posterior against all programs of the study: what selection goes by
+    shrunk_mean: float  # posterior given all programs of the study; selection uses it
     shrunk_se: float
     low: float | None  # two-sided 95% t interval of the mean
     high: float | None
-    claimed: float | None  # mean of what its runs claimed; never ranks
+    claimed: float | None  # mean claim of its runs; not used for ranking
     words: int | None
     generation: int | None
-    tasks: tuple[ProgramScore, ...] = ()  # of a score over several tasks: those that it is the mean of, in one unit
+    tasks: tuple[ProgramScore, ...] = ()  # of a mean over tasks: the scores that it averages, in one unit
 
 
 @dataclass(frozen=True)
 class Waste:
-    """Device-seconds that could not earn anything."""
+    """Device-seconds without any possible gain."""
 
     reason: str  # failed, repeated, forfeited
     label: str
@@ -58,7 +58,7 @@ class Waste:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a mutator may know of a task; each tuple in falling order of what it is worth."""
+    """Everything that a mutator may use about a task; each tuple is sorted by falling estimate."""
 
     task: str
     unit: str
@@ -71,10 +71,10 @@ class Evidence:
     runs: int
     experiments: int
     device_seconds: float
-    trust: str | None = None  # the weakest of what it rests on
+    trust: str | None = None  # the weakest trust of its measurements
     effects: Effects | None = None  # the model of the experiments, for bundles; None over several tasks
-    parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: that of each, in the common unit
-    scale: Scale | None = None  # of such a part: what its gains were divided by
+    parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: the evidence of each, in the common unit
+    scale: GainScale | None = None  # of such a part: the divisor of its gains
 
 
 def evidence(
@@ -84,15 +84,15 @@ def evidence(
     exclude_matches: Sequence[str] = (),
     until_generation: int | None = None,
 ) -> Evidence:
-    """What an open study knows about ``task``, without the matches named and those of later generations.
+    """The evidence of an open study about ``task``, without ``exclude_matches`` and matches of later generations.
 
-    Planned ablations are left out, too: they are about one program, and may be asked for while the search is still on;
-    what breeds next must not depend on that. Nothing is read from the computed views: ``open_study(path, views=())``.
+    It also leaves out planned ablations: they are about one program and may run during the search, and the next
+    generation must not depend on them. It reads no computed views: ``open_study(path, views=())`` is enough.
     """
-    left_out = "SELECT match_id FROM matches WHERE purpose = 'ablation' OR generation > ?"
-    later = con.execute(left_out, [until_generation]).fetchall()
+    excluded = "SELECT match_id FROM matches WHERE purpose = 'ablation' OR generation > ?"
+    later = con.execute(excluded, [until_generation]).fetchall()
     scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in later)))
-    known = found(scope)
+    known = credits(scope)
     [total] = scope.rows("totals")
     return Evidence(
         task=task,

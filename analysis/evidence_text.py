@@ -1,4 +1,4 @@
-"""The evidence as markdown; over several tasks: what they have in common first, then the page of each."""
+"""The evidence as markdown. Over several tasks: first the rows shared by tasks, then the page of each task."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.credit import Estimate
+from analysis.credit import CreditEstimate
 from analysis.evidence import Evidence
-from analysis.scales import Scale
+from analysis.scales import GainScale
 from analysis.trust import marked
 from analysis.wording import significant
 from programs.text import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
-SHOWN = 40  # rows of one section of the page; the rest is counted, not listed
+SHOWN = 40  # rows of one section of the page; the page counts the others
 
 
 def page(facts: Evidence) -> str:
-    """The evidence as markdown: facts with id, design, interval, n; causal words for randomised and paired ones only.
+    """The evidence as markdown: rows with id, design, interval and n; causal words for randomised and paired rows only.
 
-    Texts of programs are quoted as one short line of inline code each: they are data, whatever they say. Over several
-    tasks: what they have in common first, then the page of each.
+    Texts of programs are untrusted data: each is quoted as one short line of inline code. Over several tasks: first
+    the rows shared by tasks, then the page of each task.
     """
     if facts.parts:
         whole = _render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **sections(facts))
@@ -38,21 +38,25 @@ def _render(template: str, **values: Any) -> str:
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters.update(
-        number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=told_scale
+        number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=scale_text
     )
     return environment.get_template(template).render(**values)
 
 
-def told_scale(scale: Scale) -> str:
+def scale_text(scale: GainScale) -> str:
     size = f"{significant(scale.size)} {scale.unit} on {scale.task}"
-    return size if scale.of_stock else f"{size} (a standard deviation between runs, stock is not shown to gain there)"
+    return (
+        size
+        if scale.of_stock
+        else f"{size} (the standard deviation between runs, because stock has no significant gain there)"
+    )
 
 
 def signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def fact(item: Estimate) -> str:
+def fact(item: CreditEstimate) -> str:
     """``+0.12 nats, 95% 0.08 to 0.16, n=14, randomised, q=0.001``."""
     parts = [f"{signed(item.estimate)} {item.unit}"]
     known = item.low is not None and item.high is not None
@@ -62,47 +66,47 @@ def fact(item: Estimate) -> str:
 
 
 def quoted(text: str, limit: int = 160) -> str:
-    """A program's own words as one line of inline code, whatever they hold."""
+    """Text of a program as one line of inline code, whatever characters it has."""
     line = one_line(text.replace("`", "'"))
     return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A row over the tasks, and those of the single tasks that it is the mean of."""
+class TaskRows:
+    """A mean over tasks, and the rows of the single tasks that it averages."""
 
-    whole: Estimate
-    on: tuple[Estimate, ...]
+    whole: CreditEstimate
+    on: tuple[CreditEstimate, ...]
 
     @property
     def agrees(self) -> bool:
-        """Whether every task says that it helped."""
+        """Whether the estimate is positive on every task."""
         return all(row.estimate > 0 for row in self.on)
 
 
 def sections(facts: Evidence) -> dict[str, Any]:
-    """What the page says beyond the rows of the single tasks; of edits and directives only what several tried."""
+    """The rows shared by tasks; of edits and directives only those tried on several tasks."""
     edits, directives = compared(facts, facts.edits), compared(facts, facts.directives)
     return {
-        "edits": split(edits, "Edits that helped on every task where they were tried (several tried them)",
-                       "Edits that helped on one task and hurt on another"),
-        "directives": split(directives, "Directives whose experiments brought something on every task",
-                            "Directives whose experiments brought something on one task only"),
+        "edits": split(edits, "Edits with a positive estimate on every task that tried them (at least two)",
+                       "Edits with a positive estimate on one task and a negative one on another"),
+        "directives": split(directives, "Directives with a positive estimate on every task",
+                            "Directives with a positive estimate on some tasks only"),
         "mutations": compared(facts, facts.mutations),
     }  # fmt: skip
 
 
-def split(rows: Iterable[Compared], everywhere: str, one: str) -> list[tuple[str, list[Compared]]]:
+def split(rows: Iterable[TaskRows], everywhere: str, partly: str) -> list[tuple[str, list[TaskRows]]]:
     shared = [row for row in rows if len(row.on) > 1]
-    partly = [row for row in shared if not row.agrees and any(on.estimate > 0 for on in row.on)]
-    return [(everywhere, [row for row in shared if row.agrees]), (one, partly)]
+    mixed = [row for row in shared if not row.agrees and any(on.estimate > 0 for on in row.on)]
+    return [(everywhere, [row for row in shared if row.agrees]), (partly, mixed)]
 
 
-def compared(facts: Evidence, rows: Sequence[Estimate]) -> list[Compared]:
+def compared(facts: Evidence, rows: Sequence[CreditEstimate]) -> list[TaskRows]:
     own = {
         row.credit_id: row
         for part in facts.parts
         for of_kind in (part.edits, part.directives, part.mutations)
         for row in of_kind
     }
-    return [Compared(row, tuple(own[i] for i in row.ids)) for row in rows]
+    return [TaskRows(row, tuple(own[i] for i in row.ids)) for row in rows]

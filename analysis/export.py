@@ -1,4 +1,4 @@
-"""Every view of a study as files that other tools read."""
+"""Exports the views of a study as files for other tools."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str
 
 
 def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    """Writes one view of an open study to the file ``target``, whole or not at all; replaces what was there.
+    """Writes one view of an open study to the file ``target``, atomically; creates the folder, replaces an old file.
 
-    The folder is created. Raises UsageError for an unknown format or view, EnvironmentProblem where it cannot write.
+    Raises UsageError for an unknown format or view, EnvironmentProblem if it cannot write.
     """
     import duckdb
 
     if to not in FORMATS:
-        raise UsageError(f"cannot export to {to!r}", hint=f"formats: {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {to!r}", hint=f"formats: {', '.join(FORMATS)}")
     if view not in VIEWS:
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
-    if target.exists() and not target.is_file():  # a pipe or a device is written to, never replaced
+    if target.exists() and not target.is_file():  # write to a pipe or a device, never replace it
         return _write_through(con, view, target, to)
     partial = target.with_name(f".{target.name}.partial")
     name = str(partial).replace("'", "''")
@@ -53,7 +53,7 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
         partial.replace(target)
     except duckdb.IOException as error:
         problem = " ".join(str(error).split())
-        raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or name another folder") from error
+        raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or choose another folder") from error
     except OSError as error:
         hint = "name a folder that can be written"
         raise EnvironmentProblem(f"{target}: {error.strerror}", hint=hint) from error
@@ -74,7 +74,7 @@ def _write_through(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: 
 
 
 def _columns(con: duckdb.DuckDBPyConnection, view: str, to: Format) -> str:
-    """The select list: text formats hold lists as JSON, so that any reader gets them back."""
+    """The select list: text formats have lists as JSON, so that any reader can parse them."""
     columns = [(name, str(kind)) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()]
     text = to in ("tsv", "csv")
     return ", ".join(

@@ -1,4 +1,4 @@
-"""The view `scales`: what gains on each task of a study are divided by where they are told in one figure."""
+"""The view `scales`: the divisor of gains on each training task in means over several tasks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from programs.shelf import starter
 if TYPE_CHECKING:
     import duckdb
 
-CHOOSING = ("race", "generation", "contest")  # purposes of the matches that choose who goes on
+CHOOSING = ("race", "generation", "contest")  # purposes of the matches that select programs
 
 
 @dataclass(frozen=True)
 class TaskScale:
-    """A row of the view `scales`: a task on which programs are chosen. Gains in the metric's unit."""
+    """A row of the view `scales`: a training task. Gains in the metric's unit."""
 
     task: str
     unit: str | None
@@ -32,13 +32,13 @@ class TaskScale:
 
 
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
-    """By the verified runs of all matches that choose, in the order in which the tasks were first played on."""
+    """From the verified runs of all selecting matches, in the order of the tasks' first match."""
     by_task: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for arm in arm_gains(con):
         if arm.purpose in CHOOSING:
             by_task[arm.task, arm.unit or ""][arm.program_id] += arm.gains
     stock = starter("stock").program_id
     for (task, unit), gains in by_task.items():
-        found = scale_of(task, unit, gains.pop(stock, []), gains.values())
-        told = found.stock
-        yield TaskScale(task, unit, found.size, found.of_stock, told.mean, told.low, told.high, told.n)
+        scale = scale_of(task, unit, gains.pop(stock, []), gains.values())
+        mean = scale.stock
+        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n)

@@ -1,14 +1,14 @@
 """The ledger: append-only JSONL segments, hash-chained, one file per writer and opening.
 
 A line is one record: ``{"seq", "at", "prev", "schema", "kind", ...event, "hash"}``. ``hash`` is SHA-256 over the
-bytes of the line before ``,"hash":``, and ``prev`` is the hash of the record before, so that a changed or missing
-record is noticed. Nothing is ever rewritten: a writer that comes back opens a new segment, whose first record
-names the last valid head of every segment it found. A torn last line (power cut, kill -9) stays where it is and is
-skipped by readers.
+bytes of the line before ``,"hash":``, and ``prev`` is the hash of the record before, so that readers detect a
+changed or missing record. Nothing is ever rewritten: a writer that resumes opens a new segment, whose first record
+lists the last valid head of every existing segment. A torn last line (power cut, kill -9) stays in the file and
+readers skip it.
 
-A chain does not show that its end was cut off. So who ends in good order (`Ledger.finish`) syncs every segment and
-writes their heads down twice: in its own last record, and in a segment that holds nothing else. `missing` compares
-them. After a kill nobody has promised anything about the ends.
+A chain does not show that its end was cut off. So a clean end (`Ledger.finish`) syncs every segment and records their
+heads twice: in its own last record, and in a segment that contains nothing else. `missing` compares them. After a
+kill there is no such record of the ends.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RESERVED = frozenset({"seq", "prev", "hash", "schema"})
 MARK = b',"hash":"'
 TAIL = len(MARK) + 64 + len(b'"}')
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-HEAD = 256  # bytes of a line that hold seq, at and prev
-END = "end"  # the writer of segments that hold the heads of all others and nothing else
+HEAD = 256  # first bytes of a line, with seq, at and prev
+END = "end"  # the writer of segments that contain only the heads of all others
 
 
 class Ledger:
@@ -43,8 +43,8 @@ class Ledger:
     def __init__(self, folder: Path | str, writer: str, *, begin: bool = True) -> None:
         """Opens a new segment ``<writer>-<n>.jsonl`` under ``folder`` (created if missing).
 
-        ``begin``: with the record that names the heads of the others; else it is empty until `begin` is called.
-        Raises Corrupt where a segment has another schema, EnvironmentProblem where it cannot be written.
+        ``begin``: writes the record with the heads of the others; else the segment is empty until `begin` is called.
+        Raises Corrupt if a segment has another schema, EnvironmentProblem if it cannot be written.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", writer):
             raise UsageError(f"bad ledger writer name {writer!r}", hint="use letters, digits, '.', '_' and '-'")
@@ -126,24 +126,24 @@ class Ledger:
         self._size += len(line)
 
     def _take_back(self) -> None:
-        """Cuts a half-written line off, so that the same writer may go on once there is room again."""
+        """Cuts off a half-written line, so that the same writer can continue once there is space again."""
         try:
             os.ftruncate(self._file, self._size)
-        except OSError:  # the torn tail stays; going on behind it would hide every later record
+        except OSError:  # the torn tail stays; writing after it would hide every later record
             self.close()
 
     def finish(self) -> None:
-        """Ends in good order: every segment is synced, the heads of all are written down twice, this one is closed.
+        """Ends cleanly: syncs every segment, records all heads twice and closes this segment.
 
-        Where nothing was written since they were last written down, that is enough. Raises EnvironmentProblem as
-        `append` does; what is left then reads like a ledger whose writer was killed.
+        If nothing was written since the last such record, it only closes. Raises EnvironmentProblem as `append` does;
+        the ledger is then like one whose writer was killed.
         """
         if self._seq == 1 and self._nothing_new():
             self.close()
             return
         with Ledger(self.folder, END, begin=False) as end:
             try:
-                for path in segments(self.folder):  # what a power cut may still take must not be promised
+                for path in segments(self.folder):  # sync first: a power cut must not remove recorded heads
                     sync_file(path)
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
@@ -152,7 +152,7 @@ class Ledger:
             end.begin(_heads(self.folder))
 
     def _nothing_new(self) -> bool:
-        """Whether every segment that holds more than its first record ends as it was last written down."""
+        """Whether every segment with more than its first record ends at its last recorded head."""
         promised, heads = _promised(self.folder)[0], _heads(self.folder)
         more = {name: (head["seq"], head["hash"]) for name, head in heads.items() if head["seq"] > 0}
         return all(promised.get(name, ())[:2] == head for name, head in more.items())
@@ -199,7 +199,7 @@ def require_whole(folder: Path | str) -> None:
 
 
 def refuse(path: Path) -> None:
-    """Raises Corrupt for the first damaged or missing record of a segment; a torn tail is none."""
+    """Raises Corrupt for the first damaged or missing record of a segment; a torn tail is allowed."""
     for _ in _records(path):
         pass
 
@@ -220,12 +220,12 @@ def sound(path: Path) -> bool:
 
 
 def check(folder: Path | str) -> list[str]:
-    """What is wrong with a ledger, one line each with file and line number; empty if all is well.
+    """The problems of a ledger, one line each with file and line number; empty without problems.
 
     Torn tails are expected and not reported; damaged, reordered or missing records and missing segments are.
     """
     problems: list[str] = []
-    found: dict[str, list[str]] = {}
+    chains: dict[str, list[str]] = {}
     named: list[tuple[str, str, Mapping[str, Any]]] = []
     for path in segments(folder):
         hashes: list[str] = []
@@ -236,17 +236,17 @@ def check(folder: Path | str) -> list[str]:
                     named += [(path.name, name, head) for name, head in record["heads"].items()]
         except Corrupt as error:
             problems.append(error.message)
-        found[path.name] = hashes
+        chains[path.name] = hashes
     for by, name, head in named:
-        if name in found and head["hash"] not in found[name]:
+        if name in chains and head["hash"] not in chains[name]:
             problems.append(f"{Path(folder) / name}: record {head['seq']}, which {by} names, is missing")
     return problems + missing(folder)
 
 
 def missing(folder: Path | str) -> list[str]:
-    """A line for each segment that another one names and that is not there, and for each whose end was cut off.
+    """A line for each missing segment that another one names, and for each whose end was cut off.
 
-    Ends are compared only with what `Ledger.finish` wrote down, if anybody called it; the chain must have been checked.
+    Ends are compared with the records of `Ledger.finish`, if it was called; the chain must have been checked before.
     """
     folder = Path(folder)
     promised, named = _promised(folder)
@@ -257,8 +257,7 @@ def missing(folder: Path | str) -> list[str]:
 
 
 def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, str]]:
-    """Segment → the last head of it that an end in good order wrote down (seq, hash, in which segment); segment → which
-    other one names it."""
+    """(segment → its last head that a clean end recorded: seq, hash, by which segment; segment → one that names it)."""
     ends: dict[str, tuple[int, str, str]] = {}
     named: dict[str, str] = {}
     for path in segments(folder):
@@ -279,7 +278,7 @@ def _is_end(name: str) -> bool:
 
 
 def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
-    """One line where a segment does not hold the record ``seq`` with that hash; empty where it does."""
+    """One line if a segment lacks the record ``seq`` with that hash; empty if it has it."""
     last = _last(path)
     count = last["seq"] + 1 if last else 0
     if count <= seq:
@@ -329,7 +328,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _complete(record: Mapping[str, Any]) -> bool:
-    """Whether a record has what its readers count on: a right hash only says that nothing changed since it was made."""
+    """Whether a record has the fields that readers need: a valid hash only shows that it was not changed."""
     texts = all(isinstance(record.get(name), str) for name in ("at", "prev", "kind"))
     heads = record.get("heads", None if record.get("kind") == "segment" else {})
     if not texts or not isinstance(record.get("seq"), int) or not isinstance(heads, dict):
@@ -338,7 +337,7 @@ def _complete(record: Mapping[str, Any]) -> bool:
 
 
 def state_of(folder: Path | str) -> str:
-    """SHA-256 over the last valid record of every segment: two ledgers of one state hold the same records."""
+    """SHA-256 over the last valid record of every segment: ledgers with equal states have the same records."""
     heads = {name: head["hash"] for name, head in _heads(Path(folder)).items()}
     return hashlib.sha256(json.dumps(heads, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What is in the way of a ledger, each as the one line that a user reads."""
+"""One-line error messages about a ledger."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SCHEMA = 1
 
 
 def schema_problem(path: Path | str, schema: object) -> MetaloopError:
-    """The one clear line for a ledger that another version of metaloop has written."""
+    """The error for a ledger written by another version of metaloop."""
     text = f"{path}: ledger schema {schema}, this metaloop reads schema {SCHEMA}"
     if isinstance(schema, int) and schema > SCHEMA:
         return Corrupt(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
-    hint = "the study is older than this metaloop: open it with the version in its study.toml, or start anew"
+    hint = "the study is older than this metaloop: open it with the version in its study.toml, or start a new study"
     return Corrupt(text, hint=hint)
 
 

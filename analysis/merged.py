@@ -20,39 +20,41 @@ _AT, _TIME = b'"at":"', len("2026-01-01T00:00:00.000000Z")
 
 
 class Disordered(Exception):
-    """The lines cannot be put in order as they are read; whoever asked has to sort the parsed records instead."""
+    """The lines cannot be merged in order while reading; the caller has to sort the parsed records instead."""
 
 
 def batches(files: Sequence[Path]) -> Iterator[pyarrow.Table]:
     """Tables of columns place (int64, from 1), segment and record (text), in order of time, segment and place in it.
 
-    The order holds where every writer's clock went forward; the caller checks that, for only the parsed times tell.
+    The order is right if every writer's clock went forward; the caller checks that with the parsed times.
     Raises Corrupt as `ledger.verify` does, Disordered for a line that another program must have written.
     """
     import pyarrow as pa
 
     lines = heapq.merge(*map(_lines, files))
-    place = 1
+    position = 1
     while batch := list(islice(lines, BATCH)):
         step = -(-len(batch) // PIECES)
         try:
-            pieces = [_piece(batch[start : start + step], place + start) for start in range(0, len(batch), step)]
+            pieces = [_piece(batch[start : start + step], position + start) for start in range(0, len(batch), step)]
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise Disordered(str(error)) from error
-        place += len(batch)
+        position += len(batch)
         yield pa.Table.from_batches(pieces)
 
 
-def _piece(lines: Sequence[tuple[bytes, str, bytes]], place: int) -> pyarrow.RecordBatch:
+def _piece(lines: Sequence[tuple[bytes, str, bytes]], first: int) -> pyarrow.RecordBatch:
     import pyarrow as pa
 
     json_text = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
     columns = [pa.field("place", pa.int64()), pa.field("segment", pa.string())]
-    columns.append(pa.field("record", pa.string(), metadata=json_text))  # so that DuckDB need not try whether it is
-    places = pa.array(range(place, place + len(lines)), pa.int64())
+    columns.append(
+        pa.field("record", pa.string(), metadata=json_text)
+    )  # so that DuckDB need not check whether it is JSON
+    positions = pa.array(range(first, first + len(lines)), pa.int64())
     names = pa.array([name for _, name, _ in lines], pa.string())
     texts = pa.array([line for _, _, line in lines], pa.string())
-    return pa.RecordBatch.from_arrays([places, names, texts], schema=pa.schema(columns))
+    return pa.RecordBatch.from_arrays([positions, names, texts], schema=pa.schema(columns))
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, str, bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.mixed_model import Block, Fitted, Ratios, root_of
+from analysis.mixed_model import Fitted, Ratios, SeedBlock, root_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-BLOCKS = 400  # that variances are estimated from; effects are estimated from all of them
-LARGEST = 400  # rows of a block; a larger one is taken apart by runs
-PAIRS = 300  # pairs of edits that have a column, the most often seen ones
+BLOCKS = 400  # used to estimate variances; effects use all blocks
+LARGEST = 400  # rows of a block; a larger one is split by runs
+PAIRS = 300  # pairs of edits with a column, the most frequent ones
 SEEN = 3  # blocks in which a pair must have been seen
-REPEATED = 200  # sources trained shortly in several blocks that have a column, the most often seen ones
-OUTLIER = 4.0  # robust sd beyond which a residual is drawn in
+REPEATED = 200  # sources with shortened trainings in several blocks that have a column, the most frequent ones
+OUTLIER = 4.0  # robust SD at which residuals are clipped
 LEAST, MOST = 1e-4, 1e4  # variance ratios
-FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise's: what is not estimable stays unknown
+FREE = 1e-6  # precision of a fixed effect relative to the noise: effects that are not estimable stay unknown
 
 
 @dataclass(frozen=True)
-class Table:
+class ExperimentTable:
     """Experiments [n]. ``outcome``: higher is better; ``block``: number of the training seed; ``run``: number of the
     run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source.
-    ``held`` [n, width]: which rows hold which edits; ``code`` [n, any]: which rows hold which further changes, that
-    have no column and only add variance."""
+    ``held`` [n, width]: the edits of each row; ``code`` [n, any]: further changes of each row that have no column and
+    only add variance."""
 
     outcome: Floats
     block: Ints
@@ -46,16 +46,16 @@ class Table:
         return int(self.held.shape[1])
 
 
-def fit(table: Table) -> Fitted | None:
-    """The model of all rows; None where there are fewer than three of them, or all are equal."""
+def fit(table: ExperimentTable) -> Fitted | None:
+    """The model of all rows; None if there are fewer than three, or all are equal."""
     from threadpoolctl import threadpool_limits
 
-    # Thousands of small matrices: a second thread of the linear algebra only waits, on a busy machine for long.
+    # The matrices are small: a second linear algebra thread would only wait, especially on a busy machine.
     with threadpool_limits(1, "blas"):
         return _fit(table)
 
 
-def _fit(table: Table) -> Fitted | None:
+def _fit(table: ExperimentTable) -> Fitted | None:
     import numpy as np
 
     if len(table.outcome) < 3:
@@ -67,20 +67,20 @@ def _fit(table: Table) -> Fitted | None:
     outcome = table.outcome / scale
     blocks = [shape.block(rows, outcome[rows]) for rows in shape.groups]
     ratios = _estimated(shape, blocks, Ratios())
-    found = _solved(shape, blocks, ratios, scale)
-    rest = _residuals(found, len(outcome))
+    fitted = _solved(shape, blocks, ratios, scale)
+    rest = _residuals(fitted, len(outcome))
     sd = 1.4826 * float(np.median(np.abs(rest)))
     if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
-        # One diverged script would hide what the others show: what strays too far is drawn in, and all is fitted anew.
+        # One diverged script would dominate the fit: clip outliers and fit again.
         outcome = outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd)
         blocks = [replace(block, both=np.column_stack([block.x, outcome[block.rows]])) for block in blocks]
-        found = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
-    return found
+        fitted = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
+    return fitted
 
 
 @dataclass(frozen=True)
 class Shape:
-    table: Table
+    table: ExperimentTable
     groups: list[Ints]
     levels: int
     pairs: dict[tuple[int, int], int]
@@ -89,7 +89,7 @@ class Shape:
     columns: int
 
     @classmethod
-    def of(cls, table: Table) -> Shape:
+    def of(cls, table: ExperimentTable) -> Shape:
         levels = int(table.short.max()) + 1
         first = levels + table.width
         groups = _groups(table.block, table.run)
@@ -100,7 +100,7 @@ class Shape:
         return cls(table, groups, levels, pairs, bends, repeated, own + len(repeated))
 
     def prior(self, ratios: Ratios) -> Floats:
-        """Prior variances of the columns, against the noise's."""
+        """Prior variances of the columns, relative to the noise."""
         import numpy as np
 
         out = np.full(self.columns, np.inf)
@@ -116,7 +116,7 @@ class Shape:
             "own": (own, self.columns),
         }  # fmt: skip
 
-    def block(self, rows: Ints, y: Floats) -> Block:
+    def block(self, rows: Ints, y: Floats) -> SeedBlock:
         import numpy as np
 
         short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
@@ -136,13 +136,13 @@ class Shape:
             columns = np.unique([column for column in again if column >= 0])
             parts.append((np.array(again)[:, None] == columns).astype(float))
             at.append(columns)
-        x, places = np.concatenate(parts, axis=1), np.concatenate(at)
+        x, at_columns = np.concatenate(parts, axis=1), np.concatenate(at)
         there = x.any(axis=0)
         both = np.column_stack([x[:, there], y])
-        return Block(both, places[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
+        return SeedBlock(both, at_columns[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
 
     def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
-        """(column, places among ``mine``) of the pairs that these edits make."""
+        """(column, positions in ``mine``) of the pairs of these edits."""
         at = {edit: i for i, edit in enumerate(mine.tolist())}
         return [(column, at[a], at[b]) for (a, b), column in self.pairs.items() if a in at and b in at]
 
@@ -157,8 +157,8 @@ def _dense(rows: csr_array) -> tuple[Ints, Floats]:
     return columns.astype(np.int64), out
 
 
-def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
-    """The pairs of edits that most blocks hold together, ordered."""
+def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, int]]:
+    """The pairs of edits that occur together in most blocks, sorted."""
     counts: dict[tuple[int, int], int] = {}
     for rows in groups:
         held = table.held[rows]
@@ -170,10 +170,10 @@ def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     return sorted(pair for _, pair in often)
 
 
-def _repeated(table: Table) -> list[tuple[int, int]]:
-    """The sources, each with the number of a fraction, that were trained shortly in several blocks, ordered.
+def _repeated(table: ExperimentTable) -> list[tuple[int, int]]:
+    """The sources (each with the number of a fraction) with shortened trainings in several blocks, sorted.
 
-    What one of them does in a short training it does there under every seed: no number of seeds averages it out.
+    A source's behaviour in short trainings is the same under every seed, so more seeds do not average it out.
     """
     import numpy as np
 
@@ -185,17 +185,17 @@ def _repeated(table: Table) -> list[tuple[int, int]]:
 
 
 def _groups(block: Ints, run: Ints) -> list[Ints]:
-    """Rows of each block, in order; a block that is too large is taken apart by runs."""
+    """Rows of each block, in order; a block that is too large is split by runs."""
     import numpy as np
 
     def split(keys: Ints, rows: Ints) -> list[Ints]:
         order = np.argsort(keys, kind="stable")
         return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
 
-    found: list[Ints] = []
+    groups: list[Ints] = []
     for rows in split(block, np.arange(len(block))):
-        found += [rows] if len(rows) <= LARGEST else split(run[rows], rows)
-    return found
+        groups += [rows] if len(rows) <= LARGEST else split(run[rows], rows)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class _Sums:
     halves: list[tuple[Floats, Floats]]
 
 
-def _sums(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> _Sums:
+def _sums(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> _Sums:
     import numpy as np
     from scipy.linalg.lapack import dtrtrs
 
@@ -227,7 +227,7 @@ def _sums(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> _Sums:
     return _Sums(gram, moment, total, log, halves)
 
 
-def _estimated(shape: Shape, blocks: list[Block], start: Ratios) -> Ratios:
+def _estimated(shape: Shape, blocks: list[SeedBlock], start: Ratios) -> Ratios:
     """The variance ratios that maximise the restricted likelihood of (at most BLOCKS, evenly chosen) blocks."""
     import numpy as np
     from scipy.optimize import minimize
@@ -246,24 +246,24 @@ def _estimated(shape: Shape, blocks: list[Block], start: Ratios) -> Ratios:
 
     def loss(logs: Floats) -> tuple[float, Floats]:
         value, slopes = restricted(shape, chosen, at(logs))
-        away = np.array([name != "short" for name in names])
-        return value - float(logs[away].sum()), np.array([slopes[name] for name in names]) - away
+        penalised = np.array([name != "short" for name in names])
+        return value - float(logs[penalised].sum()), np.array([slopes[name] for name in names]) - penalised
 
     bounds = [(float(np.log(LEAST)), float(np.log(MOST)))] * len(names)
     first = np.log([getattr(start, name) for name in names])
-    found = minimize(loss, first, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-5, "maxiter": 40})
-    return at(found.x)
+    best = minimize(loss, first, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-5, "maxiter": 40})
+    return at(best.x)
 
 
-def restricted(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[float, dict[str, float]]:
+def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tuple[float, dict[str, float]]:
     """-2 log restricted likelihood with the noise's variance profiled out, and its slope in the log of each ratio."""
     import numpy as np
     from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 
     sums, prior = _sums(shape, blocks, ratios), shape.prior(ratios)
     seen = np.flatnonzero(np.diag(sums.gram) > 0)
-    place = np.zeros(shape.columns, dtype=np.int64)
-    place[seen] = np.arange(len(seen))
+    position = np.zeros(shape.columns, dtype=np.int64)
+    position[seen] = np.arange(len(seen))
     prior = prior[seen]
     inner = sums.gram[np.ix_(seen, seen)] + np.diag(1.0 / prior)
     root = dpotrf(inner, lower=1)[0]
@@ -278,7 +278,7 @@ def restricted(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[f
     share = freedom / left
     slopes = dict.fromkeys(vars(ratios), 0.0)
     for block, (half, both) in zip(blocks, sums.halves, strict=True):
-        own = place[block.at]
+        own = position[block.at]
         whole = dtrtrs(half, both, lower=1, trans=1)[0]  # V⁻¹ (X, y)
         rest = whole[:, -1] - whole[:, :-1] @ mean[own]
         turn = _mirrored(dpotri(half, lower=1)[0])
@@ -306,7 +306,7 @@ def _mirrored(lower: Floats) -> Floats:
     return whole
 
 
-def _solved(shape: Shape, blocks: list[Block], ratios: Ratios, scale: float) -> Fitted:
+def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float) -> Fitted:
     """Posterior and least squares at these ratios."""
     import numpy as np
 
@@ -328,14 +328,14 @@ def _solved(shape: Shape, blocks: list[Block], ratios: Ratios, scale: float) -> 
     )  # fmt: skip
 
 
-def _residuals(found: Fitted, count: int) -> Floats:
-    """What is left of each outcome when all that the model knows of its row is taken off."""
+def _residuals(fitted: Fitted, count: int) -> Floats:
+    """The residual of each outcome, given the model and the other rows of its block."""
     import numpy as np
     from scipy.linalg import cho_solve
 
     out = np.zeros(count)
-    for block in found._blocks:
-        root = root_of(block, found.ratios)
-        own = np.where(block.short, found.ratios.short, 1.0)
-        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ found.mean[block.at])
+    for block in fitted._blocks:
+        root = root_of(block, fitted.ratios)
+        own = np.where(block.short, fitted.ratios.short, 1.0)
+        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ fitted.mean[block.at])
     return out

@@ -1,18 +1,18 @@
-"""A linear mixed model of experiments: what each edit does to the metric, from every experiment that ran.
+"""A linear mixed model of experiments: the effect of each edit on the metric, from every experiment that ran.
 
-    outcome = level + Σ effects of the edits that the source holds + Σ what pairs of them add + Σ (seed × edit) + noise
+    outcome = level + Σ effects of the source's edits + Σ interactions of pairs + Σ (seed × edit) + noise
 
-Selection does not bias it: what was kept or dropped was decided by outcomes that are all in the likelihood (Rubin
-1976), whereas the difference of a kept child and its lucky parent is biased, however the edit was drawn. Effects are
-random with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code that no knob describes; their
-variances maximise the restricted likelihood (Patterson and Thompson 1971), held off zero by one factor sd for each
+Selection does not bias it: all outcomes that decided what was kept or dropped are in the likelihood (Rubin 1976). The
+difference of a kept child and its lucky parent is biased, even if the edit was drawn at random. Effects are random
+with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code changes without a knob; their
+variances maximise the restricted likelihood (Patterson and Thompson 1971), kept above zero by one factor SD for each
 (Chung et al. 2013). Experiments trained under one seed are a block: blocks are independent and add up, so a large
-study costs a sum over its seeds. Shortened trainings have a level, an error and a deviation of each edit of their own,
-and so has each source that was shortened under several seeds.
+study costs a sum over its seeds. Shortened trainings have their own level, error and deviation of each edit, and
+each source that was shortened under several seeds has its own deviation.
 
-Two answers are given of each sum of effects. The posterior says how large it is. The test takes effects as fixed
-(generalised least squares), its variance moderated by what the blocks themselves show about it: the model's counts for
-`POOLED_DF` degrees of freedom (Smyth 2004), so neither a few runs that agree nor a few that stray decide alone.
+Each sum of effects has two estimates. The posterior gives its size. The test uses fixed effects (generalised least
+squares), with a variance moderated by the spread between blocks: the model's variance counts for `POOLED_DF` degrees
+of freedom (Smyth 2004), so that a few runs that agree, or a few outliers, do not decide alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TINY = 1e-200
 
 
 @dataclass(frozen=True)
-class Answer:
+class PosteriorEstimate:
     """A sum of effects: posterior mean, sd and 95% interval, and the two-sided p of the test against 0.
 
     ``df``: degrees of freedom of interval and test.
@@ -51,9 +51,9 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Block:
+class SeedBlock:
     """The rows of one seed. ``both`` [n, k + 1]: the columns ``at`` of the model, then the outcome; ``shared`` [n, n]
-    counts the edits that two rows share, ``code`` the changes without a column, None where there are none."""
+    counts the edits that two rows share, ``code`` the changes without a column, None if there are none."""
 
     both: Floats
     at: Ints
@@ -102,31 +102,31 @@ class Fitted:
     prior: Floats  # prior variances; infinite for levels
     fixed: Floats  # generalised least squares, edits fixed
     spread: Floats  # its covariance / noise
-    _blocks: list[Block] = field(repr=False)
+    _blocks: list[SeedBlock] = field(repr=False)
 
     def weights(self, edits: Sequence[int], given: Sequence[int] = ()) -> tuple[Floats, int]:
-        """(weights [columns] of what the edits add to a source that holds ``given``, pairs that have no column)."""
+        """(weights [columns] of the edits' effect on a source with the edits ``given``, pairs without a column)."""
         import numpy as np
 
-        found, unseen = np.zeros(len(self.mean)), 0
-        for place, edit in enumerate(edits):
-            found[self.levels + edit] += 1.0
-            for other in [*given, *edits[:place]]:
+        out, unseen = np.zeros(len(self.mean)), 0
+        for index, edit in enumerate(edits):
+            out[self.levels + edit] += 1.0
+            for other in [*given, *edits[:index]]:
                 column = self.pairs.get((min(edit, other), max(edit, other)))
                 if column is None:
                     unseen += 1
                 else:
-                    found[column] += 1.0
-        return found, unseen
+                    out[column] += 1.0
+        return out, unseen
 
-    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[Answer]:
-        """Of each row of ``weights`` [m, columns]; ``unseen`` [m]: how many unknown pairs are added to each."""
+    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
+        """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):
             return self._answers(weights, unseen)
 
-    def _answers(self, weights: Floats, unseen: Sequence[int] | None) -> list[Answer]:
+    def _answers(self, weights: Floats, unseen: Sequence[int] | None) -> list[PosteriorEstimate]:
         import numpy as np
 
         extra = self.ratios.pair * self.noise * np.asarray(unseen if unseen is not None else np.zeros(len(weights)))
@@ -137,7 +137,9 @@ class Fitted:
         ratio, freedom = self._observed(weights)
         estimates = weights @ self.fixed
         ses = np.sqrt(np.einsum("ij,ij->i", weights @ self.spread, weights) * self.noise * ratio)
-        known = np.maximum(1.0 / variances - 1.0 / np.maximum(priors, TINY), 0.0)  # what the data add to the prior
+        known = np.maximum(
+            1.0 / variances - 1.0 / np.maximum(priors, TINY), 0.0
+        )  # information of the data beyond the prior
         scaled = 1.0 / (1.0 / np.maximum(priors, TINY) + known / ratio)
         means = means * scaled / variances / ratio
         out = []
@@ -145,13 +147,13 @@ class Fitted:
         for mean, sd, df, estimate, se in zip(*(each.tolist() for each in figures), strict=True):
             low, high = interval(mean, sd, df)
             p = t_test(estimate, se, df) if se > 0 else None
-            out.append(Answer(mean, sd, low or 0.0, high or 0.0, df, p, estimate, se))
+            out.append(PosteriorEstimate(mean, sd, low or 0.0, high or 0.0, df, p, estimate, se))
         return out
 
     def _observed(self, weights: Floats) -> tuple[Floats, Floats]:
-        """(variance over the model's, degrees of freedom) of each least squares estimate, both [m].
+        """(variance relative to the model's, degrees of freedom) of each least squares estimate, both [m].
 
-        Block b adds a_b to an estimate; the model expects its residual part to have the variance h_b.
+        Block b adds a_b to an estimate; the model expects variance h_b for its residual part.
         """
         import numpy as np
 
@@ -167,9 +169,9 @@ class Fitted:
             seen[active] += added**2 / self.noise
             expected[active] += h
             squares[active] += h**2
-        told = expected > 1e-12
-        own_df = np.where(told, expected**2 / np.maximum(squares, TINY), 0.0)
-        own_ratio = np.where(told, seen / np.maximum(expected, TINY), 1.0)
+        informed = expected > 1e-12
+        own_df = np.where(informed, expected**2 / np.maximum(squares, TINY), 0.0)
+        own_ratio = np.where(informed, seen / np.maximum(expected, TINY), 1.0)
         return (POOLED_DF + own_df * own_ratio) / (POOLED_DF + own_df), POOLED_DF + own_df
 
     def _whitened(self) -> Iterator[tuple[Floats, Floats]]:
@@ -181,8 +183,8 @@ class Fitted:
             yield solve_triangular(root, block.x, lower=True), solve_triangular(root, rest, lower=True)
 
 
-def root_of(block: Block, ratios: Ratios) -> Floats:
-    """Lower Cholesky factor of the block's covariance over the noise's variance."""
+def root_of(block: SeedBlock, ratios: Ratios) -> Floats:
+    """Lower Cholesky factor of the block's covariance divided by the noise variance."""
     import numpy as np
     from scipy.linalg.lapack import dpotrf
 

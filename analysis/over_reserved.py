@@ -1,6 +1,6 @@
-"""One figure over all reserved tasks: the mean of a champion's ratios to what stock gained on each.
+"""The mean of a champion's ratios to stock's gain over all reserved (held-out) tasks.
 
-It is an estimate with a lower bound, told beside the tests that a study announces, which are those of the single tasks.
+It is an estimate with a lower bound; the tests that a study announces are for the single tasks.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class OverReserved:
 
 
 def over_reserved(con: duckdb.DuckDBPyConnection, reserved: Mapping[str, bool]) -> OverReserved | None:
-    """``reserved``: the tasks, and whether the champion ran there; where it behaves like stock its ratio is exactly 1.
+    """``reserved``: task → whether the champion ran there; if it behaves like stock, its ratio is exactly 1.
 
-    None for fewer than two tasks, or where runs are missing.
+    None for fewer than two tasks, or if runs are missing.
     """
     runs = [run for run in transfer_runs(con) if run["stream"] == STREAM]
     ran = {task: [run for run in runs if run["task"] == task] for task, played in reserved.items() if played}
@@ -45,19 +45,19 @@ def over_reserved(con: duckdb.DuckDBPyConnection, reserved: Mapping[str, bool]) 
 def _mean(
     ran: Mapping[str, Sequence[Run]], baselines: Mapping[str, Sequence[float]], role: str, tasks: int
 ) -> Ratio | None:
-    """Over ``tasks``, of which those that nobody ran count as 1, without error."""
+    """The mean over ``tasks``; tasks without runs count as 1, without error."""
     sides = []
     for task, runs in ran.items():
-        own, stock = ([run for run in runs if run["role"] == wanted] for wanted in (role, "control"))
+        own, stock = ([run for run in runs if run["role"] == side] for side in (role, "control"))
         if not own or not stock:
             return None
-        gains, theirs = ([run["gain"] for run in side] for side in (own, stock))
+        gains, theirs = ([run["gain"] for run in sample] for sample in (own, stock))
         sides.append(Sides(gains, theirs, baselines[task], (touched_share(own), touched_share(stock))))
     if not sides:
         return None
-    found, share = mean_of_ratios(sides), len(sides) / tasks
-    if found.ratio is None:
+    over_run, share = mean_of_ratios(sides), len(sides) / tasks
+    if over_run.ratio is None:
         return None
-    mean = share * found.ratio + 1.0 - share
-    lower = None if found.lower is None else mean - share * (found.ratio - found.lower)
-    return Ratio(mean, lower, found.level, found.n_top, found.n_bottom)
+    mean = share * over_run.ratio + 1.0 - share
+    lower = None if over_run.lower is None else mean - share * (over_run.ratio - over_run.lower)
+    return Ratio(mean, lower, over_run.level, over_run.n_top, over_run.n_bottom)

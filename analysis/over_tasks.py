@@ -1,7 +1,7 @@
-"""What a study knows over several tasks: the evidence of each in a common unit, and the mean over them.
+"""The evidence of a study over several tasks: of each task in a common unit, and the mean over them.
 
-An edit counts over the tasks on which it was tried: where it does not exist it costs nothing. A program counts once it
-has run on all of them. Rows of the mean name the rows of the single tasks that they rest on.
+The mean of an edit is over the tasks on which it was tried. A program needs runs on all tasks. Rows of the mean list
+the ids of the averaged rows.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredit, NeverFollowed, Value
+from analysis.credit import CreditEstimate, DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.evidence import Evidence, ProgramScore
-from analysis.scales import UNIT, Scale
+from analysis.scales import UNIT, GainScale
 from analysis.statistics import interval
 from analysis.trust import weakest
 
-Row = TypeVar("Row", bound=Estimate)
+Row = TypeVar("Row", bound=CreditEstimate)
 Parts = Sequence[Evidence]
 
 
-def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
-    """The mean over tasks of each one's evidence divided by its scale; the parts as they were divided are kept."""
-    told = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
-    task = ", ".join(part.task for part in told)
-    edits = [_edit(found, task) for found in _alike(told, lambda p: p.edits, _change)]
-    directives = [_directive(found, task) for found in _alike(told, lambda p: p.directives, lambda d: d.directive_id)]
-    mutations = [_mutation(found, task) for found in _alike(told, lambda p: p.mutations, lambda m: m.child_id)]
+def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
+    """The mean over tasks of each one's evidence divided by its scale, with the divided parts."""
+    divided = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
+    task = ", ".join(part.task for part in divided)
+    edits = [_edit(same, task) for same in _alike(divided, lambda p: p.edits, _change)]
+    directives = [_directive(same, task) for same in _alike(divided, lambda p: p.directives, lambda d: d.directive_id)]
+    mutations = [_mutation(same, task) for same in _alike(divided, lambda p: p.mutations, lambda m: m.child_id)]
     return Evidence(
         task=task,
         unit=UNIT,
         edits=tuple(sorted(edits, key=lambda e: (-e.score, e.credit_id))),
         directives=tuple(sorted(directives, key=lambda d: (-d.estimate, d.directive_id))),
         mutations=tuple(sorted(mutations, key=lambda m: (-m.estimate, m.child_id))),
-        programs=tuple(_programs(told, task)),
-        never_followed=tuple(_never(told)),
-        wasted=tuple(waste for part in told for waste in part.wasted),
-        runs=sum(part.runs for part in told),
-        experiments=sum(part.experiments for part in told),
-        device_seconds=math.fsum(part.device_seconds for part in told),
-        trust=weakest(part.trust for part in told if part.trust),
-        parts=told,
+        programs=tuple(_programs(divided, task)),
+        never_followed=tuple(_never(divided)),
+        wasted=tuple(waste for part in divided for waste in part.wasted),
+        runs=sum(part.runs for part in divided),
+        experiments=sum(part.experiments for part in divided),
+        device_seconds=math.fsum(part.device_seconds for part in divided),
+        trust=weakest(part.trust for part in divided if part.trust),
+        parts=divided,
     )
 
 
-def scaled(part: Evidence, scale: Scale) -> Evidence:
+def scaled(part: Evidence, scale: GainScale) -> Evidence:
     """The same with every gain divided by the scale's size, in units of it."""
     size = scale.size
     return replace(
@@ -80,12 +80,12 @@ def _score_by(score: ProgramScore, size: float) -> ProgramScore:
 def _alike(
     parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]
 ) -> list[list[Row]]:  # fmt: skip
-    """Rows of the parts that are about the same thing, in the order in which they first appear."""
-    found: dict[Hashable, list[Row]] = {}
+    """Groups the rows of the parts by key, in order of first appearance."""
+    groups: dict[Hashable, list[Row]] = {}
     for part in parts:
         for row in rows(part):
-            found.setdefault(key(row), []).append(row)
-    return list(found.values())
+            groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
 
 
 def _change(edit: EditCredit) -> tuple[str, Value]:
@@ -95,9 +95,9 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
 
 
 def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
-    """One row of independent ones: their mean, the se of that, the weakest design and the largest q.
+    """The mean of independent rows, with its SE, the weakest design and the largest q.
 
-    ``freedom``: degrees of freedom of the se, those of the rows together.
+    ``freedom``: degrees of freedom of the SE, summed over the rows.
     """
     first, count = rows[0], len(rows)
     if count == 1:
@@ -146,14 +146,14 @@ def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
 
 
 def _programs(parts: Parts, task: str) -> list[ProgramScore]:
-    """Programs that ran on every task: means over the tasks of their scores there, which are independent."""
+    """Programs that ran on every task: means over the tasks of their independent scores."""
     by_task = [{score.program_id: score for score in part.programs} for part in parts]
-    found = [
+    scores = [
         _score([scores[program_id] for scores in by_task], task)
         for program_id in by_task[0]
         if all(program_id in scores for scores in by_task)
     ]
-    return sorted(found, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
+    return sorted(scores, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
 
 
 def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
@@ -171,13 +171,13 @@ def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
 
 
 def _never(parts: Parts) -> list[NeverFollowed]:
-    """What no experiment cited on any of the tasks."""
+    """The directives that no experiment cited on any of the tasks."""
     cited = {d.directive_id for part in parts for d in part.directives}
-    found: dict[str, NeverFollowed] = {}
+    never: dict[str, NeverFollowed] = {}
     for part in parts:
         for item in part.never_followed:
             if item.directive_id not in cited:
-                before = found.get(item.directive_id)
+                before = never.get(item.directive_id)
                 held = item.runs_held + (before.runs_held if before else 0)
-                found[item.directive_id] = replace(before or item, runs_held=held)
-    return list(found.values())
+                never[item.directive_id] = replace(before or item, runs_held=held)
+    return list(never.values())

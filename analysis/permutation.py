@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-MOST = 50_000  # splits that are gone through; of more, as many are drawn
+MOST = 50_000  # splits to enumerate; if there are more, a random sample of that size
 
 
 def permutation_test(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Two-sided p of the difference of means over all splits of the values into samples of these sizes (Fisher 1935).
 
-    Exact whatever the shape of the values, and conditional on all of them: it says nothing about their common mean.
-    None where a sample has fewer than two values. Of more than MOST splits as many are drawn, always the same ones.
+    Exact for any distribution, and conditional on all values: it is independent of their common mean.
+    None if a sample has fewer than two values. With more than MOST splits it uses a fixed random sample of them.
     """
     import numpy as np
 

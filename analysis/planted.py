@@ -1,7 +1,7 @@
-"""A planted truth without experiments: from a program's directives straight to what its runs gain.
+"""Simulated runs with a known truth, without experiments: from a program's directives to the gains of its runs.
 
-The coarser of the two simulated levels: thousands of replicates a second, for racing, attribution, power. The finer
-one, `trainer.law`, is a task whose experiments the real researcher makes. Gains are in any unit; here stock gains 1.
+The coarser of two simulation levels: thousands of replicates per second, for racing, attribution and power. The finer
+one, `trainer.law`, is a task on which the real researcher makes experiments. Gains can be in any unit; stock gains 1.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunLaw:
-    """How the verified gain of a run strays from the gain that its program has on average.
+    """The distribution of a run's verified gain around the mean gain of its program.
 
-    ``sd`` between runs of a program that gains nothing; a share ``shrink`` of it is gone at ``headroom``. ``failing``
-    is the share of runs whose final source fails under fresh seeds and gains 0. ``drift`` is the sd of what all runs of
-    one match share. ``common`` is the share of a run's variance that its run seed decides, whatever the program.
-    ``skew`` bends the rest: a gamma distribution of that skewness, turned around where it is negative.
+    ``sd``: between runs of a program with gain 0; it shrinks by the share ``shrink`` at gain ``headroom``. ``failing``:
+    share of runs whose final source fails under fresh seeds and gains 0. ``drift``: SD of a deviation shared by all
+    runs of one match. ``common``: share of a run's variance that depends on its run seed only. ``skew``: skewness of
+    the rest (a gamma distribution, mirrored if negative).
     """
 
     sd: float = 1.0
@@ -36,7 +36,7 @@ class RunLaw:
     skew: float = 0.0
 
     def spread(self, gain: float) -> float:
-        """Sd between the runs, none of them failing, of a program of that gain."""
+        """SD between the runs of a program of that gain, without failures."""
         return self.sd * (1.0 - self.shrink * min(1.0, max(0.0, gain / self.headroom)))
 
     def mean(self, gain: float) -> float:
@@ -46,8 +46,8 @@ class RunLaw:
     def draw(
         self, gain: float | Floats, n: int, rng: np.random.Generator, seeds: Floats | None = None, drift: float = 0.0
     ) -> Floats:
-        """``n`` runs' verified gains. ``gain``: one for all runs, or one each [n]; ``seeds`` [n]: standard normal
-        draws of the run seeds, where programs share them; ``drift``: what the match adds to each run."""
+        """Verified gains of ``n`` runs. ``gain``: one for all runs, or one each [n]; ``seeds`` [n]: standard normal
+        draws of the run seeds, if programs share them; ``drift``: the match's deviation."""
         import numpy as np
 
         own = self._luck(n, rng)
@@ -91,14 +91,14 @@ class DirectiveLaw:
         return self.stock + single + sum(pairs)
 
     def expected(self, directives: Collection[str]) -> float:
-        """Expected verified gain of a program that holds these directives, failures and compliance included."""
+        """Expected verified gain of a program with these directives, including failures and compliance."""
         share = {directive: self.followed.get(directive, 1.0) for directive in directives}
         single = sum(self.effects.get(directive, 0.0) * p for directive, p in share.items())
         pairs = sum(e * share[a] * share[b] for (a, b), e in self.interactions.items() if a in share and b in share)
         return self.runs.mean(self.stock + single + pairs)
 
     def effect(self, directive: str, beside: Iterable[str] = ()) -> float:
-        """What having a directive adds to the expected gain of a program that holds ``beside`` already."""
+        """The effect of adding a directive on the expected gain of a program with the directives ``beside``."""
         others = set(beside) - {directive}
         return self.expected(others | {directive}) - self.expected(others)
 
@@ -106,7 +106,7 @@ class DirectiveLaw:
         self, directives: Sequence[str], n: int, rng: np.random.Generator,
         seeds: Floats | None = None, drift: float = 0.0,
     ) -> tuple[Floats, list[frozenset[str]]]:  # fmt: skip
-        """``n`` runs: verified gains, and which directives each followed."""
+        """``n`` runs: verified gains, and the directives that each followed."""
         import numpy as np
 
         if not self.followed:
@@ -124,10 +124,10 @@ SIX_OF_TWENTY = (1.0, 0.9, 0.8, 0.4, 0.3, 0.2)
 def planted_directives(
     rng: np.random.Generator, sizes: Sequence[float] = SIX_OF_TWENTY, count: int = 20, runs: RunLaw | None = None
 ) -> DirectiveLaw:
-    """``count`` directives d00 …: effects of those sizes in sd between runs, signs and places drawn; the rest 0."""
+    """``count`` directives d00 …: effects of those sizes in SD between runs, random signs and positions; the rest 0."""
     law = runs or RunLaw()
-    places = rng.permutation(count)[: len(sizes)]
+    chosen = rng.permutation(count)[: len(sizes)]
     signs = rng.choice([-1.0, 1.0], size=len(sizes))
     effects = {f"d{i:02d}": 0.0 for i in range(count)}
-    effects |= {f"d{at:02d}": float(s * size * law.sd) for at, s, size in zip(places, signs, sizes, strict=True)}
+    effects |= {f"d{at:02d}": float(s * size * law.sd) for at, s, size in zip(chosen, signs, sizes, strict=True)}
     return DirectiveLaw(effects, runs=law)

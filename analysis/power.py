@@ -1,11 +1,11 @@
-"""Power: how many runs tell a difference of a given size, and how small a one the runs that there are can tell.
+"""Statistical power: the runs needed to detect a difference, and the smallest difference that given runs detect.
 
-The test is Welch's, one-sided. That of the champion's claim is corrected for skewness besides, which costs power where
-runs are few (`python -m bench.nulls level`: .71 for .78 at 10 runs a side, .79 for .84 at 10 and 14, .985 for .987 at
-20 and 24, for a difference of 1.3 sd). Welch's power is exact for normal runs: given the share B
+The test is Welch's, one-sided. The test of the champion's claim is also corrected for skewness, which costs power with
+few runs (`python -m bench.nulls level`: .71 for .78 at 10 runs a side, .79 for .84 at 10 and 14, .985 for .987 at
+20 and 24, for a difference of 1.3 SD). Welch's power is exact for normal runs: given the share B
 of the squares that one side contributes (a Beta variable), the statistic is a noncentral t on all degrees of freedom,
-and Satterthwaite's critical value a function of B; the mean over B is taken at 64 of its quantiles. The sd is what
-is uncertain: it is told with its interval.
+and Satterthwaite's critical value a function of B; the mean over B is taken at 64 of its quantiles. The SD is
+uncertain, so it is reported with its interval.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ CLEAR = 300.0  # standard errors beyond which the power is 1
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What is known of one side of a comparison: sd between runs (task's unit) and number of runs."""
+class RunSample:
+    """One side of a comparison: SD between runs (task's unit) and number of runs."""
 
     sd: float
     n: int
 
 
 @dataclass(frozen=True)
-class Noise:
+class RunNoise:
     """Sd between runs of one program, in the task's unit, on ``df`` degrees of freedom (None: stated, not measured).
 
-    ``mean`` is what stock gains, which ratios refer to.
+    ``mean`` is stock's gain, the denominator of ratios.
     """
 
     sd: float
@@ -41,7 +41,7 @@ class Noise:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Two-sided 95% interval of the sd (chi-square, as if runs were normal); None where it was stated."""
+        """Two-sided 95% interval of the SD (chi-square, for normal runs); None if the user stated it."""
         from scipy.special import chdtri
 
         if not self.df:
@@ -51,8 +51,8 @@ class Noise:
         )
 
 
-def power(difference: float, a: Sample, b: Sample, level: float = LEVEL) -> float:
-    """Chance that the one-sided test at ``level`` tells a true ``difference`` of that size; 0 without a test."""
+def power(difference: float, a: RunSample, b: RunSample, level: float = LEVEL) -> float:
+    """Probability that the one-sided test at ``level`` detects a true ``difference``; 0 without a test."""
     import numpy as np
     from scipy.special import betaincinv, nctdtr, stdtrit
 
@@ -69,46 +69,46 @@ def power(difference: float, a: Sample, b: Sample, level: float = LEVEL) -> floa
     return float(np.mean(1.0 - nctdtr(k + m, difference / se, critical)))
 
 
-def runs_needed(difference: float, sd: float, wanted: float = POWER, level: float = LEVEL) -> int | None:
-    """Runs of each of two programs that tell ``difference``; None where a million each would not."""
+def runs_needed(difference: float, sd: float, target: float = POWER, level: float = LEVEL) -> int | None:
+    """Runs of each of two programs needed to detect ``difference``; None if a million each are too few."""
     if difference <= 0:
         return None
     least, most = 2, 2
-    while power(difference, Sample(sd, most), Sample(sd, most), level) < wanted:
+    while power(difference, RunSample(sd, most), RunSample(sd, most), level) < target:
         least, most = most + 1, most * 2
         if most > MOST_RUNS:
             return None
     while least < most:
         middle = (least + most) // 2
-        if power(difference, Sample(sd, middle), Sample(sd, middle), level) >= wanted:
+        if power(difference, RunSample(sd, middle), RunSample(sd, middle), level) >= target:
             most = middle
         else:
             least = middle + 1
     return most
 
 
-def detectable(a: Sample, b: Sample, wanted: float = POWER, level: float = LEVEL) -> float | None:
-    """The smallest true difference that these runs tell with that power; None where a side has one run or none."""
+def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float = LEVEL) -> float | None:
+    """The smallest true difference that these runs detect with that power; None if a side has fewer than two runs."""
     if min(a.n, b.n) < 2:
         return None
     low, high = 0.0, math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
     if high == 0.0:
         return 0.0
-    while power(high, a, b, level) < wanted:
+    while power(high, a, b, level) < target:
         low, high = high, high * 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, a, b, level) >= wanted else (middle, high)
+        low, high = (low, middle) if power(middle, a, b, level) >= target else (middle, high)
     return high
 
 
-def in_sds(runs: int, wanted: float = POWER, level: float = LEVEL) -> float | None:
-    """``detectable`` of two programs of ``runs`` runs each, in sds between runs of one program."""
-    return detectable(Sample(1.0, runs), Sample(1.0, runs), wanted, level)
+def in_sds(runs: int, target: float = POWER, level: float = LEVEL) -> float | None:
+    """``detectable`` of two programs of ``runs`` runs each, in SDs between runs of one program."""
+    return detectable(RunSample(1.0, runs), RunSample(1.0, runs), target, level)
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
-    """(sd within groups, its degrees of freedom); None where no group has two values."""
+    """(SD within groups, its degrees of freedom); None if no group has two values."""
     df = sum(len(g) - 1 for g in groups if len(g) > 1)
     if df == 0:
         return None

@@ -1,9 +1,9 @@
-"""What past studies say of programs: their gains in units of stock's, pooled over the studies and tasks they ran on.
+"""A prior from past studies: gains of programs in units of stock's, pooled over the studies and tasks with runs.
 
-Only runs that chose programs count: a confirmation, a reserved task or an ablation is for the study that it belongs to.
-A figure of one study is drawn towards that study's mean first (`analysis.evidence.program_scores`), so that the best of
-many is not believed as it stands. Studies differ by more than luck: how much is estimated from programs that ran in
-several, or, where none did, taken to be as much as programs differ from each other, so that one study tells half.
+Only runs of selecting matches count, not those of a confirmation, a reserved task or an ablation. A gain is first
+shrunk towards the mean of its study (`analysis.evidence.program_scores`), because the best of many is overestimated.
+The variance between studies is estimated from programs that ran in several; without such programs, it is set to the
+variance between programs, so that a single study counts half.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from programs.shelf import starter
 if TYPE_CHECKING:
     import duckdb
 
-CLEAR = 2.0  # se by which stock's mean gain must exceed 0, or nothing can be told in units of it
-LEFT_OUT = ("confirmation", "reserve", "ablation", "same-spend")
+CLEAR = 2.0  # SEs by which stock's mean gain must exceed 0 to serve as a unit
+EXCLUDED = ("confirmation", "reserve", "ablation", "same-spend")
 
 
 @dataclass(frozen=True)
-class Told:
-    """A program's gain over stock's mean gain on one task of one study; ``se`` counts stock's error too."""
+class PastGain:
+    """A program's gain over stock's mean gain on one task of one study; ``se`` includes stock's error."""
 
     study_id: str
     task: str
@@ -41,9 +41,9 @@ class Told:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a new study may expect of a program: ratio to stock's mean gain, se with what studies differ by.
+    """The prior of a program in a new study: ratio to stock's mean gain, SE including the variance between studies.
 
-    ``n``: runs that it rests on; ``places``: studies and tasks.
+    ``n``: number of runs; ``places``: number of studies × tasks.
     """
 
     program_id: str
@@ -54,51 +54,51 @@ class Expected:
     places: int
 
 
-def told(con: duckdb.DuckDBPyConnection) -> list[Told]:
-    """What one open study says, task by task; nothing of tasks on which stock did not clearly gain."""
+def past_gains(con: duckdb.DuckDBPyConnection) -> list[PastGain]:
+    """The gains in one open study, task by task, without tasks on which stock has no clear gain."""
     [study_id] = con.execute("SELECT min(study_id) FROM studies").fetchone() or [None]
     sql = "SELECT match_id FROM matches WHERE list_contains(?, purpose)"
-    excluded = [match_id for (match_id,) in con.execute(sql, [list(LEFT_OUT)]).fetchall()]
+    excluded = [match_id for (match_id,) in con.execute(sql, [list(EXCLUDED)]).fetchall()]
     stock_id = starter("stock").program_id
-    found: list[Told] = []
+    gains: list[PastGain] = []
     for scope in scopes(con, excluded):
         scores = program_scores(scope)
         stock = next((score for score in scores if score.program_id == stock_id), None)
         if stock is not None and stock.shrunk_mean > CLEAR * stock.shrunk_se:
-            found += [_over(score, stock, str(study_id)) for score in scores if score.program_id != stock_id]
-    return found
+            gains += [_over(score, stock, str(study_id)) for score in scores if score.program_id != stock_id]
+    return gains
 
 
-def _over(score: ProgramScore, stock: ProgramScore, study_id: str) -> Told:
-    """The ratio of two posterior means, its se by the delta method."""
+def _over(score: ProgramScore, stock: ProgramScore, study_id: str) -> PastGain:
+    """The ratio of two posterior means, with SE by the delta method."""
     ratio = score.shrunk_mean / stock.shrunk_mean
     se = math.hypot(score.shrunk_se, ratio * stock.shrunk_se) / stock.shrunk_mean
-    return Told(study_id, score.task, score.program_id, score.name, ratio, se, score.n)
+    return PastGain(study_id, score.task, score.program_id, score.name, ratio, se, score.n)
 
 
-def expected(rows: Sequence[Told]) -> list[Expected]:
-    """One row a program, best first.
+def expected(rows: Sequence[PastGain]) -> list[Expected]:
+    """One row per program, best first.
 
-    The mean over its places is weighted by precision, each place's variance raised by what places differ by
-    (DerSimonian and Laird 1986, pooled over programs by their degrees of freedom); the se is that of a further place.
+    The mean over its studies and tasks is weighted by precision; each variance includes the variance between studies
+    and tasks (DerSimonian and Laird 1986, pooled over programs by their degrees of freedom). The SE is for a new one.
     """
-    by_program: dict[str, list[Told]] = defaultdict(list)
+    by_program: dict[str, list[PastGain]] = defaultdict(list)
     for row in rows:
         by_program[row.program_id].append(row)
-    apart = _between_places(list(by_program.values()))
-    found = []
+    between = _between_studies(list(by_program.values()))
+    out = []
     for program_id, mine in by_program.items():
-        weights = [1.0 / (row.se**2 + apart) for row in mine]
+        weights = [1.0 / (row.se**2 + between) for row in mine]
         total = math.fsum(weights)
         mean = math.fsum(w * row.ratio for w, row in zip(weights, mine, strict=True)) / total
-        se = math.sqrt(1.0 / total + apart)
+        se = math.sqrt(1.0 / total + between)
         n = sum(row.n for row in mine)
-        found.append(Expected(program_id, mine[0].name, mean, se, n, len(mine)))
-    return sorted(found, key=lambda one: (-one.ratio, one.program_id))
+        out.append(Expected(program_id, mine[0].name, mean, se, n, len(mine)))
+    return sorted(out, key=lambda one: (-one.ratio, one.program_id))
 
 
-def _between_places(programs: Sequence[Sequence[Told]]) -> float:
-    """Variance of one program's true ratio between places; of ratios between programs where none was in two."""
+def _between_studies(programs: Sequence[Sequence[PastGain]]) -> float:
+    """Variance of one program's true ratio between studies and tasks; if none has two, variance between programs."""
     repeated = [mine for mine in programs if len(mine) > 1]
     if repeated:
         freedom = sum(len(mine) - 1 for mine in repeated)
@@ -107,6 +107,6 @@ def _between_places(programs: Sequence[Sequence[Told]]) -> float:
     return _spread(alone) if len(alone) > 1 else 1.0
 
 
-def _spread(rows: Sequence[Told]) -> float:
-    """Variance of the true ratios behind these; those that are known for certain count as known to a millionth."""
+def _spread(rows: Sequence[PastGain]) -> float:
+    """Variance of the true ratios; an SE of 0 counts as a millionth."""
     return between_variance([row.ratio for row in rows], [max(row.se, 1e-6) ** 2 for row in rows])

@@ -1,13 +1,13 @@
 """Do programs rank alike on two tasks? Spearman's rank correlation of their true gains, with an interval.
 
-What was measured are means of a few runs. Their own rank correlation is drawn towards 0 by noise, and to draw their
-runs again (a bootstrap) adds the noise a second time. So the true gains are drawn from what the runs allow, and the
-rank correlation of each draw is taken.
+The measured gains are means of a few runs. Noise biases their rank correlation towards 0, and a bootstrap of the runs
+adds the noise a second time. So this module draws the true gains from their posterior and takes the rank correlation of
+each draw.
 
 Model: the true gains (a, b) of a program on the two tasks are bivariate normal over the programs; each measured mean
-strays from its own by a normal error of known size. The sds of the true gains, their correlation and the means have
+has a normal error of known size. The SDs of the true gains, their correlation and the means have
 flat priors, the first two on a grid, the means are integrated. The quantiles of the draws make a 95% interval.
-``python -m bench.transfer`` holds it, and the bootstrap, against planted truth.
+``python -m bench.transfer`` compares it, and the bootstrap, with a planted truth.
 """
 
 from __future__ import annotations
@@ -22,53 +22,55 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-LEAST = 4  # programs; below, nothing can be told of ranks
+LEAST = 4  # programs needed for a correlation
 DRAWS = 2000
-SPREADS, RHOS, WIDEST = 16, 41, 3.0  # of the grid: sds from 0 to WIDEST times the spread of the measured means
+SPREADS, RHOS, WIDEST = 16, 41, 3.0  # of the grid: SDs from 0 to WIDEST times the spread of the measured means
 
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Of two tasks over the ``n`` programs that ran on both. Where it cannot be told, ``why`` says so."""
+    """The rank correlation of two tasks over the ``n`` programs that ran on both. ``why``: why it is unknown."""
 
     task: str
     other: str
     n: int
-    observed: float | None = None  # of the measured means as they are: noise draws it towards 0
-    estimate: float | None = None  # median of what the runs allow for the true gains
+    observed: float | None = None  # of the measured means: noise biases it towards 0
+    estimate: float | None = None  # posterior median for the true gains
     low: float | None = None  # 95% interval of the true gains' rank correlation
     high: float | None = None
-    reliability: float | None = None  # share of the spread of the measured means that is no noise, on task
+    reliability: float | None = None  # share of the variance of the measured means that is not noise, on task
     reliability_other: float | None = None
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A program's mean gain on a task, its standard error, and whose figures these are: programs that behave alike on
-    the task share them."""
+class MeasuredGain:
+    """A program's mean gain on a task, its standard error, and the program that was run: programs with the same
+    behaviour share figures."""
 
     mean: float
     se: float
     shared: str
 
 
-def correlation(task: str, other: str, pairs: Sequence[tuple[Measured, Measured]], *, seed: int = 0) -> RankCorrelation:
-    """Of the programs' gains on both tasks, a pair each."""
+def correlation(
+    task: str, other: str, pairs: Sequence[tuple[MeasuredGain, MeasuredGain]], *, seed: int = 0
+) -> RankCorrelation:
+    """The rank correlation of the programs' gains on both tasks, a pair each."""
     n = len(pairs)
     if n < LEAST:
         return RankCorrelation(task, other, n, why=f"fewer than {LEAST} programs ran on both")
     for name, side in ((task, 0), (other, 1)):
         if len({pair[side].shared for pair in pairs}) < 2:
-            return RankCorrelation(task, other, n, why=f"all of them behave alike on {name}")
+            return RankCorrelation(task, other, n, why=f"all programs behave alike on {name}")
     import numpy as np
 
     means = np.array([[side.mean for side in pair] for pair in pairs])
     ses = np.array([[side.se for side in pair] for pair in pairs])
     groups = np.array([_first_of([pair[side].shared for pair in pairs]) for side in (0, 1)])
     a, b = draws(means, ses, np.random.default_rng(seed))
-    found = rank_correlations(a[:, groups[0]], b[:, groups[1]])
-    low, middle, high = np.quantile(found, (0.025, 0.5, 0.975))
+    correlations = rank_correlations(a[:, groups[0]], b[:, groups[1]])
+    low, middle, high = np.quantile(correlations, (0.025, 0.5, 0.975))
     observed = rank_correlations(means[None, :, 0], means[None, :, 1])
     return RankCorrelation(
         task, other, n, observed=float(observed[0]), estimate=float(middle), low=float(low), high=float(high),
@@ -77,27 +79,27 @@ def correlation(task: str, other: str, pairs: Sequence[tuple[Measured, Measured]
 
 
 def _first_of(names: Sequence[str]) -> list[int]:
-    """For each name the place of its first occurrence, so that those who share figures share every draw."""
+    """For each name the index of its first occurrence, so that programs with shared figures share every draw."""
     first: dict[str, int] = {}
-    return [first.setdefault(name, place) for place, name in enumerate(names)]
+    return [first.setdefault(name, index) for index, name in enumerate(names)]
 
 
 def reliability(means: Floats, ses: Floats) -> float:
-    """Share of the variance of the means that is between programs, by moments; 0 where noise explains all of it."""
+    """Share of the variance of the means that is between programs, by moments; 0 if noise explains all of it."""
     spread = float(means.var(ddof=1))
     return max(0.0, 1.0 - float((ses**2).mean()) / spread) if spread > 0 else 0.0
 
 
 def rank_correlations(a: Floats, b: Floats) -> Floats:
-    """Spearman's of each row of a [rows, n] with that of b, ties at their middle rank; 0 where a side is constant."""
+    """Spearman's of each row of a [rows, n] with that of b, ties at their middle rank; 0 if a side is constant."""
     import numpy as np
 
     ra, rb = _ranks(a), _ranks(b)
     ra, rb = ra - ra.mean(axis=1, keepdims=True), rb - rb.mean(axis=1, keepdims=True)
     scale = np.sqrt((ra**2).sum(axis=1) * (rb**2).sum(axis=1))
     products: Floats = (ra * rb).sum(axis=1)
-    found: Floats = np.divide(products, scale, out=np.zeros_like(scale), where=scale > 0)
-    return found
+    out: Floats = np.divide(products, scale, out=np.zeros_like(scale), where=scale > 0)
+    return out
 
 
 def _ranks(values: Floats) -> Floats:

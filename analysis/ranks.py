@@ -1,10 +1,10 @@
-"""Which arms are shown better than which others, for many arms: Welch for every pair, Holm over all pairs, exactly.
+"""Significant differences between many arms: Welch for every pair, Holm over all pairs, exactly.
 
 Holm (1979) rejects the k smallest p-values of m, where k is the least with (m - k) p[k] ≥ ALPHA: the fixed point that
-``k ← number of p with (m - k) p < ALPHA`` climbs to from 0. So all that is asked for is how many p lie below a limit.
-Arms of like spread are taken together, and sorted by mean. For two groups the smallest and the largest difference of
-means that meets the limit is known (Satterthwaite's degrees of freedom depend on the share of either variance alone):
-what lies outside is counted by bisection, and only pairs between the two are computed one by one.
+``k ← number of p with (m - k) p < ALPHA`` climbs to from 0. So the algorithm only needs the number of p below a limit.
+It groups arms of similar spread and sorts each group by mean. For two groups the smallest and the largest difference of
+means that meets the limit is known (Satterthwaite's degrees of freedom depend only on the share of either variance):
+bisection counts the pairs outside, and only pairs between the two are computed one by one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 FINE = 4  # groups for each doubling of a variance
-SLACK = 1e-6  # of a bound on a difference: more than its arithmetic can be off
-CHUNK = 1 << 20  # pairs that are computed at once
+SLACK = 1e-6  # of a bound on a difference: more than the rounding error
+CHUNK = 1 << 20  # pairs computed at once
 
 
 @dataclass(frozen=True)
-class Group:
-    """Arms with as many runs and about the same spread, by rising mean. ``error``: variance of the mean."""
+class ArmGroup:
+    """Arms with the same number of runs and about the same spread, by rising mean. ``error``: variance of the mean."""
 
-    place: Array  # in the order of the caller
+    members: Array  # indices in the caller's order
     mean: Array
     error: Array
     n: int
@@ -37,41 +37,41 @@ class Group:
 
 @dataclass(frozen=True)
 class Bounds:
-    """For each pair of groups: below ``least`` no difference of means meets the limit, from ``most`` on every one."""
+    """For each pair of groups: differences of means below ``least`` never meet the limit, from ``most`` always."""
 
     least: Array
     most: Array
 
 
 def shown(means: Sequence[float], errors: Sequence[float], ns: Sequence[int]) -> tuple[list[int], list[int]]:
-    """(by how many each arm is shown worse, by how many better), of arms by mean, variance of the mean and runs ≥ 1."""
+    """(number of significantly better arms, of worse arms) per arm, from means, variances of the mean, runs ≥ 1."""
     import numpy as np
 
     total = len(means) * (len(means) - 1) // 2
     groups = _groups(np.asarray(means, float), np.asarray(errors, float), np.asarray(ns))
-    told = -1
+    rejected = -1
     above, below = np.zeros(len(means), int), np.zeros(len(means), int)
-    while (count := int(above.sum())) != told:
-        told = count
-        above, below = _count(groups, len(means), total - told)
+    while (count := int(above.sum())) != rejected:
+        rejected = count
+        above, below = _count(groups, len(means), total - rejected)
     return above.tolist(), below.tolist()
 
 
-def _groups(means: Array, errors: Array, ns: Array) -> list[Group]:
-    """An arm of one run is told from nobody, and is in no group."""
+def _groups(means: Array, errors: Array, ns: Array) -> list[ArmGroup]:
+    """An arm with one run differs significantly from no other, so it is in no group."""
     import numpy as np
 
     with np.errstate(divide="ignore"):
-        octave = np.floor(FINE * np.log2(errors))  # -inf where all runs were equal
-    found = []
+        octave = np.floor(FINE * np.log2(errors))  # -inf if all runs are equal
+    groups = []
     for n, step in {(int(n), float(step)) for n, step in zip(ns, octave, strict=True) if n > 1}:
-        (place,) = np.nonzero((ns == n) & (octave == step))
-        place = place[np.argsort(means[place], kind="stable")]
-        found.append(Group(place, means[place], errors[place], n))
-    return found
+        (members,) = np.nonzero((ns == n) & (octave == step))
+        members = members[np.argsort(means[members], kind="stable")]
+        groups.append(ArmGroup(members, means[members], errors[members], n))
+    return groups
 
 
-def _count(groups: Sequence[Group], arms: int, left: int) -> tuple[Array, Array]:
+def _count(groups: Sequence[ArmGroup], arms: int, left: int) -> tuple[Array, Array]:
     """Each arm's number of better and of worse arms, by pairs with ``left`` × p < ALPHA."""
     import numpy as np
 
@@ -81,15 +81,15 @@ def _count(groups: Sequence[Group], arms: int, left: int) -> tuple[Array, Array]
     bounds = _bounds(groups, ALPHA / max(left, 1))
     reach = max(g.mean[-1] for g in groups) - min(g.mean[0] for g in groups)
     for i, j in zip(*np.nonzero(bounds.least <= reach), strict=True):
-        low, high = groups[i], groups[j]  # arms of `low` shown worse than arms of `high`
+        low, high = groups[i], groups[j]  # arms of `low` that are worse than arms of `high`
         first = np.searchsorted(high.mean, low.mean + bounds.least[i, j], side="left")
         sure = np.searchsorted(high.mean, low.mean + bounds.most[i, j], side="left")
-        above[low.place] += len(high.place) - sure
-        below[high.place] += np.cumsum(np.bincount(sure, minlength=len(high.place) + 1))[:-1]
+        above[low.members] += len(high.members) - sure
+        below[high.members] += np.cumsum(np.bincount(sure, minlength=len(high.members) + 1))[:-1]
         for a, b in _between(first, sure):
             met = _met(low, high, a, b, left)
-            np.add.at(above, low.place[a[met]], 1)
-            np.add.at(below, high.place[b[met]], 1)
+            np.add.at(above, low.members[a[met]], 1)
+            np.add.at(below, high.members[b[met]], 1)
     return above, below
 
 
@@ -110,8 +110,8 @@ def _between(first: Array, sure: Array) -> Iterator[tuple[Array, Array]]:
         begin = end
 
 
-def _met(low: Group, high: Group, a: Array, b: Array, left: int) -> Array:
-    """Which of these pairs the test tells apart, by the arithmetic of `statistics.welch_difference`."""
+def _met(low: ArmGroup, high: ArmGroup, a: Array, b: Array, left: int) -> Array:
+    """Which of these pairs differ significantly, by the arithmetic of `statistics.welch_difference`."""
     import numpy as np
     from scipy.special import stdtr
 
@@ -123,8 +123,8 @@ def _met(low: Group, high: Group, a: Array, b: Array, left: int) -> Array:
     return np.asarray((apart > 0.0) & (np.minimum(1.0, left * p) < ALPHA))
 
 
-def _bounds(groups: Sequence[Group], limit: float) -> Bounds:
-    """Bounds for every pair of groups, widened by SLACK and tried out, so that no pair is on the wrong side of one."""
+def _bounds(groups: Sequence[ArmGroup], limit: float) -> Bounds:
+    """Bounds for every pair of groups, widened by SLACK, so that no pair is on the wrong side of one."""
     import numpy as np
 
     runs = np.asarray([g.n - 1.0 for g in groups])
@@ -147,7 +147,7 @@ def _freedom(share: Array, runs: Array) -> Array:
 
 
 def _critical(df: Array, limit: float) -> Array:
-    """t with a two-sided p of ``limit``; where the inverse is not exact, 0 or infinity, which is never wrong."""
+    """t with a two-sided p of ``limit``; NaN if the inverse is not exact (the caller then uses 0 or infinity)."""
     import numpy as np
     from scipy.special import stdtr, stdtrit
 

@@ -11,7 +11,7 @@ from analysis.statistics import Ratio, error_of, ratio, satterthwaite, t_quantil
 
 @dataclass(frozen=True)
 class Sides:
-    """Gains of top and bottom on one task; what they were measured against, and the shares that were: see ``ratio``."""
+    """Gains of top and bottom on one task, and the baseline and ``touched`` shares of ``ratio``."""
 
     top: Sequence[float]
     bottom: Sequence[float]
@@ -24,23 +24,23 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
 
     The bound is that of the linear approximation (delta method: Casella and Berger, Statistical Inference, 2nd ed.,
     5.5.4): with r = x / y on a task, its variance is (vx + r² vy + (wx - r wy)² v) / y², the error of the baseline as
-    in ``ratio``; degrees of freedom by Satterthwaite over all parts. Where Fieller's bound shows that a task allows any
-    ratio, the approximation is worth nothing, and there is no bound. No ratio where one task has none.
+    in ``ratio``; degrees of freedom by Satterthwaite over all parts. If Fieller's method gives no bound
+    on a task, the approximation is invalid, and there is no bound. No ratio if one task has none.
     """
-    found = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]
-    n_top, n_bottom = min(r.n_top for r in found), min(r.n_bottom for r in found)
-    ratios = [r.ratio for r in found if r.ratio is not None]
-    if len(ratios) < len(found):
+    all_ratios = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]
+    n_top, n_bottom = min(r.n_top for r in all_ratios), min(r.n_bottom for r in all_ratios)
+    ratios = [r.ratio for r in all_ratios if r.ratio is not None]
+    if len(ratios) < len(all_ratios):
         return Ratio(None, None, level, n_top, n_bottom)
-    mean = math.fsum(ratios) / len(found)
-    if any(r.lower is None for r in found):
+    mean = math.fsum(ratios) / len(all_ratios)
+    if any(r.lower is None for r in all_ratios):
         return Ratio(mean, None, level, n_top, n_bottom)
     parts = [part for task, r in zip(tasks, ratios, strict=True) for part in _parts(task, r)]
     total = math.fsum(part for part, _ in parts)
     if total == 0.0:
         return Ratio(mean, mean, level, n_top, n_bottom)
     t = t_quantile(level, satterthwaite(parts))
-    return Ratio(mean, mean - t * math.sqrt(total) / len(found), level, n_top, n_bottom)
+    return Ratio(mean, mean - t * math.sqrt(total) / len(all_ratios), level, n_top, n_bottom)
 
 
 def _parts(task: Sides, r: float) -> list[tuple[float, float]]:

@@ -1,8 +1,8 @@
 """Least squares with robust errors, for a few hundred rows and some dozens of effects.
 
-Errors: HC2 where rows are independent, CR2 where they come in clusters (Bell and McCaffrey 2002), with the degrees of
-freedom of their Satterthwaite approximation. Both are unbiased where the spread is in fact even, and keep their level
-in small samples where HC1 and CR1 do not (Imbens and Kolesár 2016).
+Errors: HC2 for independent rows, CR2 for clusters (Bell and McCaffrey 2002), with the degrees of freedom of their
+Satterthwaite approximation. Both are unbiased under homoscedasticity, and keep their level in small samples, unlike
+HC1 and CR1 (Imbens and Kolesár 2016).
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ TINY = 1e-8
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A coefficient. ``df``: Satterthwaite's degrees of freedom of its se; se is None where nothing is left over."""
+class RegressionEffect:
+    """A coefficient. ``df``: Satterthwaite's degrees of freedom of its SE; se is None without residuals."""
 
     estimate: float
     se: float | None
     df: float
 
 
-def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> list[Effect | None]:
+def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> list[RegressionEffect | None]:
     """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
 
-    None for a column that the others and the blocks alias: what it did cannot be told from what they did. ``cluster``
-    [n]: rows that share noise; each block must lie within one. Left out, rows are independent given their block.
+    None for a column that is aliased with the others and the blocks, so that its effect is not identified. ``cluster``
+    [n]: rows that share noise; each block must be within one. Without it, rows are independent given their block.
     """
     import numpy as np
 
     x, y = _centred(x, block), _centred(y[:, None], block)[:, 0]
     inverse = np.linalg.pinv(x.T @ x, rcond=TINY, hermitian=True)
-    told = np.abs(np.diag(inverse @ (x.T @ x)) - 1.0) < 1e-6
+    estimable = np.abs(np.diag(inverse @ (x.T @ x)) - 1.0) < 1e-6
     beta = inverse @ (x.T @ y)
     rest = y - x @ beta
     # each row of `weights` makes one coefficient of y
     weights = inverse @ x.T
     if cluster is None:
-        return _hc2(x, weights, beta, rest, told, block)
-    return _cr2(x, weights, beta, rest, told, cluster)
+        return _hc2(x, weights, beta, rest, estimable, block)
+    return _cr2(x, weights, beta, rest, estimable, cluster)
 
 
 def _hc2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], block: Ints
-) -> list[Effect | None]:  # fmt: skip
-    """Every row a cluster of its own; the blocks count among what was fitted."""
+    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], block: Ints
+) -> list[RegressionEffect | None]:  # fmt: skip
+    """HC2: every row is its own cluster; block intercepts count as fitted."""
     import numpy as np
 
     hat = x @ weights + (block[:, None] == block[None, :]) / np.bincount(block)[block][:, None]
     free = np.eye(len(rest)) - hat
     left = np.clip(np.diag(free), 0.0, None)
     scale = np.where(left > TINY, 1.0 / np.sqrt(np.maximum(left, TINY)), 0.0)
-    out: list[Effect | None] = []
+    out: list[RegressionEffect | None] = []
     for j in range(len(beta)):
-        # column i of g is what row i's residual adds to the estimate, as a function of the noise of all rows
+        # column i of g: the contribution of row i's residual to the estimate, as a function of the noise of all rows
         g = free * (weights[j] * scale)[None, :]
-        out.append(_effect(beta[j], float(np.sum((weights[j] * scale * rest) ** 2)), g) if told[j] else None)
+        out.append(_effect(beta[j], float(np.sum((weights[j] * scale * rest) ** 2)), g) if estimable[j] else None)
     return out
 
 
 def _cr2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, told: NDArray[np.bool_], cluster: Ints
-) -> list[Effect | None]:  # fmt: skip
-    """Blocks lie within clusters, so centring them leaves the adjustment as it is (Pustejovsky and Tipton 2018)."""
+    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], cluster: Ints
+) -> list[RegressionEffect | None]:  # fmt: skip
+    """CR2. Blocks are within clusters, so centring does not change the adjustment (Pustejovsky and Tipton 2018)."""
     import numpy as np
 
     order = np.argsort(cluster, kind="stable")
@@ -82,28 +82,28 @@ def _cr2(
         own = slice(start, end)
         adjusted[:, own] = weights[:, own] @ _inverse_root(np.eye(end - start) - hat[own, own])
     free = np.eye(len(rest)) - hat
-    out: list[Effect | None] = []
+    out: list[RegressionEffect | None] = []
     for j in range(len(beta)):
         summed = np.add.reduceat(adjusted[j] * rest, starts)
         g = np.add.reduceat(free * adjusted[j][None, :], starts, axis=1)
-        out.append(_effect(beta[j], float(summed @ summed), g) if told[j] else None)
+        out.append(_effect(beta[j], float(summed @ summed), g) if estimable[j] else None)
     return out
 
 
-def _effect(estimate: float, variance: float, g: Floats) -> Effect:
-    """The variance's degrees of freedom: 2 E² / Var of the quadratic form whose factor is ``g``, under even noise."""
+def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
+    """The variance's degrees of freedom: 2 E² / Var of the quadratic form with factor ``g``, under equal noise."""
     import numpy as np
 
     inner = g.T @ g
     trace, squares = float(np.trace(inner)), float(np.sum(inner * inner))
     if trace <= TINY * float(np.sum(g * g) + TINY) or squares <= 0.0:
-        return Effect(float(estimate), None, 0.0)
+        return RegressionEffect(float(estimate), None, 0.0)
     df = trace**2 / squares
-    return Effect(float(estimate), float(np.sqrt(variance)) if df > 0.99 else None, df)
+    return RegressionEffect(float(estimate), float(np.sqrt(variance)) if df > 0.99 else None, df)
 
 
 def _inverse_root(matrix: Floats) -> Floats:
-    """The symmetric inverse square root, zero where the matrix is singular."""
+    """The symmetric inverse square root, zero on the null space."""
     import numpy as np
 
     values, vectors = np.linalg.eigh(matrix)

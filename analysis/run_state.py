@@ -1,6 +1,6 @@
-"""What the events of a study add up to: one fold over its ledger, for whoever goes on from there or shows it live.
+"""The state of a study: one fold over the events of its ledger, for resuming and for live displays.
 
-Told twice, after a kill, an event counts once: `RunState` has the rules, which the views of ``views/*.sql`` share.
+An event that was recorded twice after a kill counts once: `RunState` has the rules, the same as ``views/*.sql``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from inner_loop.events import (
 from programs.errors import Corrupt
 
 _KIND = re.compile(rb'"kind":"([a-z_-]+)"')
-_HEAD = 320  # bytes of a line that hold all that stands before its event, and its kind
+_HEAD = 320  # first bytes of a line, up to its kind
 
 
 @dataclass
@@ -63,7 +63,7 @@ class RunState:
 
     def take(self, event: Event) -> None:
         """Of an experiment the first record counts, of a decision the last, of an end the first that finished; of a
-        verification the first that was no fault of ours."""
+        verification the first without an infrastructure fault."""
         if isinstance(event, ExperimentEvent):
             self.experiments.setdefault(event.experiment_id, event)
         elif isinstance(event, DecisionEvent):
@@ -85,8 +85,8 @@ class RunState:
 
     @property
     def gain(self) -> float | None:
-        """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed under a seed
-        gains 0 there, faults of ours count for nothing. The view `runs` has the same (`verified_gain`)."""
+        """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed with a seed
+        gains 0 for it; infrastructure faults are ignored. The view `runs` has the same (`verified_gain`)."""
         gains = [gain for _, v in sorted(self.verifications.items()) if (gain := gain_of(v)) is not None]
         return sum(gains) / len(gains) if gains else None  # in the order of the view, so that the bits are the same
 
@@ -99,13 +99,13 @@ class RunState:
 
     @property
     def recorded(self) -> tuple[Event, ...]:
-        """What a further attempt at the run goes on from: experiments in order, decisions, waits, calls and agents."""
+        """The events from which a resumed run continues: experiments in order, decisions, waves, calls and agents."""
         experiments = sorted(self.experiments.values(), key=lambda e: e.number)
         return (*experiments, *self.decisions.values(), *self.waves, *self.calls, *self.agents)
 
 
 def gain_of(verification: VerificationEvent) -> float | None:
-    """What one seed counts for; None for a fault of ours."""
+    """The gain of one seed; None for an infrastructure fault."""
     if verification.status == "ok":
         return verification.gain
     return None if verification.status == "fault" else 0.0
@@ -115,7 +115,7 @@ _NOTHING = RunState()
 
 
 class StudyState:
-    """Events by what they are about. A resumed study asks it before it does anything again."""
+    """The events of a study by subject. A resumed study checks it before it repeats any work."""
 
     def __init__(self) -> None:
         self.study: StudyEvent | None = None
@@ -127,7 +127,7 @@ class StudyState:
         self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
         self.runs: dict[str, RunState] = defaultdict(RunState)
         self.calls: list[CallEvent] = []  # of the outer loop
-        self.ablations: dict[str, AblationEvent] = {}  # the one written last is the last
+        self.ablations: dict[str, AblationEvent] = {}  # in order of the last record
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], ReplayEvent]] = defaultdict(dict)
         self.best_of: dict[str, BestOfEvent] = {}  # by arm
         self.champion: ChampionEvent | None = None
@@ -135,7 +135,7 @@ class StudyState:
 
     @classmethod
     def read(cls, folder: Path) -> StudyState:
-        """Of a ledger's folder. Raises Corrupt for a record that lacks what its kind has."""
+        """The state of a ledger's folder. Raises Corrupt for a record without a required field."""
         state = cls()
         for record in read(folder):
             if (event := parsed(record, folder)) is not None:
@@ -144,11 +144,11 @@ class StudyState:
 
     @property
     def mutations(self) -> list[MutationEvent]:
-        """Attempts of the closed generations; those of one that was cut short are made anew."""
+        """Attempts of the closed generations; an interrupted generation starts again."""
         return [m for m in self._mutations.values() if m.generation in self.generations]
 
     def run(self, run_id: str) -> RunState:
-        """The state of a run, empty where nothing is known of it."""
+        """The state of a run, empty if the ledger has nothing about it."""
         return self.runs.get(run_id, _NOTHING)
 
     def verifications(self) -> Iterator[VerificationEvent]:
@@ -157,7 +157,7 @@ class StudyState:
             yield from run.verifications.values()
 
     def arms(self, purpose: str) -> list[MatchArm]:
-        """The arms of the matches of that purpose, as they were announced."""
+        """The announced arms of the matches with that purpose."""
         return [arm for match in self.matches.values() if match.purpose == purpose for arm in match.arms]
 
     def take(self, event: Event) -> None:
@@ -192,10 +192,10 @@ class StudyState:
             self.runs[run_id].take(event)
 
 
-class Tail:
-    """The events of a ledger since the last look, in no order but that within a segment.
+class LedgerTail:
+    """The new events of a ledger since the last call of `news`, ordered only within a segment.
 
-    ``kinds``: the others are skipped unread; None: all.
+    ``kinds``: the kinds to parse; None: all.
     """
 
     def __init__(self, folder: Path, kinds: frozenset[str] | None = None) -> None:
@@ -224,14 +224,14 @@ class Tail:
                         yield event
 
 
-def parsed(record: Mapping[str, JsonValue], place: Path) -> Event | None:
-    """The event of a record; None for a kind that nothing goes on from. Raises Corrupt."""
+def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:
+    """The event of a record; None for a kind without a type. Raises Corrupt."""
     try:
         return read_event(record)
     except ValidationError as error:
         first = error.errors()[0]
         raise Corrupt(
-            f"{place}: a record {record.get('kind')!r} with a wrong {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"{source}: an invalid {record.get('kind')!r} record, {'.'.join(map(str, first['loc']))}: {first['msg']}",
             hint="another version of metaloop wrote it, or it was changed by hand",
         ) from None
 

@@ -1,12 +1,12 @@
-"""The same total spend used otherwise: the best of N stock runs, with N as many as the whole study's spend buys.
+"""An alternative use of the same spend: the best of N stock runs, where N runs cost as much as the whole study.
 
-A champion has cost a whole search. Who had spent that on stock runs and kept one script, the one that its runs saw as
-best, would have had the verified gain that is estimated here from the stock runs of the study.
+A champion costs a whole search. This module estimates, from the stock runs of the study, the verified gain of spending
+the same on stock runs and keeping the one script with the best claim.
 
 Of n runs the best of m, by what they claimed, is the i-th smallest claim with probability C(i - 1, m - 1) / C(n, m)
 over all samples of m without replacement; the mean verified gain by these weights is unbiased for every m <= n.
-Its interval is a bootstrap over runs, which is worth something only where a sample is a small part of the runs: above
-n / SHARE no figure is given, for it would extrapolate. ``--same-spend`` measures it instead.
+Its interval is a bootstrap over runs, which is valid only if m is a small part of the runs: above n / SHARE there is
+no estimate, because it would extrapolate. ``--same-spend`` measures it instead.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ ROLE = "same-spend"
 
 @dataclass(frozen=True)
 class SameSpend:
-    """On one task: ``spent`` device-seconds buy ``runs`` stock runs. ``gain`` is that of the best of ``best_of`` of
-    them, with a 95% interval; ``measured``: really run, else estimated from ``known`` stock runs. Where ``best_of`` is
-    smaller than ``runs``, that of ``runs`` is unknown. In the task's unit; None: nothing is known."""
+    """On one task: ``spent`` device-seconds pay for ``runs`` stock runs. ``gain``: of the best of ``best_of`` of them,
+    with a 95% interval; ``measured``: by real runs, else estimated from ``known`` stock runs. If ``best_of`` is smaller
+    than ``runs``, the gain of the best of ``runs`` is unknown. In the task's unit; None: unknown."""
 
     task: str
     unit: str
@@ -45,15 +45,15 @@ class SameSpend:
 
 
 def same_spend(con: duckdb.DuckDBPyConnection, task: str, unit: str, program_id: str) -> SameSpend | None:
-    """Of an open study; ``program_id``: stock. What was run to measure this very figure is no part of the spend.
+    """For an open study; ``program_id``: stock. The spend excludes the runs that measure this figure.
 
-    None where nothing was spent on the task.
+    None if nothing was spent on the task.
     """
-    (found,) = rows(con.execute(statement("same_spend"), {"task": task}))
-    if not found["spent"] or not found["run_budget"]:
+    (total,) = rows(con.execute(statement("same_spend"), {"task": task}))
+    if not total["spent"] or not total["run_budget"]:
         return None
-    count = max(1, int(found["spent"] / found["run_budget"] * (1 + 1e-9)))
-    shared = {"task": task, "unit": unit, "spent": found["spent"], "runs": count}
+    count = max(1, int(total["spent"] / total["run_budget"] * (1 + 1e-9)))
+    shared = {"task": task, "unit": unit, "spent": total["spent"], "runs": count}
     sql = """SELECT "of", gain, low, high FROM best_of WHERE role = ? AND task = ? ORDER BY measured_at DESC LIMIT 1"""
     for row in rows(con.execute(sql, [ROLE, task])):
         figures = {key: row[key] for key in ("gain", "low", "high")}

@@ -1,8 +1,8 @@
-"""What gains on a task are divided by, so that tasks can be told in one figure: stock's mean gain there.
+"""The divisor of gains on a task in means over several tasks: stock's mean gain on the task.
 
-A ratio to what may be 0 explodes: stock's mean is taken only where the lower end of its own 95% interval is above 0.
-Where it is not, gains are told in standard deviations between the runs of one program instead (pooled over all
-programs that ran there), which is known however little stock gains; the scale says which of the two it is.
+A ratio to a value near 0 is unstable, so stock's mean is used only if the lower end of its 95% interval is above 0.
+Otherwise the divisor is the standard deviation between the runs of one program (pooled over all programs on the task);
+the scale says which of the two it is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ UNIT = "x stock"
 
 
 @dataclass(frozen=True)
-class Scale:
-    """``size`` in the task's unit, above 0; ``of_stock``: it is stock's mean gain, else the sd between runs."""
+class GainScale:
+    """``size`` in the task's unit, above 0; ``of_stock``: stock's mean gain, else the SD between runs."""
 
     task: str
     unit: str
@@ -27,16 +27,16 @@ class Scale:
     stock: Mean
 
 
-def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> Scale:
-    """From the gains of stock's runs (all its arms together), and those of each other program."""
+def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
+    """The scale, from the gains of stock's runs (all its arms) and those of each other program."""
     mean = mean_interval(stock)
     if mean.mean is not None and mean.low is not None and mean.low > 0.0:
-        return Scale(task, unit, mean.mean, True, mean)
-    return Scale(task, unit, pooled_sd([stock, *others]) or 1.0, False, mean)
+        return GainScale(task, unit, mean.mean, True, mean)
+    return GainScale(task, unit, pooled_sd([stock, *others]) or 1.0, False, mean)
 
 
 def pooled_sd(programs: Iterable[Sequence[float]]) -> float:
-    """Standard deviation of a run about its program's mean; 0 where no program has two runs that differ."""
+    """Standard deviation of runs around their program's mean; 0 if no program has two different runs."""
     squares, df = 0.0, 0
     for gains in programs:
         if len(gains) > 1:

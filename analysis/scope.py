@@ -1,4 +1,4 @@
-"""What an attribution looks at: one task of an open study, without the matches that are set aside."""
+"""The data of an attribution: one task of an open study, without the excluded matches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scope:
         return statement(name)
 
     def given(self, name: str, **more: object) -> dict[str, object]:
-        """The parameters that the statement names, for DuckDB refuses those it does not."""
+        """The parameters that the statement uses, because DuckDB rejects others."""
         values: dict[str, object] = {"task": self.task, "exclude": list(self.exclude), **more}
         return {key: value for key, value in values.items() if f"${key}" in self.text(name)}
 
@@ -37,24 +37,24 @@ class Scope:
         """The columns of a statement without NULLs, as arrays."""
         import numpy as np
 
-        found = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
-        return {column: np.asarray(values) for column, values in found.items()}
+        arrays = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
+        return {column: np.asarray(values) for column, values in arrays.items()}
 
     def table(self, name: str, **more: object) -> None:
-        """Makes a table of that name out of the statement's rows, for statements that follow; whoever asks drops it."""
+        """Creates a temporary table of that name from the statement's rows; the caller drops it."""
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self.text(name)}", self.given(name, **more))
 
     @cached_property
     def unit(self) -> str:
-        """The unit of the task's metric, else the metric's name, as the first match on the task names it."""
+        """The unit of the task's metric, else the metric's name, from the first match on the task."""
         unit = "coalesce(nullif(config ->> 'unit', ''), metric)"
         sql = f"SELECT {unit} FROM matches WHERE task = ? AND metric IS NOT NULL LIMIT 1"
-        found = self.con.execute(sql, [self.task]).fetchone()
-        return str(found[0]) if found else "metric"
+        row = self.con.execute(sql, [self.task]).fetchone()
+        return str(row[0]) if row else "metric"
 
 
 def tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """The tasks that the study's runs were on, in order of appearance."""
+    """The tasks with runs, in order of appearance."""
     sql = "SELECT task FROM run_starts WHERE task IS NOT NULL GROUP BY task ORDER BY min(place)"
     return [task for (task,) in con.execute(sql).fetchall()]
 

@@ -1,8 +1,8 @@
-"""What each full experiment holds that its task's untouched source does not, in numbers.
+"""The settings in which each experiment differs from its task's untouched source, as ids.
 
-Two tables in the schema `helper`: `setting_names` (id, task, knob, value as JSON) and `settings` (run: its place in
-`run_starts`, number of the experiment, id). To take the configurations apart is a third of what attribution costs, and
-it depends on the ledger alone: compact copies hold both tables.
+Two tables in the schema `helper`: `setting_names` (id, task, knob, value as JSON) and `settings` (run: its `place` in
+`run_starts`, number of the experiment, id). Parsing the configurations takes a third of the time of attribution and
+depends only on the ledger, so compact copies contain both tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TABLES = {
 
 
 def settings(con: duckdb.DuckDBPyConnection) -> None:
-    """Makes both tables out of the views `experiments` and `run_starts`, unless they are there."""
+    """Creates both tables from the views `experiments` and `run_starts`, unless they exist."""
     there = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'helper'"
     if con.execute(there).fetchone() != (0,):
         return
@@ -41,15 +41,15 @@ def write_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def show_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Makes the files that `write_settings` left into views."""
+    """Creates views of the files of `write_settings`."""
     con.execute("CREATE SCHEMA helper")
     for name in TABLES:
         con.execute(f"CREATE VIEW helper.{name} AS FROM '{quoted(folder / name)}.parquet'")
 
 
 def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:
-    told = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
-    names = sorted({knob for (knobs,) in told for knob in knobs})
+    keys = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
+    names = sorted({knob for (knobs,) in keys for knob in knobs})
     paths = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
     first = con.execute(statement("setting_base"), {"task": task, "paths": paths}).fetchone()
     given = {

@@ -1,4 +1,4 @@
-"""Standings of a match: what each arm gained, how sure that is, and which ranks it may hold."""
+"""Standings of a match: the gain of each arm, its interval, and its range of ranks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ArmKey = TypeVar("ArmKey")
 
 @dataclass(frozen=True)
 class StandingRun:
-    """A run of a match: the columns of the view `runs` that standings are made from."""
+    """A run of a match: the columns of the view `runs` that the standings use."""
 
     match_id: str | None
     arm_id: str | None
@@ -49,7 +49,7 @@ class StandingRun:
 
     @property
     def counted_gain(self) -> float | None:
-        """A run stopped early counts for nothing but its spend; a finished one counts once it is verified."""
+        """The gain to count: None for a run that was stopped early, is not verified or is void."""
         return self.verified_gain if self.state == "finished" and not self.void else None
 
 
@@ -70,9 +70,9 @@ class Standing:
     rank_high: int | None
     device_seconds_charged: float  # all runs of the arm, stopped ones too
     t95: float | None  # low = gain - t95 * se, high = gain + t95 * se
-    shrunk_gain: float | None  # empirical-Bayes score against the other arms of the match
+    shrunk_gain: float | None  # empirical-Bayes mean, shrunk towards the other arms of the match
     shrunk_se: float | None
-    claimed: float | None  # mean over the same runs of what they claimed; never ranks
+    claimed: float | None  # mean claim of the same runs; not used for ranking
     runs: int  # started
     failed_seeds: int  # verification seeds under which a final source failed
     role: str | None
@@ -82,7 +82,7 @@ class Standing:
     stream: str | None
     purpose: str | None
     tokens: int | None  # of model calls, all runs of the arm
-    usd: float | None  # what they cost; None where a call has no price
+    usd: float | None  # their cost; None if a call has no price
     utilization: float | None  # share of the runs' wall time in which an experiment ran
 
 
@@ -107,10 +107,10 @@ def rank(runs: Sequence[StandingRun]) -> list[Standing]:
 
 
 def rank_ranges(gains: Mapping[ArmKey, Sequence[float]]) -> dict[ArmKey, tuple[int, int]]:
-    """arm → (best, worst) rank it may hold: 1 + arms shown better, and number of arms − arms shown worse.
+    """arm → (best, worst) possible rank: 1 + number of better arms, and number of arms − number of worse arms.
 
-    An arm is shown better than another where Welch's test tells them apart at 5%, Holm-corrected over all pairs of the
-    match; an arm with one run is tied with everybody. Arms without a run are left out.
+    Better and worse mean a significant difference by Welch's test at 5%, Holm-corrected over all pairs of the match; an
+    arm with one run is tied with all others. Arms without a run are left out.
     """
     arms = [arm for arm, values in gains.items() if values]
     means = [math.fsum(gains[arm]) / len(gains[arm]) for arm in arms]
@@ -129,7 +129,7 @@ def standing(
     ranks: tuple[int, int] | None = None,
     score: tuple[float, float] | None = None,
 ) -> Standing:
-    """The standing of one arm, from its rows of `runs`; what depends on other arms is brought along."""
+    """The standing of one arm, from its runs; ``ranks`` and ``score`` depend on the other arms."""
     first = runs[0]
     mean = mean_interval(gains_of(runs))
     counted = [r for r in runs if r.counted_gain is not None]

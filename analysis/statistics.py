@@ -1,6 +1,6 @@
 """Small statistics on small samples: intervals, tests, corrections for many tests, shrinkage, ratios.
 
-Everything takes plain sequences of floats. What cannot be known from the data (a spread of one run) is None, never 0.
+All functions take plain sequences of floats. What the data do not determine (the spread of one run) is None, not 0.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# How many degrees of freedom the spread pooled over all arms counts for against an arm's own (as limma moderates
-# variances, Smyth 2004): the sd of three or four runs is off by a factor of two too often to be used alone.
+# Degrees of freedom of the spread pooled over all arms when it is mixed with an arm's own (as limma moderates
+# variances, Smyth 2004): the SD of three or four runs is too often off by a factor of two.
 POOLED_DF = 8.0
-LEAST_RUNS = 10  # below, the skewness of a few values is so uncertain that a larger correction would only cost power
+LEAST_RUNS = 10  # below, skewness is so uncertain that a larger correction would only cost power
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of two means and its one-sided lower bound; lower is None where the data allow any ratio."""
+    """A ratio of two means and its one-sided lower bound; lower is None if the data allow any ratio."""
 
     ratio: float | None
     lower: float | None
@@ -49,7 +49,7 @@ class Ratio:
     n_bottom: int
 
 
-class Estimate(NamedTuple):
+class ErrorEstimate(NamedTuple):
     """An estimate, its se (None: unknown), degrees of freedom, and the skewness of its error as `skewed_difference`
     estimates it (0: taken as symmetric)."""
 
@@ -67,7 +67,7 @@ def t_quantile(p: float, df: float) -> float:
 
 
 def t_test(estimate: float, se: float | None, df: float) -> float | None:
-    """Two-sided p of estimate against 0; None where there is no se, 1 where estimate and se are both 0."""
+    """Two-sided p of estimate against 0; None without an SE, 1 if estimate and SE are both 0."""
     from scipy.special import stdtr
 
     if se is None or df <= 0:
@@ -78,7 +78,7 @@ def t_test(estimate: float, se: float | None, df: float) -> float | None:
 
 
 def interval(estimate: float, se: float | None, df: float) -> tuple[float | None, float | None]:
-    """Two-sided 95% t interval; (None, None) where there is no se."""
+    """Two-sided 95% t interval; (None, None) without an SE."""
     if se is None or df <= 0:
         return None, None
     half = t_quantile(0.975, df) * se
@@ -108,7 +108,7 @@ def welch_difference(
 ) -> tuple[float | None, float | None, float]:
     """(mean of a minus mean of b, its se, degrees of freedom by Satterthwaite): with ``t_test`` Welch (1947).
 
-    ``shared``: variance, and its degrees of freedom, of an error of the difference that the values do not show.
+    ``shared``: variance, and its degrees of freedom, of an error of the difference that is not in the values.
     """
     if not a or not b:
         return None, None, 0.0
@@ -123,26 +123,29 @@ def welch_difference(
     return difference, math.sqrt(total), df
 
 
-def skewed_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+def skewed_difference(
+    a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
+) -> ErrorEstimate:
     """`welch_difference` with the skewness of the difference: what `one_sided` and `limits` correct for.
 
     The third moment of a mean of n values is that of the values / n². The sample's own (unbiased, but divided by an se
     that the same tail has inflated) shows half of a strong skewness at n = 10 and two thirds at n = 20, so it is
     multiplied by 0.5 + 20 / n. The factor is calibrated: with it, gamma arms of skewness -2, 0 and 2 in any combination
-    are claimed in at most 3.1% at a level of 2.5%, for 10 to 24 runs an arm (`python -m bench.nulls level`).
+    give false claims in at most 3.1% of studies at a level of 2.5%, for 10 to 24 runs an arm (`python -m bench.nulls
+    level`).
     """
     difference, se, df = welch_difference(a, b, shared)
     if difference is None or not se:
-        return Estimate(difference or 0.0, se, df)
-    return Estimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
+        return ErrorEstimate(difference or 0.0, se, df)
+    return ErrorEstimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
 
 
-def one_sided(estimate: Estimate) -> float:
-    """p of "not above 0"; 1 where there is no se. The larger of the t test's and of the one corrected for skewness.
+def one_sided(estimate: ErrorEstimate) -> float:
+    """p of "not above 0"; 1 without an SE. The larger of the t test's and of the one corrected for skewness.
 
     An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3) with
     s the skewness of the estimate (Cornish and Fisher 1938; for a studentised mean Johnson 1978, two samples Guo and
-    Luh 2000). p is where the corrected quantile equals t. Where s is positive nothing is corrected: that would
+    Luh 2000). p is where the corrected quantile equals t. A positive s is not corrected: that would
     only help the claim, and with two arms of the same skewness the estimate of s is noise that doubles the level.
     """
     from scipy.special import stdtr
@@ -158,7 +161,7 @@ def one_sided(estimate: Estimate) -> float:
     return float(stdtr(estimate.df, -t))
 
 
-def limits(estimate: Estimate) -> tuple[float | None, float | None]:
+def limits(estimate: ErrorEstimate) -> tuple[float | None, float | None]:
     """Two-sided 95% limits that agree with `one_sided`: each end is moved outwards by its own correction."""
     if estimate.se is None or estimate.df <= 0:
         return None, None
@@ -178,7 +181,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def bh(ps: Sequence[float | None]) -> list[float | None]:
-    """q-values that hold the false discovery rate (Benjamini and Hochberg 1995); None stays None and counts not."""
+    """q-values that hold the false discovery rate (Benjamini and Hochberg 1995); None stays None and is not counted."""
     known = [i for i, p in enumerate(ps) if p is not None]
     qs: list[float | None] = [None] * len(ps)
     best = 1.0
@@ -192,9 +195,10 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     """Empirical-Bayes scores of arms that are compared: each mean shrunk towards the mean of all.
 
     Normal-normal model, between-arm variance by the method of moments (DerSimonian and Laird 1986), with Morris' (1983)
-    corrections for having few arms: the shrinkage stays below (k - 3) / (k - 1), so that arms never collapse into one,
-    and the se owns up to the shrinkage being estimated. An arm's own se is moderated by the spread of runs over all
-    arms; one run alone has theirs. Where no arm has two runs nothing tells luck from merit: half counts as luck.
+    corrections for few arms: the shrinkage stays below (k - 3) / (k - 1), so that arms never collapse into one, and the
+    SE includes the error of the estimated shrinkage. An arm's own se is moderated by the spread of runs over all
+    arms; an arm with one run uses the pooled spread. If no arm has two runs, half of the variance counts as
+    luck.
     """
     if not means:
         return []
@@ -232,10 +236,10 @@ def ratio(
     """Mean of top over mean of bottom with a one-sided lower bound by Fieller's method (1954).
 
     Samples of unequal variance; Satterthwaite's degrees of freedom at the ratio found. The bound is the smallest r for
-    which top minus r times bottom is not significantly above 0. lower is None where a side has fewer than two values or
+    which top minus r times bottom is not significantly above 0. lower is None if a side has fewer than two values or
     the mean of bottom is not significantly above 0 (then no ratio can be excluded).
 
-    ``baseline``: the values whose mean the gains were taken against; its error e is in the share w of the values
+    ``baseline``: the values whose mean was subtracted from the gains; its error e is in the share w of the values
     (``touched``) of each side that are not exactly 0 by construction. With v the variance of that mean, the sides'
     means have variances vx + wx²v and vy + wy²v and, since e is the same in both, the covariance wx·wy·v; so
     top minus r times bottom has the further variance (wx - r·wy)²v, with n - 1 degrees of freedom.
@@ -263,7 +267,7 @@ def ratio(
 
 
 def error_of(values: Sequence[float]) -> float:
-    """Variance of the mean of the values; 0 below two, where it is not known."""
+    """Variance of the mean of the values; 0 for fewer than two, where it is unknown."""
     return _variance(values) / len(values) if len(values) > 1 else 0.0
 
 
@@ -304,7 +308,7 @@ def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence
 
 
 def share_interval(count: int, n: int) -> tuple[float, float]:
-    """Two-sided 95% interval of a share of which ``count`` of ``n`` were seen (Wilson 1927); (0, 1) for n = 0."""
+    """Two-sided 95% interval of a share, given ``count`` of ``n`` (Wilson 1927); (0, 1) for n = 0."""
     if n == 0:
         return 0.0, 1.0
     z, share = 1.959963984540054, count / n
@@ -315,10 +319,10 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
 
 
 def shared_error(baseline: Sequence[float], touched_a: float, touched_b: float) -> tuple[float, float]:
-    """Variance, and its degrees of freedom, that the baseline's own error brings into the difference of two arms.
+    """Variance, and its degrees of freedom, of the baseline's error in the difference of two arms.
 
-    Gains are taken against the mean of ``baseline``, but for runs that end at the untouched source and gain exactly 0.
-    Where two arms have other shares of runs that end elsewhere (``touched``), that mean's error does not cancel.
+    Gains are relative to the mean of ``baseline``, except for runs that end at the untouched source and gain exactly 0.
+    If two arms differ in their share of other runs (``touched``), the error of that mean does not cancel.
     """
     n = len(baseline)
     return ((touched_a - touched_b) ** 2 * _variance(baseline) / n, n - 1.0) if n > 1 else (0.0, 1.0)

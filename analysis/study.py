@@ -1,7 +1,6 @@
 """A study as tables: the ledger's records through the views of ``views/*.sql``, in an in-memory DuckDB.
 
-The ledger is the only truth; what is opened here is a snapshot of it, never written back. ``docs/views.md`` lists the
-columns with their units.
+The tables are a snapshot of the ledger and are never written back. ``docs/views.md`` lists the columns with units.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     """An in-memory DuckDB connection with a table for each view of the study at ``path``, as of now.
 
     ``path`` is a study folder or its ledger folder. ``con.sql("FROM runs").df()`` gives a pandas frame.
-    ``views`` may leave out the computed ones where nobody needs them (`credit` costs a second on large studies).
-    Raises NotFound where there is no ledger, Corrupt where it is damaged or another version of metaloop wrote it.
+    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies).
+    Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
     import duckdb
 
-    place = ledger_folder(path)
+    ledger = ledger_folder(path)
     con = duckdb.connect(":memory:")
     try:
-        if not opened(con, place):
-            verify(place)
-            make(con, segments(place))
-        require_whole(place)
+        if not opened(con, ledger):
+            verify(ledger)
+            make(con, segments(ledger))
+        require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
     _compute(con, views)
@@ -64,9 +63,9 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         _add(con, "scales", TaskScale, list(task_scales(con)))
     if "credit" in views:
         from analysis.attribution import credit
-        from analysis.credit import Credit
+        from analysis.credit import CreditViewRow
 
-        _add(con, "credit", Credit, credit(con))
+        _add(con, "credit", CreditViewRow, credit(con))
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 
@@ -74,11 +73,11 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
 
 
 def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, Any]]:
-    """Rows of one SQL query over the views of a study, with values that JSON knows.
+    """Rows of one SQL query over the views of a study, with JSON values.
 
     ``beside``: further studies by the name of the schema in which their views are (`other.runs`).
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
-    Raises UsageError with DuckDB's own words where the query is wrong; else as open_study.
+    Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
     import duckdb
 
@@ -99,27 +98,27 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
 
 def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
     """The views of another study in a schema of that name."""
-    place = ledger_folder(path)
-    verify(place)
-    require_whole(place)
+    ledger = ledger_folder(path)
+    verify(ledger)
+    require_whole(ledger)
     con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
-    make(con, segments(place))
+    make(con, segments(ledger))
     _compute(con, views)
     con.execute("USE main")
 
 
 def ledger_folder(path: Path | str) -> Path:
-    """The folder with the segments of the study at ``path``; raises NotFound where there are none."""
+    """The folder with the segments of the study at ``path``; raises NotFound without one."""
     folder = Path(path)
-    for place in (folder / "ledger", folder):
-        if place.is_dir() and segments(place):
-            return place
+    for candidate in (folder / "ledger", folder):
+        if candidate.is_dir() and segments(candidate):
+            return candidate
     hint = "name a study folder: metaloop status lists them, metaloop evolve --quick makes one"
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 
 
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
-    """Registers frozen dataclasses of plain fields as a table, a column per field."""
+    """Creates a table from frozen dataclasses of plain fields, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(

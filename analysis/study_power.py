@@ -1,4 +1,4 @@
-"""What the runs of a study can tell: the view `power`, and the noise that plans of further runs rest on."""
+"""The view `power` (statistical power of each match), and the measured noise for planning further runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.power import LEVEL, POWER, Noise, Sample, detectable, pooled
+from analysis.power import LEVEL, POWER, RunNoise, RunSample, detectable, pooled
 from analysis.tables import statement, typed_rows
 from programs.errors import NotFound
 
@@ -21,7 +21,7 @@ ALPHA = 0.05  # of the standings, over all pairs of a match
 
 @dataclass(frozen=True)
 class Power:
-    """A row of the view `power`: what one match can tell. Gains, sds and differences are in the metric's unit."""
+    """A row of the view `power`: the power of one match. Gains, SDs and differences are in the metric's unit."""
 
     match_id: str
     task: str | None
@@ -36,14 +36,14 @@ class Power:
     stock_gain: float | None
     level: float  # one-sided, of one comparison
     power: float
-    detectable: float | None  # the smallest true difference that is told with that power
+    detectable: float | None  # the smallest true difference detected with that power
     detectable_ratio: float | None  # the same as a ratio to stock's gain
     unit: str | None
 
 
 @dataclass(frozen=True)
 class ArmGains:
-    """An arm with its verified gains, and what its runs cost together with their verification, in device-seconds."""
+    """An arm with its verified gains, and the device-seconds of its runs and their verification."""
 
     match_id: str
     task: str
@@ -65,15 +65,15 @@ class ArmGains:
 
     @property
     def conditions(self) -> tuple[object, ...]:
-        """What the runs of two arms must share to be compared."""
+        """The conditions that two comparable arms share."""
         return self.task, self.run_budget, self.hardware_class
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Noise of a study's runs, and what one of them costs in device-seconds, its verification included."""
+class MeasuredNoise:
+    """Noise of a study's runs, and the device-seconds of one run with its verification."""
 
-    noise: Noise
+    noise: RunNoise
     sd_stock: float | None
     sd_others: float | None
     seconds: float
@@ -83,34 +83,34 @@ class Measured:
 
 
 def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
-    """One row a match that has two arms with two runs each: what it can tell."""
+    """One row per match that has two arms with two runs each."""
     by_match: dict[str, list[ArmGains]] = defaultdict(list)
     for arm in arm_gains(con):
         by_match[arm.match_id].append(arm)
     return [row for arms in by_match.values() if (row := _row(arms)) is not None]
 
 
-def measured(con: duckdb.DuckDBPyConnection) -> Measured:
-    """Noise and cost of the runs at the budget and on the hardware of the latest match, reserved tasks aside.
+def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
+    """Noise and cost of runs with the budget and hardware of the latest match, without reserved tasks.
 
-    The sd is that of a comparison with stock: root mean square of stock's and of the other programs', each within arms.
-    Raises NotFound where no program has two verified runs.
+    The SD is for a comparison with stock: root mean square of stock's and the other programs' SDs, each within arms.
+    Raises NotFound if no program has two verified runs.
     """
     arms = arm_gains(con)
     latest = next((a for a in reversed(arms) if a.stream != "reserve"), None)
     arms = [a for a in arms if latest and a.conditions == latest.conditions]
     stock = pooled([a.gains for a in arms if a.is_stock])
     others = pooled([a.gains for a in arms if not a.is_stock])
-    found = [part for part in (stock, others) if part is not None]
-    if latest is None or not found:
-        hint = "give the noise yourself with --sd, or run more: metaloop match stock my/program.md"
+    parts = [part for part in (stock, others) if part is not None]
+    if latest is None or not parts:
+        hint = "set the noise with --sd, or run more: metaloop match stock my/program.md"
         raise NotFound("no program of this study has two verified runs, so its noise is unknown", hint=hint)
     gains = [gain for a in arms for gain in a.gains]
     mine = [gain for a in arms if a.is_stock for gain in a.gains]
-    sd = math.sqrt(math.fsum(sd**2 for sd, _ in found) / len(found))
-    noise = Noise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
+    sd = math.sqrt(math.fsum(sd**2 for sd, _ in parts) / len(parts))
+    noise = RunNoise(sd, _degrees(parts), math.fsum(mine) / len(mine) if mine else None)
     seconds = math.fsum(a.device_seconds for a in arms) / len(gains)
-    return Measured(
+    return MeasuredNoise(
         noise, stock and stock[0], others and others[0], seconds, len(gains), latest.task, latest.unit or ""
     )
 
@@ -125,14 +125,14 @@ def _row(arms: Sequence[ArmGains]) -> Power | None:
     champion = next((a.gains for a in arms if a.role == "champion"), None)
     if champion is not None and min(len(champion), len(stock)) > 1:
         sides, level, comparison = (champion, stock), LEVEL, "champion and stock"
-        samples = [Sample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
+        samples = [RunSample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
     else:
         within = pooled([a.gains for a in arms])
         counts = sorted(len(a.gains) for a in arms)
         if within is None or len(arms) < 2 or counts[len(counts) // 2] < 2:
             return None
         level, comparison = ALPHA / 2 / math.comb(len(arms), 2), "any two"
-        samples = [Sample(within[0], counts[len(counts) // 2])] * 2
+        samples = [RunSample(within[0], counts[len(counts) // 2])] * 2
     gain = math.fsum(stock) / len(stock) if stock else None
     least = detectable(samples[0], samples[1], POWER, level)
     first = arms[0]
@@ -144,8 +144,8 @@ def _row(arms: Sequence[ArmGains]) -> Power | None:
     )  # fmt: skip
 
 
-def _degrees(found: Sequence[tuple[float, int]]) -> int:
+def _degrees(parts: Sequence[tuple[float, int]]) -> int:
     """Degrees of freedom of a mean of variances (Satterthwaite 1946)."""
-    rest = math.fsum(sd**4 / df for sd, df in found)
-    total = math.fsum(sd**2 for sd, _ in found)
-    return sum(df for _, df in found) if rest == 0.0 else max(1, round(total**2 / rest))
+    rest = math.fsum(sd**4 / df for sd, df in parts)
+    total = math.fsum(sd**2 for sd, _ in parts)
+    return sum(df for _, df in parts) if rest == 0.0 else max(1, round(total**2 / rest))

@@ -1,4 +1,4 @@
-"""From a row of `credit` back to what it rests on: experiments, runs, trainings, children."""
+"""The experiments, runs, trainings or children behind a row of `credit`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _METHODS = ("claimed", "directive", "edit", "factorial", "following", "having", 
 
 
 def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """(rows it rests on, the SQL that gives them): ``credit`` is a row of the view of the same connection.
+    """(rows behind it, their SQL): ``credit`` is a row of the view of the same connection.
 
-    The statement stands alone, with the row's own values in it, for `metaloop sql`.
+    The statement is self-contained, with the row's values filled in, for `metaloop sql`.
     """
     method = credit["method"]
     text = statement(f"rests_on_{'replay' if method in _REPLAYS else method if method in _METHODS else 'added'}")

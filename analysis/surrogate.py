@@ -1,10 +1,10 @@
-"""A model that predicts a program's gain from its charter and its directives, and what it is good for in this study.
+"""A model that predicts a program's gain from its charter and directives, and its skill in this study.
 
-A network of one small hidden layer beside a linear path (torch), fitted with weight decay to the gains of the programs
-that ran, each weighted by its precision. Whether it knows anything is told by programs that it was not fitted to: whole
-lineages are held out where there are enough of them, else one fold of five. The figure is Spearman's rank correlation
+A network with one small hidden layer and a linear path (torch), fitted with weight decay to the gains of the programs
+that ran, each weighted by its precision. Its skill is measured on held-out programs: whole lineages if there are enough
+of them, else one fold of five. The measure is Spearman's rank correlation
 of predicted and measured gains; its interval is by Fisher's z with the variance of Fieller, Hartley and Pearson (1957),
-1.06 / (n - 3), which takes programs to be independent.
+1.06 / (n - 3), which assumes independent programs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Known:
+class ProgramGain:
     """A program that ran: its gain with se, and the starter at the root of its line of first parents."""
 
     program: Program
@@ -43,7 +43,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Skill:
-    """What the surrogate knew of programs that it had not seen. ``correlation`` is None where too few have run."""
+    """The skill of the surrogate on held-out programs. ``correlation`` is None if too few programs ran."""
 
     task: str
     programs: int
@@ -59,7 +59,7 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutProgram:
     """One held-out program."""
 
     program_id: str
@@ -68,20 +68,20 @@ class Held:
     gain: float
 
 
-def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: Sequence[str] = ()) -> list[Known]:
+def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: Sequence[str] = ()) -> list[ProgramGain]:
     """The programs of an open study that ran on ``task``, in the order of their ids."""
     made = {p: (name, text) for p, name, text in con.execute("SELECT program_id, name, text FROM programs").fetchall()}
     parents = dict(con.execute("SELECT program_id, parent_ids FROM programs").fetchall())
-    found = []
+    out = []
     for score in evidence(con, task, exclude_matches=exclude_matches).programs:
         name, text = made[score.program_id]
         root = _root(score.program_id, parents)
-        found.append(Known(Program.parse(text, name), score.mean, score.se, root))
-    return sorted(found, key=lambda k: k.program.program_id)
+        out.append(ProgramGain(Program.parse(text, name), score.mean, score.se, root))
+    return sorted(out, key=lambda k: k.program.program_id)
 
 
-def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
-    """Rank correlation on held-out programs, and each of these with its prediction. The same rows, the same bits."""
+def skill(task: str, known: Sequence[ProgramGain]) -> tuple[Skill, list[HeldOutProgram]]:
+    """Rank correlation on held-out programs, and the prediction of each. Deterministic for the same rows."""
     roots = sorted({k.root for k in known})
     by_lineage = len(roots) >= LEAST_LINEAGES
     part = [roots.index(k.root) if by_lineage else i % FOLDS for i, k in enumerate(known)]
@@ -89,11 +89,11 @@ def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
     how = "lineages" if by_lineage else "folds"
     if len(known) < LEAST_PROGRAMS:
         return Skill(task, len(known), how, parts, None, None, None), []
-    held: list[Held] = []
+    held: list[HeldOutProgram] = []
     for number in sorted(set(part)):
         predict = fit([k for k, p in zip(known, part, strict=True) if p != number])
         for k in (k for k, p in zip(known, part, strict=True) if p == number):
-            held.append(Held(k.program.program_id, k.program.name, predict(k.program), k.gain))
+            held.append(HeldOutProgram(k.program.program_id, k.program.name, predict(k.program), k.gain))
     correlation = rank_correlation([h.predicted for h in held], [h.gain for h in held])
     if correlation is None:
         return Skill(task, len(known), how, parts, None, None, None), held
@@ -101,8 +101,8 @@ def skill(task: str, known: Sequence[Known]) -> tuple[Skill, list[Held]]:
     return Skill(task, len(known), how, parts, correlation, math.tanh(z - half), math.tanh(z + half)), held
 
 
-def fit(known: Sequence[Known]) -> Callable[[Program], float]:
-    """The prediction of a program's gain, in metric units. Inputs that two programs share are its inputs."""
+def fit(known: Sequence[ProgramGain]) -> Callable[[Program], float]:
+    """A function that predicts a program's gain in metric units. Inputs: features that at least two programs share."""
     import torch
 
     rows = [features(k.program) for k in known]
@@ -137,7 +137,7 @@ def _fitted(data: Tensor, target: Tensor, weights: Tensor) -> Callable[[Tensor],
 
     optimizer = torch.optim.AdamW([straight, inner, outer], lr=RATE, weight_decay=DECAY)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors of a few hundred numbers: more threads only wait for each other
+    torch.set_num_threads(1)  # the tensors are small: more threads only wait for each other
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = (weights * (forward(data) - target) ** 2).mean()
@@ -153,7 +153,7 @@ def _fitted(data: Tensor, target: Tensor, weights: Tensor) -> Callable[[Tensor],
     return plain
 
 
-def _weights(known: Sequence[Known]) -> Tensor:
+def _weights(known: Sequence[ProgramGain]) -> Tensor:
     import torch
 
     variances = [k.se**2 or 1e-12 for k in known]
@@ -163,11 +163,11 @@ def _weights(known: Sequence[Known]) -> Tensor:
 
 
 def features(program: Program) -> dict[str, float]:
-    """The charter in numbers; each edit that the ideas name, by how early it stands; each other directive it holds."""
+    """The charter in numbers; each edit named by the ideas, by position; each other directive."""
     charter = program.charter
     total = sum(charter.proposers.values())
-    found = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
-    found |= {
+    inputs = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
+    inputs |= {
         "keep margin": charter.keep.margin if charter.keep.rule == "margin" else 0.0,
         "keep paired": float(charter.keep.rule == "paired"), "replicates": math.log(charter.replicates),
         "screen": -math.log(charter.screen.fraction), "wave": math.log(charter.wave),
@@ -177,15 +177,15 @@ def features(program: Program) -> dict[str, float]:
         "avoid failures": float(charter.avoid_failures), "words": math.log1p(program.words),
         "ideas": math.log1p(len(program.ideas)),
     }  # fmt: skip
-    for place, idea in enumerate(program.ideas):
+    for index, idea in enumerate(program.ideas):
         for term in idea.terms:
-            found.setdefault(f"idea {term.casefold()}", 1.0 / (1 + place))
-    found |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
-    return {name: value for name, value in found.items() if value}
+            inputs.setdefault(f"idea {term.casefold()}", 1.0 / (1 + index))
+    inputs |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
+    return {name: value for name, value in inputs.items() if value}
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's; None where one side does not vary."""
+    """Spearman's rank correlation; None if one side is constant."""
     from scipy.stats import rankdata
 
     a, b = (rankdata(values) for values in (first, second))

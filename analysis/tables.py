@@ -1,7 +1,7 @@
 """The tables of a study: the ledger's lines, parsed once, through ``views/*.sql`` in order.
 
 A small ledger becomes tables in memory. A large one becomes Parquet files in a folder (`write`), which
-`analysis.compact` keeps; both go through the same statements and hold the same rows in the same order.
+`analysis.compact` manages; both use the same statements and have the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ SQL_VIEWS = (
     "calls", "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits",
     "ablations", "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
-LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with a row or more an experiment
-_PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
+LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
+_PLAIN = frozenset(
+    {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"}
+)  # types whose values are JSON already
 EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`
 PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
 GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others
@@ -153,10 +155,10 @@ def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
     columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
-    found = result.fetchall()
-    if not columns or not found:
+    out = result.fetchall()
+    if not columns or not out:
         return []
-    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
+    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*out, strict=True), strict=True)]
     names = [name for name, _ in columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -164,9 +166,9 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 def typed_rows(
     result: duckdb.DuckDBPyConnection, kind: type[Record], through: Callable[[Any], Any] | None = None
 ) -> list[Record]:
-    """The same as dataclasses of that kind; columns without a field are left out.
+    """The rows as dataclasses of that kind; columns without a field are ignored.
 
-    ``through`` changes each value. Raises LookupError for a field without a column.
+    ``through`` converts each value. Raises LookupError for a field without a column.
     """
     names = [field.name for field in fields(kind)]
     columns = {name for name, *_ in result.description or ()}
@@ -177,12 +179,12 @@ def typed_rows(
 
 
 def record(row: Mapping[str, Any], kind: type[Record]) -> Record:
-    """The same of one row that is there as a mapping."""
+    """A dataclass of that kind from a mapping."""
     return kind(**{field.name: row[field.name] for field in fields(kind)})
 
 
 def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of a column of that type as `_plain` makes them, without looking at each where the type tells."""
+    """The values of a column converted by `plain`, all at once if the column type allows it."""
     if kind in _PLAIN:
         return values
     if kind == "DOUBLE[]":

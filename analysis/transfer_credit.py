@@ -1,15 +1,15 @@
-"""Which edits and directives went with a gain everywhere, and which only at home: one estimate a task, sorted.
+"""Which edits and directives transfer: one estimate per task, classified by the tasks with a significant gain.
 
-Methods, each a family of its own for the false discovery rate, over all tasks together:
+Methods; the false discovery rate is controlled for each over all tasks together:
 
-    edit           what a change does to the untouched source                  randomised or observational
-    tries          what the tries that cite a directive gain, kept or not       observational: who cites it is not drawn
-    having         children against their parents, per directive                paired
+    edit           effect of a change on the untouched source                   randomised or observational
+    tries          gain of the experiments that cite a directive, kept or not   observational: citations are not drawn
+    having         children minus their parents, per directive                  paired
     factorial      planned ablations                                            randomised
     without-ideas  a program minus the same one without its idea list           paired by run seeds
 
-Estimates are compared across tasks in units of stock's mean gain there. "Only at home" is more than "not shown
-elsewhere": the estimate elsewhere must be told to be smaller than the one at home.
+Estimates are compared across tasks in units of stock's mean gain on the task. "On training tasks only" requires that
+the estimate on other tasks is significantly smaller, not merely that it is not significant.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from analysis.methods.factorial import factorial_credits
 from analysis.methods.having import having_credits
 from analysis.scope import Scope, scopes
 from analysis.statistics import bh, mean_interval, satterthwaite, t_test
-from analysis.transfer import BARE, Cell, Places
+from analysis.transfer import BARE, Cell, StudyTasks
 
 if TYPE_CHECKING:
     import duckdb
 
 LEVEL = 0.05  # false discovery rate
 State = Literal["gain", "loss", "open", "untried", "own", "absent"]  # own: the untouched source has it already
-Found = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
+Outcome = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
 STATES: Mapping[State, str] = {
-    "gain": "gain", "loss": "loss", "open": "not told from 0", "untried": "not tried", "own": "there from the start",
-    "absent": "not there",
+    "gain": "gain", "loss": "loss", "open": "not significant", "untried": "not tried", "own": "in the baseline",
+    "absent": "not available",
 }  # fmt: skip
 # (of randomised and paired rows; of observational ones, which allow no causal words)
-WORDS: Mapping[Found, tuple[str, str]] = {
-    "everywhere": ("helps everywhere it exists", "went with a gain everywhere it exists"),
-    "home": ("helps at home only", "went with a gain at home only"),
-    "elsewhere": ("helps elsewhere only", "went with a gain elsewhere only"),
-    "some": ("helps on some tasks only", "went with a gain on some tasks only"),  # where none is elsewhere
-    "hurts": ("hurts somewhere", "went with a loss somewhere"),
-    "open": ("not told apart", "not told apart"),
-    "absent": ("not there on the other side", "not there on the other side"),
+WORDS: Mapping[Outcome, tuple[str, str]] = {
+    "everywhere": ("helps on every task that has it", "associated with a gain on every task that has it"),
+    "home": ("helps on training tasks only", "associated with a gain on training tasks only"),
+    "elsewhere": ("helps on other tasks only", "associated with a gain on other tasks only"),
+    "some": ("helps on some tasks only", "associated with a gain on some tasks only"),  # if all are training tasks
+    "hurts": ("hurts on some task", "associated with a loss on some task"),
+    "open": ("not significant", "not significant"),
+    "absent": ("not available on the other tasks", "not available on the other tasks"),
 }
 
 
 @dataclass(frozen=True)
-class There:
-    """What is known of it on one task. estimate, low and high in the task's unit; scaled ones in stock's mean gains."""
+class TaskEstimate:
+    """The estimate on one task. estimate, low and high in the task's unit; scaled ones in stock's mean gains."""
 
     task: str
     state: State
@@ -70,7 +70,7 @@ class There:
     scaled: float | None = None
     scaled_low: float | None = None
     scaled_high: float | None = None
-    scaled_se: float | None = None  # with the error of stock's mean in it
+    scaled_se: float | None = None  # includes the error of stock's mean
     design: Design = "observational"
 
 
@@ -82,13 +82,13 @@ class Across:
     key: str
     label: str
     kind: str  # of a directive
-    there: tuple[There, ...]  # a task each, in the order of the study's places
-    found: Found = "open"
+    there: tuple[TaskEstimate, ...]  # one per task, in the order of the study's tasks
+    outcome: Outcome = "open"
 
     @property
     def causal(self) -> bool:
-        told = [t for t in self.there if t.estimate is not None]
-        return bool(told) and all(t.design != "observational" for t in told)
+        tried = [t for t in self.there if t.estimate is not None]
+        return bool(tried) and all(t.design != "observational" for t in tried)
 
     @property
     def design(self) -> str:
@@ -98,46 +98,46 @@ class Across:
 
     @property
     def words(self) -> str:
-        return WORDS[self.found][0 if self.causal else 1]
+        return WORDS[self.outcome][0 if self.causal else 1]
 
 
 def across(
-    con: duckdb.DuckDBPyConnection, where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]
+    con: duckdb.DuckDBPyConnection, where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]
 ) -> list[Across]:
-    """One row per edit, cited directive and idea list that was tried on any of the tasks; clearest first."""
+    """One row per edit, cited directive and idea list that was tried on any of the tasks; most significant first."""
     by_task = {scope.task: scope for scope in scopes(con)}
     views = [by_task[task] for task in where.all if task in by_task]
     stock = {task: stock_on(task, cells) for task in where.all}
     effects = {scope.task: edit_effects(scope) for scope in views}
     families = [_edits(views, effects), _tries(views, effects), *_effects(views), _idea_lists(where, cells, runs)]
-    return [row for family in families for row in sort_out(family, where, stock)]
+    return [row for family in families for row in classified(family, where, stock)]
 
 
 def stock_on(task: str, cells: Sequence[Cell]) -> tuple[float, float] | None:
-    """Stock's mean gain on a task and its standard error; None where it has none above 0."""
+    """Stock's mean gain on a task and its standard error; None unless it is above 0."""
     cell = next((c for c in cells if c.task == task and c.role == "control" and c.gain), None)
     return (cell.gain, cell.se or 0.0) if cell is not None and cell.gain is not None and cell.gain > 0 else None
 
 
-def sort_out(
-    family: Sequence[Across], where: Places, stock: Mapping[str, tuple[float, float] | None]
+def classified(
+    family: Sequence[Across], where: StudyTasks, stock: Mapping[str, tuple[float, float] | None]
 ) -> list[Across]:  # fmt: skip
-    """The rows of one method with their q, scaled estimates and class, by class and by how clear they are."""
+    """The rows of one method with q, scaled estimates and outcome, sorted by outcome and size."""
     flat = [(i, j) for i, row in enumerate(family) for j, t in enumerate(row.there) if t.estimate is not None]
     ps = [t_test(family[i].there[j].estimate or 0.0, family[i].there[j].se, family[i].there[j].df) for i, j in flat]
     qs = dict(zip(flat, bh(ps), strict=True))
-    told = [
+    rows = [
         replace(row, there=tuple(judged(t, qs.get((i, j)), stock.get(t.task)) for j, t in enumerate(row.there)))
         for i, row in enumerate(family)
     ]
-    smaller = _told_smaller(told, where)
-    done = [replace(row, found=found_of(row, where, smaller.get(i, frozenset()))) for i, row in enumerate(told)]
+    smaller = _significantly_smaller(rows, where)
+    done = [replace(row, outcome=outcome_of(row, where, smaller.get(i, frozenset()))) for i, row in enumerate(rows)]
     order = list(WORDS)
-    return sorted(done, key=lambda row: (order.index(row.found), not _mixed(row), -_size(row), row.label))
+    return sorted(done, key=lambda row: (order.index(row.outcome), not _mixed(row), -_size(row), row.label))
 
 
-def judged(there: There, q: float | None, stock: tuple[float, float] | None) -> There:
-    """With its q, its state, and its figures in units of stock's mean gain (the error of that mean by delta method)."""
+def judged(there: TaskEstimate, q: float | None, stock: tuple[float, float] | None) -> TaskEstimate:
+    """With q, state, and its figures in units of stock's mean gain (error of that mean by the delta method)."""
     if there.estimate is None:
         return there
     sure = q is not None and q < LEVEL and there.low is not None and there.high is not None
@@ -152,24 +152,24 @@ def judged(there: There, q: float | None, stock: tuple[float, float] | None) -> 
     return replace(there, scaled=scaled, scaled_low=low, scaled_high=high, scaled_se=error)
 
 
-def _told_smaller(rows: Sequence[Across], where: Places) -> dict[int, frozenset[str]]:
-    """Per row the tasks whose scaled estimate is told to be below the one of a task of the other side where it went
-    with a gain; false discoveries held over all such differences of the family."""
-    asked: list[tuple[int, str, float | None]] = []
+def _significantly_smaller(rows: Sequence[Across], where: StudyTasks) -> dict[int, frozenset[str]]:
+    """Per row, the tasks whose scaled estimate is significantly below a significant gain on the other side (training or
+    other tasks); the false discovery rate is controlled over all such differences of the family."""
+    compared: list[tuple[int, str, float | None]] = []
     for i, row in enumerate(rows):
         gains = [t for t in row.there if t.state == "gain" and t.scaled is not None]
         for there in row.there:
             others = [t for t in gains if (t.task in where.one_side) != (there.task in where.one_side)]
             if there.state == "open" and there.scaled is not None and others:
-                asked.append((i, there.task, _difference(max(others, key=lambda t: t.scaled or 0.0), there)))
-    found: dict[int, set[str]] = defaultdict(set)
-    for (i, task, _), q in zip(asked, bh([p for *_, p in asked]), strict=True):
+                compared.append((i, there.task, _difference(max(others, key=lambda t: t.scaled or 0.0), there)))
+    smaller: dict[int, set[str]] = defaultdict(set)
+    for (i, task, _), q in zip(compared, bh([p for *_, p in compared]), strict=True):
         if q is not None and q < LEVEL:
-            found[i].add(task)
-    return {i: frozenset(tasks) for i, tasks in found.items()}
+            smaller[i].add(task)
+    return {i: frozenset(tasks) for i, tasks in smaller.items()}
 
 
-def _difference(one: There, other: There) -> float | None:
+def _difference(one: TaskEstimate, other: TaskEstimate) -> float | None:
     """Two-sided p of "the same in units of stock's gain"; None unless the first is larger and both errors are known."""
     if one.scaled_se is None or other.scaled_se is None or (one.scaled or 0.0) <= (other.scaled or 0.0):
         return None
@@ -180,13 +180,13 @@ def _difference(one: There, other: There) -> float | None:
     return t_test((one.scaled or 0.0) - (other.scaled or 0.0), math.sqrt(a + b), df)
 
 
-def found_of(row: Across, where: Places, smaller: frozenset[str]) -> Found:
-    """The class of a row whose states are known."""
+def outcome_of(row: Across, where: StudyTasks, smaller: frozenset[str]) -> Outcome:
+    """The outcome of a row whose states are known."""
     tried = [t for t in row.there if t.estimate is not None]
     states = {t.state for t in tried}
     if "loss" in states:
         return "hurts"
-    sides = [[t for t in tried if (t.task in where.one_side) == at_home] for at_home in (True, False)]
+    sides = [[t for t in tried if (t.task in where.one_side) == first] for first in (True, False)]
     if not sides[0] or not sides[1]:
         missing = [t for t in row.there if t.estimate is None]
         return "absent" if any(t.state in ("absent", "own") for t in missing) else "open"
@@ -194,12 +194,12 @@ def found_of(row: Across, where: Places, smaller: frozenset[str]) -> Found:
         return "everywhere"
     for mine, other, name in ((sides[0], sides[1], "home"), (sides[1], sides[0], "elsewhere")):
         if any(t.state == "gain" for t in mine) and all(t.task in smaller for t in other):
-            return "some" if not where.elsewhere else "home" if name == "home" else "elsewhere"
+            return "some" if not where.other else "home" if name == "home" else "elsewhere"
     return "open"
 
 
 def _mixed(row: Across) -> bool:
-    """Whether it went with a gain on one task and with a loss on another."""
+    """Whether it has a gain on one task and a loss on another."""
     return {"gain", "loss"} <= {there.state for there in row.there}
 
 
@@ -207,23 +207,23 @@ def _size(row: Across) -> float:
     return max((abs(t.scaled) for t in row.there if t.scaled is not None), default=0.0)
 
 
-# -- the families --------------------------------------------------------------------------------------------------
+# -- the methods --------------------------------------------------------------------------------------------------
 
 
 def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Across]:
     own = {scope.task: _own_values(scope) for scope in views}
-    found: dict[str, dict[str, There]] = defaultdict(dict)
+    by_key: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
     labels: dict[str, tuple[str, str, str]] = {}
     for scope in views:
         for row in edit_credits(scope, effects[scope.task]):
             key = "=".join(row.key)
             labels.setdefault(key, (row.label, *row.key))
-            found[key][scope.task] = There(
+            by_key[key][scope.task] = TaskEstimate(
                 scope.task, "open", row.estimate, row.se, _freedom(row), row.low, row.high, row.n, unit=row.unit,
                 design=row.design,
             )  # fmt: skip
     return [
-        Across("edit", key, label, "", tuple(found[key].get(s.task) or _not_tried(s.task, own[s.task], knob, value)
+        Across("edit", key, label, "", tuple(by_key[key].get(s.task) or _not_tried(s.task, own[s.task], knob, value)
                                              for s in views))
         for key, (label, knob, value) in labels.items()
     ]  # fmt: skip
@@ -235,20 +235,20 @@ def _own_values(scope: Scope) -> dict[str, str]:
     return {row["key"]: canonical(row["value"]) for row in rows}
 
 
-def _not_tried(task: str, own: Mapping[str, str], knob: str, value: str) -> There:
+def _not_tried(task: str, own: Mapping[str, str], knob: str, value: str) -> TaskEstimate:
     if knob not in own:
-        return There(task, "absent")
-    return There(task, "own" if own[knob] == value else "untried")
+        return TaskEstimate(task, "absent")
+    return TaskEstimate(task, "own" if own[knob] == value else "untried")
 
 
 def _freedom(row: EditCredit | DirectiveCredit) -> float:
-    """Degrees of freedom of a row's se; none where too few runs are behind it."""
+    """Degrees of freedom of a row's se; 0 if it has too few runs."""
     return row.df if row.rests_on >= LEAST_RUNS else 0.0
 
 
 def _tries(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Across]:
-    """Directives by what the changes that cite them gain, kept or not."""
-    found: dict[str, dict[str, There]] = defaultdict(dict)
+    """Directives by the gain of the changes that cite them, kept or not."""
+    by_directive: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
     held: dict[str, dict[str, Any]] = {}
     for scope in views:
         for about in scope.rows("directive_held"):
@@ -257,48 +257,50 @@ def _tries(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
             share = row.device_seconds / row.n  # from a rate to the gain of one experiment
             figures = (None if value is None else value * share for value in (row.se, row.low, row.high))
             se, low, high = figures
-            found[row.directive_id][scope.task] = There(
+            by_directive[row.directive_id][scope.task] = TaskEstimate(
                 scope.task, "open", row.gain, se, _freedom(row), low, high, row.n, unit=scope.unit
             )
     knobs = {scope.task: set(_own_values(scope)) for scope in views}
     rows = []
-    for directive, there in found.items():
+    for directive, there in by_directive.items():
         about = held.get(directive, {})
-        told = tuple(there.get(s.task) or There(s.task, _missing(about, knobs[s.task])) for s in views)
-        rows.append(Across("tries", directive, about.get("text") or directive, about.get("kind") or "", told))
+        estimates = tuple(there.get(s.task) or TaskEstimate(s.task, _missing(about, knobs[s.task])) for s in views)
+        rows.append(Across("tries", directive, about.get("text") or directive, about.get("kind") or "", estimates))
     return rows
 
 
 def _missing(about: Mapping[str, Any], knobs: set[str]) -> State:
-    """Of a directive that no try of a task cites: an idea whose edit the task does not have, or one not followed."""
+    """The state of a directive that no experiment of a task cites: ``absent`` for an idea whose edit the task lacks."""
     terms = re.findall(r"`([^`\n]+)`", about.get("text") or "") if about.get("kind") == "idea" else []
     named = {term.partition("=")[0].strip().lstrip("+").lower() for term in terms}
     return "absent" if named and not named & knobs else "untried"
 
 
 def _effects(views: Sequence[Scope]) -> list[list[Across]]:
-    """What having a directive does: from children beside their parents, and from planned ablations."""
+    """The effect of having a directive: from children minus their parents, and from planned ablations."""
     families = []
     for method, credits in (("having", having_credits), ("factorial", factorial_credits)):
-        found: dict[str, dict[str, There]] = defaultdict(dict)
+        by_directive: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
         texts: dict[str, str] = {}
         for scope in views:
             for row in credits(scope):
                 texts.setdefault(row.directive_id, row.text)
-                found[row.directive_id][scope.task] = There(
+                by_directive[row.directive_id][scope.task] = TaskEstimate(
                     scope.task, "open", row.estimate, row.se, row.df, row.low, row.high, row.n, unit=row.unit,
                     design=row.design,
                 )  # fmt: skip
         families.append([
-            Across(method, key, texts[key], "", tuple(there.get(s.task) or There(s.task, "untried") for s in views))
-            for key, there in found.items()
+            Across(method, key, texts[key], "", tuple(
+                there.get(s.task) or TaskEstimate(s.task, "untried") for s in views
+            ))
+            for key, there in by_directive.items()
         ])  # fmt: skip
     return families
 
 
-def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]) -> list[Across]:
-    """Each program beside itself without its ideas, or who behaves like that: the mean difference over run seeds that
-    both had."""
+def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]) -> list[Across]:
+    """Each program minus the same without its ideas (or a program that behaves like that): the mean difference over
+    common run seeds."""
     like = {(c.task, c.program_id): c.like_id for c in cells if c.like_id}
     names = {c.program_id: c.name for c in cells}
     units = {c.task: c.unit for c in cells}
@@ -307,7 +309,7 @@ def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str
     for run in runs:
         if run["role"] != "a/a" and streams.get((run["task"], run["program_id"])) == run["stream"]:
             gains[run["task"], run["program_id"], (run["match_id"], run["run_seed"])] = run["gain"]
-    found = []
+    out = []
     for program, bare in sorted({(c.of_program, c.program_id) for c in cells if c.of_program and c.role == BARE}):
         there = tuple(
             _paired(task, like.get((task, str(program))) or str(program), like.get((task, bare)) or bare, gains,
@@ -316,19 +318,21 @@ def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str
         )  # fmt: skip
         if any(t.estimate is not None for t in there):
             label = f"the idea list of {names.get(program, program)}"
-            found.append(Across(BARE, str(program), label, "ideas", there))
-    return found
+            out.append(Across(BARE, str(program), label, "ideas", there))
+    return out
 
 
 def _paired(
     task: str, program: str, bare: str, gains: Mapping[tuple[str, str, Any], float], unit: str
-) -> There:  # fmt: skip
+) -> TaskEstimate:  # fmt: skip
     if program == bare:
-        return There(task, "absent")
-    ours = {place: gain for (on, who, place), gain in gains.items() if on == task and who == program}
-    theirs = {place: gain for (on, who, place), gain in gains.items() if on == task and who == bare}
-    pairs = [ours[place] - theirs[place] for place in sorted(ours.keys() & theirs.keys(), key=str)]
+        return TaskEstimate(task, "absent")
+    ours = {seed: gain for (on, who, seed), gain in gains.items() if on == task and who == program}
+    theirs = {seed: gain for (on, who, seed), gain in gains.items() if on == task and who == bare}
+    pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys(), key=str)]
     if not pairs:
-        return There(task, "untried")
+        return TaskEstimate(task, "untried")
     mean = mean_interval(pairs)
-    return There(task, "open", mean.mean, mean.se, mean.n - 1, mean.low, mean.high, mean.n, unit=unit, design="paired")
+    return TaskEstimate(
+        task, "open", mean.mean, mean.se, mean.n - 1, mean.low, mean.high, mean.n, unit=unit, design="paired"
+    )

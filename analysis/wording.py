@@ -1,6 +1,6 @@
-"""Figures as people read them: as many digits as the error allows, times in minutes, shares in percent.
+"""Formats figures for readers: as many digits as the error justifies, times in minutes, shares in percent.
 
-Pages have a true minus and a dash; terminals and plain files have ASCII (`plain_number`, `plain_span`).
+Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_number`, `plain_span`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MINUS = "\u2212"
 
 
 def decimals(scale: float | None, digits: int = 2) -> int:
-    """Decimal places that show ``digits`` significant digits of ``scale``, which is an error or a spread."""
+    """Decimal places that show ``digits`` significant digits of ``scale``, an error or a spread."""
     if scale is None or not math.isfinite(scale) or scale <= 0:
         return 3
     return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
@@ -24,22 +24,22 @@ def interval_decimals(low: float | None, high: float | None) -> int:
 
 
 def typical(values: Iterable[float | None]) -> float | None:
-    """The median of those that are there."""
-    found = sorted(abs(v) for v in values if v)
-    return found[len(found) // 2] if found else None
+    """The median absolute value, without None and 0."""
+    sizes = sorted(abs(v) for v in values if v)
+    return sizes[len(sizes) // 2] if sizes else None
 
 
 def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """Fixed decimals with a true minus; a dash where there is none."""
+    """Fixed decimals with a true minus; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
-    value = round(value, decimals) + 0.0  # no minus before what is shown as zero
+    value = round(value, decimals) + 0.0  # no minus before a displayed zero
     text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
     return text.replace("-", MINUS)
 
 
 def brief(value: float | None, digits: int = 3) -> str:
-    """Significant digits, without an exponent where people would not write one."""
+    """Significant digits, with an exponent only for very large or small values."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0 or 1e-4 <= abs(value) < 1e7:
@@ -48,7 +48,7 @@ def brief(value: float | None, digits: int = 3) -> str:
 
 
 def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """The same in ASCII; a minus stays before what rounds to zero."""
+    """The same in ASCII; a value that rounds to zero keeps its minus."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
@@ -74,7 +74,7 @@ def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
 
 
 def bracket(low: float | None, high: float | None) -> str:
-    """`` [9.1, 15.6]``; nothing where there is no interval."""
+    """`` [9.1, 15.6]``; empty without an interval."""
     return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
 
 
@@ -115,7 +115,7 @@ def duration(seconds: float | None) -> str:
 
 
 def money(usd: float | None) -> str:
-    """US dollars; what nobody priced is not free."""
+    """US dollars; ``not priced`` for None."""
     if usd is None:
         return "not priced"
     return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
@@ -126,7 +126,7 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def ranks(low: int | None, high: int | None) -> str:
-    """``1`` or ``1–4``: the ranks that an arm may hold."""
+    """``1`` or ``1–4``: the possible ranks of an arm."""
     if low is None or high is None:
         return "–"
     return str(low) if low == high else f"{low}–{high}"
@@ -140,17 +140,17 @@ def chance(p: float | None) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """``= 0.013``, ``< 0.0001``: what stands behind the letter p."""
+    """``= 0.013``, ``< 0.0001``: the text after the letter p."""
     text = chance(p)
     return text if text.startswith("<") else f"= {text}"
 
 
 def listed(items: Iterable[str], most: int = 4) -> str:
     """``a, b and c``; ``a, b, c, d and 3 more``."""
-    found = list(items)
-    if len(found) > most:
-        return f"{', '.join(found[:most])} and {len(found) - most} more"
-    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+    texts = list(items)
+    if len(texts) > most:
+        return f"{', '.join(texts[:most])} and {len(texts) - most} more"
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
 def short(identity: str | None, length: int = 7) -> str:

@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from analysis import designs
-from analysis.designs import Design
+from analysis.designs import FactorialDesign
 from analysis.events import AblationEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor, Progress
@@ -89,7 +89,7 @@ def variant(program: Program, gone: Sequence[str]) -> Program:
     return Program.parse(text, f"{program.name} without {named}" if gone else program.name)
 
 
-def design_of(factors: Sequence[Directive], cost: Cost, budget: float | None, seed: int) -> Design:
+def design_of(factors: Sequence[Directive], cost: Cost, budget: float | None, seed: int) -> FactorialDesign:
     """The design over ``factors`` that fits a device budget in seconds; None: ``BLOCKS`` blocks.
 
     Raises UsageError where there is nothing to switch, or too little for two blocks.
@@ -115,7 +115,9 @@ def design_seed(study: Study, program: Program, factors: Sequence[Directive]) ->
     return study.streams.seed("search", "ablation", program.program_id, *(d.directive_id for d in factors))
 
 
-def play_design(study: Study, executor: Executor, program: Program, design: Design, progress: Progress) -> Match:
+def play_design(
+    study: Study, executor: Executor, program: Program, design: FactorialDesign, progress: Progress
+) -> Match:
     """Record the plan, then play it as a match at equal budget with one run seed per run of an arm.
 
     Match and rows follow from the program and its factors, so the same command resumes, and a larger budget goes on.
@@ -132,11 +134,11 @@ def play_design(study: Study, executor: Executor, program: Program, design: Desi
     return match
 
 
-def program_of(program: Program, design: Design, row: Sequence[bool]) -> Program:
+def program_of(program: Program, design: FactorialDesign, row: Sequence[bool]) -> Program:
     return variant(program, [d for d, held in zip(design.factors, row, strict=True) if not held])
 
 
-def write_down(study: Study, program: Program, design: Design, match: Match) -> None:
+def write_down(study: Study, program: Program, design: FactorialDesign, match: Match) -> None:
     """Record the plan before its first run; a resumed or a smaller plan is not recorded again."""
     ablation_id = content_id("x", match.match_id)
     known = study.state.ablations.get(ablation_id)
@@ -158,7 +160,7 @@ def write_down(study: Study, program: Program, design: Design, match: Match) -> 
     )
 
 
-def ablate(study: Study, program: Program, design: Design, progress: Progress) -> Match:
+def ablate(study: Study, program: Program, design: FactorialDesign, progress: Progress) -> Match:
     """The whole ablation with an executor of its own; Ctrl-C drains it."""
     with at_work(study, progress) as executor:
         return play_design(study, executor, program, design, progress)

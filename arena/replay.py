@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis import replays
 from analysis.events import AblationEvent, ReplayEvent
-from analysis.replays import Replay, Set
+from analysis.replays import ReplayPlan, Set
 from arena.drain import drained
 from arena.executor import Executor, Progress
 from arena.executors import at_work
@@ -73,7 +73,7 @@ def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Sour
     return source, skipped
 
 
-def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> Replay:
+def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> ReplayPlan:
     """The trainings of ``seeds`` fresh seeds; the permutations are drawn from the study's secret and the run."""
     return replays.plan(len(commits), seeds, study.streams.seed("search", "replay", run_id))
 
@@ -83,7 +83,7 @@ def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
 
 
 def play_replay(
-    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
 ) -> str:
     """Record the plan, then do the trainings that the ledger does not have yet. Returns the id of the ablation."""
     ablation_id = content_id("x", run_id, "replay")
@@ -131,7 +131,7 @@ def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
 
 
 def write_down(
-    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: Replay, seeds: Sequence[int]
+    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, seeds: Sequence[int]
 ) -> None:
     """Record the plan before its first training; a plan with no more seeds than the last is not recorded again."""
     known = study.state.ablations.get(ablation_id)
@@ -157,7 +157,7 @@ def write_down(
 
 
 def replay_run(
-    study: Study, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+    study: Study, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
 ) -> str:  # fmt: skip
     """The whole replay with an executor of its own; Ctrl-C drains it."""
     with at_work(study, progress) as executor:

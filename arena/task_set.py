@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.evidence import Evidence, evidence
 from analysis.over_tasks import over_tasks
-from analysis.scales import Scale, scale_of
+from analysis.scales import GainScale, scale_of
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
 from arena.executor import Executor, Progress
 from arena.match import play_on_tasks
@@ -80,7 +80,7 @@ class TaskSet:
             together, executor, racer, progress, lambda scores: self.combined(scores, matches[0], scales)
         )
 
-    def combined(self, scores: Sequence[list[ArmScore]], match: Match, scales: Sequence[Scale]) -> list[ArmScore]:
+    def combined(self, scores: Sequence[list[ArmScore]], match: Match, scales: Sequence[GainScale]) -> list[ArmScore]:
         """Scores of the first match's arms over all tasks: the mean of the runs of one index, each in its task's scale.
 
         Before the first race has ended there are no scales. Then they come from the runs that all arms have in this
@@ -98,14 +98,14 @@ class TaskSet:
             for arm in zip(*scores, strict=True)
         ]
 
-    def first_scales(self, scores: Sequence[list[ArmScore]], match: Match) -> list[Scale]:
+    def first_scales(self, scores: Sequence[list[ArmScore]], match: Match) -> list[GainScale]:
         common = min(len(arm.gains) for arms in scores for arm in arms)
         return [
             _scale(on.task, [(a.program.program_id, s.gains[:common]) for a, s in zip(match.arms, arms, strict=True)])
             for on, arms in zip(self, scores, strict=True)
         ]
 
-    def scales(self, before: int | None = None) -> list[Scale]:
+    def scales(self, before: int | None = None) -> list[GainScale]:
         """By task, from all races that have ended, of generations before ``before``; none before the first race."""
         if not self.several:
             return []
@@ -130,7 +130,7 @@ class TaskSet:
         return over_tasks(parts, self.scales()) if self.several else parts[0]
 
 
-def _scale(task: Task, arms: Iterable[tuple[str, Sequence[float]]]) -> Scale:
+def _scale(task: Task, arms: Iterable[tuple[str, Sequence[float]]]) -> GainScale:
     """From (program id, gains) of each arm; all arms of stock are one sample."""
     by_program: dict[str, list[float]] = {}
     for program_id, gains in arms:

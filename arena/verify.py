@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.audit import Effect, gain_over, one_draw, source_verdict
+from analysis.audit import MeanDifference, gain_over, one_draw, source_verdict
 from analysis.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
@@ -100,7 +100,7 @@ class Round:
         """Device-seconds that the whole check took."""
         return sum(m.spent_seconds for _, m in self.everything)
 
-    def gain(self, labels: Sequence[str]) -> Effect:
+    def gain(self, labels: Sequence[str]) -> MeanDifference:
         """Gain of the named samples, all seeds pooled; where the seeds change nothing, as of one measurement."""
         values = [v for label in labels for v in self.taken[label].metrics]
         effect = gain_over(values, self.baseline, self.task.sign)

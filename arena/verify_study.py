@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from analysis.audit import Effect, Lead, around_zero, lead, study_verdict
+from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
 from analysis.study import open_study
 from analysis.tables import rows, statement
@@ -184,7 +184,11 @@ def figures_of(claim: Claim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
 
 
 def arms_of(
-    whole: Claim, drawn: Claim, recorded: Sequence[Effect], fresh: Sequence[Effect], gains: Sequence[Sequence[float]]
+    whole: Claim,
+    drawn: Claim,
+    recorded: Sequence[MeanDifference],
+    fresh: Sequence[MeanDifference],
+    gains: Sequence[Sequence[float]],
 ) -> list[dict[str, Any]]:
     """By arm: recorded and fresh gain, and the same for each sampled run."""
     arms = []

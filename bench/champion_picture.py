@@ -20,17 +20,17 @@ def champion_picture(study: Path, target: Path) -> Path:
 
     from analysis.report import champion
     from analysis.report.facts import gather
-    from analysis.report.source import Source
+    from analysis.report.source import ReportSource
     from analysis.study import open_study
 
     with open_study(study) as con:
-        facts = gather(Source(con, str(study)))
+        facts = gather(ReportSource(con, str(study)))
         row = facts.champion.rows[0]
         credit = facts.source.ask("directive_credit", champion.CreditRow, program=row.program_id).rows
-        passages = champion.passages(row.text or "", credit)
+        excerpts = champion.excerpts(row.text or "", credit)
         board = facts.board
     # one unit in one picture: ideas by what the experiments that cite them kept
-    ideas = [p for p in passages if p.marks and p.text.lstrip().startswith("-")]
+    ideas = [p for p in excerpts if p.marks and p.text.lstrip().startswith("-")]
     marked = [p for p in ideas if all(mark.design.endswith(", directive") for mark in p.marks)]
     strong = sorted(marked, key=lambda passage: -passage.strength)[:MOST]
     shown = [line(passage, TOP + i * STEP) for i, passage in enumerate(p for p in marked if p in strong)]

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.planted import RunLaw
-from analysis.statistics import Estimate, mean_interval, one_sided, skewed_difference
+from analysis.statistics import ErrorEstimate, mean_interval, one_sided, skewed_difference
 from analysis.study import query
 from bench.common import figure, go_on, kept
 from bench.simulated import EXPERIMENTS, LAWS, told
@@ -183,7 +183,7 @@ def diverged(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     return rng.standard_normal(shape) - LOST * (rng.binomial(VERIFIED, DIVERGED, shape) / VERIFIED - DIVERGED)
 
 
-def rejected(pairs: Iterator[Estimate]) -> tuple[list[bool], list[bool]]:
+def rejected(pairs: Iterator[ErrorEstimate]) -> tuple[list[bool], list[bool]]:
     """Whether the announced test, and plain Welch, claims that the first is better."""
     both = [(one_sided(each) < LEVEL, one_sided(each._replace(skewness=0.0)) < LEVEL) for each in pairs]
     return [ours for ours, _ in both], [plain for _, plain in both]
@@ -191,13 +191,13 @@ def rejected(pairs: Iterator[Estimate]) -> tuple[list[bool], list[bool]]:
 
 def arms(
     first: Draw, second: Draw, size: tuple[int, int], count: int, seed: int, by: float = 0.0
-) -> Iterator[Estimate]:
+) -> Iterator[ErrorEstimate]:
     rng = np.random.Generator(np.random.PCG64(seed))
     a, b = first((count, size[0]), rng) + by, second((count, size[1]), rng)
     return (skewed_difference(x.tolist(), y.tolist()) for x, y in zip(a, b, strict=True))
 
 
-def shares(name: str, pairs: Iterator[Estimate], goal: str = "") -> None:
+def shares(name: str, pairs: Iterator[ErrorEstimate], goal: str = "") -> None:
     ours, plain = rejected(pairs)
     told(name, ours, goal)
     told("  … plain Welch", plain)

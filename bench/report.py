@@ -85,7 +85,7 @@ def whole(folder: Path) -> None:
 def parts(folder: Path) -> None:
     """The same step by step."""
     from analysis import attribution, standings
-    from analysis.credit import Credit
+    from analysis.credit import CreditViewRow
     from analysis.report import facts, page, source
     from analysis.study import _add, open_study
 
@@ -96,8 +96,8 @@ def parts(folder: Path) -> None:
     found = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
-    _add(con, "credit", Credit, found)
-    known = timed("report facts", lambda: facts.gather(source.Source(con, str(folder))))
+    _add(con, "credit", CreditViewRow, found)
+    known = timed("report facts", lambda: facts.gather(source.ReportSource(con, str(folder))))
     made = []
     for part in page.PARTS:
         made.append(timed(f"report {part.__module__.rpartition('.')[2]}", lambda part=part: part(known)))

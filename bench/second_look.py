@@ -1,4 +1,4 @@
-"""False claims of studies that may be confirmed a second time, where their control failed its own check.
+"""False claims of studies that may be confirmed a second time, where their A/A check failed.
 
 python -m bench.second_look [STUDIES] [SEED]      default 20000 14; nothing is trained
 

@@ -17,7 +17,7 @@ from statistics import fmean
 
 from analysis.statistics import mean_interval
 from analysis.study import open_study
-from analysis.surrogate import Known, Skill, known_programs, skill
+from analysis.surrogate import ProgramGain, Skill, known_programs, skill
 from bench.whole import whole_study
 from meta.gate import gate_among
 from meta.plan import quick
@@ -54,7 +54,7 @@ def one(seed: int, null: bool, generations: int, folder: Path) -> Seen:
     return judged(task.name, known, before)
 
 
-def judged(task: str, known: Sequence[Known], before: Sequence[Known]) -> Seen:
+def judged(task: str, known: Sequence[ProgramGain], before: Sequence[ProgramGain]) -> Seen:
     told, _ = skill(task, known)
     gate = gate_among(task, before)
     if gate is None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.rank_correlation import Measured, correlation, rank_correlations
+from analysis.rank_correlation import MeasuredGain, correlation, rank_correlations
 from analysis.statistics import mean_interval, posterior, share_interval
 from analysis.study import open_study
 from analysis.transfer import transfer, transfer_runs
@@ -67,10 +67,10 @@ def trial(k: int, n: int, rho: float, rng: np.random.Generator) -> Trial:
     )  # fmt: skip
 
 
-def measured(runs: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[Measured]:
+def measured(runs: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[MeasuredGain]:
     means = [mean_interval(own.tolist()) for own in runs]
     scored = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
-    return [Measured(score.mean, score.se, str(i)) for i, score in enumerate(scored)]
+    return [MeasuredGain(score.mean, score.se, str(i)) for i, score in enumerate(scored)]
 
 
 def ranks(count: int) -> Iterator[tuple[tuple[int, int, float], list[Trial]]]:
@@ -127,12 +127,12 @@ def one_study(folder: Path, seed: int) -> tuple[dict[str, tuple[float, float]], 
     play_transfer(study, [starter("local"), starter("local-screen")], 6, False, lambda _: None)
     with open_study(folder / "study", views=()) as con:
         found = transfer(con)
-        moved = across(con, found.places, found.cells, transfer_runs(con))
-    return truth, {row.label.removeprefix("+"): row.found for row in moved if row.method == "edit"}
+        moved = across(con, found.tasks, found.cells, transfer_runs(con))
+    return truth, {row.label.removeprefix("+"): row.outcome for row in moved if row.method == "edit"}
 
 
 def is_true(found: str, here: float, there: float) -> bool:
-    """Whether a class says no more than the effects do; "not told apart" says nothing."""
+    """Whether a class says no more than the effects do; "not significant" makes no claim."""
     claims = {
         "everywhere": here > 0 and there > 0, "home": here > max(there, 0.0), "elsewhere": there > max(here, 0.0),
         "hurts": min(here, there) < 0,

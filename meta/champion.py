@@ -30,9 +30,9 @@ def crown(
     elsewhere: Sequence[ReservedClaim] = (),
     look: int = 1,
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger: with that the study has ended.
+    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
 
-    In this order a study that is killed in between goes on, and writes them again.
+    In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
     ended = event is not None and decision_of(event.body).look >= look
@@ -62,7 +62,7 @@ def crown(
 
 
 def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision:
-    """The decision, from the claim and what the study holds of the matches that it was made from."""
+    """The decision, from the claim and the study's records of its confirmation."""
     tasks, stream = TaskSet.of(study), LOOKS[look][1]
     played = {
         match_id: [arm.arm_id for arm in match.arms]
@@ -82,7 +82,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
 
 
 def spend_of(tasks: TaskSet) -> list[SameSpend]:
-    """On each home task, what stock reaches with all that the study has spent there."""
+    """For each task, the best gain of stock with the device time that the study spent on it."""
     stock = starter("stock").program_id
     with open_study(tasks.study.folder, views=()) as con:
         spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
@@ -94,14 +94,14 @@ def write_page(study: Study, champion: Champion) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """A reader finds the old file or the new one, never a part of either."""
+    """Write a file atomically: a reader gets the old file or the new one, never a part."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
     partial.replace(path)
 
 
 def write_page_again(study: Study) -> bool:
-    """champion.evidence.md from what the ledger holds by now, the claim as recorded; False without a champion."""
+    """Write champion.evidence.md from the current ledger, with the recorded claim; False without a champion."""
     event = study.state.champion
     if event is None:
         return False

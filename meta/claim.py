@@ -16,9 +16,9 @@ from analysis.decision import BETTER, Check, state_of
 from analysis.decision import LEVEL as LEVEL
 from analysis.permutation import permutation_test
 from analysis.ratios import Sides, mean_of_ratios
-from analysis.scales import Scale
+from analysis.scales import GainScale
 from analysis.statistics import (
-    Estimate,
+    ErrorEstimate,
     Mean,
     Ratio,
     interval,
@@ -136,7 +136,7 @@ def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def claim_over(measured_on: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
+def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim:
     """The announced test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are
     independent."""
     tasks = [
@@ -147,9 +147,9 @@ def claim_over(measured_on: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
     reference = OWN if all(gains.get(OWN) for _, gains, _ in sides) else STOCK
     bare = all(gains.get("without-ideas") for _, gains, _ in sides)
 
-    def apart(role: str) -> Estimate:
+    def apart(role: str) -> ErrorEstimate:
         each = [(_difference(*against_role(gains, measured, role)), scale.size) for scale, gains, measured in sides]
-        return _over([Estimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
+        return _over([ErrorEstimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
 
     def ratios(role: str, other: str) -> Ratio:
         return mean_of_ratios([_sides(gains, measured, role, other) for _, gains, measured in sides])
@@ -208,7 +208,7 @@ def against_role(
     return {name: gains[of] for name, of in sides.items()}, measured
 
 
-def _difference(gains: Gains, measured: Against | None) -> Estimate:
+def _difference(gains: Gains, measured: Against | None) -> ErrorEstimate:
     """Champion minus stock."""
     touched = measured.touched if measured else {}
     baseline = measured.baseline if measured else ()
@@ -230,21 +230,23 @@ def _mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> M
     means = [(mean, on.scale) for on in tasks if (mean := of(on.claim)) is not None and mean.mean is not None]
     if len(means) < len(tasks):
         return Mean(None, None, 0, None, None)
-    estimates = [Estimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means]
+    estimates = [
+        ErrorEstimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means
+    ]
     middle, se, df, _ = _over(estimates)
     return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
 
 
-def _over(tasks: Sequence[Estimate]) -> Estimate:
+def _over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
     """Mean of independent estimates; no se where one has none. Satterthwaite's degrees of freedom."""
     mean, count = math.fsum(task.value for task in tasks) / len(tasks), len(tasks)
     parts = [(task.se, task) for task in tasks if task.se is not None]
     if len(parts) < count:
-        return Estimate(mean, None, 0.0)
+        return ErrorEstimate(mean, None, 0.0)
     total, spread = math.fsum(se**2 for se, _ in parts), math.fsum(se**4 / task.df for se, task in parts)
     df = total**2 / spread if spread else math.fsum(task.df for _, task in parts)
     third = math.fsum(task.skewness * se**3 for se, task in parts)
-    return Estimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
+    return ErrorEstimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
 
 
 def record(claim_of: Claim) -> dict[str, Any]:

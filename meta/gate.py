@@ -13,7 +13,7 @@ from meta.confirmation import FINAL
 from programs.program import Program
 
 if TYPE_CHECKING:
-    from analysis.surrogate import Known
+    from analysis.surrogate import ProgramGain
 
 SHARE = 0.25  # children predicted to rank below this share of the programs that ran are rejected
 
@@ -67,7 +67,7 @@ def gate_of(on: TaskStudy) -> Gate | None:
     return gate_among(on.task.name, known)
 
 
-def gate_among(task: str, known: Sequence[Known]) -> Gate | None:
+def gate_among(task: str, known: Sequence[ProgramGain]) -> Gate | None:
     """None unless the surrogate ranks held-out programs better than chance."""
     from analysis.surrogate import fit, skill
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
-from analysis.prior import Told, expected, told
+from analysis.prior import PastGain, expected, past_gains
 from analysis.study import ledger_folder, open_study
 from analysis.tables import rows
 from analysis.wording import many
@@ -55,12 +55,12 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
     Raises UsageError for a study without usable gains, one that is named twice, or one that searched on a ``reserved``
     task; NotFound and Corrupt as open_study.
     """
-    estimates: list[Told] = []
+    estimates: list[PastGain] = []
     studies: dict[str, PriorStudy] = {}
     texts: dict[str, str] = {}
     for folder in folders:
         with open_study(folder, views=()) as con:
-            estimates_of_study = told(con)
+            estimates_of_study = past_gains(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
             searched = {row["task"] for row in rows(con.execute(_SEARCHED))}
         if not estimates_of_study:

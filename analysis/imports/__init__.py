@@ -1,4 +1,4 @@
-"""Logs of others: results.tsv files and repositories of autoresearch and its relatives, read into a study.
+"""Imports results.tsv files and repositories of autoresearch and similar loops into a study.
 
-`study.import_logs` is the way in. Nothing is run, no model is asked, and what a log does not say is stored as NULL.
+`study.import_logs` is the entry point. It runs nothing and calls no model; values that a log lacks are NULL.
 """

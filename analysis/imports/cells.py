@@ -1,4 +1,4 @@
-"""Cells of a log: numbers as people write them, what stands for a missing value, hashes of commits."""
+"""Cells of a log: numbers in their usual notations, missing values, hashes of commits."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from analysis.imports.words import missing_numbers, missing_words
 _NUMBER = re.compile(
     r"^[~≈=<>*`\s$€£]*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$", re.I
 )
-_HASH = re.compile(r"^(?=.*\d)[0-9a-f]{6,40}$")  # with a digit in it: "deadbeef" is as likely a word
-FAR = 50.0  # times the middle of all values: a sentinel lies beyond that
+_HASH = re.compile(r"^(?=.*\d)[0-9a-f]{6,40}$")  # with a digit: "deadbeef" may be a word
+FAR = 50.0  # times the median of all values: sentinels are beyond that
 
 
 def number(cell: str) -> float | None:
-    """The number of a cell, None where it holds none: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
+    """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
     try:
         value = float(cell)
     except ValueError:
-        found = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
-        if found is None:
+        match = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
+        if match is None:
             return None
-        value = float(found[1].replace(",", ""))
+        value = float(match[1].replace(",", ""))
     return value if math.isfinite(value) else None
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell says that there is no value."""
+    """Whether a cell marks a missing value."""
     text = cell.strip().lower()
     return text in missing_words() or text in ("infinity", "-infinity")
 
@@ -38,10 +38,10 @@ def is_hash(cell: str) -> bool:
 
 
 def sentinels(values: list[float], failed: list[float], *, positive: bool) -> set[float]:
-    """The values of a column that stand for a missing one, given those of rows that ran and those that failed.
+    """The values of a column that mark a missing value, given those of rows that ran and those that failed.
 
-    0 does where failed rows have it, or where every other value is positive and lower is better (``positive``):
-    a loss of exactly 0 is no measurement. -999 and its like do where all other values are far from them.
+    0 is one if failed rows have it, or if every other value is positive and lower is better (``positive``): a loss of
+    exactly 0 is not a measurement. -999 and similar numbers are if all other values are far from them.
     """
     out: set[float] = {0.0} if 0.0 in failed else set()
     real = [abs(v) for v in values if v != 0.0 and v not in missing_numbers()]

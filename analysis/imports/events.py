@@ -1,4 +1,4 @@
-"""A judged log as events of the ledger. What the log does not say is left out, and reads as NULL."""
+"""A judged log as events of the ledger. Missing values are left out and read as NULL."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from programs.ids import content_id, content_ids
 
 TRUST = "self-reported"
 STATE = "imported"
-DESCRIPTION = 4_000  # characters that are kept
+DESCRIPTION = 4_000  # characters stored
 
 
 def import_id(digest: str) -> str:
-    """The id of a log, by its bytes: the same file is the same import wherever it lies."""
+    """The id of a log, by its bytes: copies of a file are the same import."""
     return content_id("i", digest)
 
 
@@ -28,7 +28,7 @@ def run_id(identity: str, metric: str | None) -> str:
 
 
 def match_id(metric: str | None, way: str) -> str:
-    """Runs whose metric has the same name and direction stand in one match; they are not comparable beyond that."""
+    """The match of runs with the same metric and direction; they are not comparable beyond that."""
     return content_id("m", "import", metric or "", way)
 
 
@@ -37,7 +37,7 @@ def arm_id(run: str) -> str:
 
 
 def run_events(
-    identity: str, run: Run, judged: Judgement, told: Figures, program_id: str | None, commits: Mapping[int, Joined]
+    identity: str, run: Run, judged: Judgement, totals: Figures, program_id: str | None, commits: Mapping[int, Joined]
 ) -> Iterator[dict[str, Any]]:
     """The run's start, its experiments, its findings and its end. ``commits``: line → commit of the row."""
     name, way = run_id(identity, run.metric), str(run.direction.way)
@@ -54,20 +54,20 @@ def run_events(
     for item in judged.rows:
         yield _experiment(named(str(item.number)), name, item, commits.get(item.row.line))
     for item in judged.rows:
-        if item.told:
+        if item.problem:
             yield {
                 "kind": "finding",
                 "run_id": name,
                 "experiment_id": named(str(item.number)),
                 "finding": item.contradiction,
-                "text": item.told,
+                "text": item.problem,
             }
     yield {
         "kind": "run_ended",
         "run_id": name,
         "state": STATE,
-        "claimed_best": told.best_kept,
-        "claimed_gain": told.claimed_gain,
+        "claimed_best": totals.best_kept,
+        "claimed_gain": totals.claimed_gain,
     }
 
 
@@ -105,17 +105,17 @@ def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) ->
     return event | {key: value for key, value in stated.items() if value is not None}
 
 
-def aside_event(identity: str, place: str, aside: Aside) -> dict[str, Any]:
-    return {"kind": "quarantine", "import_id": identity, "path": place, **asdict(aside)}
+def aside_event(identity: str, path: str, aside: Aside) -> dict[str, Any]:
+    return {"kind": "quarantine", "import_id": identity, "path": path, **asdict(aside)}
 
 
-def figures_event(told: Figures) -> dict[str, Any]:
-    """The figures of a run as they stand in its `import` event and in the view `imports`."""
-    plain = asdict(told)
+def figures_event(totals: Figures) -> dict[str, Any]:
+    """The figures of a run for its `import` event and the view `imports`."""
+    plain = asdict(totals)
     noise = plain.pop("noise")
     return plain | {
         "noise_sd": noise["sd"],
         "noise_df": noise["df"],
         "noise_from": noise["source"],
-        "noise_share": told.noise_share,
+        "noise_share": totals.noise_share,
     }

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.imports.judge import Judged, Judgement
-from analysis.imports.noise import Noise, chance_gain, chance_keeps, is_explained, spread
+from analysis.imports.noise import MeasurementNoise, chance_gain, chance_keeps, is_explained, spread
 
-PARTS = 4  # of a log, in its order, that the keep rate is told for
+PARTS = 4  # of a log, in order, for the keep rate over time
 
 
 @dataclass(frozen=True)
-class Part:
+class QuarterFigures:
     """A quarter of a run's tries."""
 
     tried: int
@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True)
 class CategoryFigures:
-    """What tries of one category came to. ``gain``: sum of the steps of the kept ones, metric units."""
+    """The results of one category. ``gain``: sum of the steps of the kept ones, metric units."""
 
     category: str
     tried: int
@@ -34,7 +34,7 @@ class CategoryFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """All that is told of a run. Gains are in metric units, positive is better; None where nothing tells."""
+    """All figures of a run. Gains are in metric units, positive is better; None if unknown."""
 
     tried: int
     kept: int
@@ -46,35 +46,35 @@ class Figures:
     baseline_from: str
     best_kept: float | None
     best_measured: float | None
-    claimed_gain: float | None  # best kept against the baseline
-    rerun_gain: float | None  # the same, rows measured again counted at the mean of their re-runs
+    claimed_gain: float | None  # best kept minus baseline
+    rerun_gain: float | None  # the same, with the mean of the re-runs for rows that were measured again
     best_line: int | None
-    parts: tuple[Part, ...]
-    noise: Noise
-    noise_steps: int | None  # kept steps that noise explains (noise.LEVEL)
-    chance_keeps: float  # kept steps expected of as many tries of nothing but noise
-    chance_gain: float | None  # gain of the best of as many tries of nothing but noise
+    parts: tuple[QuarterFigures, ...]
+    noise: MeasurementNoise
+    noise_steps: int | None  # kept steps that noise can explain (noise.LEVEL)
+    chance_keeps: float  # expected kept steps for as many tries of pure noise
+    chance_gain: float | None  # expected gain of the best of as many tries of pure noise
     categories: tuple[CategoryFigures, ...]
     contradictions: dict[str, int]
     reruns: int
 
     @property
     def noise_share(self) -> float | None:
-        """Of the claimed gain, what noise alone would give; at most 1."""
+        """The expected gain from noise alone as a share of the claimed gain; at most 1."""
         if self.chance_gain is None or not self.claimed_gain or self.claimed_gain <= 0.0:
             return None
         return min(1.0, self.chance_gain / self.claimed_gain)
 
 
 def figures(judged: Judgement, stated: float | None = None) -> Figures:
-    """The figures of a judged run; ``stated``: the sd of one measurement, as the user gives it."""
+    """The figures of a judged run; ``stated``: the SD of one measurement, given by the user."""
     rows, sign = judged.rows, judged.sign
     tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
     kept = [item for item in tries if item.kept]
     measured = [item for item in rows if item.metric is not None]
     base = judged.base
     best = _best([i for i in measured if i.decision == "baseline" or i.kept], sign)
-    noise = _noise(judged) if stated is None else Noise(stated, 0, "stated")
+    noise = _noise(judged) if stated is None else MeasurementNoise(stated, 0, "stated")
     ran = sum(item.metric is not None and item.again is None for item in tries)
     return Figures(
         tried=len(tries),
@@ -102,7 +102,7 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
 
 
 def _was_run(item: Judged) -> bool:
-    """False for a row that tells of nothing that happened: skipped, pending, a note."""
+    """False for a row without an experiment: skipped, pending, a note."""
     return item.metric is not None or item.row.status is not None or item.decision is not None
 
 
@@ -115,44 +115,44 @@ def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:
 
 
 def _groups(judged: Judgement) -> dict[int, list[float]]:
-    """place of a row that was measured again → what its re-runs measured."""
+    """index of a row that was measured again → metrics of its re-runs."""
     groups: dict[int, list[float]] = defaultdict(list)
-    for place, first in judged.again.items():
-        metric = judged.rows[place].metric
+    for index, first in judged.again.items():
+        metric = judged.rows[index].metric
         if metric is not None:
             groups[first].append(metric)
     return groups
 
 
-def _noise(judged: Judgement) -> Noise:
+def _noise(judged: Judgement) -> MeasurementNoise:
     values = []
     for first, later in _groups(judged).items():
         own = judged.rows[first].metric
-        # a step that was picked for its luck says nothing of the spread; its re-runs among each other do
+        # a step that was selected for its luck biases the spread; use only its re-runs
         picked = (judged.rows[first].step or 0.0) > 0.0 and len(later) > 1
         values.append(later if picked or own is None else [own, *later])
     return spread(values)
 
 
 def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
-    """The best kept gain where rows that were measured again count at the mean of their re-runs."""
+    """The best kept gain, with the mean of the re-runs for rows that were measured again."""
     groups = _groups(judged)
     if base is None or not set(groups) - {judged.baseline}:
         return None
     values = []
-    for place, item in enumerate(judged.rows):
-        if item.metric is not None and place not in judged.again and item.kept:
-            later = groups.get(place)
+    for index, item in enumerate(judged.rows):
+        if item.metric is not None and index not in judged.again and item.kept:
+            later = groups.get(index)
             values.append(judged.sign * (base - (sum(later) / len(later) if later else item.metric)))
     return max(values, default=None)
 
 
-def _parts(tries: Sequence[Judged]) -> tuple[Part, ...]:
+def _parts(tries: Sequence[Judged]) -> tuple[QuarterFigures, ...]:
     out = []
     for k in range(PARTS):
         some = tries[k * len(tries) // PARTS : (k + 1) * len(tries) // PARTS]
         kept = [item for item in some if item.kept]
-        out.append(Part(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
+        out.append(QuarterFigures(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
     return tuple(out)
 
 
@@ -163,12 +163,12 @@ def _noise_steps(kept: Sequence[Judged], sd: float | None) -> int | None:
 
 
 def _categories(tries: Sequence[Judged]) -> tuple[CategoryFigures, ...]:
-    """Every category that was tried, the one that gained most first."""
-    found: dict[str, list[Judged]] = defaultdict(list)
+    """Every tried category, the one with the largest gain first."""
+    by_category: dict[str, list[Judged]] = defaultdict(list)
     for item in tries:
-        found[item.category].append(item)
+        by_category[item.category].append(item)
     table = []
-    for name, items in found.items():
+    for name, items in by_category.items():
         kept = [item for item in items if item.kept]
         failed = sum(item.row.status not in ("ok", None) for item in items)
         gain = sum(max(item.step or 0.0, 0.0) for item in kept)

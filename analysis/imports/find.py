@@ -1,4 +1,4 @@
-"""Which logs the paths of a user mean: files, folders to search, repositories; and which of them are duplicates."""
+"""Finds the logs for a user's paths (files, folders to search, repositories) and marks duplicates."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
+from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
 
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
 DEEPEST = 12
-HEAD = 4096  # bytes by which beginnings are compared first
-LEAST_LINES = 3  # of a log that may be told to be the beginning of another
+HEAD = 4096  # first bytes, compared before whole files
+LEAST_LINES = 3  # of a log that can count as the beginning of another
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", ".cache"})
 
 
 @dataclass(frozen=True)
-class Found:
-    """A log that may be read. ``place``: as it is told; ``ref``: the commit whose tree holds it, else it is a file."""
+class LogFile:
+    """A log to read. ``label``: its path for messages; ``ref``: the commit that contains it, empty for a file."""
 
     path: Path
-    place: str
+    label: str
     repository: Path | None = None
     ref: str = ""
-    searched: bool = False  # found in a folder, not named by the user
+    searched: bool = False  # from a folder search, not named by the user
     size: int = 0
     digest: str = ""
-    reason: str = ""  # why it is not read
-    duplicate_of: str = ""  # digest of the log that holds all its rows
+    reason: str = ""  # why it cannot be read
+    duplicate_of: str = ""  # digest of the log that contains all its rows
 
     @property
     def name(self) -> str:
-        """What people call it: its folder, or its own name where that says more."""
+        """The display name: its own name, or its folder if the name is generic."""
         stem = self.path.stem
         plain = stem.lower() in ("results", "result", "experiments", "log", "history")
         folder = (self.repository or self.path.absolute().parent).name
         return (folder or stem) if plain else stem
 
 
-def find(paths: Sequence[Path]) -> list[Found]:
-    """Every log that the paths mean, in a steady order, with what cannot be read marked so and duplicates named.
+def find(paths: Sequence[Path]) -> list[LogFile]:
+    """Every log for these paths, in a fixed order; unreadable logs and duplicates are marked.
 
-    A path that does not exist is marked too: one of a thousand does not stop the others.
+    A path that does not exist is marked too, so that it does not stop the others.
     """
     seen: set[Path] = set()
-    found: list[Found] = []
+    logs: list[LogFile] = []
     for path in paths:
         for item in _of(path):
             key = item.path.absolute() / item.ref
             if key not in seen:
                 seen.add(key)
-                found.append(item)
-        if len(found) > MOST_LOGS:
-            raise Refused(f"more than {MOST_LOGS:,} logs")
-    return _without_copies([_looked_at(item) for item in found])
+                logs.append(item)
+        if len(logs) > MOST_LOGS:
+            raise UnreadableLog(f"more than {MOST_LOGS:,} logs")
+    return _without_copies([_looked_at(item) for item in logs])
 
 
-def _of(path: Path) -> Iterator[Found]:
+def _of(path: Path) -> Iterator[LogFile]:
     if not path.is_dir():
-        yield Found(path, str(path), _repository(path.absolute().parent))
+        yield LogFile(path, str(path), _repository(path.absolute().parent))
         return
     logs = list(_search(path))
     yield from logs
@@ -70,105 +70,105 @@ def _of(path: Path) -> Iterator[Found]:
         yield from _in_history(repository, path)
 
 
-def _search(root: Path) -> Iterator[Found]:
-    """Files below a folder that are named like logs. No link is followed; the search is bounded."""
+def _search(root: Path) -> Iterator[LogFile]:
+    """Files below a folder with names of logs. It follows no links, and the search is bounded."""
     entries = 0
     base = len(root.parts)
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         entries += len(folders) + len(files)
         if entries > MOST_ENTRIES:
-            raise Refused(f"{root}: more than {MOST_ENTRIES:,} files to search")
+            raise UnreadableLog(f"{root}: more than {MOST_ENTRIES:,} files to search")
         deep = len(here.parts) - base >= DEEPEST
         folders[:] = [] if deep else sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
             path = here / name
             if is_log(name) and not path.is_symlink():
-                yield Found(path, str(path), _repository(here.absolute()), searched=True)
+                yield LogFile(path, str(path), _repository(here.absolute()), searched=True)
 
 
-def _in_history(repository: Path, path: Path) -> Iterator[Found]:
-    """Logs that only a branch of a repository holds."""
+def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:
+    """Logs that exist only on a branch of a repository."""
     from analysis.imports.repository import logs_in_branches
 
     for name, ref in logs_in_branches(repository):
-        yield Found(Path(name), f"{path}@{ref[:12]}:{name}", repository, ref, searched=True)
+        yield LogFile(Path(name), f"{path}@{ref[:12]}:{name}", repository, ref, searched=True)
 
 
 def _repository(folder: Path, above: bool = True) -> Path | None:
-    """The repository that a folder lies in: its work tree, or the folder of a bare one."""
-    for place in (folder, *folder.parents) if above else (folder,):
-        if (place / ".git").exists() or ((place / "HEAD").is_file() and (place / "objects").is_dir()):
-            return place
+    """The repository of a folder: its work tree, or the folder of a bare one."""
+    for parent in (folder, *folder.parents) if above else (folder,):
+        if (parent / ".git").exists() or ((parent / "HEAD").is_file() and (parent / "objects").is_dir()):
+            return parent
     return None
 
 
-def contents(found: Found) -> bytes:
-    """The bytes of a log. Refused where it cannot be read."""
-    if found.ref and found.repository is not None:
+def contents(log: LogFile) -> bytes:
+    """The bytes of a log. Raises UnreadableLog if it cannot be read."""
+    if log.ref and log.repository is not None:
         from analysis.imports.repository import file_at
 
-        return file_at(found.repository, found.ref, str(found.path), MAX_BYTES)
-    return read_bytes(found.path)
+        return file_at(log.repository, log.ref, str(log.path), MAX_BYTES)
+    return read_bytes(log.path)
 
 
-def _looked_at(found: Found) -> Found:
+def _looked_at(log: LogFile) -> LogFile:
     try:
-        data = contents(found)
-    except Refused as error:
-        return replace(found, reason=str(error))
-    return replace(found, size=len(data), digest=hashlib.sha256(data).hexdigest())
+        data = contents(log)
+    except UnreadableLog as error:
+        return replace(log, reason=str(error))
+    return replace(log, size=len(data), digest=hashlib.sha256(data).hexdigest())
 
 
-def _without_copies(found: list[Found]) -> list[Found]:
-    """Marks logs that are equal to another, and those that are the beginning of one: an earlier state of it."""
+def _without_copies(logs: list[LogFile]) -> list[LogFile]:
+    """Marks logs that equal another one, or are the beginning of one (an earlier state)."""
     first: dict[str, int] = {}
-    for place, item in enumerate(found):
+    for index, item in enumerate(logs):
         if item.digest and not item.reason:
-            first.setdefault(item.digest, place)
-    whole = {place: head for place in first.values() if (head := _head(found[place]))}
-    longer = _beginnings(found, whole)
+            first.setdefault(item.digest, index)
+    whole = {index: head for index in first.values() if (head := _head(logs[index]))}
+    longer = _beginnings(logs, whole)
     out = []
-    for place, item in enumerate(found):
+    for index, item in enumerate(logs):
         if item.reason or not item.digest:
             out.append(item)
             continue
         last = first[item.digest]
         while last in longer:
             last = longer[last]
-        out.append(item if last == place else replace(item, duplicate_of=found[last].digest))
+        out.append(item if last == index else replace(item, duplicate_of=logs[last].digest))
     return out
 
 
-def _head(item: Found) -> bytes:
+def _head(item: LogFile) -> bytes:
     try:
         return contents(item)[:HEAD]
-    except Refused:
+    except UnreadableLog:
         return b""
 
 
-def _beginnings(found: Sequence[Found], heads: dict[int, bytes]) -> dict[int, int]:
-    """place of a log → place of one that begins with all of it. Sorted, those follow right behind."""
-    order = sorted(heads, key=lambda place: (heads[place], found[place].size))
+def _beginnings(logs: Sequence[LogFile], heads: dict[int, bytes]) -> dict[int, int]:
+    """index of a log → index of one that begins with all of it. In sorted order it follows directly."""
+    order = sorted(heads, key=lambda index: (heads[index], logs[index].size))
     longer: dict[int, int] = {}
-    for k, place in enumerate(order):
-        short = heads[place].rstrip()
+    for k, index in enumerate(order):
+        short = heads[index].rstrip()
         if short.count(b"\n") + 1 < LEAST_LINES:
             continue
         for other in order[k + 1 :]:
-            if not heads[other].startswith(short if found[place].size <= HEAD else heads[place]):
+            if not heads[other].startswith(short if logs[index].size <= HEAD else heads[index]):
                 break
-            if _begins(found[other], found[place]) and found[other].size > found[longer.get(place, place)].size:
-                longer[place] = other
+            if _begins(logs[other], logs[index]) and logs[other].size > logs[longer.get(index, index)].size:
+                longer[index] = other
     return longer
 
 
-def _begins(long: Found, short: Found) -> bool:
+def _begins(long: LogFile, short: LogFile) -> bool:
     """Whether one log's lines are the first lines of the other."""
     if long.size <= short.size:
         return False
     try:
         whole, part = contents(long), contents(short).rstrip()
-    except Refused:
+    except UnreadableLog:
         return False
     return whole.startswith(part) and whole[len(part) : len(part) + 1] in (b"\n", b"\r")

@@ -1,4 +1,4 @@
-"""What the rows of a run amount to: the best kept so far, recomputed; steps; and what contradicts what."""
+"""Judges the rows of a run: recomputes the best so far and the steps, and finds contradictions."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.noise import reruns
-from analysis.imports.rows import Row
+from analysis.imports.rows import ParsedRow
 from analysis.imports.runs import FAILED, Run
 from analysis.imports.words import category, rerun_patterns
 
-HALF = 0.5  # of its step; a best that keeps less when it is measured again is told
-ROUNDING = 0.02  # of a change; what "delta" may be off
+HALF = 0.5  # of its step; a best with less than that when measured again is a contradiction
+ROUNDING = 0.02  # of a change; tolerance of "delta"
 
 
 @dataclass(slots=True)
 class Judged:
-    """A row seen among the others; gains are in metric units, positive is better."""
+    """A row in the context of the others; gains are in metric units, positive is better."""
 
-    row: Row
+    row: ParsedRow
     number: int
     decision: str | None
-    metric: float | None  # None where the row failed
+    metric: float | None  # None if the row failed
     step: float | None = None  # of a kept row: gain over the best kept before
     best: float | None = None  # metric of the best kept up to this row
     tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
-    kept: bool = False  # said so, or a new best in a log that does not say what was kept
-    again: int | None = None  # line of the row that it measures again
+    kept: bool = False  # by its status, or a new best in a log without keep statuses
+    again: int | None = None  # line of the row that it repeats
     category: str = "other"
     contradiction: str = ""
-    told: str = ""
+    problem: str = ""
 
 
 @dataclass
 class Judgement:
-    """A run's rows, judged; ``baseline``: place of the row that all gains are against, None where there is none.
+    """A run's rows, judged; ``baseline``: index of the baseline row, None without one.
 
-    ``base``: its metric; or the metric before the first change, in a log that tells each change's before and after.
+    ``base``: its metric; or the metric before the first change, in a log with columns before and after.
     """
 
     sign: float
@@ -44,24 +44,24 @@ class Judgement:
     baseline: int | None
     base: float | None
     baseline_from: str
-    decided: bool  # whether the log says at all what was kept; else each new best that was not discarded counts
+    decided: bool  # whether the log has keep statuses; else each new best that was not discarded counts
     again: dict[int, int] = field(default_factory=dict)
 
 
 def judge(run: Run) -> Judgement:
-    """Numbers, steps, re-runs and contradictions of a run whose direction is settled."""
+    """Numbers, steps, re-runs and contradictions of a run with a known direction."""
     sign = -1.0 if run.direction.way == "higher" else 1.0
     metrics = [None if row.status in FAILED else row.value for row in run.rows]
-    place, source = _baseline(run.rows, metrics)
+    index, source = _baseline(run.rows, metrics)
     decided = any(row.decision == "keep" for row in run.rows)
     judged = [
-        Judged(row, i - place if place is not None else i + 1, row.decision, metrics[i])
+        Judged(row, i - index if index is not None else i + 1, row.decision, metrics[i])
         for i, row in enumerate(run.rows)
     ]
-    base = _before(judged) if place is None else judged[place].metric
-    if place is not None:
-        judged[place].decision = "baseline"
-    bests = _walk(judged, sign, decided, base if place is None else None)
+    base = _before(judged) if index is None else judged[index].metric
+    if index is not None:
+        judged[index].decision = "baseline"
+    bests = _walk(judged, sign, decided, base if index is None else None)
     again = reruns(run.rows, metrics, bests)
     for item in judged:
         item.category = category(item.row.description)
@@ -70,33 +70,33 @@ def judge(run: Run) -> Judgement:
     for i, first in again.items():
         judged[i].again = run.rows[first].line
     _not_reproduced(judged, again, sign)
-    return Judgement(sign, judged, place, base, source, decided, again)
+    return Judgement(sign, judged, index, base, source, decided, again)
 
 
-def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int | None, str]:
-    """The first row that was measured, unless it was discarded: then what it was compared with is not in the log."""
-    place = next((i for i, metric in enumerate(metrics) if metric is not None), None)
-    if place is None:
+def _baseline(rows: Sequence[ParsedRow], metrics: Sequence[float | None]) -> tuple[int | None, str]:
+    """The first measured row, unless it was discarded: then its reference is not in the log."""
+    index = next((i for i, metric in enumerate(metrics) if metric is not None), None)
+    if index is None:
         return None, "nothing was measured"
-    row = rows[place]
+    row = rows[index]
     if row.before is not None:
         return None, "the metric before the first change"
     named = row.decision == "baseline" or rerun_patterns()["baseline"].search(f"{row.description} {row.commit}")
     if named:
-        return place, "its name"
+        return index, "its name"
     if row.decision == "discard":
         return None, "the log begins with a discarded row"
-    return place, "the first row"
+    return index, "the first row"
 
 
 def _before(judged: Sequence[Judged]) -> float | None:
-    """What the first change began from, in a log that tells it."""
+    """The metric before the first change, if the log has it."""
     first = next((item.row for item in judged if item.metric is not None), None)
     return first.before if first else None
 
 
 def _walk(judged: Sequence[Judged], sign: float, decided: bool, base: float | None) -> list[int | None]:
-    """Steps and bests, in one pass; for each row the place of the best kept before it. ``base``: if no row has it."""
+    """Steps and bests, in one pass; for each row the index of the best kept before it. ``base``: if no row has it."""
     best = Judged(judged[0].row, 0, "baseline", base) if base is not None else None
     where: int | None = None
     tries, bests = 0, []
@@ -122,30 +122,30 @@ def _against_best(item: Judged, best: Judged, step: float) -> None:
     row, line = item.row, best.row.line
     if item.decision == "keep" and step < 0.0:
         item.contradiction = "kept-worse"
-        item.told = f"line {row.line}: kept at {item.metric:g}, worse than {best.metric:g} kept before (line {line})"
+        item.problem = f"line {row.line}: kept at {item.metric:g}, worse than {best.metric:g} kept before (line {line})"
     elif item.decision == "discard" and step > 0.0:
         item.contradiction = "discarded-better"
-        item.told = (
+        item.problem = (
             f"line {row.line}: discarded at {item.metric:g}, better than the best kept, {best.metric:g} (line {line})"
         )
 
 
 def _row_alone(item: Judged) -> None:
-    """What a row says against itself."""
+    """Contradictions within a row."""
     row = item.row
     if row.status in FAILED and row.value is not None:
         item.contradiction = "failed-with-metric"
-        item.told = f"line {row.line}: {row.word or row.status}, with the metric {row.value:g}"
+        item.problem = f"line {row.line}: {row.word or row.status}, with the metric {row.value:g}"
     elif row.decision == "keep" and item.metric is None:
         item.contradiction = "kept-without-metric"
-        item.told = f"line {row.line}: kept without a metric"
+        item.problem = f"line {row.line}: kept without a metric"
     elif not item.contradiction and (change := _misstated(row)) is not None:
         item.contradiction = "delta"
-        item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
+        item.problem = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
 
 
-def _misstated(row: Row) -> float | None:
-    """The change from before to after, where "delta" is neither it nor its percentage, in either sign."""
+def _misstated(row: ParsedRow) -> float | None:
+    """The change from before to after, if "delta" is neither it nor its percentage, in either sign."""
     if row.delta is None or row.before is None or row.value is None:
         return None
     change = row.value - row.before
@@ -157,13 +157,13 @@ def _misstated(row: Row) -> float | None:
 
 
 def _last_digit(value: float) -> float:
-    """What one step of a number's last written digit is worth, at most."""
+    """The value of one unit of a number's last written digit, at most."""
     digits = f"{value!r}".partition(".")[2] if "e" not in f"{value!r}" else ""
     return float(10.0 ** -len(digits))
 
 
 def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float) -> None:
-    """A new best that keeps less than half of its step when it is measured again."""
+    """Marks new bests with less than half of their step when measured again."""
     groups: dict[int, list[Judged]] = {}
     for i, first in again.items():
         groups.setdefault(first, []).append(judged[i])
@@ -177,4 +177,4 @@ def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float
             lines = ", ".join(f"{other.row.line}" for other in later[:6])
             item.contradiction = "not-reproduced"
             shown = ", ".join(f"{v:g}" for v in values[:6])
-            item.told = f"line {item.row.line}: kept at {item.metric:g}, measured again at {shown} (line {lines})"
+            item.problem = f"line {item.row.line}: kept at {item.metric:g}, measured again at {shown} (line {lines})"

@@ -1,4 +1,4 @@
-"""Which column of a log holds what: by the names in its header, else by what stands in the cells."""
+"""The roles of a log's columns: by the names in its header, else by the cells."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from analysis.imports.direction import votes
 from analysis.imports.words import held_out, meaning, roles
 from trainer.metric_names import named_direction, plain_name
 
-SAMPLE = 200  # rows that a guess looks at
-CLEAR = 3  # rows by which statuses must speak for one metric more than for another
+SAMPLE = 200  # rows used for a guess
+CLEAR = 3  # net rows by which statuses must agree better with one metric than with another
 _TELLING = ("commit", "status", "description", "metric_name", "metric", "memory_gb", "memory_mb", "after", "before")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one table. ``at``: role → place; ``metric``: name of the metric's column, None if unnamed.
+    """The columns of one table. ``at``: role → column; ``metric``: name of the metric's column, None if unnamed.
 
-    ``doubt``: the columns that could be the metric, where nothing decides between them.
+    ``doubt``: the columns that could be the metric, if the choice is unclear.
     """
 
     names: tuple[str, ...]
     at: Mapping[str, int]
     metric: str | None
-    source: str  # how the metric's column was found
+    source: str  # how the metric's column was identified
     doubt: tuple[str, ...] = ()
     header: int | None = None  # its line
     extra: tuple[tuple[int, str], ...] = field(default=())
@@ -36,29 +36,29 @@ class Layout:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether these cells name columns: two known names, one of them telling, and no cell holds a number."""
+    """Whether these cells are a header: two known names, one of them specific to logs, and no numbers."""
     if len(cells) < 2 or any(number(cell) is not None for cell in cells) or max(map(len, cells)) > 60:
         return False
     names = [plain_name(cell) for cell in cells]
-    found = [roles()[name][0] for name in names if name in roles()]
+    known = [roles()[name][0] for name in names if name in roles()]
     metrics = sum(named_direction(name)[0] is not None for name in names if name not in roles())
-    telling = metrics + sum(role in _TELLING for role in found)
-    return telling >= 2 or (telling >= 1 and len(found) >= 2)
+    telling = metrics + sum(role in _TELLING for role in known)
+    return telling >= 2 or (telling >= 1 and len(known) >= 2)
 
 
 def from_header(
     cells: Sequence[str], line: int, sample: Sequence[Sequence[str]], wanted: str | None = None
 ) -> Layout | None:
-    """The layout that a header names, with the metric's column settled; None where there is no metric at all."""
-    names = tuple(plain_name(cell) or f"column_{place + 1}" for place, cell in enumerate(cells))
+    """The layout of a header, with the metric's column decided; None without a metric."""
+    names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
     at = _places(names, sample, wanted)
     return _with_metric(names, at, sample, wanted, line)
 
 
 def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> Layout | None:
-    """The layout of a table without a header; None unless a column of statuses or hashes and one of numbers is there.
+    """The layout of a table without a header; None unless it has a column of statuses or hashes and one of numbers.
 
-    The metric is the first column of numbers, as in all relatives of the original; it has no name.
+    The metric is the first column of numbers, as in autoresearch and similar loops; it has no name.
     """
     width = _commonest([len(cells) for cells in sample])
     rows = [cells for cells in sample if len(cells) == width]
@@ -98,16 +98,16 @@ def _shares(column: Sequence[str]) -> dict[str, float]:
 
 
 def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
-    """role → column; of several columns for one role the better name, then the left one."""
+    """role → column; of several columns for one role the better name, then the leftmost."""
     at: dict[str, int] = {}
     ranks: dict[str, int] = {}
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         role, rank = roles().get(name, ("", 0))
-        if not role or role == "other" or name == wanted or not _fits(role, name, place, sample):
+        if not role or role == "other" or name == wanted or not _fits(role, name, index, sample):
             continue
         if role not in at or rank < ranks[role]:
-            at[role], ranks[role] = place, rank
-    if "description" not in at:  # "experiment" names a number here and says what was tried there
+            at[role], ranks[role] = index, rank
+    if "description" not in at:  # "experiment" is a number in some logs and a description in others
         wordy = [i for i, n in enumerate(names) if roles().get(n, ("",))[0] in ("number", "") and _wordy(i, sample)]
         if wordy:
             at["description"] = wordy[-1]
@@ -115,9 +115,9 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
     return at
 
 
-def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
-    """Whether the cells are what the role says; a column "result" holds statuses here and the metric there."""
-    cells = _filled(place, sample)
+def _fits(role: str, name: str, column: int, sample: Sequence[Sequence[str]]) -> bool:
+    """Whether the cells fit the role; "result" is a status in some logs and the metric in others."""
+    cells = _filled(column, sample)
     if not cells:
         return True
     numbers = _share_of_numbers(cells)
@@ -130,16 +130,16 @@ def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> 
     return True
 
 
-def _filled(place: int, sample: Sequence[Sequence[str]]) -> list[str]:
-    return [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+def _filled(column: int, sample: Sequence[Sequence[str]]) -> list[str]:
+    return [row[column] for row in sample if column < len(row) and not is_missing(row[column])]
 
 
 def _share_of_numbers(cells: Sequence[str]) -> float:
     return sum(number(cell) is not None for cell in cells) / len(cells)
 
 
-def _wordy(place: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = [row[place] for row in sample if place < len(row)]
+def _wordy(column: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = [row[column] for row in sample if column < len(row)]
     return bool(cells) and sum(" " in cell.strip() or not cell.isascii() for cell in cells) >= 0.5 * len(cells)
 
 
@@ -164,15 +164,15 @@ def _with_metric(
     return _finish(names, at, names[at["metric"]], source, doubt, line)
 
 
-def _numbers(place: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = _filled(place, sample)
+def _numbers(column: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = _filled(column, sample)
     return not cells or _share_of_numbers(cells) >= 0.6
 
 
 def _choose(
     names: Sequence[str], free: Sequence[int], at: Mapping[str, int], sample: Sequence[Sequence[str]]
 ) -> tuple[int | None, str, tuple[str, ...]]:
-    """(column of the metric, how it was found, the candidates where nothing decides)."""
+    """(column of the metric, how it was identified, the candidates if it is unclear)."""
     named = [i for i in free if named_direction(names[i])[0] is not None]
     fresh = [i for i in named if held_out(names[i])] or [i for i in named if held_out(names[i]) is None] or named
     pool = fresh or list(free)
@@ -187,16 +187,16 @@ def _choose(
     return None, "", tuple(names[i] for i in pool)
 
 
-def _agreement(place: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
-    """Rows whose status says that lower is better in this column, less those that say higher."""
+def _agreement(column: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
+    """Rows whose status implies that lower is better in this column, minus those that imply higher."""
     if "status" not in at:
         return 0
-    told = []
+    decided = []
     for row in sample:
-        if max(place, at["status"]) < len(row):
+        if max(column, at["status"]) < len(row):
             said = meaning(row[at["status"]])
-            told.append((number(row[place]), said.decision if said and said.status == "ok" else None))
-    return votes(told)
+            decided.append((number(row[column]), said.decision if said and said.status == "ok" else None))
+    return votes(decided)
 
 
 def _finish(

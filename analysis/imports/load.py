@@ -1,4 +1,4 @@
-"""One log into events: read, settle, judge, join, and say what came of it."""
+"""Converts one log into events: read, decide direction, judge, join commits, report."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from analysis.imports import events
 from analysis.imports.direction import Direction
 from analysis.imports.figures import Figures, figures
-from analysis.imports.find import Found, contents
+from analysis.imports.find import LogFile, contents
 from analysis.imports.judge import Judged, Judgement, judge
 from analysis.imports.program import beside
 from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
-from analysis.imports.table import Table, read_table, set_aside
-from analysis.imports.text import Refused, decode, lines
+from analysis.imports.table import LogTable, read_table, set_aside
+from analysis.imports.text import UnreadableLog, decode, lines
 from trainer.metric_names import plain_name
 
-SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
+SHOWN = 5  # quarantined lines and contradictions of a log that a summary quotes
 Key = str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user states. ``answers`` to doubts: metric → direction, candidates → metric; None sets logs aside."""
+    """The user's settings. ``answers`` to doubts: metric → direction, candidates → metric; None: quarantine."""
 
     metric: str | None = None
     direction: str | None = None
@@ -41,15 +41,15 @@ class Options:
         return {"metric": self.metric, "direction": self.direction, "noise": self.noise}
 
     def closed(self, key: Key) -> bool:
-        """Whether a doubt is not to be raised again."""
+        """Whether a doubt has been answered."""
         return self.skip_unsure or key in self.answers
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A log of which the metric or its direction cannot be told."""
+    """A log with an unclear metric or direction."""
 
-    place: str
+    log: str
     what: str  # metric, direction
     metric: str | None
     why: str
@@ -62,47 +62,47 @@ class Doubt:
 
 @dataclass
 class LogReport:
-    """What came of one log: an `import` event a run, or one without a run. ``program``: its event, written once."""
+    """The result of one log: an `import` event per run, or one without a run. ``program``: its event, written once."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     program: dict[str, Any] | None = None
     doubts: list[Doubt] = field(default_factory=list)
     asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones
-    told: list[str] = field(default_factory=list)  # the first contradictions
+    contradictions: list[str] = field(default_factory=list)  # the first ones
 
 
-def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
-    """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
+def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
+    """(report of a log, the events to write). With an open doubt, there are no events."""
     report = LogReport()
-    identity = events.import_id(found.digest or found.place)
-    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": found.place, "name": found.name}
-    base |= {"bytes": found.size, "digest": found.digest}
-    if found.reason or found.duplicate_of:
-        other = events.import_id(found.duplicate_of) if found.duplicate_of else None
+    identity = events.import_id(log.digest or log.label)
+    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.label, "name": log.name}
+    base |= {"bytes": log.size, "digest": log.digest}
+    if log.reason or log.duplicate_of:
+        other = events.import_id(log.duplicate_of) if log.duplicate_of else None
         state = "duplicate" if other else "refused"
-        report.events.append(base | {"state": state, "duplicate_of": other, "reason": found.reason})
+        report.events.append(base | {"state": state, "duplicate_of": other, "reason": log.reason})
         return report, ()
     try:
-        table, runs = _read(found, options)
-    except Refused as error:
+        table, runs = _read(log, options)
+    except UnreadableLog as error:
         report.events.append(base | {"state": "refused", "reason": str(error)})
         return report, ()
     for run in runs:
         run.direction = _answered(run, options)
-    report.doubts = [d for run in runs if (d := _doubt(found, run)) and not options.closed(d.key)]
+    report.doubts = [d for run in runs if (d := _doubt(log, run)) and not options.closed(d.key)]
     if report.doubts:
         return report, ()
-    return report, _written(found, options, base, report, table, runs)
+    return report, _written(log, options, base, report, table, runs)
 
 
-def _read(found: Found, options: Options) -> tuple[Table, list[Run]]:
-    text = lines(decode(contents(found)))
+def _read(log: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
+    text = lines(decode(contents(log)))
     table, runs = _runs(text, options.wanted, options)
     chosen = next((name for run in runs if run.doubt and (name := options.answers.get(run.doubt))), None)
     return (table, runs) if chosen is None else _runs(text, chosen, options)
 
 
-def _runs(text: Sequence[str], metric: str | None, options: Options) -> tuple[Table, list[Run]]:
+def _runs(text: Sequence[str], metric: str | None, options: Options) -> tuple[LogTable, list[Run]]:
     table = read_table(text, metric)
     runs, asides = runs_of(table, metric, options.direction)
     table.asides += asides
@@ -114,21 +114,21 @@ def _answered(run: Run, options: Options) -> Direction:
     return Direction(way, "given") if way else run.direction
 
 
-def _doubt(found: Found, run: Run) -> Doubt | None:
+def _doubt(log: LogFile, run: Run) -> Doubt | None:
     if run.doubt:
         why = f"several columns could be the metric: {', '.join(run.doubt)}"
-        return Doubt(found.place, "metric", run.metric, why, run.doubt)
+        return Doubt(log.label, "metric", run.metric, why, run.doubt)
     if run.direction.way is None:
-        return Doubt(found.place, "direction", run.metric, run.direction.why)
+        return Doubt(log.label, "direction", run.metric, run.direction.why)
     return None
 
 
 def _written(
-    found: Found, options: Options, base: dict[str, Any], report: LogReport, table: Table, runs: Sequence[Run]
+    log: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
 ) -> Iterator[dict[str, Any]]:
-    """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
+    """The events of a log, including its `import` events; `report` is complete after the last event."""
     identity = base["import_id"]
-    report.program, problem = beside(found.path, found.repository, found.name)
+    report.program, problem = beside(log.path, log.repository, log.name)
     program_id = report.program["program_id"] if report.program else None
     sure = [run for run in runs if run.direction.way and not run.doubt]
     unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
@@ -137,21 +137,21 @@ def _written(
         "state": "imported" if sure else ("unsure" if unsure else "empty"),
         "program_id": program_id,
         "program_problem": problem or None,
-        "repository": str(found.repository) if found.repository else None,
+        "repository": str(log.repository) if log.repository else None,
     }
     counts = {"lines": table.lines, "headers": table.headers, "blanks": table.blanks, "quarantined": len(aside)}
     for run in sure:
         judged = judge(run)
-        told = figures(judged, options.noise)
-        report.told += [item.told for item in judged.rows if item.told][:SHOWN]
-        commits, note = joined(found, judged)
-        yield from events.run_events(identity, run, judged, told, program_id, commits)
-        event = shared | counts | _run_part(identity, run, told, commits, note)
+        totals = figures(judged, options.noise)
+        report.contradictions += [item.problem for item in judged.rows if item.problem][:SHOWN]
+        commits, note = joined(log, judged)
+        yield from events.run_events(identity, run, judged, totals, program_id, commits)
+        event = shared | counts | _run_part(identity, run, totals, commits, note)
         report.events.append(event)
         yield event
-        counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
-    report.asides = [events.aside_event(identity, found.place, item) for item in aside[:SHOWN]]
-    yield from (events.aside_event(identity, found.place, item) for item in aside)
+        counts = dict.fromkeys(counts, 0)  # they count the whole file, so only its first run has them
+    report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
+    yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
         event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
         report.events.append(event)
@@ -162,7 +162,7 @@ def _why(run: Run) -> str:
     return f"the metric may be any of {', '.join(run.doubt)}" if run.doubt else run.direction.why
 
 
-def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
+def _run_part(identity: str, run: Run, totals: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
     return {
         "run_id": events.run_id(identity, run.metric),
         "metric": run.metric,
@@ -174,7 +174,7 @@ def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined]
         "row_lines": sum(row.lines for row in run.rows) + run.merged,
         "commits_joined": len(commits),
         "repository_note": note or None,
-        **events.figures_event(told),
+        **events.figures_event(totals),
     }
 
 
@@ -182,26 +182,26 @@ def _was_kept(item: Judged) -> bool:
     return item.decision in ("keep", "baseline") or item.step is not None
 
 
-def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
+def joined(log: LogFile, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
-    A discarded row often carries the hash of the commit it started from; where a kept row has that hash, it is not
-    joined to it.
+    A discarded row often has the hash of the commit it started from; if a kept row has that hash, the discarded row is
+    not joined to it.
     """
-    if found.repository is None:
+    if log.repository is None:
         return {}, ""
     out: dict[int, Joined] = {}
     held: set[str] = set()  # commits of kept rows
     try:
-        with opened(found.repository) as commits:
+        with opened(log.repository) as commits:
             for item in sorted(judged.rows, key=_was_kept, reverse=True):
                 kept = _was_kept(item)
                 if not kept and not held and judged.decided:
                     break
-                commit = commits.join(item.row.commit, found.path.name)
+                commit = commits.join(item.row.commit, log.path.name)
                 if commit is not None and (kept or commit.commit not in held):
                     out[item.row.line] = commit
                     held |= {commit.commit} if kept else set()
-    except Refused as error:
+    except UnreadableLog as error:
         return out, str(error)
-    return out, "" if out else "it has none of the commits that the log names"
+    return out, "" if out else "the repository has none of the log's commits"

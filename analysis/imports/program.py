@@ -1,4 +1,4 @@
-"""The program that a log's loop ran: the program.md beside it, whatever state it is in."""
+"""The program of a log: the program.md in its folder, valid or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.events import DirectiveEntry
-from analysis.imports.text import Refused, read_bytes
+from analysis.imports.text import UnreadableLog, read_bytes
 from programs.errors import MetaloopError
 from programs.ids import content_id, normalise
 from programs.program import Program
@@ -17,12 +17,11 @@ NAMES = ("program.md", "PROGRAM.md", "Program.md")
 
 
 def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any] | None, str]:
-    """(the `program` event of the program beside a log or at the top of its repository, what is wrong with it).
+    """(the `program` event of the program next to a log or at the top of its repository, its problem).
 
-    A text that is no valid program is kept whole, without directives and with the reason; one that cannot be read at
-    all is None.
+    An invalid program is stored as text without directives, with the reason; an unreadable one is None.
     """
-    for folder in dict.fromkeys(place for place in (log.absolute().parent, repository) if place is not None):
+    for folder in dict.fromkeys(path_ for path_ in (log.absolute().parent, repository) if path_ is not None):
         for candidate in NAMES:
             path = folder / candidate
             if path.is_file() and not path.is_symlink():
@@ -34,10 +33,10 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
     try:
         raw = read_bytes(path, MAX_BYTES)
         text = raw.decode("utf-8")
-    except Refused as error:
+    except UnreadableLog as error:
         return None, f"{path.name}: {error}"
     except UnicodeDecodeError:
-        return None, f"{path.name}: no UTF-8"
+        return None, f"{path.name}: not UTF-8"
     base: dict[str, Any] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
     try:
         program = Program.parse(raw, name, file=path.name)

@@ -1,8 +1,8 @@
-"""Commits and diffs from somebody else's repository, without running anything that it asks for.
+"""Reads commits and diffs from an untrusted repository without executing anything from it.
 
-git is never asked in that repository, whose configuration, hooks and attributes name programs. It works in an empty one
-of our own, made for the occasion, that only borrows the other's objects (`objects/info/alternates`). References are
-read by GitPython from their files.
+Its configuration, hooks and attributes can name programs, so git never runs in that repository. It runs in a temporary
+empty repository that only uses the other's objects (`objects/info/alternates`). GitPython reads the references from
+their files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports.text import Refused, is_log
+from analysis.imports.text import UnreadableLog, is_log
 
 if TYPE_CHECKING:
     from git import Commit, Repo
 
 MOST_REFS = 60
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
-MISSES = 20  # hashes that are not there before a repository counts as another one
+MISSES = 20  # unknown hashes after which the repository counts as a different one
 _HASH = re.compile(r"[0-9a-f]{4,40}")
 _CONFIG = """[core]
 \trepositoryformatversion = 0
@@ -48,15 +48,15 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Joined:
-    """A row's commit as the repository has it."""
+    """The commit of a row."""
 
     commit: str
     committed_at: str  # UTC
-    diff: str | None  # against its first parent; None where that is not there
+    diff: str | None  # against its first parent; None without one
 
 
 class Commits:
-    """Finds the commits that a log names. What is missing is None, never an error."""
+    """Finds the commits of a log. A missing commit is None, not an error."""
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
@@ -64,7 +64,7 @@ class Commits:
         self.hits = self.misses = 0
 
     def join(self, text: str, log: str = "") -> Joined | None:
-        """The commit of this hash, whole or cut short; the file ``log`` is left out of its diff."""
+        """The commit with this full or short hash; its diff excludes the file ``log``."""
         short = text.strip().lower()
         if not _HASH.fullmatch(short) or (self.hits == 0 and self.misses >= MISSES):
             return None
@@ -82,18 +82,18 @@ class Commits:
         return Joined(commit.hexsha, at, self._diff(commit, log))
 
     def commit(self, name: str) -> Commit | None:
-        """The one commit of this name."""
+        """The commit with this name, None if missing or ambiguous."""
         from git import Commit
 
         try:
             whole, kind, _ = self.repo.git.get_object_header(name)
-        except ValueError:  # missing, or several begin so
+        except ValueError:  # missing or ambiguous
             return None
-        found = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
-        return Commit(self.repo, bytes.fromhex(found[1])) if found[0] == "commit" else None
+        header = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
+        return Commit(self.repo, bytes.fromhex(header[1])) if header[0] == "commit" else None
 
     def _diff(self, commit: Commit, log: str) -> str | None:
-        """Against the first parent, as git shows it; cut where it is longer than LARGEST_DIFF."""
+        """The diff against the first parent, truncated at LARGEST_DIFF."""
         if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
             return None
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
@@ -108,12 +108,12 @@ class Commits:
             with suppress(Exception):
                 made.wait()
         text = data[:LARGEST_DIFF].decode("utf-8", "replace")
-        return text + ("\n# the rest is left out\n" if len(data) > LARGEST_DIFF else "")
+        return text + ("\n# truncated\n" if len(data) > LARGEST_DIFF else "")
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Commits]:
-    """The commits of a repository. Raises Refused where it is none, or cannot be read."""
+    """The commits of a repository. Raises UnreadableLog if it is none, or cannot be read."""
     from git import GitError, Repo
 
     with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
@@ -122,33 +122,33 @@ def opened(folder: Path) -> Iterator[Commits]:
                 _borrow(Path(ours), Path(theirs.common_dir) / "objects")
             repo = Repo(ours)
         except (GitError, OSError, ValueError) as error:
-            raise Refused(f"no repository that can be read: {' '.join(str(error).split())[:200]}") from None
+            raise UnreadableLog(f"not a readable repository: {' '.join(str(error).split())[:200]}") from None
         repo.git.update_environment(**_ENVIRONMENT)
         try:
             yield Commits(repo)
-        except (GitError, OSError, ValueError, IndexError) as error:  # a stranger's objects may hold anything
-            raise Refused(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
+        except (GitError, OSError, ValueError, IndexError) as error:  # untrusted objects may contain anything
+            raise UnreadableLog(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
         finally:
             repo.close()
 
 
 def _borrow(ours: Path, objects: Path) -> None:
-    """An empty repository that reads the other's objects beside its own."""
+    """Creates an empty repository that also reads the other's objects."""
     (ours / "objects" / "info").mkdir(parents=True)
     (ours / "refs").mkdir()
     (ours / "HEAD").write_text("ref: refs/heads/main\n")
     (ours / "config").write_text(_CONFIG)
-    place = str(objects.resolve())
-    if "\n" in place:
-        raise ValueError("its path holds a line end")
-    (ours / "objects" / "info" / "alternates").write_text(place + "\n")
+    path = str(objects.resolve())
+    if "\n" in path:
+        raise ValueError("its path contains a line break")
+    (ours / "objects" / "info" / "alternates").write_text(path + "\n")
 
 
 def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
-    """(path, commit) of logs at the top of HEAD and of the branches; of one path the newest commit's."""
+    """(path, newest commit) of logs at the top level of HEAD and of the branches."""
     newest: dict[str, tuple[int, str]] = {}
     tips = _tips(folder)
-    with suppress(Refused), opened(folder) as commits:
+    with suppress(UnreadableLog), opened(folder) as commits:
         for name in tips:
             if (commit := commits.commit(name)) is not None:
                 for log in filter(is_log, (str(blob.name) for blob in commit.tree.blobs)):
@@ -158,25 +158,25 @@ def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
 
 
 def _tips(folder: Path) -> list[str]:
-    """The hashes that the references name, read from their files."""
+    """The hashes of the references, read from their files."""
     from git import GitError, Repo, SymbolicReference
 
-    found: list[str] = []
+    hashes: list[str] = []
     with suppress(GitError, OSError), Repo(folder, search_parent_directories=False) as theirs:
         for ref in list(theirs.refs)[:MOST_REFS]:
             with suppress(ValueError, OSError):
-                found.append(SymbolicReference.dereference_recursive(theirs, ref.path))
-    return [name for name in found if _HASH.fullmatch(name)]
+                hashes.append(SymbolicReference.dereference_recursive(theirs, ref.path))
+    return [name for name in hashes if _HASH.fullmatch(name)]
 
 
 def file_at(folder: Path, ref: str, name: str, limit: int) -> bytes:
-    """The bytes of a file in a commit's tree. Raises Refused where it is missing or larger than ``limit``."""
+    """The bytes of a file in a commit's tree. Raises UnreadableLog if it is missing or larger than ``limit``."""
     with opened(folder) as commits:
         commit = commits.commit(ref)
         blob = next((item for item in commit.tree.blobs if item.name == name), None) if commit else None
         if blob is None:
-            raise Refused("it is gone from the repository")
+            raise UnreadableLog("it is no longer in the repository")
         if blob.size > limit:
-            raise Refused(f"larger than {limit >> 20} MiB")
+            raise UnreadableLog(f"larger than {limit >> 20} MiB")
         data: bytes = blob.data_stream.read()
         return data

@@ -1,4 +1,4 @@
-"""One line of a table as a row: its metric, its status, what was tried; or the reason why it is none."""
+"""Parses one line of a table into a row (metric, status, description), or gives the reason why not."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MEASURES = {  # role → (attribute of a row, its unit; None for a whole number
 
 
 @dataclass(slots=True)
-class Row:
-    """A row as the log has it. ``value``: the metric as written, None where the cell says that there is none."""
+class ParsedRow:
+    """A row of the log. ``value``: the metric as written, None for a missing value."""
 
     line: int
     value: float | None
@@ -33,7 +33,7 @@ class Row:
     word: str  # the status as written
     description: str
     commit: str
-    name: str | None = None  # of the metric, where each row names its own
+    name: str | None = None  # of the metric, if each row names its own
     direction: str | None = None
     memory_mb: float | None = None
     seconds: float | None = None
@@ -42,10 +42,10 @@ class Row:
     before: float | None = None
     delta: float | None = None
     extra: dict[str, str] = field(default_factory=lambda: _EMPTY)
-    lines: int = 1  # of the file that it takes
+    lines: int = 1  # of the file
 
 
-class Reader:
+class RowReader:
     """Reads the rows of one layout."""
 
     def __init__(self, layout: Layout) -> None:
@@ -60,8 +60,8 @@ class Reader:
         self._last_is_text = self._description == layout.width - 1
         self._measures = [(name, at[role], unit) for role, (name, unit) in _MEASURES.items() if role in at]
 
-    def row(self, line: int, cells: list[str]) -> Row | str:
-        """The row, or why this line is none."""
+    def row(self, line: int, cells: list[str]) -> ParsedRow | str:
+        """The row, or the reason why this line is not one."""
         width = self.layout.width
         if len(cells) != width:
             cells = self._fitted(cells)
@@ -74,18 +74,20 @@ class Reader:
         if value is None and not is_missing(written):
             said = said or (meaning(written) if self._status is None else None)
             if said is None or said.status in (None, "ok"):
-                return f"the metric {written[:40]!r} is no number"
+                return f"the metric {written[:40]!r} is not a number"
         elif value is None and said is None:
-            return "neither a metric nor a status that is known"
+            return "neither a metric nor a known status"
         elif len(word) > 60 and said is None:
-            return "the status is no status"
+            return "the status is unknown and too long"
         return self._made(line, cells, value, word, said)
 
-    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> Row:
+    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> ParsedRow:
         status, decision = said or (None, None)
-        row = Row(line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit))
-        for name, place, unit in self._measures:
-            measured = number(_cell(cells, place))
+        row = ParsedRow(
+            line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit)
+        )
+        for name, column, unit in self._measures:
+            measured = number(_cell(cells, column))
             if measured is not None and (unit is not None or abs(measured) <= 2**53):
                 setattr(row, name, int(measured) if unit is None else measured * unit)
         if self._name is not None:
@@ -93,11 +95,11 @@ class Reader:
         if self._direction is not None:
             row.direction = said_direction(_cell(cells, self._direction))
         if self.layout.extra:
-            row.extra = {name: cell for place, name in self.layout.extra if (cell := _cell(cells, place))}
+            row.extra = {name: cell for column, name in self.layout.extra if (cell := _cell(cells, column))}
         return row
 
     def _fitted(self, cells: list[str]) -> list[str]:
-        """Cells beyond the table's width that are empty, or a description with the separator in it."""
+        """Drops empty cells beyond the table's width, and joins a description that contains the separator."""
         width = self.layout.width
         while len(cells) > width and not cells[-1].strip():
             cells = cells[:-1]
@@ -106,5 +108,5 @@ class Reader:
         return cells
 
 
-def _cell(cells: list[str], place: int | None) -> str:
-    return "" if place is None or place >= len(cells) else cells[place].strip()
+def _cell(cells: list[str], column: int | None) -> str:
+    return "" if column is None or column >= len(cells) else cells[column].strip()

@@ -1,4 +1,4 @@
-"""From the rows of a table to runs: one per metric, sentinels taken out, the direction settled."""
+"""Splits the rows of a table into runs: one per metric, without sentinels, with a direction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from analysis.imports.cells import sentinels
 from analysis.imports.direction import Direction, infer
 from analysis.imports.layout import Layout
-from analysis.imports.rows import Row
-from analysis.imports.table import Aside, Table, each_row, set_aside
+from analysis.imports.rows import ParsedRow
+from analysis.imports.table import Aside, LogTable, each_row, set_aside
 from analysis.imports.words import meaning
 
 FAILED = ("crash", "oom", "timeout", "invalid")
@@ -17,39 +17,39 @@ FAILED = ("crash", "oom", "timeout", "invalid")
 
 @dataclass
 class Run:
-    """The rows of one metric, in the order of the log. ``merged``: further lines of the file that they stand for."""
+    """The rows of one metric, in the order of the log. ``merged``: number of further lines merged into them."""
 
     metric: str | None
     direction: Direction
-    source: str  # how the metric was found
-    rows: list[Row] = field(default_factory=list)
+    source: str  # how the metric was identified
+    rows: list[ParsedRow] = field(default_factory=list)
     merged: int = 0
     doubt: tuple[str, ...] = ()
 
 
-def runs_of(table: Table, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
-    """The runs of a table, and the rows of a long table that belong to no row of its metric.
+def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
+    """The runs of a table, and the rows of a long table without a matching row of its metric.
 
     ``wanted`` and ``direction``: as the user states them.
     """
-    found: dict[str | None, Run] = {}
+    runs: dict[str | None, Run] = {}
     primary = _primary(table, wanted)
-    apart: list[tuple[Layout, Row]] = []
+    apart: list[tuple[Layout, ParsedRow]] = []
     for layout, row in each_row(table):
         if row.name is not None and row.name != primary:
             apart.append((layout, row))
             continue
         name = layout.metric if row.name is None else row.name
-        run = found.setdefault(name, Run(name, Direction(None, ""), layout.source, doubt=layout.doubt))
+        run = runs.setdefault(name, Run(name, Direction(None, ""), layout.source, doubt=layout.doubt))
         run.rows.append(row)
-    asides = _attach(found.get(primary), apart) if apart else []
-    for run in found.values():
+    asides = _attach(runs.get(primary), apart) if apart else []
+    for run in runs.values():
         settle(run, direction)
-    return list(found.values()), asides
+    return list(runs.values()), asides
 
 
-def _primary(table: Table, wanted: str | None) -> str | None:
-    """The metric of a long table: the one asked for, else the one with the most rows, else the first."""
+def _primary(table: LogTable, wanted: str | None) -> str | None:
+    """The metric of a long table: the requested one, else the one with the most rows, else the first."""
     names = Counter(row.name for _, row in each_row(table) if row.name is not None)
     if not names:
         return None
@@ -57,9 +57,9 @@ def _primary(table: Table, wanted: str | None) -> str | None:
     return {name.lower(): name for name in names}.get(wanted, most) if wanted else most
 
 
-def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:
-    """Puts further metrics beside the row of their experiment; what has none is set aside."""
-    by_commit: dict[str, list[Row]] = {}
+def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:
+    """Adds further metrics to the row of their experiment; quarantines those without one."""
+    by_commit: dict[str, list[ParsedRow]] = {}
     for row in run.rows if run else ():
         by_commit.setdefault(row.commit, []).append(row)
     asides: list[Aside] = []
@@ -67,7 +67,7 @@ def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:
         near = min(by_commit.get(row.commit, ()), key=lambda r: abs(r.line - row.line), default=None)
         if near is None or run is None or not row.commit or f"{row.name}" in near.extra:
             other = run.metric if run else None
-            reason = f"a metric {row.name!r} without a row of {other!r} beside it; --metric {row.name} reads it"
+            reason = f"metric {row.name!r} without a matching row of {other!r}; --metric {row.name} imports it"
             asides += set_aside(row, reason)
             continue
         near.extra = near.extra | {f"{row.name}": f"{row.value}"}
@@ -76,24 +76,24 @@ def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:
 
 
 def settle(run: Run, direction: str | None) -> None:
-    """Takes sentinels out of the metric, settles the direction, and gives every row its status."""
+    """Removes sentinels from the metric, decides the direction, and gives every row its status."""
     stated = {row.direction for row in run.rows if row.direction}
     failed = [row.value for row in run.rows if row.status in FAILED and row.value is not None]
     ran = [row.value for row in run.rows if row.status not in FAILED and row.value is not None]
     gone = sentinels(ran, failed, positive=False)
-    told = [(None if row.value in gone or row.status in FAILED else row.value, row.decision) for row in run.rows]
+    decided = [(None if row.value in gone or row.status in FAILED else row.value, row.decision) for row in run.rows]
     if direction is not None:
         run.direction = Direction(direction, "given")
     elif len(stated) == 1:
         run.direction = Direction(stated.pop(), "its column")
     else:
-        run.direction = infer(run.metric, told)
+        run.direction = infer(run.metric, decided)
     gone |= sentinels(ran, failed, positive=run.direction.way == "lower")
     for row in run.rows:
         _settle_row(row, gone)
 
 
-def _settle_row(row: Row, gone: set[float]) -> None:
+def _settle_row(row: ParsedRow, gone: set[float]) -> None:
     if row.value in gone:
         row.value = None
     if row.status in FAILED:
@@ -105,7 +105,7 @@ def _settle_row(row: Row, gone: set[float]) -> None:
 
 
 def _failure(description: str) -> str | None:
-    """The failure that a row without a metric tells of in its first word, where its status does not."""
+    """The failure named by the first word of a description, for a row without a metric."""
     first = description.split(None, 1)[0] if description else ""
     said = meaning(first) if first else None
     return said.status if said is not None and said.status in FAILED else None

@@ -1,4 +1,4 @@
-"""Many logs into one study folder: read on all cores, whole or not at all."""
+"""Imports many logs into one study folder, on all cores and atomically."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from pathlib import Path
 from typing import Any
 
 from analysis.imports import events
-from analysis.imports.find import Found, find
+from analysis.imports.find import LogFile, find
 from analysis.imports.load import Doubt, LogReport, Options, load
-from analysis.imports.text import Refused
+from analysis.imports.text import UnreadableLog
 from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
-SMALL = 4 << 20  # bytes of logs that are not worth a second process
+SMALL = 4 << 20  # bytes of logs below which a second process is not worthwhile
 BATCH = 4096  # events of one write
-Answer = Callable[[Doubt], str | None]
+AnswerDoubt = Callable[[Doubt], str | None]
 
 
 @dataclass
 class Imported:
-    """What an import came to. ``logs``: the `import` events, one per run or log without a run."""
+    """The result of an import. ``logs``: the `import` events, one per run or log without a run."""
 
     folder: Path
     study_id: str
     logs: list[dict[str, Any]] = field(default_factory=list)
     programs: int = 0
     asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones of each log
-    told: list[str] = field(default_factory=list)  # the first contradictions of each run
+    contradictions: list[str] = field(default_factory=list)  # the first ones of each run
 
 
 def import_logs(
-    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: Answer | None = None
+    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: AnswerDoubt | None = None
 ) -> Imported:
-    """Reads the logs that ``paths`` mean into a new study at ``folder``.
+    """Imports the logs at ``paths`` into a new study at ``folder``.
 
-    ``ask`` answers doubts (a direction, or None to set the log aside); without it a doubt ends the import, unless
-    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem; then no folder is left behind.
+    ``ask`` answers doubts (a direction, or None to quarantine the log); without it a doubt ends the import, unless
+    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem, and then leaves no folder.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
     try:
-        found = find(paths)
-    except Refused as error:
-        raise UsageError(str(error), hint="name the logs themselves, or a smaller folder") from None
-    _refuse_hopeless(paths, found)
+        logs = find(paths)
+    except UnreadableLog as error:
+        raise UsageError(str(error), hint="name the log files, or a smaller folder") from None
+    _refuse_hopeless(paths, logs)
     stage = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(stage, ignore_errors=True)
         (stage / "ledger").mkdir(parents=True)
-        result = _read_all(found, stage, folder, options, workers, ask)
+        result = _read_all(logs, stage, folder, options, workers, ask)
         stage.rename(folder)
     except OSError as error:
         hint = "name another folder with --study"
@@ -67,27 +67,29 @@ def import_logs(
     return result
 
 
-def _refuse_hopeless(paths: Sequence[Path], found: Sequence[Found]) -> None:
-    """Raises where nothing that was named can be read."""
-    if not found:
+def _refuse_hopeless(paths: Sequence[Path], logs: Sequence[LogFile]) -> None:
+    """Raises if none of the named paths can be read."""
+    if not logs:
         shown = ", ".join(map(str, paths[:3]))
-        raise NotFound(f"{shown}: no log of experiments here", hint="name the file itself: metaloop import results.tsv")
-    named = [item for item in found if not item.searched and item.reason]
-    if len(named) == len(found):
-        raise UsageError(f"{named[0].place}: {named[0].reason}", hint="metaloop import reads results.tsv files")
+        raise NotFound(
+            f"{shown}: no log of experiments found", hint="name the file itself: metaloop import results.tsv"
+        )
+    named = [item for item in logs if not item.searched and item.reason]
+    if len(named) == len(logs):
+        raise UsageError(f"{named[0].label}: {named[0].reason}", hint="metaloop import reads results.tsv files")
 
 
 def _read_all(
-    found: Sequence[Found], stage: Path, folder: Path, options: Options, workers: int, ask: Answer | None
+    files: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
 ) -> Imported:
-    reports = _load_all(found, stage, options, workers)
-    while doubtful := [place for place, report in enumerate(reports) if report.doubts]:
-        options = _settled([doubt for place in doubtful for doubt in reports[place].doubts], options, ask)
-        again = _load_all([found[place] for place in doubtful], stage, options, workers)
-        for place, report in zip(doubtful, again, strict=True):
-            reports[place] = report
+    reports = _load_all(files, stage, options, workers)
+    while doubtful := [index for index, report in enumerate(reports) if report.doubts]:
+        options = _settled([doubt for index in doubtful for doubt in reports[index].doubts], options, ask)
+        again = _load_all([files[index] for index in doubtful], stage, options, workers)
+        for index, report in zip(doubtful, again, strict=True):
+            reports[index] = report
     logs = [event for report in reports for event in report.events]
-    _check(found, logs, options)
+    _check(files, logs, options)
     study_id = content_id("y", *sorted({log["import_id"] for log in logs}), datetime.now(UTC).isoformat())
     programs = {p["program_id"]: p for report in reports if (p := report.program) is not None}
     with Ledger(stage / "ledger", "import") as ledger:
@@ -97,17 +99,17 @@ def _read_all(
         sync_file(path)
     _write_config(stage / "study.toml", study_id, options)
     asides = [aside for report in reports for aside in report.asides]
-    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
+    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.contradictions])
 
 
-def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> Options:
-    """The options with an answer for every doubt. Raises UsageError where there is nobody to ask."""
+def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
+    """The options with an answer for every doubt. Raises UsageError if ``ask`` is None."""
     if ask is None:
         first = doubts[0]
         more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
         given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
         raise UsageError(
-            f"{first.place}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
+            f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to quarantine such logs"
         )
     answers = dict(options.answers)
     for doubt in doubts:
@@ -116,42 +118,42 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> O
     return replace(options, answers=answers)
 
 
-def _check(found: Sequence[Found], logs: Sequence[dict[str, Any]], options: Options) -> None:
-    """Raises UsageError where no log could be read, or none has the metric that was asked for."""
+def _check(files: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
+    """Raises UsageError if no log could be read, or none has the requested metric."""
     read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
     if not read:
         refused = next((log for log in logs if log["state"] == "refused"), logs[0])
         raise UsageError(f"{refused['path']}: {refused['reason']}", hint="metaloop import reads results.tsv files")
-    wanted = options.metric
-    if wanted and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
+    requested = options.metric
+    if requested and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
         there = sorted({str(log["metric"]) for log in read if log.get("metric")})
-        hint = f"the metrics found are: {', '.join(there[:8])}" if there else "look at the header of the log"
-        raise UsageError(f"no log here has a column {wanted!r}", hint=hint)
+        hint = f"metrics in the logs: {', '.join(there[:8])}" if there else "check the header of the log"
+        raise UsageError(f"no log has a column {requested!r}", hint=hint)
 
 
-def _load_all(found: Sequence[Found], stage: Path, options: Options, workers: int) -> list[LogReport]:
-    """A report for each log, in order; their events go to the ledger, a segment a process."""
-    count = min(workers, len(found)) if sum(item.size for item in found) > SMALL else 1
+def _load_all(logs: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
+    """A report for each log, in order; their events go to the ledger, a segment per process."""
+    count = min(workers, len(logs)) if sum(item.size for item in logs) > SMALL else 1
     if count < 2:
-        return _load_some(found, stage, options)
+        return _load_some(logs, stage, options)
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
-    for place in sorted(range(len(found)), key=lambda i: -found[i].size):
+    for index in sorted(range(len(logs)), key=lambda i: -logs[i].size):
         least = loads.index(min(loads))
-        shares[least].append(place)
-        loads[least] += found[place].size + 1
+        shares[least].append(index)
+        loads[least] += logs[index].size + 1
     reports: dict[int, LogReport] = {}
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_load_some, [found[i] for i in share], stage, options) for share in shares]
+        jobs = [pool.submit(_load_some, [logs[i] for i in share], stage, options) for share in shares]
         for share, job in zip(shares, jobs, strict=True):
             reports |= zip(share, job.result(), strict=True)
-    return [reports[place] for place in range(len(found))]
+    return [reports[index] for index in range(len(logs))]
 
 
-def _load_some(found: Sequence[Found], stage: Path, options: Options) -> list[LogReport]:
+def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[LogReport]:
     reports = []
     with Ledger(stage / "ledger", "import") as ledger:
-        for item in found:
+        for item in logs:
             report, written = load(item, options)
             batch: list[dict[str, Any]] = []
             for event in written:
@@ -165,7 +167,7 @@ def _load_some(found: Sequence[Found], stage: Path, options: Options) -> list[Lo
 
 
 def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A match for each metric and direction: what holds the runs together, nothing that was played."""
+    """A match for each metric and direction, to group the runs; nothing was played."""
     arms: dict[tuple[str | None, str], list[dict[str, Any]]] = defaultdict(list)
     for log in logs:
         if log["state"] == "imported":

@@ -1,4 +1,4 @@
-"""What an import amounts to, over all its runs; every figure is a sum over rows of the view `imports`."""
+"""Totals of an import over all its runs; every figure is a sum over rows of the view `imports`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HIDDEN = ("kind", "digest", "noise")
 
 
 def summary(done: Imported) -> dict[str, Any]:
-    """Totals of an import. Gains are in metric units where all runs have one metric, else None; shares are of runs."""
+    """Totals of an import. Gains are in metric units if all runs have one metric, else None; shares are of runs."""
     logs, runs = done.logs, [log for log in done.logs if log["state"] == "imported"]
     states = Counter(log["state"] for log in {log["path"]: log for log in logs}.values())
     kept, tried = _sum(runs, "kept"), _sum(runs, "tried")
@@ -47,14 +47,14 @@ def one_metric(runs: Sequence[dict[str, Any]]) -> bool:
 
 
 def categories(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Kinds of edits over all runs, the one that earned the largest share of its runs' kept gain first."""
-    found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    """Categories over all runs, the one with the largest share of the kept gain first."""
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     gaining = 0
     for run in runs:
         total = sum(item["gain"] for item in run["categories"])
         gaining += total > 0.0
         for item in run["categories"]:
-            entry = found[item["category"]]
+            entry = totals[item["category"]]
             for key in ("tried", "kept", "failed", "gain"):
                 entry[key] += item[key]
             entry["share"] += item["gain"] / total if total > 0.0 else 0.0
@@ -66,18 +66,18 @@ def categories(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "gain": entry["gain"] if one_metric(runs) else None,
             "share_of_gain": entry["share"] / gaining if gaining else None,
         }
-        for name, entry in found.items()
+        for name, entry in totals.items()
     ]
     return sorted(rows, key=lambda r: (-(r["share_of_gain"] or 0.0), -r["kept"], -r["tried"], r["category"]))
 
 
 def listed(done: Imported) -> list[dict[str, Any]]:
-    """The rows of `imports` as they are told in JSON."""
+    """The rows of `imports` for JSON output."""
     return [{key: value for key, value in log.items() if key not in HIDDEN} for log in done.logs]
 
 
 def _quarters(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tries and kept ones of the first to the last quarter of every run."""
+    """Counts of tried and kept rows by quarter, over all runs."""
     out = []
     for parts in zip(*(run["parts"] for run in runs), strict=True):
         tried, kept = sum(p["tried"] for p in parts), sum(p["kept"] for p in parts)
@@ -100,7 +100,7 @@ def _metrics(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _noise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Kept steps that noise explains, where it is known; and what a loop without any effect would keep."""
+    """Kept steps that noise explains, if it is known, and the number a loop without any effect would keep."""
     known = [run for run in runs if run["noise_sd"] is not None]
     shares = [run["noise_share"] for run in known if run["noise_share"] is not None]
     return {

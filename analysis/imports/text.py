@@ -1,4 +1,4 @@
-"""From a file to its lines, within bounds: ordinary files only, no binary data, no more than MAX_BYTES."""
+"""Reads the lines of a file: regular files only, no binary data, at most MAX_BYTES."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-class Refused(Exception):
-    """A file that is not read, with the reason in a few words."""
+class UnreadableLog(Exception):
+    """A file that cannot be read, with the reason in a few words."""
 
 
 _LOG = re.compile(
@@ -26,50 +26,50 @@ _LOG = re.compile(
 
 
 def is_log(name: str) -> bool:
-    """Whether a file of this name is looked into when a folder is searched."""
+    """Whether a folder search reads files of this name."""
     return _LOG.fullmatch(name) is not None
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The bytes of an ordinary file. Refused for a folder, a pipe, a device, and what is larger than ``limit``."""
+    """The bytes of a regular file. Raises UnreadableLog for folders, pipes, devices, and files over ``limit``."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise Refused("no ordinary file")
+            raise UnreadableLog("not a regular file")
         with open(handle, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise Refused(error.strerror or "cannot be read") from None
+        raise UnreadableLog(error.strerror or "cannot be read") from None
     if len(data) > limit:
-        raise Refused(f"larger than {limit >> 20} MiB")
+        raise UnreadableLog(f"larger than {limit >> 20} MiB")
     return data
 
 
 def decode(data: bytes) -> str:
-    """The text of a log: UTF-8, UTF-16 with its mark, else the bytes that are no UTF-8 replaced. Refused if binary."""
+    """The text of a log: UTF-8, or UTF-16 with BOM; invalid bytes are replaced. Raises UnreadableLog if binary."""
     if data.startswith(_LFS):
-        raise Refused("a Git LFS pointer: the file itself is not here")
+        raise UnreadableLog("a Git LFS pointer: the file itself is not here")
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
     if b"\0" in data:
-        raise Refused("binary data")
+        raise UnreadableLog("binary data")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
     if text.count("\ufffd") > 0.05 * len(text) + 2:
-        raise Refused("binary data, or text that is no UTF-8")
+        raise UnreadableLog("binary data, or text that is not UTF-8")
     return text
 
 
 def lines(text: str) -> list[str]:
-    """Lines without their ends. A lone carriage return ends one only where nothing else does (old Macs)."""
+    """Lines without line ends. A lone carriage return counts only if there is no other line end (old Macs)."""
     if "\r" in text:
         text = text.replace("\r\n", "\n")
         text = text if "\n" in text else text.replace("\r", "\n")
     if text.count("\n") >= MAX_LINES:
-        raise Refused(f"more than {MAX_LINES:,} lines")
-    found = text.split("\n")
-    return found[:-1] if found and not found[-1] else found
+        raise UnreadableLog(f"more than {MAX_LINES:,} lines")
+    split = text.split("\n")
+    return split[:-1] if split and not split[-1] else split

@@ -1,4 +1,4 @@
-"""The words of the .toml files beside this module, as look-ups: statuses, columns, directions, re-runs, categories."""
+"""Look-ups of the words in the .toml files: statuses, columns, directions, re-runs, categories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEGATIONS = ("not", "never", "no", "un", "non")
 
 
 class Meaning(NamedTuple):
-    """What a status word says: (status, decision) in the words of the view `experiments`; None: it does not say."""
+    """The meaning of a status word: (status, decision) in terms of the view `experiments`; None: unknown."""
 
     status: str | None
     decision: str | None
@@ -37,15 +37,15 @@ _MEANINGS = {
 
 @cache
 def tables(name: str = "words") -> dict[str, Any]:
-    """One of the .toml files beside this module."""
+    """The content of one of the .toml files."""
     return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def roles() -> Mapping[str, tuple[str, int]]:
-    """Column name → (role, place within the role's list: the first ones are the better names)."""
+    """Column name → (role, rank in the role's list: the first names are better)."""
     columns: dict[str, list[str]] = tables()["columns"]
-    return {name: (role, place) for role, names in reversed(columns.items()) for place, name in enumerate(names)}
+    return {name: (role, rank) for role, names in reversed(columns.items()) for rank, name in enumerate(names)}
 
 
 @cache
@@ -55,7 +55,7 @@ def _statuses() -> Mapping[str, Meaning]:
 
 @lru_cache(maxsize=1 << 14)
 def meaning(cell: str) -> Meaning | None:
-    """What a status cell says, however it is written; None where it is no status that we know."""
+    """The meaning of a status cell, in any notation; None if it is not a known status."""
     known = _statuses()
     text = cell.strip().lower()
     if text in known or not text:
@@ -82,14 +82,14 @@ def missing_numbers() -> frozenset[float]:
 
 
 def said_direction(cell: str) -> str | None:
-    """``lower`` or ``higher`` as a cell of a direction column says it."""
+    """``lower`` or ``higher``, from a cell of a direction column."""
     words: dict[str, list[str]] = tables()["direction"]
     text = plain_name(cell) or cell.strip()
     return next((way for way, names in words.items() if text in names), None)
 
 
 def held_out(name: str) -> bool | None:
-    """True for a metric of held-out data, False for one of training data, None where its name does not say."""
+    """True for a metric of held-out data, False for one of training data, None if the name does not say."""
     parts = set(plain_name(name).split("_"))
     data = tables()["data"]
     if parts & set(data["held_out"]):
@@ -114,11 +114,11 @@ def _category_pattern(group: str) -> tuple[re.Pattern[str], Mapping[str, str]]:
 
 
 def category(description: str) -> str:
-    """The kind of edit that a description speaks of: its first keyword decides; ``other`` where there is none."""
+    """The category of a description: its first keyword decides; ``other`` without one."""
     text = description[:400].lower()
     for group in ("categories", "weak"):
         pattern, known = _category_pattern(group)
-        found = pattern.search(text)
-        if found is not None:
-            return known[found[0]]
+        match = pattern.search(text)
+        if match is not None:
+            return known[match[0]]
     return _OTHER

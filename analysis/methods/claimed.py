@@ -1,8 +1,8 @@
-"""The weakest of the methods: what the runs themselves claim, with the part that noise alone would show.
+"""The weakest method: the runs' own claims, with the share that noise alone would show.
 
 A run keeps what looks better, so the best of n equal sources claims a gain although nothing has an effect: the expected
-largest of n normal draws, over the first. `noise_share` sets that against the claim, with the sd of one training as the
-shared baselines measure it. No interval, no q: both would have to know what was not kept.
+maximum of n normal draws minus the first. `noise_share` is this gain, for the SD of one training as measured by the
+shared baselines, divided by the claim. No interval, no q: both would need the measurements that were not kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from analysis.scope import Scope
 from analysis.statistics import mean_interval
 from programs.ids import content_id
 
-MOST_DRAWS = 1024  # sources of a run that are told apart; more of them change the largest by a hundredth of an sd
+MOST_DRAWS = 1024  # sources of a run; more of them change the expected maximum by only .01 SD
 
 
 def claimed_credits(scope: Scope) -> list[ClaimedCredit]:
@@ -60,7 +60,7 @@ def largest() -> tuple[float, ...]:
 def steps_of_noise() -> tuple[float, ...]:
     """Entry j - 1: by how much a new best of j + 1 normal draws beats the best of the j before, on average.
 
-    The largest of j + 1 is the last one with chance 1 / (j + 1), so the step is (j + 1) times what the largest grows.
+    The maximum of j + 1 is the last draw with probability 1 / (j + 1), so the step is (j + 1) times its growth.
     """
     best = largest()
     return tuple((j + 1) * (best[j] - best[j - 1]) for j in range(1, len(best)))

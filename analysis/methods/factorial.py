@@ -1,4 +1,4 @@
-"""What planned ablations say: effect of each directive of a program, averaged over the others being there or not."""
+"""Planned ablations: the effect of each directive of a program, averaged over the settings of the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import designs
 from analysis.credit import DirectiveEffect
-from analysis.directive_effects import Key, Told, credited
+from analysis.directive_effects import EffectEstimate, Key, credited
 from analysis.method_input import MethodInput
 from analysis.scope import Scope
 
@@ -15,21 +15,21 @@ from analysis.scope import Scope
 def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
     """One row per factor of each ablation, best first.
 
-    What a run is said to have held is read off its program and not off the plan, so that a directive which fell with
-    the one it was nested in counts as what it was. A block is a run seed.
+    The factors of a run come from its program, not from the plan, so that a directive that was removed together with
+    its enclosing one counts as removed. A block is a run seed.
     """
     matches: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("factorial_runs"):
-        matches[found["match_id"]].append(found)
-    told: dict[Key, Told] = {}
+    for row in scope.rows("factorial_runs"):
+        matches[row["match_id"]].append(row)
+    estimates: dict[Key, EffectEstimate] = {}
     for match_id, runs in matches.items():
         factors = runs[0]["factors"]
         held = [[factor in run["held"] for factor in factors] for run in runs]
         fitted = designs.estimate(held, [run["gain"] for run in runs], [run["run_seed"] for run in runs])
         for factor, effect in zip(factors, fitted, strict=True):
             if effect is not None:
-                told[factor, runs[0]["program_id"], match_id] = Told(effect, len(runs), "randomised")
-    return credited(scope, "factorial", told)
+                estimates[factor, runs[0]["program_id"], match_id] = EffectEstimate(effect, len(runs), "randomised")
+    return credited(scope, "factorial", estimates)
 
 
 def make(known: MethodInput) -> list[DirectiveEffect]:

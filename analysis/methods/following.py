@@ -1,10 +1,10 @@
-"""What following a directive does, where some runs of programs that hold it followed it and some did not.
+"""The effect of following a directive, if some runs of programs that have it followed it and some did not.
 
-A run follows a directive if one of its experiments cites it; a scripted researcher cites what it carries out. Where
+A run follows a directive if one of its experiments cites it; a scripted researcher cites what it carries out. If
 the effect of *having* the directive is known from a randomised or paired comparison, the effect of *following* it is
-that divided by the share of runs that followed (Bloom 1984): it inherits the design, and rests on one assumption more,
-that a directive which is not followed changes nothing. Elsewhere runs that followed are set against runs of the same
-arm that did not: observational, for a run that had the time to come to it may be a better run anyway.
+this effect divided by the share of runs that followed (Bloom 1984). It inherits the design and assumes in addition
+that a directive which is not followed has no effect. Otherwise runs that followed are compared with runs of the same
+arm that did not: observational, because a run that reached the directive may be a better run anyway.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
-from analysis.directive_effects import Key, Told, credited
+from analysis.directive_effects import EffectEstimate, Key, credited
 from analysis.method_input import MethodInput
-from analysis.regression import Effect
+from analysis.regression import RegressionEffect
 from analysis.scope import Scope
 
 RANK = {"factorial": 0, "having": 1}
 
 
 def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
-    """A row per directive that some runs followed and others did not; ``causal``: rows of what having them does."""
+    """A row per directive that some runs followed and others did not; ``causal``: the rows of having it."""
     arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("followed_arms"):
-        arms[found["directive_id"]].append(found)
+    for arm in scope.rows("followed_arms"):
+        arms[arm["directive_id"]].append(arm)
     best = {row.directive_id: row for row in sorted(causal, key=lambda r: -RANK.get(r.method, 2))}
-    told: dict[Key, Told] = {}
+    estimates: dict[Key, EffectEstimate] = {}
     for directive, own in arms.items():
         followed, passed = (sum(arm[side] for arm in own) for side in ("followed", "passed"))
         having = best.get(directive)
@@ -37,22 +37,24 @@ def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[D
         if followed and passed and effect is not None:
             design: Design = having.design if having else "observational"
             n = having.n if having else followed + passed
-            told[directive, None, None] = Told(effect, n, design, followed, followed + passed)
-    return credited(scope, "following", told)
+            estimates[directive, None, None] = EffectEstimate(effect, n, design, followed, followed + passed)
+    return credited(scope, "following", estimates)
 
 
-def bloom(having: DirectiveEffect, followed: int, held: int) -> Effect | None:
-    """Effect of having over the share that followed; the error of that share is carried along (delta method)."""
+def bloom(having: DirectiveEffect, followed: int, held: int) -> RegressionEffect | None:
+    """Effect of having, divided by the share that followed, including the error of that share (delta method)."""
     if not followed:
         return None
     share = followed / held
     estimate = having.estimate / share
     if having.se is None:
-        return Effect(estimate, None, 0.0)
-    return Effect(estimate, math.hypot(having.se, estimate * math.sqrt(share * (1 - share) / held)) / share, having.df)
+        return RegressionEffect(estimate, None, 0.0)
+    return RegressionEffect(
+        estimate, math.hypot(having.se, estimate * math.sqrt(share * (1 - share) / held)) / share, having.df
+    )
 
 
-def within_arms(arms: Sequence[dict[str, Any]]) -> Effect | None:
+def within_arms(arms: Sequence[dict[str, Any]]) -> RegressionEffect | None:
     """Followed minus not followed, arm by arm, weighted as least squares with an intercept per arm weights them."""
     both = [a for a in arms if a["followed"] > 1 and a["passed"] > 1]
     weights = [a["followed"] * a["passed"] / (a["followed"] + a["passed"]) for a in both]
@@ -66,8 +68,8 @@ def within_arms(arms: Sequence[dict[str, Any]]) -> Effect | None:
             part = (weight / total) ** 2 * arm[f"{side}_variance"] / arm[side]
             variance, squares = variance + part, squares + part**2 / (arm[side] - 1)
     if variance == 0.0:
-        return Effect(estimate, None, 0.0)
-    return Effect(estimate, math.sqrt(variance), variance**2 / squares)
+        return RegressionEffect(estimate, None, 0.0)
+    return RegressionEffect(estimate, math.sqrt(variance), variance**2 / squares)
 
 
 def make(known: MethodInput) -> list[DirectiveEffect]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from analysis.credit import DirectiveEffect
-from analysis.directive_effects import Told, contrasts, credited, directive_effects
+from analysis.directive_effects import EffectEstimate, contrasts, credited, directive_effects
 from analysis.method_input import MethodInput
 from analysis.scope import Scope
 
@@ -16,7 +16,7 @@ def having_credits(scope: Scope) -> list[DirectiveEffect]:
     for found in scope.rows("held"):
         held[found["program_id"]].add(found["directive_id"])
     told = directive_effects(contrasts(scope.rows("family_runs"), held))
-    return credited(scope, "having", {(d, None, None): Told(e, n, "paired") for d, (e, n) in told.items()})
+    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in told.items()})
 
 
 def make(known: MethodInput) -> list[DirectiveEffect]:

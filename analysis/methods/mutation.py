@@ -1,9 +1,9 @@
-"""What a child program gained over its parents.
+"""The gain of a child program over its parents.
 
-Paired where the parents were run again in the child's match with the same run seeds: one difference per seed, between
-the child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a
-parent that was chosen for a lucky score makes its child look bad. A child is one difference, whatever it changed.
-Beside each stands what to expect of it once all children are partly pooled, for the best of many differences is lucky.
+Paired if the parents ran again in the child's match with the same run seeds: one difference per seed, between the
+child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a parent
+that was selected for a lucky score makes its child look bad. A child is one difference, whatever it changed. Each row
+also has its expected gain after partial pooling with all children, because the best of many differences is lucky.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, deg
 def mutation_credits(scope: Scope) -> list[MutationCredit]:
     """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("family_runs"):
-        families[found["child_id"]].append(found)
+    for run in scope.rows("family_runs"):
+        families[run["child_id"]].append(run)
     made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
@@ -34,7 +34,7 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
 
 
 def compare(runs: list[dict[str, Any]]) -> Comparison | None:
-    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None where one side never ran."""
+    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None if one side never ran."""
     sides: dict[tuple[Any, Any], dict[bool, float]] = defaultdict(dict)
     for run in runs:
         sides[run["match_id"], run["run_seed"]][run["child"]] = run["gain"]

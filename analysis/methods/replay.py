@@ -1,4 +1,4 @@
-"""What a run's kept commits are worth when they are trained again: rows of `add-one-in`, `leave-one-out`, `shapley`."""
+"""The effects of a run's kept commits, trained again: rows of `add-one-in`, `leave-one-out`, `shapley`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from programs.ids import content_id
 
 
 def replay_credits(scope: Scope) -> list[CommitCredit]:
-    """Three rows a commit (two where a run kept more than eight), by run, method and place in the run."""
+    """Three rows per commit (two if a run kept more than eight), by method, run and position in the run."""
     measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("replayed"):
-        measured[found["ablation_id"]].append(found)
+    for row in scope.rows("replayed"):
+        measured[row["ablation_id"]].append(row)
     made: dict[str, list[CommitCredit]] = defaultdict(list)
     for planned in scope.rows("replay_plans"):
         for credit in of_run(scope, planned, measured[planned["ablation_id"]]):
@@ -29,15 +29,15 @@ def replay_credits(scope: Scope) -> list[CommitCredit]:
 def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) -> list[CommitCredit]:
     """The rows of one replayed run; ``q`` is still missing."""
     plan = planned["plan"] if isinstance(planned["plan"], dict) else json.loads(planned["plan"])
-    replay = replays.Replay(
+    replay = replays.ReplayPlan(
         len(planned["factors"]),
         planned["seeds"],
         tuple(tuple(tuple(order) for order in of_seed) for of_seed in plan["orders"]),
     )
-    place = {experiment: i for i, experiment in enumerate(planned["factors"])}
+    index = {experiment: i for i, experiment in enumerate(planned["factors"])}
     number = {seed: i for i, seed in enumerate(plan["training_seeds"])}
     gains = {
-        (tuple(sorted(place[c] for c in row["commits"])), number[row["seed"]]): row["gain"]
+        (tuple(sorted(index[c] for c in row["commits"])), number[row["seed"]]): row["gain"]
         for row in rows
         if row["gain"] is not None and row["seed"] in number
     }

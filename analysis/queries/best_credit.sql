@@ -1,5 +1,5 @@
--- Of each directive of a program the row of credit with the best design: its own ablation, any ablation, children
--- against parents, then what runs that followed it, and experiments that cite it, went with.
+-- Of each directive of a program the credit row with the best design: its own ablation, any ablation, children minus
+-- parents, then runs that followed it, then experiments that cite it.
 SELECT c.* FROM credit AS c JOIN (SELECT DISTINCT directive_id FROM directives WHERE program_id = $1) USING (directive_id)
 QUALIFY row_number() OVER (PARTITION BY c.directive_id ORDER BY
     coalesce(list_position(['factorial', 'having', 'following', 'directive'], c.method), 9),

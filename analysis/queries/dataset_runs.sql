@@ -1,4 +1,4 @@
--- Verified runs of every match that compares programs; arms of one program in one match are told apart by role.
+-- Verified runs of every match that compares programs; without A/A arms.
 SELECT match_id, task, purpose, program_id, run_seed, verified_gain AS gain
 FROM runs
 WHERE state = 'finished' AND verified_gain IS NOT NULL AND program_id IS NOT NULL

@@ -1,12 +1,12 @@
-"""Planned ablations: what directives and kept commits are worth when they are left out. Absent where nobody ran one."""
+"""Planned ablations: the effect of each directive or kept commit. None if the study has no ablation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import EffectRow
-from analysis.report.source import Answer
+from analysis.report.source import QueryResult
 from analysis.wording import chance, count, decimals, number, short, span, typical
 
 MOST = 40  # rows of one picture
@@ -14,13 +14,12 @@ MOST = 40  # rows of one picture
 WORDS = {
     "factorial": (
         "Each directive of {}",
-        "Every directive was switched on and off by a plan that was drawn before any of it ran; an effect is the "
-        "gain of the runs that had it minus that of the runs that had not, on average over the others being there "
-        "or not.",
+        "A plan drawn before the first run switched every directive on and off. An effect is the mean gain of the runs "
+        "with the directive minus that of the runs without it, averaged over the settings of the others.",
     ),
     "shapley": (
-        "Each kept commit of run {}, on average over orders",
-        "The commits were put in one by one, in orders drawn at random: what each adds where it comes in.",
+        "Each kept commit of run {}, averaged over orders",
+        "The commits were added one by one in random orders. An effect is the mean gain when the commit is added.",
     ),
     "leave-one-out": (
         "Each kept commit of run {}, taken out of the final script",
@@ -31,52 +30,51 @@ WORDS = {
         "The untouched script was trained with and without the commit.",
     ),
 }
-NOTHING = ("{}", "Gain with minus gain without.")
+OTHER = ("{}", "Gain with minus gain without.")
 
 
-def section(facts: Facts) -> Section | None:
-    found = facts.source.ask("ablation", EffectRow)
-    if not found.rows:
+def section(facts: ReportFacts) -> ReportSection | None:
+    effects = facts.source.ask("ablation", EffectRow)
+    if not effects.rows:
         return None
     lead = (
-        "Directives of a program, or commits that a run kept, were left out by a plan (metaloop ablate), and what "
-        "remained was measured again. So a difference here is the effect of what was left out, and not of what it "
-        "came with."
+        "metaloop ablate left out directives of a program, or kept commits of a run, by a plan and measured the rest "
+        "again. So each difference is caused by what was left out."
     )
     groups: dict[tuple[str, str], list[EffectRow]] = {}
-    for row in found.rows:
+    for row in effects.rows:
         groups.setdefault((row.method, row.run_id or row.program_id or ""), []).append(row)
-    figures = [figure(method, number_, rows, found) for number_, ((method, _), rows) in enumerate(groups.items())]
-    return Section("ablation", "Planned ablation", lead, tuple(figures))
+    figures = [figure(method, number_, rows, effects) for number_, ((method, _), rows) in enumerate(groups.items())]
+    return ReportSection("ablation", "Planned ablation", lead, tuple(figures))
 
 
-def figure(method: str, number_: int, rows: Sequence[EffectRow], found: Answer[EffectRow]) -> Figure:
+def figure(method: str, number_: int, rows: Sequence[EffectRow], effects: QueryResult[EffectRow]) -> ReportFigure:
     unit = rows[0].unit
     digits = decimals(typical(row.se for row in rows))
     designs = ", ".join(sorted({row.design for row in rows}))
-    left = f" The {MOST} largest are drawn." if len(rows) > MOST else ""
-    title, caption = WORDS.get(method, NOTHING)
-    return Figure(
+    left = f" The chart shows the {MOST} largest." if len(rows) > MOST else ""
+    title, caption = WORDS.get(method, OTHER)
+    return ReportFigure(
         name=f"effects-{method}-{number_}",
         kind="effects",
         title=f"{title.format(short(rows[0].run_id) or rows[0].program)}: effect in {unit}",
-        caption=f"{caption} 95% intervals; filled where the interval leaves zero out and false discoveries are held at "
-        f"5%. Design: {designs}.{left}",
+        caption=f"{caption} 95% intervals. A filled dot is statistically significant (interval excludes zero, false "
+        f"discovery rate 5%). Design: {designs}.{left}",
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows[:MOST]]},
         table=table(rows, digits),
-        answers=(found,),
-        legend=(("program", "told from zero"), ("unmeasured", "not told from zero")),
+        answers=(effects,),
+        legend=(("program", "significant"), ("unmeasured", "not significant")),
         open=len(rows) <= MOST // 2,
     )
 
 
 def point(row: EffectRow) -> Point:
     ends: Point = {"estimate": row.estimate, "low": row.low, "high": row.high}
-    return {**ends, "n": row.n, "name": row.label or "", "told": row.is_significant}
+    return {**ends, "n": row.n, "name": row.label or "", "significant": row.is_significant}
 
 
-def table(rows: Sequence[EffectRow], digits: int) -> Table:
-    return Table.of(
+def table(rows: Sequence[EffectRow], digits: int) -> ReportTable:
+    return ReportTable.of(
         rows,
         {
             "what": lambda row: row.label or "",

@@ -1,4 +1,4 @@
-"""Part 9: the caveats that fired. Each is a question asked of every study; those without an answer stay silent."""
+"""Part 9: the caveats that apply. Every study goes through the same list of checks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from analysis import decision_text
 from analysis.attribution import RECOMPUTED
 from analysis.decision import twins
 from analysis.decision_text import Caveat
-from analysis.report.model import Facts, Section
-from analysis.report.source import Answer
+from analysis.report.model import ReportFacts, ReportSection
+from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
 from analysis.trust import WHY
 from analysis.wording import brief, count, interval_decimals, listed, many, number, percent
@@ -19,7 +19,7 @@ from analysis.wording import brief, count, interval_decimals, listed, many, numb
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
 MUCH_FAILED = 0.2
-TOLD = "Weak trust"  # of_trust tells it, with counts
+BY_TRUST = "Weak trust"  # of_trust says it too, with counts
 UNEVEN = 1.5  # times as many steps in the same device time at one moment as at another
 
 
@@ -80,31 +80,31 @@ class RecomputedRow:
 
 
 class CaveatAnswers(NamedTuple):
-    doubts: Answer[DoubtsRow]
-    findings: Answer[FindingRow]
-    audits: Answer[AuditRow]
-    trust: Answer[TrustRow]
-    log_doubts: Answer[LogDoubtRow]
-    recomputed: Answer[RecomputedRow]
+    doubts: QueryResult[DoubtsRow]
+    findings: QueryResult[FindingRow]
+    audits: QueryResult[AuditRow]
+    trust: QueryResult[TrustRow]
+    log_doubts: QueryResult[LogDoubtRow]
+    recomputed: QueryResult[RecomputedRow]
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     ask = facts.source.ask
-    asked = CaveatAnswers(
+    answers = CaveatAnswers(
         ask("doubts", DoubtsRow), ask("findings", FindingRow), ask("audits", AuditRow), ask("trust", TrustRow),
         ask("log_doubts", LogDoubtRow), ask("recomputed", RecomputedRow),
     )  # fmt: skip
-    found = sorted(caveats(facts, asked), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
-    lead = "Asked of every study; these are the ones that apply here." if found else "None of the usual doubts applies."
-    more = {"caveats": found}
-    return Section("caveats", "Caveats", lead, template="caveats.html.j2", more=more, answers=asked)
+    applying = sorted(caveats(facts, answers), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
+    lead = "These caveats apply to this study." if applying else "None of the standard caveats applies to this study."
+    more = {"caveats": applying}
+    return ReportSection("caveats", "Caveats", lead, template="caveats.html.j2", more=more, answers=answers)
 
 
-def caveats(facts: Facts, asked: CaveatAnswers) -> Iterator[Caveat]:
-    doubts = asked.doubts.rows[0]
-    yield from of_trust(facts, asked.trust)
-    yield from of_findings(asked.findings)
-    yield from of_audits(facts, asked.audits)
+def caveats(facts: ReportFacts, answers: CaveatAnswers) -> Iterator[Caveat]:
+    doubts = answers.doubts.rows[0]
+    yield from of_trust(facts, answers.trust)
+    yield from of_findings(answers.findings)
+    yield from of_audits(facts, answers.audits)
     yield from of_the_claim(facts)
     yield from of_runs(facts, doubts)
     yield from of_twins(facts)
@@ -112,159 +112,167 @@ def caveats(facts: Facts, asked: CaveatAnswers) -> Iterator[Caveat]:
     yield from of_the_budget(doubts)
     yield from of_the_pace(doubts.pace)
     yield from of_scope(facts, doubts)
-    yield from of_logs(facts, asked.log_doubts)
-    if asked.recomputed.rows[0].older:
-        yield Caveat("note", "Credit was computed anew", RECOMPUTED)
+    yield from of_logs(facts, answers.log_doubts)
+    if answers.recomputed.rows[0].older:
+        yield Caveat("note", "Credit was recomputed", RECOMPUTED)
 
 
-def of_trust(facts: Facts, trust: Answer[TrustRow]) -> Iterator[Caveat]:
+def of_trust(facts: ReportFacts, trust: QueryResult[TrustRow]) -> Iterator[Caveat]:
     for kind, why in WHY.items():
-        hit = {row.what: row.n for row in trust.rows if row.trust == kind}
-        if hit:
-            what = listed(many(n, what) for what, n in hit.items())
-            level = "stop" if "verification" in hit or not facts.board else "mind"
+        counts = {row.what: row.n for row in trust.rows if row.trust == kind}
+        if counts:
+            what = listed(many(n, what) for what, n in counts.items())
+            level = "stop" if "verification" in counts or not facts.board else "mind"
             yield Caveat(level, f"Scores are {kind}", f"{what}: {why}.")
     kinds = sorted({row.trust for row in facts.board if row.trust})
     if len(kinds) > 1:
-        text = f"{listed(kinds)} stand in one table, so a difference may be one of scoring."
+        text = f"The table mixes {listed(kinds)} scores, so a difference may come from the scoring."
         yield Caveat("mind", "Trust differs between the arms", text)
 
 
-def of_findings(findings: Answer[FindingRow]) -> Iterator[Caveat]:
+def of_findings(findings: QueryResult[FindingRow]) -> Iterator[Caveat]:
     for row in findings.rows:
-        text = f"{many(row.n, 'outcome')} drew this suspicion, which changes no score. For example: {row.example}"
+        text = (
+            f"{many(row.n, 'outcome')} raised this suspicion. It does not change any score. For example: {row.example}"
+        )
         yield Caveat("mind", f"The referee noticed: {row.kind}", text)
 
 
-def of_audits(facts: Facts, audits: Answer[AuditRow]) -> Iterator[Caveat]:
+def of_audits(facts: ReportFacts, audits: QueryResult[AuditRow]) -> Iterator[Caveat]:
     last = next((row for row in reversed(audits.rows) if row.subject == "study"), None)
     if last is None:
         if facts.champion.rows:
-            yield Caveat("note", "Not audited", "Nobody has run metaloop verify on this study, which "
-                         "measures the lead again on fresh seeds and fresh hidden data.")  # fmt: skip
+            yield Caveat("note", "Not audited", "The lead was not measured again on fresh seeds "
+                         "and fresh hidden data (metaloop verify).")  # fmt: skip
         return
     digits = interval_decimals(last.difference_low, last.difference_high)
     fresh, recorded = number(last.difference, digits), number(last.recorded_difference, digits)
     figures = f"a lead of {fresh} on fresh data, {recorded} on record"
     level = {"confirmed": "note", "contradicted": "stop"}.get(last.verdict, "mind")
-    yield Caveat(level, f"Audit: {last.verdict}", f"metaloop verify found {figures}; {last.why or 'no reason given'}.")
+    yield Caveat(
+        level, f"Audit: {last.verdict}", f"metaloop verify measured {figures}; {last.why or 'no reason given'}."
+    )
 
 
-def of_the_claim(facts: Facts) -> Iterator[Caveat]:
-    """What the decision itself says against the verdict, and the check that it passed."""
+def of_the_claim(facts: ReportFacts) -> Iterator[Caveat]:
+    """The caveats of the decision: what weakens the verdict, and the checks that passed."""
     if (decision := decided(facts)) is None:
         return
-    yield from (caveat for caveat in decision_text.caveats(decision) if caveat.title != TOLD)
+    yield from (caveat for caveat in decision_text.caveats(decision) if caveat.title != BY_TRUST)
     tasks = {row.task for row in facts.matches.rows}
     if len(tasks) == 1:
         only = listed(sorted(map(str, tasks)))
-        yield Caveat(
-            "note", "One task", f"Everything here was measured on {only}; on another task it may be otherwise."
-        )
+        yield Caveat("note", "One task", f"Everything was measured on {only}; other tasks may give other results.")
 
 
-def of_runs(facts: Facts, doubts: DoubtsRow) -> Iterator[Caveat]:
+def of_runs(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     few = [row.display_name for row in facts.board if row.n < FEW_RUNS]
     if few:
-        text = (
-            f"{listed(few)}: fewer than {FEW_RUNS} runs. Their intervals are wide and rest on the shape of the noise."
-        )
+        text = f"{listed(few)}: fewer than {FEW_RUNS} runs. Their intervals are wide and assume normal noise."
         yield Caveat("mind", "Few runs in the deciding match", text)
     if doubts.running:
-        text = f"{many(doubts.running, 'run')} had not ended when this page was made."
-        yield Caveat("mind", "Still running, or cut short", text)
+        text = f"{many(doubts.running, 'run')} had not ended when this report was written."
+        yield Caveat("mind", "Unfinished runs", text)
     if doubts.stopped:
         yield Caveat(
-            "note", "Runs stopped early", f"{many(doubts.stopped, 'run')}: their spend counts, their gain does not."
+            "note",
+            "Runs stopped early",
+            f"{many(doubts.stopped, 'run')}: their device time counts, their gain does not.",
         )
     if doubts.unscored and facts.board:
-        yield Caveat("mind", "Runs without a score", f"{many(doubts.unscored, 'finished run')} have no verified gain.")
+        yield Caveat(
+            "mind", "Runs without a score", f"{many(doubts.unscored, 'finished run')} without a verified gain."
+        )
 
 
-def of_twins(facts: Facts) -> Iterator[Caveat]:
+def of_twins(facts: ReportFacts) -> Iterator[Caveat]:
     """The A/A check of a match without a champion; that of a confirmation is the decision's."""
     if facts.champion.rows or not facts.board:
         return
-    found = twins(facts.board)
-    if found is None:
-        yield Caveat("note", "No A/A", "No program played twice, so the spread between equal arms is unknown.")
-    elif found.passed:
-        yield Caveat("note", "A/A check passed", decision_text.check(found))
+    check = twins(facts.board)
+    if check is None:
+        yield Caveat("note", "No A/A", "No program was entered twice, so the difference between equal arms is unknown.")
+    elif check.passed:
+        yield Caveat("note", "A/A check passed", decision_text.check(check))
     else:
-        text = f"{decision_text.check(found)} Equal programs differ here, so no lead in this match is sure."
-        yield Caveat("stop", "The control failed its own check", text)
+        text = (
+            f"{decision_text.check(check)} Equal programs differ significantly, so no lead in this match is reliable."
+        )
+        yield Caveat("stop", "The A/A check failed", text)
 
 
-def of_scores(facts: Facts, doubts: DoubtsRow) -> Iterator[Caveat]:
+def of_scores(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     if doubts.failed_seeds:
         text = (
             f"The final scripts of {many(doubts.runs_failed, 'run')} failed under "
             f"{many(doubts.failed_seeds, 'fresh seed')}; each counts as a gain of 0."
         )
-        yield Caveat("mind", "Seeds that failed", text)
+        yield Caveat("mind", "Failed seeds", text)
     claim, mean = doubts.overclaim, doubts.mean_gain
     if claim is not None and mean and claim > 0.05 * abs(mean):
         text = (
-            f"Over {many(doubts.compared, 'run')} the claims are {brief(claim)} {facts.score_unit} above the "
-            f"verified gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank "
-            "nothing here."
+            f"Over {many(doubts.compared, 'run')}, the average claim is {brief(claim)} {facts.score_unit} above the "
+            f"average verified gain of {brief(mean)}: keeping what looks better also keeps luck. Claims are not used "
+            "for ranking."
         )
-        yield Caveat("note", "Runs claim too much", text)
+        yield Caveat("note", "Claims are too high", text)
     if (doubts.failures or 0) > MUCH_FAILED:
         yield Caveat(
             "note",
             "Many failures",
-            f"{percent(doubts.failures)} of all experiments crashed, ran out or were invalid.",
+            f"{percent(doubts.failures)} of all experiments crashed, ran out of time or memory, or were invalid.",
         )
     if doubts.faults:
-        text = f"{many(doubts.faults, 'fault')} of the machinery itself, retried and charged to nobody."
-        yield Caveat("note", "Faults", text)
+        text = f"{many(doubts.faults, 'infrastructure fault')}, retried and not charged to any run."
+        yield Caveat("note", "Infrastructure faults", text)
 
 
 def of_the_budget(doubts: DoubtsRow) -> Iterator[Caveat]:
     if (doubts.forfeited or 0) > MUCH_FORFEITED:
-        text = f"{percent(doubts.forfeited, 1)} of all budgets was too short for another experiment and lapsed."
+        text = f"{percent(doubts.forfeited, 1)} of all budgets was left over, too little for another experiment."
         yield Caveat("note", "Forfeited budget", text)
     if (doubts.overshoot or 0) > MUCH_FORFEITED:
-        text = f"Last experiments took {percent(doubts.overshoot, 1)} more than the budgets allowed."
-        yield Caveat("note", "Budgets overshot", text)
+        text = f"The last experiments of the runs exceeded the budgets by {percent(doubts.overshoot, 1)}."
+        yield Caveat("note", "Budgets exceeded", text)
 
 
 def of_the_pace(pace: Mapping[str, float | None] | None) -> Iterator[Caveat]:
-    """What else shares the cores slows training down: the same device time then buys fewer steps."""
+    """Another load on the same cores slows training down: the same device time then buys fewer steps."""
     n, low, high = ((pace and pace.get(key)) or 0.0 for key in ("n", "low", "high"))
     if n >= FEW_RUNS and low and high / low > UNEVEN:
         text = (
-            f"In the same device time the untouched script made {count(low)} steps at one moment and "
-            f"{count(high)} at another (10% and 90% of {many(n, 'run')}). Something else shared the "
-            "processor: gains are not those of an idle machine, and arms that ran at different times may differ by it."
+            f"In the same device time, the untouched script made {count(low)} to {count(high)} steps (10% and 90% "
+            f"quantile of {many(n, 'run')}). Something else used the processor, so gains differ from those on an idle "
+            "machine, and arms that ran at different times may not be comparable."
         )
-        yield Caveat("mind", "The machine was busy, and unevenly so", text)
+        yield Caveat("mind", "The machine had other load", text)
 
 
-def of_scope(facts: Facts, doubts: DoubtsRow) -> Iterator[Caveat]:
+def of_scope(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     if (doubts.hardware_classes or 0) > 1:
-        text = f"{count(doubts.hardware_classes)} hardware classes; only matches on the same one can be compared."
+        text = f"{count(doubts.hardware_classes)} hardware classes. Compare only matches on the same one."
         yield Caveat("mind", "Different hardware", text)
     if not facts.board and facts.runs.rows:
-        text = (
-            "No final script was trained again under fresh seeds: every figure here is what the runs themselves said."
-        )
+        text = "No final script was trained again on fresh seeds: every figure is a claim of the runs themselves."
         yield Caveat("stop", "Nothing was verified", text)
 
 
-def of_logs(facts: Facts, doubts: Answer[LogDoubtRow]) -> Iterator[Caveat]:
-    """What imported logs say against themselves, and what could not be read."""
+def of_logs(facts: ReportFacts, doubts: QueryResult[LogDoubtRow]) -> Iterator[Caveat]:
+    """Contradictions in imported logs, and lines that could not be read."""
     against = [f"{row.kind} ({count(row.n)})" for row in doubts.rows if row.what == "contradiction"]
     if against:
-        text = f"Rows whose status and metric do not go together, by kind: {listed(against, 6)}."
+        text = f"Rows whose status contradicts their metric, by kind: {listed(against, 6)}."
         yield Caveat("mind", "The logs contradict themselves", text)
     aside = [row for row in doubts.rows if row.what == "set aside"]
     if aside:
-        text = f"{many(sum(row.n for row in aside), 'line')}, first for: {aside[0].kind} ({aside[0].example})."
-        yield Caveat("note", "Lines set aside", text)
+        text = (
+            f"{many(sum(row.n for row in aside), 'line')}; most frequent reason: {aside[0].kind} ({aside[0].example})."
+        )
+        yield Caveat("note", "Quarantined lines", text)
     metrics = {(row.metric, row.direction) for row in facts.logs.rows if row.metric}
     if len(metrics) > 1:
         yield Caveat(
-            "note", "Several metrics", f"{count(len(metrics))} metrics; only the commonest is drawn run by run."
+            "note",
+            "Several metrics",
+            f"{count(len(metrics))} metrics; charts of single runs show only the most common one.",
         )

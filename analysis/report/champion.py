@@ -1,4 +1,4 @@
-"""Part 3: the text of the champion, each directive tinted by what it was credited with; unproven ones stay plain."""
+"""Part 3: the text of the champion, each directive tinted by its estimated gain if that is significant."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.report.model import Facts, Section, Table
+from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
-from analysis.report.source import Answer
+from analysis.report.source import QueryResult
 from analysis.wording import chance, count, decimals, interval_decimals, number, short, span
 from programs.errors import ProgramError
 
 LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
-# What the estimate of a method is, in words; the unit stands with it.
+# What each method compares; the page adds the unit.
 METHODS = {
-    "factorial": "the line switched on and off by a plan drawn beforehand (metaloop ablate)",
-    "ablation": "the line switched on and off by a plan drawn beforehand (metaloop ablate)",
-    "having": "programs that have the line against relatives that do not, in the same match",
-    "following": "runs that followed the line against runs that did not",
-    "directive": "what experiments that cite the line gained and kept, for each second of device time",
+    "factorial": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
+    "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
+    "having": "children that have the line minus parents that do not, or the reverse, in the same match",
+    "following": "runs that followed the line minus runs that did not",
+    "directive": "estimated gain of the experiments that cite the line, per second of device time",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
 
 @dataclass(frozen=True)
 class CreditRow:
-    """A directive of a program with the best row of credit that there is of it; without an estimate: none."""
+    """A directive of a program with its strongest credit row; the estimate is None without one."""
 
     directive_id: str
     kind: str
@@ -46,7 +46,7 @@ class CreditRow:
 
     @property
     def is_proven(self) -> bool:
-        """The interval leaves zero out, and the false discovery rate over all rows of the method holds."""
+        """Whether it is significant: the interval excludes zero and q is below the false discovery rate."""
         if self.q is None or self.low is None or self.high is None:
             return False
         return self.q < LEVEL and (self.low > 0 or self.high < 0)
@@ -60,18 +60,18 @@ class CreditRow:
 
 @dataclass(frozen=True)
 class Mark:
-    """What is written beside a passage: ``+1.8 [0.6, 3.0] n=14``, its design, and which way it points."""
+    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0] n=14``, its design, and its direction."""
 
     label: str
     design: str
-    way: str  # up, down or none: none where nothing is proven
-    strength: int  # 0 to 4: share of the largest proven estimate in the same unit
+    way: str  # up, down or none: none if not significant
+    strength: int  # 0 to 4: relative to the largest significant estimate in the same unit
     credit_id: str
 
 
 @dataclass(frozen=True)
-class Passage:
-    """Lines of the program that belong to the same directives; without marks they are shown plain."""
+class Excerpt:
+    """Lines of the program that belong to the same directives; without marks they stay plain."""
 
     text: str
     marks: tuple[Mark, ...] = ()
@@ -85,34 +85,34 @@ class Passage:
         return max((mark.strength for mark in self.marks), default=0)
 
 
-def section(facts: Facts) -> Section:
-    program: Answer[TextRow] | None = facts.champion
+def section(facts: ReportFacts) -> ReportSection:
+    program: QueryResult[TextRow] | None = facts.champion
     if facts.champion.first is None or not facts.champion.first.text:
         program = _leader(facts)
     title = "The champion's text" if facts.champion.rows else "The leader's text"
     row = program.first if program else None
     if program is None or row is None or not row.text:
-        return Section("champion", "The champion's text", "There is no program text on record.")
+        return ReportSection("champion", "The champion's text", "The ledger has no program text.")
     credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
-    proven = [found for found in credit.rows if found.is_proven]
+    proven = [item for item in credit.rows if item.is_proven]
     more = {
         "name": row.name or row.program_id,
         "program_id": row.program_id,
         "words": row.words,
-        "passages": passages(row.text, credit.rows),
+        "excerpts": excerpts(row.text, credit.rows),
         "methods": methods(credit.rows),
         "long": (row.words or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
         "directives": len(credit.rows),
-        "causal": any(found.causal for found in proven),
+        "causal": any(item.causal for item in proven),
         "inert": inert(facts, credit.rows),
     }
-    return Section("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
+    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
 
 
-def passages(text: str, credit: Sequence[CreditRow]) -> list[Passage]:
-    """The program cut at its directives; foreign text that does not parse is one plain passage."""
+def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
+    """The program split at its directives; text that does not parse is one plain excerpt."""
     by_id = {row.directive_id: row for row in credit}
     largest: dict[str | None, float] = defaultdict(float)
     for row in credit:
@@ -121,7 +121,7 @@ def passages(text: str, credit: Sequence[CreditRow]) -> list[Passage]:
     out = []
     for lines, ids in _pieces(text):
         rows = [by_id[i] for i in ids if i in by_id and by_id[i].estimate is not None]
-        out.append(Passage(lines, tuple(mark(row, largest) for row in rows)))
+        out.append(Excerpt(lines, tuple(mark(row, largest) for row in rows)))
     return out
 
 
@@ -141,19 +141,19 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
 
 
 def methods(credit: Sequence[CreditRow]) -> list[tuple[str, str, str]]:
-    """(method, its unit, what it compares) of the rows that are shown."""
-    found = {(row.method, row.unit) for row in credit if row.unit and row.method}
-    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(found)]
+    """(method, its unit, what it compares) of the rows on the page."""
+    used = {(row.method, row.unit) for row in credit if row.unit and row.method}
+    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(used)]
 
 
-def inert(facts: Facts, credit: Sequence[CreditRow]) -> int:
-    """How many directives are prose that a scripted researcher does not read."""
+def inert(facts: ReportFacts, credit: Sequence[CreditRow]) -> int:
+    """The number of directives that are prose, which a scripted researcher does not read."""
     scripted = facts.config.get("researcher") == "scripted"
     return sum(1 for row in credit if row.kind not in SCRIPTED_READS) if scripted else 0
 
 
-def table(credit: Sequence[CreditRow]) -> Table:
-    return Table.of(
+def table(credit: Sequence[CreditRow]) -> ReportTable:
+    return ReportTable.of(
         [row for row in credit if row.estimate is not None],
         {
             "directive": lambda row: row.text[:160],
@@ -168,14 +168,14 @@ def table(credit: Sequence[CreditRow]) -> Table:
     )
 
 
-def _leader(facts: Facts) -> Answer[TextRow] | None:
-    """The text of the best arm of the deciding match, where there is no champion."""
+def _leader(facts: ReportFacts) -> QueryResult[TextRow] | None:
+    """The text of the best arm of the deciding match, if there is no champion."""
     best = next((row for row in facts.board if row.program_id), None)
     return facts.source.ask("leader", TextRow, program=best.program_id) if best else None
 
 
 def _pieces(text: str) -> list[tuple[str, list[str]]]:
-    """(lines, ids of the directives that start there), in order; together they are the whole text."""
+    """(lines, ids of the directives that start there), in order; joined they are the whole text."""
     from programs.program import Program
     from programs.structure import outline
     from programs.text import split_lines

@@ -1,16 +1,16 @@
-"""Part 8: the experiments, to sort and filter, with the diff of each; of many, the kept ones and a fair sample."""
+"""Part 8: the experiments, to sort and filter, with their diffs; of many, the kept ones and a sample of the others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.wording import brief, count, short
 
 MOST = 6_000  # rows on the page
 DIFFS = 900_000  # characters of diffs on the page; equal diffs count once
-PLAIN = 60  # rows for those without JavaScript
+PLAIN = 60  # rows of the table without JavaScript
 
 
 @dataclass(frozen=True)
@@ -43,40 +43,40 @@ class DirectiveTextRow:
     text: str
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     counts = facts.source.ask("experiment_counts", ExperimentCountRow)
     total = sum(row.n for row in counts.rows)
     if not total:
-        return Section("experiments", "Every experiment", "No experiment is on record.")
+        return ReportSection("experiments", "Every experiment", "The study has no experiments.")
     first = facts.champion_id or (facts.board[0].program_id if facts.board else None)
-    found = facts.source.ask("experiments", ExperimentRow, most=MOST, first=first)
+    shown = facts.source.ask("experiments", ExperimentRow, most=MOST, first=first)
     texts = facts.source.ask("directive_texts", DirectiveTextRow)
-    data, cut = embedded(found.rows, {row.directive_id: row.text for row in texts.rows})
-    lead = f"All {count(total)} experiments, the discarded ones too."
+    data, cut = embedded(shown.rows, {row.directive_id: row.text for row in texts.rows})
+    lead = f"All {count(total)} experiments, including discarded ones."
     if total > MOST:
         lead = (
-            f"{count(len(found.rows))} of {count(total)}: kept ones, and of every other kind an equal share, drawn by "
-            "the hash of the experiment's id. Shares in this table are not shares in the study; the counts below are."
+            f"{count(len(shown.rows))} of {count(total)} experiments: kept ones, and an equally large sample of every "
+            "other kind. So shares in this table differ from shares in the study; the counts below are complete."
         )
-    more_cut = " Some diffs are left out for size: metaloop show ID has them." if cut else ""
-    figure = Figure(
+    more_cut = " Some diffs are left out to save space: see metaloop show ID." if cut else ""
+    figure = ReportFigure(
         name="experiments-table",
         kind="experiments",
         title="Experiments",
-        caption=f"{facts.measure}. Choose a row for its diff and for what it rests on. Gain is over the run's own "
-        f"baseline, as the researcher saw it, so luck is in it.{more_cut}",
+        caption=f"{facts.measure}. Click a row for its diff and the directives that it cites. Gain is relative to the "
+        f"run's own baseline, as the researcher measured it, so it includes luck.{more_cut}",
         data=data | {"unit": facts.unit, "metric": facts.metric, "whose": "log" if facts.logs.rows else "program"},
-        table=plain(found.rows),
-        answers=(found, counts, texts),
+        table=plain(shown.rows),
+        answers=(shown, counts, texts),
     )
-    return Section(
+    return ReportSection(
         "experiments",
         "Every experiment",
         lead,
         (figure,),
         template="experiments.html.j2",
         more={
-            "counts": Table.of(
+            "counts": ReportTable.of(
                 counts.rows,
                 {
                     "decision": lambda row: row.decision,
@@ -106,7 +106,7 @@ COLUMNS = [
 
 
 def embedded(rows: Sequence[ExperimentRow], texts: Mapping[str, str]) -> tuple[dict[str, Sequence[object]], bool]:
-    """The rows as lists, with texts that repeat kept once; and whether a diff had to be left out."""
+    """The rows as lists, with repeated texts stored once; and whether a diff had to be left out."""
     words, diffs, cites = Pool(), Pool(DIFFS), Pool()
     table = [
         [
@@ -137,30 +137,30 @@ def embedded(rows: Sequence[ExperimentRow], texts: Mapping[str, str]) -> tuple[d
 
 
 class Pool:
-    """Texts by number, each once; -1 for no text, and for what goes beyond ``most`` characters together."""
+    """Numbers texts and stores each once; -1 stands for no text and for texts beyond a total of ``most`` characters."""
 
     def __init__(self, most: int | None = None) -> None:
         self.texts: list[str] = []
         self.full = False
         self._most = most
         self._size = 0
-        self._places: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
 
     def put(self, text: str | None) -> int:
         if not text:
             return -1
-        if text not in self._places:
+        if text not in self._numbers:
             if self._most is not None and self._size + len(text) > self._most:
                 self.full = True
                 return -1
-            self._places[text] = len(self.texts)
+            self._numbers[text] = len(self.texts)
             self.texts.append(text)
             self._size += len(text)
-        return self._places[text]
+        return self._numbers[text]
 
 
 def body(diff: str | None) -> str:
-    """A diff without the two lines that name the file, where it is of one file."""
+    """A diff without the two lines that name the file, if it is of a single file."""
     lines = (diff or "").splitlines()
     heads = sum(1 for line in lines if line.startswith("--- "))
     return "\n".join(lines[2:] if heads == 1 and len(lines) > 2 and lines[0].startswith("--- ") else lines)
@@ -170,11 +170,11 @@ def rounded(value: float | None, digits: int = 7) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def plain(rows: Sequence[ExperimentRow]) -> Table:
-    """The kept ones with the largest gain: what is there without JavaScript."""
+def plain(rows: Sequence[ExperimentRow]) -> ReportTable:
+    """The kept experiments with the largest gains, for readers without JavaScript."""
     kept = [row for row in rows if row.decision == "keep" and row.gain is not None]
     best = sorted(kept, key=lambda row: -(row.gain or 0.0))[:PLAIN]
-    return Table.of(
+    return ReportTable.of(
         best,
         {
             "id": lambda row: short(row.experiment_id),

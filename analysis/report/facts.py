@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.home_scales import TaskScale
-from analysis.report.model import Again, Facts
+from analysis.report.model import Again, ReportFacts
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
-from analysis.report.source import Source
+from analysis.report.source import ReportSource
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
     from trainer.task import Task
 
-MATCHES = 8  # drawn on the page, the latest; the others are a query away
-RUNS = 48  # whose course is drawn
-LOGS = 40  # listed of an import
+MATCHES = 8  # the latest, drawn on the page
+RUNS = 48  # drawn on the page
+LOGS = 40  # listed for an import
 POINTS = 12_000  # experiments of those runs together
 
 
-def gather(source: Source, again: Again | None = None) -> Facts:
+def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
     matches = source.ask("matches", MatchRow)
     champion = source.ask("champion", ChampionRow)
     deciding = deciding_match(matches.rows, bool(champion.rows))
     shown = [row.match_id for row in matches.rows if row.ended][-MATCHES:]
-    wanted = list(dict.fromkeys([*shown, *([deciding.match_id] if deciding.match_id else [])]))
-    return Facts(
+    match_ids = list(dict.fromkeys([*shown, *([deciding.match_id] if deciding.match_id else [])]))
+    return ReportFacts(
         source=source,
         study=source.ask("study", StudyRow),
         overview=source.ask("overview", OverviewRow),
         matches=matches,
-        standings=source.ask("standings", StandingRow, matches=wanted),
+        standings=source.ask("standings", StandingRow, matches=match_ids),
         champion=champion,
         runs=source.ask("runs", RunRow, match=deciding.match_id, points=POINTS, most=RUNS),
         noise=source.ask("noise", NoiseRow),
@@ -43,7 +43,7 @@ def gather(source: Source, again: Again | None = None) -> Facts:
 
 
 def known_task(name: str) -> Task | None:
-    """The task of that name or folder; None where it is not on this machine."""
+    """The task of that name or folder; None if it is not on this machine."""
     from trainer.task import Task
 
     try:
@@ -52,12 +52,12 @@ def known_task(name: str) -> Task | None:
         return None
 
 
-def deciding_match(matches: Sequence[MatchRow], crowned: bool) -> MatchRow:
-    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs.
+def deciding_match(matches: Sequence[MatchRow], has_champion: bool) -> MatchRow:
+    """The confirmation of the champion, else the latest match with a result, else the one with most runs.
 
-    An ablation decides only where there is nothing else.
+    An ablation decides only if there is no other match.
     """
     ended = [row for row in matches if row.ended]
     ended = [row for row in ended if row.purpose != "ablation"] or ended
-    confirmed = [row for row in ended if row.purpose == "confirmation"] if crowned else []
+    confirmed = [row for row in ended if row.purpose == "confirmation"] if has_champion else []
     return (confirmed or ended or sorted(matches, key=lambda row: row.runs) or [MatchRow()])[-1]

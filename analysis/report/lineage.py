@@ -1,11 +1,11 @@
-"""Part 5: where the programs came from: nodes by verified gain, edges by directives added and removed."""
+"""Part 5: the lineage: programs by verified gain, linked to their parents, with directives added and removed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.statistics import interval
 from analysis.wording import count, decimals, listed, number, short, span, typical
 from programs.errors import ProgramError
@@ -29,7 +29,7 @@ class ProgramRow:
 
 @dataclass(frozen=True)
 class DrawnProgram:
-    """A program as the picture embeds it."""
+    """A program as the chart embeds it."""
 
     id: str
     name: str
@@ -46,49 +46,51 @@ class DrawnProgram:
     change: str = ""
 
 
-def section(facts: Facts) -> Section | None:
-    """None of a match or an import: nothing there descends from anything."""
+def section(facts: ReportFacts) -> ReportSection | None:
+    """None for a match or an import, where no program has a parent."""
     champion = facts.champion_id
-    found = facts.source.ask("lineage", ProgramRow, champion=champion or "", most=MOST)
-    if not any(row.parent_ids for row in found.rows):
+    programs = facts.source.ask("lineage", ProgramRow, champion=champion or "", most=MOST)
+    if not any(row.parent_ids for row in programs.rows):
         return None
-    edges = {row.program_id: change(row, found.rows) for row in found.rows}
-    nodes = tree([replace(node(row, champion), change=summary(edges[row.program_id])) for row in found.rows])
+    edges = {row.program_id: change(row, programs.rows) for row in programs.rows}
+    nodes = tree([replace(node(row, champion), change=summary(edges[row.program_id])) for row in programs.rows])
     left = facts.totals.programs - len(nodes)
     lead = (
-        "Each row is a program, below the one that it was made from; the line leads from its parent, and one that "
-        "runs to the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed "
-        "(~). A name like idea-queue-v2 is a program that this study wrote from idea-queue."
+        "Each row is a program, below its parent. A line connects the two; a line to the right means a larger gain. "
+        "On the right: the number of directives that the child added (+), removed (−) and changed (~). A name like "
+        "idea-queue-v2 is a program that this study wrote from idea-queue."
     )
     unrun = any(item.gain is None for item in nodes)
     note = (
-        f"The champion, its ancestors and the best of the rest; {count(left)} more are left out. " if left > 0 else ""
+        f"The champion, its ancestors and the best other programs; {count(left)} more are not shown. "
+        if left > 0
+        else ""
     )
-    picture = Figure(
+    picture = ReportFigure(
         name="tree",
         kind="lineage",
         title=f"Verified gain by program, in {facts.score_unit}",
-        caption=f"{note}Mean over the runs that chose who goes on (not those of the confirmation), with its 95% "
-        "interval; what was chosen for its mean is flattered by "
-        f"it.{over_tasks(facts)}{' Not run: it behaves like another one, or the study ended first.' * unrun}",
+        caption=f"{note}Mean over the runs of the search (without the confirmation), with 95% interval. Programs "
+        "selected for a high mean are overestimated by it."
+        f"{over_tasks(facts)}{' Not run: the program behaves like another one, or the study ended first.' * unrun}",
         data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
         table=table(nodes, edges, facts.score_unit),
-        answers=(found,),
+        answers=(programs,),
         legend=(
             ("program", "program"),
             *([("champion", "champion")] if champion else []),
         ),
     )
-    return Section("lineage", "Where the programs came from", lead, (picture,))
+    return ReportSection("lineage", "Lineage of the programs", lead, (picture,))
 
 
-def over_tasks(facts: Facts) -> str:
-    """What a score over several tasks is."""
+def over_tasks(facts: ReportFacts) -> str:
+    """How the scores over several tasks are computed."""
     if not facts.homes:
         return ""
     sizes = (f"{number(row.size, decimals(row.size))} {row.unit} on {row.task}" for row in facts.scales.rows)
-    told = listed(list(sizes))
-    return f" Gains are means over {len(facts.homes)} tasks, on each in units of what stock gains there: {told}."
+    scales = listed(list(sizes))
+    return f" Gains are means over {len(facts.homes)} tasks, each divided by stock's gain there: {scales}."
 
 
 def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
@@ -101,7 +103,7 @@ def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
 
 
 def tree(nodes: Sequence[DrawnProgram]) -> list[DrawnProgram]:
-    """Every parent before its children, a family together, the best family first; ``depth`` is set."""
+    """Sorts every parent before its children, families together, the best family first; sets ``depth``."""
     there = {item.id for item in nodes}
     children: dict[str | None, list[DrawnProgram]] = {}
     for item in nodes:
@@ -117,7 +119,7 @@ def tree(nodes: Sequence[DrawnProgram]) -> list[DrawnProgram]:
 
 
 def change(row: ProgramRow, rows: Sequence[ProgramRow]) -> dict[str, list[str]]:
-    """What the directives of a program are against its first parent: added, removed, changed, as text."""
+    """The directives of a program compared with its first parent: added, removed, changed, as text."""
     from programs.diff import diff
     from programs.program import Program
 
@@ -126,30 +128,30 @@ def change(row: ProgramRow, rows: Sequence[ProgramRow]) -> dict[str, list[str]]:
     if parent is None or not row.text:
         return {}
     try:
-        found = diff(Program.parse(texts[parent]), Program.parse(row.text))
+        delta = diff(Program.parse(texts[parent]), Program.parse(row.text))
     except ProgramError:
         return {}
-    moved = any(new.kind == "order" for _, new in found.changed)
+    moved = any(new.kind == "order" for _, new in delta.changed)
     return {
-        "order": ["the ideas stand in another order"] if moved else [],
-        "added": [d.text for d in found.added if d.kind != "order"],
-        "removed": [d.text for d in found.removed if d.kind != "order"],
-        "changed": [new.text for _, new in found.changed if new.kind != "order"],
+        "order": ["the ideas are in another order"] if moved else [],
+        "added": [d.text for d in delta.added if d.kind != "order"],
+        "removed": [d.text for d in delta.removed if d.kind != "order"],
+        "changed": [new.text for _, new in delta.changed if new.kind != "order"],
     }
 
 
 def summary(edge: Mapping[str, Sequence[str]]) -> str:
-    """``+15 −1 ~1``; ``order`` where only the order of the ideas is another."""
+    """``+15 −1 ~1``; ``order`` if only the order of the ideas changed."""
     signs = (("added", "+"), ("removed", "\u2212"), ("changed", "~"))
-    told = " ".join(f"{sign}{len(edge[kind])}" for kind, sign in signs if edge.get(kind))
-    return told or ("order" if edge.get("order") else "")
+    counts = " ".join(f"{sign}{len(edge[kind])}" for kind, sign in signs if edge.get(kind))
+    return counts or ("order" if edge.get("order") else "")
 
 
-def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> Table:
+def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> ReportTable:
     widths = (item.high - item.low for item in nodes if item.high is not None and item.low is not None)
     digits = decimals(typical(width / 4 for width in widths))
     names = {item.id: item.name for item in nodes}
-    return Table.of(
+    return ReportTable.of(
         nodes,
         {
             "program": lambda item: item.name,
@@ -166,7 +168,7 @@ def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequen
     )
 
 
-def texts(found: Sequence[str], most: int = 6, length: int = 90) -> str:
+def texts(directives: Sequence[str], most: int = 6, length: int = 90) -> str:
     """The first few, a line each, long ones cut."""
-    shown = [text if len(text) <= length else text[: length - 1] + "…" for text in found[:most]]
-    return "\n".join([*shown, f"and {len(found) - most} more"] if len(found) > most else shown)
+    shown = [text if len(text) <= length else text[: length - 1] + "…" for text in directives[:most]]
+    return "\n".join([*shown, f"and {len(directives) - most} more"] if len(directives) > most else shown)

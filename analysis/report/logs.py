@@ -1,11 +1,11 @@
-"""What logs of others came to, where the study is an import: claims, how much of them noise alone would give."""
+"""Imported logs: what they claim, and the gain expected from noise alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import LogRow
 from analysis.wording import brief, count, decimals, many, number, percent, typical
 
@@ -40,44 +40,44 @@ class QuarterRow:
         return ORDINALS[self.quarter - 1]
 
 
-def section(facts: Facts) -> Section | None:
+def section(facts: ReportFacts) -> ReportSection | None:
     if not facts.logs.rows:
         return None
     answer, totals = facts.source.ask_one("log_totals", LogTotalsRow)
     quarters = facts.source.ask("log_quarters", QuarterRow)
     more = facts.logs.rows
     left = totals.logs - len({row.path for row in more})
-    logs = Figure(
+    logs = ReportFigure(
         name="logs",
         kind="claims",
         title=f"What each log claims to have gained ({facts.measure})",
-        caption="From the baseline to the best that was kept, as the log has it; the hollow mark is what the best of "
-        "as many tries that change nothing would seem to gain, where the log tells its noise. In the table: with "
-        "re-runs, the gain where repeated measurements stand in for what they repeat; by noise, the hollow mark as "
-        "a share of the claim; doubtful, rows whose status and metric do not go together; set aside, lines that "
-        "could not be read." + (f" {count(left)} more logs are left out." if left > 0 else ""),
+        caption="Claimed gain: the best kept measurement minus the baseline, as the log has it. Hollow dot: the gain "
+        "that as many tries without any effect are expected to show by noise, if the noise is known. In the table: "
+        "'with re-runs' uses the mean of repeated measurements; 'by noise' is the hollow dot as a share of the claim; "
+        "'doubtful' counts rows whose status contradicts their metric; 'set aside' counts unreadable lines."
+        + (f" {count(left)} more logs are not shown." if left > 0 else ""),
         data={"unit": facts.unit, "rows": [point(row) for row in more if drawn(facts, row)]},
         table=table(more),
         answers=(facts.logs, answer),
         open=True,
-        legend=(("program", "claimed gain"), ("claimed", "what noise alone would give")),
+        legend=(("program", "claimed gain"), ("claimed", "gain expected from noise alone")),
     )
     rows = [{**asdict(row), "category": row.category} for row in quarters.rows]
-    course = Figure(
+    by_quarter = ReportFigure(
         name="quarters",
         kind="tried",
         title="Kept tries over the course of the logs",
-        caption="Where little is kept towards the end, the search had run dry, or the noise had the last word.",
+        caption="If the last quarters keep little, the loop found no more gains, or none above the noise.",
         data={"unit": facts.unit, "rows": rows},
         table=quarter_table(quarters.rows, facts.unit),
         answers=(quarters,),
         legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
     )
-    return Section("logs", "What was imported", lead(totals), (logs, course) if rows else (logs,))
+    return ReportSection("logs", "Imported logs", lead(totals), (logs, by_quarter) if rows else (logs,))
 
 
 def lead(row: LogTotalsRow) -> str:
-    """What came in, and how much of what was kept noise explains."""
+    """The counts of the import, and how many of the kept steps noise can explain."""
     text = f"{many(row.logs, 'log')}: {many(row.rows, 'row')} imported, {many(row.quarantined, 'line')} set "
     text += "aside. "
     text += f"{count(row.kept)} of {many(row.tried, 'try')} were kept"
@@ -85,13 +85,13 @@ def lead(row: LogTotalsRow) -> str:
         where = "" if row.noise_known == row.runs else " where the noise is known"
         return (
             f"{text}. {count(row.noise_steps)} of the {count(row.kept_known)} kept steps{where} may be noise: "
-            "as many tries that change nothing would keep a step of that size with a chance of 5% or more."
+            "as many tries without any effect would keep a step of that size with a probability of 5% or more."
         )
-    return f"{text}; no log measured anything twice, so nothing tells how much of that is noise."
+    return f"{text}. No log measured anything twice, so the noise is unknown."
 
 
-def drawn(facts: Facts, row: LogRow) -> bool:
-    """Whether a log stands in the picture: it gained something in the metric that the axis shows."""
+def drawn(facts: ReportFacts, row: LogRow) -> bool:
+    """Whether the chart shows a log: it claims a gain in the metric of the axis."""
     return row.claimed_gain is not None and row.metric == facts.metric
 
 
@@ -104,9 +104,9 @@ def point(row: LogRow) -> Point:
     }
 
 
-def table(rows: Sequence[LogRow]) -> Table:
+def table(rows: Sequence[LogRow]) -> ReportTable:
     digits = decimals(typical(row.claimed_gain for row in rows), 3)
-    return Table.of(
+    return ReportTable.of(
         rows,
         {
             "log": lambda row: row.name or row.path,
@@ -126,8 +126,8 @@ def table(rows: Sequence[LogRow]) -> Table:
     )
 
 
-def quarter_table(rows: Sequence[QuarterRow], unit: str) -> Table:
-    return Table.of(
+def quarter_table(rows: Sequence[QuarterRow], unit: str) -> ReportTable:
+    return ReportTable.of(
         rows,
         {
             "part": lambda row: row.category,

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of figures, each figure with its rows, its table and the queries behind it."""
+"""The parts of a report: sections of figures, each figure with its data, its table and its SQL queries."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from typing import Any, TypeVar
 
 from analysis.home_scales import TaskScale
 from analysis.report import rows
-from analysis.report.source import Answer, Source
+from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
 from analysis.wording import listed
 
 Row = TypeVar("Row")
-Point = dict[str, str | float | None]  # what a picture is told of one row
+Point = dict[str, str | float | None]  # the data of one row in a chart
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of finished text. ``titles`` that start with ``>`` are of columns of numbers, set to the right."""
+class ReportTable:
+    """A table of formatted text. ``titles`` that start with ``>`` are columns of numbers, aligned right."""
 
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> Table:
-        """``columns``: the text of each column's cells by its title."""
+    def of(cls, rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> ReportTable:
+        """``columns``: title → function that formats the cell of a row."""
         return cls(tuple(columns), tuple(tuple(cell(row) for cell in columns.values()) for row in rows))
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture that page.js draws from ``data``, and the same without JavaScript: caption, table, queries.
+class ReportFigure:
+    """A chart that page.js draws from ``data``; caption, table and queries need no JavaScript.
 
     ``legend`` pairs the name of a mark (a symbol in marks.html.j2) with its meaning.
     """
 
     name: str  # id on the page
-    kind: str  # which drawing of charts.js
+    kind: str  # the function of charts.js that draws it
     title: str
     caption: str
     data: Any
-    table: Table
-    answers: tuple[Answer[object], ...]
+    table: ReportTable
+    answers: tuple[QueryResult[object], ...]
     legend: tuple[tuple[str, str], ...] = ()
-    open: bool = False  # whether the table is shown unasked
+    open: bool = False  # whether the table is open at first
 
 
 @dataclass(frozen=True)
-class Section:
-    """One part of the page. ``lead`` is a sentence that says what is to be seen; empty parts say why they are."""
+class ReportSection:
+    """One part of the page. ``lead`` explains what it shows, or why it is empty."""
 
     name: str
     title: str
     lead: str = ""
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[ReportFigure, ...] = ()
     template: str = "figures.html.j2"
     more: Mapping[str, Any] = field(default_factory=dict)
-    answers: tuple[Answer[object], ...] = ()
+    answers: tuple[QueryResult[object], ...] = ()
 
 
 @dataclass(frozen=True)
 class Again:
-    """The command line that founds such a study again, what must be done before it, and what is to be said of it."""
+    """The command line that creates the same study again, the commands to run before it, and a remark."""
 
     command: str
     before: tuple[str, ...] = ()
@@ -70,21 +70,21 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What several parts need to know: asked once."""
+class ReportFacts:
+    """Query results that several parts use."""
 
-    source: Source
-    study: Answer[rows.StudyRow]
-    overview: Answer[rows.OverviewRow]
-    matches: Answer[rows.MatchRow]
-    standings: Answer[rows.StandingRow]
-    champion: Answer[rows.ChampionRow]
-    runs: Answer[rows.RunRow]
-    noise: Answer[rows.NoiseRow]
-    logs: Answer[rows.LogRow]  # of an import: its logs; else without rows
-    scales: Answer[TaskScale]  # of the tasks on which programs were chosen
-    deciding: rows.MatchRow  # the match that the verdict rests on; without values where there is no match
-    again: Again | None = None  # of whoever asks for the report, for only the command line knows its own flags
+    source: ReportSource
+    study: QueryResult[rows.StudyRow]
+    overview: QueryResult[rows.OverviewRow]
+    matches: QueryResult[rows.MatchRow]
+    standings: QueryResult[rows.StandingRow]
+    champion: QueryResult[rows.ChampionRow]
+    runs: QueryResult[rows.RunRow]
+    noise: QueryResult[rows.NoiseRow]
+    logs: QueryResult[rows.LogRow]  # the logs of an import; else without rows
+    scales: QueryResult[TaskScale]  # of the training tasks
+    deciding: rows.MatchRow  # the match that the verdict uses; without values if there is no match
+    again: Again | None = None  # from the caller: only the command line knows its flags
 
     @property
     def unit(self) -> str:
@@ -92,17 +92,17 @@ class Facts:
 
     @property
     def homes(self) -> list[str]:
-        """The tasks that programs are scored over, where these are several."""
+        """The training tasks, if programs are scored over several."""
         return [row.task for row in self.scales.rows] if len(self.scales.rows) > 1 else []
 
     @property
     def on(self) -> str:
-        """The task, or all home tasks in a row."""
+        """The task, or a list of all training tasks."""
         return listed(self.homes) or self.task
 
     @property
     def score_unit(self) -> str:
-        """Of scores over all home tasks."""
+        """The unit of scores over all training tasks."""
         return UNIT if self.homes else self.unit
 
     @property
@@ -111,7 +111,7 @@ class Facts:
 
     @property
     def measure(self) -> str:
-        """The metric with its unit, said once where both are the same words."""
+        """The metric with its unit; only once if both are the same text."""
         return self.metric if self.unit == self.metric else f"{self.metric}, {self.unit}"
 
     @property
@@ -120,12 +120,12 @@ class Facts:
 
     @property
     def has_search(self) -> bool:
-        """Whether the study bred programs."""
+        """Whether the study evolved programs."""
         return self.config.get("command") in ("evolve", "improve")
 
     @property
     def further(self) -> Sequence[Mapping[str, Any]]:
-        """The tasks beside the first on which programs are chosen, as the config has them."""
+        """The training tasks after the first, as in the config."""
         return self.config.get("further") or ()
 
     @property
@@ -148,5 +148,5 @@ class Facts:
 
     @property
     def board(self) -> list[rows.StandingRow]:
-        """The standings that the verdict rests on: the arms with a verified gain, best first."""
+        """The standings of the deciding match: the arms with a verified gain, best first."""
         return [row for row in self.of_match(self.deciding.match_id) if row.gain is not None]

@@ -1,4 +1,4 @@
-"""One HTML file that opens offline: the parts of the report, in their order, with all they need inside."""
+"""The report as one HTML file that opens offline: all parts in order, with scripts and data inside."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Again, Facts, Point, Section
+from analysis.report.model import Again, Point, ReportFacts, ReportSection
 from analysis.report.rows import StandingRow
-from analysis.report.source import Source
+from analysis.report.source import ReportSource
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +40,7 @@ HOME = Path(__file__).parent.parent
 TEMPLATES, ASSETS = HOME / "templates" / "report", HOME / "assets"
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")  # in the order in which they must run
 SCRIPTS = ("charts.js", "experiments.js", "page.js")
-PARTS: tuple[Callable[[Facts], Section | None], ...] = (
+PARTS: tuple[Callable[[ReportFacts], ReportSection | None], ...] = (
     verdict.section,
     logs.section,
     standings.section,
@@ -58,20 +58,20 @@ PARTS: tuple[Callable[[Facts], Section | None], ...] = (
 )
 
 
-def report(con: duckdb.DuckDBPyConnection, place: str, again: Again | None = None) -> str:
-    """The page about an open study; ``place`` is how its folder is named in the commands that the page shows."""
-    facts = gather(Source(con, place), again)
+def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None) -> str:
+    """The page about an open study; ``study``: its folder, as written in the commands on the page."""
+    facts = gather(ReportSource(con, study), again)
     return render(facts, sections(facts))
 
 
-def sections(facts: Facts) -> list[Section]:
-    """The parts that apply, in the order of the page; of an import those that have something to show."""
-    made = [found for found in (part(facts) for part in PARTS) if found is not None]
-    return [found for found in made if found.figures or found.more or not facts.logs.rows]
+def sections(facts: ReportFacts) -> list[ReportSection]:
+    """The parts that apply, in the order of the page; for an import, without empty parts."""
+    made = [section for section in (part(facts) for part in PARTS) if section is not None]
+    return [section for section in made if section.figures or section.more or not facts.logs.rows]
 
 
-def render(facts: Facts, parts: Sequence[Section]) -> str:
-    """The whole file. Scripts are named by their hashes in the policy: nothing else on the page can run."""
+def render(facts: ReportFacts, parts: Sequence[ReportSection]) -> str:
+    """The whole file. The content security policy lists the hashes of the scripts, so no other script can run."""
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
     return (
         environment()
@@ -88,9 +88,9 @@ def render(facts: Facts, parts: Sequence[Section]) -> str:
     )
 
 
-def card(con: duckdb.DuckDBPyConnection, place: str) -> str:
-    """A page of 1200 by 630 pixels: the verdict and the standings that it rests on, for `metaloop report --card`."""
-    facts = gather(Source(con, place))
+def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
+    """A page of 1200 by 630 pixels with the verdict and its standings, for `metaloop report --card`."""
+    facts = gather(ReportSource(con, study))
     return (
         environment()
         .get_template("card.html.j2")
@@ -106,7 +106,7 @@ def card(con: duckdb.DuckDBPyConnection, place: str) -> str:
 
 
 def bars(rows: Sequence[StandingRow]) -> list[Point]:
-    """Where the dots and intervals of the card lie, in percent of its axis."""
+    """The positions of the card's dots and intervals, in percent of its axis."""
     ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
     low, width = min(ends), (max(ends) - min(ends)) or 1.0
 
@@ -126,9 +126,9 @@ def bars(rows: Sequence[StandingRow]) -> list[Point]:
     ]
 
 
-def name_of(facts: Facts) -> str:
-    """The study as a title names it: its folder."""
-    return Path(facts.source.place).name or facts.source.place
+def name_of(facts: ReportFacts) -> str:
+    """The name of the study's folder, used as the title."""
+    return Path(facts.source.study).name or facts.source.study
 
 
 @cache
@@ -149,7 +149,7 @@ def environment() -> Environment:
 
 
 def embed(value: Any) -> Markup:
-    """JSON that may stand inside a script element: nothing in it ends the element, opens a comment or breaks a line."""
+    """JSON that is safe inside a script element: it cannot end the element, open a comment or break a line."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -169,11 +169,11 @@ def template_text(name: str) -> str:
 
 
 def licences() -> str:
-    """The licences of the libraries inside, as a comment; they ask to go where the code goes."""
+    """The licences of the embedded libraries, as a comment; they must accompany the code."""
     return "\n\n".join(f"{name}\n{asset(name)}" for name in ("LICENSE-d3", "LICENSE-plot")).replace("--", "- -")
 
 
 def _markup(text: str) -> Markup:
     from markupsafe import Markup
 
-    return Markup(text)  # our own files, and JSON that embed has made harmless
+    return Markup(text)  # our own files, and JSON that embed has escaped

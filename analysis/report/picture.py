@@ -1,4 +1,4 @@
-"""A page as a PNG, by the Chromium or Chrome of this machine; nothing else here draws pixels."""
+"""Renders a page as a PNG with the Chromium or Chrome of this machine."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from programs.errors import EnvironmentProblem
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 LIMIT = 120  # seconds
-SIZE = (1200, 630)  # pixels: what sites that show a preview of a link expect
+SIZE = (1200, 630)  # pixels: the usual size of link previews
 
 
 def browser() -> str | None:
-    """The command of a browser that can draw, None where there is none."""
+    """The path of a browser that can render, None if there is none."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def draw(html: str, target: Path, size: tuple[int, int] = SIZE) -> None:
-    """Writes ``html`` as a PNG of ``size`` pixels. Raises EnvironmentProblem where it cannot."""
+    """Writes ``html`` as a PNG of ``size`` pixels. Raises EnvironmentProblem if it cannot."""
     command = browser()
     if command is None:
-        raise EnvironmentProblem("no Chromium or Chrome here to draw the card", hint="apt-get install chromium")
+        raise EnvironmentProblem(
+            "the card needs Chromium or Chrome, which was not found", hint="apt-get install chromium"
+        )
     with tempfile.TemporaryDirectory(prefix="metaloop-card-", ignore_cleanup_errors=True) as folder:
         page, picture = Path(folder) / "card.html", Path(folder) / "card.png"
         page.write_text(html, encoding="utf-8", errors="replace")
@@ -36,15 +38,15 @@ def draw(html: str, target: Path, size: tuple[int, int] = SIZE) -> None:
         try:
             done = subprocess.run(arguments, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:
-            raise EnvironmentProblem(f"{command} drew nothing in {LIMIT} s", hint="try again") from None
+            raise EnvironmentProblem(f"{command} wrote no picture within {LIMIT} s", hint="try again") from None
         if not picture.is_file():
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise EnvironmentProblem(f"{command} drew nothing: {said[-1] if said else 'no reason given'}")
+            raise EnvironmentProblem(f"{command} wrote no picture: {said[-1] if said else 'no reason given'}")
         save(picture.read_bytes(), target)
 
 
 def save(data: bytes, target: Path) -> None:
-    """Writes a file whole or not at all; the folder is created. Raises EnvironmentProblem where it cannot."""
+    """Writes a file atomically and creates its folder. Raises EnvironmentProblem if it cannot."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Part 4: what each run did: kept and discarded dots, crashes, running best, the noise band, where it really ended."""
+"""Part 4: the course of each run: kept, discarded and failed experiments, best so far, noise band, final score."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import RunRow
-from analysis.report.source import Answer
+from analysis.report.source import QueryResult
 from analysis.report.standings import MARKS
 from analysis.wording import brief, count, decimals, many, number, short
 
-# What became of an experiment, as one letter of the data on the page.
+# The result of an experiment, as one letter in the data of the page.
 BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
 LINES = {
     "champion": "champion",
@@ -58,7 +58,7 @@ class DrawnRun:
 
 @dataclass(frozen=True)
 class DrawnRuns:
-    """The runs of both figures, embedded once; ``shown``: which is drawn close up."""
+    """The runs of both figures, embedded once; ``shown``: index of the run in the close-up."""
 
     unit: str
     metric: str
@@ -67,24 +67,24 @@ class DrawnRuns:
     shown: int
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     if not facts.runs.rows:
-        return Section("progress", "How the runs went", "No run has more than its baseline.")
+        return ReportSection("progress", "How the runs went", "No run has an experiment after its baseline.")
     runs = [row.run_id for row in facts.runs.rows]
     points = facts.source.ask("points", PointRow, runs=runs)
     final = facts.source.ask("final_metrics", FinalRow, runs=runs)
     data = courses(facts, points.rows, final.rows)
     lead = (
-        "One dot is one experiment: the script was changed, trained and scored, and the change kept if it was better. "
-        "Everything drawn here is what the researcher saw"
-        + ("; the diamond is what the final script scores on fresh seeds." if final.rows else ", never measured again.")
+        "Each dot is an experiment: the researcher changed the script, trained and scored it, and kept the change if "
+        "it was better. The dots are the researcher's own measurements"
+        + ("; the diamond is the score of the final script on fresh seeds." if final.rows else ", never repeated.")
     )
     answers = (facts.runs, points, final, facts.noise)
     drawn = (overview(facts, data, answers),) if len(data.runs) > 1 else ()
-    return Section("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
+    return ReportSection("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
 
 
-def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> DrawnRuns:
+def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> DrawnRuns:
     by_run: dict[str, list[tuple[int, float | None, str, str]]] = defaultdict(list)
     for row in points:
         what = letter(row.number, row.decision, row.status, row.metric, row.fraction)
@@ -103,7 +103,7 @@ def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow])
 
 
 def letter(number: int, decision: str | None, status: str | None, metric: float | None, fraction: float) -> str:
-    """What became of an experiment; ``fraction``: of the full training budget."""
+    """The result of an experiment; ``fraction``: of the full training budget."""
     if number == 0 or decision == "baseline":
         return BASELINE
     if status != "ok" or metric is None:
@@ -113,17 +113,17 @@ def letter(number: int, decision: str | None, status: str | None, metric: float 
     return KEPT if decision == "keep" else DISCARDED
 
 
-def overview(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
+def overview(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[object], ...]) -> ReportFigure:
     shown = [run for run in data.runs if run.deciding] or data.runs
     what = f"{many(len(shown), 'run')} of {many(len({(run.program, run.role) for run in shown}), 'program')}"
     if facts.logs.rows:
         what = many(len(shown), "log")
-    return Figure(
+    return ReportFigure(
         name="courses",
         kind="courses",
         title=f"Best so far, run by run ({data.metric})",
         caption=f"{what}; {data.direction} is better. "
-        + ("" if facts.logs.rows else "Runs of one program differ by luck alone: it is why one run proves nothing."),
+        + ("" if facts.logs.rows else "Runs of one program differ by luck alone, so a single run proves nothing."),
         data={"of": "one-run"},
         table=run_table(facts),
         answers=answers,
@@ -135,20 +135,21 @@ def overview(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...])
     )
 
 
-def close_up(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
+def close_up(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[object], ...]) -> ReportFigure:
     known = [run.sd for run in data.runs if run.sd]
     whose = "repeated measurements in the log" if facts.logs.rows else "one unchanged script over training seeds"
     band = (
-        f"The band is twice the spread (sd {brief(known[0], 2)}) of {whose}: a step smaller than the band may be noise."
+        f"The band is ±2 SD of {whose} (SD {brief(known[0], 2)}): a step smaller than the band may be noise."
         if known
-        else "There is no measurement of the noise here, so no band can be drawn."
+        else "The noise was not measured, so there is no noise band."
     )
     ended = any(run.final is not None for run in data.runs)
-    return Figure(
+    return ReportFigure(
         name="one-run",
         kind="run",
         title=f"One run, close up ({data.metric})",
-        caption=f"{band} Values beyond the frame are drawn at its edge. Short looks and repeats are left out.",
+        caption=f"{band} Values outside the frame are drawn at its edge. Screens (shortened trainings) and repeats are "
+        "not shown.",
         data=asdict(data),
         table=point_table(data),
         answers=answers,
@@ -162,9 +163,9 @@ def close_up(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...])
     )
 
 
-def run_table(facts: Facts) -> Table:
+def run_table(facts: ReportFacts) -> ReportTable:
     digits = decimals(_spread([row.verified_gain for row in facts.runs.rows]))
-    return Table.of(
+    return ReportTable.of(
         facts.runs.rows,
         {
             "run": lambda row: short(row.run_id),
@@ -179,12 +180,12 @@ def run_table(facts: Facts) -> Table:
     )
 
 
-def point_table(data: DrawnRuns) -> Table:
-    """The run that is drawn first; page.js puts another in its place when one is chosen."""
-    words = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "aside"}
+def point_table(data: DrawnRuns) -> ReportTable:
+    """The run that is shown first; page.js replaces it when the reader selects another."""
+    words = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "screen or repeat"}
     points = data.runs[data.shown].points
     rows = tuple((count(at), words[what], brief(metric, 5), tried) for at, metric, what, tried in points)
-    return Table((">number", "what became of it", f">{data.metric}", "what was tried"), rows)
+    return ReportTable((">number", "result", f">{data.metric}", "what was tried"), rows)
 
 
 def label(row: RunRow, index: int) -> str:
@@ -194,7 +195,7 @@ def label(row: RunRow, index: int) -> str:
 
 
 def _numbered(rows: Sequence[RunRow]) -> list[tuple[int, RunRow]]:
-    """Each run with its number among those of its program and match."""
+    """Each run with its index among the runs of its program in a match."""
     seen: Counter[tuple[str | None, ...]] = Counter()
     out = []
     for row in rows:
@@ -205,12 +206,12 @@ def _numbered(rows: Sequence[RunRow]) -> list[tuple[int, RunRow]]:
 
 
 def _median(runs: Sequence[DrawnRun]) -> int:
-    """The place of a typical run of the champion (of the first program, where there is none): not its luckiest."""
+    """The index of a typical run of the champion (or of the first program): not the luckiest."""
     best = [i for i, run in enumerate(runs) if run.role == "champion" and run.deciding]
     mine = best or [i for i, run in enumerate(runs) if run.program == runs[0].program and run.deciding] or [0]
     return mine[len(mine) // 2]
 
 
 def _spread(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return (max(found) - min(found)) / 10 if len(found) > 1 else None
+    known = [value for value in values if value is not None]
+    return (max(known) - min(known)) / 10 if len(known) > 1 else None

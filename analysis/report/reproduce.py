@@ -1,4 +1,4 @@
-"""Part 10: how to reproduce: the commands, the hashes that pin what was run, and the versions it ran with."""
+"""Part 10: how to reproduce the study: commands, hashes and versions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.report.model import Facts, Section, Table
+from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.wording import count, duration
 
-# What the numbers of a plan are called where their names do not say it.
+# Labels of the numbers of a plan whose names are unclear; "" hides a number.
 PLAN = {
     "aa_runs": "runs of stock's A/A twin", "stock_breeds": "", "control_runs": "runs of the other controls",
     "ablation_runs": "runs of the champion without its ideas", "best_of_seeds": "seeds of best-of-N",
@@ -25,9 +25,9 @@ class SegmentRow:
     head: str | None
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     heads = facts.source.ask("heads", SegmentRow)
-    segments = Table.of(
+    segments = ReportTable.of(
         heads.rows,
         {
             "segment": lambda row: row.segment,
@@ -37,41 +37,46 @@ def section(facts: Facts) -> Section:
     )
     more = {"commands": commands(facts), "again": facts.again, "pins": pins(facts), "versions": versions(facts),
             "segments": segments}  # fmt: skip
-    lead = "The ledger is the only truth; everything on this page is a query over it."
+    lead = "Everything on this page is a query over the ledger."
     answers = (facts.study, facts.matches, heads)
-    return Section("reproduce", "How to reproduce", lead, template="reproduce.html.j2", more=more, answers=answers)
+    return ReportSection(
+        "reproduce", "How to reproduce", lead, template="reproduce.html.j2", more=more, answers=answers
+    )
 
 
-def commands(facts: Facts) -> list[tuple[str, str]]:
-    """(command, what it does) for whoever has the study's folder."""
-    place = shlex.quote(facts.source.place)
+def commands(facts: ReportFacts) -> list[tuple[str, str]]:
+    """(command, what it shows), given the study's folder."""
+    study = shlex.quote(facts.source.study)
     if facts.logs.rows:
-        found = [
-            (f"metaloop log {place}", "every row of the logs"),
-            (f'metaloop sql {place} "FROM imports"', "one row a log: what it claims, and what noise alone would give"),
-            (f'metaloop sql {place} "FROM quarantine"', "the lines that could not be read, each with its reason"),
+        listed = [
+            (f"metaloop log {study}", "every row of the logs"),
+            (
+                f'metaloop sql {study} "FROM imports"',
+                "one row per log: its claim, and the gain expected from noise alone",
+            ),
+            (f'metaloop sql {study} "FROM quarantine"', "the lines that could not be read, with reasons"),
         ]
     else:
-        found = [(f"metaloop standings {place} --all", "every match, with intervals and ties")]
+        listed = [(f"metaloop standings {study} --all", "every match, with intervals and ties")]
         if facts.champion.rows:
-            found.append((f"metaloop verify {place}", "the lead again, on fresh seeds and fresh hidden data"))
-        found += [(f"metaloop credit {place} --all", "every row of credit")]
+            listed.append((f"metaloop verify {study}", "measures the lead again, on fresh seeds and fresh hidden data"))
+        listed += [(f"metaloop credit {study} --all", "every credit row")]
         if (run := facts.runs.first) is not None:
-            shown = f"metaloop show {run.run_id} -s {place}"
-            found.append((shown, "one run; any id of this page will do, or the first letters of one"))
+            shown = f"metaloop show {run.run_id} -s {study}"
+            listed.append((shown, "one run; accepts any id on this page, or a prefix"))
     return [
-        *found,
-        (f'metaloop sql {place} "FROM standings"', "any question at all; docs/views.md lists the columns"),
-        (f"metaloop report {place}", "this page again"),
+        *listed,
+        (f'metaloop sql {study} "FROM standings"', "any SQL query; docs/views.md lists the columns"),
+        (f"metaloop report {study}", "this page again"),
     ]
 
 
-def pins(facts: Facts) -> list[tuple[str, str]]:
-    """(name, hash or figure) of what the figures hold for."""
+def pins(facts: ReportFacts) -> list[tuple[str, str]]:
+    """(name, hash or figure): what identifies the study, its task and its settings."""
     row, match = facts.study.first, facts.deciding
-    found = [
+    rows = [
         ("study", row and row.study_id),
-        ("founded", moment(row.started_at if row else None)),
+        ("created", moment(row.started_at if row else None)),
         ("last record", moment(row.last_record_at if row else None)),
         ("task", f"{match.task} ({match.task_id})" if match.task else None),
         ("hardware class", match.hardware_class),
@@ -81,7 +86,7 @@ def pins(facts: Facts) -> list[tuple[str, str]]:
         ("workers", facts.config.get("workers")),
         ("plan", plan(facts.config.get("plan") or {})),
     ]
-    return [(name, str(value)) for name, value in found if value]
+    return [(name, str(value)) for name, value in rows if value]
 
 
 def moment(at: str | None) -> str | None:
@@ -95,7 +100,7 @@ def plan(numbers: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in named.items() if name and value not in (None, [], 0))
 
 
-def versions(facts: Facts) -> list[tuple[str, str]]:
-    """What the study ran with, as it was recorded then."""
+def versions(facts: ReportFacts) -> list[tuple[str, str]]:
+    """The software versions of the study, as recorded."""
     known = facts.config.get("versions") or {"metaloop": facts.study.first and facts.study.first.version}
     return [(name, str(version)) for name, version in known.items() if version]

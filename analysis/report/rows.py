@@ -1,4 +1,4 @@
-"""The rows that several parts of a report read, a class for each query of ``sql/`` with the columns that are used."""
+"""The rows that several parts of a report read: a class for each query of ``sql/`` with the columns in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.wording import short
 
 @dataclass(frozen=True)
 class Unread:
-    """A row that only the reader of the page looks at, who gets the query."""
+    """A row that the code does not read; the page only shows its query."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class OverviewRow:
 
     @property
     def model_usd(self) -> float | None:
-        """None where a part has no price."""
+        """None if a part has no price."""
         return None if self.usd is None or self.mutation_usd is None else self.usd + self.mutation_usd
 
 
@@ -109,7 +109,7 @@ class TextRow:
 class ChampionRow(TextRow):
     holds: bool | None
     difference: float | None
-    reserve: Sequence[Mapping[str, Any]] | None  # what was run on reserved tasks
+    reserve: Sequence[Mapping[str, Any]] | None  # results on held-out tasks
     details: Mapping[str, Any]
 
 
@@ -145,7 +145,7 @@ class NoiseRow:
 
 @dataclass(frozen=True)
 class LogRow:
-    """A log that was imported."""
+    """An imported log."""
 
     name: str | None
     path: str
@@ -169,7 +169,7 @@ class LogRow:
 
 @dataclass(frozen=True)
 class EffectRow:
-    """What a planned ablation estimated."""
+    """An estimate of a planned ablation."""
 
     credit_id: str
     program_id: str | None
@@ -188,7 +188,7 @@ class EffectRow:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval excludes zero, with false discoveries held at 5% over the method."""
+        """Whether the interval excludes zero and q is below 5%."""
         if self.q is None or self.low is None or self.high is None:
             return False
         return self.q < 0.05 and not self.low <= 0 <= self.high

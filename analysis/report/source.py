@@ -1,7 +1,7 @@
-"""Where a report's figures come from: SQL statements over the views, kept beside what they answered.
+"""The SQL queries of a report, and their results.
 
-What is executed is the text that the page shows: values are written into the statement, so that a reader can paste it
-into ``metaloop sql STUDY -`` and get the same rows.
+The page shows the SQL as it was executed, with all values filled in: a reader can paste it into ``metaloop sql STUDY
+-`` and get the same rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
 SQL = Path(__file__).parent / "sql"
-# Control characters and those that turn the direction of writing: other people's text may not rearrange the page.
+# Control characters and those that change the writing direction: untrusted text must not rearrange the page.
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _NAME = re.compile(r"\$([a-z_]+)")
 
@@ -28,7 +28,7 @@ AnyRecord = TypeVar("AnyRecord", covariant=True)
 
 
 @dataclass(frozen=True)
-class Answer(Generic[AnyRecord]):
+class QueryResult(Generic[AnyRecord]):
     """A statement as it was executed, and its rows."""
 
     name: str
@@ -41,35 +41,35 @@ class Answer(Generic[AnyRecord]):
 
 
 @dataclass(frozen=True)
-class Source:
-    """An open study, and how it is named in the commands that the page shows."""
+class ReportSource:
+    """An open study; ``study``: its folder, as written in the commands on the page."""
 
     con: duckdb.DuckDBPyConnection
-    place: str
+    study: str
 
-    def ask(self, name: str, kind: type[Record], **given: Any) -> Answer[Record]:
-        """Runs ``sql/NAME.sql`` with the values of ``given`` written in place of $names."""
+    def ask(self, name: str, kind: type[Record], **given: Any) -> QueryResult[Record]:
+        """Runs ``sql/NAME.sql`` with each $name replaced by its value in ``given``."""
         text = filled((SQL / f"{name}.sql").read_text(encoding="utf-8").strip(), given)
-        return Answer(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
+        return QueryResult(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
 
-    def ask_one(self, name: str, kind: type[Record], **given: Any) -> tuple[Answer[Record], Record]:
+    def ask_one(self, name: str, kind: type[Record], **given: Any) -> tuple[QueryResult[Record], Record]:
         """The same for a query that always has one row, with that row."""
-        answer = self.ask(name, kind, **given)
-        return answer, answer.rows[0]
+        result = self.ask(name, kind, **given)
+        return result, result.rows[0]
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """The views that this study has."""
+        """The names of the views of this study."""
         return frozenset(name for (name,) in self.con.execute("SELECT table_name FROM duckdb_tables()").fetchall())
 
 
 def filled(text: str, given: Mapping[str, Any]) -> str:
-    """The statement with its values in place; KeyError for a $name without one."""
-    return _NAME.sub(lambda found: literal(given[found[1]]), text)
+    """The statement with its values filled in; KeyError for a $name without one."""
+    return _NAME.sub(lambda match: literal(given[match[1]]), text)
 
 
 def literal(value: Any) -> str:
-    """A value as SQL writes it; a sequence of tuples is the body of VALUES."""
+    """A value as an SQL literal; a sequence of tuples becomes the body of VALUES."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -86,7 +86,7 @@ def literal(value: Any) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Rows without characters that nobody sees; a mark stands where one was."""
+    """Replaces invisible characters by a visible mark."""
     if isinstance(value, str):
         return _UNSEEN.sub("\ufffd", value)
     if isinstance(value, Mapping):

@@ -1,28 +1,28 @@
-"""Part 7: where device time and money went, and how much of it was idle."""
+"""Part 7: the use of device time and money, and the idle share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import OverviewRow
 from analysis.wording import count, duration, many, money, percent
 
 NAMES = {
-    "baseline": "untouched script, once a run",
+    "baseline": "untouched script, once per run",
     "keep": "experiments that were kept",
     "discard": "experiments that were discarded",
     "failed": "experiments that failed",
-    "screen": "short looks",
-    "replicate": "repeats under other seeds",
+    "screen": "screens (shortened trainings)",
+    "replicate": "repeats with other seeds",
     "confirm": "re-measurements inside runs",
-    "forfeited": "budget left over, too little for a try",
-    "sandbox": "what agents ran beside experiments",
-    "verification": "verifying the final scripts",
-    "shared baselines": "baselines that all arms share",
+    "forfeited": "budget left over, too little for an experiment",
+    "sandbox": "agents' own processes",
+    "verification": "verification of the final scripts",
+    "shared baselines": "shared baselines",
     "audits": "audits (metaloop verify)",
-    "best of n": "best-of-N, trained again",
+    "best of n": "best-of-N scripts, trained again",
     "replays": "kept commits, trained again",
 }
 
@@ -57,40 +57,44 @@ COLUMNS: Mapping[str, Callable[[SpentRow], str]] = {
 }
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     spent, (idle, busy) = facts.source.ask("spent", SpentRow), facts.source.ask_one("idle", BusyRow)
     rows = sorted((row for row in spent.rows if row.n), key=lambda row: -(row.charged or row.spent))
     if not any(row.spent or row.charged for row in rows):
-        return Section("spent", "Where the time went", "No device time is on record.")
-    figure = Figure(
-        name="time", kind="spent", title="Device time by what it went to",
-        caption="Runs are charged in full for outcomes that came out of the cache; the hollow bar is what they were "
-        "charged, the full bar what this machine really spent. The arena pays for verification.",
+        return ReportSection("spent", "Where the time went", "The ledger has no device time.")
+    figure = ReportFigure(
+        name="time", kind="spent", title="Device time by use",
+        caption="Hollow bar: device time charged to the runs, which includes cached results in full. Filled bar: "
+        "device time spent on this machine. Verification is not charged to runs; the arena pays for it.",
         data={"rows": [{key: getattr(row, key) for key in ("name", "n", "charged", "spent", "payer")} for row in rows]},
-        table=Table.of(rows, COLUMNS), answers=(spent, idle),
+        table=ReportTable.of(rows, COLUMNS), answers=(spent, idle),
         legend=(("bar-run", "spent by runs"), ("bar-arena", "spent by the arena"), ("bar-charged", "charged")),
     )  # fmt: skip
-    return Section(
+    return ReportSection(
         "spent", "Where the time went", " ".join([*wall_time(facts, busy), dollars(facts.totals)]), (figure,)
     )
 
 
-def wall_time(facts: Facts, row: BusyRow) -> list[str]:
-    """How much of the workers' time went into experiments."""
+def wall_time(facts: ReportFacts, row: BusyRow) -> list[str]:
+    """The wall time, and the share of it in which runs were idle."""
     if not row.run_wall:
         return []
     idle = 1.0 - row.experiment_wall / row.run_wall if row.experiment_wall is not None else None
     workers = facts.config.get("workers")
     by = f" with {many(workers, 'worker')}" if workers else ""
-    out = [f"It took {duration(row.wall)} by the clock{by}."] if row.wall else []
+    out = [f"The study took {duration(row.wall)} of wall time{by}."] if row.wall else []
     if idle is not None:
-        out.append(f"Inside runs {percent(max(idle, 0.0), 1)} of the time was idle: bookkeeping, waiting, deciding.")
+        out.append(
+            f"Inside runs {percent(max(idle, 0.0), 1)} of the wall time was idle (bookkeeping, waiting, decisions)."
+        )
     if row.cached_seconds:
-        out.append(f"{duration(row.cached_seconds)} were charged and not spent, because the outcome was in the cache.")
+        out.append(
+            f"{duration(row.cached_seconds)} of device time were charged but not spent: these results were cached."
+        )
     return out
 
 
 def dollars(row: OverviewRow) -> str:
     if not row.model_tokens:
-        return "No money went to language models."
+        return "No language model was used."
     return f"Language models: {count(row.model_tokens)} tokens, {money(row.model_usd)}."

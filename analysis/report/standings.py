@@ -1,4 +1,4 @@
-"""Part 2: the standings, a dot and an interval for each arm, ties shaded, the claimed as a hollow dot."""
+"""Part 2: the standings: a dot and an interval per arm, ties shaded, claims as hollow dots."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from analysis.decision import Check, decision_of, twins
 from analysis.decision_text import check
-from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow
-from analysis.report.source import Answer
+from analysis.report.source import QueryResult
 from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
 
 TITLES = {
@@ -22,7 +22,7 @@ MEANING = {
     "program": "program, verified gain with its 95% interval",
     "control": "control: stock, stock again (A/A) or one-line",
     "without": "the champion without its ideas",
-    "best-of": "best-of-N: the one best script of N runs, trained again; it ranks nothing",
+    "best-of": "best-of-N: the best script of N runs, trained again (not used for ranking)",
 }
 MARKS = {
     "champion": "champion",
@@ -52,7 +52,7 @@ class BestOfRow:
     words: int | None
 
     def standing(self, beside: StandingRow) -> StandingRow:
-        """As a row of the standings, without ranks."""
+        """The same as a row of the standings, without ranks."""
         return replace(
             beside, arm_id=f"best-of-{self.arm_id}", program_id=self.program_id, role="best-of",
             name=f"best-of-{self.of} {self.name}", n=self.n, gain=self.gain, se=self.se, low=self.low, high=self.high,
@@ -61,34 +61,34 @@ class BestOfRow:
         )  # fmt: skip
 
 
-def section(facts: Facts) -> Section:
+def section(facts: ReportFacts) -> ReportSection:
     order = _order(facts)
     best = facts.source.ask("best_of", BestOfRow, matches=order)
     figures = tuple(figure(facts, match_id, best) for match_id in order)
     lead = (
-        "Gain is how much better than the untouched script the final script of a run is, trained again from scratch on "
-        "seeds and data that no researcher saw. An arm is one entry of a program in a match."
+        "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
+        "from scratch on seeds and data that no researcher saw. An arm is one entry of a program in a match."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(figures)
-    told = f"{many(left, 'earlier match')} left out: metaloop standings --all has them."
-    more = {"note": told} if left > 0 else {}
+    note = f"{many(left, 'earlier match')} not shown: see metaloop standings --all."
+    more = {"note": note} if left > 0 else {}
     if not figures:
         lead = "No match has a verified result." if not facts.board else (
-            "An ablation has no standings: its arms are variants of one program with a run or two each."
+            "An ablation has no standings: its arms are variants of one program with one or two runs each."
         )  # fmt: skip
-    return Section("standings", "Standings", lead, figures, more=more)
+    return ReportSection("standings", "Standings", lead, figures, more=more)
 
 
-def figure(facts: Facts, match_id: str, best: Answer[BestOfRow]) -> Figure:
+def figure(facts: ReportFacts, match_id: str, best: QueryResult[BestOfRow]) -> ReportFigure:
     arms = [row for row in facts.of_match(match_id) if row.gain is not None]
     digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
     extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
-    return Figure(
+    return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
-        title=f"{title(arms[0], facts)}{place(arms[0], facts)}, in {unit}",
+        title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
         table=table(rows, digits, unit),
@@ -98,42 +98,44 @@ def figure(facts: Facts, match_id: str, best: Answer[BestOfRow]) -> Figure:
     )
 
 
-def checked(facts: Facts, arms: Sequence[StandingRow]) -> Check | None:
-    """The A/A check of a match: of the one that decides, as it was decided."""
+def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
+    """The A/A check of a match; of the deciding match, the recorded one."""
     if (champion := facts.champion.first) is not None and "holds" in champion.details:
-        found = decision_of(champion.details)
-        if found.check is not None and len(found.match_ids) == 1 and arms[0].match_id in found.match_ids:
-            return found.check
+        decision = decision_of(champion.details)
+        if decision.check is not None and decision.match_ids == (arms[0].match_id,):
+            return decision.check
     return twins(arms)
 
 
-def caption(facts: Facts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
-    told = [
-        "Further right is better. Arms whose ranks overlap are tied: Welch's test of every pair, at 5% over the whole "
-        "match (Holm)."
+def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
+    sentences = [
+        "Further right is better. Shaded arms are tied for the lead: no other arm is significantly better (pairwise "
+        "Welch tests, 5% over the match, Holm)."
     ]
     ties = [row.rank_low == 1 for row in arms]
     if ties != sorted(ties, reverse=True):
-        told.append("An arm with few or scattered runs can tie with the first where one of a higher mean does not.")
+        sentences.append(
+            "An arm with few or noisy runs can tie with the leader although another arm with a higher mean does not."
+        )
     aa = checked(facts, arms)
     if aa is not None:
-        told.append(check(aa))
+        sentences.append(check(aa))
     if extra:
-        told.append(f"Best-of-N is another question, of {extra[0].n} fresh seeds of one script and not of runs.")
-    return " ".join(told)
+        sentences.append(f"The interval of best-of-N is over {extra[0].n} fresh seeds of one script, not over runs.")
+    return " ".join(sentences)
 
 
 def point(row: StandingRow) -> Point:
-    """What the drawing needs of an arm."""
+    """The data of an arm in the chart."""
     figures: Point = {"gain": row.gain, "low": row.low, "high": row.high, "claimed": row.claimed, "n": row.n}
     shown = ranks(row.rank_low, row.rank_high)
     who: Point = {"role": row.role, "id": row.arm_id, "name": row.display_name}
     return {**figures, **who, "ranks": shown, "tie": row.rank_low == 1}
 
 
-def table(rows: Sequence[StandingRow], digits: int, unit: str) -> Table:
+def table(rows: Sequence[StandingRow], digits: int, unit: str) -> ReportTable:
     seeds = any(row.role == "best-of" for row in rows)
-    return Table.of(
+    return ReportTable.of(
         rows,
         {
             "rank": lambda row: ranks(row.rank_low, row.rank_high),
@@ -151,18 +153,22 @@ def table(rows: Sequence[StandingRow], digits: int, unit: str) -> Table:
 
 
 def legend(rows: Sequence[StandingRow]) -> tuple[tuple[str, str], ...]:
-    """The marks that this match has, and what they mean."""
+    """The marks in this chart and their meaning."""
     there = {MARKS.get(row.role or "", "program") for row in rows}
     tied = sum(row.rank_low == 1 for row in rows)
-    claimed = [("claimed", "what the runs themselves claimed")] if any(row.claimed is not None for row in rows) else []
+    claimed = (
+        [("claimed", "the runs' own claim (not used for ranking)")]
+        if any(row.claimed is not None for row in rows)
+        else []
+    )
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
-        ("tie", "the best, and what no test tells from it" if tied > 1 else "the best, told from all others"),
+        ("tie", "tied for the lead" if tied > 1 else "leader, significantly better than all others"),
     )
 
 
-def title(row: StandingRow, facts: Facts) -> str:
+def title(row: StandingRow, facts: ReportFacts) -> str:
     known = TITLES.get(row.purpose or "", row.label or "match")
     if row.purpose == "race" and facts.config.get("command") == "match":
         known = "the race" if "batch" in (facts.config.get("plan") or {}) else "the match"
@@ -170,14 +176,14 @@ def title(row: StandingRow, facts: Facts) -> str:
     return text[:1].upper() + text[1:]
 
 
-def place(row: StandingRow, facts: Facts) -> str:
-    """`` on TASK`` where the matches are on several tasks."""
+def on_task(row: StandingRow, facts: ReportFacts) -> str:
+    """`` on TASK`` if the matches are on several tasks."""
     return f" on {row.task}" if len({other.task for other in facts.standings.rows}) > 1 else ""
 
 
-def _order(facts: Facts) -> list[str]:
-    """The deciding match, then the others, the latest first; an ablation, whose arms are no entrants, is no match."""
+def _order(facts: ReportFacts) -> list[str]:
+    """The deciding match, then the others, the latest first; without ablations, whose arms are variants."""
     races = [row for row in facts.standings.rows if row.gain is not None and row.purpose != "ablation"]
-    found = dict.fromkeys(row.match_id for row in races)
+    match_ids = dict.fromkeys(row.match_id for row in races)
     first = facts.deciding.match_id
-    return sorted(found, key=lambda match_id: match_id != first)
+    return sorted(match_ids, key=lambda match_id: match_id != first)

@@ -1,6 +1,6 @@
-"""Several tasks: what each program gained there in units of stock's gain, whether ranks agree, what went along where.
+"""Several tasks: gains in units of stock's gain, rank correlations, and the edits and directives that transfer.
 
-Absent where all runs of a study are on one task.
+None if all runs of the study are on one task.
 """
 
 from __future__ import annotations
@@ -8,71 +8,72 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.rank_correlation import RankCorrelation
-from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import Unread
-from analysis.report.source import Answer, clean
+from analysis.report.source import QueryResult, clean
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
-from analysis.transfer_credit import STATES, Across, There, across
+from analysis.transfer_credit import STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
-    "edit": "Single changes of the script, per try",
-    "tries": "Directives, per try that cites them",
-    "having": "Directives, children that have them against parents that have not",
-    "factorial": "Directives, switched by a plan drawn beforehand",
-    "without-ideas": "Idea lists, programs that have them against the same without",
+    "edit": "Single changes of the script, per experiment",
+    "tries": "Directives, per experiment that cites them",
+    "having": "Directives: children that have them minus parents that do not",
+    "factorial": "Directives, switched on and off by a plan drawn beforehand",
+    "without-ideas": "Idea lists: programs with them minus the same programs without them",
 }
-CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
+SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
-def section(facts: Facts) -> Section | None:
-    found = transfer(facts.source.con)
-    if not found.cells:
+def section(facts: ReportFacts) -> ReportSection | None:
+    study = transfer(facts.source.con)
+    if not study.cells:
         return None
     answer = facts.source.ask("transfer", Unread)
-    moved = across(facts.source.con, found.places, found.cells, transfer_runs(facts.source.con))
-    figures = [figure(found, task, answer) for task in found.places.all]
+    moved = across(facts.source.con, study.tasks, study.cells, transfer_runs(facts.source.con))
+    figures = [figure(study, task, answer) for task in study.tasks.all]
     methods = list(dict.fromkeys(row.method for row in moved))
-    figures += [credited(method, [row for row in moved if row.method == method], found, facts) for method in methods]
+    figures += [credited(method, [row for row in moved if row.method == method], study, facts) for method in methods]
     lead = (
-        "Does what wins at home win elsewhere? Each gain is divided by what stock gained on that task, so that 1 is as "
-        f"good as stock on all of them. At home: {', '.join(found.places.home)}. "
-        + " ".join(of_ranks(told) for told in found.correlations)
+        "Do programs that win on the training tasks also win on others? Each gain is divided by stock's gain on that "
+        f"task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
+        + " ".join(of_ranks(correlation) for correlation in study.correlations)
     )
-    return Section("transfer", "Several tasks", lead, tuple(figures))
+    return ReportSection("transfer", "Several tasks", lead, tuple(figures))
 
 
-def of_ranks(told: RankCorrelation) -> str:
-    pair = f"{told.task} and {told.other}"
-    if told.estimate is None:
-        return f"Whether ranks on {pair} agree cannot be told: {told.why}."
+def of_ranks(ranks: RankCorrelation) -> str:
+    pair = f"{ranks.task} and {ranks.other}"
+    if ranks.estimate is None:
+        return f"The rank correlation between {pair} is unknown: {ranks.why}."
     return (
-        f"Ranks of {many(told.n, 'program')} on {pair}: correlation {number(told.estimate, 2)} "
-        f"[{number(told.low, 2)}, {number(told.high, 2)}] of the true gains; of the means as measured "
-        f"{number(told.observed, 2)}, of whose spread {percent(told.reliability)} and "
-        f"{percent(told.reliability_other)} is no noise."
+        f"Rank correlation of {many(ranks.n, 'program')} between {pair}: {number(ranks.estimate, 2)} "
+        f"[{number(ranks.low, 2)}, {number(ranks.high, 2)}] for the true gains, {number(ranks.observed, 2)} for the "
+        f"measured means (share of their variance that is not noise: {percent(ranks.reliability)} and "
+        f"{percent(ranks.reliability_other)})."
     )
 
 
-def figure(found: Transfer, task: str, answer: Answer[Unread]) -> Figure:
+def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFigure:
     """The programs on one task."""
-    cells = [cell for cell in found.cells if cell.task == task]
-    place = cells[0].kept
+    cells = [cell for cell in study.cells if cell.task == task]
     drawn = [cell for cell in cells if cell.gain is not None][:MOST]
-    left = f" The {MOST} best are drawn." if len(cells) > MOST else ""
+    left = f" The chart shows the {MOST} best." if len(cells) > MOST else ""
     shared = sum(cell.like_id is not None for cell in cells)
-    alike = f" {many(shared, 'program')} behaved like another one here and shares its figures." if shared else ""
-    return Figure(
-        name=f"transfer-{found.places.all.index(task)}",
+    alike = (
+        f" {many(shared, 'program')} behaved like another one on this task and shares its figures." if shared else ""
+    )
+    return ReportFigure(
+        name=f"transfer-{study.tasks.all.index(task)}",
         kind="effects",
-        title=f"On {task} ({place}): gain in stock's mean gains",
-        caption="95% intervals over runs, stock's mean taken as it is. The table's ratio counts the error of stock's "
-        f"mean too (Fieller, one-sided 95%).{alike}{left}",
+        title=f"On {task} ({cells[0].task_kind}): gain relative to stock's",
+        caption="95% intervals over runs, without the error of stock's mean. The lower bound of the ratio in the table "
+        f"includes that error (Fieller, one-sided 95%).{alike}{left}",
         data={"unit": "× stock", "label": "gain, × stock's", "digits": 2, "rows": [point(cell) for cell in drawn]},
         table=table(cells),
         answers=(answer,),
-        legend=(("program", "told to be above stock at 5% (Holm)"), ("unmeasured", "not told from stock")),
+        legend=(("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant")),
         open=len(cells) <= MOST // 2,
     )
 
@@ -83,8 +84,8 @@ def point(cell: Cell) -> Point:
         key: None if value is None or scale is None else value / scale
         for key, value in (("estimate", cell.gain), ("low", cell.low), ("high", cell.high))
     }
-    told = cell.p_adjusted is not None and cell.p_adjusted < 0.05
-    return {**ends, "n": cell.n, "name": name_of(cell), "told": told}
+    significant = cell.p_adjusted is not None and cell.p_adjusted < 0.05
+    return {**ends, "n": cell.n, "name": name_of(cell), "significant": significant}
 
 
 def name_of(cell: Cell) -> str:
@@ -92,15 +93,15 @@ def name_of(cell: Cell) -> str:
 
 
 def seen(text: str | None) -> str:
-    """Other people's text on one line, without what cannot be seen."""
+    """Untrusted text on one line, without invisible characters."""
     return " ".join(str(clean(text or "")).split())
 
 
-def table(cells: Sequence[Cell]) -> Table:
+def table(cells: Sequence[Cell]) -> ReportTable:
     digits = decimals(typical(cell.se for cell in cells))
     unit = cells[0].unit
     names = {cell.program_id: seen(cell.name) for cell in cells}
-    return Table.of(
+    return ReportTable.of(
         cells,
         {
             "program": lambda cell: seen(cell.name),
@@ -117,52 +118,52 @@ def table(cells: Sequence[Cell]) -> Table:
     )
 
 
-def credited(method: str, rows: Sequence[Across], found: Transfer, facts: Facts) -> Figure:
-    """What went with a gain or a loss on which task, clearest first."""
-    told = [row for row in rows if row.found in CLEAR]
-    shown = [row for kind in CLEAR for row in [row for row in told if row.found == kind][:FEW]]
+def credited(method: str, rows: Sequence[Across], study: Transfer, facts: ReportFacts) -> ReportFigure:
+    """The estimates of one method on each task, the most significant first."""
+    significant = [row for row in rows if row.outcome in SIGNIFICANT]
+    shown = [row for kind in SIGNIFICANT for row in [row for row in significant if row.outcome == kind][:FEW]]
     drawn = [(row, there) for row in shown for there in row.there if there.scaled is not None]
-    left = f" The first {FEW} of a kind are drawn." if len(shown) < len(told) else ""
+    left = f" The chart shows the first {FEW} of each class." if len(shown) < len(significant) else ""
     designs = ", ".join(sorted({row.design for row in rows}))
-    return Figure(
+    return ReportFigure(
         name=f"transfer-{method}",
         kind="effects" if drawn else "none",
-        title=f"{TITLES[method]}: in stock's mean gains",
-        caption=f"{many(len(rows), 'row')}, {len(told)} told apart, a mark a task. 95% intervals; false discoveries "
-        "are held at 5% over all tasks together. Only at home means that it is told to be less elsewhere, and not only "
-        f"that it is not shown there. Design: {designs}.{left}",
+        title=f"{TITLES[method]}, relative to stock's gain",
+        caption=f"{many(len(rows), 'row')}, {len(significant)} significant; one dot per task. 95% intervals; false "
+        "discovery rate 5% over all tasks together. 'On training tasks only' means that the estimate is significantly "
+        f"smaller on other tasks, not merely not significant there. Design: {designs}.{left}",
         data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
-        table=across_table(rows, found),
+        table=across_table(rows, study),
         answers=(behind(method, facts),),
-        legend=(("program", "told from zero"), ("unmeasured", "not told from zero")) if drawn else (),
+        legend=(("program", "significant"), ("unmeasured", "not significant")) if drawn else (),
     )
 
 
-def behind(method: str, facts: Facts) -> Answer[Unread]:
-    """The query behind a method's figures."""
+def behind(method: str, facts: ReportFacts) -> QueryResult[Unread]:
+    """The query of a method's figures."""
     if method in ("having", "factorial"):
         return facts.source.ask("transfer_effects", Unread, method=method)
     name = {"edit": "transfer_edit", "tries": "transfer_tries"}.get(method, "transfer_lists")
     return facts.source.ask(name, Unread)
 
 
-def mark(row: Across, there: There) -> Point:
+def mark(row: Across, there: TaskEstimate) -> Point:
     ends: Point = {"estimate": there.scaled, "low": there.scaled_low, "high": there.scaled_high}
-    return {**ends, "n": there.n, "name": f"{label(row)} on {there.task}", "told": there.state != "open"}
+    return {**ends, "n": there.n, "name": f"{label(row)} on {there.task}", "significant": there.state != "open"}
 
 
 def label(row: Across) -> str:
     return seen(row.label)[:80]
 
 
-def across_table(rows: Sequence[Across], found: Transfer) -> Table:
-    titles = ("what", "found", *(f">{task}" for task in found.places.all), "design")
-    return Table(titles, tuple(
+def across_table(rows: Sequence[Across], study: Transfer) -> ReportTable:
+    titles = ("what", "result", *(f">{task}" for task in study.tasks.all), "design")
+    return ReportTable(titles, tuple(
         (label(row), row.words, *(cell_of(there) for there in row.there), row.design) for row in rows
     ))  # fmt: skip
 
 
-def cell_of(there: There) -> str:
+def cell_of(there: TaskEstimate) -> str:
     if there.estimate is None:
         return STATES[there.state]
     if there.scaled is None:

@@ -1,4 +1,4 @@
-"""Part 1: the verdict in a sentence, with its interval and what it cost."""
+"""Part 1: the verdict in a sentence, with its interval and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis import decision_text
 from analysis.decision import Decision, decision_of
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
-from analysis.report.model import Facts, Section
+from analysis.report.model import ReportFacts, ReportSection
 from analysis.report.rows import ChampionRow, EffectRow, RunRow, StandingRow
 from analysis.statistics import Ratio
 from analysis.trust import marked, weakest
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """``tone``: shown, open or none. ``sentence`` is the whole of it; ``notes`` are sentences that belong beside."""
+class ReportVerdict:
+    """``tone``: shown, open or none. ``sentence``: the result with its figures; ``notes``: further sentences."""
 
     tone: str
     headline: str
@@ -46,15 +46,20 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def section(facts: Facts) -> Section:
-    found = verdict(facts)
-    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts), "about": about(facts), "intro": intro(facts)}
+def section(facts: ReportFacts) -> ReportSection:
+    more = {
+        "verdict": verdict(facts),
+        "tiles": tiles(facts),
+        "cost": cost(facts),
+        "about": about(facts),
+        "intro": intro(facts),
+    }
     answers = (*([facts.champion] if facts.champion.rows else []), facts.standings, facts.overview)
-    return Section("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
+    return ReportSection("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
 
 
-def verdict(facts: Facts) -> Verdict:
-    """What this study shows, or that it shows nothing."""
+def verdict(facts: ReportFacts) -> ReportVerdict:
+    """What this study shows, if anything."""
     if (decision := decided(facts)) is not None:
         return _of_champion(facts, decision, facts.champion.rows[0])
     if facts.deciding.purpose == "ablation":
@@ -63,20 +68,21 @@ def verdict(facts: Facts) -> Verdict:
         return _of_board(facts, facts.board)
     if facts.runs.rows:
         return _of_claims(facts)
-    return Verdict("none", "Nothing to report yet", "No run of this study has ended.")
+    return ReportVerdict("none", "Nothing to report yet", "No run of this study has ended.")
 
 
-def about(facts: Facts) -> str:
-    """What this page is about, for somebody who has never met one."""
+def about(facts: ReportFacts) -> str:
+    """One sentence on the subject of the page, for new readers."""
     if facts.logs.rows:
-        return "What somebody's loop wrote into its logs of experiments, read and counted. Nothing was run again."
+        return "Statistics of imported experiment logs. Nothing was run again."
     return (
-        "Programs of research, texts (program.md) that direct an automatic researcher, compared at equal budget: which "
-        f"one makes it improve the training script of {facts.on} the most?"
+        "Which research program makes an automatic researcher improve the training script of "
+        f"{facts.on} the most? A research program (program.md) is the text that the researcher follows. All programs "
+        "get the same budget."
     )
 
 
-def intro(facts: Facts) -> list[str]:
+def intro(facts: ReportFacts) -> list[str]:
     """What was done, in a few sentences."""
     if facts.logs.rows:
         return []
@@ -84,34 +90,33 @@ def intro(facts: Facts) -> list[str]:
     tasks = [known_task(name) for name in names]
     task = tasks[0]
     fresh = freshness.SHORT[freshness.freshness(task)] if task is not None else "fresh seeds and data"
-    told = (
-        "How: a run follows one program. It edits the training script, trains, and keeps what scores better"
-        f"{_budget(facts)}; "
-        f"then what it ended with is trained again on {fresh}."
+    text = (
+        "In each run, the researcher follows one program: it edits the training script, trains it, and keeps changes "
+        f"that score better{_budget(facts)}. Then its final script is trained again on {fresh}."
     )
     if facts.has_search:
-        told += (
-            " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
-            f"stock, the plain program, once more on {fresh}."
+        text += (
+            " The study raced programs, wrote new ones from the measured effects, and finally compared the best one "
+            f"with stock, the baseline program, on {fresh}."
         )
     known = [one for one in tasks if one is not None]
     if any(freshness.freshness(one) != freshness.SPLIT for one in known):
-        told += f" {freshness.said(known)}"
+        text += f" {freshness.said(known)}"
     which = "The task" if len(names) == 1 else "One task"
-    return [" ".join([told, *(_scored(one, which) for one in tasks if one is not None)])]
+    return [" ".join([text, *(_scored(one, which) for one in tasks if one is not None)])]
 
 
-def _budget(facts: Facts) -> str:
-    """How long a run goes on, on each of several home tasks."""
+def _budget(facts: ReportFacts) -> str:
+    """The budget of a run, on each training task."""
     if not facts.further:
         spent = facts.deciding.run_budget
-        return f", until {duration(spent)} of device time are spent" if spent else ""
+        return f", until it has used {duration(spent)} of device time" if spent else ""
     each = [
         (facts.config["task"], facts.config["run_budget"]),
         *((on["task"], on["run_budget"]) for on in facts.further),
     ]
-    told = [f"{duration(seconds)} on {PurePath(task).name}" for task, seconds in each]
-    return f", until its device time is spent ({', '.join(told)})"
+    budgets = [f"{duration(seconds)} on {PurePath(task).name}" for task, seconds in each]
+    return f", until it has used its device time ({', '.join(budgets)})"
 
 
 def _scored(task: Task, which: str) -> str:
@@ -121,23 +126,23 @@ def _scored(task: Task, which: str) -> str:
     return f"{which}, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."
 
 
-def cost(facts: Facts) -> str:
-    """What the whole study took, in one sentence."""
+def cost(facts: ReportFacts) -> str:
+    """The cost of the whole study, in one sentence."""
     totals = facts.totals
     if facts.logs.rows:
-        return f"nothing here; {many(totals.experiments, 'experiment')} were read, and logs tell no cost."
+        return f"unknown; the {many(totals.experiments, 'experiment')} come from logs without costs."
     spent, tokens = totals.device_seconds, totals.model_tokens
-    parts = [f"{duration(spent)} of device time" if spent else "no device time on record"]
+    parts = [f"{duration(spent)} of device time" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config:
-        parts.append("no language model was asked")
+        parts.append("no language model")
     made = f"{many(totals.runs, 'run')} and {many(totals.experiments, 'experiment')}"
     return f"{made}, {', '.join(parts)}."
 
 
-def tiles(facts: Facts) -> list[tuple[str, str]]:
-    """(figure, what it is) for those who only glance."""
+def tiles(facts: ReportFacts) -> list[tuple[str, str]]:
+    """(figure, label) of the tiles."""
     totals = facts.totals
     runs = "log" if facts.logs.rows else "run"
     counts = [many(totals.programs, "program")] if totals.programs else []
@@ -147,114 +152,114 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
     return [*pairs, (duration(spent), "of device time")] if spent else pairs
 
 
-def _of_champion(facts: Facts, decision: Decision, row: ChampionRow) -> Verdict:
-    """The words of the decision; here only what was run on reserved tasks is added."""
+def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> ReportVerdict:
+    """The text of the decision, with the results on held-out tasks."""
     where = f"over {listed([on.task for on in decision.tasks])}" if decision.tasks else f"on {facts.task}"
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
     notes = (*decision_text.notes(decision), *weighty, *never_seen)
-    return Verdict("shown" if decision.holds else "open", decision_text.headline(decision),
+    return ReportVerdict("shown" if decision.holds else "open", decision_text.headline(decision),
                    decision_text.sentence(decision, where), tuple(notes))  # fmt: skip
 
 
-def decided(facts: Facts) -> Decision | None:
-    """The study's decision; of an older study, with what its record lacks: the unit, and the trust of the arms.
+def decided(facts: ReportFacts) -> Decision | None:
+    """The study's decision; for an older study, with the unit and the trust that its record lacks.
 
-    None where no claim was recorded.
+    None if no claim was recorded.
     """
     champion = facts.champion.first
     if champion is None or "holds" not in champion.details:
         return None
-    found = decision_of({**champion.details, "name": champion.name})
-    unit = found.unit or facts.unit
-    return replace(found, unit=unit, trust=found.trust or weakest(row.trust for row in facts.board))
+    decision = decision_of({**champion.details, "name": champion.name})
+    unit = decision.unit or facts.unit
+    return replace(decision, unit=unit, trust=decision.trust or weakest(row.trust for row in facts.board))
 
 
-def _of_board(facts: Facts, board: list[StandingRow]) -> Verdict:
-    """A match without a champion: who leads, and whether the lead can be told from luck."""
+def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
+    """A match without a champion: which program leads, and whether significantly."""
     best, control = board[0], next((row for row in board if row.role == "control"), None)
     digits, unit = decimals(best.se), facts.unit
     figures = f"{number(best.gain, digits)} {unit} [{span(best.low, best.high, digits)}, {many(best.n, 'run')}]"
     tied = [row.display_name for row in board[1:] if row.rank_low == 1]
     notes = [_doubt(best.trust), "" if facts.champion.rows else _unconfirmed(facts), _one_of(facts)]
     if not tied and len(board) > 1:
-        sentence = f"Its verified gain on {facts.task} is {figures}; every other program is shown to be worse."
-        return Verdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))
+        sentence = f"Its verified gain on {facts.task} is {figures}; every other program is significantly worse."
+        return ReportVerdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))
     if len(board) == 1:
-        return Verdict("open", f"{best.name} ran alone", f"Its verified gain on {facts.task} is {figures}.",
+        return ReportVerdict("open", f"{best.name} ran alone", f"Its verified gain on {facts.task} is {figures}.",
                        tuple(filter(None, notes)))  # fmt: skip
     against = ""
     if control is not None and control is not best:
-        told = (best.rank_high or 1) < (control.rank_low or 1)
-        against = f" The best is {'shown' if told else 'not shown'} to beat stock."
+        beats = (best.rank_high or 1) < (control.rank_low or 1)
+        against = f" It is {'' if beats else 'not '}significantly better than stock."
     sentence = (
-        f"{best.display_name} has the largest verified gain on {facts.task}, {figures}, but no test tells it from "
-        f"{listed(tied)}."
+        f"{best.display_name} has the largest verified gain on {facts.task}, {figures}, but the difference from "
+        f"{listed(tied)} is not statistically significant."
     )
-    headline = "These programs cannot be told apart" if len(tied) == len(board) - 1 else "No clear winner"
-    return Verdict("open", headline, sentence + against, tuple(filter(None, notes)))
+    headline = "No significant difference between these programs" if len(tied) == len(board) - 1 else "No clear winner"
+    return ReportVerdict("open", headline, sentence + against, tuple(filter(None, notes)))
 
 
-def _one_of(facts: Facts) -> str:
-    """What a match on one of several tasks does not say."""
+def _one_of(facts: ReportFacts) -> str:
+    """A remark on a match that covers only one of several tasks."""
     others = len(facts.further)
     if not others:
         return ""
-    alone = f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, "
+    alone = f"This match is on {facts.task}, one of {others + 1} tasks. For the result over all of them, see "
     if facts.has_search:
-        return f"{alone}the lineage tells, and in the end the confirmation."
-    return f"{alone}the contest's own pages and its announcement tell."
+        return f"{alone}the lineage and, at the end, the confirmation."
+    return f"{alone}the contest's own pages and its announcement."
 
 
-def _of_ablation(facts: Facts) -> Verdict:
-    """A planned ablation and nothing else: how many effects are told, and the largest."""
+def _of_ablation(facts: ReportFacts) -> ReportVerdict:
+    """A study with nothing but an ablation: the number of significant effects, and the largest."""
     rows = [row for row in facts.source.ask("ablation", EffectRow).rows if row.method == "factorial"]
     if not rows:
-        return Verdict("none", "Nothing to report yet", "The ablation has not got far enough to estimate anything.")
+        return ReportVerdict("none", "Nothing to report yet", "The ablation has too few runs to estimate an effect.")
     some, all_of_them = [row for row in rows if row.is_significant], many(len(rows), "directive")
     if not some:
-        sentence = f"Of {all_of_them} of {rows[0].program}, switched on and off by a plan, none is told from zero."
-        return Verdict("open", "No directive is shown to have an effect", sentence)
+        sentence = (
+            f"None of {all_of_them} of {rows[0].program}, switched on and off by a plan, has a significant effect."
+        )
+        return ReportVerdict("open", "No directive has a significant effect", sentence)
     best = max(some, key=lambda row: abs(row.estimate))
     digits = decimals(best.se)
     size = f"{number(best.estimate, digits, True)} {best.unit} [{span(best.low, best.high, digits)}]"
-    headline = f"{count(len(some))} of {all_of_them} of {rows[0].program} shown to have an effect"
-    sentence = f"The largest on {facts.task}: “{best.label}”, {size} ({many(best.n, 'run')}, {best.design})."
-    return Verdict("shown", headline, sentence)
+    headline = f"{count(len(some))} of {all_of_them} of {rows[0].program} with a significant effect"
+    sentence = f"The largest effect on {facts.task}: “{best.label}”, {size} ({many(best.n, 'run')}, {best.design})."
+    return ReportVerdict("shown", headline, sentence)
 
 
-def _of_claims(facts: Facts) -> Verdict:
-    """Runs that nobody verified, such as imported logs."""
+def _of_claims(facts: ReportFacts) -> ReportVerdict:
+    """Runs without verification, such as imported logs."""
     claims = [row for row in facts.runs.rows if row.claimed_gain is not None]
     if not claims:
-        return Verdict("none", "No run has a result", "Runs are on record, but none of them kept anything.")
+        return ReportVerdict("none", "No run has a result", "The study has runs, but none of them kept a change.")
     best = max(claims, key=lambda row: row.claimed_gain or 0.0)
     if facts.logs.rows:
         return _of_logs(facts, best)
-    value = f"{brief(best.claimed_best)} {facts.unit}, {brief(best.claimed_gain)} better than where it began"
-    sentence = f"{best.name or best.run_id} claims {value}. Nothing here was measured again, so luck is in the figure."
-    return Verdict("none", "Claims only: nothing here was verified", sentence)
+    value = f"{brief(best.claimed_best)} {facts.unit}, {brief(best.claimed_gain)} better than its baseline"
+    sentence = f"{best.name or best.run_id} claims {value}. Nothing was measured again, so the claim includes luck."
+    return ReportVerdict("none", "Claims only, nothing was verified", sentence)
 
 
-def _of_logs(facts: Facts, best: RunRow) -> Verdict:
-    """Logs of others: what the best one claims, and what noise alone would give."""
+def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
+    """Imported logs: the best claim, and the gain expected from noise alone."""
     log = next((row for row in facts.logs.rows if row.run_id == best.run_id), None)
-    value = f"{brief(best.claimed_gain)} better than where it began ({facts.measure} {brief(best.claimed_best, 5)})"
+    value = f"{brief(best.claimed_gain)} better than its baseline ({facts.measure} {brief(best.claimed_best, 5)})"
     runs = facts.totals.runs
     whose = f"The best of them, {best.name or best.run_id}," if runs > 1 else best.name or best.run_id
-    sentence = f"{whose} claims to have ended {value}."
+    sentence = f"{whose} claims a result {value}."
     if log and log.noise_share is not None:
-        sentence += (
-            f" As many tries that change nothing would seem to gain {percent(log.noise_share)} of that, by noise."
-        )
+        sentence += f" Noise alone is expected to show {percent(log.noise_share)} of that gain after as many tries."
     else:
-        sentence += " It measured nothing twice, so nothing tells how much of that is luck."
-    return Verdict("none", f"{many(runs, 'log')}: claims, and nothing that was verified", sentence)
+        sentence += " It measured nothing twice, so the share of luck is unknown."
+    return ReportVerdict("none", f"{many(runs, 'log')}: claims only, nothing was verified", sentence)
 
 
 def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> str:
-    """``p``: of the test that goes with it, where it was one of several."""
+    """``p``: of the test, if it was one of several."""
     if ratio is None:
         return ""
     tested = f"; p {p_text(p)} after Holm" if p is not None else ""
@@ -262,30 +267,30 @@ def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> 
 
 
 def _on_reserved(on: Mapping[str, Any]) -> str:
-    """A task that was kept from evolution until the champion was chosen."""
-    where = f"On {on['task']}, which evolution never saw,"
+    """The result on one held-out task."""
+    where = f"On the held-out task {on['task']},"
     if on["claim"] is None:
-        return f"{where} it behaves like stock, and was not run."
+        return f"{where} it behaves like stock, so it was not run."
     there = on["claim"]
     digits = interval_decimals(there["low"], there["high"])
     ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
     who = "your program" if there.get("own") else "stock"
-    beats = f"it beats {who} too" if on["holds"] else f"it is not shown to beat {who}"
+    beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
     times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
     return f"{where} {beats}: {ours} {on['unit']} against {stocks}. {times}".rstrip()
 
 
-def _over_reserved(facts: Facts, row: ChampionRow) -> list[str]:
-    """One figure over several reserved tasks, of which the tests are not."""
+def _over_reserved(facts: ReportFacts, row: ChampionRow) -> list[str]:
+    """The mean ratio over several held-out tasks; it is not tested."""
     over = over_reserved(facts.source.con, {on["task"]: on["claim"] is not None for on in row.reserve or []})
     if over is None:
         return []
 
-    def said(found: Ratio) -> str:
-        return f"{found.ratio:.2f} ({at_least(found.lower, 95)})"
+    def said(ratio: Ratio) -> str:
+        return f"{ratio.ratio:.2f} ({at_least(ratio.lower, 95)})"
 
-    bare = f"; without its list of ideas {said(over.bare)}" if over.bare else ""
-    return [f"The mean ratio to stock's gain over these {over.tasks} tasks is {said(over.champion)}{bare}."]
+    bare = f"; without its idea list {said(over.bare)}" if over.bare else ""
+    return [f"The mean ratio to stock's gain over these {over.tasks} held-out tasks is {said(over.champion)}{bare}."]
 
 
 def _doubt(trust: str | None) -> str:
@@ -293,12 +298,12 @@ def _doubt(trust: str | None) -> str:
     return f"These figures are {doubt}." if doubt else ""
 
 
-def _unconfirmed(facts: Facts) -> str:
+def _unconfirmed(facts: ReportFacts) -> str:
     if facts.has_search:
-        return "No champion has been confirmed yet; these runs also chose who went on, so they flatter the best."
+        return "No champion is confirmed yet. These runs also selected the programs, so they overestimate the best one."
     if "batch" in (facts.config.get("plan") or {}):
         return (
-            "It was a race: whoever was in doubt of being the best got more runs, so these runs flatter whoever leads. "
-            "A match without --race measures afresh."
+            "This was a race: close contenders got more runs, so the gain of the leader is overestimated. "
+            "For an unbiased estimate, run a match without --race."
         )
     return ""

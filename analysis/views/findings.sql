@@ -1,4 +1,4 @@
--- What the referee noticed about an outcome, a row each; told again by a resumed study it is still one.
+-- One row per suspicion of the referee about a result; repeats by a resumed study are merged.
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "experiment_id": "VARCHAR", "source_id": "VARCHAR", "stream": "VARCHAR",

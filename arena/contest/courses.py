@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.run_state import RunState, StudyState, Tail
+from analysis.run_state import LedgerTail, RunState, StudyState
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
@@ -34,7 +34,7 @@ class Courses:
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
-        self._tail = Tail(study.folder / "ledger")
+        self._tail = LedgerTail(study.folder / "ledger")
         self._state = StudyState()  # without the runs that are stored
         self._owners: dict[str, int] = {}  # arm → number of the entry
         self._named = (0, 0)  # numbers of matches and entries in it

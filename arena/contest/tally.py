@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.events import ActEvent
-from analysis.run_state import RunState, Tail
+from analysis.run_state import LedgerTail, RunState
 from analysis.standings import StandingRun
 from analysis.trust import counts, weakest
 from arena.spend import spend_of
@@ -26,7 +26,7 @@ class MatchTally:
         self.runs: dict[str, RunState] = defaultdict(RunState)  # also runs whose start is in a later segment
         self.arms: dict[str, list[str]] = defaultdict(list)  # arm → its runs
         self.void: set[str] = set()  # arms that are void now
-        self._tail = Tail(ledger, KINDS)
+        self._tail = LedgerTail(ledger, KINDS)
         self._others: set[str] = set()  # runs of other matches
 
     def look(self) -> set[str]:

@@ -19,7 +19,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from analysis.designs import Design
+    from analysis.designs import FactorialDesign
     from arena.ablation import Switches
     from arena.setup import Cost
     from arena.study import Study
@@ -157,7 +157,7 @@ def _begun(study: Study, cost: Cost) -> float | None:
 
 
 def _plan(
-    program: Program, found: Switches, design: Design, seconds: float, task: Task, study: Study | None,
+    program: Program, found: Switches, design: FactorialDesign, seconds: float, task: Task, study: Study | None,
     settings: Settings,
 ) -> PlannedWork:  # fmt: skip
     """The design and the bill, and what it can tell."""

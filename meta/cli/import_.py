@@ -75,7 +75,7 @@ def import_(
     )
     item = summary(done)
     if out.mode == "json":
-        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.told})
+        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.contradictions})
     elif out.mode == "plain":
         out.thing(item)
     else:
@@ -92,7 +92,7 @@ def _stem(path: str) -> str:
 
 def _ask(doubt: Doubt) -> str | None:
     """Asks on the terminal; ``skip`` sets such logs aside."""
-    click.echo(f"{doubt.place}: {doubt.why}", err=True)
+    click.echo(f"{doubt.log}: {doubt.why}", err=True)
     if doubt.what == "metric":
         answer: str = click.prompt("which one", type=click.Choice([*doubt.candidates, "skip"]), err=True)
     else:
@@ -111,7 +111,7 @@ def _person(out: Output, item: Row, done: Imported) -> None:
         counted = ", ".join(f"{kind} {n}" for kind, n in item["contradictions"].items())
         pairs.append(("contradictions", counted or "none"))
     out.show(key_values(pairs))
-    for line in done.told[:SHOWN_LINES]:
+    for line in done.contradictions[:SHOWN_LINES]:
         out.show(Text(f"  {line}", style="dim"))
     if item["categories"]:
         out.show(Text("\nwhat was tried, by the first keyword of its description", style="dim"))

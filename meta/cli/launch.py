@@ -22,7 +22,7 @@ from programs.errors import NotComparable, UsageError
 from trainer import command_budget
 
 if TYPE_CHECKING:
-    from analysis.power import Noise
+    from analysis.power import RunNoise
     from arena.study import Study
     from programs.program import Program
     from trainer.task import Task
@@ -207,17 +207,17 @@ def as_it_runs(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1)
     return told
 
 
-def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
+def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, unit: str = "") -> str:
     """What a comparison of two arms of ``runs`` runs can tell: power 80%, Welch's test, one-sided 2.5% over ``pairs``.
 
     In standard deviations between the runs of one program; where their size is known, in the task's unit too.
     """
-    from analysis.power import LEVEL, Sample, detectable, in_sds
+    from analysis.power import LEVEL, RunSample, detectable, in_sds
 
     sds = in_sds(runs, level=LEVEL / pairs)
     if sds is None:
         return "one run a program tells no difference: it has no interval"
-    known = detectable(Sample(noise.sd, runs), Sample(noise.sd, runs), level=LEVEL / pairs) if noise else None
+    known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
     size = f"{sds:.1f} sd between runs" + (f", here {known:.2g} {unit}".rstrip() if known is not None else "")
     among = f" among {pairs} pairs" if pairs > 1 else ""
     return (
@@ -226,7 +226,7 @@ def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: 
     )
 
 
-def known_noise(study: Study | None) -> Noise | None:
+def known_noise(study: Study | None) -> RunNoise | None:
     """The noise of a study's runs so far, where there are any to tell it."""
     from analysis.study import open_study
     from analysis.study_power import measured

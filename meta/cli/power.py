@@ -16,7 +16,7 @@ from meta.cli.output import Column, Output, Row
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from analysis.power import Noise
+    from analysis.power import RunNoise
     from analysis.study_power import Power
 
 RATIOS = (1.1, 1.2, 1.3, 1.5, 2.0)
@@ -32,7 +32,7 @@ METHOD = (
 class Basis:
     """What the figures rest on: noise, the device-seconds of one run with its verification, and words for it."""
 
-    noise: Noise
+    noise: RunNoise
     seconds: float | None
     unit: str
     told: str
@@ -79,7 +79,7 @@ def power(
 
 def stated(sd: float, mean: float | None, task: str | None, run_budget: float | None) -> Basis:
     """Noise as the user gave it; what a run costs, from the task where one is named."""
-    from analysis.power import Noise
+    from analysis.power import RunNoise
     from arena.setup import Cost
     from meta.cli.launch import load_task
 
@@ -87,12 +87,12 @@ def stated(sd: float, mean: float | None, task: str | None, run_budget: float | 
     seconds = run_budget
     if loaded is not None:
         seconds = Cost(loaded, run_budget or loaded.run_budget).run
-    return Basis(Noise(sd, None, mean), seconds, loaded.unit if loaded else "", "as stated")
+    return Basis(RunNoise(sd, None, mean), seconds, loaded.unit if loaded else "", "as stated")
 
 
 def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
     """Noise and cost as a study's ledger has them."""
-    from analysis.power import Noise
+    from analysis.power import RunNoise
     from analysis.study_power import measured, power_rows
 
     folder = resolve.study_folder(study, out)
@@ -100,11 +100,11 @@ def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
         found, rows = measured(con), power_rows(con)
     parts = [f"{many(found.runs, 'run')} of {found.task} in {resolve.shown(folder)}"]
     parts += [f"{name} {sd:.3g}" for name, sd in (("stock", found.sd_stock), ("others", found.sd_others)) if sd]
-    noise = found.noise if mean is None else Noise(found.noise.sd, found.noise.df, mean)
+    noise = found.noise if mean is None else RunNoise(found.noise.sd, found.noise.df, mean)
     return Basis(noise, found.seconds, found.unit, ", ".join(parts), tuple(rows))
 
 
-def asked(noise: Noise, difference: float | None, ratio: float | None, seeds: int | None) -> list[float]:
+def asked(noise: RunNoise, difference: float | None, ratio: float | None, seeds: int | None) -> list[float]:
     """The differences to answer for: those named, or a ladder of them."""
     if ratio is not None and noise.mean is None:
         raise UsageError("a ratio needs what stock gains", hint="give --mean, or ask by --difference")
@@ -134,13 +134,13 @@ def needed(basis: Basis, difference: float, power: float, level: float, price: f
     }  # fmt: skip
 
 
-def least(noise: Noise, seeds: int | None, power: float, level: float) -> Row | None:
+def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> Row | None:
     """What ``seeds`` runs a program tell."""
-    from analysis.power import Sample, detectable
+    from analysis.power import RunSample, detectable
 
     if seeds is None:
         return None
-    found = detectable(Sample(noise.sd, seeds), Sample(noise.sd, seeds), power, level)
+    found = detectable(RunSample(noise.sd, seeds), RunSample(noise.sd, seeds), power, level)
     ratio = 1.0 + found / noise.mean if found is not None and noise.mean is not None and noise.mean > 0 else None
     return {"runs": seeds, "detectable": found, "detectable_ratio": ratio}
 

@@ -52,7 +52,7 @@ def present(out: Output, folder: Path) -> None:
                 f"{resolve.shown(folder)} has runs on one task only: it tells nothing of transfer",
                 hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
             )
-        moved = across(con, found.places, found.cells, transfer_runs(con))
+        moved = across(con, found.tasks, found.cells, transfer_runs(con))
     if out.mode == "json":
         out.json({"study": resolve.shown(folder), **as_json(found), "across": [row_json(row) for row in moved]})
         return
@@ -62,21 +62,23 @@ def present(out: Output, folder: Path) -> None:
         show_cells(out, found.cells)
     for line in (*of_all_ranks(found.correlations), *aa_lines(found.cells), LEGEND):
         out.note(line)
-    show_across(out, moved, found.places.all)
+    show_across(out, moved, found.tasks.all)
     place = resolve.typed(folder)
     out.note(f"next: metaloop standings {place} --all, metaloop transfer {place} --json, metaloop report {place}")
 
 
 def as_json(found: Transfer) -> Row:
     return {
-        "home": list(found.places.home), "elsewhere": list(found.places.elsewhere),
+        "home": list(found.tasks.training), "elsewhere": list(found.tasks.other),
         "cells": [asdict(cell) for cell in found.cells],
         "rank_correlations": [asdict(told) for told in found.correlations],
     }  # fmt: skip
 
 
 def row_json(row: Across) -> Row:
-    return {**asdict(row), "words": row.words, "design": row.design, "causal": row.causal}
+    fields = asdict(row)
+    fields["found"] = fields.pop("outcome")
+    return {**fields, "words": row.words, "design": row.design, "causal": row.causal}
 
 
 def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | None] | None = None) -> None:
@@ -87,7 +89,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         own = [cell for cell in cells if cell.task == task]
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
-        out.show(Text(f"{task} ({first.kept}), gains in {first.unit}, {streams} stream", style="bold"))
+        out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} stream", style="bold"))
         places = decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
@@ -161,8 +163,8 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
 
     for method in dict.fromkeys(row.method for row in moved):
         own = [row for row in moved if row.method == method]
-        for words in dict.fromkeys(row.words for row in own if row.found in CLEAR):
-            rows = [row for row in own if row.words == words and row.found in CLEAR]
+        for words in dict.fromkeys(row.words for row in own if row.outcome in CLEAR):
+            rows = [row for row in own if row.words == words and row.outcome in CLEAR]
             if out.mode == "person":
                 out.show(Text(f"{TITLES[method]}: {words} ({rows[0].design}), × stock's mean gain", style="bold"))
                 short = len(tasks) > SIDE_BY_SIDE
@@ -171,10 +173,10 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
             left = f"; the first {MOST} are shown, --json has all" if len(rows) > MOST and out.mode == "person" else ""
             if left or out.mode == "plain":
                 out.note(f"{TITLES[method]}: {words}: {len(rows)}{left}")
-        if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.found in CLEAR for row in own):
+        if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.outcome in CLEAR for row in own):
             out.show(Text(STARS, style="dim"))
-        open_ = sum(row.found == "open" for row in own)
-        absent = sum(row.found == "absent" for row in own)
+        open_ = sum(row.outcome == "open" for row in own)
+        absent = sum(row.outcome == "absent" for row in own)
         out.note(f"{TITLES[method]}: {open_} not told apart, {absent} not there on the other side, of {len(own)}")
 
 
@@ -234,7 +236,7 @@ class Champion:
             over = over_reserved(con, {str(there["task"]): there["claim"] is not None for there in reserve})
         unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
         several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
-        claims = {} if several else {task: champion.get("p") for task in found.places.home[:1]}
+        claims = {} if several else {task: champion.get("p") for task in found.tasks.training[:1]}
         claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
         together = ([over_homes(champion)] if several else []) + ([over_the_reserved(over)] if over else [])
         return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)

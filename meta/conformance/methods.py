@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from analysis.attribution import METHODS, found, searched
-from analysis.credit import Estimate, row
+from analysis.attribution import METHODS, credits, searched
+from analysis.credit import CreditEstimate, row
 from analysis.edit_effects import edit_effects
 from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
@@ -75,12 +75,12 @@ class AttributionConformance(Conformance):
     def test_rows_share_the_false_discovery_rate_of_the_task(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
         (scope,) = searched(con)
         own = {each.credit_id for each in rows_of(scope, name)}
-        shown = [each for each in found(scope).rows if each.credit_id in own]
+        shown = [each for each in credits(scope).rows if each.credit_id in own]
         assert len(shown) == len(own)
         assert all(each.p is not None and each.p <= each.q for each in shown if each.q is not None)
 
 
-def rows_of(scope: Scope, name: str) -> Sequence[Estimate]:
+def rows_of(scope: Scope, name: str) -> Sequence[CreditEstimate]:
     """Of one method by itself; ``q`` is still missing."""
     known = MethodInput(scope, partial(edit_effects, scope), lambda other: METHODS.get(other)(known))
     return METHODS.get(name)(known)

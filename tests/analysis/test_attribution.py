@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.attribution import found as credits_of
+from analysis.attribution import credits as credits_of
 from analysis.edit_effects import edit_effects
 from analysis.ledger import Ledger
 from analysis.methods.edit import EditCredit
@@ -38,14 +38,14 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_planted_edits_are_recovered_and_ordered(folder: Path) -> None:
-    found = edits(folder)
+    credits = edits(folder)
     for key in [("muon", True), ("OPT", "adamw"), ("WIDTH", 64), ("flip", True), ("BATCH", 1024), ("WD", 0.1)]:
-        assert found[key].estimate == pytest.approx(EFFECTS[key], abs=0.06)
-        assert found[key].design == "randomised" and found[key].causal and found[key].unit == "nats"
-    ordered = sorted([k for k in found if k[0] != "LR"], key=lambda k: -found[k].score)
+        assert credits[key].estimate == pytest.approx(EFFECTS[key], abs=0.06)
+        assert credits[key].design == "randomised" and credits[key].causal and credits[key].unit == "nats"
+    ordered = sorted([k for k in credits if k[0] != "LR"], key=lambda k: -credits[k].score)
     assert ordered[:2] == [("muon", True), ("OPT", "adamw")] and ordered[-1] == ("flip", True)
-    assert found["muon", True].proven and not found["WD", 0.1].proven
-    assert found["muon", True].label == "+muon" and found["LR", 0.002].label == "lr=0.002"
+    assert credits["muon", True].proven and not credits["WD", 0.1].proven
+    assert credits["muon", True].label == "+muon" and credits["LR", 0.002].label == "lr=0.002"
 
 
 def test_failures_earn_nothing_and_are_counted(folder: Path) -> None:
@@ -69,11 +69,11 @@ def test_nothing_is_significant_where_nothing_works(tmp_path: Path) -> None:
     world = synthetic.World(effects, {f"K{i}": 0 for i in range(8)}, noise=0.05)
     outside, total = 0, 0
     for seed in range(4):
-        found = edits(synthetic.study(tmp_path / str(seed), world, runs=12, tries=15, changes=2, seed=seed))
+        credits = edits(synthetic.study(tmp_path / str(seed), world, runs=12, tries=15, changes=2, seed=seed))
         q = [row["q"] for row in query(tmp_path / str(seed), "SELECT q FROM credit WHERE method = 'edit'")]
         assert len(q) == 16 and min(each for each in q if each is not None) > 0.05
-        outside += sum((c.low or 0.0) > 0.0 or (c.high or 0.0) < 0.0 for c in found.values())
-        total += len(found)
+        outside += sum((c.low or 0.0) > 0.0 or (c.high or 0.0) < 0.0 for c in credits.values())
+        total += len(credits)
     assert outside <= 0.07 * total
 
 
@@ -119,9 +119,9 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) ->
                            config=base | {knob: 1}, fraction=1.0 if full else 0.25, parent_number=0,
                            edit={"set": {knob: 1}, "apply": []}, **about)  # fmt: skip
     with open_study(folder, views=()) as con:
-        found = edit_effects(Scope(con, "strokes")).edits()
+        credits = edit_effects(Scope(con, "strokes")).edits()
     for i, (knob, effect) in enumerate(values.items()):
-        told = found[knob.lower(), "1"]
+        told = credits[knob.lower(), "1"]
         assert abs(told.mean - effect) < 4 * told.sd < 0.8, (knob, told)
         assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
 
@@ -140,9 +140,9 @@ def test_edits_are_ordered_well_under_noise(tmp_path: Path, changes: int) -> Non
         pairs = {(keys[i], keys[j]): float(rng.normal(0, 0.02)) for i, j in rng.choice(16, (20, 2)) if i != j}
         world = synthetic.World(effects, {f"K{i}": 0 for i in range(16)}, pairs, noise=0.05)
         folder = synthetic.study(tmp_path / str(seed), world, runs=6, tries=20, changes=changes, seed=seed)
-        found = edits(folder)
-        truth = [effects[key] for key in found]
-        joint.append(kendalltau(truth, [c.score for c in found.values()]).statistic)
+        credits = edits(folder)
+        truth = [effects[key] for key in credits]
+        joint.append(kendalltau(truth, [c.score for c in credits.values()]).statistic)
     assert np.mean(joint) > 0.7
 
 
@@ -150,10 +150,10 @@ def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
     """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
     effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
     world = synthetic.World(effects, BASELINE, {(("OPT", "rmsprop"), ("LR", 0.004)): -150.0}, noise=0.02)
-    found = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
-    mild = [key for key in found if key[1] != "rmsprop"]
-    assert [found[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
-    assert found["OPT", "rmsprop"].score < -0.3
+    credits = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
+    mild = [key for key in credits if key[1] != "rmsprop"]
+    assert [credits[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
+    assert credits["OPT", "rmsprop"].score < -0.3
 
 
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
@@ -163,9 +163,9 @@ def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Pat
             rng = np.random.default_rng(4)
             synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
             synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=1, ideas=[("muon", True)], directives=["d1"])
-    found = edits(tmp_path)["muon", True]
-    assert found.design == "observational" and not found.causal
-    assert (found.n, found.runs, found.q) == (1, 1, None)
+    credits = edits(tmp_path)["muon", True]
+    assert credits.design == "observational" and not credits.causal
+    assert (credits.n, credits.runs, credits.q) == (1, 1, None)
 
 
 def test_directives_earn_by_device_second_and_compliance_is_known(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.designs import Design, estimate, hadamard, order_of, plan
+from analysis.designs import FactorialDesign, estimate, hadamard, order_of, plan
 from analysis.statistics import interval
 
 FACTORS = tuple(f"d{i}" for i in range(11))
@@ -43,11 +43,13 @@ def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
     small, large = plan(FACTORS, 24, 7), plan(FACTORS, 60, 7)
     assert small.plain == large.plain != plan(FACTORS, 24, 8).plain
     assert large.blocks == 5 and [count for _, count in large.arms] == [3] * 12 + [2] * 12 and not large.clear
-    with pytest.raises(ValueError, match="blocks of 12 runs, two at least"):
+    with pytest.raises(ValueError, match="11 factors need at least two blocks of 12 runs"):
         plan(FACTORS, 23, 7)
 
 
-def gains(design: Design, effects: np.ndarray, rng: np.random.Generator) -> tuple[list[list[bool]], list[float]]:
+def gains(
+    design: FactorialDesign, effects: np.ndarray, rng: np.random.Generator
+) -> tuple[list[list[bool]], list[float]]:
     held = [list(row) for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)]
     drift = np.repeat(rng.normal(0, 3, design.blocks), design.order)
     return held, list(np.array(held) @ effects + drift + rng.standard_normal(design.runs))

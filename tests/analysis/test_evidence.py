@@ -97,8 +97,8 @@ def test_page_is_facts_with_their_design(facts: Evidence) -> None:
     for credit in [*facts.edits, *facts.directives, *facts.mutations]:
         [line] = [line for line in lines if f"[{credit.credit_id}]" in line]
         assert credit.design in line and f"n={credit.n}" in line
-        assert ("earned" in line or "gained" in line) == credit.causal
-    assert "d-ghost" in text and "d-prose" not in text and "and 1 of prose" in text
+        assert ("caused a gain of" in line) == credit.causal == ("was associated with" not in line)
+    assert "d-ghost" in text and "d-prose" not in text and "- prose directives: 1" in text
     assert "\n# not a heading" not in text
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from analysis.mixed_fit import Shape, Table, fit, restricted
-from analysis.mixed_model import Answer, Ratios
+from analysis.mixed_fit import ExperimentTable, Shape, fit, restricted
+from analysis.mixed_model import PosteriorEstimate, Ratios
 from analysis.statistics import bh
 
 VALUES = 3  # of a knob
@@ -20,7 +20,7 @@ VALUES = 3  # of a knob
 def greedy(
     effects: NDArray[np.float64], seed: int, *, runs: int = 24, tries: int = 12, noise: float = 0.02,
     meeting: float = 0.02, df: float | None = None,
-) -> Table:  # fmt: skip
+) -> ExperimentTable:  # fmt: skip
     """Runs that try one change at a time and keep what looks better. ``effects`` [knobs, VALUES]."""
     rng = np.random.default_rng(seed)
     outcome: list[float] = []
@@ -50,14 +50,14 @@ def greedy(
 
 
 def table_of(outcome: Sequence[float], block: Sequence[int], held: csr_array, short: Sequence[int] = (),
-             source: Sequence[int] = ()) -> Table:  # fmt: skip
+             source: Sequence[int] = ()) -> ExperimentTable:  # fmt: skip
     """A run for each seed; unless told, full trainings of sources that are all different."""
     n, numbers = len(outcome), np.array(block)
     how = np.array(short or [0] * n), np.array(source or range(n))
-    return Table(np.array(outcome), numbers, numbers, *how, held, csr_array((n, 1)))
+    return ExperimentTable(np.array(outcome), numbers, numbers, *how, held, csr_array((n, 1)))
 
 
-def answers(table: Table) -> list[Answer]:
+def answers(table: ExperimentTable) -> list[PosteriorEstimate]:
     fitted = fit(table)
     assert fitted is not None
     weights = np.zeros((table.width, len(fitted.mean)))
@@ -123,7 +123,7 @@ def test_equal_outcomes_and_too_few_have_no_model() -> None:
     assert fit(table_of([0.0, 1.0], [0, 0], csr_array(np.eye(2)))) is None
 
 
-def shortened(seed: int) -> Table:
+def shortened(seed: int) -> ExperimentTable:
     """No edit does anything. Each is trained in full under four seeds; twelve bundles of three are trained in full
     once and shortened under ten seeds, and what a bundle tells when shortened is off by sd 0.2 under each of them."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.power import Noise, Sample, detectable, in_sds, pooled, power, runs_needed
+from analysis.power import RunNoise, RunSample, detectable, in_sds, pooled, power, runs_needed
 from analysis.statistics import t_test, welch_difference
 from analysis.study import open_study, query
 from analysis.study_power import measured, power_rows
@@ -19,13 +19,13 @@ from tests.meta.cli_study import GAINS, write_study
 @pytest.mark.parametrize(
     ("a", "b", "difference"),
     [
-        (Sample(1.0, 4), Sample(1.0, 4), 2.0),
-        (Sample(0.2, 20), Sample(1.0, 20), 0.7),
-        (Sample(0.1, 10), Sample(1.0, 30), 0.5),
-        (Sample(1.0, 3), Sample(0.5, 6), 1.5),
+        (RunSample(1.0, 4), RunSample(1.0, 4), 2.0),
+        (RunSample(0.2, 20), RunSample(1.0, 20), 0.7),
+        (RunSample(0.1, 10), RunSample(1.0, 30), 0.5),
+        (RunSample(1.0, 3), RunSample(0.5, 6), 1.5),
     ],
 )
-def test_power_is_how_often_the_claims_own_test_says_so(a: Sample, b: Sample, difference: float) -> None:
+def test_power_is_how_often_the_claims_own_test_says_so(a: RunSample, b: RunSample, difference: float) -> None:
     rng, times = np.random.default_rng(1), 3000
     told = 0
     for _ in range(times):
@@ -40,7 +40,7 @@ def test_power_is_how_often_the_claims_own_test_says_so(a: Sample, b: Sample, di
 def test_without_a_difference_the_power_is_the_level() -> None:
     """Welch's level holds nearly: a little below for few runs."""
     for n in (5, 20, 200):
-        assert power(0.0, Sample(1.0, n), Sample(1.0, n)) == pytest.approx(0.025, rel=0.2)
+        assert power(0.0, RunSample(1.0, n), RunSample(1.0, n)) == pytest.approx(0.025, rel=0.2)
 
 
 def test_textbook_numbers_of_runs() -> None:
@@ -58,9 +58,9 @@ def test_runs_needed_and_detectable_answer_each_other() -> None:
 
 def test_what_cannot_be_told_is_none() -> None:
     assert runs_needed(0.0, 1.0) is None and runs_needed(1e-6, 1.0) is None
-    assert detectable(Sample(1.0, 1), Sample(1.0, 9)) is None
-    assert detectable(Sample(0.0, 3), Sample(0.0, 3)) == 0.0 and runs_needed(0.1, 0.0) == 2
-    assert power(1.0, Sample(1.0, 1), Sample(1.0, 5)) == 0.0
+    assert detectable(RunSample(1.0, 1), RunSample(1.0, 9)) is None
+    assert detectable(RunSample(0.0, 3), RunSample(0.0, 3)) == 0.0 and runs_needed(0.1, 0.0) == 2
+    assert power(1.0, RunSample(1.0, 1), RunSample(1.0, 5)) == 0.0
 
 
 def test_the_interval_of_the_sd_holds_it() -> None:
@@ -69,10 +69,10 @@ def test_the_interval_of_the_sd_holds_it() -> None:
         groups = [rng.normal(i, 2.0, 4).tolist() for i in range(5)]
         found = pooled(groups)
         assert found is not None
-        low, high = Noise(*found).interval or (0.0, 0.0)
+        low, high = RunNoise(*found).interval or (0.0, 0.0)
         inside += low <= 2.0 <= high
     assert 0.935 < inside / 2000 < 0.965
-    assert Noise(1.0).interval is None and pooled([[1.0], []]) is None
+    assert RunNoise(1.0).interval is None and pooled([[1.0], []]) is None
 
 
 def test_a_study_tells_its_noise_and_what_its_match_can_tell(tmp_path: Path) -> None:

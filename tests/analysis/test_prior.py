@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from analysis.prior import Told, expected
+from analysis.prior import PastGain, expected
 
 
-def row(program: str, ratio: float, se: float, study: str = "y1", task: str = "a", n: int = 4) -> Told:
-    return Told(study, task, program, program, ratio, se, n)
+def row(program: str, ratio: float, se: float, study: str = "y1", task: str = "a", n: int = 4) -> PastGain:
+    return PastGain(study, task, program, program, ratio, se, n)
 
 
 def test_places_are_weighted_by_precision_and_runs_add_up() -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from analysis.rank_correlation import Measured, correlation, rank_correlations, reliability
+from analysis.rank_correlation import MeasuredGain, correlation, rank_correlations, reliability
 
 
-def pairs(a: list[float], b: list[float], se: float) -> list[tuple[Measured, Measured]]:
-    sides = [[Measured(mean, se, str(i)) for i, mean in enumerate(side)] for side in (a, b)]
+def pairs(a: list[float], b: list[float], se: float) -> list[tuple[MeasuredGain, MeasuredGain]]:
+    sides = [[MeasuredGain(mean, se, str(i)) for i, mean in enumerate(side)] for side in (a, b)]
     return list(zip(*sides, strict=True))
 
 
@@ -44,12 +44,12 @@ def test_few_programs_tell_nothing() -> None:
 
 
 def test_programs_that_all_behave_alike_tell_nothing() -> None:
-    same = [(mine, Measured(1.0, 0.1, "stock")) for mine, _ in pairs([1, 2, 3, 4], [0, 0, 0, 0], 0.1)]
+    same = [(mine, MeasuredGain(1.0, 0.1, "stock")) for mine, _ in pairs([1, 2, 3, 4], [0, 0, 0, 0], 0.1)]
     assert "behave alike on b" in correlation("a", "b", same).why
 
 
 def test_those_who_share_figures_are_tied_in_every_draw() -> None:
-    shared = [Measured(1.0, 0.1, "stock")] * 3 + [Measured(2.0, 0.1, "x")]
+    shared = [MeasuredGain(1.0, 0.1, "stock")] * 3 + [MeasuredGain(2.0, 0.1, "x")]
     told = correlation("a", "b", list(zip([m for m, _ in pairs([1, 2, 3, 4], [0] * 4, 1e-6)], shared, strict=True)))
     assert told.estimate == pytest.approx(spearmanr([1, 2, 3, 4], [1, 1, 1, 2]).statistic)
 

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.events import BaselineEvent, MatchEvent, MutationEvent, VerificationEvent, read_event
 from analysis.ledger import Ledger
-from analysis.run_state import RunState, StudyState, Tail
+from analysis.run_state import LedgerTail, RunState, StudyState
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, RunEndedEvent, WaveEvent
 from programs.errors import Corrupt
 from tests.events import example
@@ -72,7 +72,7 @@ def test_a_run_goes_on_from_its_experiments_in_order() -> None:
 
 
 def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
-    tail, all_of_it = Tail(tmp_path, frozenset({"baseline"})), Tail(tmp_path)
+    tail, all_of_it = LedgerTail(tmp_path, frozenset({"baseline"})), LedgerTail(tmp_path)
     told = [example(BaselineEvent, seed=seed, metric=0.5) for seed in range(4)]
     with Ledger(tmp_path, "main") as ledger:
         ledger.append(told[0].to_record())
@@ -91,8 +91,8 @@ def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ({"kind": "match", "match_id": "m1"}, "a record 'match' with a wrong label: Field required"),
-        (example(BaselineEvent).to_record() | {"seed": "x"}, "a record 'baseline' with a wrong seed: "),
+        ({"kind": "match", "match_id": "m1"}, "an invalid 'match' record, label: Field required"),
+        (example(BaselineEvent).to_record() | {"seed": "x"}, "an invalid 'baseline' record, seed: "),
     ],
 )
 def test_a_record_that_lacks_what_its_kind_has_is_refused(tmp_path: Path, record: dict[str, str], problem: str) -> None:

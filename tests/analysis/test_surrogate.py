@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.surrogate import Known, features, fit, rank_correlation, skill
+from analysis.surrogate import ProgramGain, features, fit, rank_correlation, skill
 from meta.gate import Gate, Gates
 from programs.program import Program
 from programs.shelf import starter
 
 
-def population(rng: np.random.Generator, size: int, worth: float) -> list[Known]:
+def population(rng: np.random.Generator, size: int, worth: float) -> list[ProgramGain]:
     """Programs whose gain follows from screening and from how early one idea stands, as far as ``worth`` goes."""
     known = []
     for number in range(size):
@@ -22,7 +22,7 @@ def population(rng: np.random.Generator, size: int, worth: float) -> list[Known]
         head = f"---\nmetaloop:\n  proposers: {{queue: 1.0}}\n{front}---\n# P{number}\n\n## Ideas\n\n"
         gain = worth * (0.5 * screened + 0.6 / (1 + place)) + 0.1 * float(rng.standard_normal())
         program = Program.parse(head + "\n".join(ideas) + "\n", f"p{number}")
-        known.append(Known(program, gain, 0.05, f"r{number % 6}"))
+        known.append(ProgramGain(program, gain, 0.05, f"r{number % 6}"))
     return known
 
 
@@ -47,7 +47,7 @@ def test_noise_is_rarely_taken_for_skill() -> None:
 def test_too_few_or_too_equal_programs_tell_nothing() -> None:
     few, held = skill("t", population(np.random.default_rng(1), 6, 1.0))
     assert few.correlation is None and not few.beats_chance and not held
-    same = [Known(starter("stock"), 1.0, 0.1, "r")] * 12
+    same = [ProgramGain(starter("stock"), 1.0, 0.1, "r")] * 12
     assert not skill("t", same)[0].beats_chance
 
 

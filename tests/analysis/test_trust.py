@@ -21,10 +21,10 @@ def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:
 
 def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
     assert remarks(["verified"]) == remarks([None]) == []
-    assert remarks(["unverified"]) == ["Scores are unverified: what ran was not sandboxed."]
+    assert remarks(["unverified"]) == ["Scores are unverified: the code ran without a sandbox."]
     assert remarks(["self-reported"]) == ["Scores are self-reported: the script printed these numbers itself."]
     assert remarks(["verified", "scored"]) == [
-        "Trust differs here (scored, verified): a difference may be one of scoring."
+        "Rows have different trust (scored, verified): a difference may come from the scoring."
     ]
     assert marked("scored") == ""
 

@@ -67,7 +67,7 @@ def told(played: Path) -> Transfer:
 @pytest.fixture(scope="module")
 def moved(played: Path, told: Transfer) -> dict[tuple[str, str], Across]:
     with open_study(played, views=()) as con:
-        return {(row.method, row.label): row for row in across(con, told.places, told.cells, transfer_runs(con))}
+        return {(row.method, row.label): row for row in across(con, told.tasks, told.cells, transfer_runs(con))}
 
 
 def test_everybody_plays_on_every_task_beside_stock_twice(played: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_view_holds_the_cells(played: Path, told: Transfer) -> None:
 
 
 def test_edits_are_sorted_as_the_laws_have_it(moved: dict[tuple[str, str], Across]) -> None:
-    found = {label: row.found for (method, label), row in moved.items() if method == "edit"}
+    found = {label: row.outcome for (method, label), row in moved.items() if method == "edit"}
     assert found == TRUTH
 
 
@@ -151,10 +151,10 @@ def test_estimates_stand_in_units_of_stock_s_gain(
 
 def test_cited_ideas_are_sorted_and_never_said_to_cause(moved: dict[tuple[str, str], Across]) -> None:
     ideas = {label: row for (method, label), row in moved.items() if method == "tries" and row.kind == "idea"}
-    assert ideas["Try `both`."].found == "everywhere" and ideas["Try `mine`."].found == "home"
-    assert ideas["Try `trap`."].found == "hurts"
-    assert ideas["Try `only`."].found == "absent" and ideas["Try `only`."].there[1].state == "absent"
-    assert all(not row.causal and "went with" in row.words for row in ideas.values() if row.found != "absent")
+    assert ideas["Try `both`."].outcome == "everywhere" and ideas["Try `mine`."].outcome == "home"
+    assert ideas["Try `trap`."].outcome == "hurts"
+    assert ideas["Try `only`."].outcome == "absent" and ideas["Try `only`."].there[1].state == "absent"
+    assert all(not row.causal and "associated with" in row.words for row in ideas.values() if row.outcome != "absent")
 
 
 def test_an_idea_list_is_set_against_the_same_program_without_it(

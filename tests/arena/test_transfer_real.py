@@ -41,8 +41,8 @@ def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
     play_transfer(study, (starter("local"),), 2, True, silent)
     with open_study(study.folder, views=()) as con:
         told = transfer(con)
-        apart = across(con, told.places, told.cells, transfer_runs(con))
-    assert told.places.home == ("strokes",) and told.places.elsewhere == (other.name,)
+        apart = across(con, told.tasks, told.cells, transfer_runs(con))
+    assert told.tasks.training == ("strokes",) and told.tasks.other == (other.name,)
     assert {(c.task, c.name, c.role) for c in told.cells} == {
         (task, name, role) for task in ("strokes", other.name)
         for name, role in (("local", "program"), ("stock", "control"), ("stock", "a/a"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.credit import ClaimedCredit, CommitCredit, DirectiveEffect, Estimate, MutationCredit
+from analysis.credit import ClaimedCredit, CommitCredit, CreditEstimate, DirectiveEffect, MutationCredit
 from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
 from meta.conformance.evidence_of import edit, evidence, idea
@@ -36,14 +36,14 @@ def about(text: str, identity: str) -> list[str]:
     return [told for told in text.splitlines() if identity in told]
 
 
-def test_the_evidence_says_what_observational_rows_went_with() -> None:
+def test_the_evidence_calls_observational_rows_associations() -> None:
     facts = evidence(CHOSEN, ideas=(idea("d1", "a `lr=1` b", 0.3),))
     text = page(replace(facts, mutations=(CHILD,)))
     for row in (CHOSEN.credit_id, "c-d1", "c-child"):
         [told] = about(text, row)
-        assert "went with" in told and not CAUSAL.search(told), told
+        assert "was associated with a gain of" in told and not CAUSAL.search(told), told
     text = page(replace(evidence(replace(CHOSEN, design="randomised")), mutations=(replace(CHILD, design="paired"),)))
-    assert "earned" in about(text, CHOSEN.credit_id)[0] and "gained" in about(text, "c-child")[0]
+    assert all("caused a gain of" in about(text, row)[0] for row in (CHOSEN.credit_id, "c-child"))
 
 
 def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
@@ -75,7 +75,8 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
         row = SHARED | {"label": "x", "design": design, "causal": causal, "method": "m", "credit_id": "c-1"}
         [told] = about(environment.from_string(part).render(statements=[row]), "c-1")
         assert bool(CAUSAL.search(told)) is causal
-    assert verb(CHOSEN) == "went with" and verb(replace(CHOSEN, design="randomised")) == "earned"
+    assert verb(CHOSEN) == "was associated with a gain of"
+    assert verb(replace(CHOSEN, design="randomised")) == "caused a gain of"
 
 
 @pytest.mark.parametrize("design", ["observational", "paired", "randomised"])
@@ -86,7 +87,7 @@ def test_the_terminal_marks_associations(design: str) -> None:
 
 def test_only_randomised_and_paired_rows_are_causal() -> None:
     more: dict[str, Any] = SHARED | {"credit_id": "c"}
-    kinds: list[Estimate] = [
+    kinds: list[CreditEstimate] = [
         DirectiveEffect(design="randomised", method="factorial", directive_id="d", text="t", **more),
         CommitCredit(
             design="paired", method="shapley", label="x", run_id="r", program_id="p", experiment_id="e", **more
@@ -97,11 +98,11 @@ def test_only_randomised_and_paired_rows_are_causal() -> None:
 
 
 def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:
-    from analysis.transfer_credit import WORDS, Across, There
+    from analysis.transfer_credit import WORDS, Across, TaskEstimate
 
     for found in ("everywhere", "home", "elsewhere", "some", "hurts"):
         for design in ("observational", "paired", "randomised"):
-            drawn = There("a", "gain", 0.2, 0.01, 8.0, 0.18, 0.22, 9, design="randomised")
+            drawn = TaskEstimate("a", "gain", 0.2, 0.01, 8.0, 0.18, 0.22, 9, design="randomised")
             row = Across("edit", "k", "k", "", (drawn, replace(drawn, task="b", design=design)), found)
             assert row.causal is (design != "observational")
             assert bool(CAUSAL.search(row.words) or "hurts" in row.words) is row.causal

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import t as student
 
-from analysis.scales import Scale
+from analysis.scales import GainScale
 from analysis.statistics import mean_interval
 from meta.claim import Against, Gains, claim, claim_over
 
@@ -15,8 +15,8 @@ BASE = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]  # its variance is .5; symmetric, so tha
 KNOWN = Against((), {})
 
 
-def scale(task: str, size: float) -> Scale:
-    return Scale(task, "nats", size, True, mean_interval([size, size]))
+def scale(task: str, size: float) -> GainScale:
+    return GainScale(task, "nats", size, True, mean_interval([size, size]))
 
 
 def gains(size: float, by: float = 0.7, **more: list[float]) -> Gains:

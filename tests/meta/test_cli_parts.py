@@ -205,7 +205,7 @@ def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
     for kind in ("rows", "leak", "rows"):
         board.take({"kind": "finding", "finding": kind, "text": "a gap"})
     lines = header(board, "study", 80)
-    assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: what ran was not sandboxed"]
+    assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
     item = status_item(board, "x", running=False)
     assert (item["findings"], item["trust"]) == (3, "unverified")
 

@@ -58,7 +58,7 @@ def test_json_has_all_of_it(played: Path) -> None:
 @pytest.mark.slow
 def test_a_person_sees_a_table_a_task(played: Path) -> None:
     code, shown = on_terminal("transfer", str(played), cwd=played.parent)
-    assert code == 0 and "home (home), gains in nats" in shown and "away (elsewhere)" in shown
+    assert code == 0 and "home (training task), gains in nats" in shown and "away (other task)" in shown
     assert "× stock" in shown and "stock again (A/A)" in shown
 
 
@@ -171,7 +171,7 @@ def test_the_end_of_an_evolution_tells_each_task(here: Path) -> None:
         assert champion["away"]["ratio"] == pytest.approx(away["claim"]["ratio"]["ratio"])
         assert champion["away"]["p_announced"] == away["p_adjusted"]
     page = (here / "evolved" / "champion.evidence.md").read_text()
-    assert "## Does it transfer?" in page and "| home | home |" in page and "| away | reserved |" in page
+    assert "## Does it transfer?" in page and "| home | training task |" in page and "| away | held-out task |" in page
     shown = cli("transfer", "evolved", cwd=here)
     assert shown.returncode == 0 and "away\telsewhere" in shown.stdout
     plain = cli("evolve", "--resume", "evolved", cwd=here)

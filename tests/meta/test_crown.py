@@ -25,7 +25,7 @@ def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -
     assert champion_of(study.folder) is None
     page.rmdir()
     champion = evolve(*take_up(study.folder), silent)
-    assert page.read_text().startswith(f"# What supports {champion.program.name}")
+    assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
     assert (study.folder / "champion.md").read_bytes() == champion.program.raw
     told = champion_of(study.folder)
     assert told is not None and told["verdict"] == champion.verdict

@@ -105,7 +105,7 @@ def outputs(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("gains", "trust", "state", "headline"),
     [
-        (APART, "verified", CONTROL_FAILED, "No verdict: the control failed its own check"),
+        (APART, "verified", CONTROL_FAILED, "No verdict: the A/A check failed"),
         (POOLED, "verified", OPEN, "is not shown to beat stock"),
         (AHEAD, "unverified", BETTER, "beats stock"),
     ],
@@ -117,7 +117,7 @@ def test_all_outputs_agree_on_contradictory_data(
     champion = crowned(folder)
     assert champion.decision.state == state
     assert champion.claim.holds == (state == BETTER) == (champion_of(folder) or {})["holds"]
-    others = {"No verdict: the control failed its own check", "is not shown to beat stock", "beats stock"} - {headline}
+    others = {"No verdict: the A/A check failed", "is not shown to beat stock", "beats stock"} - {headline}
     texts = outputs(folder)
     for where, text in texts.items():
         assert headline in text, where
@@ -128,7 +128,9 @@ def test_all_outputs_agree_on_contradictory_data(
     assert ("Weak trust" in caveats) == (trust == "unverified")
     assert ("A/A check passed" in caveats) == (state != CONTROL_FAILED)
     if trust == "unverified":
-        assert all("what ran was not sandboxed" in texts[name] for name in ("page", "ledger", "report", "standings"))
+        assert all(
+            "the code ran without a sandbox" in texts[name] for name in ("page", "ledger", "report", "standings")
+        )
     check = decision_text.check(champion.decision.check) if champion.decision.check else ""
     assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
 
@@ -284,7 +286,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(study: 
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    assert all(f"best of {found_.runs} is unknown" in texts[name] for name in ("page", "report"))
+    assert all(f"too few to estimate the best of {found_.runs};" in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
     [ran] = evolve(again, replace(plan, same_spend=1), starters, silent).decision.spend

@@ -13,7 +13,7 @@ from scipy.stats import ttest_ind
 
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
-from analysis.report.source import Source
+from analysis.report.source import ReportSource
 from analysis.report.verdict import verdict
 from analysis.study import open_study, query
 from analysis.study_power import measured
@@ -85,20 +85,22 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
 def test_the_report_tells_of_each_beside_the_verdict(ended: Ended) -> None:
     folder, champion = ended
     with open_study(folder) as con:
-        found = verdict(gather(Source(con, str(folder))))
-        kept = {cell.task: cell.kept for cell in transfer_cells(con)}
+        found = verdict(gather(ReportSource(con, str(folder))))
+        kinds = {cell.task: cell.task_kind for cell in transfer_cells(con)}
     for there in champion.elsewhere:
-        [note] = [note for note in found.notes if note.startswith(f"On {there.task}, which evolution never saw")]
-        assert ("beats stock too" in note) == there.holds and "after Holm" in note
+        [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
+        assert ("also beats stock" in note) == there.holds and "after Holm" in note
         assert there.claim and f"{there.claim.ratio.ratio:.2f} times stock's gain" in note
-    over = next(note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 tasks"))
+    over = next(
+        note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 held-out tasks")
+    )
     ratios = [there.claim.ratio.ratio or 0.0 for there in champion.elsewhere if there.claim]
     assert f"is {sum(ratios) / 2:.2f} (" in over
     assert (
-        f"| all 2 reserved | mean ratio, not tested | | {sum(ratios) / 2:.2f} |"
+        f"| all 2 held-out tasks | mean ratio, not tested | | {sum(ratios) / 2:.2f} |"
         in (folder / "champion.evidence.md").read_text()
     )
-    assert kept == {"home": "home", "far": "reserved", "farther": "reserved"}
+    assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
 
 
 def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended: Ended) -> None:

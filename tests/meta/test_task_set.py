@@ -11,7 +11,7 @@ import pytest
 
 from analysis.ledger import read
 from analysis.report.facts import gather
-from analysis.report.source import Source
+from analysis.report.source import ReportSource
 from analysis.report.verdict import intro
 from analysis.scales import UNIT
 from analysis.statistics import mean_interval
@@ -149,7 +149,7 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
 
 def test_the_report_says_how_long_a_run_is_on_each_task(ended: Ended) -> None:
     with open_study(ended[0]) as con:
-        facts = gather(Source(con, str(ended[0])))
+        facts = gather(ReportSource(con, str(ended[0])))
         [told] = intro(facts)
     config = facts.config
     for task, seconds in (("north", config["run_budget"]), ("south", config["further"][0]["run_budget"])):

@@ -1,4 +1,4 @@
--- The champion as it was announced, with its text; the last one named holds.
+-- The announced champion, with its text; the last one counts.
 SELECT c.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, p.text, c.named_at,
     (c.details ->> 'holds')::BOOLEAN AS holds, c.details ->> 'trust' AS trust,
     (c.details -> 'champion' ->> 'mean')::DOUBLE AS gain, (c.details -> 'champion' ->> 'low')::DOUBLE AS low,

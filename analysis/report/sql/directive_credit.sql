@@ -1,4 +1,4 @@
--- What each directive of this program was credited with. Of several rows for one directive: randomised before paired
+-- The credit of each directive of this program. Of several rows for one directive: randomised before paired
 -- before observational, then the stronger method, then the one with more data.
 SELECT d.directive_id, d.position, d.kind, d.heading, d.text, c.credit_id, c.method, c.design, c.estimate, c.low, c.high,
     c.n, c.q, c.unit, c.causal

@@ -1,5 +1,5 @@
--- The figures that decide which caveats fire.
-WITH claiming AS (  -- over several tasks in units of what stock gains on each
+-- The figures that decide which caveats apply.
+WITH claiming AS (  -- over several tasks in units of stock's gain on each
     SELECT run_id, claimed_gain / coalesce(size, 1.0) AS claimed_gain, verified_gain / coalesce(size, 1.0) AS verified_gain
     FROM runs LEFT JOIN scales AS s ON s.task = runs.task AND (SELECT count(*) FROM scales) > 1
     WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL

@@ -1,4 +1,4 @@
--- The experiments of the table: all where there are at most $most; else kept ones up to half of that, and of every other
+-- The experiments of the table: all if there are at most $most; else kept ones up to half of that, and of every other
 -- decision and status an equal share, drawn by the hash of the experiment's id.
 WITH sizes AS (SELECT decision, status, count(*) AS n FROM experiments GROUP BY ALL),
 drawn AS (  -- about twice as many of each kind as there can be room for, so that few need be put in order

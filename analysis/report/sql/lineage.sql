@@ -1,5 +1,5 @@
 -- Programs with their verified gain over all finished runs but those of the confirmation, over several tasks in units of
--- what stock gains on each. Where there are many: the champion with its ancestors, then the best.
+-- stock's gain on each. If there are many: the champion with its ancestors, then the best.
 WITH RECURSIVE on_tasks AS (
     SELECT program_id, task, count(*) AS n, avg(verified_gain ORDER BY run_id) / coalesce(any_value(size), 1) AS gain,
         stddev_samp(verified_gain) / sqrt(count(*)) / coalesce(any_value(size), 1) AS se

@@ -1,2 +1,2 @@
--- What each match can tell apart, oldest first: docs/views.md says how the view `power` comes about.
+-- The statistical power of each match, oldest first; see the view `power` in docs/views.md.
 SELECT p.* FROM power AS p JOIN matches AS m USING (match_id) ORDER BY m.started_at, p.match_id

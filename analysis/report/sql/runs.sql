@@ -1,5 +1,5 @@
--- The runs whose course is shown: those of the deciding match first, then the best of the others, as long as all their
--- experiments together are at most $points; only those that the same metric measures. An imported run is named by its log, which may tell its noise.
+-- The runs to draw: those of the deciding match first, then the best others with the same metric, up to $points
+-- experiments in total. An imported run has the name of its log, and its noise if known.
 WITH ordered AS (
     SELECT r.*, row_number() OVER (ORDER BY r.match_id IS DISTINCT FROM $match, r.verified_gain DESC NULLS LAST,
         r.claimed_gain DESC NULLS LAST, r.run_id) AS place

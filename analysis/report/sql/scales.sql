@@ -1,2 +1,2 @@
--- The tasks on which programs were chosen, and what gains on each are divided by where several are told in one figure.
+-- The training tasks, and the divisor of their gains in means over several tasks.
 FROM scales

@@ -1,4 +1,4 @@
--- The standings of the matches of this report, the latest first; gains are verified, claimed is what runs said.
+-- The standings of the matches of this report, the latest first; gains are verified, claimed is the runs' own claim.
 SELECT s.match_id, m.label, m.purpose, m.generation, m.stream, s.task, m.unit, s.arm_id, s.program_id, s.name, s.role, s.n, s.runs,
     s.gain, s.se, s.low, s.high, s.claimed, s.rank_low, s.rank_high, s.words, s.trust, s.failed_seeds,
     s.device_seconds_charged

@@ -1,4 +1,3 @@
--- What single changes went with per try on each task; the figures above count a cached measurement once, and a loss as at
--- most the best gains seen.
+-- Mean gain of single changes, per task; the figures above count a cached measurement once and cap losses.
 SELECT task, knob, value, avg(delta) AS estimate, count(*) AS tries, count(DISTINCT run_id) AS runs
 FROM edits WHERE single AND delta IS NOT NULL GROUP BY ALL ORDER BY knob, value, task

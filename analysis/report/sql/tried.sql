@@ -1,5 +1,5 @@
--- What was tried, by category of what was changed: tries, kept, failed, what the kept ones earned over their parents as
--- the run saw it (over several tasks in units of what stock gains on each), and the device time of all tries. An experiment that changes several categories counts as such.
+-- What was tried, by category of what was changed: tries, kept, failed, measured gain of the kept ones over their
+-- parents (over several tasks in units of stock's gain on each), and the device time of all tries. An experiment that changes several categories counts as such.
 WITH known(knob, category) AS (VALUES $groups),
 changed AS (
     SELECT e.run_id, e.experiment_id, e.single, e.status, e.decision, e.delta / coalesce(s.size, 1.0) AS delta, e.device_seconds_charged AS seconds,

@@ -17,12 +17,12 @@ const style = { fontSize: "12px", background: "none", color: colour("ink"), font
 const better = (direction) => (direction === "higher" ? d3.max : d3.min);
 const digits = (value, n = 4) => (value == null ? "–" : Math.abs(value) < 1e-4 && value ? value.toExponential(2) : String(+value.toPrecision(n))).replace("-", "−");
 
-// An axis for intervals: those over five times as wide as the median do not stretch it, they are cut at its ends.
+// The axis of intervals. Intervals over five times as wide as the median do not stretch it; they are cut at its ends.
 function intervalDomain(rows, more = []) {
   const wide = rows.filter((r) => r.low != null).map((r) => r.high - r.low);
   const most = 5 * (d3.median(wide) || Infinity);
-  const kept = rows.filter((r) => r.low == null || r.high - r.low <= most);
-  const values = [0, ...more, ...kept.flatMap((r) => [r.low, r.value, r.high])].filter((v) => v != null);
+  const narrowRows = rows.filter((r) => r.low == null || r.high - r.low <= most);
+  const values = [0, ...more, ...narrowRows.flatMap((r) => [r.low, r.value, r.high])].filter((v) => v != null);
   const [low, high] = d3.extent(values);
   const room = (high - low || 1) * 0.04;
   return [low < 0 ? low - room : low, high + room];
@@ -70,7 +70,7 @@ function standings(data, width) {
 
 function effects(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), value: r.estimate, right: `n=${r.n}`, symbol: "circle", hollow: !r.told, colour: colour(r.told ? "accent" : "soft"), tip: r.name,
+    ...r, id: String(i), value: r.estimate, right: `n=${r.n}`, symbol: "circle", hollow: !r.significant, colour: colour(r.significant ? "accent" : "soft"), tip: r.name,
   }));
   return intervals(rows, width, { label: data.label ?? `effect, ${data.unit}` });
 }
@@ -112,7 +112,7 @@ function courses(data, width) {
   });
 }
 
-// The picture everyone knows: one run's kept and discarded dots, crash rug, best so far with the noise band.
+// One run: kept and discarded experiments, crashes as a rug, best so far with the noise band.
 function oneRun(data, width) {
   const run = data.runs[data.shown];
   const points = run.points.map(([number, metric, letter, description]) => ({ number, metric, letter, description }));
@@ -194,7 +194,7 @@ function spent(data, width) {
   return bars(data.rows.map((r) => r.name), parts, width, { label: `device ${unit[1]}`, ends });
 }
 
-// What logs claim, and what noise alone would give: bars would start at zero, so dots on an axis from zero do.
+// The gain that each log claims, and the gain expected from noise alone.
 function claims(data, width) {
   const rows = data.rows.map((r, i) => ({
     ...r, id: String(i), value: r.gain, claimed: r.noise, right: r.kept, symbol: "circle", colour: colour("accent"), tip: `${r.name}\nclaims ${digits(r.gain)}`,

@@ -7,7 +7,7 @@ const SHOWN = [
 ];
 const PAGE = 25;
 
-// Columns that hold anything; decimals that tell experiments apart: three digits of a typical gain.
+// Columns that are not empty. Decimals: three digits of a typical gain.
 function columnsOf(rows, data) {
   const named = SHOWN.map(([key, title, right]) => [key, key === "program" ? data.whose : title, right]);
   const held = (key) => new Set(rows.map((r) => r[key] ?? ""));
@@ -38,7 +38,7 @@ function unpack(data) {
     for (const key of WORDS) item[key] = item[key] < 0 ? "" : data.words[item[key]];
     item.cites = item.cites.map((i) => data.cites[i]);
     item.diff = item.diff < 0 ? "" : data.diffs[item.diff];
-    item.said = item.what; // what it rests on is told with the diff; the row has the change alone
+    item.said = item.what; // the row shows the change alone; the details below it show the whole description
     if (item.cites.length && item.what.includes(": ")) item.what = item.what.slice(0, item.what.indexOf(": "));
     item.text = [item.id, item.run, item.program, item.decision, item.status, item.said, item.why, ...item.cites].join(" ").toLowerCase();
     return item;
@@ -51,8 +51,8 @@ function exploreExperiments(figure, data) {
   const state = { key: "", down: false, page: 0, open: new Set(), columns: columnsOf(rows, data), places: decimalsOf(rows) };
   const form = box.querySelector("form");
   for (const key of ["program", "decision", "status"]) {
-    const found = d3.rollups(rows, (v) => v.length, (r) => r[key]).sort((a, b) => b[1] - a[1]);
-    for (const [value, n] of found) form.elements[key].append(make("option", { value }, `${value || "none"} (${n})`));
+    const counts = d3.rollups(rows, (v) => v.length, (r) => r[key]).sort((a, b) => b[1] - a[1]);
+    for (const [value, n] of counts) form.elements[key].append(make("option", { value }, `${value || "none"} (${n})`));
   }
   const draw = () => drawExperiments(box, rows, state, form, data);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -80,24 +80,24 @@ function pressed(event, state, draw) {
 
 function chosen(rows, state, form) {
   const { text, program, decision, status } = form.elements;
-  const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = rows.filter((r) => (!program.value || r.program === program.value) && (!decision.value || r.decision === decision.value)
-    && (!status.value || r.status === status.value) && wanted.every((word) => r.text.includes(word)));
-  if (!state.key) return found;
+  const terms = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const matches = rows.filter((r) => (!program.value || r.program === program.value) && (!decision.value || r.decision === decision.value)
+    && (!status.value || r.status === status.value) && terms.every((word) => r.text.includes(word)));
+  if (!state.key) return matches;
   const order = state.down ? d3.descending : d3.ascending;
   const missing = (r) => r[state.key] == null;
-  return found.sort((a, b) => missing(a) - missing(b) || order(a[state.key], b[state.key]));
+  return matches.sort((a, b) => missing(a) - missing(b) || order(a[state.key], b[state.key]));
 }
 
 function drawExperiments(box, rows, state, form, data) {
-  const found = chosen(rows, state, form);
-  const pages = Math.max(1, Math.ceil(found.length / PAGE));
+  const matches = chosen(rows, state, form);
+  const pages = Math.max(1, Math.ceil(matches.length / PAGE));
   state.page = Math.min(Math.max(state.page, 0), pages - 1);
   const head = make("tr", {}, ...state.columns.map(([key, title, right]) => make("th", { scope: "col", class: right ? `right of-${key}` : `of-${key}`, "aria-sort": state.key === key ? (state.down ? "descending" : "ascending") : null },
     make("button", { type: "button", "data-sort": key }, title + (state.key === key ? (state.down ? " ↓" : " ↑") : "")))));
-  const body = found.slice(state.page * PAGE, (state.page + 1) * PAGE).flatMap((r) => experimentRow(r, state, data));
+  const body = matches.slice(state.page * PAGE, (state.page + 1) * PAGE).flatMap((r) => experimentRow(r, state, data));
   box.querySelector("table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
-  box.querySelector(".found").textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+  box.querySelector(".found").textContent = `${matches.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
   const [back, next] = box.querySelectorAll(".pages button");
   back.disabled = state.page === 0;
   next.disabled = state.page >= pages - 1;
@@ -110,7 +110,7 @@ function experimentRow(r, state, data) {
   const kind = r.decision === "keep" ? " keep" : r.status !== "ok" ? " bad" : "";
   const cells = state.columns.map(([name, , right]) => {
     const figure = () => (name === "number" ? String(r.number) : figureOf(r[name], name === "seconds" ? (r.seconds < 10 ? 2 : 0) : state.places));
-    const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open), title: "show its diff" }, r.id.slice(0, 7)) : right ? figure() : r[name];
+    const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open), title: "show diff" }, r.id.slice(0, 7)) : right ? figure() : r[name];
     return make("td", { class: right ? `right of-${name}` : `of-${name}` }, value);
   });
   const line = make("tr", { class: `row${kind}`, "data-row": key }, ...cells);
@@ -118,7 +118,7 @@ function experimentRow(r, state, data) {
 }
 
 function experimentDetail(r, data) {
-  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["because of", r.cites.join("\n")]];
+  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["cites", r.cites.join("\n")]];
   const list = make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   if (!r.diff) return [list, make("p", { class: "note" }, `No diff on this page: metaloop show ${r.id}`)];
   const lines = r.diff.split("\n").map((line) => make("span", { class: { "+": "add", "-": "del", "@": "hunk" }[line[0]] || null }, `${line}\n`));

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every figure from the JSON beside it, again when the width changes; a chosen run; the colours.
+// Draws every figure from the JSON next to it, and again when the width changes. Handles the run selector and the theme.
 
 document.documentElement.classList.add("js");
 
@@ -13,16 +13,16 @@ function figureData(figure) {
 
 function drawFigure(figure, width) {
   const chart = CHARTS[figure.dataset.kind];
-  const place = figure.querySelector(".plot");
-  if (!chart || !place) return;
-  place.replaceChildren(chart(figureData(figure), width || Math.max(280, Math.floor(place.clientWidth))));
+  const plot = figure.querySelector(".plot");
+  if (!chart || !plot) return;
+  plot.replaceChildren(chart(figureData(figure), width || Math.max(280, Math.floor(plot.clientWidth))));
 }
 
 function drawAll(width) {
   for (const figure of document.querySelectorAll("figure[data-kind]")) drawFigure(figure, width);
 }
 
-// The run that is seen close up, and its table.
+// The selector of the run in the close-up, and its table.
 function offerRuns(figure) {
   const data = figureData(figure);
   if (!data || data.runs.length < 2) return;
@@ -31,7 +31,7 @@ function offerRuns(figure) {
   select.addEventListener("input", () => {
     data.shown = Number(select.value);
     drawFigure(figure);
-    const words = { b: "baseline", k: "kept", d: "discarded", x: "failed", s: "aside" };
+    const words = { b: "baseline", k: "kept", d: "discarded", x: "failed", s: "screen or repeat" };
     const rows = data.runs[data.shown].points.map(([number, metric, letter, what]) => make("tr", {}, make("td", { class: "right" }, String(number)),
       make("td", {}, words[letter]), make("td", { class: "right" }, digits(metric, 5)), make("td", {}, what)));
     figure.querySelector("details.table tbody").replaceChildren(...rows);

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, methods, passages
+from analysis.report.champion import CreditRow, excerpts, methods
 from analysis.tables import record
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
@@ -143,7 +143,7 @@ def text_shown(
     proven = [row for row in credit if row.is_proven]
     return {
         "bases": bases, "base": base, "changed": between(base, seen["text"], entry.name), "credit": credit,
-        "passages": passages(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
+        "passages": excerpts(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
         "causal": any(row.causal for row in proven), "credit_public": credit_is_public(host),
     }  # fmt: skip
 

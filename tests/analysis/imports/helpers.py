@@ -12,12 +12,12 @@ from analysis.imports.judge import Judgement, judge
 from analysis.imports.load import Options
 from analysis.imports.runs import Run, runs_of
 from analysis.imports.study import Imported, import_logs
-from analysis.imports.table import Aside, Table, read_table
+from analysis.imports.table import Aside, LogTable, read_table
 from analysis.imports.text import lines
 from analysis.study import query
 
 
-def read(text: str, metric: str | None = None, direction: str | None = None) -> tuple[Table, list[Run], list[Aside]]:
+def read(text: str, metric: str | None = None, direction: str | None = None) -> tuple[LogTable, list[Run], list[Aside]]:
     table = read_table(lines(text), metric)
     runs, asides = runs_of(table, metric, direction)
     return table, runs, [*table.asides, *asides]

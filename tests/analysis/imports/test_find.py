@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.imports.find import Found, find
-from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
+from analysis.imports.find import LogFile, find
+from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import git, repository
 
@@ -19,8 +19,8 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def names(found: list[Found], root: Path) -> list[str]:
-    return [item.place.removeprefix(f"{root}/") for item in found]
+def names(found: list[LogFile], root: Path) -> list[str]:
+    return [item.label.removeprefix(f"{root}/") for item in found]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_what_is_no_file_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     with huge.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     reasons = [item.reason for item in find([tmp_path / "results.tsv", huge, tmp_path / "none.tsv", Path("/dev/zero")])]
-    assert reasons == ["no ordinary file", "larger than 64 MiB", "No such file or directory", "no ordinary file"]
-    with pytest.raises(Refused):
+    assert reasons == ["not a regular file", "larger than 64 MiB", "No such file or directory", "not a regular file"]
+    with pytest.raises(UnreadableLog):
         read_bytes(tmp_path)
 
 
@@ -98,5 +98,5 @@ def test_a_log_that_only_a_branch_holds(tmp_path: Path) -> None:
     git(tmp_path, "checkout", "-q", "main")
     assert not (tmp_path / "results.tsv").exists()
     [found] = find([tmp_path])
-    assert found.place.startswith(f"{tmp_path}@") and found.place.endswith(":results.tsv")
+    assert found.label.startswith(f"{tmp_path}@") and found.label.endswith(":results.tsv")
     assert (found.size, found.reason, found.name) == (len(samples.CANONICAL.encode()), "", tmp_path.name)

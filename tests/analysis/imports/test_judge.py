@@ -39,7 +39,7 @@ def test_directions_by_the_rows_kept() -> None:
 def test_a_name_that_the_statuses_contradict_is_in_doubt() -> None:
     text = tsv("id|val_loss|status|description", *(f"{n}|{n}|keep|x" for n in range(1, 8)))
     direction = read(text)[1][0].direction
-    assert direction.way is None and "rows kept say higher" in direction.why
+    assert direction.way is None and "the kept rows suggest higher" in direction.why
     weak = read(text.replace("val_loss", "score").replace("|keep", "|keep"))[1][0].direction
     assert weak.way == "higher"
 
@@ -114,7 +114,7 @@ def test_a_status_against_its_metric() -> None:
 def test_a_best_that_was_measured_again_at_a_third() -> None:
     found = judged(samples.RERUN_LOWER)
     assert [item.again for item in found.rows] == [None, None, None, 4, 4, 4, None]
-    assert [item.told for item in found.rows if item.told] == [
+    assert [item.problem for item in found.rows if item.problem] == [
         "line 4: kept at 0.9, measured again at 0.31, 0.29, 0.3 (line 5, 6, 7)"
     ]
     figures = told(samples.RERUN_LOWER)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
-from analysis.imports.text import Refused
+from analysis.imports.text import UnreadableLog
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, git, repository
 from tests.analysis.imports.samples import tsv
@@ -93,7 +93,7 @@ def test_a_long_diff_is_cut(tmp_path: Path) -> None:
     with opened(tmp_path) as commits:
         joined = commits.join(git(tmp_path, "rev-parse", "HEAD"))
     assert joined is not None and joined.diff is not None
-    assert len(joined.diff) < LARGEST_DIFF + 100 and joined.diff.endswith("# the rest is left out\n")
+    assert len(joined.diff) < LARGEST_DIFF + 100 and joined.diff.endswith("# truncated\n")
 
 
 def test_a_shallow_clone_ends_without_a_diff(tmp_path: Path) -> None:
@@ -134,12 +134,12 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
             path.write_bytes(os.urandom(200))
     [log] = bring_in(tmp_path, {}).logs
     assert (log["rows"], log["commits_joined"]) == (5, 0)
-    assert log["repository_note"] == "it has none of the commits that the log names"
+    assert log["repository_note"] == "the repository has none of the log's commits"
 
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere\n")
-    with pytest.raises(Refused, match="no repository"), opened(tmp_path):
+    with pytest.raises(UnreadableLog, match="not a readable repository"), opened(tmp_path):
         pass
 
 
@@ -174,7 +174,7 @@ def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
     [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
-    assert (log["program_id"], log["program_problem"]) == (None, "program.md: no UTF-8")
+    assert (log["program_id"], log["program_problem"]) == (None, "program.md: not UTF-8")
 
 
 def test_events_hold_what_json_can(tmp_path: Path) -> None:

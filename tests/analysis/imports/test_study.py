@@ -144,7 +144,7 @@ def test_the_summary_follows_from_the_views(tmp_path: Path) -> None:
 
 def test_an_unsure_log_ends_the_import_and_leaves_nothing(tmp_path: Path) -> None:
     texts = {"a/results.tsv": samples.UNSURE, "b/results.tsv": samples.CANONICAL, "c/results.tsv": samples.SEVERAL}
-    with pytest.raises(UsageError, match=r"performance.*cannot be told.*1 more") as caught:
+    with pytest.raises(UsageError, match=r"performance.*is unclear.*1 more") as caught:
         bring_in(tmp_path, texts)
     assert "--direction lower|higher" in caught.value.hint and "--skip-unsure" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
@@ -158,7 +158,7 @@ def test_unsure_logs_can_be_set_aside(tmp_path: Path) -> None:
         {"state": "unsure", "rows": 0, "quarantined": 3},
         {"state": "imported", "rows": 5, "quarantined": 0},
     ]
-    assert len(ask(tmp_path, "FROM quarantine WHERE reason LIKE '%cannot be told%'")) == 3
+    assert len(ask(tmp_path, "FROM quarantine WHERE reason LIKE '%is unclear%'")) == 3
 
 
 def test_stated_direction_and_metric(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_doubts_are_asked_about_once_each(tmp_path: Path) -> None:
     [
         ({}, Options(), NotFound, "no log of experiments"),
         ({"results.tsv": samples.NOT_A_LOG}, Options(), UsageError, "no results table"),
-        ({"results.tsv": samples.CANONICAL}, Options(metric="accuracy"), UsageError, "no log here has a column"),
+        ({"results.tsv": samples.CANONICAL}, Options(metric="accuracy"), UsageError, "no log has a column"),
     ],
 )
 def test_what_cannot_be_imported_is_one_line(

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from analysis.imports.cells import is_hash, number, sentinels
-from analysis.imports.text import Refused, decode, lines
+from analysis.imports.text import UnreadableLog, decode, lines
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import read, rows
 from tests.analysis.imports.samples import tsv
@@ -106,7 +106,7 @@ def test_a_metric_that_is_no_number_is_set_aside_unless_the_row_failed() -> None
     text = samples.CANONICAL + "a0a0a0a\tgood\t1\tkeep\tx\nb0b0b0b\tOOM\t1\toom\ty\n"
     _, [run], [aside] = read(text)
     assert (run.rows[-1].status, run.rows[-1].value) == ("oom", None)
-    assert (aside.line, aside.reason) == (7, "the metric 'good' is no number")
+    assert (aside.line, aside.reason) == (7, "the metric 'good' is not a number")
 
 
 def test_other_separators() -> None:
@@ -158,7 +158,7 @@ def test_hashes_and_sentinels() -> None:
      (b"version https://git-lfs.github.com/spec/v1\noid", "LFS")],
 )  # fmt: skip
 def test_what_is_no_text_is_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(UnreadableLog, match=reason):
         decode(data)
 
 
@@ -174,7 +174,7 @@ def test_encodings_and_line_ends() -> None:
 
 def test_no_table() -> None:
     for text in (samples.NOT_A_LOG, "", "\n\n", "just words\nand more words\n", "1\t2\t3\n" * 4):
-        with pytest.raises(Refused, match="no results table"):
+        with pytest.raises(UnreadableLog, match="no results table"):
             read(text)
 
 
@@ -196,7 +196,7 @@ def test_whatever_comes_every_line_is_somewhere(seed: int) -> None:
             made[place] = made[place][:cut] + rng.choice(odd) + made[place][cut:]
     try:
         table, runs, asides = read("\n".join(made) + "\n")
-    except Refused:
+    except UnreadableLog:
         return
     taken = sum(row.lines for run in runs for row in run.rows) + sum(run.merged for run in runs)
     assert table.lines == taken + table.headers + table.blanks + len(asides)

@@ -146,16 +146,18 @@ def test_time_and_power(folder: Path, shown: Tables) -> None:
     seconds = "sum((record ->> 'device_seconds_spent')::DOUBLE) AS s, count(*) AS n"
     asked = f"SELECT {seconds} FROM events WHERE kind = 'baseline'"
     spent = only(folder, asked)
-    assert told["baselines that all arms share"] == (count(spent["n"]), duration(spent["s"]))
-    assert told["verifying the final scripts"][0] == count(only(folder, "SELECT count(*) AS n FROM verifications")["n"])
-    assert told["best-of-N, trained again"] == ("1", duration(BEST_OF["device_seconds_spent"]))
+    assert told["shared baselines"] == (count(spent["n"]), duration(spent["s"]))
+    assert told["verification of the final scripts"][0] == count(
+        only(folder, "SELECT count(*) AS n FROM verifications")["n"]
+    )
+    assert told["best-of-N scripts, trained again"] == ("1", duration(BEST_OF["device_seconds_spent"]))
     power = query(folder, "SELECT purpose, detectable, detectable_ratio AS ratio FROM power")
     tells = {row["match"].partition(" (")[0]: row for row in shown.rows("power-matches")}
     assert len(power) == len(tells) == 2
     for row in power:
         cells = tells["opening race" if row["purpose"] == "race" else "confirmation"]
-        digits = len(cells["told, nats"].partition(".")[2])
-        assert cells["told, nats"] == number(row["detectable"], digits)
+        digits = len(cells["detectable, nats"].partition(".")[2])
+        assert cells["detectable, nats"] == number(row["detectable"], digits)
         assert cells["as ratio to stock"] == number(row["ratio"], 2)
 
 

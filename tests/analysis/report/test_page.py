@@ -13,9 +13,9 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.report import ablation, page, verdict
 from analysis.report.facts import gather
-from analysis.report.model import Section
+from analysis.report.model import ReportSection
 from analysis.report.rows import Unread
-from analysis.report.source import Answer, Source, clean
+from analysis.report.source import QueryResult, ReportSource, clean
 from analysis.study import open_study, query
 from analysis.tables import record, typed_rows
 from tests.analysis import synthetic
@@ -126,12 +126,12 @@ def made(folder: Path) -> str:
         return page.report(con, str(folder))
 
 
-def sections(folder: Path) -> list[Section]:
+def sections(folder: Path) -> list[ReportSection]:
     with open_study(folder) as con:
-        return page.sections(gather(Source(con, str(folder))))
+        return page.sections(gather(ReportSource(con, str(folder))))
 
 
-def answers(parts: list[Section]) -> list[Answer[Any]]:
+def answers(parts: list[ReportSection]) -> list[QueryResult[Any]]:
     found = [answer for part in parts for answer in part.answers]
     return [*found, *(answer for part in parts for figure in part.figures for answer in figure.answers)]
 
@@ -190,7 +190,7 @@ def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
-    """What the page shows under "Query behind it" gives, through `metaloop sql`, the rows that the page is made of."""
+    """What the page shows under "SQL query" gives, through `metaloop sql`, the rows that the page is made of."""
     folder = studies.finished(tmp_path)
     found = {answer.sql: answer for answer in answers(sections(folder))}
     html = made(folder)
@@ -226,7 +226,7 @@ def test_a_champion_that_does_not_hold_is_told_as_such(tmp_path: Path) -> None:
 def test_a_match_without_champion_names_its_ties(tmp_path: Path) -> None:
     html = made(studies.race_only(tmp_path, {"alpha": (0.30, 0.05), "beta": (0.31, 0.05), "gamma": (0.05, 0.01)}))
     assert "No clear winner" in html
-    assert "no test tells it from" in html
+    assert "is not statistically significant" in html
 
 
 def test_a_clear_winner_of_a_match_leads(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_clear_winner_of_a_match_leads(tmp_path: Path) -> None:
 def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     html = made(studies.just_begun(tmp_path))
     assert "No match has a verified result" in html
-    assert "1 run had not ended when this page was made" in html
+    assert "1 run had not ended when this report was written" in html
 
 
 def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_ablation_and_power_have_their_places(tmp_path: Path) -> None:
 
 
 def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
-    """Strongest method first, by program and by run; the verdict counts what is told and names the largest."""
+    """Strongest method first, by program and by run; the verdict counts significant effects, names the largest."""
     folder = studies.finished(tmp_path)
     with open_study(folder) as con:
         con.execute(
@@ -273,7 +273,7 @@ def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
             ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
             "(SELECT 'strokes' AS task, 'nats' AS unit)"
         )
-        facts = gather(Source(con, str(folder)))
+        facts = gather(ReportSource(con, str(folder)))
         found = ablation.section(facts)
         told = verdict._of_ablation(facts)
     assert found is not None
@@ -282,8 +282,8 @@ def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
         "Each directive of champion: effect in nats",
         "Each kept commit of run r-m1-be, alone on the untouched script: effect in nats",
     ]
-    assert [row["told"] for row in found.figures[0].data["rows"]] == [True, False]
-    assert told.headline == "1 of 2 directives of champion shown to have an effect"
+    assert [row["significant"] for row in found.figures[0].data["rows"]] == [True, False]
+    assert told.headline == "1 of 2 directives of champion with a significant effect"
     assert "“Raise the rate”, +0.40 nats [0.20 to 0.60] (24 runs, randomised)" in told.sentence
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from analysis import wording
 from analysis.report import caveats, champion, experiments, lineage, progress, source
 from analysis.report.caveats import Caveat
-from analysis.report.model import Section
+from analysis.report.model import ReportSection
 from analysis.study import open_study
 from tests.analysis.report import studies
 from tests.analysis.report.test_page import sections
 
 
-def part(folder: Path, name: str) -> Section:
+def part(folder: Path, name: str) -> ReportSection:
     return next(found for found in sections(folder) if found.name == name)
 
 
 def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:
     with open_study(studies.finished(tmp_path)) as con:
-        asked = source.Source(con, "x")
+        asked = source.ReportSource(con, "x")
         counts = asked.ask("experiment_counts", experiments.ExperimentCountRow).rows
         rows = asked.ask("experiments", experiments.ExperimentRow, most=60, first="stock").rows
     kinds = {(row.decision, row.status) for row in counts}
@@ -53,7 +53,7 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     )  # fmt: skip
     second = replace(first, directive_id=ideas[1].directive_id, estimate=0.4, low=-0.6, high=1.4, q=0.6)
     rows = [first, second]
-    found = champion.passages(studies.TEXT, rows)
+    found = champion.excerpts(studies.TEXT, rows)
     assert "\n".join(passage.text for passage in found) == studies.TEXT.rstrip("\n")
     tinted = [passage for passage in found if passage.strength]
     assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00] n=14")]
@@ -63,7 +63,7 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
 
 def test_text_that_is_no_program_is_shown_plain() -> None:
     text = "---\nmetaloop:\n  nonsense: 1\n---\nhello"
-    assert [(p.text, p.marks) for p in champion.passages(text, [])] == [(text, ())]
+    assert [(p.text, p.marks) for p in champion.excerpts(text, [])] == [(text, ())]
 
 
 def test_lineage_counts_what_a_child_changed(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_machine_whose_pace_changes_is_told() -> None:
     quiet, busy = ({"low": low, "high": high, "n": 20} for low, high in ((84.0, 106.0), (42.0, 91.0)))
     assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace(None))
     (found,) = caveats.of_the_pace(busy)
-    assert found.level == "mind" and "42 steps at one moment and 91 at another" in found.text
+    assert found.level == "mind" and "made 42 to 91 steps (10% and 90%" in found.text
     assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
 
 
@@ -165,8 +165,8 @@ def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
     play_transfer(study, (starter("local"), hostile), 2, False, silent)
     found = part(tmp_path / "study", "transfer")
     first, second = found.figures[:2]
-    assert first.title.startswith("On here (home)") and second.title.startswith("On there (elsewhere)")
-    assert "cannot be told: fewer than 4 programs" in found.lead
+    assert first.title.startswith("On here (training task)") and second.title.startswith("On there (other task)")
+    assert "is unknown: fewer than 4 programs" in found.lead
     rows = {row[0]: row for row in first.table.rows}
     assert rows["local"][4] != "–" and rows["a </script>\ufffd name"][-1] == "behaves like stock here"
     assert any(point["name"] == "local" for point in first.data["rows"])
