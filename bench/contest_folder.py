@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis.events import Event, VerificationEvent
 from analysis.ledger import Ledger, read
+from arena.arms import TaskMatch
 from arena.contest import accounts, arms
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, create_contest
@@ -130,9 +131,10 @@ def results(
     """Tell the ledger of an entry and of the verifications of its runs; returns the events of its worker."""
     board, screening = (arms.match_of(TaskStudy(study), label) for label in (arms.BOARD, arms.SCREENING))
     pair = (arms.arm_of(screening, entry, 0), arms.arm_of(board, entry, 0))
-    arms.admit(study, entry, [(study, screening, pair[0]), (study, board, pair[1])])
-    jobs = [arms.screening_job(TaskStudy(study), screening, pair[0], contest.config.screen_budget)]
-    jobs += [run_job(TaskStudy(study), board, pair[1], i) for i in range(contest.config.runs)]
+    on = TaskStudy(study)
+    arms.admit(study, entry, [(TaskMatch(on, screening), pair[0]), (TaskMatch(on, board), pair[1])])
+    jobs = [arms.screening_job(TaskMatch(on, screening), pair[0], contest.config.screen_budget)]
+    jobs += [run_job(on, board, pair[1], i) for i in range(contest.config.runs)]
     merit = 0.0 if rng.random() < 0.1 else rng.gauss(0.1, 0.08)  # a tenth end at the untouched script
     for job in jobs:
         ids = {"run_id": job.run_id, "arm_id": job.arm_id, "program_id": job.program_id, "match_id": job.match_id}

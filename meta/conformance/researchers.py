@@ -19,7 +19,8 @@ TEXT = "# Research\n\nMake it better.\n"
 
 
 class ResearcherConformance(Conformance):
-    """``context``: what the researcher needs beside program, task and seed; override the fixture where it needs more."""
+    """``context``: what the researcher needs beside program, task and seed; override the fixture where it needs
+    more."""
 
     @pytest.fixture
     def context(self) -> RunContext:

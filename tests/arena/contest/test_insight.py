@@ -74,7 +74,7 @@ def test_a_run_has_one_number_whichever_ended_first(opened: tuple[Contest, dict[
     entry = number_of(contest, ids["first"])
     with contest.database.write() as connection:
         for course in connection.query(Course).where(Course.number == entry.number):
-            course.place = -course.place  # as if they had ended in the other order
+            course.stored_order = -course.stored_order  # as if they had ended in the other order
     told = {row["run_id"]: row["run"] for row in browser.get(f"/api/v1/entries/{ids['first']}").json["results"]}
     runs = courses_of(contest, entry.number, (CONTEST,))
     assert {run["run_id"]: run["run"] for run in runs} == told and [run["run"] for run in runs] == [1, 2]
