@@ -37,10 +37,6 @@ class EditGain:
         """As an idea writes it in backticks: ``lr=0.02`` or ``muon``."""
         return self.credit.label.removeprefix("+").strip()
 
-    def figure(self) -> str:
-        """``expected gain 0.12 ± 0.02, 9 tries``."""
-        return f"expected gain {plus_minus(self.gain, self.sd)}, {tries(self.credit.n)}"
-
 
 @dataclass(frozen=True)
 class JointGain:
@@ -92,16 +88,6 @@ class GainTable:
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
         return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
-
-
-def tries(n: int) -> str:
-    return f"{n} tries" if n != 1 else "one try"
-
-
-def plus_minus(gain: float, sd: float) -> str:
-    """``0.12 ± 0.02``, with the digits that the SD justifies."""
-    digits = min(max(0, math.ceil(-math.log10(sd / 2))), 9) if sd > 0 else 3  # 0.02, but 0.012
-    return f"{gain:.{digits}f} ± {sd:.{digits}f}"
 
 
 def idea_terms(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meta.conformance import MutatorConformance
-from meta.conformance.evidence_of import PLANTED, edit, evidence, idea
+from meta.conformance.evidence_of import PLANTED, evidence, idea
 from meta.conformance.markdown import FIXTURES
 from meta.conformance.mutators import HARD, propose
 from meta.mutators.base import Mutator
@@ -172,9 +172,3 @@ def test_the_mix_is_fixed_and_recorded() -> None:
     assert mix.named("change-field").name == "change-field"
     with pytest.raises(NotFound, match="no mutator is called nothing"):
         mix.named("nothing")
-
-
-def test_a_single_tried_edit_counts_little() -> None:
-    facts = evidence(*(edit(f"K{i}", 1, 0.0, se=0.05) for i in range(20)), edit("LUCK", 1, 0.5, se=None, runs=1))
-    proposal = propose(Mix().named("write-ideas"), Program.parse("Go."), Program.parse("x"), 0, facts)
-    assert proposal is None or "± " in proposal.text

@@ -52,10 +52,16 @@ def test_ideas_of_several_edits_that_earned_stay() -> None:
     assert child.ideas[0].terms == ("optimizer=nesterov", "lr=0.1")
 
 
-def test_figures_are_told_with_their_sd_and_tries() -> None:
+def test_ideas_read_like_instructions_without_figures() -> None:
     texts = [i.text for i in child_of("Go.").ideas]
-    assert "Apply `conv`: expected gain 0.30 ± 0.02, 16 tries." in texts
-    assert "All of these at once: `conv` `momentum=0.9` (predicted gain 0.50 ± 0.02)." in texts
+    assert "Use `conv`." in texts and "Combine `conv` `momentum=0.9`." in texts
+    assert not any("±" in text or "tries" in text for text in texts)
+
+
+def test_the_programs_own_sentence_for_a_change_stays() -> None:
+    own = "Convolve: neighbouring cells belong together (`conv`)."
+    texts = [i.text for i in child_of(f"## Ideas\n\n- {own}\n- Use `momentum=0.9`.\n").ideas]
+    assert own in texts and "Use `conv`." not in texts and texts.count("Use `momentum=0.9`.") == 1
 
 
 def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
@@ -79,7 +85,7 @@ def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
 def test_untried_neighbours_of_winners_come_last() -> None:
     last = child_of("Go.", bundles=False).ideas[-4:]
     assert [i.terms for i in last] == [("momentum=0.925",), ("momentum=0.671",), ("batch=181",), ("batch=45",)]
-    assert all(i.text.startswith("Untested neighbour of ") for i in last)
+    assert all(i.text.startswith("Untested neighbour: ") for i in last)
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
@@ -117,8 +123,8 @@ def test_a_try_that_may_fail_is_worth_less() -> None:
 
 def test_the_credit_table_is_taken_as_it_stands() -> None:
     noisy = evidence(*(edit(f"K{i}", 1, 0.02 * (-1) ** i, se=0.05) for i in range(20)), edit("BIG", 1, 1.0, se=0.05))
-    assert [item.text.partition(":")[0] for item in written(GainTable(noisy))[:1]] == ["Set `big=1`"]
-    assert [item for item in written(GainTable(evidence(edit("K", 1, 0.1, se=0.2, runs=1)))) if "±" in item.text]
+    assert [item.text for item in written(GainTable(noisy))[:1]] == ["Use `big=1`."]
+    assert [item.text for item in written(GainTable(evidence(edit("K", 1, 0.1, se=0.2, runs=1))))] == ["Use `k=1`."]
 
 
 def test_terms_name_keys() -> None:

@@ -14,12 +14,13 @@ help on one task and hurt on another, then edits with an uncertain gain. There i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term, plus_minus, tries
+from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.evidence import Evidence
+    from programs.program import Program
 
 PROOF = 4  # tries after which a bundle without a gain is dropped
 UNTRIED = "Untested neighbour"
 OLDER_UNTRIED = "Not tried yet"  # the same in programs of older versions
+WRITTEN = re.compile(  # sentences of this operator, and of its older versions
+    rf"Use `[^`]*`\.$|Combine `|(Set|Apply) `[^`]*`: expected|All of these at once|Together `|{UNTRIED}|{OLDER_UNTRIED}"
+)
 JOINT = 4  # ideas with several edits that are carried over; most are variants of each other
 
 
@@ -65,7 +70,9 @@ class WriteIdeas:
         if not items:
             return None
         kept = [Item(idea.text, 0.0) for idea in program.ideas if _is_news(idea.text, idea.terms, table)]
-        listed = dict.fromkeys(item.text for item in [*items, *kept, *by_turns(map(beside_winners, on))])
+        said = wordings(program)
+        every = [*items, *kept, *by_turns(map(beside_winners, on))]
+        listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
         if text == program.text:
@@ -73,6 +80,12 @@ class WriteIdeas:
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
         reason = f"Ideas written from the measured gains of {len(table.rows)} edits: {len(items)} items"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+def wordings(program: Program) -> dict[frozenset[Key], str]:
+    """The program's own sentence for each change that it proposes, which says more than the name of a setting."""
+    ideas = [idea for idea in program.ideas if not WRITTEN.match(idea.text)]
+    return {keys: idea.text for idea in reversed(ideas) if (keys := _keys(idea.terms))}
 
 
 def written(table: GainTable, on: Sequence[GainTable] = (), bundles: bool = True) -> list[Item]:
@@ -135,17 +148,14 @@ def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
             size //= 2
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
-        joint = table.together(rows)
-        text = f"All of these at once: {terms} (predicted gain {plus_minus(joint.gain, joint.sd)})."
         ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(text, joint.gain, ids, _keys(row.term for row in rows)))
+        out.append(Item(f"Combine {terms}.", table.together(rows).gain, ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
 
 def _single(row: EditGain) -> Item:
-    verb = "Apply" if row.credit.value is True else "Set"
-    return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, row.credit.ids, _keys([row.term]))
+    return Item(f"Use `{row.term}`.", row.gain, row.credit.ids, _keys([row.term]))
 
 
 def _second(rows: Sequence[EditGain]) -> list[EditGain]:
@@ -172,8 +182,7 @@ def _joint_ideas(table: GainTable) -> list[Item]:
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
         if len(_keys(terms)) > 1 and credit.gain > 0:
             shown = " ".join(f"`{term}`" for term in terms)
-            text = f"Together {shown}: expected gain {credit.gain:.2g}, {tries(credit.n)}."
-            out.setdefault(_keys(terms), Item(text, credit.gain, credit.ids, _keys(terms)))
+            out.setdefault(_keys(terms), Item(f"Combine {shown}.", credit.gain, credit.ids, _keys(terms)))
     return list(out.values())[:JOINT]
 
 
@@ -188,10 +197,7 @@ def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
     tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
     assert isinstance(row.credit.value, int | float)
     name = row.credit.knob.lower()
-    return [
-        Item(f"{UNTRIED} of {row.term}: `{name}={value:g}`.", 0.0, row.credit.ids)
-        for value in untried(row.credit.value, tried)
-    ]
+    return [Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids) for value in untried(row.credit.value, tried)]
 
 
 def _is_number(value: object) -> bool:
