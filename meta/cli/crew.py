@@ -1,4 +1,4 @@
-"""Who researches, as the flags say: the researcher, its models, their caps; the bill, and the question before it."""
+"""The researcher, its models and their spending limits, from the flags; the estimated cost, and the consent to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
-def _nobody() -> Staff:
+def _no_models() -> Staff:
     from inner_loop.kit import Staff
 
     return Staff()
@@ -37,19 +37,19 @@ def _nobody() -> Staff:
 
 @dataclass(frozen=True)
 class Crew:
-    """The staff flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
+    """The model flags of a command. ``requested``: the researcher as named or implied; None: that of the study."""
 
-    asked: str | None = None
-    staff: Staff = field(default_factory=_nobody)
+    requested: str | None = None
+    staff: Staff = field(default_factory=_no_models)
     yes: bool = False
 
     @property
     def researcher(self) -> str:
-        return self.asked or "scripted"
+        return self.requested or "scripted"
 
     @classmethod
     def of(cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool) -> Crew:
-        """As the flags of a command say. Naming a model asks for the chat researcher."""
+        """From the flags of a command. Naming a model implies the chat researcher."""
         from inner_loop.kit import Staff
 
         calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
@@ -67,9 +67,9 @@ class Crew:
         return cls(models.researcher or implied, staff, yes)
 
     def ready(self, study: Study | None) -> None:
-        """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
+        """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
 
-        Where a call may cost money, it is asked for; without a terminal --yes has to say so.
+        Where calls may cost money, the user has to agree: at a terminal, or with --yes.
         """
         from inner_loop.researchers import find_researcher
 
@@ -90,7 +90,7 @@ class Crew:
             return
         if os.environ.get("METALOOP_REPLAY"):
             if not staff.models:
-                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as it was recorded")
+                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as when recording")
             return
         from inner_loop.models.prices import require_ready
 
@@ -99,7 +99,7 @@ class Crew:
             _consent()
 
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
-        """What the models may take, in the words of a plan; nothing where none is called."""
+        """The estimated cost of the models, as keys of a plan; empty where none is called."""
         researcher = study.config.researcher if study else self.researcher
         staff = _with_caps(study.config.staff, self.staff) if study else self.staff
         if researcher.partition(":")[0] == "command":
@@ -124,7 +124,7 @@ class Crew:
 
 
 def limits(staff: Staff) -> PlannedWork:
-    """The limits of calls, in the words of a plan; times in seconds."""
+    """The limits of calls, as keys of a plan; times in seconds."""
     return {
         "reply_tokens": staff.reply_tokens, "call_timeout_s": staff.call_timeout, "patience_s": staff.patience,
         "calls_at_once": staff.calls_at_once,
@@ -134,52 +134,52 @@ def limits(staff: Staff) -> PlannedWork:
 def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, float]]:
     name, equals, figures = text.rpartition("=")
     try:
-        asked, said, *cached = (float(figure) for figure in figures.split("/"))
+        tokens_in, tokens_out, *cached = (float(figure) for figure in figures.split("/"))
         if not (equals and name and len(cached) < 2):
             raise ValueError
-        if not all(0 <= figure < 1e6 for figure in (asked, said, *cached)):
+        if not all(0 <= figure < 1e6 for figure in (tokens_in, tokens_out, *cached)):
             raise ValueError
     except ValueError:
-        hint = "--price openai/NAME=0.5/1.5 per million tokens in and out; a third figure is for cached ones"
-        raise UsageError(f"--price {text}: is no price", hint=hint) from None
-    return name, (asked, said, cached[0]) if cached else (asked, said)
+        hint = "--price openai/NAME=0.5/1.5: dollars per million input and output tokens; a third figure: cached input"
+        raise UsageError(f"--price {text}: not a price", hint=hint) from None
+    return name, (tokens_in, tokens_out, cached[0]) if cached else (tokens_in, tokens_out)
 
 
 def _tapes(record: str | None, replay: str | None) -> None:
-    """Workers are told by the environment: where to record belongs to a command, not to its study."""
+    """Passed to the workers through the environment: a recording belongs to a command, not to its study."""
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():
-        raise NotFound(f"{replay}: no recording there", hint="name the folder that --record wrote")
+        raise NotFound(f"{replay}: not a folder with a recording", hint="name the folder that --record wrote")
     for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
         if folder:
             os.environ[name] = str(Path(folder).expanduser().resolve())
 
 
-def _raise_caps(study: Study, asked: Staff) -> None:
-    """A study goes on under the caps and prices that are given now, where any are."""
-    staff = _with_caps(study.config.staff, asked)
+def _raise_caps(study: Study, given: Staff) -> None:
+    """Store the limits and prices given now in the settings of a resumed study."""
+    staff = _with_caps(study.config.staff, given)
     if staff != study.config.staff:
         study.config = study.config.model_copy(update={"staff": staff})
         study.config.dump(study.folder / "study.toml")
 
 
-def _with_caps(staff: Staff, asked: Staff) -> Staff:
-    """``staff`` with the caps, prices and limits that were asked for; how long a reply may be stays as it is."""
-    given = {name: getattr(asked, name) for name in CAPS if getattr(asked, name)}
-    given |= {name: getattr(asked, name) for name in LIMITS if name in asked.model_fields_set}
-    return staff.model_copy(update=given)
+def _with_caps(staff: Staff, given: Staff) -> Staff:
+    """``staff`` with the requested spending limits, prices and call limits."""
+    changes = {name: getattr(given, name) for name in CAPS if getattr(given, name)}
+    changes |= {name: getattr(given, name) for name in LIMITS if name in given.model_fields_set}
+    return staff.model_copy(update=changes)
 
 
-def _same_replies(study: Study, asked: Staff) -> None:
-    """The length of replies is part of each request, by which recorded calls are known."""
+def _same_replies(study: Study, given: Staff) -> None:
+    """Raise NotComparable for another --reply-tokens: it is part of each request, by which recorded calls match."""
     made = study.config.staff.reply_tokens
-    if "reply_tokens" in asked.model_fields_set and asked.reply_tokens != made:
-        raise resolve.made_otherwise(f"the study was made with --reply-tokens {made}", "--reply-tokens")
+    if "reply_tokens" in given.model_fields_set and given.reply_tokens != made:
+        raise resolve.settings_differ(f"the study was created with --reply-tokens {made}", "--reply-tokens")
 
 
 def _free(staff: Staff) -> bool:
-    """Whether all models are served by this machine, as far as the environment tells."""
+    """Whether all models are served by this machine, judging by the environment."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
     local = urlsplit(base).hostname in LOCAL
     return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in staff.models)
@@ -187,5 +187,7 @@ def _free(staff: Staff) -> bool:
 
 def _consent() -> None:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("models may cost money, and nobody is there to be asked", hint="--yes, with --max-usd 5")
-    click.confirm("models are called, which may cost money; go on?", abort=True, err=True)
+        raise UsageError(
+            "model calls may cost money, and there is no terminal to confirm them", hint="--yes, with --max-usd 5"
+        )
+    click.confirm("this calls models, which may cost money; continue?", abort=True, err=True)

@@ -133,7 +133,7 @@ def test_unasked_nothing_of_it_is_executed(
     assert run(["verify", "ra10", "-s", str(study.folder), "-n", "2"]) == 2
     said = capsys.readouterr().err
     code = study.task.folder / "data.py"
-    assert f"{code} is going to be executed, in a sandbox" in said and "--yes" in said
+    assert f"this runs {code} in a sandbox without network" in said and "--yes" in said
     assert harmed(place) == [] and not list((place / "cache").rglob("*.npy"))
     with pytest.raises(TimeoutError):
         listener.accept()
