@@ -36,8 +36,8 @@ class RunView:
     trusts: set[str] = field(default_factory=set)
     last: Event = field(default_factory=dict)
     started_at: str = ""
-    busy: float = 0.0  # seconds by the clock in which an experiment ran
-    wall: float | None = None  # seconds by the clock, of a run that has ended
+    busy: float = 0.0  # wall seconds in which an experiment ran
+    wall: float | None = None  # wall seconds of a run that has ended
     models: ModelUsage = field(default_factory=ModelUsage)
 
     @property
@@ -161,7 +161,7 @@ class StudyView:
 
     @property
     def utilization(self) -> float | None:
-        """Share of the runs' time by the clock in which an experiment ran; None before one ran for a while."""
+        """Share of the runs' wall time in which an experiment ran; None before any time has passed."""
         walls = [
             run.wall if run.wall is not None else between(run.started_at, self.last_at) for run in self.runs.values()
         ]
@@ -184,7 +184,7 @@ class StudyView:
             self.matches[event["match_id"]].state = str(event.get("state", "finished"))
 
     def _on_run_started(self, event: Event) -> None:
-        if event["run_id"] in self.runs:  # it goes on
+        if event["run_id"] in self.runs:  # a resumed run
             known = self.runs[event["run_id"]]
             known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
             return
@@ -206,7 +206,7 @@ class StudyView:
         self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
         run.last = event
-        if event.get("decision"):  # an imported one brings it along
+        if event.get("decision"):  # an imported experiment includes its decision
             self._on_decision(event)
 
     def _on_decision(self, event: Event) -> None:

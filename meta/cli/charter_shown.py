@@ -14,7 +14,7 @@ from meta.cli.output import Column, Output, Row, brief, clean
 if TYPE_CHECKING:
     from programs.charter_read import Finding, Reading
 
-MOST_SHOWN = 240  # characters of a sentence, for a person
+MOST_SHOWN = 240  # characters of a sentence shown at a terminal
 
 FIELD, VALUE = Column("field", style="bold"), Column("value", show=brief, wrap=True)
 BEFORE = Column("before", "in front matter", show=brief, wrap=True)

@@ -17,7 +17,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
-LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
+LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 
 
 def crew_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Crew:

@@ -255,7 +255,7 @@ def describe(
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
     planned |= settings.crew.bill(task, planned["experiments"], study)
     planned |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, planned)
-    if further:  # the runs on each task are as many samples of the mean over the tasks, in one unit
+    if further:  # each run is a sample of the mean over the tasks, in one unit
         power = launch.power_sentence(plan.confirm_runs * len(homes))
         return {"tells": f"confirmation over {len(homes)} tasks: {power}"} | planned
     power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)

@@ -90,7 +90,7 @@ class StartFlags:
     yes: YesFlag = False
 
 
-SHARES = 50  # the default limit of one run is this fraction of the whole limit
+SHARES = 50  # the default limit of one run is the whole limit divided by this
 
 
 @dataclass(frozen=True)

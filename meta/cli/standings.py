@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from meta.cli.output import Row
 
-MOST_MORE = 1_000  # runs; where a comparison needs more, it is reported as not feasible
+MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
 Models = dict[tuple[str, str], spend.ModelUsage]  # by match and arm
 
 PLAIN = tuple(
