@@ -58,7 +58,7 @@ def _study_folder(text: str | None, out: Output) -> Path:
             return candidate
     if (path / CONTEST).is_file():
         raise NotFound(
-            f"{path} is a contest export from before the decision, without the {MARK} of a study",
+            f"{path} is a contest export from before the decision and has no {MARK}",
             hint="run metaloop contest export again after the decision; until then, read its *.parquet",
         )
     near = [p for p in known_studies() if p.name.startswith(text)]
