@@ -1,4 +1,4 @@
-"""What a command is about to spend, before it starts: what ``--dry-run`` prints, and the screen measures against."""
+"""The plan of a command and its cost: printed by ``--dry-run``, and the reference of the progress screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 
 class PlannedWork(TypedDict, total=False):
-    """Keys in seconds end with ``_s`` or ``seconds``; a command gives those that apply to it, in its own order."""
+    """Keys in seconds end with ``_s`` or ``seconds``; a command sets those that apply to it, in its own order."""
 
     task: str
     home: str
@@ -27,7 +27,7 @@ class PlannedWork(TypedDict, total=False):
     plan: Mapping[str, Any]  # of meta.plan.Plan
     sandbox: str
     of_the_task: str
-    tells: str
+    tells: str  # the statistical power
     researcher: str
     models: str
     reply_tokens: int

@@ -201,16 +201,16 @@ def figures_of(made: Sequence[Replicate], within: float) -> tuple[Figure, ...]:
     ratios: tuple[Figure, ...] = ()
     if all(r.stock > 0 for r in made):
         ratios = (
-            _mean("champion_ratio", [r.champion / r.stock for r in made], "its true gain over stock's"),
-            _mean("told_ratio", [r.told / r.stock for r in made], "its estimate in the race that selected it"),
+            _mean("champion_ratio", [r.champion / r.stock for r in made], "the champion's true gain over stock's"),
+            _mean("told_ratio", [r.told / r.stock for r in made], "as measured in the race: biased upwards"),
         )
     return (
         *chosen, *ratios,
-        _share("confirmed", [r.holds for r in made], "studies whose claim holds"),
-        _share("power", [r.holds for r in better], "… of those whose champion is truly better"),
-        _share("wrong_claims", [r.holds and r.champion <= r.stock for r in made], "claims of a worse champion"),
-        _share("claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that are right"),
-        _share("race_coverage", [r.told_covers for r in made], "95% intervals of the race's winner that are right"),
+        _share("confirmed", [r.holds for r in made], "studies that confirm their champion"),
+        _share("power", [r.holds for r in better], "… if the champion is truly better"),
+        _share("wrong_claims", [r.holds and r.champion <= r.stock for r in made], "confirmed, but not truly better"),
+        _share("claim_coverage", [_covers(r) for r in made], "coverage of 95% intervals of champion − stock"),
+        _share("race_coverage", [r.told_covers for r in made], "coverage of 95% intervals of the race's winner"),
     )  # fmt: skip
 
 
@@ -219,8 +219,8 @@ def null_figures(made: Sequence[Replicate]) -> tuple[Figure, ...]:
     if not made:
         return ()
     return (
-        _share("false_claims", [r.holds for r in made], "claims where nothing differs; tested at 2.5%"),
-        _share("null_claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that contain 0"),
+        _share("false_claims", [r.holds for r in made], "confirmed although nothing differs; level 2.5%"),
+        _share("null_claim_coverage", [_covers(r) for r in made], "coverage of the intervals if nothing differs"),
     )
 
 

@@ -1,4 +1,4 @@
-"""``metaloop ablate``: what each directive of a program, or each kept commit of a run, is worth."""
+"""``metaloop ablate``: the effect of each directive of a program, or of each kept commit of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, trust
 from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
-from meta.cli.launch import Settings
+from meta.cli.launch import LaunchSettings
 from meta.cli.match import resume
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
@@ -46,50 +46,53 @@ ORDER BY method, estimate DESC, credit_id
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What only this command is told."""
+class AblateFlags:
+    """The flags of this command alone."""
 
     what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
     budget: BudgetFlag
-    only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")]
-    seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)]
+    only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
+    seeds: Annotated[int | None, flag(f"Fresh seeds per source of a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
 
 
 @verb(
-    ("metaloop ablate my/program.md -t tinylm --budget 2h", "its directives, by a planned design"),
-    ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and the bill"),
-    ("metaloop ablate r3f2 -s studies/NAME", "the kept commits of one run"),
+    ("metaloop ablate my/program.md -t tinylm --budget 2h", "the effect of each directive"),
+    ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and its cost"),
+    ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept commit of one run"),
 )
-def ablate(out: Output, which: StudyFlags, asked: Asked, playing: PlayingFlags, start: StartFlags) -> None:
-    """PROGRAM: switch its directives on and off by a two-level design (Hadamard, with
-    mirrored blocks), every variant at equal budget under shared run seeds, and
-    estimate what each does. Directives that change nothing here are left out.
+def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
+    """Measure the effect of each directive of a PROGRAM, or of each commit of a RUN.
 
-    RUN: train its kept commits again under fresh seeds: each alone on the untouched
-    source, the final source without each, and, up to 8 commits, averaged over orders.
+    PROGRAM: switches its directives on and off by a two-level factorial design
+    (Hadamard, with mirrored blocks). Every variant runs at equal budget with the
+    same run seeds. Directives that this researcher ignores are left out.
 
-    With --study the result goes into that study's ledger, and its report.
+    RUN: trains its kept commits again on fresh seeds: each commit alone on the
+    original source, the final source without each, and, for up to 8 commits,
+    averages over the orders of adding them (Shapley values).
+
+    With --study the result is added to that study's ledger and report.
     """
-    settings = Settings.of(which, playing, start)
+    settings = LaunchSettings.of(which, playing, start)
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if study is not None:
         study.look()
-    run_id = _run_id(study, asked)
+    run_id = _run_id(study, flags)
     if study is not None and run_id is not None:
-        _replay(out, study, run_id, asked, settings)
+        _replay(out, study, run_id, flags, settings)
     else:
-        _factorial(out, study, asked, settings)
+        _factorial(out, study, flags, settings)
 
 
-def _run_id(study: Study | None, asked: Asked) -> str | None:
-    """The run that is asked for, or that the last ablation of a resumed study is of."""
+def _run_id(study: Study | None, flags: AblateFlags) -> str | None:
+    """The requested run, or the run of the last ablation of a resumed study."""
     if study is None:
         return None
-    if asked.what is None:
+    if flags.what is None:
         last = next(reversed(study.state.ablations.values()), None)
         return last.run_id if last else None
-    path, prefix = Path(asked.what).expanduser(), asked.what
+    path, prefix = Path(flags.what).expanduser(), flags.what
     known = [run_id for run_id, run in study.state.runs.items() if run.experiments and run_id.startswith(prefix)]
     return resolve.by_prefix(prefix, known, "run") if known and not path.exists() else None
 
@@ -97,7 +100,7 @@ def _run_id(study: Study | None, asked: Asked) -> str | None:
 # -- a program's directives ----------------------------------------------------------------------------------------
 
 
-def _factorial(out: Output, study: Study | None, asked: Asked, settings: Settings) -> None:
+def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: LaunchSettings) -> None:
     from arena.ablation import ablate, design_of, design_seed, switches
     from arena.setup import Cost
     from arena.task_study import TaskStudy
@@ -105,19 +108,19 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
 
     task = study.task if study else launch.load_task(settings.task)
     researcher = study.config.researcher if study else "scripted"
-    program, only, budget = _program(study, asked)
-    found = switches(program, task, researcher, only)
+    program, only, budget = _program(study, flags)
+    switched = switches(program, task, researcher, only)
     cost = TaskStudy(study).cost if study else Cost(task, settings.run_budget or task.run_budget)
-    if budget is None and asked.what is None and study is not None:
+    if budget is None and flags.what is None and study is not None:
         budget = _begun(study, cost)
     if study is None and not settings.dry_run:
         settings.ready(task, None)
-        design_of(found.factors, cost, budget, 0)  # refuses before a folder is made
-        study = settings.create(out, "ablate", [task], [program], {"only": list(asked.only), "budget": asked.budget})
-    seed = design_seed(study, program, found.factors) if study else 0
-    design = design_of(found.factors, cost, budget, seed)
-    plan = _plan(program, found, design, cost.seconds(design.runs), task, study, settings)
-    _tell(out, found, plan)
+        design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
+        study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
+    seed = design_seed(study, program, switched.factors) if study else 0
+    design = design_of(switched.factors, cost, budget, seed)
+    plan = _plan(program, switched, design, cost.seconds(design.runs), task, study, settings)
+    _explain(out, switched, plan)
     if settings.dry_run or study is None:
         launch.dry_run(out, plan)
         return
@@ -127,92 +130,92 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
-        out.note("champion.evidence.md tells it, too")
+        out.note("champion.evidence.md is updated")
     present(out, study.folder, match.match_id)
 
 
-def _program(study: Study | None, asked: Asked) -> tuple[Program, tuple[str, ...], float | None]:
-    """(program, the directives that narrow it, the budget): as asked, else as the study began."""
-    if asked.what is not None:
-        if study is not None and not Path(asked.what).expanduser().exists():
-            known = [p for p in study.state.programs if p.startswith(asked.what)]
+def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[str, ...], float | None]:
+    """(program, directives to switch, budget): from the flags, else as the study was created."""
+    if flags.what is not None:
+        if study is not None and not Path(flags.what).expanduser().exists():
+            known = [p for p in study.state.programs if p.startswith(flags.what)]
             if known:
-                return study.program(resolve.by_prefix(asked.what, known, "program")), asked.only, asked.budget
-        return resolve.one_program(asked.what), asked.only, asked.budget
+                return study.program(resolve.by_prefix(flags.what, known, "program")), flags.only, flags.budget
+        return resolve.one_program(flags.what), flags.only, flags.budget
     last = next(reversed(study.state.ablations.values()), None) if study else None
     if study is not None and last is not None:
-        return study.program(last.program_id or ""), asked.only or last.factors, asked.budget
+        return study.program(last.program_id or ""), flags.only or last.factors, flags.budget
     if study is not None and study.config.command == "ablate" and study.config.programs:
         from programs.program import Program
 
         (name, text), plan = study.config.programs[0], study.config.plan
-        return Program.parse(text, name), asked.only or tuple(plan.get("only", ())), asked.budget or plan.get("budget")
+        return Program.parse(text, name), flags.only or tuple(plan.get("only", ())), flags.budget or plan.get("budget")
     raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
 
 
 def _begun(study: Study, cost: Cost) -> float | None:
-    """The budget of the ablation that is gone on with."""
+    """The budget of the ablation that is resumed."""
     last = next(reversed(study.state.ablations.values()), None)
     return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None
 
 
 def _plan(
-    program: Program, found: Switches, design: FactorialDesign, seconds: float, task: Task, study: Study | None,
-    settings: Settings,
+    program: Program, switched: Switches, design: FactorialDesign, seconds: float, task: Task, study: Study | None,
+    settings: LaunchSettings,
 ) -> PlannedWork:  # fmt: skip
-    """The design and the bill, and what it can tell."""
+    """The design, its cost and its power."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
     workers, devices = settings.at_once(study)
     plan = launch.describe_runs(task, design.runs, run_budget, workers, verify_seeds)
-    tells = (
-        f"each effect to about ± {1.96 * design.se:.2f} sd between the runs of one program (95%); one of "
-        f"{2.8 * design.se:.2f} sd is told from zero four times in five"
+    power = (
+        f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "
+        f"{2.8 * design.se:.2f} SD with 80% power"
     )
     if not design.clear:
-        tells += "; an odd number of blocks mixes an effect with some interactions of two others"
-    plan = launch.as_it_runs(plan, task, study.config.sandbox if study else settings.sandbox, devices)
+        power += "; an odd number of blocks confounds each effect with some two-way interactions"
+    plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)
     return {
         "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
         "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,
-        "programs": len(design.arms), "tells": tells,
-        "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in found.factors],
-        "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in found.left_out],
+        "programs": len(design.arms), "tells": power,
+        "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
+        "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
     }  # fmt: skip
 
 
-def _tell(out: Output, found: Switches, plan: PlannedWork) -> None:
+def _explain(out: Output, switched: Switches, plan: PlannedWork) -> None:
     out.note(
-        f"design: {many(plan['directives'], 'directive')} of {plan['program']}, each switched on and off; "
-        f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block the mirror of the one "
+        f"design: switches {many(plan['directives'], 'directive')} of {plan['program']} on and off; "
+        f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block mirrors the one "
         f"before; {many(int(plan['programs']), 'variant')} of the program"
     )
     room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
-    for directive in found.factors:
+    for directive in switched.factors:
         out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), room)}")
     reasons: dict[str, int] = {}
-    for _, why in found.left_out:
+    for _, why in switched.left_out:
         reasons[why] = reasons.get(why, 0) + 1
     for why, count in reasons.items():
-        out.note(f"left out: {many(count, 'directive')}, for: {why}")
+        out.note(f"left out: {many(count, 'directive')}: {why}")
 
 
 # -- a run's commits -----------------------------------------------------------------------------------------------
 
 
-def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Settings) -> None:
+def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings: LaunchSettings) -> None:
     from analysis.replays import MOST_SHAPLEY
     from arena.replay import commits_of, plan_of, replay_run
     from arena.verify_study import run_of
 
     study.agree()
     run = run_of(study, run_id)
-    if run["stream"] == "confirmation":  # no attribution looks at it: the claim rests on nothing that it teaches
+    if run["stream"] == "confirmation":  # attribution must not use the data that the claim is tested on
         hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
-        raise UsageError(f"run {run_id} is of the confirmation, which credit leaves alone", hint=hint)
+        raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
     commits = commits_of(study, run)
-    last = next(reversed(study.state.ablations.values()), None) if asked.what is None else None
-    replay = plan_of(study, run_id, commits, asked.seeds or (last and last.seeds) or SEEDS)
+    last = next(reversed(study.state.ablations.values()), None) if flags.what is None else None
+    replay = plan_of(study, run_id, commits, flags.seeds or (last and last.seeds) or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
     plan: PlannedWork = {
@@ -222,29 +225,29 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
         "workers": study.config.workers, "price": "own device, no model is called",
     }  # fmt: skip
-    plan = launch.as_it_runs(plan, study.task, study.config.sandbox)
+    plan = launch.with_sandbox(plan, study.task, study.config.sandbox)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
     settings.ready(study.task, study)
     out.note(
-        f"plan: {many(plan['experiments'], 'training')} of sources with some of {many(len(commits), 'commit')}, "
-        f"{many(replay.seeds, 'seed')} ({', '.join(methods)}); {duration(seconds)} of device time, about "
+        f"plan: {many(plan['experiments'], 'training')} of subsets of {many(len(commits), 'commit')}, "
+        f"{many(replay.seeds, 'seed')} each ({', '.join(methods)}); {duration(seconds)} of device time, about "
         f"{duration(plan['wall_seconds'])}"
     )
     if len(commits) > MOST_SHAPLEY:
-        out.note(f"more than {MOST_SHAPLEY} commits: no averaging over orders")
+        out.note(f"no Shapley values: the run has more than {MOST_SHAPLEY} commits")
     launch.drive(out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p))
     present(out, study.folder, run_id)
 
 
 def present(out: Output, folder: Path, identity: str) -> None:
-    """The rows of `credit` that came of it: the match of a design, or a run."""
+    """Show the rows of `credit` of an ablation; ``identity``: the match of a design, or a run."""
     with resolve.connect(folder, ["credit"]) as con:
         rows = resolve.fetch(con, ROWS, [identity, identity])
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
-    place, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
-    out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {place}, metaloop credit {place}")
+    study, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
+    out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")

@@ -1,4 +1,4 @@
-"""The command line that founds such a study again, worked out from what its ledger says that it was founded with."""
+"""The command line that repeats a study, worked out from the settings in its ledger."""
 
 from __future__ import annotations
 
@@ -26,26 +26,24 @@ ENTRIES = """
 SELECT a.role, a.program_id, p.name, p.text FROM arms AS a JOIN programs AS p USING (program_id)
 WHERE a.match_id = (SELECT match_id FROM matches ORDER BY started_at LIMIT 1)
 """
-ASKED = "SELECT program_id, name, text FROM programs WHERE operator = 'entry' AND name <> 'stock'"
+ENTERED = "SELECT program_id, name, text FROM programs WHERE operator = 'entry' AND name <> 'stock'"
 CONTROLS = ("control", "a/a")
-SEEDED = (
-    "Its seeds come from --seed, so they are the same again; what fits into a budget of time still differs a little."
-)
-FRESH = "It draws seeds of its own; the secret that this study's come from is in its study.toml."
+SEEDED = "--seed gives the same seeds again; the number of experiments that fit into a time budget may still differ."
+FRESH = "It draws fresh seeds; the secret behind this study's seeds is in its study.toml."
 
 
-def again(con: duckdb.DuckDBPyConnection, place: str) -> Again | None:
-    """What founds such a study again; None where the ledger does not say how it was founded, as of an import."""
+def again(con: duckdb.DuckDBPyConnection, study_name: str) -> Again | None:
+    """The command that repeats a study; None where the ledger does not say how it was created, as for an import."""
     from meta.cli import resolve
 
     config = next(iter(resolve.fetch(con, FOUNDED)), {}).get("config") or {}
     try:
-        return founded(con, config, place)
-    except (KeyError, TypeError, ValueError, AttributeError):  # somebody else's config may hold anything
+        return from_config(con, config, study_name)
+    except (KeyError, TypeError, ValueError, AttributeError):  # a config from elsewhere may contain anything
         return None
 
 
-def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: str) -> Again | None:
+def from_config(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], study_name: str) -> Again | None:
     from meta.cli import resolve
 
     command, plan = str(config["command"]), config.get("plan") or {}
@@ -65,41 +63,41 @@ def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: st
         own = next(([row] for row in resolve.fetch(con, STARTERS)), [])
     elif command == "transfer":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--no-bare"] * (not plan.get("bare"))
-        own = resolve.fetch(con, ASKED)
+        own = resolve.fetch(con, ENTERED)
     elif command == "run":
         own = entries[:1]
     else:
         return None
-    named, before = zip(*(named_by(row, place) for row in own), strict=True) if own else ((), ())
+    named, before = zip(*(named_by(row, study_name) for row in own), strict=True) if own else ((), ())
     words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
     if prior := config.get("prior"):
         ids = ", ".join(study["study_id"] for study in prior["studies"])
-        note = " ".join(filter(None, (note, f"It began from past studies ({ids}): name their folders with --prior.")))
+        note = " ".join(filter(None, (note, f"It started from past studies ({ids}); pass their folders with --prior.")))
     seeded = SEEDED if config.get("seed") is not None else FRESH
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
 
 
 def tasks_of(config: Mapping[str, Any]) -> list[str]:
-    """The flags that name the tasks, home and reserved."""
-    home = [config["task"], *(away["task"] for away in config.get("further") or ())]
-    reserve = [away["task"] for away in config.get("reserve") or ()]
-    return ["--task", ",".join(map(str, home)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
+    """The flags that name the training tasks and the reserved tasks."""
+    training = [config["task"], *(other["task"] for other in config.get("further") or ())]
+    reserve = [other["task"] for other in config.get("reserve") or ()]
+    return ["--task", ",".join(map(str, training)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
 
 
 def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
-    """The flags that every founding command takes."""
-    found = [] if "--run-budget" in dial or is_default(config) else ["--run-budget", f"{config['run_budget']:g}"]
-    found += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
-    found += ["--race-rule", rule] if (rule := (config.get("plan") or {}).get("race_rule")) else []
-    found += ["--fixed-steps"] if config.get("fixed_steps") else []
-    return found + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
+    """The flags that every command that creates a study has."""
+    flags = [] if "--run-budget" in dial or is_default(config) else ["--run-budget", f"{config['run_budget']:g}"]
+    flags += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
+    flags += ["--fixed-steps"] if config.get("fixed_steps") else []
+    flags += ["--race-rule", rule] if (rule := (config.get("plan") or {}).get("race_rule")) else []
+    return flags + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
 
 
 def is_default(config: Mapping[str, Any]) -> bool:
-    """Whether the budget of a run is what the command takes by itself: the task's, or as its dial has it."""
+    """Whether the budget of a run is the command's default: the task's, or that of the size flags."""
     task = task_of(config)
     if config["command"] in ("evolve", "improve"):
-        return True  # told with the dial, which may bring a budget of its own
+        return True  # `dial_of` adds the budget where the size flags do not imply it
     return task is not None and task.run_budget == config["run_budget"]
 
 
@@ -112,7 +110,7 @@ def task_of(config: Mapping[str, Any]) -> Task | None:
 
 
 def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[list[str], str]:
-    """(flags that make the recorded plan, what is to be said of them). Where none does, those that come nearest."""
+    """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
     from meta.plan import Plan
 
     task = task_of(config)
@@ -120,34 +118,34 @@ def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[lis
         return [
             "--run-budget",
             f"{config['run_budget']:g}",
-        ], "Its task is not on this machine, so its size is not told."
+        ], "Its task is not on this machine, so the flags for its size are unknown."
     numbers = {key: value for key, value in recorded.items() if key in Plan.__dataclass_fields__}
     plan = Plan(**numbers)
     best: tuple[int, list[str], Plan] | None = None
     try:
-        further, reserve = ([load_task(away["task"]) for away in config.get(n) or ()] for n in ("further", "reserve"))
+        further, reserve = ([load_task(other["task"]) for other in config.get(n) or ()] for n in ("further", "reserve"))
     except (MetaloopError, OSError):
         further, reserve = [], []
     for flags, made in dials([task, *further], plan, reserve):
-        found = (len(differing(made, plan)), flags, made)
-        best = min((best, found), key=lambda one: (one[0], len(one[1]))) if best else found
+        candidate = (len(differing(made, plan)), flags, made)
+        best = min((best, candidate), key=lambda one: (one[0], len(one[1]))) if best else candidate
     if best is None:
         return [], ""
     apart = differing(best[2], plan)
-    told = ", ".join(f"{name.replace('_', ' ')} {there} instead of {here}" for name, there, here in apart)
-    return best[1], f"This version of metaloop would plan a little otherwise: {told}." if apart else ""
+    changes = ", ".join(f"{name.replace('_', ' ')} {there} instead of {here}" for name, there, here in apart)
+    return best[1], f"This version of metaloop plans slightly differently: {changes}." if apart else ""
 
 
 def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterator[tuple[list[str], Plan]]:
-    """Flags with the plans that they make: every size that may have been asked for, with and without single changes."""
+    """Flags with the plans that they make: every possible size, with and without single changes."""
     from itertools import product
 
     from meta.cli.evolve import Dial, plan_of
     from meta.reserve import seconds_on_reserved
 
     task, *further = homes
-    elsewhere = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
-    budget = math.ceil(plan.device_seconds(task) + elsewhere)
+    other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
+    budget = math.ceil(plan.device_seconds(task) + other_seconds)
     sizes: list[list[str]] = [[], ["--quick"], ["--budget", f"{budget}"]]
     changes = [
         ["--run-budget", f"{plan.run_budget:g}"],
@@ -182,7 +180,7 @@ def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:
 
 
 def started_with(rows: Sequence[dict[str, Any]], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The programs that the command line named: those that it would not have brought by itself."""
+    """The programs that the command line named, without those that the command adds by itself."""
     from meta.population import starters
     from programs.shelf import starter
 
@@ -206,11 +204,11 @@ def parsed(row: Mapping[str, Any]) -> Program:
     return Program.parse(row["text"], row["name"])
 
 
-def named_by(row: Mapping[str, Any], place: str) -> tuple[str, str]:
-    """(how a command line names a program, the command that writes its file where it is no starter of the library)."""
+def named_by(row: Mapping[str, Any], study_name: str) -> tuple[str, str]:
+    """(the program's name on a command line, the command that writes its file unless it is a library starter)."""
     if in_library(row):
         return row["name"], ""
     file = "".join(c if c.isalnum() or c in "-_." else "-" for c in row["name"]).strip("-.") or "program"
     text = "import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])"
-    shown = f"metaloop show {row['program_id']} -s {shlex.quote(place)} --json"
+    shown = f"metaloop show {row['program_id']} -s {shlex.quote(study_name)} --json"
     return f"{file}.md", f'{shown} | python3 -c "{text}" > {shlex.quote(file)}.md'

@@ -1,4 +1,4 @@
-"""What a study is doing, folded from its ledger's events: the same for ``status`` and for the live screen."""
+"""The state of a study, computed from its ledger's events for ``status`` and for the live screen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from analysis.trust import counts, weakest
-from meta.cli.spend import Spend
+from meta.cli.spend import ModelUsage
 
 Event = Mapping[str, Any]
 
 
 @dataclass
 class RunView:
-    """One run so far. ``spent`` is charged device time, in seconds; ``head`` the metric of what it keeps."""
+    """One run so far. ``spent``: charged device time in seconds; ``head``: the metric of its current source."""
 
     run_id: str
     arm_id: str
@@ -36,9 +36,9 @@ class RunView:
     trusts: set[str] = field(default_factory=set)
     last: Event = field(default_factory=dict)
     started_at: str = ""
-    busy: float = 0.0  # seconds by the clock in which an experiment ran
-    wall: float | None = None  # seconds by the clock, of a run that has ended
-    models: Spend = field(default_factory=Spend)
+    busy: float = 0.0  # wall seconds in which an experiment ran
+    wall: float | None = None  # wall seconds of a run that has ended
+    models: ModelUsage = field(default_factory=ModelUsage)
 
     @property
     def gain(self) -> float | None:
@@ -64,19 +64,19 @@ class ArmView:
         return weakest(trust for run in self.runs for trust in run.trusts)
 
     @property
-    def models(self) -> Spend:
-        """What the models of its runs took."""
-        return Spend.of(run.models for run in self.runs)
+    def models(self) -> ModelUsage:
+        """The model usage of its runs."""
+        return ModelUsage.of(run.models for run in self.runs)
 
     def claimed(self, sign: float) -> float | None:
-        """The best metric that a run of this arm claims; ``sign`` +1 where lower is better."""
+        """The best claimed metric of this arm's runs; ``sign`` +1 where lower is better."""
         heads = [run.head for run in self.runs if run.head is not None]
         return min(heads, key=lambda m: sign * m) if heads else None
 
 
 @dataclass
 class MatchView:
-    """One match: what it is for, and its arms."""
+    """One match and its arms."""
 
     event: Event
     arms: dict[str, ArmView]
@@ -95,8 +95,8 @@ class MatchView:
         return -1.0 if (self.event.get("config") or {}).get("direction") == "higher" else 1.0
 
 
-class Board:
-    """Take the events in order; read the attributes. Events of unknown kinds are passed over."""
+class StudyView:
+    """A study so far: call ``take`` with its events in order, then read the attributes. Unknown kinds are ignored."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -106,7 +106,7 @@ class Board:
         self.runs: dict[str, RunView] = {}
         self.champion: Event | None = None
         self.faults = 0
-        self.models = Spend()
+        self.models = ModelUsage()
         self.findings: Counter[str] = Counter()
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
@@ -120,12 +120,12 @@ class Board:
             handler(event)
 
     def name(self, program_id: str | None) -> str:
-        """A program's name; an imported log may have none."""
+        """A program's name; a program of an imported log may have none."""
         return str(self.programs.get(program_id or "", {}).get("name") or (program_id or "-")[:7])
 
     @property
     def current(self) -> MatchView | None:
-        """The match that is being played, or the last one."""
+        """The running match, or the last one."""
         views = list(self.matches.values())
         running = [m for m in views if m.state == "running"] or views
         return running[-1] if running else None
@@ -144,7 +144,7 @@ class Board:
 
     @property
     def caps(self) -> Event:
-        """The models' caps as study.toml has them: a study may go on with larger ones than it was founded with."""
+        """The models' spending limits from study.toml: a resumed study may have higher ones than its ledger says."""
         config = self.study.get("config") or {}
         if self.folder is not None:
             with suppress(OSError, tomllib.TOMLDecodeError):
@@ -153,7 +153,7 @@ class Board:
 
     @property
     def config(self) -> Event:
-        """What the study was founded with, as its ledger tells it; empty before it does."""
+        """The settings in the study's ledger; empty before they are written."""
         return self.study.get("config") or {}
 
     def _on_study(self, event: Event) -> None:
@@ -161,7 +161,7 @@ class Board:
 
     @property
     def utilization(self) -> float | None:
-        """Share of the runs' time by the clock in which an experiment ran; None before one ran for a while."""
+        """Share of the runs' wall time in which an experiment ran; None before any time has passed."""
         walls = [
             run.wall if run.wall is not None else between(run.started_at, self.last_at) for run in self.runs.values()
         ]
@@ -184,7 +184,7 @@ class Board:
             self.matches[event["match_id"]].state = str(event.get("state", "finished"))
 
     def _on_run_started(self, event: Event) -> None:
-        if event["run_id"] in self.runs:  # it goes on
+        if event["run_id"] in self.runs:  # a resumed run
             known = self.runs[event["run_id"]]
             known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
             return
@@ -206,7 +206,7 @@ class Board:
         self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
         run.last = event
-        if event.get("decision"):  # an imported one brings it along
+        if event.get("decision"):  # an imported experiment includes its decision
             self._on_decision(event)
 
     def _on_decision(self, event: Event) -> None:
@@ -217,9 +217,9 @@ class Board:
             run.head = run.last.get("metric", run.head)
         if event.get("decision") == "keep":
             run.kept += 1
-            self._tell(run, event)
+            self._add_news(run, event)
 
-    def _tell(self, run: RunView, event: Event) -> None:
+    def _add_news(self, run: RunView, event: Event) -> None:
         arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
         who = self.name(arm.program_id) if arm else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
@@ -254,15 +254,15 @@ class Board:
         self.champion = event
 
 
-class Tail:
-    """Reads what was added to a ledger folder since the last call; half-written last lines wait."""
+class LedgerTail:
+    """Reads the events added to a ledger folder since the last call; a half-written last line is left for later."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
 
     def fresh(self) -> Iterator[Event]:
-        """New events of all segments in the order of their times."""
+        """New events of all segments, in the order of their times."""
         events = [event for path in sorted(self.folder.glob("*.jsonl")) for event in self._of(path)]
         yield from sorted(events, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
 
@@ -275,23 +275,23 @@ class Tail:
         for line in data[:end].splitlines():
             try:
                 event = json.loads(line)
-            except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` is who complains
+            except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
                 continue
             if isinstance(event, dict):
                 yield event
 
 
 def between(first: str, last: str) -> float:
-    """Seconds from one time to another; 0 where they are none."""
+    """Seconds from one time to another; 0 where one is not a time."""
     try:
         return max((datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds(), 0.0)
     except ValueError:
         return 0.0
 
 
-def load_board(folder: Path) -> tuple[Board, Tail]:
-    """The board of a study folder as it stands, and the tail to go on from."""
-    board, tail = Board(folder), Tail(folder / "ledger")
+def load_board(folder: Path) -> tuple[StudyView, LedgerTail]:
+    """The current state of a study folder, and the tail that reads further events."""
+    board, tail = StudyView(folder), LedgerTail(folder / "ledger")
     for event in tail.fresh():
         board.take(event)
     return board, tail

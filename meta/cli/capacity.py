@@ -1,18 +1,14 @@
-"""How many runs work at once on this machine, and on how many devices each: the numbers, and how they are told."""
+"""How many runs this machine carries at a time, and on how many devices each."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from analysis.wording import many
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
-WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
+WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
 
 
 def cores() -> int:
@@ -20,42 +16,42 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers_of(asked: int | None, devices: int = 1) -> int:
-    """Worker processes, a run each: as many as asked, or as many as the cores carry with ``devices`` for each run.
+def workers_of(requested: int | None, devices: int = 1) -> int:
+    """Number of worker processes, one run each: the requested number, or one for every ``devices`` cores.
 
-    Raises UsageError for more than this machine can bear.
+    Raises UsageError for more than this machine can carry.
     """
     from arena.settings import MOST_WORKERS
 
     here = cores()
     most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * here))
     machine = f"this machine has {many(here, 'core')}"
-    if asked is not None and asked > most:
-        hint = f"-j {here}; more workers than cores make nothing faster, and each holds torch"
-        raise UsageError(f"-j {asked}: {machine}, {most} workers at most", hint=hint)
-    found = asked or max(1, here // devices)
-    if devices > most or found * devices > most:
+    if requested is not None and requested > most:
+        hint = f"-j {here}; more workers than cores are not faster, and each loads torch"
+        raise UsageError(f"-j {requested}: {machine}, {most} workers at most", hint=hint)
+    workers = requested or max(1, here // devices)
+    if devices > most or workers * devices > most:
         raise UsageError(
-            f"{many(found, 'run')} of {many(devices, 'device')} at a time: {machine}, {most} experiments at a time "
-            "at most",
-            hint="give fewer of -j or of --devices-per-run; each device holds torch",
+            f"{many(workers, 'run')} at a time on {many(devices, 'device')} each: {machine}, {most} experiments at a "
+            "time at most",
+            hint="lower -j or --devices-per-run; each device loads torch",
         )
-    return found
+    return workers
 
 
-def told(workers: int, devices: int) -> str:
-    """``2 workers``; with several devices ``2 runs at a time, of 4 devices each``."""
+def workers_text(workers: int, devices: int) -> str:
+    """``2 workers``; with several devices ``2 runs at a time on 4 devices each``."""
     if devices == 1:
         return many(workers, "worker")
-    return f"{many(workers, 'run')} at a time, of {devices} devices each"
+    return f"{many(workers, 'run')} at a time on {devices} devices each"
 
 
 def crowd(plan: PlannedWork) -> str:
-    """What to say of a plan whose runs take more devices than there are cores; else empty."""
+    """A warning for a plan that uses more devices than there are cores; else empty."""
     devices, here = int(plan.get("devices_per_run", 1)), cores()
     if devices == 1 or plan.get("workers", 1) * devices <= here:
         return ""
     return (
-        f"{told(plan['workers'], devices)}: {plan['workers'] * devices} experiments share {many(here, 'core')}; that "
-        "makes nothing faster, and charges are CPU-seconds all the same"
+        f"{workers_text(plan['workers'], devices)}: {plan['workers'] * devices} experiments share "
+        f"{many(here, 'core')}; this is not faster, and the cost in CPU-seconds is the same"
     )

@@ -1,4 +1,4 @@
-"""What was read out of a program's prose, as rows: for a person, a pipe, or a script."""
+"""The charter read from a program's prose, as rows for a terminal, a pipe, or a script."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from meta.cli.output import Column, Output, Row, brief, clean
 if TYPE_CHECKING:
     from programs.charter_read import CharterFinding, CharterReading
 
-MOST_SHOWN = 240  # characters of a sentence, for a person
+MOST_SHOWN = 240  # characters of a sentence shown at a terminal
 
 FIELD, VALUE = Column("field", style="bold"), Column("value", show=brief, wrap=True)
-BEFORE = Column("before", "now set", show=brief, wrap=True)
+BEFORE = Column("before", "in front matter", show=brief, wrap=True)
 LINE, SENTENCE = Column("line", right=True), Column("sentence", wrap=True)
 REASON = Column("reason", wrap=True)
 ALL = (
@@ -25,30 +25,30 @@ ALL = (
 )  # fmt: skip
 #: status: (title for a person, columns)
 GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
-    "contradiction": ("sentences that contradict each other; neither is written", (FIELD, VALUE, LINE, SENTENCE)),
-    "front-matter": ("only in the front matter; it stays", (FIELD, VALUE)),
-    "dropped": ("claims of the model that do not count", (FIELD, VALUE, REASON)),
-    "not-expressible": ("said, but no field can carry it", (LINE, SENTENCE)),
+    "contradiction": ("contradictory sentences (no value is written)", (FIELD, VALUE, LINE, SENTENCE)),
+    "front-matter": ("set in the front matter only (kept)", (FIELD, VALUE)),
+    "dropped": ("rejected readings of the model", (FIELD, VALUE, REASON)),
+    "not-expressible": ("sentences about the process that no field can express", (LINE, SENTENCE)),
 }
 READ = ("new", "same", "changed")
 
 
 def rows_of(reading: CharterReading, text: str) -> list[Row]:
-    """A row for each sentence that says a field, and for all that came of nothing; ``text`` is the program as it was.
+    """A row for each sentence that sets a field, and for each that does not; ``text`` is the original program.
 
-    ``status``: a field that the prose alone sets (new), the front matter too, to the same or another value (same,
-    changed) or alone; or why it is not written.
+    ``status``: whether the prose sets a new field, one that the front matter has with the same or another value
+    (same, changed), or why the field is not written.
     """
     from programs.charter_edit import charter_fields
 
     given, disputed = charter_fields(text), reading.contradictions
     rows = []
-    for found in reading.findings:
-        status = "same" if given.get(found.field) == found.value else "changed" if found.field in given else "new"
-        status = "contradiction" if found.field in disputed else status
-        rows.append(_of_finding(found, status, given))
+    for finding in reading.findings:
+        status = "same" if given.get(finding.field) == finding.value else "changed" if finding.field in given else "new"
+        status = "contradiction" if finding.field in disputed else status
+        rows.append(_of_finding(finding, status, given))
     rows.sort(key=lambda row: row["status"] == "contradiction")
-    said = {found.field for found in reading.findings}
+    said = {finding.field for finding in reading.findings}
     rows += [_row("front-matter", field=name, value=value) for name, value in given.items() if name not in said]
     rows += [_row("dropped", field=r.field, value=r.value, reason=r.reason) for r in reading.refusals]
     rows += [_row("not-expressible", line=said.line, sentence=said.text) for said in reading.unexpressed]
@@ -56,7 +56,7 @@ def rows_of(reading: CharterReading, text: str) -> list[Row]:
 
 
 def show(out: Output, rows: Sequence[Row], about: Row) -> None:
-    """The table on stdout; for a person a table for each kind of outcome."""
+    """The table on stdout; at a terminal one table for each kind of outcome."""
     if out.mode != "person":
         out.rows(rows, ALL, extra=about)
         return
@@ -73,13 +73,13 @@ def show(out: Output, rows: Sequence[Row], about: Row) -> None:
             gap = True
 
 
-def tell(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old: str, new: str) -> None:
-    """What it amounts to, and what it took, in a line; what lint has against the new charter."""
+def summarize(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old: str, new: str) -> None:
+    """The number of fields and the cost in one line; then lint's messages about the new charter."""
     count = Counter(row["status"] for row in rows)
     fields = len({row["field"] for row in rows if row["status"] in READ})
     disputed = {row["field"]: None for row in rows if row["status"] == "contradiction"}
-    said = f"{many(fields, 'field')} read" if fields else "no sentence was found that fixes a field"
-    for status, words in (("changed", "not as the front matter has it"), ("dropped", "dropped")):
+    said = f"{many(fields, 'field')} read" if fields else "no sentence sets a field"
+    for status, words in (("changed", "different from the front matter"), ("dropped", "rejected")):
         said += f", {count[status]} {words}" if count[status] else ""
     if calls:
         bill = bill_of(calls)
@@ -87,13 +87,13 @@ def tell(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old: str,
         said += f"; {many(bill['calls'], 'call')}, {bill['tokens']:,} tokens, {usd}"
     out.note(said)
     if disputed:
-        out.warn(f"the prose contradicts itself about {', '.join(disputed)}: decide, and write one value")
+        out.warn(f"the prose contradicts itself about {', '.join(disputed)}: write one value for each")
     for message in _new_complaints(old, new):
         out.warn(message)
 
 
 def bill_of(calls: Sequence[CallEvent]) -> Row:
-    """Of all calls; ``usd`` is None where one of them is not priced."""
+    """The cost of all calls; ``usd`` is None where one has no price."""
     spend = spend_of(calls)
     return {"models": sorted({call.model for call in calls if call.model}), **vars(spend)}
 
@@ -105,10 +105,10 @@ def _new_complaints(old: str, new: str) -> list[str]:
     return [m.message for m in check(new, "program") if m.level != "info" and (m.code, m.message) not in known]
 
 
-def _of_finding(found: CharterFinding, status: str, given: Row) -> Row:
+def _of_finding(finding: CharterFinding, status: str, given: Row) -> Row:
     return _row(
-        status, field=found.field, value=found.value, before=given.get(found.field), line=found.sentence.line,
-        sentence=found.sentence.text, words=found.words, read_by="model" if found.by_model else "rule",
+        status, field=finding.field, value=finding.value, before=given.get(finding.field), line=finding.sentence.line,
+        sentence=finding.sentence.text, words=finding.words, read_by="model" if finding.by_model else "rule",
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _row(status: str, **known: Any) -> Row:
 
 
 def _marked(row: Row) -> Row:
-    """The row for a person: a long sentence clipped, the words that say the field underlined."""
+    """The row for a terminal: a long sentence clipped, the words that set the field underlined."""
     from rich.text import Text
 
     if not row["sentence"]:

@@ -1,4 +1,4 @@
-"""``metaloop contest``: ls, init, serve, join, submit, status, close, export; what else a host does is beside."""
+"""``metaloop contest``: ls, init, serve, export; the other subcommands are in ``contest_*.py``."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ PORT = 8321
 
 
 @noun(
-    ("metaloop contest init my-contest --closes 7d", "1: found one on strokes; prints your tokens"),
+    ("metaloop contest init my-contest --closes 7d", "1: create it; prints your tokens"),
     ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
-    ("metaloop contest close my-contest", "3: run the leaders again, and announce"),
+    ("metaloop contest close my-contest", "3: rerun the leaders, announce the winner"),
 )
 def contest() -> None:
-    """Contests of programs: hosted on the web, decided on seeds nobody has seen."""
+    """Host a program.md contest on the web, or take part in one. The winner is decided
+    on fresh seeds and hidden data."""
 
 
 @verb(
@@ -53,39 +54,39 @@ def ls(out: Output) -> None:
     from programs.errors import MetaloopError
 
     rows = []
-    for place in sorted({*Path().glob(f"*/{MARK}"), *Path().glob(f"{resolve.STUDIES}/*/{MARK}")}):
+    for mark in sorted({*Path().glob(f"*/{MARK}"), *Path().glob(f"{resolve.STUDIES}/*/{MARK}")}):
         try:
-            found = Contest.open(place.parent)
-            phase = found.phase()
+            opened = Contest.open(mark.parent)
+            phase = opened.phase()
         except MetaloopError as error:
-            out.warn(f"{place.parent}: {error.message}")
+            out.warn(f"{mark.parent}: {error.message}")
             continue
         rows.append({
-            "folder": str(place.parent), "title": found.config.title, "task": Path(found.config.task).name,
-            "phase": phase, "closes": shown(found.config.closes),
+            "folder": str(mark.parent), "title": opened.config.title, "task": Path(opened.config.task).name,
+            "phase": phase, "closes": shown(opened.config.closes),
         })  # fmt: skip
-    out.rows(rows, CONTESTS, empty="no contest here: metaloop contest init DIR")
+    out.rows(rows, CONTESTS, empty="no contest here; create one: metaloop contest init DIR")
 
 
 @dataclass(frozen=True)
 class ContestFlags:
-    """What the host of a new contest says of it."""
+    """The settings of a new contest."""
 
-    title: Annotated[str | None, flag("What the pages call it  [default: the folder's name].", metavar="TEXT")]
+    title: Annotated[str | None, flag("Title on the pages  [default: the folder's name].", metavar="TEXT")]
     task: Annotated[
-        str | None, flag("The task, or several that count alike  [default: strokes].", "-t", metavar="NAME|DIR,…")
+        str | None, flag("One task, or several with equal weight  [default: strokes].", "-t", metavar="NAME|DIR,…")
     ]
     run_budget: RunBudgetFlag
-    hidden: Annotated[
-        str | None, flag("Tasks for the leaders after the decision, secret until then.", metavar="TASK,…")
+    hidden: Annotated[str | None, flag("Secret tasks on which the leaders run after the decision.", metavar="TASK,…")]
+    runs: Annotated[int, flag("Runs per entry.", "-n", min=2, default=4)]
+    confirm_runs: Annotated[int | None, flag("Fresh runs per leader  [default: 3 x --runs].", min=2)]
+    opens: Annotated[
+        str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
-    runs: Annotated[int, flag("Runs of each entry.", "-n", min=2, default=4)]
-    confirm_runs: Annotated[int | None, flag("Fresh runs of each leader  [default: 3 x --runs].", min=2)]
-    opens: Annotated[str | None, flag("2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")]
-    closes: Annotated[str, flag("A time, or so long after --opens.", metavar="TIME", default="7d")]
-    entries_per_person: Annotated[int, flag("Entries each.", min=1, default=3)]
-    sealed: Annotated[bool, flag("Only hashes of entries are public until the decision.")]
-    open_join: Annotated[bool, flag("Anybody may join, without the code.")]
+    closes: Annotated[str, flag("A time, or a duration after --opens.", metavar="TIME", default="7d")]
+    entries_per_person: Annotated[int, flag("Maximum number of entries per person.", min=1, default=3)]
+    sealed: Annotated[bool, flag("Publish only hashes of the entries until the decision.")]
+    open_join: Annotated[bool, flag("Let everyone join without the code.")]
     models: Annotated[ModelFlags, without("record", "replay")]
     agent: AgentFlags
     yes: YesFlag
@@ -94,39 +95,39 @@ class ContestFlags:
 
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
-    ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, texts sealed"),
-    ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks, ranked over both"),
+    ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, sealed"),
+    ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks"),
 )
 def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
-    """Found a contest: a folder that is a study too, with rules whose hash is fixed
-    and the hash of the secret that every seed comes from. Prints the host's token
-    and the code to join with, this once."""
+    """Create a contest. Its folder holds fixed rules and the secret that all seeds are
+    drawn from. Prints the hashes of both and, once only, the host's token and the join
+    code."""
 
     from arena.contest.create import create_contest
 
     wishes = wishes_of(folder, flags)
     made = create_contest(Path(folder).expanduser(), wishes)
     config = made.contest.config
-    told = {
+    created = {
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
         "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
     }  # fmt: skip
     if not config.further and out.mode != "json":
-        del told["further"]
-    out.thing(told)
-    out.note("join_code goes to the entrants; admin_token is yours alone, for the page /host. Both are told this once.")
-    out.note("rules_hash: anybody can check with it that the rules were not edited; secret_hash: that the seeds were")
-    out.note("drawn before the opening, once the secret is told at the decision. Publish both where you announce it.")
+        del created["further"]
+    out.thing(created)
+    out.note("Save both now, they are not shown again: join_code is for the entrants, admin_token is for you (/host).")
+    out.note("Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and,")
+    out.note("when the secret is published with the decision, that the seeds were fixed before the contest opened.")
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
 def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
-    """The flags of init, checked against the task and this machine."""
+    """The options of a new contest, checked against its tasks and this machine."""
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
-    choice = contest_staff.researcher_choice_of(flags.models, flags.agent, flags.yes)
+    models = contest_staff.researcher_choice_of(flags.models, flags.agent, flags.yes)
     task, *further = launch.load_tasks(flags.task) or [launch.load_task(None)]
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, flags.playing.fixed_steps)
@@ -142,12 +143,12 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
         sealed=flags.sealed, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
-        hidden=tuple(hidden), further=tuple(further), researcher=choice.researcher, models=choice.config,
+        hidden=tuple(hidden), further=tuple(further), researcher=models.researcher, models=models.config,
     )  # fmt: skip
 
 
 def moment(text: str | None, start: datetime, name: str) -> datetime:
-    """A time: ISO 8601, UTC where it names no zone; or so long after ``start``. To the second."""
+    """A time in ISO 8601 (UTC where it names no zone), or a duration after ``start``; rounded down to the second."""
     if text is None:
         return start.replace(microsecond=0)
     try:
@@ -155,50 +156,50 @@ def moment(text: str | None, start: datetime, name: str) -> datetime:
     except ValueError:
         pass
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{name} {text!r} is no time", hint=f"{name} 2026-12-01T09:00, in UTC, or 7d") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        raise UsageError(f"{name} {text!r} is not a time", hint=f"{name} 2026-12-01T09:00 (UTC), or 7d") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
 @verb(
     ("metaloop contest serve my-contest", "on this machine only"),
-    ("metaloop contest serve my-contest --host 0.0.0.0 --port 80", "for everybody who can reach it"),
+    ("metaloop contest serve my-contest --host 0.0.0.0 --port 80", "reachable from other machines"),
 )
 def serve(
     out: Output,
     folder: ContestFolder,
-    host: Annotated[str, flag("The address to listen on.", default="127.0.0.1")],
-    port: Annotated[int, flag("0: any that is free.", min=0, max=65535, default=PORT)],
+    host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
+    port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
-    """Host a contest: its pages, its API, and the runs of its entries beside them.
-    What was accepted survives a kill; the same command goes on."""
+    """Serve the pages and the API of a contest, and run its entries. Accepted entries
+    survive a kill; the same command resumes."""
     from arena.contest.serve import serve as carry_on
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
-        out.note("Ctrl-C stops it; the same command goes on")
+        out.note("Ctrl-C stops it; the same command resumes it")
 
     carry_on(resolve.contest_folder(folder, out), host, port, out.note, started)
 
 
 @verb(
     ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
-    ("metaloop standings data", "exported after the decision it is a study to look at"),
+    ("metaloop standings data", "after the decision, the export is a study"),
 )
 def export(
     out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
 ) -> None:
-    """Write every program, ledger and standing of a contest into a folder. Texts that
-    are sealed are in it too: hand it on after the decision."""
+    """Write a contest's programs, ledger and standings into a folder. Sealed texts are
+    included, so share it only after the decision."""
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
 
-    told = write(Contest.open(resolve.contest_folder(folder, out)), Path(to).expanduser())
-    out.thing(told)
-    if not told["decided"]:
-        out.note("before the decision this folder is no study: study.toml holds the secret. Export again afterwards")
+    summary = write(Contest.open(resolve.contest_folder(folder, out)), Path(to).expanduser())
+    out.thing(summary)
+    if not summary["decided"]:
+        out.note("study.toml is left out because it holds the secret; export again after the decision")
 
 
 for command in (ls, init, serve, join, submit, status, close, export, void, unvoid, disputes, answer, caps):

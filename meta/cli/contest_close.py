@@ -1,4 +1,4 @@
-"""``metaloop contest close``: no more entries, the queue runs dry, the leaders run again, the winner is announced."""
+"""``metaloop contest close``: finish the queue, run the leaders again, announce the winner."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ LOOK_SECONDS = 0.5
 
 
 @verb(
-    ("metaloop contest close my-contest", "after the closing time of the rules"),
-    ("metaloop contest close my-contest --early 'rain'", "before it; everybody is told why"),
+    ("metaloop contest close my-contest", "after the closing time in the rules"),
+    ("metaloop contest close my-contest --early 'rain'", "before it, with a public reason"),
 )
 def close(
     out: Output,
     folder: ContestFolder,
-    early: Annotated[str | None, flag("Close before the time in the rules; the reason is public.", metavar="WHY")],
+    early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
 ) -> None:
-    """Close a contest for good: entries that were accepted get their runs, the leaders
-    play once more on fresh seeds and data, and the decision is announced with the
-    secret. Works beside `serve` and without it; the same command goes on."""
+    """Close a contest for good and announce the winner. Accepted entries get their
+    remaining runs, the leaders run once more on fresh seeds and data, and the decision
+    and the secret are published. Works with or without a running `serve`; if it is
+    interrupted, the same command resumes."""
     from arena.contest.contest import Contest
 
-    place = resolve.contest_folder(folder, out)
-    found = Contest.open(place)
-    if found.phase() != "decided":
-        ask(found, early, resolve.typed(place))
-        follow(out, found)
-    present(out, found)
+    path = resolve.contest_folder(folder, out)
+    contest = Contest.open(path)
+    if contest.phase() != "decided":
+        request_close(contest, early, resolve.typed(path))
+        follow(out, contest)
+    present(out, contest)
 
 
-def ask(contest: Contest, early: str | None, place: str) -> None:
-    """Write the wish down, which whoever works on the contest carries out. Raises UsageError where it is too early."""
+def request_close(contest: Contest, early: str | None, name: str) -> None:
+    """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early."""
     from arena.contest.settings import shown, utc_now
 
     if contest.phase() in ("upcoming", "open"):
         if not early:
             when = shown(contest.config.closes)
             raise UsageError(
-                f"the rules say that it closes at {when}", hint=f"metaloop contest close {place} --early WHY"
+                f"by its rules the contest closes at {when}", hint=f"metaloop contest close {name} --early WHY"
             )
         contest.state(early=early)
     if not contest.state().get("close_asked"):
@@ -57,7 +58,7 @@ def ask(contest: Contest, early: str | None, place: str) -> None:
 
 
 def follow(out: Output, contest: Contest) -> None:
-    """Carry it out here where nobody else does; else wait for who does."""
+    """Do the work in this process, unless another one already does: then wait for it."""
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
@@ -76,40 +77,41 @@ def follow(out: Output, contest: Contest) -> None:
 
 
 def where(contest: Contest) -> str:
-    """How far it is, in a line; of the confirming runs in steps of a twelfth."""
+    """The progress in one line; confirming runs are counted in steps of a twelfth."""
     from arena.contest.health import left
     from arena.contest.pace import LINES, deciding
 
-    told = deciding(contest)
-    if not told:
-        return f"waiting for the queue: {many(left(contest), 'entry')} with runs to come"
-    step = max(1, told["wanted"] // LINES)
-    return f"{told['done'] // step * step} of {told['wanted']} confirming runs"
+    progress = deciding(contest)
+    if not progress:
+        return f"waiting for the queue: {many(left(contest), 'entry')} with unfinished runs"
+    step = max(1, progress["wanted"] // LINES)
+    return f"{progress['done'] // step * step} of {progress['wanted']} confirming runs"
 
 
 def present(out: Output, contest: Contest) -> None:
-    """The announcement, and what the host has declared void since."""
+    """The announcement, and the entries that the host has declared void since."""
     from arena.contest.acts import since
 
-    told: dict[str, Any] = contest.database.fact("announcement")
+    announcement: dict[str, Any] = contest.database.fact("announcement")
     if out.mode == "json":
-        out.json(told)
+        out.json(announcement)
         return
-    digits = decimals(typical(row["se"] for row in told["rows"]))
+    digits = decimals(typical(row["se"] for row in announcement["rows"]))
     early = contest.state().get("early")
     if early:
         out.note(f"closed early by the host: {early}")
-    out.note(told["headline"])
-    for who in told.get("left_out", ()):
-        out.note(f"decided without {who['entrant']}, number {who['number']}: {who['why']}")
-    for act in since(contest, told):
-        out.note(f"since then the host has declared {act['entrant']}, number {act['number']} void: {act['because']}")
-    if told["outcome"] != "empty":
+    out.note(announcement["headline"])
+    for who in announcement.get("left_out", ()):
+        out.note(f"decided without entry {who['number']} of {who['entrant']}: {who['why']}")
+    for act in since(contest, announcement):
+        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+    if announcement["outcome"] != "empty":
         out.note(
-            f"the first gained {number(told['gain'], digits)} {told['unit']}, 95% interval "
-            f"{span(told['low'], told['high'], digits)}; {number(told['over_stock'], digits, True)} over stock, "
-            f"{span(told['over_low'], told['over_high'], digits)}"
+            f"the winner gained {number(announcement['gain'], digits)} {announcement['unit']} (95% interval "
+            f"{span(announcement['low'], announcement['high'], digits)}), "
+            f"{number(announcement['over_stock'], digits, True)} over stock "
+            f"({span(announcement['over_low'], announcement['over_high'], digits)})"
         )
-        rows = [shown(row, told["rows"]) for row in told["rows"]]
-        out.rows(rows, columns(told["unit"]))
-    out.note(f"secret {told['secret']}, SHA-256 {told['secret_hash']}")
+        rows = [shown(row, announcement["rows"]) for row in announcement["rows"]]
+        out.rows(rows, columns(announcement["unit"]))
+    out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")

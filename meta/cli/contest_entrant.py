@@ -1,4 +1,4 @@
-"""What an entrant does: ``metaloop contest join`` and ``submit``; the board, as a terminal shows it."""
+"""The entrant's commands ``metaloop contest join`` and ``submit``, and the leaderboard in a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from arena.contest.client import ContestClient
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
-TokenFlag = Annotated[str | None, flag("Your token; better in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
+TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
 LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
 
 
@@ -23,28 +23,28 @@ def client_of(to: str | None, token: str | None = None) -> ContestClient:
     from arena.contest.client import ContestClient
 
     if not to:
-        raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO")
+        raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO")
     return ContestClient(to, token)
 
 
 @verb(
-    ("metaloop contest join --to URL --name Ada --code CODE", "prints your token, this once"),
-    ("metaloop contest join --to URL --name Ada --json", "for a script, where anybody may join"),
+    ("metaloop contest join --to URL --name Ada --code CODE", "prints your token, once only"),
+    ("metaloop contest join --to URL --name Ada --json", "where no code is needed, for a script"),
 )
 def join(
     out: Output,
     to: ToFlag,
-    name: Annotated[str, flag("As the board shows you.", metavar="NAME", required=True)],
-    code: Annotated[str, flag("The code to join with, from the host.", metavar="CODE", default="")],
+    name: Annotated[str, flag("Your name on the leaderboard.", metavar="NAME", required=True)],
+    code: Annotated[str, flag("The join code from the host.", metavar="CODE", default="")],
 ) -> None:
-    """Take part in a contest: a name for a token."""
+    """Join a contest under a name and get your token."""
     out.thing(client_of(to).post("/api/v1/join", {"name": name, "code": code}))
-    out.note("keep the token: it is told this once. export METALOOP_TOKEN=…")
+    out.note("save the token, it is not shown again: export METALOOP_TOKEN=…")
 
 
 @verb(
-    ("metaloop contest submit program.md --to http://HOST:8321", "enter it; the token from METALOOP_TOKEN"),
-    ("metaloop contest submit mine.md --to URL --parent n_1f0c", "a child of an earlier entry, shown against it"),
+    ("metaloop contest submit program.md --to http://HOST:8321", "with the token in METALOOP_TOKEN"),
+    ("metaloop contest submit mine.md --to URL --parent n_1f0c", "based on an earlier entry"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
 )
 def submit(
@@ -52,10 +52,10 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[str, flag("The entry that it is based on: its id or number.", metavar="ENTRY", default="")],
+    parent: Annotated[str, flag("Id or number of the entry that it is based on.", metavar="ENTRY", default="")],
 ) -> int:
-    """Enter a program. When this returns, the host has stored it; the same text again
-    is the same entry."""
+    """Enter a program. When the command returns, the host has stored the entry.
+    Submitting the same text again does not count as another entry."""
     from arena.contest.client import RequestRejected
     from programs.program import Program
 
@@ -75,12 +75,12 @@ def submit(
     kept = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
     out.thing(entry if out.mode == "json" else {key: entry[key] for key in kept})
     if not entry["new"]:
-        out.note("you had entered this text before: it is the same entry, and costs nothing")
+        out.note("you have already entered this text; this does not count as another entry")
     return 0
 
 
 def shown(row: Row, rows: Sequence[Row]) -> Row:
-    """A row of the board with its figures as they are read; the entry's own keys stay."""
+    """A row of the leaderboard with its figures formatted; the entry's other keys stay."""
     digits = decimals(typical(other["se"] for other in rows))
     who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
     return {

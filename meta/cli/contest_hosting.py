@@ -1,4 +1,4 @@
-"""What a host does beside serving, on the folder: ``metaloop contest void``, ``unvoid``, ``disputes``, ``answer``."""
+"""The host's commands on a contest's folder: ``metaloop contest void``, ``unvoid``, ``disputes``, ``answer``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def opened(folder: str, out: Output) -> Any:
 
 
 def acted(out: Output, contest: Any, act: Any) -> None:
-    """Tell what was done, and the ledger where nobody else will."""
+    """Print the action, and write it to the ledger unless a running host does."""
     from arena.contest import acts
     from arena.contest.views import plain
 
@@ -34,40 +34,39 @@ def acted(out: Output, contest: Any, act: Any) -> None:
 
 
 @verb(
-    ("metaloop contest void my-contest 7 --because 'sent twice'", "number 7 on the board"),
-    ("metaloop contest unvoid my-contest 7", "takes it back"),
+    ("metaloop contest void my-contest 7 --because 'sent twice'", "entry 7 on the leaderboard"),
+    ("metaloop contest unvoid my-contest 7", "undoes it"),
 )
 def void(
     out: Output,
     folder: ContestFolder,
     entry: EntryName,
-    because: Annotated[str, flag("Why; everybody reads it, and it stays.", metavar="TEXT", required=True)],
+    because: Annotated[str, flag("Public reason; it stays on record.", metavar="TEXT", required=True)],
 ) -> None:
-    """Declare an entry void: no queue, no rank, no part in the decision, no cost to its
-    entrant. A run in hand ends by itself. ENTRY is a number on the board, or an
-    entry_id. Works beside `serve` and without it."""
+    """Declare an entry void. It leaves the queue, the ranking and the decision, and does
+    not count against its entrant's quota. A run that has started is finished. ENTRY is
+    a number on the leaderboard, or an entry_id. Works with or without `serve`."""
     from arena.contest import acts
 
     contest = opened(folder, out)
     acted(out, contest, acts.void(contest, entry, because))
-    place = resolve.typed(Path(folder))
-    out.note(f"everybody reads why; metaloop contest unvoid {place} {entry} takes it back")
+    out.note(f"the reason is public; to undo: metaloop contest unvoid {resolve.typed(Path(folder))} {entry}")
     if contest.phase() == "decided":
-        out.note("the decision stays as it was announced; this is told beside it, and nobody moves up")
+        out.note("the announced decision does not change; the void entry is listed beside it, and no one moves up")
 
 
 @verb(
-    ("metaloop contest unvoid my-contest 7", "it goes on where it was"),
+    ("metaloop contest unvoid my-contest 7", "the entry resumes"),
     ("metaloop contest unvoid my-contest 7 --because 'it was not'", "with a reason"),
 )
 def unvoid(
     out: Output,
     folder: ContestFolder,
     entry: EntryName,
-    because: Annotated[str, flag("Why; everybody reads it.", metavar="TEXT", default="")],
+    because: Annotated[str, flag("Public reason.", metavar="TEXT", default="")],
 ) -> None:
-    """Put a void entry back where the ledger says that it is. One that this host had
-    given up by itself begins anew."""
+    """Restore a void entry to its state in the ledger. An entry that the host itself
+    had given up starts again from the beginning."""
     from arena.contest import acts
 
     contest = opened(folder, out)
@@ -75,22 +74,22 @@ def unvoid(
 
 
 @verb(
-    ("metaloop contest disputes my-contest", "open ones first"),
-    ("metaloop contest disputes my-contest --open", "those that wait for an answer"),
+    ("metaloop contest disputes my-contest", "open disputes first"),
+    ("metaloop contest disputes my-contest --open", "without an answer"),
 )
 def disputes(
     out: Output, folder: ContestFolder, only_open: Annotated[bool, flag("Only those without an answer.", "--open")]
 ) -> None:
     """List the disputes of a contest with the host's answers."""
-    from arena.contest.disputes import disputes as found
+    from arena.contest.disputes import disputes as list_disputes
     from arena.contest.views import plain
 
-    out.rows(plain(found(opened(folder, out), only_open)), DISPUTES, empty="no disputes")
+    out.rows(plain(list_disputes(opened(folder, out), only_open)), DISPUTES, empty="no disputes")
 
 
 @verb(
-    ("metaloop contest answer my-contest 3 'Seen, and void.'", "the answer to dispute 3"),
-    ("metaloop contest answer my-contest 3 'Looked at again.'", "anew: the earlier answer is replaced"),
+    ("metaloop contest answer my-contest 3 'Agreed: void.'", "answers dispute 3"),
+    ("metaloop contest answer my-contest 3 'Checked again.'", "replaces the earlier answer"),
 )
 def answer(
     out: Output,
@@ -98,7 +97,7 @@ def answer(
     dispute: Annotated[int, argument(type=click.IntRange(min=1))],
     text: Annotated[str, argument()],
 ) -> None:
-    """Answer a dispute; everybody reads it on the entry's page."""
+    """Answer a dispute. The answer is public, on the entry's page."""
     from arena.contest.disputes import answer as say
     from arena.contest.views import plain
 

@@ -1,4 +1,4 @@
-"""Who follows the programs of a contest, and what that may cost: flags of ``contest init``, and ``contest caps``."""
+"""The researcher of a contest and its spending limits: flags of ``contest init``, and ``contest caps``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from inner_loop.run_context import ModelConfig
 
-LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
+LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 
 
 def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> ResearcherChoice:
-    """Who follows the programs of a contest. Raises UsageError if calls may cost money and no cap is set."""
+    """The models of a contest, checked. Raises UsageError where calls may cost money without a limit."""
     choice = ResearcherChoice.of(models, agent, yes=yes)
     choice = replace(choice, config=with_shares(choice.config, models.run_usd, models.run_tokens))
     kind = choice.researcher.partition(":")[0]
     if kind != "scripted" and not choice.config.caps() and not choice.config.agent_direct:
         raise UsageError(
-            f"--researcher {choice.researcher}: entries call models, and nothing caps what they take",
+            f"--researcher {choice.researcher}: entries call models, so the contest needs a spending limit",
             hint="--max-usd 20, or --max-tokens 20000000 for a model without a price",
         )
     choice.ready(None)
@@ -35,15 +35,17 @@ def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Re
 
 
 def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | None) -> ModelConfig:
-    """What one run may take: as asked, else a share of the whole, so that no entry spends it all."""
+    """Set the spending limit of one run: as given, else a share of the whole, so that no entry spends it all."""
     usd = run_usd or (config.max_usd / SHARES if config.max_usd else None)
     least = LEAST_REPLIES * config.reply_tokens
     tokens = run_tokens
     if tokens is None and config.max_tokens:
         tokens = min(config.max_tokens, max(math.ceil(config.max_tokens / SHARES), least))
     if tokens and tokens < least:
-        raise UsageError(f"{tokens} tokens a run hold not {LEAST_REPLIES} replies of {config.reply_tokens}",
-                         hint=f"--run-tokens {least} or more, or a smaller --reply-tokens")  # fmt: skip
+        raise UsageError(
+            f"{tokens} tokens per run are fewer than {LEAST_REPLIES} replies of {config.reply_tokens}",
+            hint=f"--run-tokens {least} or more, or a smaller --reply-tokens",
+        )
     for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
         if one and whole and one > whole:
             raise UsageError(f"--run-{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --run-{name}")
@@ -51,35 +53,35 @@ def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | No
 
 
 @verb(
-    ("metaloop contest caps my-contest", "what models have taken, and may"),
-    ("metaloop contest caps my-contest --max-usd 40", "raise a cap; a queue that waits for it goes on"),
+    ("metaloop contest caps my-contest", "the limits, and the spending so far"),
+    ("metaloop contest caps my-contest --max-usd 40", "raise a limit; a waiting queue resumes"),
 )
 def caps(
     out: Output,
     folder: ContestFolder,
-    asked: Annotated[ModelFlags, only("max_usd", "max_tokens", "run_usd", "run_tokens", "price")],
+    flags: Annotated[ModelFlags, only("max_usd", "max_tokens", "run_usd", "run_tokens", "price")],
 ) -> None:
-    """Show or change what a contest's models may take. What one run may take stands in
-    the rules and cannot be changed after the founding."""
+    """Show or change the spending limits of a contest's models. The limits per run are
+    part of the rules and cannot be changed."""
     from arena.contest.contest import Contest
     from inner_loop.models.spend_limiter import SpendLimiter
     from meta.cli.researcher_choice import CAPS as KEPT
 
-    place = resolve.contest_folder(folder, out)
-    found = Contest.open(place)
-    wanted = ResearcherChoice.of(asked, yes=False).config
+    path = resolve.contest_folder(folder, out)
+    contest = Contest.open(path)
+    wanted = ResearcherChoice.of(flags, yes=False).config
     given = {name: getattr(wanted, name) for name in KEPT if getattr(wanted, name)}
-    if asked.run_usd or asked.run_tokens:
-        raise UsageError("what one run may take stands in the rules", hint="found another contest for other rules")
+    if flags.run_usd or flags.run_tokens:
+        raise UsageError("the limits per run are part of the rules", hint="create a new contest for other rules")
     if given:
-        config = found.study.model_copy(update={"staff": found.study.staff.model_copy(update=given)})
-        config.dump(place / resolve.MARK)
-        found = Contest.open(place)
-    models, spent = found.study.staff, SpendLimiter(place).spent()
+        config = contest.study.model_copy(update={"staff": contest.study.staff.model_copy(update=given)})
+        config.dump(path / resolve.MARK)
+        contest = Contest.open(path)
+    models, spent = contest.study.staff, SpendLimiter(path).spent()
     out.thing({
-        "researcher": found.study.researcher, "models": ", ".join(models.models), "max_usd": models.max_usd,
+        "researcher": contest.study.researcher, "models": ", ".join(models.models), "max_usd": models.max_usd,
         "max_tokens": models.max_tokens, "run_usd": models.run_usd, "run_tokens": models.run_tokens,
         "spent_usd": round(spent.usd, 4), "spent_tokens": spent.tokens,
     })  # fmt: skip
     if given:
-        out.note("the queue takes them up by itself, where it is being served")
+        out.note("a running host applies the new limits by itself")

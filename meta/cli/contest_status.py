@@ -1,4 +1,4 @@
-"""``metaloop contest status``: where a contest stands, over its address or in its folder."""
+"""``metaloop contest status``: phase and leaderboard of a contest, by its address or its folder."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MOST = 500  # rows of the board
 
 
 @verb(
-    ("metaloop contest status --to http://HOST:8321", "the board; with a token your entries too"),
-    ("metaloop contest status my-contest", "the host's: queue and workers too, from the folder"),
-    ("metaloop contest status --to URL --json", "all of it for a script"),
+    ("metaloop contest status --to http://HOST:8321", "the leaderboard; with a token your entries"),
+    ("metaloop contest status my-contest", "for the host: with the queue and the workers"),
+    ("metaloop contest status --to URL --json", "the same for a script"),
 )
 def status(
     out: Output, folder: Annotated[str | None, argument(metavar="[DIR]", required=False)], to: ToFlag, token: TokenFlag
 ) -> None:
-    """Where a contest stands: phase, board and, with a token, your own entries; of a
-    folder on this machine, how queue and workers do."""
+    """Show the phase and the leaderboard of a contest. With a token, also shows your own
+    entries; for a folder on this machine, also the queue and its problems."""
     if folder and to:
-        raise UsageError("a folder and --to: which of them?", hint="leave one of them out")
+        raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
-        raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO; on its host the folder")
-    found = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
+        raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
     if out.mode == "json":
-        out.json(found)
+        out.json(view)
         return
-    contest, board = found["contest"], found["board"]
+    contest, board = view["contest"], view["board"]
     until = f", closes {contest['closes']}" if contest["phase"] in ("upcoming", "open") else ""
     out.note(f"{contest['title']}: {contest['phase']}{until}")
     if contest.get("closed_early"):
@@ -42,12 +42,12 @@ def status(
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
     for act in board.get("since", ()):
-        out.note(f"since then the host has declared {act['entrant']}, number {act['number']} void: {act['because']}")
-    health(out, found.get("health"))
+        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+    health(out, view.get("health"))
     out.rows([shown(row, board["rows"]) for row in board["rows"]], columns(board["unit"]), empty="no run measured yet")
-    if found.get("me"):
-        mine = found["me"]
-        out.note(f"{mine['name']}: used {mine['used']} of {mine['quota']} entries")
+    if view.get("me"):
+        mine = view["me"]
+        out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
         out.rows(mine["entries"], MINE, empty="no entries yet")
 
 
@@ -62,18 +62,18 @@ def of_folder(folder: Path) -> dict[str, Any]:
     from arena.contest.contest import Contest
     from arena.contest.views import board_view, contest_view, plain
 
-    found = Contest.open(folder)
-    told = {"contest": contest_view(found), "board": board_view(found), "health": health.health(found)}
-    whole: dict[str, Any] = plain(told)
+    opened = Contest.open(folder)
+    views = {"contest": contest_view(opened), "board": board_view(opened), "health": health.health(opened)}
+    whole: dict[str, Any] = plain(views)
     return whole
 
 
-def health(out: Output, told: dict[str, Any] | None) -> None:
-    """Of the queue, in words; nothing of a contest elsewhere."""
-    if told is None:
+def health(out: Output, queue: dict[str, Any] | None) -> None:
+    """The state of the queue in words; nothing for a contest on another machine."""
+    if queue is None:
         return
-    states = ", ".join(f"{count} {state}" for state, count in told["states"].items())
-    seen = "" if told["seen_seconds"] is None else f", last look {duration(told['seen_seconds'])} ago"
-    out.note(f"entries: {states}; {'at work' if told['at_work'] else 'nobody at work'}{seen}")
-    for problem in told["problems"]:
-        out.note(f"look at this: {problem}")
+    states = ", ".join(f"{count} {state}" for state, count in queue["states"].items())
+    seen = "" if queue["seen_seconds"] is None else f", last active {duration(queue['seen_seconds'])} ago"
+    out.note(f"entries: {states}; the host is {'running' if queue['at_work'] else 'not running'}{seen}")
+    for problem in queue["problems"]:
+        out.note(f"problem: {problem}")

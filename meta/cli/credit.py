@@ -1,11 +1,11 @@
-"""``metaloop credit``: what earned the gain, each row with its design and interval."""
+"""``metaloop credit``: the estimated effects of edits, directives and mutations, with study design and interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import decimals, plain_number, plain_span
+from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
 PLOT_LEAST, PLOT_MOST = 12, 40
-OTHERS = 64  # characters that label and figures want beside the plot
+OTHERS = 64  # characters that label and figures take beside the plot
 PLAIN = tuple(
     Column(key)
     for key in (
@@ -31,30 +31,32 @@ BUNDLE = (
     Column("unit"),
     Column("task"),
 )
+EMPTY = "no effects estimated yet"
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 
 
 @verb(
-    ("metaloop credit studies/NAME", "the clearest, method by method"),
-    ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "what one edit adds to another"),
+    ("metaloop credit studies/NAME", "the significant effects, by method"),
+    ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "the effect of one edit given another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
 )
 def credit(
     out: Output,
     study: AnyStudy,
-    method: Annotated[str | None, flag("Only this method (edits, directives, mutations …).", metavar="NAME")],
-    all: Annotated[bool, flag("Also what no interval tells from zero.")],
+    method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
+    all: Annotated[bool, flag("Include effects not significantly different from zero.")],
     bundle: Annotated[
-        str | None, flag('The gain of these edits at once: "optimizer=adamw lr=0.003".', metavar="EDITS")
+        str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
     ],
-    on: Annotated[str | None, flag("With --bundle: on top of a source that holds these.", metavar="EDITS")],
+    on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """Gain by edit, directive and mutation: estimate, 95% interval, n, design. What
-    is no experiment but an association says so."""
+    """The estimated effect of each edit, directive and mutation on the gain: estimate,
+    95% interval, n and study design. Estimates from observational data are marked as
+    associations."""
     from analysis.attribution import recomputed
 
     if on and not bundle:
-        raise UsageError("--on says what a bundle is put on top of", hint='--bundle "EDITS" --on "EDITS"')
+        raise UsageError("--on needs --bundle", hint='--bundle "EDITS" --on "EDITS"')
     folder = resolve.study_folder(study, out)
     if bundle:
         with resolve.connect(folder, []) as con:
@@ -65,47 +67,50 @@ def credit(
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         if older := recomputed(con):
             out.note(older)
-    if not all:
-        hidden = len(rows)
+    empty = EMPTY
+    if not all and rows:
+        hidden, empty = len(rows), "no significant effects"
         rows = [r for r in rows if resolved(r)]
         if hidden > len(rows):
-            out.note(f"{hidden - len(rows)} rows that no interval tells from zero are left out; --all shows them")
+            out.note(
+                f"{many(hidden - len(rows), 'row')} hidden: not significantly different from zero (--all shows them)"
+            )
     if out.mode != "person":
-        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty="nothing to credit yet")
+        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty=empty)
         return
     if not rows:
-        out.note("nothing to credit yet")
+        out.note(empty)
     for name in dict.fromkeys(r["method"] for r in rows):
         _show(out, [r for r in rows if r["method"] == name])
 
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
-    """What these edits add at once, on each task of the study that had them in an experiment."""
+    """The joint effect of these edits, on each task of the study that had all of them in its experiments."""
     from analysis.attribution import searched
     from analysis.edit_effects import edit_effects, key_of
 
-    found: list[Row] = []
+    rows: list[Row] = []
     for scope in searched(con):
-        told = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
-        if told is not None:
-            figures = {"estimate": told.mean, "low": told.low, "high": told.high}
-            found.append(
+        effect = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
+        if effect is not None:
+            figures = {"estimate": effect.mean, "low": effect.low, "high": effect.high}
+            rows.append(
                 {"edits": " ".join(edits), "on": " ".join(on), "task": scope.task, "unit": scope.unit} | figures
             )
-    if not found:
+    if not rows:
         raise NotFound(
-            "no task had all of these edits in its experiments", hint="metaloop credit STUDY --method edit --all"
+            "no task has all of these edits in its experiments", hint="metaloop credit STUDY --method edit --all"
         )
-    return found
+    return rows
 
 
 def resolved(row: Row) -> bool:
-    """Whether the interval leaves zero out."""
+    """Whether the interval excludes zero."""
     low, high = row.get("low"), row.get("high")
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
-SHORT = 1  # letters of a design in a table, told in its title
+SHORT = 1  # letters of a design in a table; the title has the legend
 
 
 def _show(out: Output, rows: Sequence[Row]) -> None:
@@ -115,7 +120,7 @@ def _show(out: Output, rows: Sequence[Row]) -> None:
     wide = min(max(out.console.width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], wide)
     scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
-    places = decimals(min(scale, default=None))
+    digits = decimals(min(scale, default=None))
     columns = (
         Column("label", flex=True, style="bold"),
         Column("estimate", right=True, style="green"),
@@ -125,11 +130,11 @@ def _show(out: Output, rows: Sequence[Row]) -> None:
         Column("q", right=True, show=lambda v: "<.001" if v is not None and v < 0.001 else plain_number(v, 3)),
         *([Column("design", title=" ")] if len(designs(rows)) > 1 else []),
     )
-    out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
+    out.show(table([_row(r, axis, digits) for r in rows], columns, out.console.width))
 
 
 def title(rows: Sequence[Row]) -> str:
-    """Method and unit of one method's rows; the design too where it is one, else each row names its own."""
+    """Method and unit of one method's rows, with their design, or a legend where rows have different designs."""
     kinds = designs(rows)
     if len(kinds) == 1:
         return f"{rows[0]['method']}: {kinds[0]}, in {rows[0]['unit']}"
@@ -142,15 +147,15 @@ def designs(rows: Sequence[Row]) -> list[str]:
 
 
 def design(r: Row) -> str:
-    """The design, with a word of warning where it allows no causal words."""
+    """The design, marked where it supports no causal claim."""
     return str(r["design"]) + ("" if r["causal"] else ", an association")
 
 
-def _row(r: Row, axis: render.Axis, places: int) -> Row:
+def _row(r: Row, axis: render.Axis, digits: int) -> Row:
     return {
         "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
-        "estimate": plain_number(r["estimate"], places, sign=True),
-        "95%": plain_span(r["low"], r["high"], places),
+        "estimate": plain_number(r["estimate"], digits, sign=True),
+        "95%": plain_span(r["low"], r["high"], digits),
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),
         "n": str(r["n"]),
         "q": r["q"],

@@ -1,4 +1,4 @@
-"""``metaloop doctor``: what this machine offers, each problem with its cure."""
+"""``metaloop doctor``: checks this machine, and prints a fix for each problem."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
-from meta.cli.finding import Finding
+from meta.cli.finding import CheckResult
 from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output, Row
 
@@ -31,24 +31,23 @@ MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2",
 
 
 @verb(
-    ("metaloop doctor", "look at this machine"),
-    ("metaloop doctor -t my-law/", "what is needed for this task; a simulated one needs no sandbox"),
+    ("metaloop doctor", "check this machine"),
+    ("metaloop doctor -t my-law/", "check what this task needs"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
 )
 def doctor(
     out: Output,
-    task: Annotated[str | None, flag("Look with the eyes of this task.", "-t", metavar="NAME|DIR")],
+    task: Annotated[str | None, flag("Check the needs of this task.", "-t", metavar="NAME|DIR")],
     agent_network: Annotated[
         str,
-        flag(
-            "The network that coding agents are to have.", type=click.Choice(("none", "proxy", "full")), default="none"
-        ),
+        flag("The network access of coding agents.", type=click.Choice(("none", "proxy", "full")), default="none"),
     ],
 ) -> int:
-    """Can it run here? Devices, memory, disk, git, sandbox, metering, keys: ok, warn
-    or fail, each problem with its cure. Exits with 1 where something fails.
+    """Check whether Metaloop can run on this machine: devices, memory, disk, git,
+    sandbox, metering and keys. Prints ok, warn or fail, and a fix for each problem.
+    Exits with 1 on a failure.
 
-    The sandbox is tried by a small experiment in it, torch and scoring included."""
+    The sandbox check runs a small experiment, with torch and scoring."""
     from meta.cli.launch import load_task
 
     known = load_task(task) if task else None
@@ -65,11 +64,11 @@ COLUMNS = (
     Column("state"),
     Column("check", style="bold"),
     Column("found", wrap=True),
-    Column("cure", wrap=True, style="dim", show=lambda text: text),
+    Column("cure", "fix", wrap=True, style="dim", show=lambda text: text),
 )
 
 
-def _row(finding: Finding, mode: str) -> Row:
+def _row(finding: CheckResult, mode: str) -> Row:
     if mode != "person":
         return asdict(finding)
     from rich.text import Text
@@ -77,79 +76,81 @@ def _row(finding: Finding, mode: str) -> Row:
     return asdict(finding) | {"state": Text(finding.state, style=STYLES[finding.state])}
 
 
-def check_python() -> Finding:
+def check_python() -> CheckResult:
     version = ".".join(map(str, sys.version_info[:3]))
     if tuple(sys.version_info) < OLDEST_PYTHON:
-        return Finding("python", "fail", version, "install Python 3.11 or newer")
-    return Finding("python", "ok", version)
+        return CheckResult("python", "fail", version, "install Python 3.11 or newer")
+    return CheckResult("python", "ok", version)
 
 
-def check_system() -> Finding:
-    """Metering reads /proc and forks a warm process: Linux in full."""
+def check_system() -> CheckResult:
+    """Metering reads /proc and forks a warm process, which needs Linux."""
     if sys.platform.startswith("linux"):
-        return Finding("system", "ok", f"linux {os.uname().release}")
+        return CheckResult("system", "ok", f"linux {os.uname().release}")
     cure = "scores are comparable on this machine only; use Linux for contests"
-    return Finding("system", "warn", sys.platform, cure)
+    return CheckResult("system", "warn", sys.platform, cure)
 
 
-def check_torch() -> Finding:
+def check_torch() -> CheckResult:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return Finding("torch", "fail", str(error), "pip install torch")
-    return Finding("torch", "ok", torch.__version__)
+        return CheckResult("torch", "fail", str(error), "pip install torch")
+    return CheckResult("torch", "ok", torch.__version__)
 
 
-def check_modules() -> Finding:
+def check_modules() -> CheckResult:
     import importlib.util
 
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
-        return Finding("packages", "fail", f"missing: {', '.join(missing)}", "pip install --upgrade metaloop")
-    return Finding("packages", "ok", f"{len(MODULES)} found")
+        return CheckResult("packages", "fail", f"missing: {', '.join(missing)}", "pip install --upgrade metaloop")
+    return CheckResult("packages", "ok", f"{len(MODULES)} found")
 
 
-def check_cores() -> Finding:
+def check_cores() -> CheckResult:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
-    found = f"{cores} cores, load {load:.1f}"
+    text = f"{cores} cores, load {load:.1f}"
     if load > 1.5 * cores:
-        return Finding("cores", "warn", found, "CPU-seconds are metered, but a busy machine is slower")
-    return Finding("cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long")
+        return CheckResult(
+            "cores", "warn", text, "runs take longer on a busy machine; the cost in CPU-seconds is the same"
+        )
+    return CheckResult("cores", "ok" if cores > 1 else "warn", text, "" if cores > 1 else "runs take twice as long")
 
 
-def check_memory() -> Finding:
+def check_memory() -> CheckResult:
     try:
         available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except (ValueError, OSError):
-        return Finding("memory", "warn", "unknown")
+        return CheckResult("memory", "warn", "unknown")
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
         available = float(lines.get("MemAvailable", "0 kB").split()[0]) / 2**20 or available
-    found = f"{available:.1f} GB available"
+    text = f"{available:.1f} GB available"
     if available < MEMORY_WARN_GB:
-        return Finding("memory", "warn", found, "use fewer workers: -j 1")
-    return Finding("memory", "ok", found)
+        return CheckResult("memory", "warn", text, "use fewer workers: -j 1")
+    return CheckResult("memory", "ok", text)
 
 
-def check_disk() -> Finding:
+def check_disk() -> CheckResult:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = f"{free:.1f} GB free in {Path.cwd()}"
+    text = f"{free:.1f} GB free in {Path.cwd()}"
     if free < DISK_FAIL_GB:
-        return Finding("disk", "fail", found, "free some space, or work in another folder")
+        return CheckResult("disk", "fail", text, "free some space, or work in another folder")
     if free < DISK_WARN_GB:
-        return Finding("disk", "warn", found, "a long study takes 1 to 2 GB")
-    return Finding("disk", "ok", found)
+        return CheckResult("disk", "warn", text, "a long study takes 1 to 2 GB")
+    return CheckResult("disk", "ok", text)
 
 
-def check_folder() -> Finding:
+def check_folder() -> CheckResult:
     if os.access(Path.cwd(), os.W_OK):
-        return Finding("folder", "ok", "studies/ can be written here")
-    return Finding("folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR")
+        return CheckResult("folder", "ok", "studies/ can be written here")
+    return CheckResult("folder", "fail", f"{Path.cwd()} is read-only", "cd to a writable folder, or use --study DIR")
 
 
-def check_cache() -> Finding:
+def check_cache() -> CheckResult:
     """Training data is kept between studies."""
     from meta.cli.launch import load_task
     from programs.errors import EnvironmentProblem
@@ -158,26 +159,23 @@ def check_cache() -> Finding:
 
     try:
         attempt(load_task(None))
-        return Finding("cache", "ok", f"training data in {user_cache()}")
+        return CheckResult("cache", "ok", f"training data in {user_cache()}")
     except EnvironmentProblem as error:
-        return Finding("cache", "fail", error.message, error.hint)
+        return CheckResult("cache", "fail", error.message, error.hint)
 
 
-def check_git() -> Finding:
+def check_git() -> CheckResult:
     import subprocess
 
     path = shutil.which("git")
     if path is None:
-        return Finding("git", "fail", "not found", "install git (apt install git, brew install git)")
+        return CheckResult("git", "fail", "not found", "install git (apt install git, brew install git)")
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return Finding("git", "ok", done.stdout.strip().removeprefix("git version "))
+    return CheckResult("git", "ok", done.stdout.strip().removeprefix("git version "))
 
 
-def check_sandbox(task: Task | None) -> Finding:
-    """A sandbox is really started, tries to get out of itself, and something is trained in it.
-
-    Without one nothing runs unless told to, but for simulated tasks, of which nothing runs anyway.
-    """
+def check_sandbox(task: Task | None) -> CheckResult:
+    """Start a sandbox, try to escape from it, and train something in it. A simulated task runs no code."""
     from arena.sandbox import runs_code
     from programs.errors import EnvironmentProblem
     from trainer import bwrap
@@ -185,43 +183,43 @@ def check_sandbox(task: Task | None) -> Finding:
     from trainer.trial import one_experiment
 
     if task is not None and not runs_code(task):
-        return Finding("sandbox", "ok", f"not looked at: {task.name} is simulated and needs none")
+        return CheckResult("sandbox", "ok", f"not checked: {task.name} is simulated and needs none")
     began = time.perf_counter()
     try:
         version = ".".join(map(str, bwrap.find_bwrap()[1]))
         attempt()
         one_experiment()
     except EnvironmentProblem as error:
-        return Finding("sandbox", "fail", error.message, error.hint)
+        return CheckResult("sandbox", "fail", error.message, error.hint)
     took = f"self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
-    return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
+    return CheckResult("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
 
 
-def check_compiler(task: Task | None) -> Finding:
-    """Something small is really compiled, in a sandbox, as tasks with ``[score] build`` do; others need none."""
+def check_compiler(task: Task | None) -> CheckResult:
+    """Compile something small in a sandbox, as tasks with ``[score] build`` do; other tasks need no compiler."""
     from programs.errors import EnvironmentProblem
     from trainer import building
 
     needed = task is not None and bool(task.scoring.get("build"))
     try:
-        found = building.require()
+        compiler = building.require()
     except EnvironmentProblem as error:
-        return Finding("compiler", "fail" if needed else "warn", error.message, error.hint)
-    return Finding("compiler", "ok", f"{found.version}, for tasks such as kernel-c")
+        return CheckResult("compiler", "fail" if needed else "warn", error.message, error.hint)
+    return CheckResult("compiler", "ok", f"{compiler.version}, for tasks such as kernel-c")
 
 
-def check_metering() -> Finding:
-    """A cgroup counts what a process tree hides from wait4."""
+def check_metering() -> CheckResult:
+    """A cgroup also counts processes that wait4 misses."""
     from trainer import cgroup
 
     said = cgroup.describe()
     if said.startswith("none"):
-        return Finding("metering", "ok", f"wait4 only; cgroup {said}")
-    return Finding("metering", "ok", f"wait4, checked against cgroup: {said}")
+        return CheckResult("metering", "ok", f"wait4 only; cgroup {said}")
+    return CheckResult("metering", "ok", f"wait4, checked against cgroup: {said}")
 
 
-def check_agent_sandbox(network: str) -> Finding:
-    """What a coding agent would work in, started once on an empty folder."""
+def check_agent_sandbox(network: str) -> CheckResult:
+    """Start the sandbox of a coding agent once on an empty folder."""
     from typing import cast
 
     from inner_loop.agents.access import Network
@@ -235,33 +233,33 @@ def check_agent_sandbox(network: str) -> Finding:
             worktree.mkdir(parents=True)
             ended = AgentSandbox(worktree, network=known).run(["/bin/sh", "-c", "exit 0"], timeout=60.0)
     except MetaloopError as error:
-        return Finding("agent sandbox", "warn", error.message, error.hint)
+        return CheckResult("agent sandbox", "warn", error.message, error.hint)
     if ended.exit_code:
         said = (ended.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {ended.exit_code}"])[-1]
-        return Finding("agent sandbox", "warn", said, "coding agents cannot be run here; the rest can")
-    return Finding("agent sandbox", "ok", f"--agent-network {network}: {describe(known)}")
+        return CheckResult("agent sandbox", "warn", said, "coding agents cannot run here; everything else can")
+    return CheckResult("agent sandbox", "ok", f"--agent-network {network}: {describe(known)}")
 
 
-def check_keys() -> Finding:
-    found = [name for name in KEYS if os.environ.get(name)]
-    if found:
-        return Finding("LLM keys", "ok", f"{', '.join(found)} (not used by scripted researchers)")
-    return Finding("LLM keys", "ok", "none; none is needed: scripted researchers call no model")
+def check_keys() -> CheckResult:
+    keys = [name for name in KEYS if os.environ.get(name)]
+    if keys:
+        return CheckResult("LLM keys", "ok", f"{', '.join(keys)} (not used by scripted researchers)")
+    return CheckResult("LLM keys", "ok", "none (scripted researchers need none)")
 
 
-def check_agents() -> Finding:
-    """Those of the recipes, by the program that each starts; `-r command:NAME` takes one."""
+def check_agents() -> CheckResult:
+    """The installed agents among those with a recipe; `-r command:NAME` runs one."""
     from inner_loop.agents import recipe as agent_recipe
 
     recipes = {name: agent_recipe.load(name) for name in agent_recipe.names()}
-    found = [name for name, recipe in recipes.items() if shutil.which(recipe.command[0])]
-    missing = ", ".join(name for name in recipes if name not in found)
-    if not found:
-        return Finding("agent CLIs", "ok", f"none of {missing}; none is needed")
-    return Finding("agent CLIs", "ok", f"{', '.join(found)}{f' (not here: {missing})' if missing else ''}")
+    installed = [name for name, recipe in recipes.items() if shutil.which(recipe.command[0])]
+    missing = ", ".join(name for name in recipes if name not in installed)
+    if not installed:
+        return CheckResult("agent CLIs", "ok", f"none of {missing} (scripted researchers need none)")
+    return CheckResult("agent CLIs", "ok", f"{', '.join(installed)}{f' (not installed: {missing})' if missing else ''}")
 
 
-def check_plugins() -> Finding:
+def check_plugins() -> CheckResult:
     """Parts that installed packages add."""
     from analysis.attribution import METHODS
     from arena.choice import EXECUTORS
@@ -274,11 +272,11 @@ def check_plugins() -> Finding:
     kinds = (PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, METHODS, EXECUTORS)
     added = [f"{kind.one} {name}" for kind in kinds for name in kind.added]
     if problems := [problem for kind in kinds for problem in kind.problems()]:
-        return Finding("plug-ins", "warn", "; ".join(p.message for p in problems), problems[0].hint)
-    return Finding("plug-ins", "ok", ", ".join(added) or "none")
+        return CheckResult("plug-ins", "warn", "; ".join(p.message for p in problems), problems[0].hint)
+    return CheckResult("plug-ins", "ok", ", ".join(added) or "none")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (
+CHECKS: tuple[Callable[[], CheckResult], ...] = (
     check_python,
     check_system,
     check_torch,

@@ -19,7 +19,7 @@ from meta.cli.flags import (
     StudyFlags,
     StudyModelFlags,
 )
-from meta.cli.launch import Settings
+from meta.cli.launch import LaunchSettings
 from meta.cli.mutation import MutationFlags
 from meta.cli.options import flag, only, verb
 from meta.cli.output import Output, Row
@@ -37,32 +37,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dial:
-    """The size of a study: from one of the first two, or the default; then what single flags change."""
+    """The size of a study: the default, --budget or --quick; the other flags change single numbers of it."""
 
     run_budget: RunBudgetFlag
     budget: BudgetFlag
     quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
-    generations: Annotated[int | None, flag("Generations of children.", min=0)]
+    generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
-    confirm_again: Annotated[bool, flag("With --resume, where the control failed its check: once, on new data.")]
-    same_spend: Annotated[bool, flag("Also: spend as much again on stock runs, and measure their best train.py.")]
+    confirm_again: Annotated[
+        bool, flag("With --resume: repeat the confirmation once, on new data, after a failed A/A check.")
+    ]
     race_rule: RaceRuleFlag
-    best_of_n: Annotated[bool, flag("Also: the best train.py of the champion's runs, and of stock's.")]
+    same_spend: Annotated[bool, flag("Also spend the same budget on stock runs and measure their best train.py.")]
+    best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
 
 
 @dataclass(frozen=True)
 class EvolveFlags:
-    """The flags of both commands."""
+    """The flags of ``evolve`` and ``improve``."""
 
     which: Annotated[StudyFlags, only("study", "resume")]
     task: Annotated[
         str | None,
-        flag("The task, or several that every program is run on  [default: strokes].", "-t", metavar="TASK,…"),
+        flag("The training tasks: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
     ]
-    reserve: Annotated[str | None, flag("Tasks on which the champion is tested once, at the end.", metavar="TASK,…")]
-    prior: Annotated[
-        str | None, flag("Past studies: what they say of programs is where this one starts.", metavar="STUDY,…")
+    reserve: Annotated[
+        str | None, flag("Held-out tasks: the champion is tested on them once, at the end.", metavar="TASK,…")
     ]
+    prior: Annotated[str | None, flag("Past studies whose results choose the starting programs.", metavar="STUDY,…")]
     dial: Dial
     playing: PlayingFlags
     models: StudyModelFlags
@@ -73,23 +75,23 @@ class EvolveFlags:
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
-    ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, none follows them"),
-    ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
+    ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
+    ("metaloop evolve --resume studies/NAME", "resume a study that was stopped"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
-    """Race programs (the library's starters, or those named), find out which of their
-    sentences earned the gain, write better ones from that, and confirm the best
-    against stock on fresh seeds."""
+    """Race programs (the library's starters, or the PROGRAMs given), estimate which
+    of their sentences caused the gain, write better programs from that, and test
+    the best against stock on fresh seeds."""
     _evolve(out, "evolve", resolve.programs(programs), flags)
 
 
 @verb(
     ("metaloop improve my/program.md", "ends with champion.md, its evidence and the diff"),
-    ("metaloop improve my/program.md --quick --dry-run", "the plan and the bill, nothing else"),
-    ("metaloop improve --resume studies/NAME", "go on with one that was stopped"),
+    ("metaloop improve my/program.md --quick --dry-run", "prints the plan and its cost"),
+    ("metaloop improve --resume studies/NAME", "resume a study that was stopped"),
 )
 def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
-    """Evolve from a program of your own: only it and its descendants can become
+    """Evolve from your own program: only it and its descendants can become the
     champion. Ends with champion.md, its evidence and the diff."""
     own = [resolve.one_program(program)] if program else []
     if not own and not (flags.which.resume or flags.which.study):
@@ -110,7 +112,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     dial, again = flags.dial, flags.dial.confirm_again
     choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
     which = replace(flags.which, task=flags.task, run_budget=dial.run_budget)
-    settings = Settings.of(which, flags.playing, flags.start, choice)
+    settings = LaunchSettings.of(which, flags.playing, flags.start, choice)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
@@ -118,12 +120,12 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
-        homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
-        reserve = [Task.load(away.task) for away in study.config.reserve]
+        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
+        reserve = [Task.load(other.task) for other in study.config.reserve]
     else:
         if again:
             raise UsageError(
-                "--confirm-again goes on with a study", hint=f"metaloop {command} --resume STUDY --confirm-again"
+                "--confirm-again needs --resume", hint=f"metaloop {command} --resume STUDY --confirm-again"
             )
         mutation.refuse_alone(follows, settings.researcher_choice.config)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
@@ -155,15 +157,19 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
     else:
-        out.note(f"{resolve.shown(folder)} has ended; this is its result")
+        out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder)
 
 
 def refuse_change(
-    study: Study, settings: Settings, reserve: list[Task], past: list[Path], follows: Program | None,
+    study: Study,
+    settings: LaunchSettings,
+    reserve: list[Task],
+    past: list[Path],
+    follows: Program | None,
     race_rule: str | None,
-) -> None:  # fmt: skip
-    """A study goes on under the settings that it was founded with. Raises NotComparable for others."""
+) -> None:
+    """Raise NotComparable where a study is resumed with other settings than it was created with."""
     from meta.plan import RACE_RULE
     from meta.prior import refuse_other
 
@@ -173,32 +179,34 @@ def refuse_change(
     mutation.check(study, follows)
     mutation.check_traces(study, settings.researcher_choice.config.traces)
     if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
-        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule")
+        raise resolve.settings_differ(
+            f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"
+        )
 
 
-def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -> None:
-    """A study goes on with the programs that it was founded with; naming others is an error, not passed over."""
+def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -> None:
+    """Raise NotComparable where a study is resumed with programs that it was not created with."""
     known = {program.program_id for program in starters}
-    others = [program for program in asked if program.program_id not in known]
+    others = [program for program in named if program.program_id not in known]
     if others:
-        raise resolve.made_otherwise(
-            f"{resolve.shown(folder)} was founded without {', '.join(program.name for program in others)}",
+        raise resolve.settings_differ(
+            f"{resolve.shown(folder)} was created without {', '.join(program.name for program in others)}",
             "the programs",
             [program.program_id for program in others],
         )
 
 
-def refuse_reserve(study: Study, asked: list[Task]) -> None:
-    """Its reserved tasks are part of what a study is: naming others later is an error."""
-    known = {away.task_id for away in study.config.reserve}
-    if asked and {task.task_id for task in asked} != known:
-        raise resolve.made_otherwise(
-            f"{resolve.shown(study.folder)} was founded with other reserved tasks", "--reserve"
+def refuse_reserve(study: Study, named: list[Task]) -> None:
+    """Raise NotComparable where a study is resumed with other reserved tasks than it was created with."""
+    known = {other.task_id for other in study.config.reserve}
+    if named and {task.task_id for task in named} != known:
+        raise resolve.settings_differ(
+            f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
         )
 
 
 def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, own_arm: bool = False) -> Plan:
-    """The size of a study that is asked for by its dial."""
+    """The size of a study, from its flags."""
     from arena.race import RACE_RULES
     from meta import plan as plans
     from meta.reserve import seconds_on_reserved
@@ -236,20 +244,20 @@ def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) -> str:
-    """Which program the announced test is against, and why."""
+    """Which program the confirmation compares the champion with, and why."""
     origin = study.config.plan.get("origin") if study else programs[0].program_id
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
     if plan.own_arm:
-        return f"your program {name}; stock beside it, not tested"
+        return f"your program {name}; stock runs too, but is not part of the test"
     if study is not None and "own_arm" not in study.config.plan:
-        return "stock: this study was founded by an older version"
-    return f"stock: {name} behaves like stock for this researcher, nothing that it carries out differs"
+        return "stock: this study was created by an older version"
+    return "stock" if name == "stock" else f"stock: this researcher runs {name} exactly like stock"
 
 
 def describe(
-    plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
+    plan: Plan, homes: Sequence[Task], settings: LaunchSettings, study: Study | None, reserve: Sequence[Task] = ()
 ) -> PlannedWork:
-    """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
+    """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
     from meta.reserve import runs_on_reserved, seconds_on_reserved
 
     task, *further = homes
@@ -259,14 +267,14 @@ def describe(
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
-    told = launch.as_it_runs(whole, task, sandboxed, devices)
-    told |= settings.researcher_choice.bill(task, told["experiments"], study)
-    told |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, told)
-    if further:  # the runs on each task are as many samples of the mean over the tasks, in one unit
-        tells = launch.power_sentence(plan.confirm_runs * len(homes))
-        return {"tells": f"in the confirmation, over {len(homes)} tasks, {tells}"} | told
-    tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
-    return {"tells": f"in the confirmation {tells}"} | told
+    planned = launch.with_sandbox(whole, task, sandboxed, devices)
+    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
+    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, planned)
+    if further:  # each run is a sample of the mean over the tasks, in one unit
+        power = launch.power_sentence(plan.confirm_runs * len(homes))
+        return {"tells": f"confirmation over {len(homes)} tasks: {power}"} | planned
+    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    return {"tells": f"confirmation: {power}"} | planned
 
 
 def play(
@@ -281,50 +289,49 @@ def play(
 
 
 def present(out: Output, folder: Path) -> None:
-    """The verdict, the confirmation's standings, how the champion fares on each task, where it is, and what sets it
-    apart from its origin."""
+    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
     shown = Path(resolve.shown(folder))
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     changes = _changes(folder, champion.get("program_id"))
-    abroad = transfer_table.Champion.of(folder, champion)
+    by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
-        told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(shown), **told, "files": files, "changes": changes, **abroad.json})
+        event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
+        out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
         return
     verdict = str(champion.get("verdict", "no champion"))
     if out.mode == "plain":
-        out.thing({"study": str(shown), "verdict": verdict, **abroad.plain, **files})
+        out.thing({"study": str(shown), "verdict": verdict, **by_task.plain, **files})
     else:
-        _show(out, folder, verdict, changes, files, abroad)
-    place = resolve.typed(folder)
-    out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
+        _show(out, folder, verdict, changes, files, by_task)
+    name = resolve.typed(folder)
+    out.note(f"next: metaloop credit {name}, metaloop lineage {name}, metaloop standings {name} --all")
 
 
 def _show(
     out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str],
-    abroad: transfer_table.Champion,
+    by_task: transfer_table.ChampionByTask,
 ) -> None:  # fmt: skip
-    """The end of a study for a person: verdict, the confirmation's standings, all tasks, the diff, the files."""
+    """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, the diff, the files."""
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
     out.text(verdict)
     query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
     with resolve.connect(folder, []) as con:
-        found = [row["match_id"] for row in resolve.fetch(con, query)]
-    if found:
-        standings(out, folder, found, told=True)
-    abroad.show(out)
+        matches = [row["match_id"] for row in resolve.fetch(con, query)]
+    if matches:
+        standings(out, folder, matches, verdict_shown=True)
+    by_task.show(out)
     out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
 
 
 def _changes(folder: Path, champion: str | None) -> list[Row]:
-    """How the champion differs from the program that was to be improved, or from its first parent."""
+    """How the champion differs from the program to improve, or else from its first parent."""
     from arena.settings import StudyConfig
     from meta.cli.program import differences
     from programs.program import Program

@@ -1,4 +1,4 @@
-"""One thing that ``metaloop doctor`` has looked at."""
+"""The result of one check of ``metaloop doctor``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ State = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at; ``cure`` is empty where nothing needs one."""
+class CheckResult:
+    """One check; ``found`` and ``cure`` are keys of ``doctor --json``. ``cure`` is empty without a problem."""
 
     check: str
     state: State

@@ -1,6 +1,6 @@
-"""Checks at start that the packages found are Metaloop's own.
+"""Checks at start that the imported packages are Metaloop's own.
 
-Our packages have plain names; a user's ``trainer/`` on PYTHONPATH would be imported in place of ours and fail
+Our packages have common names; a user's ``trainer/`` on PYTHONPATH would be imported in place of ours and fail
 in puzzling ways, or worse, run.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from programs.errors import EnvironmentProblem
 
-# where git looks for a repository, of those that `git rev-parse --local-env-vars` lists
-GIT_PLACES = (
+# the variables of `git rev-parse --local-env-vars` that say where the repository is
+GIT_LOCATION_VARIABLES = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 )  # fmt: skip
@@ -22,12 +22,12 @@ PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 
 def forget_git_surroundings() -> None:
     """A git hook sets GIT_DIR: with it, git would work on the user's own repository in place of ours."""
-    for name in GIT_PLACES:
+    for name in GIT_LOCATION_VARIABLES:
         os.environ.pop(name, None)
 
 
 def check_current_folder() -> None:
-    """Raise EnvironmentProblem where the current folder has been removed: libraries end the process there."""
+    """Raise EnvironmentProblem where the current folder has been removed: libraries would crash in it."""
     try:
         Path.cwd()
     except OSError:
@@ -35,25 +35,25 @@ def check_current_folder() -> None:
 
 
 def check_packages(home: Path | None = None) -> None:
-    """Raise EnvironmentProblem unless every package lies in ``home`` (default: where this file is from)."""
+    """Raise EnvironmentProblem unless every package is in ``home`` (default: the root of this installation)."""
     home = home or Path(__file__).resolve().parents[2]
     for name in PACKAGES:
-        found = _folder(name)
-        if found is None:
+        folder = _folder(name)
+        if folder is None:
             raise EnvironmentProblem(
                 f"the package {name!r} of metaloop is missing from {home}",
                 hint="pip install --force-reinstall metaloop",
             )
-        if found != home / name:
+        if folder != home / name:
             raise EnvironmentProblem(
-                f"the package {name!r} was found in {found}, which is not metaloop's own ({home / name})",
-                hint=f"take {found.parent} off PYTHONPATH, or run from another folder",
+                f"the package {name!r} is imported from {folder}, not from metaloop ({home / name})",
+                hint=f"remove {folder.parent} from PYTHONPATH, or run from another folder",
             )
 
 
 def _folder(name: str) -> Path | None:
     spec = importlib.util.find_spec(name)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if spec is not None and spec.origin and not places:
+    locations = list(spec.submodule_search_locations or ()) if spec else []
+    if spec is not None and spec.origin and not locations:
         return Path(spec.origin).resolve()
-    return Path(places[0]).resolve() if places else None
+    return Path(locations[0]).resolve() if locations else None

@@ -1,4 +1,4 @@
-"""``metaloop import``: logs of others into a study, and what they amount to."""
+"""``metaloop import``: import the logs of other loops as a study, with a summary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CATEGORIES = (
     Column("failed", right=True, optional=True),
     Column("keep_rate", "keep rate", right=True, show=lambda v: _percent(v)),
     Column("gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
-    Column("share_of_gain", "of the gain", right=True, show=lambda v: _percent(v)),
+    Column("share_of_gain", "share of gain", right=True, show=lambda v: _percent(v)),
 )
 LOGS = (
     Column("name", "log", flex=True, style="bold"),
@@ -36,30 +36,32 @@ LOGS = (
     Column("rows", right=True),
     Column("kept", right=True),
     Column("claimed_gain", "gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
-    Column("by_noise", "by noise", right=True),
+    Column("by_noise", "maybe noise", right=True),
     Column("doubtful", right=True),
     Column("quarantined", "set aside", right=True, optional=True),
 )
 
 
 @verb(
-    ("metaloop import results.tsv", "what an overnight log amounts to"),
+    ("metaloop import results.tsv", "the log of one overnight run"),
     ("metaloop import runs/ --skip-unsure -s studies/old", "every log below a folder"),
-    ("metaloop import results.tsv --direction higher --noise .002", "say what the log does not"),
+    ("metaloop import results.tsv --direction higher --noise .002", "state what the log omits"),
 )
 def import_(
     out: Output,
     paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
     study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
-    metric: Annotated[str | None, flag("The column that holds the metric.", metavar="NAME")],
-    direction: Annotated[str | None, flag("Which way the metric is better.", type=click.Choice(["lower", "higher"]))],
-    noise: Annotated[float | None, flag("Sd of one measurement.", type=Above0, metavar="SD")],
-    skip_unsure: Annotated[bool, flag("Set logs aside whose metric or direction is unclear.")],
+    metric: Annotated[str | None, flag("The column with the metric.", metavar="NAME")],
+    direction: Annotated[
+        str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
+    ],
+    noise: Annotated[float | None, flag("Standard deviation of one measurement.", type=Above0, metavar="SD")],
+    skip_unsure: Annotated[bool, flag("Set aside logs whose metric or direction is unclear.")],
     playing: Annotated[PlayingFlags, only("workers")],
 ) -> None:
-    """Read results.tsv files, folders of them and repositories of loops like
-    autoresearch into a study, and tell what they amount to. Nothing is run; every
-    line is imported or set aside with its number and the reason."""
+    """Import results.tsv files, folders of them, and repositories of loops such as
+    autoresearch as a study, and print a summary. Nothing is run. Each line is either
+    imported, or set aside with its line number and the reason."""
     from analysis.imports.load import Options
     from analysis.imports.study import import_logs
     from analysis.imports.summary import listed, summary
@@ -84,19 +86,19 @@ def import_(
 
 
 def _stem(path: str) -> str:
-    """A short name of what is imported, for the study's folder."""
-    place = Path(path).expanduser().absolute()
-    name = place.parent.name if place.suffix and place.stem.lower() == "results" else place.stem
+    """A short name of the import, for the study's folder."""
+    absolute = Path(path).expanduser().absolute()
+    name = absolute.parent.name if absolute.suffix and absolute.stem.lower() == "results" else absolute.stem
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.")[:40] or "logs"
 
 
 def _ask(doubt: Doubt) -> str | None:
-    """Asks on the terminal; ``skip`` sets such logs aside."""
+    """Ask at the terminal; ``skip`` sets all such logs aside."""
     click.echo(f"{doubt.log}: {doubt.why}", err=True)
     if doubt.what == "metric":
-        answer: str = click.prompt("which one", type=click.Choice([*doubt.candidates, "skip"]), err=True)
+        answer: str = click.prompt("which column", type=click.Choice([*doubt.candidates, "skip"]), err=True)
     else:
-        answer = click.prompt("which way is better", type=click.Choice(["lower", "higher", "skip"]), err=True)
+        answer = click.prompt("which is better", type=click.Choice(["lower", "higher", "skip"]), err=True)
     return None if answer == "skip" else answer
 
 
@@ -114,7 +116,7 @@ def _person(out: Output, item: Row, done: Imported) -> None:
     for line in done.contradictions[:SHOWN_LINES]:
         out.show(Text(f"  {line}", style="dim"))
     if item["categories"]:
-        out.show(Text("\nwhat was tried, by the first keyword of its description", style="dim"))
+        out.show(Text("\nexperiments by the first keyword of their description", style="dim"))
         out.show(table(item["categories"][:SHOWN_CATEGORIES], CATEGORIES, out.console.width))
     if len(runs) > 1:
         rows = [_log_row(run) for run in sorted(runs, key=lambda r: -r["rows"])[:SHOWN_LOGS]]
@@ -142,7 +144,7 @@ def _rows_line(item: Row) -> str:
 
 
 def _gain_pairs(item: Row, runs: Sequence[Row]) -> list[tuple[str, str]]:
-    """The claimed gain of a single run with what it rests on, else the medians of each metric."""
+    """The claimed gain of a single run with its figures, else the medians of each metric."""
     if len(runs) != 1:
         return [(str(m["metric"] or "unnamed metric"), _metric_line(m)) for m in item["metrics"][:SHOWN_LINES]]
     run = runs[0]
@@ -150,10 +152,10 @@ def _gain_pairs(item: Row, runs: Sequence[Row]) -> list[tuple[str, str]]:
     if run["claimed_gain"] is not None:
         gain += f": {run['baseline']:g} to {run['best_kept']:g} (line {run['best_line']})"
     if run["rerun_gain"] is not None:
-        gain += f"; {_number(run['rerun_gain'])} where re-runs stand in place of what they repeat"
+        gain += f"; {_number(run['rerun_gain'])} with re-runs in place of the runs they repeat"
     if run["commits_joined"]:
         gain += f"; {run['commits_joined']} rows joined to their commits"
-    metric = f"{run['metric'] or 'without a name'} (by {run['metric_from']}), {run['direction']} is better"
+    metric = f"{run['metric'] or 'unnamed'} (by {run['metric_from']}), {run['direction']} is better"
     return [("metric", f"{metric} (by {run['direction_from']})"), ("gain", gain)]
 
 
@@ -170,18 +172,16 @@ def _keep_line(item: Row) -> str:
 def _noise_line(item: Row, runs: Sequence[Row]) -> str:
     noise = item["noise"]
     kept = f"{noise['kept_by_chance']:.1f}"
-    chance = f"as many tries without any effect would have kept {kept}, these kept {noise['kept']}"
+    chance = f"kept {noise['kept']}; the same number of trials without any effect would keep {kept}"
     if len(runs) == 1:
         run = runs[0]
         if run["noise_sd"] is None:
-            return f"unknown ({run['noise_from']}; --noise SD states it); {chance}"
+            return f"unknown ({run['noise_from']}; set it with --noise SD); {chance}"
         share = (
-            ""
-            if run["noise_share"] is None
-            else f"; they would seem to gain {_percent(run['noise_share'])} of the claim"
+            "" if run["noise_share"] is None else f", which alone yields {_percent(run['noise_share'])} of the claim"
         )
         return (
-            f"sd {run['noise_sd']:.3g} (from {run['noise_from']}): {run['noise_steps']} of {run['kept']} kept steps "
+            f"SD {run['noise_sd']:.3g} (from {run['noise_from']}): {run['noise_steps']} of {run['kept']} kept steps "
             f"may be noise; {chance}{share}"
         )
     known = f"known in {noise['runs_known']} of {len(runs)} runs"
@@ -191,15 +191,15 @@ def _noise_line(item: Row, runs: Sequence[Row]) -> str:
 
 
 def _notes(out: Output, done: Imported) -> None:
-    """On stderr: what was set aside, what could not be read, and where to look."""
-    place = resolve.shown(done.folder)
+    """On stderr: the lines set aside, the logs that could not be read, and where to look."""
+    folder = resolve.shown(done.folder)
     for log in [log for log in done.logs if log["state"] == "refused"][:SHOWN_LINES]:
         out.note(f"{log['path']}: {log['reason']}")
     for aside in done.asides[:SHOWN_LINES]:
         out.note(f"{aside['path']}:{aside['line']}: set aside: {aside['reason']}")
     if done.asides:
-        out.note(f"every line set aside: metaloop sql {place} 'FROM quarantine'")
-    out.note(f"metrics are as the logs have them, nothing was run again: metaloop log {place}")
+        out.note(f"all lines set aside: metaloop sql {folder} 'FROM quarantine'")
+    out.note(f"metrics are copied from the logs, nothing was run again; next: metaloop log {folder}")
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What ``run``, ``match``, ``evolve`` and ``improve`` share: which folder, the plan before the start, the drain."""
+"""Shared by the commands that run studies: the study's folder, the plan before the start, and the drain."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
-SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
+SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged (bench/command_tasks.py)
-LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
+LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 
 
 @dataclass(frozen=True)
-class Settings(StudyFlags, PlayingFlags, StartFlags):
-    """The flags of a command that starts or resumes a study, as given; None where left out."""
+class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
+    """The flags of a command that starts or resumes a study; None where left out."""
 
     researcher_choice: ResearcherChoice = field(default_factory=ResearcherChoice)
 
@@ -48,7 +48,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         playing: PlayingFlags,
         start: StartFlags,
         researcher_choice: ResearcherChoice | None = None,
-    ) -> Settings:
+    ) -> LaunchSettings:
         return cls(
             **vars(which),
             **vars(playing),
@@ -57,7 +57,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         )
 
     def existing(self, out: Output) -> Path | None:
-        """The folder of the study to go on with, or None where a new one is to be made."""
+        """The folder of the study to resume, or None for a new one."""
         if self.resume is not None:
             return resolve.study_folder(self.resume, out).resolve()
         for folder in (Path(self.study).expanduser(), resolve.STUDIES / self.study) if self.study else ():
@@ -66,20 +66,20 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         return None
 
     def fresh(self, task: Task, out: Output) -> Path:
-        """The folder of a new study; absolute, for workers and experiments have working folders of their own."""
+        """The folder of a new study; absolute, because workers and experiments have other working folders."""
         folder = Path(self.study).expanduser() if self.study else resolve.fresh_folder(task.name, out)
         return folder.resolve()
 
     def check(self, study: Study) -> None:
-        """Refuse to go on under other settings than the study was made with."""
+        """Raise NotComparable where the flags contradict the settings of the study to resume."""
         from arena.setup import reference
 
-        asked = load_tasks(self.task)
-        made = {study.config.task_id, *(away.task_id for away in study.config.further)}
-        if len(asked) > 1 and {task.task_id for task in asked} != made:
-            raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded on other tasks", "--task")
+        tasks = load_tasks(self.task)
+        made = {study.config.task_id, *(other.task_id for other in study.config.further)}
+        if len(tasks) > 1 and {task.task_id for task in tasks} != made:
+            raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other tasks", "--task")
         study.agree(
-            task=reference(asked[0]) if len(asked) == 1 else None,
+            task=reference(tasks[0]) if len(tasks) == 1 else None,
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
@@ -92,9 +92,9 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
     def create(
         self, out: Output, command: str, tasks: Sequence[Task], programs: Sequence[Program], plan: Mapping[str, Any]
     ) -> Study:
-        """A new study with its programs and the command's own settings, so that it resumes without naming them again.
+        """A new study that stores its programs and the command's settings, so that --resume needs neither again.
 
-        Raises UsageError where the budget of a run holds no experiment on one of the tasks.
+        Raises UsageError where a run's budget is too small for one experiment on one of the tasks.
         """
         from arena.setup import StudySetup, beside
         from arena.study import Study
@@ -126,14 +126,14 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         return not self.unsafe_no_sandbox
 
     def ready(self, task: Task, study: Study | None) -> None:
-        """Called before anything is founded or started: can, and may, experiments of ``task`` run here as they are to?
+        """Called before a study is created or started: raises unless experiments of ``task`` can and may run here.
 
-        A study that was made without a sandbox, which may be somebody else's, does not go on so unasked.
+        A study that was created without a sandbox may come from someone else: resuming it so needs the flag again.
         """
         if study is not None and not sandbox.holds(task, study.config.sandbox or self.unsafe_no_sandbox):
             raise NotComparable(
-                f"{resolve.shown(study.folder)} was made without a sandbox",
-                hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
+                f"{resolve.shown(study.folder)} was created without a sandbox",
+                hint=f"{sandbox.FLAG} resumes it without one; a new study has one",
             )
         if study is None:
             command_budget.refuse_guess(task)
@@ -148,35 +148,34 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         return workers_of(self.workers, self.devices)
 
     def at_once(self, study: Study | None) -> tuple[int, int]:
-        """(runs at a time, devices of each) of a study that goes on, or of the one that is asked for."""
+        """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(), self.devices)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
-    """Raise UsageError where not even the baseline's experiment fits the budget of a run."""
+    """Raise UsageError where a run's budget is too small for the baseline's experiment."""
     cost = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
     if run_budget < cost * (1 - 1e-9):
         raise UsageError(
-            f"a run budget of {run_budget:g} s is too small for one experiment of {task.name}, "
-            f"which takes {cost:.3g} s",
-            hint=f"--run-budget {cost * 2:.2g}s or more; the task's own is {task.run_budget:.3g}s",
+            f"a run budget of {run_budget:g} s is too small for an experiment of {task.name}, which takes {cost:.3g} s",
+            hint=f"--run-budget {cost * 2:.2g}s or more; the task's default is {task.run_budget:.3g}s",
         )
 
 
 def load_task(text: str | None) -> Task:
-    """The task of ``--task``, the default one where it was left out."""
+    """The task of ``--task``, or the default task."""
     from trainer.task import Task
 
     return Task.load(text or DEFAULT_TASK)
 
 
 def load_tasks(text: str | None) -> list[Task]:
-    """The tasks of a list with commas; none where it was left out."""
+    """The tasks of a comma-separated list; empty where it was left out."""
     return [load_task(name) for name in resolve.listed(text)]
 
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
-    """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
+    """The plan of ``runs`` equal runs on one task, with the keys of ``meta.plan.Plan.describe``."""
     from arena.setup import Cost
 
     cost = Cost(task, run_budget, verify_seeds)
@@ -194,40 +193,38 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
-def as_it_runs(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1) -> PlannedWork:
-    """A plan that says whether what runs is shut in, and on how many devices a run carries out its waves; where nothing
-    is trained, with the time that that takes."""
-    told: PlannedWork = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
+def with_sandbox(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1) -> PlannedWork:
+    """The plan with its sandbox, its devices per run and the task's remarks; the wall time of a command or of a
+    simulated task is corrected."""
+    planned: PlannedWork = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
     if task.run is not None:
-        told["wall_seconds"] = round(plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1)
+        planned["wall_seconds"] = round(
+            plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1
+        )
         if said := command_budget.remarks(task):
-            told["of_the_task"] = "; ".join(said)
+            planned["of_the_task"] = "; ".join(said)
     if not sandbox.runs_code(task):
-        told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
-    return told
+        planned |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
+    return planned
 
 
 def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, unit: str = "") -> str:
-    """What a comparison of two arms of ``runs`` runs can tell: power 80%, Welch's test, one-sided 2.5% over ``pairs``.
-
-    In standard deviations between the runs of one program; where their size is known, in the task's unit too.
+    """The smallest difference between two arms of ``runs`` runs that Welch's test, one-sided 2.5% divided by ``pairs``,
+    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``noise`` is known.
     """
     from analysis.power import LEVEL, RunSample, detectable, in_sds
 
     sds = in_sds(runs, level=LEVEL / pairs)
     if sds is None:
-        return "one run a program tells no difference: it has no interval"
+        return "one run per program has no interval, so no difference can be detected"
     known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
-    size = f"{sds:.1f} sd between runs" + (f", here {known:.2g} {unit}".rstrip() if known is not None else "")
-    among = f" among {pairs} pairs" if pairs > 1 else ""
-    return (
-        f"{many(runs, 'run')} of each program tell a difference of {size}, four times in five{among}; a smaller one "
-        "may stay open"
-    )
+    size = f"{sds:.1f} SD between runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
+    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
+    return f"{many(runs, 'run')} per program detect a difference of {size} with 80% power{corrected}"
 
 
 def known_noise(study: Study | None) -> RunNoise | None:
-    """The noise of a study's runs so far, where there are any to tell it."""
+    """The noise of a study's runs so far; None before there are enough runs."""
     from analysis.study import open_study
     from analysis.study_power import measured
     from programs.errors import NotFound
@@ -237,12 +234,12 @@ def known_noise(study: Study | None) -> RunNoise | None:
     try:
         with open_study(study.folder, views=()) as con:
             return measured(con).noise
-    except NotFound:  # nothing has ended yet, or nothing has begun
+    except NotFound:  # no run has ended yet
         return None
 
 
 def announce(out: Output, plan: PlannedWork) -> None:
-    """The plan and the bill on stderr, before anything is started."""
+    """Print the plan and its cost on stderr, before anything starts."""
     out.note(
         f"plan: {many(plan['runs'], 'run')} {plan_words.where(plan)}, about "
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
@@ -252,7 +249,7 @@ def announce(out: Output, plan: PlannedWork) -> None:
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
-        out.note(f"tells: {plan['tells']}")
+        out.note(f"power: {plan['tells']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if crowd := capacity.crowd(plan):
@@ -262,7 +259,7 @@ def announce(out: Output, plan: PlannedWork) -> None:
 
 
 def dry_run(out: Output, plan: PlannedWork) -> None:
-    """``--dry-run``: the plan is the data; a person gets it in words, without its lists."""
+    """``--dry-run``: the plan is the data; at a terminal it is shown in words, without its lists."""
     if out.mode == "person":
         out.show(key_values(plan_words.words(plan)))
         return
@@ -271,7 +268,7 @@ def dry_run(out: Output, plan: PlannedWork) -> None:
 
 
 def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result]) -> Result:
-    """Carry out ``work`` with progress shown; a drained or killed command says how to go on."""
+    """Run ``work`` with progress shown; a drained or killed command prints how to resume."""
     from arena.drain import Drained
 
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
@@ -285,5 +282,5 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
             error.hint = again
             raise
         except KeyboardInterrupt:
-            out.note(f"killed; what was finished is kept: {again}")
+            out.note(f"killed; finished work is kept; to resume: {again}")
             raise

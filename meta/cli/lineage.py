@@ -1,17 +1,17 @@
-"""``metaloop lineage``: the tree of programs, with what each gained."""
+"""``metaloop lineage``: the tree of programs, with their gains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.wording import plain_number
+from analysis.wording import many, plain_number
 from meta.cli import resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import verb
 from meta.cli.output import Column, Output, Row
 
 QUERY = """
-WITH on_tasks AS (  -- several tasks are told in units of what stock gains on each
+WITH on_tasks AS (  -- with several tasks, gains are divided by each task's scale
     SELECT program_id, avg(verified_gain) / coalesce(any_value(size), 1) AS gain, count(verified_gain) AS n,
         var_samp(verified_gain) / coalesce(any_value(size), 1) ^ 2 / count(verified_gain) AS error
     FROM runs LEFT JOIN (SELECT task, size FROM scales WHERE (SELECT count(*) FROM scales) > 1) USING (task)
@@ -26,7 +26,7 @@ SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.
     (SELECT u.model FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS model,
     (SELECT u.reason FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS reason
 FROM programs AS p LEFT JOIN measured AS m USING (program_id)
-WHERE p.operator IS DISTINCT FROM 'ablation'  -- variants of one program, metaloop credit tells what they show
+WHERE p.operator IS DISTINCT FROM 'ablation'  -- variants of one program; metaloop credit shows their effects
 ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
 """
 REFUSED = """
@@ -52,13 +52,13 @@ COLUMNS = (
 
 
 @verb(
-    ("metaloop lineage studies/NAME", "the tree, the best first"),
+    ("metaloop lineage studies/NAME", "the tree, best programs first"),
     ("metaloop lineage studies/NAME --json", "programs with their parents"),
 )
 def lineage(out: Output, study: AnyStudy) -> None:
-    """The tree of programs: who descends from whom by which operator, with the mean
-    verified gain on the selection stream. A program of two parents hangs under its
-    first and names the other."""
+    """The tree of programs: the parents of each, the operator that wrote it, and its
+    mean verified gain in the search (not in the confirmation). A program with two
+    parents is listed under the first and names the other."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:
         scales = resolve.fetch(con, "SELECT * FROM scales")
@@ -74,20 +74,20 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note("* the champion")
     if len(scales) > 1:
         sizes = ", ".join(f"{row['size']:.4g} {row['unit']} on {row['task']}" for row in scales)
-        out.note(f"gains are means over {len(scales)} tasks of gains over {sizes}")
-    for line in told(proposals):
+        out.note(f"gains are averages over {len(scales)} tasks, each divided by the task's scale: {sizes}")
+    for line in proposal_lines(proposals):
         out.note(line)
     if any(row["refused"] for row in proposals):
-        asked = "SELECT operator, model, reason FROM mutations WHERE NOT accepted"
-        out.note(f'why they were refused: metaloop sql {resolve.typed(folder)} "{asked}"')
+        query = "SELECT operator, model, reason FROM mutations WHERE NOT accepted"
+        out.note(f'reasons: metaloop sql {resolve.typed(folder)} "{query}"')
 
 
-def told(proposals: Sequence[Row]) -> Iterator[str]:
-    """Who proposed children, and how many of them were turned away before any device time."""
+def proposal_lines(proposals: Sequence[Row]) -> Iterator[str]:
+    """How many children each operator or model proposed, and how many were rejected before any device time."""
     for row in proposals:
         tokens = "" if row["tokens"] is None else f", {row['tokens']:,} tokens"
         by = "offline operators" if row["by"] == "offline" else row["by"]
-        yield f"{by} proposed {row['proposals']}, {row['refused']} of them refused{tokens}"
+        yield f"{by} proposed {many(row['proposals'], 'program')}, {row['refused']} rejected before running{tokens}"
 
 
 def tree(programs: Sequence[Row]) -> Iterator[tuple[str, Row]]:

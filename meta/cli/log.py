@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Any
 
 import click
@@ -51,19 +50,19 @@ EVERYTHING = 2**62
 @verb(
     ("metaloop log studies/NAME", "the last 20 experiments"),
     ("metaloop log studies/NAME --run r3f --all", "one run from its beginning"),
-    ("metaloop log studies/NAME --decision keep --all --json", "everything kept"),
+    ("metaloop log studies/NAME --decision keep --all --json", "every kept edit"),
 )
 def log(
     out: Output,
     study: AnyStudy,
     run: Annotated[str | None, flag("Only this run.", metavar="ID")],
     program: Annotated[str | None, flag("Only runs of this program.", metavar="ID|NAME")],
-    decision: Annotated[str | None, flag("Only these.", type=click.Choice(DECISIONS))],
-    status: Annotated[str | None, flag("Only these.", type=click.Choice(STATUSES))],
-    limit: Annotated[int, flag("How many, the last ones.", min=1, default=20)],
+    decision: Annotated[str | None, flag("Only this decision.", type=click.Choice(DECISIONS))],
+    status: Annotated[str | None, flag("Only this status.", type=click.Choice(STATUSES))],
+    limit: Annotated[int, flag("Number of experiments, the latest ones.", min=1, default=20)],
     all: Annotated[bool, flag("No limit.")],
 ) -> None:
-    """The experiments of a study in the order of time; the last ones, or all."""
+    """List the experiments of a study in the order of time: the latest, or all."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         rows = resolve.fetch(con, QUERY, [run, program, decision, status, EVERYTHING if all else limit])
@@ -73,16 +72,16 @@ def log(
         row["decision"] = row["decision"] if row["status"] == "ok" or out.mode != "person" else row["status"]
     if out.mode == "person":
         rows = [row | {"gain": coloured(row["gain"])} for row in rows]
-    out.rows(rows, COLUMNS, empty="no such experiments", extra={"study": str(folder)})
+    out.rows(rows, COLUMNS, empty="no matching experiments", extra={"study": str(folder)})
     for line in said:
         out.note(line)
     if len(rows) == limit and not all:
-        place = shlex.quote(resolve.shown(folder))
-        out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID -s {place} one of them")
+        quoted = resolve.typed(folder)
+        out.note(f"the last {limit} of {total['n']}; --all shows all; details: metaloop show ID -s {quoted}")
 
 
 def coloured(gain: float | None) -> Any:
-    """A gain as a person sees it: green above 0, red below."""
+    """A gain for the terminal: green above 0, red below."""
     from rich.text import Text
 
     return Text(plain_number(gain, 4, sign=True), "" if not gain else "green" if gain > 0 else "red")

@@ -1,4 +1,4 @@
-"""The command ``metaloop``: a group that imports a verb when it is called, and the place where errors end."""
+"""The command ``metaloop``: a group that imports a command when it is called, and the handler of all errors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
     "Every option is also read from the environment as METALOOP_NAME (--run-budget:",
-    "METALOOP_RUN_BUDGET). Exit codes: 0 done, 1 failed, 2 usage, 3 stopped by a cap,",
-    "4 credential missing, 130 interrupted and drained; 3 and 130 can be resumed.",
+    "METALOOP_RUN_BUDGET). Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
+    "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
 )
 EXAMPLES = (
-    ("metaloop evolve --quick", "the main job, offline, 2 minutes on 2 idle cores"),
+    ("metaloop evolve --quick", "a small evolution, offline, 2 minutes on 2 cores"),
     ("metaloop improve my/program.md", "start from a program of your own"),
-    ("metaloop standings studies/NAME", "who won, and how sure that is"),
+    ("metaloop standings studies/NAME", "the ranking, with confidence intervals"),
 )
 
 
 class LazyGroup(SuggestingGroup):
-    """Commands come from the static table; a command's module is imported when the command is asked for."""
+    """Commands come from the static table; a command's module is imported when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -59,8 +59,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 
 def _root(**_flags: bool) -> None:
-    """Improve programs of research: race program.md files at equal budget, find
-    what earned the gain, write better ones."""
+    """Improve program.md files: race them under an equal compute budget, measure
+    which sentences caused the gain, and write better ones."""
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -80,7 +80,7 @@ root = LazyGroup(
 
 
 def run(argv: Sequence[str]) -> int:
-    """Carry out one command line; returns the exit code and never raises for what the user did."""
+    """Run one command line and return its exit code. Never raises for a user's mistake."""
     args, streams = list(argv), (sys.stdout, sys.stderr)
     try:
         guard.check_current_folder()
@@ -99,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
             raise
         sys.stdout, sys.stderr = streams  # click met the broken pipe first, wrapped both and calls it a failure
         return _reader_left()
-    except Exception as error:  # the boundary of the process: the one place where everything ends
+    except Exception as error:  # the boundary of the process
         problem = errors.classify(error)
         if errors.wants("--debug", args):
             traceback.print_exc(file=sys.stderr)
@@ -108,7 +108,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _reader_left() -> int:
-    """``metaloop log | head``: whoever read our output has enough. Not a failure, and nothing to print."""
+    """``metaloop log | head``: the reader closed the pipe. This is not a failure, and nothing is printed."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``metaloop match``: several programs at equal budget, to standings."""
+"""``metaloop match``: compare several programs at equal budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
-from meta.cli.launch import Settings
+from meta.cli.launch import LaunchSettings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
@@ -28,32 +28,34 @@ CONTROLS = ("stock", "one-line")
 
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
-    ("metaloop match a.md b.md -t tinylm -n 12 --race", "which is best? 12 runs each at most"),
-    ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
+    ("metaloop match a.md b.md -t tinylm -n 12 --race", "find the best, with at most 12 runs each"),
+    ("metaloop match --resume studies/NAME", "resume a match that was stopped"),
 )
 def match(
     out: Output,
     programs: Programs,
     which: StudyFlags,
     seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
-    controls: Annotated[bool, flag("Add stock, one-line and A/A.", "--controls/--no-controls", default=True)],
-    race: Annotated[bool, flag("Give runs where it is in doubt who is best, and end when it is not.")],
+    controls: Annotated[
+        bool, flag("Add stock, one-line and stock again (A/A).", "--controls/--no-controls", default=True)
+    ],
+    race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
     race_rule: RaceRuleFlag,
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
-    """Play programs against each other: same task, same run seeds, same budget of
-    device time a run. PROGRAM is a path, or the name of a starter. Every program
-    gets as many runs as any other, unless they --race."""
+    """Compare programs on the same task, with the same run seeds and the same device
+    time per run. PROGRAM is a path, or the name of a starter. Every program gets
+    the same number of runs, except with --race."""
     from arena.race import RACE_RULES
     from arena.standalone import RACE_RULE, play_entries
     from meta.cli.standings import present
 
-    race, asked = race or race_rule is not None, race_rule or RACE_RULE
-    RACE_RULES.get(asked)  # refused before anything is spent
-    settings = Settings.of(which, playing, start, ResearcherChoice.of(models, agent, yes=start.yes))
+    race, rule_name = race or race_rule is not None, race_rule or RACE_RULE
+    RACE_RULES.get(rule_name)  # refused before anything is spent
+    settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
@@ -66,13 +68,15 @@ def match(
     settings.ready(task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
-        study = create(out, "match", task, entries, runs, settings, at_a_time, asked)
+        study = create(out, "match", task, entries, runs, settings, at_a_time, rule_name)
     batch, rule = recorded_batch(study, race), study.config.plan.get("race_rule", RACE_RULE)
     if race_rule and rule != race_rule:
-        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule")
+        raise resolve.settings_differ(
+            f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"
+        )
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
-        out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
+        out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, plan)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out)
@@ -82,20 +86,21 @@ def match(
 
 
 def race_ended(study: Study, played: Match) -> str:
-    """Who leads a race at its end, and how sure that is."""
+    """Which program leads a race at its end, and the chance that another is better."""
     from arena.standalone import leader
 
     arm, doubt = leader(study, played)
     return (
-        f"{arm.program.name} leads; that another is better by more than a tenth of the spread between programs has a "
-        f"chance of {doubt:.0%}. The runs that named it flatter it: its gain wants fresh ones"
+        f"{arm.program.name} leads; the chance that another program is better by more than a tenth of the spread "
+        f"between programs is {doubt:.0%}. Its measured gain is biased upwards by the selection; measure it again "
+        "with fresh runs"
     )
 
 
 def entries_of(
     study: Study | None, programs: tuple[str, ...], seeds: int | None, controls: bool
 ) -> tuple[list[Entry], int]:
-    """Entries and runs of each, from the command line or, where it names no program, from the study resumed."""
+    """The entries and their number of runs, from the command line or, without a PROGRAM, from the resumed study."""
     if not programs:
         if study is None or "roles" not in study.config.plan:
             raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
@@ -103,7 +108,7 @@ def entries_of(
     own = resolve.programs(programs)
     again = {p.program_id for p in own}
     if len(again) < len(own):
-        raise UsageError("a program is named twice", hint="two arms of one program are A/A, which --controls adds")
+        raise UsageError("a program is named twice", hint="name each once; --controls adds an A/A pair")
     return with_controls(own, controls), seeds or RUNS
 
 
@@ -122,50 +127,50 @@ def with_controls(own: list[Any], controls: bool) -> list[Entry]:
 
 
 def recorded_entries(study: Study) -> list[Entry]:
-    """The entries that a study was founded with."""
+    """The entries that a study was created with."""
     from arena.arms import Entry
     from programs.program import Program
 
     roles = study.config.plan.get("roles")
     if not isinstance(roles, list) or len(roles) != len(study.config.programs):
         raise bad_plan(study, "roles", "a role for each of its programs")
-    told = zip(study.config.programs, roles, strict=True)
-    return [Entry(Program.parse(text, name), str(role)) for (name, text), role in told]
+    pairs = zip(study.config.programs, roles, strict=True)
+    return [Entry(Program.parse(text, name), str(role)) for (name, text), role in pairs]
 
 
 def recorded_runs(study: Study) -> int:
-    """The number of runs per program that a study was founded with."""
+    """The number of runs per program that a study was created with."""
     seeds = study.config.plan.get("seeds")
     if type(seeds) is not int or seeds < 1:
         raise bad_plan(study, "seeds", "a number of runs")
     return seeds
 
 
-def recorded_batch(study: Study, asked: bool) -> int | None:
-    """Runs that a race asks for at a time, as the study was founded; None where its match is no race."""
+def recorded_batch(study: Study, race: bool) -> int | None:
+    """Runs that the study's race starts at a time; None where its match is not a race."""
     batch = study.config.plan.get("batch")
-    if asked and batch is None:
-        hint = "leave out --race to go on, or name a new folder with --study"
-        raise NotComparable(f"{resolve.shown(study.folder)} was founded as a match of equal runs", hint=hint)
+    if race and batch is None:
+        hint = "leave out --race to resume it, or name a new folder with --study"
+        raise NotComparable(f"{resolve.shown(study.folder)} was created without --race", hint=hint)
     if batch is not None and (type(batch) is not int or batch < 1):
         raise bad_plan(study, "batch", "a number of runs")
     return batch
 
 
 def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
-    place = study.folder / resolve.MARK
-    return Corrupt(f"{place}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
+    path = study.folder / resolve.MARK
+    return Corrupt(f"{path}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
 
 
-def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> PlannedWork:
-    """What is about to be spent, and what it can tell."""
+def plan_of(task: Task, arms: int, runs: int, settings: LaunchSettings, study: Study | None) -> PlannedWork:
+    """The cost of the match, and its power."""
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     workers, devices = settings.at_once(study)
     plan = launch.describe_runs(task, arms * runs, seconds, workers)
     sandboxed = study.config.sandbox if study else settings.sandbox
-    tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
+    power = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
     plan |= settings.researcher_choice.bill(task, plan["experiments"], study)
-    return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed, devices)
+    return launch.with_sandbox(plan | {"tells": power}, task, sandboxed, devices)
 
 
 def create(
@@ -174,11 +179,11 @@ def create(
     task: Task,
     entries: list[Entry],
     runs: int,
-    settings: Settings,
+    settings: LaunchSettings,
     batch: int | None = None,
     race_rule: str = "",
 ) -> Study:
-    """A new study of these entries; ``batch``: of a race."""
+    """A new study of these entries; ``batch``: runs that a race starts at a time."""
     from arena.standalone import RACE_RULE
 
     plan: dict[str, Any] = {"seeds": runs, "roles": [entry.role for entry in entries]}
@@ -187,8 +192,8 @@ def create(
     return settings.create(out, command, [task], [entry.program for entry in entries], plan)
 
 
-def resume(folder: Path, settings: Settings) -> Study:
-    """An existing study, under the settings it was made with."""
+def resume(folder: Path, settings: LaunchSettings) -> Study:
+    """Open an existing study. Raises NotComparable where the flags contradict its settings."""
     from arena.study import Study
 
     study = Study.open(folder)

@@ -1,4 +1,4 @@
-"""Programs that a model writes, in ``evolve`` and ``improve``: which instruction it follows, and what that costs."""
+"""The models that write programs in ``evolve`` and ``improve``: the instructions they follow, and their cost."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MutationFlags:
-    """What a model that writes programs follows, and sees."""
+    """What a model that writes programs follows and can read."""
 
-    meta_program: Annotated[str | None, flag("What a model follows that writes programs.", metavar="FILE")]
+    meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
     traces: Annotated[
         Traces | None,
         flag(
-            "How a model that writes programs sees raw traces of runs  [default: what it can do].",
+            "How a model that writes programs reads the traces of runs  [default: what the model supports].",
             type=click.Choice(get_args(Traces)),
         ),
     ]
@@ -43,44 +43,44 @@ def load(path: str | None) -> Program | None:
     return Program.load(Path(path).expanduser()) if path else None
 
 
-def check(study: Study, asked: Program | None) -> None:
-    """The instruction is part of what a study is: naming another one later is an error."""
-    if asked is None or asked.text == study.config.meta_program:
+def check(study: Study, named: Program | None) -> None:
+    """Raise NotComparable where a study is resumed with another meta program than it was created with."""
+    if named is None or named.text == study.config.meta_program:
         return
-    raise resolve.made_otherwise(
-        f"{resolve.shown(study.folder)} was founded with another meta program", "--meta-program"
+    raise resolve.settings_differ(
+        f"{resolve.shown(study.folder)} was created with another meta program", "--meta-program"
     )
 
 
-def check_traces(study: Study, asked: str | None) -> None:
-    """What prompts hold was settled when the study was founded; asking for something else later is an error."""
+def check_traces(study: Study, named: str | None) -> None:
+    """Raise NotComparable where a study is resumed with other --traces than it was created with."""
     made = study.config.staff.traces
-    if asked not in (None, "auto", made):
-        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with --traces {made}", "--traces")
+    if named not in (None, "auto", made):
+        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with --traces {made}", "--traces")
 
 
-def bill(plan: Plan, staff: ModelConfig, told: PlannedWork) -> PlannedWork:
-    """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
+def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
+    """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}
     from meta.mutators.llm.bill import bill as most
     from meta.mutators.llm.bill import sentence
 
-    found = most(plan.generations, plan.children, staff)
-    price = str(told["price"]).replace("own device, no model is called", "own device")
+    limit = most(plan.generations, plan.children, staff)
+    price = str(planned["price"]).replace("own device, no model is called", "own device")
     return {
         "models": ", ".join(staff.models),
-        "researcher": told.get("researcher", "scripted"),
-        "mutation_calls": found.calls,
-        "mutation_tokens": found.tokens,
-        "mutation_usd": found.usd,
-        "price": f"{price}; {sentence(found, staff, plan.child_runs * plan.run_budget)}",
+        "researcher": planned.get("researcher", "scripted"),
+        "mutation_calls": limit.calls,
+        "mutation_tokens": limit.tokens,
+        "mutation_usd": limit.usd,
+        "price": f"{price}; {sentence(limit, staff, plan.child_runs * plan.run_budget)}",
     }
 
 
-def refuse_alone(asked: Program | None, staff: ModelConfig) -> None:
-    """A meta program without a model would be followed by nobody, and traces seen by nobody."""
+def refuse_alone(meta_program: Program | None, staff: ModelConfig) -> None:
+    """Raise UsageError for --traces or --meta-program without a model, which would have no effect."""
     if staff.traces != "auto" and not staff.models:
-        raise UsageError("--traces is for a model to see", hint="name one: -m NAME")
-    if asked is not None and not staff.models:
-        raise UsageError("--meta-program is for a model to follow", hint="name one: -m NAME")
+        raise UsageError("--traces needs a model that reads them", hint="name one: -m NAME")
+    if meta_program is not None and not staff.models:
+        raise UsageError("--meta-program needs a model that follows it", hint="name one: -m NAME")

@@ -1,8 +1,8 @@
-"""What makes a verb: its typed parameters become the arguments and flags of a command; flags that several verbs share.
+"""Turns typed functions into click commands: their parameters become arguments and flags.
 
-A parameter of a verb, or a field of a frozen dataclass that groups several, is annotated with its type and with the
-click parameter that it comes from: ``seeds: Annotated[int | None, flag("-n", "--seeds", type=..., help=...)]``. Help
-lists them in the order in which they are written. With two click parameters the first that is given counts.
+A parameter of the function, or a field of a frozen dataclass that groups several, is annotated with its type and its
+click parameter: ``seeds: Annotated[int | None, flag("Runs per program.", "-n", min=1)]``. Help lists them in the order
+of the source. With two click parameters the first one that is set counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd])")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``8h`` or a bare number; ValueError says how to write it."""
+    """Seconds of ``20m``, ``5400s``, ``1h30m``, ``8h`` or a bare number. Raises ValueError with the accepted forms."""
     plain = text.strip().lower().replace(" ", "")
     try:
         seconds = float(plain)
@@ -36,12 +36,12 @@ def parse_duration(text: str) -> float:
             raise ValueError(f"{text!r} is not a duration: write 90, 90s, 20m, 1h30m or 8h") from None
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if not 0 < seconds < 1e9:
-        raise ValueError(f"{text!r} is not a usable duration: it must be above 0")
+        raise ValueError(f"{text!r} is not a valid duration: it must be above 0")
     return seconds
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for a person: ``0.15s``, ``12.3s``, ``4m10s``, ``2h05m``."""
+    """Seconds as text: ``0.15s``, ``12.3s``, ``4m10s``, ``2h05m``."""
     if seconds is None or seconds != seconds:
         return "-"
     if seconds < 60:
@@ -51,7 +51,7 @@ def duration(seconds: float | None) -> str:
 
 
 Above0 = click.FloatRange(min=0, min_open=True)
-SECOND = "_option"  # after the name of a value that may also be given in a second way
+SECOND = "_option"  # suffix of a parameter's name for the second way to set it
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -69,10 +69,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 
 def flag(help: str, *names: str, **settings: Any) -> Maker:
-    """A click option, by default ``--`` and the name of its parameter; also read from METALOOP_NAME, by its long name.
+    """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too.
 
-    Its click type follows from the type of the parameter: a bool is a switch, a tuple may be given again, ``min`` and
-    ``max`` bound a number. A default is shown in help.
+    Its click type follows from the parameter's type: a bool is a switch, a tuple is repeatable, ``min`` and ``max``
+    bound a number. Help shows the default.
     """
 
     def make(name: str, hint: object) -> click.Option:
@@ -104,17 +104,17 @@ def argument(**settings: Any) -> Maker:
 
 
 def only(*names: str) -> Choice:
-    """Of a group of flags these; the others keep their defaults. ``Annotated[PlayingFlags, only("workers")]``."""
+    """Only these flags of a group; the others keep their defaults. ``Annotated[PlayingFlags, only("workers")]``."""
     return lambda name: name in names
 
 
 def without(*names: str) -> Choice:
-    """Of a group of flags all but these."""
+    """All flags of a group but these."""
     return lambda name: name not in names
 
 
 def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
-    """The click parameters of a verb, or of a dataclass of flags, in the order in which they are written."""
+    """The click parameters of a function, or of a dataclass of flags, in the order of the source."""
     for name, kind, more in _values(owner, choice):
         if is_dataclass(kind):
             yield from click_parameters(kind, *more)
@@ -123,14 +123,14 @@ def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Par
 
 
 def _values(owner: object, choice: Choice) -> Iterator[tuple[str, Any, Sequence[Any]]]:
-    """(name, type, what its annotation says beside the type) of each parameter of a verb, or field of a dataclass."""
+    """(name, type, metadata of its annotation) of each parameter of a function, or field of a dataclass."""
     for name, hint in get_type_hints(owner, include_extras=True).items():
         if name not in ("out", "return") and choice(name):
             yield name, getattr(hint, "__origin__", hint), getattr(hint, "__metadata__", ())
 
 
 def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> dict[str, Any]:
-    """What click has read, as the parameters of a verb or the fields of a dataclass want it."""
+    """The values that click has parsed, as the parameters of a function or the fields of a dataclass."""
     return {
         name: kind(**_typed(kind, values, *more))
         if is_dataclass(kind) and isinstance(kind, type)
@@ -141,15 +141,15 @@ def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> d
 
 @dataclass(frozen=True)
 class CommonFlags:
-    """What every command takes, before the verb or after it."""
+    """The flags of every command, before or after its name."""
 
-    as_json: Annotated[bool, flag("Data as JSON; errors as a JSON object.", "--json")]
+    as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
     quiet: Annotated[bool, flag("No remarks on stderr.", "-q")]
-    debug: Annotated[bool, flag("Traceback of an error.")]
+    debug: Annotated[bool, flag("Print the traceback of an error.")]
 
 
 def _output() -> Output:
-    """The Output of this command; ``--json`` and ``-q`` may also stand before the verb."""
+    """The Output of this command; ``--json`` and ``-q`` are also accepted before its name."""
     contexts = [context := click.get_current_context()]
     while context.parent is not None:
         contexts.append(context := context.parent)
@@ -157,8 +157,8 @@ def _output() -> Output:
     return Output(as_json=as_json, quiet=quiet)
 
 
-class Verb(click.Command):
-    """A command whose help ends with examples to copy."""
+class VerbCommand(click.Command):
+    """A command whose help ends with examples."""
 
     examples: tuple[Example, ...] = ()
 
@@ -167,7 +167,7 @@ class Verb(click.Command):
 
 
 class UnknownVerb(click.UsageError):
-    """No such verb; carries the nearest one as a hint."""
+    """No such command; the hint names the nearest one."""
 
     def __init__(self, message: str, hint: str, ctx: click.Context) -> None:
         super().__init__(message, ctx)
@@ -175,7 +175,7 @@ class UnknownVerb(click.UsageError):
 
 
 class SuggestingGroup(click.Group):
-    """A group that names the nearest command where there is none of that name."""
+    """A group that suggests the nearest command for an unknown name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -187,8 +187,8 @@ class SuggestingGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Noun(SuggestingGroup):
-    """A group of verbs about one kind of thing; bare, it lists."""
+class NounGroup(SuggestingGroup):
+    """The subcommands for one kind of object; without a subcommand it lists the objects."""
 
     examples: tuple[Example, ...] = ()
 
@@ -197,7 +197,7 @@ class Noun(SuggestingGroup):
 
 
 def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
-    """The last part of every help: two or three command lines, each with what it does."""
+    """The end of every help: two or three command lines, each with its meaning."""
     formatter.write("\nExamples:\n")
     width = max((len(line) for line, _ in examples), default=0)
     for line, meaning in examples:
@@ -208,31 +208,31 @@ def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
-def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[..., int | None]], Verb]:
-    """Make a click command of ``function(out, typed parameters) -> exit code or None``."""
+def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[..., int | None]], VerbCommand]:
+    """Make a click command from ``function(out, typed parameters) -> exit code or None``."""
 
-    def make(function: Callable[..., int | None]) -> Verb:
+    def make(function: Callable[..., int | None]) -> VerbCommand:
         def call(**values: Any) -> int:
             return function(_output(), **_typed(function, values)) or 0
 
         title = name or function.__name__.rstrip("_").replace("_", "-")
         params = [*click_parameters(function), *click_parameters(CommonFlags)]
-        command = Verb(title, params=params, callback=call, help=function.__doc__, context_settings=CONTEXT)
+        command = VerbCommand(title, params=params, callback=call, help=function.__doc__, context_settings=CONTEXT)
         command.examples = examples
         return command
 
     return make
 
 
-def noun(*examples: Example) -> Callable[[Callable[[], None]], Noun]:
-    """Make a group of ``function``, which has the name and the words; bare, the group calls its verb ``ls``."""
+def noun(*examples: Example) -> Callable[[Callable[[], None]], NounGroup]:
+    """Make a group with the name and the docstring of ``function``; without a subcommand it calls ``ls``."""
 
-    def make(function: Callable[[], None]) -> Noun:
+    def make(function: Callable[[], None]) -> NounGroup:
         def call(**_common: bool) -> int:
             context = click.get_current_context()
             return context.invoke(group.commands["ls"]) if context.invoked_subcommand is None else 0
 
-        group = Noun(
+        group = NounGroup(
             function.__name__,
             params=[*click_parameters(CommonFlags)],
             callback=call,

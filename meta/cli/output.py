@@ -1,7 +1,7 @@
-"""The output contract: data on stdout, everything else on stderr; a person's rendering, plain, or JSON.
+"""The output contract: data on stdout, everything else on stderr; formatted for a terminal, plain, or JSON.
 
-Text of programs, edits and logs was written by others: control characters never reach the terminal, and
-nothing is read as markup.
+Programs, edits and logs contain untrusted text: control characters never reach the terminal, and nothing is
+interpreted as markup.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 Mode = Literal["person", "plain", "json"]
 Row = Mapping[str, Any]
 GAP = 2  # blanks between columns
-LEAST = 12  # characters that a flexible column keeps
+LEAST = 12  # least width of a flexible column, in characters
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. ``show`` renders the value for a person; plain output has the bare value."""
+    """One column of a table. ``show`` formats the value at a terminal; plain output has the raw value."""
 
     key: str
     title: str = ""
     show: Callable[[Any], str] | None = None
     right: bool = False
-    flex: bool = False  # gives way (with an ellipsis) where the terminal is narrow
-    wrap: bool = False  # gives way by going on in the next line
+    flex: bool = False  # shortened with an ellipsis in a narrow terminal
+    wrap: bool = False  # wrapped in a narrow terminal
     style: str = ""
-    optional: bool = False  # left out, the last one first, where the terminal is too narrow
+    optional: bool = False  # left out, the last one first, in a terminal that is too narrow
     person: bool = True  # False: only in plain output
 
     @property
@@ -49,7 +49,7 @@ class Column:
 
 
 class Output:
-    """Where a verb writes. Built once per command from its flags and from what stdout is."""
+    """Where a command writes. Built once per command from its flags and the kind of stdout."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, person: bool | None = None) -> None:
         at_terminal = sys.stdout.isatty() if person is None else person
@@ -61,7 +61,7 @@ class Output:
     def rows(
         self, items: Iterable[Row], columns: Sequence[Column], *, empty: str = "", extra: Row | None = None
     ) -> None:
-        """A list: JSON in an envelope ``{"as_of", ..., "items"}``, plain tab-separated with a header line."""
+        """A list: as JSON in an envelope ``{"as_of", ..., "items"}``, plain as tab-separated lines with a header."""
         items = list(items)
         if self.mode == "json":
             self.json({"as_of": now(), **(extra or {}), "items": items})
@@ -75,7 +75,7 @@ class Output:
             self.note(empty)
 
     def thing(self, item: Row, *, shown: Mapping[str, str] | None = None) -> None:
-        """One object: JSON, plain ``key<TAB>value``, or for a person aligned (``shown`` replaces values)."""
+        """One object: as JSON, plain as ``key<TAB>value``, or aligned at a terminal (``shown`` replaces values)."""
         if self.mode == "json":
             self.json(item)
         elif self.mode == "plain":
@@ -93,7 +93,7 @@ class Output:
             click.echo(clean(text, keep="\n\t"), nl=not text.endswith("\n"), color=False)
 
     def show(self, thing: RenderableType) -> None:
-        """A rich renderable for a person."""
+        """Print a rich renderable at a terminal."""
         self.console.print(thing, markup=False, highlight=False)
 
     def json(self, value: Any) -> None:
@@ -122,7 +122,7 @@ class Output:
 
 
 def wrapped(text: str) -> str:
-    """``text`` broken between words where stderr is a terminal, as it stands where it is not."""
+    """``text`` wrapped at words where stderr is a terminal, else unchanged."""
     if not sys.stderr.isatty():
         return text
     width = max(shutil.get_terminal_size().columns, 20)
@@ -131,7 +131,7 @@ def wrapped(text: str) -> str:
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:
-    """A table without lines, at most ``width`` wide; a value of type rich.Text is taken as it is."""
+    """A table without lines, at most ``width`` wide; values of type rich.Text are not converted."""
     from rich.table import Table
     from rich.text import Text
 
@@ -153,14 +153,14 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
 
 
 def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> tuple[list[Column], list[int]]:
-    """Columns and their widths so that all fit: flexible ones give way first, then optional ones are left out."""
+    """Columns and widths that fit: flexible columns are narrowed first, then optional ones are left out."""
     kept = list(columns)
     natural = {c.key: _widest(items, c) for c in kept}
     words = {c.key: _widest(items, c, words=True) if c.wrap else LEAST for c in kept}
     while True:
         room = width - GAP * (len(kept) - 1)
         widths = _shrunk([(natural[c.key], c.flex or c.wrap, max(words[c.key], LEAST)) for c in kept], room)
-        if sum(widths) > room:  # not without breaking words
+        if sum(widths) > room:  # words have to be broken
             widths = _shrunk([(natural[c.key], c.flex or c.wrap, LEAST) for c in kept], room)
         spare = next((c for c in reversed(kept) if c.optional), None)
         if sum(widths) + GAP * (len(kept) - 1) <= width or spare is None:
@@ -169,7 +169,7 @@ def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> 
 
 
 def _shrunk(columns: Sequence[tuple[int, bool, int]], room: int) -> list[int]:
-    """Widths within ``room`` where the flexible columns allow it: the widest gives way first, to its least width."""
+    """Widths within ``room`` where the flexible columns allow it: the widest is narrowed first, to its least width."""
     widths = [natural for natural, _, _ in columns]
     while sum(widths) > room:
         able = [i for i, (_, flexible, least) in enumerate(columns) if flexible and widths[i] > least]
@@ -193,7 +193,7 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
 
 
 def _widest(items: Sequence[Row], column: Column, *, words: bool = False) -> int:
-    """Of all cells and the heading; ``words``: of the words in them."""
+    """The width of the widest cell or heading; ``words``: of the widest word in them."""
     from rich.cells import cell_len
 
     texts = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
@@ -201,7 +201,7 @@ def _widest(items: Sequence[Row], column: Column, *, words: bool = False) -> int
 
 
 def _cell(column: Column, value: Any) -> Any:
-    """What is shown of a value: text, or the rich.Text that it is."""
+    """A value as text, or unchanged where it is a rich.Text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if hasattr(value, "markup"):
@@ -210,19 +210,19 @@ def _cell(column: Column, value: Any) -> Any:
 
 
 def now() -> str:
-    """The present in UTC, to the second, as ISO 8601 with a Z."""
+    """The current time in UTC, to the second, as ISO 8601 with a Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def clean(text: object, keep: str = "") -> str:
-    """Text without what cannot be seen (but for ``keep``), so that nobody's text moves the cursor or turns the order of
-    other text around: control characters, marks of direction, lone surrogates."""
+    """Text with invisible characters (except ``keep``) replaced by blanks: control characters, marks of direction, lone
+    surrogates. Untrusted text could otherwise move the cursor or reverse the order of other text."""
     plain = ESCAPES.sub("", str(text))
     return "".join(c if c in keep or c.isprintable() else " " for c in plain)
 
 
 def bare(value: Any) -> str:
-    """A value in plain output: empty where missing, numbers in full, structures as JSON, no tabs."""
+    """A value in plain output: empty where missing, numbers in full precision, structures as JSON, no tabs."""
     value = jsonable(value)
     if value is None:
         return ""
@@ -234,7 +234,7 @@ def bare(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value for a person: floats with four significant digits."""
+    """A value at a terminal: floats with four significant digits."""
     value = jsonable(value)
     if value is None:
         return "-"
@@ -248,7 +248,7 @@ def brief(value: Any) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """What JSON can hold: no NaN (null), times as ISO 8601 UTC, numpy values as numbers and lists."""
+    """The value as JSON: NaN as null, times as ISO 8601 UTC, numpy values as numbers and lists."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

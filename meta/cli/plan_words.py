@@ -1,4 +1,4 @@
-"""A plan as a person reads it at 80 columns: what is run, what it takes, what is paid for, what it can tell."""
+"""A plan as text for a terminal of 80 columns: the runs, the time they take, the price, and the statistical power."""
 
 from __future__ import annotations
 
@@ -11,71 +11,70 @@ from meta.cli.options import duration
 from meta.cli.output import brief
 from meta.planned_work import PlannedWork
 
-_TOLD = (
+_SHOWN_BY_NAME = (
     "task", "runs", "run_budget_s", "run_budgets_s",
     "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
     "devices_per_run",
     "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
     "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
 )  # fmt: skip
+LABELS = {"home": "training task"}  # the labels of other keys, where they differ
 
 
 def words(plan: PlannedWork) -> list[tuple[str, str]]:
-    """Names and sentences, in the order of the questions; what this page does not know is shown as it is.
-
-    Lists of records are left out, the remarks have told them.
-    """
+    """(label, text) pairs. Other keys are shown with their value; lists of records, shown as remarks, are left out."""
     lines = [
         ("task", plan.get("task", "")),
         ("runs", _runs(plan)),
-        ("of these", _parts(plan.get("plan"))),
+        ("stages", _parts(plan.get("plan"))),
         ("device time", _device(plan)),
-        ("by the clock", wall(plan) if "wall_seconds" in plan else ""),
+        ("wall time", wall(plan) if "wall_seconds" in plan else ""),
         ("researcher", _researcher(plan)),
         ("models", plan.get("models", "")),
         ("price", _price(plan)),
         ("limits", limits(plan)),
     ]
     for key, value in plan.items():
-        if key not in _TOLD and not (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
-            lines.append((key, brief(value)))
-    lines += [("tells", plan.get("tells", "")), ("sandbox", plan.get("sandbox", ""))]
+        if key not in _SHOWN_BY_NAME and not (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+            lines.append((LABELS.get(key, key.replace("_", " ")), brief(value)))
+    lines += [("power", plan.get("tells", "")), ("sandbox", plan.get("sandbox", ""))]
     return [(name, text) for name, text in lines if text]
 
 
 def wall(plan: PlannedWork) -> str:
-    """``16.8s with 2 workers``; how long a model or an agent thinks is known to nobody beforehand.
+    """``16.8s with 2 workers``; the time of models and agents cannot be predicted.
 
-    With several devices a run, it is the time that one device would take: how much of it falls into waves, and is
-    shared, is up to the programs.
+    With several devices per run this is the time of one device: how much of it is saved by parallel experiments
+    depends on the programs.
     """
-    told = duration(plan["wall_seconds"])
+    text = duration(plan["wall_seconds"])
     if "workers" in plan:
         devices = plan.get("devices_per_run", 1)
-        told += f" with {capacity.told(plan['workers'], devices)}" + (", less for waves" if devices > 1 else "")
+        text += f" with {capacity.workers_text(plan['workers'], devices)}"
+        text += ", less for parallel experiments" if devices > 1 else ""
     researcher = str(plan.get("researcher", "scripted"))
     if researcher.partition(":")[0] == "command":
-        return f"{told}, and the time that the agents think"
-    return f"{told}, and the time that the models take" if researcher != "scripted" or plan.get("models") else told
+        return f"{text}, plus the agents' own time"
+    return f"{text}, plus the time of model calls" if researcher != "scripted" or plan.get("models") else text
 
 
 def limits(plan: PlannedWork) -> str:
-    """How long replies, calls, waits and runs may be, and how many calls are made at once."""
+    """The limits of replies, calls, retries and runs."""
     if "reply_tokens" not in plan:
         return ""
-    wall = f"; a run takes {duration(plan['max_wall_s'])} by the clock at most" if plan.get("max_wall_s") else ""
+    wall = f"; at most {duration(plan['max_wall_s'])} of wall time per run" if plan.get("max_wall_s") else ""
     return (
-        f"replies of {plan['reply_tokens']:,} tokens at most, {duration(plan['call_timeout_s'])} an attempt, "
-        f"{many(plan['calls_at_once'], 'call')} of a provider at once, {duration(plan['patience_s'])} of waiting when "
-        f"nobody answers{wall}"
+        f"at most {plan['reply_tokens']:,} tokens per reply, {duration(plan['call_timeout_s'])} timeout per attempt, "
+        f"retries for {duration(plan['patience_s'])}, {many(plan['calls_at_once'], 'concurrent call')} per provider"
+        f"{wall}"
     )
 
 
 def where(plan: PlannedWork) -> str:
-    """``of 3.6s on strokes``; of several tasks ``of 3.6s on strokes and 52.8s on tinylm, as many on each``."""
+    """``of 3.6s on strokes``; on several tasks ``of 3.6s on strokes and 52.8s on tinylm, equally many on each``."""
     budgets = plan.get("run_budgets_s", {plan["task"]: plan["run_budget_s"]})
-    told = " and ".join(f"{duration(budget)} on {task}" for task, budget in budgets.items())
-    return f"of {told}" + (", as many on each" if len(budgets) > 1 else "")
+    text = " and ".join(f"{duration(budget)} on {task}" for task, budget in budgets.items())
+    return f"of {text}" + (", equally many on each" if len(budgets) > 1 else "")
 
 
 def _runs(plan: PlannedWork) -> str:
@@ -90,7 +89,7 @@ def _runs(plan: PlannedWork) -> str:
 
 
 def _parts(sizes: Any) -> str:
-    """Which programs these runs are of, in a study that breeds."""
+    """The stages of an evolution and their runs."""
     if not isinstance(sizes, Mapping) or "confirm_runs" not in sizes:
         return ""
     generations = many(sizes["generations"], "generation")
@@ -98,10 +97,10 @@ def _parts(sizes: Any) -> str:
         f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
     )
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
-    spend = "; stock alone, as often as all that buys" if sizes.get("same_spend") else ""
+    spend = "; the same budget again for runs of stock alone" if sizes.get("same_spend") else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
-        f"{bred if sizes['generations'] else ''}; {arms} {sizes['confirm_runs']} times each, to confirm{spend}"
+        f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}{spend}"
     )
 
 
@@ -111,25 +110,25 @@ def _times(sizes: Mapping[str, Any], which: str) -> str:
 
 
 def _device(plan: PlannedWork) -> str:
-    return f"{duration(plan['device_seconds'])}: the runs, and fresh seeds to verify what each comes to"
+    return f"{duration(plan['device_seconds'])} for the runs and for verifying their results on fresh seeds"
 
 
 def _researcher(plan: PlannedWork) -> str:
-    """Who follows the programs, and who writes new ones."""
+    """What follows the programs, and what writes new ones."""
     researcher = str(plan.get("researcher", ""))
     if not plan.get("mutation_calls"):
         return researcher
-    told = {
+    texts = {
         "scripted": "scripted, without a model; the models write new programs",
-        "chat": "chat: the models follow the programs, and write new ones",
+        "chat": "chat: the models follow the programs and write new ones",
     }
-    return told.get(researcher, f"{researcher}: the agent follows the programs; the models write new ones")
+    return texts.get(researcher, f"{researcher}: the agent follows the programs; the models write new ones")
 
 
 def _price(plan: PlannedWork) -> str:
-    """A line for each who is paid; where nobody knows a price, how to give one."""
+    """A line for each cost; where a price is unknown, how to set it."""
     parts = str(plan.get("price", "")).split("; ")
     if plan.get("models") and plan.get("usd", plan.get("mutation_usd")) is None and "replayed" not in parts[0]:
         first = str(plan["models"]).partition(",")[0]
-        parts.append(f"a price is set by --price {first}=IN/OUT, dollars per million tokens")
+        parts.append(f"set the price with --price {first}=IN/OUT, dollars per million tokens")
     return "\n".join(parts)

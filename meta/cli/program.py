@@ -27,7 +27,7 @@ LINT = (Column("place", style="bold"), Column("level"), Column("code", style="di
 
 
 def directive_text(text: str) -> str:
-    """A directive's text for a person; the order of the ideas, which consists of their ids, as how many there are."""
+    """A directive's text for a terminal; the order of the ideas, a list of ids, is shown as their number."""
     lines = text.splitlines()
     ids = all(re.fullmatch(r"d[0-9a-f]{12}", line) for line in lines)
     return f"(the order of {len(lines)} ideas)" if lines and ids else text
@@ -44,11 +44,12 @@ DIFF = (
 
 @noun(
     ("metaloop program ls", "the starters of the library"),
-    ("metaloop program lint my/program.md", "what would be read of it, and what not"),
-    ("metaloop program diff stock my/program.md", "what differs, by directive"),
+    ("metaloop program lint my/program.md", "mistakes and ignored settings, by line"),
+    ("metaloop program diff stock my/program.md", "the differences, by directive"),
 )
 def program() -> None:
-    """Programs of research: the library's starters and your own .md files."""
+    """List, show, check and compare programs: the library's starters and your own
+    .md files."""
 
 
 @verb(("metaloop program ls", "the starters of the library"), ("metaloop program ls --json", "the same for a script"))
@@ -71,7 +72,7 @@ def ls(out: Output) -> None:
 
 
 @verb(
-    ("metaloop program show stock", "the text, as it is"),
+    ("metaloop program show stock", "the text"),
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
 )
 def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> None:
@@ -82,14 +83,14 @@ def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> N
 
 @verb(
     ("metaloop program lint my/program.md", "messages with file and line"),
-    ("metaloop program lint my/*.md -t tinylm", "also: which ideas that task knows"),
+    ("metaloop program lint my/*.md -t tinylm", "also checks the ideas against that task"),
 )
 def lint(
     out: Output,
     programs: Annotated[tuple[str, ...], argument(metavar="PROGRAM...", nargs=-1, required=True)],
-    task: Annotated[str | None, flag("Say which ideas name an edit of this task.", "-t", metavar="NAME|DIR")],
+    task: Annotated[str | None, flag("Also check which ideas name an edit of this task.", "-t", metavar="NAME|DIR")],
 ) -> int:
-    """Check programs. Exits with 2 where there is an error; warnings are no errors."""
+    """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""
     from programs.lint import lint as examine
 
     known = _known_terms(task)
@@ -98,7 +99,7 @@ def lint(
         for text in programs
         for m in examine(resolve.one_program(text), known)
     ]
-    out.rows(items, LINT, empty="nothing to complain about")
+    out.rows(items, LINT, empty="no problems")
     return 2 if any(item["level"] == "error" for item in items) else 0
 
 
@@ -107,9 +108,9 @@ def lint(
     ("metaloop program diff champion.md my/program.md", "two files"),
 )
 def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
-    """Compare two programs by directive: added, removed, changed."""
+    """Compare two programs directive by directive. Lists added, removed and changed ones."""
     items = differences(resolve.one_program(old), resolve.one_program(new))
-    out.rows(items, DIFF, empty="the same directives")
+    out.rows(items, DIFF, empty="no differences")
 
 
 for command in (ls, show, lint, diff, charter):
@@ -117,7 +118,7 @@ for command in (ls, show, lint, diff, charter):
 
 
 def described(program: Program) -> Row:
-    """A program as an object."""
+    """A program as a JSON object."""
     return {
         "program_id": program.program_id,
         "name": program.name,
@@ -133,10 +134,10 @@ def differences(old: Program, new: Program) -> list[Row]:
     """One row for each directive that differs; for a changed one ``before`` is its old text."""
     from programs.diff import diff as compare
 
-    found = compare(old, new)
-    rows = [_change("removed", d) for d in found.removed]
-    rows += [_change("changed", after, before.text) for before, after in found.changed]
-    return rows + [_change("added", d) for d in found.added]
+    diff = compare(old, new)
+    rows = [_change("removed", d) for d in diff.removed]
+    rows += [_change("changed", after, before.text) for before, after in diff.changed]
+    return rows + [_change("added", d) for d in diff.added]
 
 
 def _change(change: str, directive: Directive, before: str = "") -> Row:

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live screen at a terminal, otherwise a plain line for what a log should hold."""
+"""Progress on stderr: a live screen at a terminal, otherwise plain lines for a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from analysis.wording import plain_number
 from meta.cli import render, spend
-from meta.cli.board import Board, Event, Tail
+from meta.cli.board import Event, LedgerTail, StudyView
 from meta.cli.output import Output, clean
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
@@ -27,17 +27,17 @@ REFRESH_SECONDS = 0.5
 
 
 class Progress:
-    """Give an instance to whoever drives a study: it is called with events and shows the study's ledger.
+    """Shows the progress of a study; pass an instance to the function that runs it, which calls it with events.
 
-    The screen is folded from the ledger itself: it shows what all workers wrote, a resumed study at once.
+    The screen is computed from the ledger, so it includes all workers and the past of a resumed study.
     """
 
     def __init__(self, out: Output, folder: Path, title: str, plan: PlannedWork | None = None) -> None:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
         self.plan = plan
-        self.board = Board(folder)
-        self.tail = Tail(folder / "ledger")
+        self.board = StudyView(folder)
+        self.tail = LedgerTail(folder / "ledger")
         self.live: Live | None = None
         self.drawn = 0.0
 
@@ -69,7 +69,7 @@ class Progress:
             self.draw()
 
     def draw(self) -> None:
-        """Read what is new in the ledger and draw the screen again."""
+        """Read the new events of the ledger and redraw the screen."""
         if self.live is None:
             return
         for event in self.tail.fresh():
@@ -89,7 +89,7 @@ class Progress:
 
 @contextmanager
 def ticker(out: Output) -> Iterator[Callable[[str], None]]:
-    """For long work that reports lines: the last one at a terminal, all of them in a log, none with ``-q``."""
+    """Shows the lines that long work reports: the last one at a terminal, all of them in a log, none with ``-q``."""
     if out.quiet:
         yield lambda _line: None
     elif sys.stderr.isatty():
@@ -104,7 +104,7 @@ def ticker(out: Output) -> Iterator[Callable[[str], None]]:
 
 
 def line_of(event: Event) -> str:
-    """What a log says of an event; empty for those that only the screen shows."""
+    """An event as a line of a log; empty for events that only the screen shows."""
     kind = event.get("kind")
     if kind == "match_started":
         names = ", ".join(str(arm["name"]) for arm in event.get("arms", ()))
@@ -127,6 +127,6 @@ def _run_line(event: Event) -> str:
 
 
 def _took(run: Mapping[str, Any]) -> str:
-    """What a run's models took, and how much of its time the device was used."""
+    """The tokens and dollars of a run's models, and the share of its time in which the device was used."""
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
     return spend.sentence(run.get("tokens"), run.get("usd"), busy / wall if wall and busy is not None else None)

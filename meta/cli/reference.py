@@ -10,18 +10,18 @@ from meta.cli.main import root
 
 TITLE = """# Command line
 
-Generated from the command tree by `python -m meta.cli.reference > docs/cli.md`; a test holds the two together.
+Generated from the command tree by `python -m meta.cli.reference > docs/cli.md`; a test compares the two.
 
-Data goes to stdout, everything else to stderr. At a terminal tables are aligned and coloured; in a pipe they are
-tab-separated with a header line; `--json` gives JSON, lists in an envelope `{"as_of": ..., "items": [...]}`
-(`sql` gives a bare list of row objects). An error is one line with a hint, with `--json` an object
-`{"error": {"kind", "message", "ids", "hint"}}` on stderr. Kinds:
+Data goes to stdout, everything else to stderr. At a terminal, tables are aligned and coloured; in a pipe they are
+tab-separated with a header line; `--json` prints JSON, lists in an envelope `{"as_of": ..., "items": [...]}`
+(`sql` prints a bare list of row objects). An error is one line with a hint; with `--json` it is an object
+`{"error": {"kind", "message", "ids", "hint"}}` on stderr. The kinds are
 KINDS.
 """
 
 
 def reference() -> str:
-    """The whole page: the help of every command, as it is printed."""
+    """The whole page: the printed help of every command."""
     from meta.cli.errors import KINDS
 
     parts = [TITLE.replace("KINDS", ", ".join(KINDS))]
@@ -32,7 +32,7 @@ def reference() -> str:
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with the words that call it, in the order of the table."""
+    """Every command with its path, in the order of the table."""
     yield from _walk(("metaloop",), root)
 
 
@@ -49,9 +49,9 @@ def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            if found is not None:
-                yield from _walk((*path, name), found)
+            child = command.get_command(context, name)
+            if child is not None:
+                yield from _walk((*path, name), child)
 
 
 if __name__ == "__main__":

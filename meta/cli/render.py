@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis from ``low`` to ``high`` over ``width`` characters; zero is drawn where it lies on it."""
+    """A linear axis from ``low`` to ``high`` over ``width`` characters."""
 
     low: float
     high: float
@@ -17,7 +17,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Iterable[float | None], width: int) -> Axis:
-        """The axis that holds every finite value and zero, with a character of room on each side."""
+        """The axis that contains zero and every finite value, with one character of margin on each side."""
         finite = [v for v in values if v is not None and math.isfinite(v)]
         low, high = min([0.0, *finite]), max([0.0, *finite])
         if low == high:
@@ -27,20 +27,20 @@ class Axis:
 
     @classmethod
     def of_intervals(cls, intervals: Iterable[tuple[float | None, float | None, float | None]], width: int) -> Axis:
-        """The axis for (low, mid, high) triples; those over 5 times as wide as the median do not stretch it."""
-        found = [i for i in intervals if i[1] is not None and math.isfinite(i[1])]
-        wide = sorted(high - low for low, _, high in found if low is not None and high is not None)
+        """The axis for (low, mid, high) triples; intervals over 5 times as wide as the median are clipped."""
+        finite = [i for i in intervals if i[1] is not None and math.isfinite(i[1])]
+        wide = sorted(high - low for low, _, high in finite if low is not None and high is not None)
         most = 5 * wide[len(wide) // 2] if wide else math.inf
-        kept = [i for i in found if i[0] is None or i[2] is None or i[2] - i[0] <= most]
+        kept = [i for i in finite if i[0] is None or i[2] is None or i[2] - i[0] <= most]
         return cls.around([value for interval in kept for value in interval], width)
 
     def column(self, value: float) -> int:
-        """The character, 0 to width - 1, that ``value`` falls on; beyond the ends it is clipped."""
+        """The column of ``value``, 0 to width - 1; clipped at the ends."""
         share = (value - self.low) / (self.high - self.low)
         return min(max(round(share * (self.width - 1)), 0), self.width - 1)
 
     def header(self) -> str:
-        """Tick labels, each centred on its place, as many as there is room for."""
+        """Tick labels, each centred on its tick, as many as fit."""
         line = [" "] * self.width
         step = tick_step(self.high - self.low, max(self.width // 7, 1))
         first = math.ceil(self.low / step)
@@ -60,8 +60,8 @@ class Axis:
             return "".join(line)
         if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
             left, right = self.column(low), self.column(high)
-            for place in range(left, right + 1):
-                line[place] = "|" if line[place] == "|" else "-"
+            for column in range(left, right + 1):
+                line[column] = "|" if line[column] == "|" else "-"
             line[left], line[right] = ("<" if low < self.low else "["), (">" if high > self.high else "]")
         line[self.column(mid)] = "<" if mid < self.low else ">" if mid > self.high else "o"
         return "".join(line)
@@ -75,8 +75,8 @@ def tick_step(span: float, ticks: int) -> float:
 
 
 def tick_label(value: float, step: float) -> str:
-    places = max(0, -math.floor(math.log10(step)))
-    text = f"{value:.{places}f}"
+    digits = max(0, -math.floor(math.log10(step)))
+    text = f"{value:.{digits}f}"
     text = text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
     return "0" if value == 0 else text
 

@@ -1,4 +1,4 @@
-"""``metaloop report``: a study, a match or an import as one HTML file that opens offline."""
+"""``metaloop report``: a study or an import as one HTML file that opens offline."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ NAME = "report.html"
 
 @verb(
     ("metaloop report studies/NAME", "writes studies/NAME/report.html"),
-    ("metaloop report studies/NAME -o page.html --open", "elsewhere, and look at it"),
-    ("metaloop report studies/NAME --card card.png", "a picture of the verdict too"),
+    ("metaloop report studies/NAME -o page.html --open", "writes page.html and opens it"),
+    ("metaloop report studies/NAME --card card.png", "also a picture of the verdict"),
 )
 def report(
     out: Output,
     study: AnyStudy,
-    target: Annotated[str | None, flag(f"Where to  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
-    card: Annotated[str | None, flag("The verdict as a picture of 1200 x 630; needs Chromium.", metavar="PNG")],
-    look: Annotated[bool, flag("Open it in the browser.", "--open")],
+    target: Annotated[str | None, flag(f"The file to write  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
+    card: Annotated[
+        str | None, flag("Also draw the verdict as a picture, 1200 x 630 pixels; needs Chromium.", metavar="PNG")
+    ],
+    look: Annotated[bool, flag("Open the report in the browser.", "--open")],
 ) -> None:
-    """Write what a study shows as one HTML file that opens offline: verdict,
-    standings, the champion's text by credit, runs, lineage, cost, caveats. Every
-    figure stands beside the query that it follows from."""
+    """Write a study as one HTML file that opens offline: verdict, standings, the
+    champion's text coloured by estimated effect, runs, lineage, cost and caveats.
+    Every figure comes with its query."""
     from analysis.report import page, picture
     from meta.cli.again import again
 
     folder = folder_of(study, out)
-    file, image = place(target or folder / NAME), place(card) if card else None
+    file, image = file_path(target or folder / NAME), file_path(card) if card else None
     with resolve.connect(folder) as con:
         html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)))
         drawn = page.card(con, resolve.shown(folder)) if image else ""
@@ -48,11 +50,11 @@ def report(
     else:
         out.text("\n".join(written))
     if look and not webbrowser.open(file.resolve().as_uri()):
-        out.note(f"no browser could be opened; open {file} by hand")
+        out.note(f"no browser could be started; open {file} yourself")
 
 
 def folder_of(study: str | None, out: Output) -> Path:
-    """The folder of a study; one that holds nothing but a ledger, such as a foreign import, will do as well."""
+    """The folder of a study; a folder with only a ledger, such as an import, is accepted too."""
     from analysis.study import ledger_folder
 
     try:
@@ -64,8 +66,8 @@ def folder_of(study: str | None, out: Output) -> Path:
         return Path(study).expanduser()
 
 
-def place(named: str | Path) -> Path:
-    """The file that is meant; a folder is refused."""
+def file_path(named: str | Path) -> Path:
+    """The path of a file to write. Raises UsageError for a folder."""
     path = Path(named).expanduser()
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file: {path / NAME}")

@@ -1,4 +1,4 @@
-"""Who researches, as the flags say: the researcher, its models, their caps; the bill, and the question before it."""
+"""The researcher, its models and their spending limits, from the flags; the estimated cost, and the consent to it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _no_models() -> ModelConfig:
 
 @dataclass(frozen=True)
 class ResearcherChoice:
-    """The config flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
+    """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study."""
 
     named: str | None = None
     config: ModelConfig = field(default_factory=_no_models)
@@ -51,7 +51,7 @@ class ResearcherChoice:
     def of(
         cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool
     ) -> ResearcherChoice:
-        """As the flags of a command say. Naming a model asks for the chat researcher."""
+        """From the flags of a command. Naming a model implies the chat researcher."""
         from inner_loop.run_context import ModelConfig
 
         calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
@@ -69,9 +69,9 @@ class ResearcherChoice:
         return cls(models.researcher or implied, config, yes)
 
     def ready(self, study: Study | None) -> None:
-        """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
+        """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
 
-        Where a call may cost money, it is asked for; without a terminal --yes has to say so.
+        Where calls may cost money, the user has to agree: at a terminal, or with --yes.
         """
         from inner_loop.researchers import find_researcher
 
@@ -92,7 +92,7 @@ class ResearcherChoice:
             return
         if os.environ.get("METALOOP_REPLAY"):
             if not config.models:
-                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as it was recorded")
+                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as when recording")
             return
         from inner_loop.models.prices import require_ready
 
@@ -101,13 +101,13 @@ class ResearcherChoice:
             _consent()
 
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
-        """What the models may take, in the words of a plan; nothing where none is called."""
+        """The estimated cost of the models, as keys of a plan; empty where none is called."""
         researcher = study.config.researcher if study else self.researcher
         config = _with_caps(study.config.staff, self.config) if study else self.config
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway.plan import cost_line as told_of_agent
+            from inner_loop.gateway.plan import cost_line
 
-            return {"researcher": researcher, "price": told_of_agent(researcher.partition(":")[2], config)}
+            return {"researcher": researcher, "price": cost_line(researcher.partition(":")[2], config)}
         if not config.models:
             return {}
         if researcher != "chat":
@@ -126,7 +126,7 @@ class ResearcherChoice:
 
 
 def limits(config: ModelConfig) -> PlannedWork:
-    """The limits of calls, in the words of a plan; times in seconds."""
+    """The limits of calls, as keys of a plan; times in seconds."""
     return {
         "reply_tokens": config.reply_tokens, "call_timeout_s": config.call_timeout, "patience_s": config.patience,
         "calls_at_once": config.calls_at_once,
@@ -136,52 +136,52 @@ def limits(config: ModelConfig) -> PlannedWork:
 def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, float]]:
     name, equals, figures = text.rpartition("=")
     try:
-        asked, said, *cached = (float(figure) for figure in figures.split("/"))
+        tokens_in, tokens_out, *cached = (float(figure) for figure in figures.split("/"))
         if not (equals and name and len(cached) < 2):
             raise ValueError
-        if not all(0 <= figure < 1e6 for figure in (asked, said, *cached)):
+        if not all(0 <= figure < 1e6 for figure in (tokens_in, tokens_out, *cached)):
             raise ValueError
     except ValueError:
-        hint = "--price openai/NAME=0.5/1.5 per million tokens in and out; a third figure is for cached ones"
-        raise UsageError(f"--price {text}: is no price", hint=hint) from None
-    return name, (asked, said, cached[0]) if cached else (asked, said)
+        hint = "--price openai/NAME=0.5/1.5: dollars per million input and output tokens; a third figure: cached input"
+        raise UsageError(f"--price {text}: not a price", hint=hint) from None
+    return name, (tokens_in, tokens_out, cached[0]) if cached else (tokens_in, tokens_out)
 
 
 def _tapes(record: str | None, replay: str | None) -> None:
-    """Workers are told by the environment: where to record belongs to a command, not to its study."""
+    """Passed to the workers through the environment: a recording belongs to a command, not to its study."""
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():
-        raise NotFound(f"{replay}: no recording found", hint="name the folder that --record wrote")
+        raise NotFound(f"{replay}: not a folder with a recording", hint="name the folder that --record wrote")
     for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
         if folder:
             os.environ[name] = str(Path(folder).expanduser().resolve())
 
 
-def _raise_caps(study: Study, requested: ModelConfig) -> None:
-    """A study goes on under the caps and prices that are given now, where any are."""
-    config = _with_caps(study.config.staff, requested)
+def _raise_caps(study: Study, given: ModelConfig) -> None:
+    """Store the limits and prices given now in the settings of a resumed study."""
+    config = _with_caps(study.config.staff, given)
     if config != study.config.staff:
         study.config = study.config.model_copy(update={"staff": config})
         study.config.dump(study.folder / "study.toml")
 
 
-def _with_caps(config: ModelConfig, requested: ModelConfig) -> ModelConfig:
-    """``config`` with the requested caps, prices and limits; the length of replies stays."""
-    given = {name: getattr(requested, name) for name in CAPS if getattr(requested, name)}
-    given |= {name: getattr(requested, name) for name in LIMITS if name in requested.model_fields_set}
-    return config.model_copy(update=given)
+def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
+    """``config`` with the requested spending limits, prices and call limits."""
+    changes = {name: getattr(given, name) for name in CAPS if getattr(given, name)}
+    changes |= {name: getattr(given, name) for name in LIMITS if name in given.model_fields_set}
+    return config.model_copy(update=changes)
 
 
-def _same_replies(study: Study, requested: ModelConfig) -> None:
-    """The length of replies is part of each request, by which recorded calls are known."""
+def _same_replies(study: Study, given: ModelConfig) -> None:
+    """Raise NotComparable for another --reply-tokens: it is part of each request, by which recorded calls match."""
     made = study.config.staff.reply_tokens
-    if "reply_tokens" in requested.model_fields_set and requested.reply_tokens != made:
-        raise resolve.made_otherwise(f"the study was made with --reply-tokens {made}", "--reply-tokens")
+    if "reply_tokens" in given.model_fields_set and given.reply_tokens != made:
+        raise resolve.settings_differ(f"the study was created with --reply-tokens {made}", "--reply-tokens")
 
 
 def _free(config: ModelConfig) -> bool:
-    """Whether all models are served by this machine, as far as the environment tells."""
+    """Whether all models are served by this machine, judging by the environment."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
     local = urlsplit(base).hostname in LOCAL
     return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
@@ -189,5 +189,7 @@ def _free(config: ModelConfig) -> bool:
 
 def _consent() -> None:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("models may cost money, and nobody is there to be asked", hint="--yes, with --max-usd 5")
-    click.confirm("models are called, which may cost money; go on?", abort=True, err=True)
+        raise UsageError(
+            "model calls may cost money, and there is no terminal to confirm them", hint="--yes, with --max-usd 5"
+        )
+    click.confirm("this calls models, which may cost money; continue?", abort=True, err=True)

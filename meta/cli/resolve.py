@@ -1,4 +1,4 @@
-"""From what a user types to what is meant: studies by name, programs by path or starter, ids by prefix."""
+"""Looks up what a user names: studies by folder or name, programs by path or starter, ids by prefix."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHOWN = 6
 
 
 def past_study(text: str, out: Output) -> Path:
-    """A study that ``--prior`` names. Raises NotFound, which says so."""
+    """The folder of a study that ``--prior`` names. Raises NotFound."""
     try:
         return study_folder(text, out)
     except NotFound as error:
-        raise NotFound(f"--prior {text}: {error.message}", hint="name the folder of a study that has ended") from None
+        raise NotFound(f"--prior {text}: {error.message}", hint="name the folder of a finished study") from None
 
 
 def study_folder(text: str | None, out: Output) -> Path:
@@ -39,8 +39,8 @@ def looked_at(folder: Path, out: Output) -> Path:
     """The same folder, with a warning where other users of this machine can read the secret in it."""
     from arena.private import exposed
 
-    if told := exposed(folder):
-        out.warn(told)
+    if warning := exposed(folder):
+        out.warn(warning)
     return folder
 
 
@@ -58,8 +58,8 @@ def _study_folder(text: str | None, out: Output) -> Path:
             return candidate
     if (path / CONTEST).is_file():
         raise NotFound(
-            f"{path} is of a contest before its decision, and no study yet: {MARK} holds the secret",
-            hint="metaloop contest export, once it is decided; until then its *.parquet can be read",
+            f"{path} is a contest export from before the decision and has no {MARK}",
+            hint="run metaloop contest export again after the decision; until then, read its *.parquet",
         )
     near = [p for p in known_studies() if p.name.startswith(text)]
     if len(near) == 1:
@@ -67,23 +67,23 @@ def _study_folder(text: str | None, out: Output) -> Path:
     if near:
         names = [p.name for p in near]
         raise Ambiguous(f"{text!r} could be {len(near)} studies", ids=names[:SHOWN], hint="type more of the name")
-    what = f"{path} holds no {MARK}" if path.exists() else f"no study {text!r}, here or under {STUDIES}/"
+    what = f"{path} has no {MARK}" if path.exists() else f"no study {text!r}, here or under {STUDIES}/"
     raise NotFound(what, hint=_study_hint(text))
 
 
 def listed(text: str | None) -> list[str]:
-    """The names of a list with commas; none where it was left out."""
+    """The names of a comma-separated list; empty where it was left out."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def known_studies() -> list[Path]:
     """The studies under ``studies/`` of the current folder, oldest first."""
-    found = [p.parent for p in STUDIES.glob(f"*/{MARK}")] if STUDIES.is_dir() else []
-    return sorted(found, key=lambda p: (p / MARK).stat().st_mtime)
+    folders = [p.parent for p in STUDIES.glob(f"*/{MARK}")] if STUDIES.is_dir() else []
+    return sorted(folders, key=lambda p: (p / MARK).stat().st_mtime)
 
 
 def fresh_folder(task: str, out: Output) -> Path:
-    """``studies/<task>-<date>-<n>`` that does not exist yet; told on stderr."""
+    """A new name ``studies/<task>-<date>-<n>``, also printed on stderr."""
     stem = f"{Path(task).name or 'task'}-{datetime.now(UTC):%Y-%m-%d}"
     number = 1
     while (STUDIES / f"{stem}-{number}").exists():
@@ -93,24 +93,24 @@ def fresh_folder(task: str, out: Output) -> Path:
     return folder
 
 
-def made_otherwise(what: str, leave_out: str, ids: Sequence[str] = ()) -> NotComparable:
-    """For a study that is to go on under settings that it was not made with; ``leave_out``: which flags say so."""
-    return NotComparable(what, hint=f"leave {leave_out} out to go on, or name a new folder with --study", ids=ids)
+def settings_differ(what: str, leave_out: str, ids: Sequence[str] = ()) -> NotComparable:
+    """The error for resuming a study with other settings than its own; ``leave_out``: the flags that contradict it."""
+    return NotComparable(what, hint=f"leave out {leave_out} to resume it, or name a new folder with --study", ids=ids)
 
 
 def shown(folder: Path) -> str:
-    """A folder as a person would type it: relative where it lies below the current one."""
+    """A folder as a path to show: relative where it is below the current folder."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_absolute() and folder.is_relative_to(here) else folder)
 
 
 def typed(folder: Path) -> str:
-    """The same as a word of a command line that is to be copied: quoted where a shell would take it apart."""
+    """The same, quoted for a shell where needed, for command lines to copy."""
     return shlex.quote(shown(folder))
 
 
 def programs(texts: Sequence[str]) -> list[Program]:
-    """Each a path of a .md file (a path wins where it exists) or the name of a library starter."""
+    """The programs at these paths, or the starters of these names; an existing path has priority."""
     return [one_program(text) for text in texts]
 
 
@@ -121,7 +121,7 @@ def one_program(text: str) -> Program:
 
     path = Path(text).expanduser()
     if path.is_dir():
-        raise UsageError(f"{text} is a folder; a program is one .md file", hint=f"ls {text}/*.md")
+        raise UsageError(f"{text} is a folder; a program is one .md file", hint=f"name a file: ls {text}/*.md")
     if path.exists():
         return Program.load(path)
     names = list(shelf.names())
@@ -134,18 +134,19 @@ def one_program(text: str) -> Program:
 
 def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     """The one candidate that equals ``prefix`` or starts with it. Raises NotFound, or Ambiguous."""
-    found = sorted({c for c in candidates if c.startswith(prefix)})
-    if prefix in found:
+    matches = sorted({c for c in candidates if c.startswith(prefix)})
+    if prefix in matches:
         return prefix
-    if not found:
-        raise NotFound(f"no {what} starts with {prefix!r}", hint="metaloop log lists experiments, lineage programs")
-    if len(found) > 1:
-        raise Ambiguous(f"{prefix!r} could be {len(found)} things", ids=found[:SHOWN], hint="type more of the id")
-    return found[0]
+    if not matches:
+        hint = "metaloop log lists experiments and runs, metaloop lineage programs"
+        raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
+    if len(matches) > 1:
+        raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")
+    return matches[0]
 
 
 def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the views of a study; ``computed``: only these of the computed ones."""
+    """A DuckDB connection with the views of a study; ``computed``: which computed views (default: all)."""
     from analysis.study import COMPUTED_VIEWS, open_study
     from analysis.tables import SQL_VIEWS
 
@@ -153,24 +154,24 @@ def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckD
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    """Rows of a query as dicts of values that JSON knows."""
+    """The rows of a query as dicts of JSON values."""
     from analysis.tables import rows
 
     return rows(con.execute(query, list(parameters)))
 
 
 def short(identity: object, length: int = 7) -> str:
-    """An id as a person reads it; ids given back may be any prefix."""
+    """The start of an id, for display; commands accept any unique prefix."""
     return str(identity)[:length]
 
 
 def _newest(out: Output) -> Path:
-    found = known_studies()
-    if not found:
-        raise NotFound(f"no study under {STUDIES}/ here", hint="name its folder, or start one: metaloop evolve --quick")
-    if len(found) > 1:
-        out.note(f"study: {found[-1]} (the newest of {len(found)})")
-    return found[-1]
+    folders = known_studies()
+    if not folders:
+        raise NotFound(f"no study under {STUDIES}/", hint="name its folder, or start one: metaloop evolve --quick")
+    if len(folders) > 1:
+        out.note(f"study: {folders[-1]} (the newest of {len(folders)})")
+    return folders[-1]
 
 
 def _study_hint(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 from analysis.wording import plain_number
 from meta.cli import launch, render, resolve, spend, trust
 from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
-from meta.cli.launch import Settings
+from meta.cli.launch import LaunchSettings
 from meta.cli.match import create, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
@@ -37,8 +37,8 @@ SHOWN = (
 
 @verb(
     ("metaloop run stock", "a starter on the default task"),
-    ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
-    ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
+    ("metaloop run my/program.md -t tinylm -b 60s", "your program, one minute of device time"),
+    ("metaloop run --resume studies/NAME", "resume a run that was stopped"),
 )
 def run(
     out: Output,
@@ -49,12 +49,15 @@ def run(
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
-    """Run one program once: the inner loop edits train.py, trains, keeps or discards,
-    until its budget is spent; then its result is trained anew and verified."""
+    """Run one program once: the researcher edits train.py, trains, and keeps or
+    discards the edit until the budget is spent. Then the final train.py is trained
+    again on fresh seeds to verify its gain."""
     from arena.arms import Entry
     from arena.standalone import play_entries
 
-    settings = Settings.of(which, replace(playing, workers=1), start, ResearcherChoice.of(models, agent, yes=start.yes))
+    settings = LaunchSettings.of(
+        which, replace(playing, workers=1), start, ResearcherChoice.of(models, agent, yes=start.yes)
+    )
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):
@@ -74,7 +77,7 @@ def run(
 
 
 def present(out: Output, folder: Path, match_id: str) -> None:
-    """What came of the run: what it claims, what fresh seeds say, what it kept."""
+    """Show the result of the run: its claim, its verified gain on fresh seeds, and the edits it kept."""
     with resolve.connect(folder, []) as con:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
@@ -98,5 +101,5 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
     for remark in said:
         out.note(remark)
-    place = resolve.typed(folder)
-    out.note(f"next: metaloop log {place} --all, metaloop show {resolve.short(row['run_id'])} -s {place}")
+    name = resolve.typed(folder)
+    out.note(f"next: metaloop log {name} --all, metaloop show {resolve.short(row['run_id'])} -s {name}")

@@ -1,4 +1,4 @@
-"""The screen of a study at work, at most 80 columns wide unless the terminal is wider."""
+"""The live screen of a study, as wide as the terminal (80 columns by default)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.trust import marked, weakest
 from analysis.wording import many, plain_number
 from meta.cli import capacity, render, spend
-from meta.cli.board import ArmView, Board, MatchView
+from meta.cli.board import ArmView, MatchView, StudyView
 from meta.cli.options import duration
 from meta.cli.output import Column, Row, clean, table
 from meta.planned_work import PlannedWork
@@ -32,7 +32,7 @@ ARM_COLUMNS = (
 )
 
 
-def screen(board: Board, title: str, *, width: int = 80, plan: PlannedWork | None = None) -> RenderableType:
+def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork | None = None) -> RenderableType:
     """Header, meter, the current match arm by arm, and the last kept experiments."""
     from rich.console import Group
     from rich.text import Text
@@ -49,8 +49,8 @@ def screen(board: Board, title: str, *, width: int = 80, plan: PlannedWork | Non
     return Group(*parts)
 
 
-def header(board: Board, title: str, width: int, plan: PlannedWork | None = None) -> list[str]:
-    """Two lines: what and for how long; device time and runs against the plan where there is one."""
+def header(board: StudyView, title: str, width: int, plan: PlannedWork | None = None) -> list[str]:
+    """The lines above the match: title and elapsed time, device time and runs against the plan, models, problems."""
     plan = plan or {}
     left = f"metaloop {title}"
     lines = [left + elapsed(board).rjust(max(width - len(left), 9))]
@@ -65,11 +65,12 @@ def header(board: Board, title: str, width: int, plan: PlannedWork | None = None
     else:
         lines.append(f"device {duration(board.charged)}   {runs}")
     if (devices := int(board.config.get("devices") or 1)) > 1:
-        lines.append(f"{capacity.told(int(board.config.get('workers') or 1), devices)}, which share its waves")
+        workers = capacity.workers_text(int(board.config.get("workers") or 1), devices)
+        lines.append(f"{workers}, for its parallel experiments")
     if board.models.calls:
         lines += models_lines(board)
     if board.faults:
-        lines.append(f"faults of the infrastructure: {board.faults} (retried, not charged)")
+        lines.append(f"infrastructure faults: {board.faults} (retried, not charged)")
     if board.findings:
         listed = ", ".join(f"{kind} ({n})" for kind, n in sorted(board.findings.items()))
         lines.append(render.fit(clean(f"findings: {listed}"), width))
@@ -77,20 +78,20 @@ def header(board: Board, title: str, width: int, plan: PlannedWork | None = None
     return [*lines, said] if said else lines
 
 
-def models_lines(board: Board) -> list[str]:
-    """What models have taken, against the caps where there are any, and what was used of the device and the tokens."""
+def models_lines(board: StudyView) -> list[str]:
+    """The calls, tokens and dollars against their limits, and the shares of device time and tokens that were used."""
     models = board.models
     caps = board.caps
     of_tokens = f" of {spend.tokens(caps['max_tokens'])}" if caps.get("max_tokens") else ""
     usd = spend.dollars(models.usd) + (f" of ${caps['max_usd']:g}" if caps.get("max_usd") else "")
-    taken = f"{spend.share(models.used)} of the tokens in answers that were taken"
+    taken = f"{spend.share(models.used)} of the tokens in accepted replies"
     return [
         f"models {many(models.calls, 'call')}, {spend.tokens(models.tokens)}{of_tokens} tokens, {usd}",
         f"used   device {spend.share(board.utilization)} of the time, {taken}",
     ]
 
 
-def elapsed(board: Board) -> str:
+def elapsed(board: StudyView) -> str:
     """From the first event to the last, h:mm:ss."""
     try:
         first, last = (datetime.fromisoformat(t) for t in (board.first_at, board.last_at))
@@ -106,12 +107,12 @@ def match_line(match: MatchView) -> str:
     return f"{match.title}   {many(len(match.arms), 'arm')}, {budget} a run, on {event.get('task')}   {match.state}"
 
 
-def arm_rows(board: Board, match: MatchView) -> list[Row]:
-    """One row an arm, also what ``status --json`` gives."""
+def arm_rows(board: StudyView, match: MatchView) -> list[Row]:
+    """One row per arm, for the screen and for ``status --json``."""
     return [_arm_row(board, match, arm) for arm in match.arms.values()]
 
 
-def _arm_row(board: Board, match: MatchView, arm: ArmView) -> Row:
+def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
     claimed = arm.claimed(match.sign)
     at_work = [run.doing for run in arm.runs if run.state == "running"]
     gain = arm.gain
@@ -129,16 +130,16 @@ def _arm_row(board: Board, match: MatchView, arm: ArmView) -> Row:
     }
 
 
-def origin(board: Board, arm: ArmView) -> str:
-    """The role of an arm, or for a child its parents."""
+def origin(board: StudyView, arm: ArmView) -> str:
+    """The parents of an arm's program, else its role."""
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
     if arm.role not in ("", "program") or not parents:
         return arm.role or "program"
     return " x ".join(board.name(p)[:9] for p in parents[:2])
 
 
-def status_item(board: Board, folder: str, running: bool) -> Row:
-    """The state of a study as one object."""
+def status_item(board: StudyView, folder: str, running: bool) -> Row:
+    """The state of a study as one JSON object."""
     match = board.current
     return {
         "study": folder,
@@ -166,8 +167,8 @@ def status_item(board: Board, folder: str, running: bool) -> Row:
     }
 
 
-def _models_item(board: Board) -> Row:
-    """Nothing where no model took part; ``usd`` is None where one has no known price."""
+def _models_item(board: StudyView) -> Row:
+    """The models' usage; empty without calls. ``usd`` is None where a price is unknown."""
     models = board.models
     if not models.calls:
         return {}
@@ -175,5 +176,5 @@ def _models_item(board: Board) -> Row:
     return {"calls": models.calls, "tokens": models.tokens, "usd": models.usd, **utilization}
 
 
-def _all_ended(board: Board) -> bool:
+def _all_ended(board: StudyView) -> bool:
     return bool(board.matches) and all(m.state != "running" for m in board.matches.values())

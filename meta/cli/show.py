@@ -1,4 +1,4 @@
-"""``metaloop show``: any thing of a study by its id or a prefix of it, with its diff."""
+"""``metaloop show``: any record of a study by its id or a prefix of it, with its diff."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from programs.errors import NotFound
 if TYPE_CHECKING:
     import duckdb
 
-# Why a program was made; of one that a model wrote also which one, what it followed and what it took.
+# Why a program was written, and, for a model, which one, its meta program and its cost.
 MADE = """SELECT reason, model AS written_by, meta_program_id,
     CASE WHEN model IS NOT NULL THEN tokens END AS tokens, usd, evidence_ids
     FROM mutations WHERE child_id = ? AND accepted LIMIT 1"""
-# Which table and column an id is looked up in; the letter that starts it says what it names.
-PLACES = (
+# The kinds of ids, with their table and column; the first letter of an id gives its kind.
+ID_COLUMNS = (
     ("program", "programs", "program_id"),
     ("directive", "directives", "directive_id"),
     ("experiment", "experiments", "experiment_id"),
@@ -34,18 +34,18 @@ PLACES = (
 )
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 APART = {"changes", "findings", "audits"}
-SUPPORT = 60  # rows of what a credit rests on; its sql gives them all
+SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
 HIDDEN = {"text", "diff", "config", "details"}
 
 
 @verb(
     ("metaloop show e3f2", "an experiment with its diff"),
-    ("metaloop show p77e -s studies/NAME", "a program, and what sets it apart from its parents"),
+    ("metaloop show p77e -s studies/NAME", "a program and its changes to its parents"),
     ("metaloop show r031 --json", "a run, for a script"),
 )
 def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: StudyFlag) -> None:
-    """Show a program, directive, experiment, run, match, arm, source, row of credit
-    or imported log by its id or any prefix of it."""
+    """Show a program, directive, experiment, run, match, arm, source, credit row,
+    audit or imported log by its id, or by any unique prefix of it."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
         kind, table, column, full = locate(con, identity)
@@ -60,20 +60,20 @@ def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: S
 
 
 def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, str]:
-    """(kind, table, column, full id) of the one thing that ``prefix`` names. NotFound, Ambiguous with candidates."""
-    found: dict[str, tuple[str, str, str]] = {}
+    """(kind, table, column, full id) of the one record with this id. Raises NotFound, or Ambiguous with candidates."""
+    matches: dict[str, tuple[str, str, str]] = {}
     there = {row["name"] for row in resolve.fetch(con, "SHOW TABLES")}
-    for kind, table, column in (place for place in PLACES if place[1] in there):
+    for kind, table, column in (entry for entry in ID_COLUMNS if entry[1] in there):
         query = f"SELECT DISTINCT {column} AS id FROM {table} WHERE starts_with({column}, ?) LIMIT 50"
         for row in resolve.fetch(con, query, [prefix]):
-            found.setdefault(row["id"], (kind, table, column))
-    if not found:
+            matches.setdefault(row["id"], (kind, table, column))
+    if not matches:
         named = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
-        found = {row["program_id"]: PLACES[0] for row in named}
-    if not found:
-        raise NotFound(f"nothing here has an id that starts with {prefix!r}", hint="metaloop log, metaloop lineage")
-    full = resolve.by_prefix(prefix, found) if any(i.startswith(prefix) for i in found) else next(iter(found))
-    return (*found[full], full)
+        matches = {row["program_id"]: ID_COLUMNS[0] for row in named}
+    if not matches:
+        raise NotFound(f"no id in this study starts with {prefix!r}", hint="metaloop log, metaloop lineage")
+    full = resolve.by_prefix(prefix, matches) if any(i.startswith(prefix) for i in matches) else next(iter(matches))
+    return (*matches[full], full)
 
 
 def _plain_detail(_con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
@@ -88,9 +88,9 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     own = Program.parse(item["text"], item["name"] or "program")
     changes = {}
     for parent in item["parent_ids"] or ():
-        found = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
-        if found:
-            changes[parent] = differences(Program.parse(found[0]["text"], found[0]["name"] or "program"), own)
+        parents = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
+        if parents:
+            changes[parent] = differences(Program.parse(parents[0]["text"], parents[0]["name"] or "program"), own)
     made = resolve.fetch(con, MADE, [item["program_id"]])
     item |= {name: value for name, value in (made[0] if made else {}).items() if value not in (None, [])}
     runs = "SELECT run_id, match_id, stream, state, verified_gain, claimed_gain FROM runs WHERE program_id = ?"
@@ -112,12 +112,12 @@ def _run_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
 def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     identity = [rows[0]["experiment_id"]]
     read = resolve.fetch(con, "SELECT * FROM import_rows WHERE experiment_id = ?", identity)
-    found = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", identity)
-    return {**(read[0] if read else {}), **rows[0], "findings": found}
+    findings = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", identity)
+    return {**(read[0] if read else {}), **rows[0], "findings": findings}
 
 
 def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
-    """A log: its runs (one per metric), what was set aside, what contradicts itself."""
+    """A log: its runs (one per metric), the lines set aside and its contradictions."""
     aside = "SELECT line, reason, text FROM quarantine WHERE import_id = ? ORDER BY line LIMIT 50"
     doubts = f"{FINDINGS} WHERE run_id = ANY (SELECT run_id FROM imports WHERE import_id = ?)"
     item = dict(rows[0])
@@ -130,12 +130,12 @@ def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
 
 
 def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
-    """The row, what it rests on, and the statement that gives that again."""
+    """The row, the data it was estimated from, and the query for that data."""
     from analysis.support import support
 
-    found, sql = support(con, rows[0])
-    more = {"rests_on_rows": len(found)} if len(found) > SUPPORT else {}
-    return dict(rows[0]) | more | {"rests_on": found[:SUPPORT], "sql": sql}
+    data, sql = support(con, rows[0])
+    more = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
+    return dict(rows[0]) | more | {"rests_on": data[:SUPPORT], "sql": sql}
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
@@ -179,13 +179,13 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Row]], Row]]
 
 
 def _lists(item: Row) -> dict[str, list[Row]]:
-    """The parts of a thing that are tables of their own."""
-    found = {k: v for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    """The parts of a record that are shown as tables."""
+    tables = {k: v for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
     for parent, rows in (item.get("changes") or {}).items():
-        found[f"against {resolve.short(parent)}"] = [
+        tables[f"against {resolve.short(parent)}"] = [
             {k: r[k] for k in ("change", "heading", "text", "directive_id")} for r in rows
         ]
-    return found
+    return tables
 
 
 def _scalars(item: Row) -> Row:

@@ -1,4 +1,4 @@
-"""``metaloop simulate``: what a study of some size would tell, under a law of one's own, before anything is spent."""
+"""``metaloop simulate``: which effects a study of a given size would detect, by simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from meta.simulate import Design, Simulated, World
 
-# one opening race on the selection stream where there is one: evolved children are no sample of programs
+# prefer the opening race: the programs of later generations are selected, not a random sample
 LIKE = """
 SELECT r.program_id, coalesce(p.name, r.program_id) AS name, r.verified_gain AS gain, m.run_budget AS budget, m.purpose
 FROM runs AS r JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
@@ -36,98 +36,106 @@ MOST = 1e9
 
 @dataclass(frozen=True)
 class LawFlags:
-    """The flags that make the law; None where left out."""
+    """The flags that define the true gains and the noise; None where left out."""
 
-    programs: Annotated[int | None, flag(f"Programs raced, with stock  [default: {PROGRAMS}].", min=2, max=1000)]
+    programs: Annotated[
+        int | None, flag(f"Number of programs, stock included  [default: {PROGRAMS}].", min=2, max=1000)
+    ]
     stock: Annotated[float | None, flag(f"True gain of stock  [default: {STOCK:g}].", metavar="GAIN")]
     spread: Annotated[
-        float | None, flag(f"Sd of true gains between programs  [default: {SPREAD:g}].", min=0, metavar="SD")
+        float | None, flag(f"SD of the true gains of programs  [default: {SPREAD:g}].", min=0, metavar="SD")
     ]
-    noise: Annotated[
-        float | None, flag(f"Sd between the runs of one program  [default: {NOISE:g}].", min=0, metavar="SD")
+    noise: Annotated[float | None, flag(f"SD between runs of one program  [default: {NOISE:g}].", min=0, metavar="SD")]
+    effects: Annotated[
+        str | None, flag("True gains of the other programs minus stock's, instead of --spread.", metavar="GAIN,…")
     ]
-    effects: Annotated[str | None, flag("True gains over stock's, one for each other program.", metavar="GAIN,…")]
-    drift: Annotated[float, flag("Sd between matches.", min=0, metavar="SD", default=0.0)]
-    like: Annotated[str | None, flag("Take stock, spread and noise from a study.", metavar="STUDY")]
+    drift: Annotated[float, flag("SD between matches.", min=0, metavar="SD", default=0.0)]
+    like: Annotated[str | None, flag("Estimate stock, spread and noise from a study.", metavar="STUDY")]
 
 
 @verb(
-    ("metaloop simulate --programs 8 --spread .2 --noise .33", "would it find the best?"),
-    ("metaloop simulate --effects 0.3,0.1,0,0 -n 8 --confirm 40", "effects of your own"),
-    ("metaloop simulate --like studies/NAME -n 8", "noise and spread of a study you have"),
+    ("metaloop simulate --programs 8 --spread .2 --noise .33", "how often is the best program found?"),
+    ("metaloop simulate --effects 0.3,0.1,0,0 -n 8 --confirm 40", "with your own effects"),
+    ("metaloop simulate --like studies/NAME -n 8", "with the noise and spread of a study"),
 )
 def simulate(
     out: Output,
     law: LawFlags,
-    seeds: Annotated[int, flag("Runs of each program in the first round.", "-n", min=2, max=10_000, default=4)],
-    rounds: Annotated[int, flag("Each later one halves the programs and doubles the runs.", min=1, max=12, default=2)],
-    confirm: Annotated[int, flag("Fresh runs of the champion, and of stock.", min=2, max=10_000, default=20)],
+    seeds: Annotated[int, flag("Runs per program in the first round.", "-n", min=2, max=10_000, default=4)],
+    rounds: Annotated[
+        int, flag("Rounds; each after the first halves the programs and doubles the runs.", min=1, max=12, default=2)
+    ],
+    confirm: Annotated[
+        int, flag("Fresh runs in the confirmation, each of champion and stock.", min=2, max=10_000, default=20)
+    ],
     within: Annotated[
-        float | None, flag("As good as the best  [default: a tenth of the spread].", min=0, metavar="GAIN")
+        float | None,
+        flag("Difference from the best that counts as equal  [default: spread / 10].", min=0, metavar="GAIN"),
     ],
     replicates: Annotated[
-        int, flag("Studies to draw, and as many without any difference.", min=1, max=1_000_000, default=2000)
+        int,
+        flag("Simulated studies, and as many where no program differs.", min=1, max=1_000_000, default=2000),
     ],
     seconds: Annotated[
-        float, flag("Time after which it ends with what it has.", min=0.1, max=86_400, metavar="S", default=20.0)
+        float, flag("Time limit; reports what is done by then.", min=0.1, max=86_400, metavar="S", default=20.0)
     ],
-    null: Annotated[bool, flag("Only studies in which no program is better.")],
-    seed: Annotated[int, flag("Of what is drawn.", min=0, default=1)],
+    null: Annotated[bool, flag("Only simulate studies where no program differs.")],
+    seed: Annotated[int, flag("Seed of the simulation.", min=0, default=1)],
 ) -> None:
-    """Draw many studies under a stated law, race, crown and confirm each by the code
-    that real ones go through, and say how often that finds the best program, what
-    the champion is truly worth, how often its claim holds, and how often one holds
-    where nothing differs. Each figure with its 95% Monte-Carlo interval. Gains are in
-    any unit; with stock at 1 they are ratios. No device time is spent."""
+    """Simulate many studies with known true gains: race, champion and confirmation use
+    the same code as real studies. Reports how often the best program is found, the
+    champion's true gain, the power of the confirmation and its false positive rate,
+    each with a 95% Monte Carlo interval. Gains may be in any unit; with --stock 1
+    they are ratios. Uses no device time."""
     from meta.simulate import Design
     from meta.simulate import simulate as draw
 
     world, programs = world_of(law, out)
     design = Design(programs, seeds, rounds, confirm)
-    out.note(f"law: {law_sentence(world)}")
+    out.note(f"assumed: {law_sentence(world)}")
     out.note(f"study: {design_sentence(design)}")
-    with ticker(out) as told:
-        found = draw(
+    with ticker(out) as progress:
+        simulated = draw(
             world, design, replicates=0 if null else replicates, null_replicates=replicates, seconds=seconds,
-            within=within, seed=seed, tell=lambda n: told(f"{n} studies") if n % 500 == 0 else None,
+            within=within, seed=seed, tell=lambda n: progress(f"{n} studies") if n % 500 == 0 else None,
         )  # fmt: skip
-    present(out, found)
+    present(out, simulated)
 
 
-def world_of(asked: LawFlags, out: Output) -> tuple[World, int]:
-    """The law, and how many programs it is about. Flags go before what ``--like`` found."""
+def world_of(law: LawFlags, out: Output) -> tuple[World, int]:
+    """The true gains and noise, and the number of programs. Flags have priority over ``--like``."""
     from analysis.planted import RunLaw
     from meta.simulate import World
 
-    known, count = read_like(asked.like, out) if asked.like else (World(STOCK, SPREAD, runs=RunLaw(sd=NOISE)), PROGRAMS)
-    effects = effects_of(asked.effects)
-    numbers = (asked.stock, asked.spread, asked.noise, asked.drift)
+    known, count = read_like(law.like, out) if law.like else (World(STOCK, SPREAD, runs=RunLaw(sd=NOISE)), PROGRAMS)
+    effects = effects_of(law.effects)
+    numbers = (law.stock, law.spread, law.noise, law.drift)
     if any(not abs(number) < MOST for number in numbers if number is not None):
-        raise UsageError("a gain or sd is no usable number", hint=f"give finite numbers below {MOST:g}")
-    programs = asked.programs or (len(effects) + 1 if effects else count)
+        raise UsageError("a gain or SD is out of range", hint=f"use finite numbers below {MOST:g}")
+    programs = law.programs or (len(effects) + 1 if effects else count)
     if effects and len(effects) != programs - 1:
-        message = f"--effects names {len(effects)} programs beside stock, --programs says {programs} in all"
+        message = f"--effects has {len(effects)} programs besides stock, but --programs {programs} counts all of them"
         raise UsageError(message, hint=f"--programs {len(effects) + 1}, or leave it out")
-    if effects and asked.spread is not None:
-        raise UsageError("--effects and --spread both say how programs differ", hint="leave one of them out")
-    runs = replace(known.runs, sd=known.runs.sd if asked.noise is None else asked.noise, drift=asked.drift)
-    stock = known.stock if asked.stock is None else asked.stock
-    return World(stock, known.spread if asked.spread is None else asked.spread, effects, runs), programs
+    if effects and law.spread is not None:
+        raise UsageError("--effects and --spread exclude each other", hint="leave one of them out")
+    runs = replace(known.runs, sd=known.runs.sd if law.noise is None else law.noise, drift=law.drift)
+    stock = known.stock if law.stock is None else law.stock
+    return World(stock, known.spread if law.spread is None else law.spread, effects, runs), programs
 
 
 def effects_of(text: str | None) -> tuple[float, ...]:
     """The numbers of ``--effects``."""
     try:
-        found = tuple(float(word) for word in (text or "").split(",") if word.strip())
+        effects = tuple(float(word) for word in (text or "").split(",") if word.strip())
     except ValueError:
-        raise UsageError(f"--effects {text!r} is no list of numbers", hint="--effects 0.3,0.1,0") from None
-    if any(not abs(effect) < MOST for effect in found):
-        raise UsageError(f"--effects {text!r} holds no usable number", hint="--effects 0.3,0.1,0")
-    return found
+        raise UsageError(f"--effects {text!r} is not a list of numbers", hint="--effects 0.3,0.1,0") from None
+    if any(not abs(effect) < MOST for effect in effects):
+        raise UsageError(f"--effects {text!r} has a number out of range", hint="--effects 0.3,0.1,0")
+    return effects
 
 
 def read_like(study: str, out: Output) -> tuple[World, int]:
-    """The law that a study's ledger speaks of, and how many programs it raced."""
+    """Gains and noise estimated from a study, and the number of programs it raced."""
     from meta.simulate import like
     from programs.shelf import starter
 
@@ -141,36 +149,38 @@ def read_like(study: str, out: Output) -> tuple[World, int]:
     try:
         return like(gains, starter("stock").program_id), max(2, len(gains))
     except ValueError as error:
-        hint = "give --noise and --spread, or name a study that has raced"
-        raise UsageError(f"{resolve.shown(Path(folder))} tells no noise: {error}", hint=hint) from None
+        hint = "use --noise and --spread, or name a study with a race"
+        raise UsageError(f"the noise of {resolve.shown(Path(folder))} is unknown: {error}", hint=hint) from None
 
 
 def law_sentence(world: World) -> str:
-    """The law in words; every figure holds for it alone."""
-    told = ", ".join(f"{effect:+.4g}" for effect in world.effects)
-    differ = f"the others differ from it by {told}" if told else (
-        f"the others' normal around it, sd {world.spread:.4g}, drawn anew in each study"
-    )  # fmt: skip
-    drift = f", drift between matches sd {world.runs.drift:.4g}" if world.runs.drift else ""
-    return f"stock gains {world.stock:.4g}; {differ}; runs of a program normal, sd {world.runs.sd:.4g}{drift}"
+    """The assumed true gains and noise, in words."""
+    effects = ", ".join(f"{effect:+.4g}" for effect in world.effects)
+    drawn = f"the others' gains are normal around it with SD {world.spread:.4g}, drawn anew in each study"
+    differ = f"the others differ from it by {effects}" if effects else drawn
+    drift = f", between matches with SD {world.runs.drift:.4g}" if world.runs.drift else ""
+    return (
+        f"stock gains {world.stock:.4g}; {differ}; runs of a program vary normally with SD {world.runs.sd:.4g}{drift}"
+    )
 
 
 def design_sentence(design: Design) -> str:
     kept = " → ".join(f"{stage.keep or design.programs} × {stage.runs}" for stage in design.stages)
     return (
-        f"{design.programs} programs, stock among them, raced {kept} ({design.race_runs} runs); "
-        f"champion and stock {design.confirm} times each to confirm; one-sided test at 2.5%"
+        f"race of {design.programs} programs, stock included: {kept} runs each ({design.race_runs} in all); "
+        f"confirmation with {design.confirm} runs each of champion and stock; one-sided test at 2.5%"
     )
 
 
-def present(out: Output, found: Simulated) -> None:
+def present(out: Output, simulated: Simulated) -> None:
     if out.mode == "json":
-        said = {"law": law_sentence(found.world), "study": design_sentence(found.design)}
-        out.json(found.to_json() | {"said": said})
+        said = {"law": law_sentence(simulated.world), "study": design_sentence(simulated.design)}
+        out.json(simulated.to_json() | {"said": said})
         return
-    out.rows([asdict(figure) for figure in found.figures], FIGURES)
-    early = "; --seconds ended it before --replicates" if found.stopped_early else ""
+    out.rows([asdict(figure) for figure in simulated.figures], FIGURES)
+    early = " (stopped by --seconds)" if simulated.stopped_early else ""
     made = (
-        f"{found.replicates} studies and {found.null_replicates} without a difference in {found.seconds:.1f} s{early}"
+        f"simulated {simulated.replicates} studies, and {simulated.null_replicates} where no program differs, in "
+        f"{simulated.seconds:.1f} s{early}"
     )
-    out.note(f"{made}; low and high: 95% Monte-Carlo interval")
+    out.note(f"{made}; low and high: 95% Monte Carlo interval")

@@ -1,4 +1,4 @@
-"""What models took, for a person: tokens, dollars, and how much of the device's time and of the tokens was used."""
+"""The usage of models: tokens, dollars, and the shares of device time and of tokens that were used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NOT_PRICED = "not priced"
 _SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-class Spend:
-    """Fold `call` events, or rows of the view `calls`, in any order."""
+class ModelUsage:
+    """Sums of `call` events, or of rows of the view `calls`, taken in any order."""
 
     def __init__(self) -> None:
         self.calls = self.tokens = self.lost_tokens = 0
@@ -29,8 +29,8 @@ class Spend:
         self._mended: set[tuple[str, int]] = set()
 
     @classmethod
-    def of(cls, parts: Iterable[Spend]) -> Spend:
-        """Several together."""
+    def of(cls, parts: Iterable[ModelUsage]) -> ModelUsage:
+        """The sum of several."""
         whole = cls()
         for part in parts:
             whole.calls += part.calls
@@ -55,7 +55,7 @@ class Spend:
 
     @property
     def used(self) -> float | None:
-        """Share of the tokens, lost ones at their most, in calls whose answer was taken up without a repair."""
+        """Share of the tokens in calls whose reply was accepted without a repair; lost calls count at their maximum."""
         whole = self.tokens + self.lost_tokens
         taken = sum(tokens for call, tokens in self._answered.items() if call not in self._mended)
         return taken / whole if whole else None
@@ -69,18 +69,18 @@ def tokens(count: int | None) -> str:
 
 
 def dollars(usd: float | None) -> str:
-    """``not priced`` where nobody knows; what is spent is never shown as nothing."""
+    """Dollars as text; ``not priced`` where a price is unknown. A small amount is not shown as $0."""
     if usd is None:
         return NOT_PRICED
     return "<$0.01" if 0 < usd < 0.005 else f"${usd:.2f}" if usd else "$0"
 
 
 def share(part: float | None) -> str:
-    """A share for a person; a little is not shown as nothing."""
+    """A share in percent; a small one is not shown as 0%."""
     return "-" if part is None else "<1%" if 0 < part < 0.005 else f"{min(part, 1.0):.0%}"
 
 
 def sentence(count: int | None, usd: float | None, device: float | None) -> str:
-    """What one run's models took, on a line."""
+    """The model usage of one run in a line."""
     busy = "" if device is None else f", device used {share(device)}"
     return f"{tokens(count)} tokens, {dollars(usd)}{busy}"

@@ -16,18 +16,21 @@ from programs.errors import UsageError
 
 @verb(
     ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
-    ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a question"),
-    ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs is the other's"),
+    ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a query"),
+    ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs are the runs of b"),
 )
 def sql(
     out: Output,
     study: Annotated[str, argument()],
     query: Annotated[str, argument()],
-    beside: Annotated[tuple[str, ...], flag("A further study; its views are FOLDER.runs and so on.", metavar="DIR")],
+    beside: Annotated[
+        tuple[str, ...], flag("Another study; its views are FOLDER.runs and so on; repeatable.", metavar="DIR")
+    ],
 ) -> None:
-    """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
-    runs, experiments, baselines, verifications, mutations, findings, faults, audits,
-    standings, credit. With --json a list of row objects."""
+    """Query a study with DuckDB SQL. Some views: studies, matches, programs,
+    directives, runs, experiments, baselines, verifications, mutations, findings,
+    faults, audits, standings, credit ("SHOW TABLES" lists all). --json prints a list
+    of row objects."""
     from analysis.study import query as ask
 
     folder = resolve.study_folder(study, out)
@@ -42,20 +45,20 @@ def sql(
 
 
 def schemas(folders: Sequence[Path]) -> dict[str, Path]:
-    """Studies by the name under which a query knows them: the folder's, as a plain word."""
+    """Studies by their schema name in a query: the folder's name as an identifier."""
     named: dict[str, Path] = {}
     for folder in folders:
         name = re.sub(r"\W", "_", folder.resolve().name).lower()
         if name in named or name in ("main", "temp", "information_schema", "pg_catalog"):
             raise UsageError(
-                f"--beside {folder}: the name {name} is taken", hint="give one of the folders another name"
+                f"--beside {folder}: the schema name {name} is already used", hint="rename one of the folders"
             )
         named[name] = folder
     return named
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """A column for each key: numbers to the right, long text gives way."""
+    """A column for each key: numbers aligned right, long text shortened."""
     first = rows[0] if rows else {}
     return [
         Column(key, right=_is_number(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first

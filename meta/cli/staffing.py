@@ -1,4 +1,4 @@
-"""The flags of ``run``, ``match``, ``evolve`` and ``improve`` that name a coding agent and what it sees and reaches."""
+"""The flags that name a coding agent and set what it may read and reach."""
 
 from __future__ import annotations
 
@@ -18,30 +18,28 @@ NETWORKS = ("none", "proxy", "full")
 
 @dataclass(frozen=True)
 class AgentFlags:
-    """Which coding agent follows a program, and what it sees and reaches."""
+    """Which coding agent follows a program, and what it may read and reach."""
 
     agent: Annotated[
         str | None,
-        flag("Start this agent; the prompt is its stdin, or {prompt}.", "--agent-command", metavar="COMMAND"),
+        flag("Run this agent; it gets the prompt on stdin or as {prompt}.", "--agent-command", metavar="COMMAND"),
     ] = None
     agent_network: Annotated[
-        str | None, flag("What it may reach beside its models  [default: none].", type=click.Choice(NETWORKS))
+        str | None, flag("The agent's network besides its models  [default: none].", type=click.Choice(NETWORKS))
     ] = None
-    agent_direct: Annotated[bool | None, flag("Give it your key or login: not priced, not capped.")] = None
-    agent_allow: Annotated[str | None, flag("Further hosts that the proxy lets through.", metavar="HOST,…")] = None
-    agent_readable: Annotated[str | None, flag("Further paths that an agent may read.", metavar="PATH,…")] = None
-    agent_env: Annotated[str | None, flag("Further variables of yours that an agent is given.", metavar="NAME,…")] = (
-        None
-    )
-    agent_home: Annotated[str | None, flag("Further files of yours in an agent's home.", metavar="NAME=FILE,…")] = None
+    agent_direct: Annotated[bool | None, flag("Give it your key or login: no price, no spending limit.")] = None
+    agent_allow: Annotated[str | None, flag("More hosts that the proxy allows.", metavar="HOST,…")] = None
+    agent_readable: Annotated[str | None, flag("More paths that the agent may read.", metavar="PATH,…")] = None
+    agent_env: Annotated[str | None, flag("Your environment variables to pass to the agent.", metavar="NAME,…")] = None
+    agent_home: Annotated[str | None, flag("Your files to copy into the agent's home.", metavar="NAME=FILE,…")] = None
     max_wall: Annotated[
-        float | None, flag("Wall time of one run with a model or an agent: 20m, 8h.", type=Duration())
+        float | None, flag("Wall time limit of one run with a model or an agent, e.g. 20m.", type=Duration())
     ] = None
 
     def given(self) -> dict[str, Any]:
-        """The fields of a `Staff` that were given, and no others."""
-        found = {name: value for name, value in vars(self).items() if value is not None}
-        return found | {name: tuple(resolve.listed(found[name])) for name in _LISTS if name in found}
+        """The fields of a `Staff` that were set, and no others."""
+        fields = {name: value for name, value in vars(self).items() if value is not None}
+        return fields | {name: tuple(resolve.listed(fields[name])) for name in _LISTS if name in fields}
 
 
 _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
@@ -49,8 +47,10 @@ _SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
 
 
 def check(researcher: str, config: ModelConfig) -> None:
-    """Before anything is founded: is the agent known, installed, has it a model, and can it be shut in? NotFound,
-    UsageError, CredentialMissing or EnvironmentProblem, with the cure."""
+    """Check, before a study is created, that the agent is known and installed, has a model and can be sandboxed.
+
+    Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix.
+    """
     from inner_loop.agents import recipe as agent_recipe
     from inner_loop.gateway import plan as agent_gateway_plan
     from trainer import bwrap
@@ -61,11 +61,11 @@ def check(researcher: str, config: ModelConfig) -> None:
     bwrap.ensure()
 
 
-def same(made: ModelConfig, asked: ModelConfig) -> None:
-    """A study goes on with the agent that it was made with. Raises NotComparable for another."""
+def same(made: ModelConfig, given: ModelConfig) -> None:
+    """Raise NotComparable where a study is resumed with another agent than it was created with."""
     nothing = type(made)()
     for name in _SETTLED:
-        wanted = getattr(asked, name)
+        wanted = getattr(given, name)
         if wanted != getattr(nothing, name) and wanted != getattr(made, name):
             flag_name = "--agent-command" if name == "agent" else "--" + name.replace("_", "-")
-            raise resolve.made_otherwise(f"the study was made with another {flag_name}", "the --agent flags")
+            raise resolve.settings_differ(f"the study was created with another {flag_name}", "the --agent flags")

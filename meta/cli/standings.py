@@ -1,4 +1,4 @@
-"""``metaloop standings``: the arms of a match with ties and intervals, what they claimed beside."""
+"""``metaloop standings``: the ranking of a match with ties, intervals and claimed gains."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from meta.cli.output import Row
 
-MOST_MORE = 1_000  # runs; a program that needs more of them to be told apart is not told apart
-Models = dict[tuple[str, str], spend.Spend]  # by match and arm
+MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
+Models = dict[tuple[str, str], spend.ModelUsage]  # by match and arm
 
 PLAIN = tuple(
     Column(key)
@@ -51,7 +51,7 @@ CALLS = """
 SELECT r.match_id, r.arm_id, c.run_id, c.number, c.purpose, c.status, c.tokens, c.lost_tokens, c.usd
 FROM calls AS c JOIN runs AS r USING (run_id) WHERE $1 IS NULL OR list_contains($1, r.match_id)
 """
-# What an arm plays as, in a table where there is no room for role and name.
+# An arm's role and name together, for a table without room for both.
 ROLES = {
     "control": "{} (control)", "a/a": "{} again (A/A)", "without-ideas": "without its ideas", "best-of": "{}",
     "one-line": "one-line (control)",
@@ -73,17 +73,19 @@ def standings(
     match: Annotated[str | None, flag("This match  [default: the last one].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
-    """Verified gain of each program with its 95% interval and the ranks it may
-    hold; ranks that overlap are ties. What runs claimed stands beside, it ranks
-    nothing, and so does best-of-N: the one best script of a program's runs."""
+    """The verified gain of each program with its 95% interval and its range of ranks;
+    programs with overlapping ranges are tied. The runs' own claims, and best-of-N
+    (the best script of a program's runs), are shown but not used for ranking."""
     folder = resolve.study_folder(study, out)
     chosen = None if all else _chosen(folder, match, out)
     present(out, folder, chosen)
 
 
-def present(out: Output, folder: Path, matches: list[str] | None, told: bool = False) -> None:
-    """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too; where a study's decision was
-    made from one of them, with the decision. ``told``: the verdict stands above already."""
+def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:
+    """Show the standings of these matches (None: all), with the study's decision at the match it was made from.
+
+    ``verdict_shown``: the verdict is already printed above.
+    """
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
@@ -96,7 +98,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, told: bool = F
         decision = announced(con)
     played = list(dict.fromkeys(row["match_id"] for row in rows))
     rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
-    nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"
+    nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
         with_models = [row | {"token_utilization": _used(models, row)} for row in rows] if models else rows
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
@@ -107,54 +109,53 @@ def present(out: Output, folder: Path, matches: list[str] | None, told: bool = F
     for match_id in played:
         of_match = [row for row in rows if row["match_id"] == match_id]
         made_from = decision if decision and rests_on(decision, of_match[0]) else None
-        above = [decision_text.line(made_from)] if made_from and not told else []
+        above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
         show_match(out, of_match, [*said[match_id], *above], models, made_from)
 
 
 def rests_on(decision: Decision, row: Row) -> bool:
-    """Whether the decision was made from the match of this row; one of an older version does not name its matches."""
+    """Whether the decision was made from the match of this row; decisions of older versions name no matches."""
     return row["match_id"] in decision.match_ids if decision.match_ids else row["purpose"] == "confirmation"
 
 
 def announced(con: DuckDBPyConnection) -> Decision | None:
-    """The decision of the last champion; None where there is none, or its record has no claim."""
-    found = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
-    event = json.loads(found[0]) if found else {}
+    """The decision about the last champion; None without a champion, or where its record has no claim."""
+    row = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
+    event = json.loads(row[0]) if row else {}
     return decision_of(event) if "holds" in event else None
 
 
 def show_match(
     out: Output, rows: Sequence[Row], said: Sequence[str], models: Models, decision: Decision | None = None
 ) -> None:
-    """One match for a person: a title, the table with intervals drawn, the use of models where any took part, and the
-    remarks.
+    """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
-    ``said``: trust and findings; ``decision``: where it was made from this match.
+    ``said``: lines on trust and findings; ``decision``: set where it was made from this match.
     """
     from rich.text import Text
 
     first = rows[0]
     generation = "" if not first["generation"] else f", generation {first['generation']}"
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
-    state = "".join(f", {trust}" for trust in trusts)  # the column of that name is the first to go where it is narrow
+    state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
     on = "" if first["stream"] == first["purpose"] else f", {first['stream']} stream"
     title = f"{first['purpose'] or 'match'}{generation} on {first['task']}{on}{state}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
-    asked = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
-    if asked:
-        took = [_took(row, models) for row in asked]
+    called = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
+    if called:
+        took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
     for line in [*said, *remarks(rows, decision)]:
         out.show(Text(line, style="dim"))
 
 
 def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
-    """Rows and columns of one match, the intervals drawn in a table of ``width`` characters."""
+    """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
-    places = decimals(_typical([r["se"] for r in rows]))
+    digits = decimals(_typical([r["se"] for r in rows]))
     columns = [
         Column("rank", right=True),
         Column("program", flex=True, style="bold"),
@@ -167,17 +168,17 @@ def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
         Column("words", right=True, optional=True),
         Column("spent", right=True, optional=True, show=duration),
     ]
-    if width < WIDE:  # names before what the title and the last line tell as well
+    if width < WIDE:  # the title and the last remark have the same information
         columns = [column for column in columns if not column.optional]
-    return [_row(r, axis, places) for r in rows], columns
+    return [_row(r, axis, digits) for r in rows], columns
 
 
 def _models(calls: Sequence[Row]) -> Models:
-    """What the models of each arm took."""
-    found: Models = defaultdict(spend.Spend)
+    """The model usage of each arm."""
+    usage: Models = defaultdict(spend.ModelUsage)
     for call in calls:
-        found[call["match_id"], call["arm_id"]].take(call)
-    return dict(found)
+        usage[call["match_id"], call["arm_id"]].take(call)
+    return dict(usage)
 
 
 def _used(models: Models, row: Row) -> float | None:
@@ -186,7 +187,7 @@ def _used(models: Models, row: Row) -> float | None:
 
 
 def _took(row: Row, models: Models) -> Row:
-    """An arm's line in the table of what models took; ``device`` is of the time, ``answers`` of the tokens."""
+    """An arm's row in the table of model usage; ``device`` is a share of time, ``answers`` a share of tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
         "program": _name(row), "calls": took.calls, "tokens": spend.tokens(took.tokens),
@@ -197,19 +198,19 @@ def _took(row: Row, models: Models) -> Row:
 
 def _name(r: Row) -> str:
     name = r["name"] or resolve.short(r["program_id"])
-    # the role comes before a name that gives way in a narrow terminal: champion and variant may share its beginning
+    # the role comes first: a narrow terminal shortens names, and champion and variant may share their beginning
     role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != name else ""
     return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
 
 
-def _row(r: Row, axis: render.Axis, places: int) -> Row:
+def _row(r: Row, axis: render.Axis, digits: int) -> Row:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
         "program": _name(r),
-        "gain": plain_number(r["gain"], places),
-        "95%": plain_span(r["low"], r["high"], places),
+        "gain": plain_number(r["gain"], digits),
+        "95%": plain_span(r["low"], r["high"], digits),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),
-        "claimed": plain_number(r["claimed"], places),
+        "claimed": plain_number(r["claimed"], digits),
         "n": str(r["n"]),
         "words": r["words"],
         "state": r["trust"] or "-",
@@ -224,23 +225,24 @@ def rank_text(low: int | None, high: int | None) -> str:
 
 
 def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
-    """The caveats of the study's ``decision`` where it was made from this match, else its A/A check; the spend, and how
-    many more runs would separate the first from the second."""
+    """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
+    needed to separate the first two programs; then the cost."""
     out = decision_text.remarks(decision) if decision else []
     best = [r for r in rows if r["role"] == "best-of"]
     rows = [r for r in rows if r["role"] != "best-of"]
     if best:
         out.append(
-            f"best-of-N: the one script of N runs that they saw as best, trained again on {best[0]['n']} fresh seeds; "
-            "it ranks nothing."
+            f"best-of-N: the script with the best claimed metric of N runs, trained again on {best[0]['n']} fresh "
+            "seeds; not used for ranking."
         )
     aa = None if decision else twins(map(CheckedArm.of, rows))
     if aa is not None:
         out.append(decision_text.check(aa))
     more = None if decision else runs_to_separate(rows)
     if more is not None:
-        words = f"about {many(more, 'more run')} each" if more <= MOST_MORE else "not to be told apart in practice"
-        out.append(f"To separate the first from the second program: {words}.")
+        feasible = more <= MOST_MORE
+        needed = f"about {many(more, 'more run')} each" if feasible else f"more than {MOST_MORE:,} more runs each"
+        out.append(f"To separate the first two programs: {needed} (80% power).")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
     out.append(f"{many(runs, 'run')}, {duration(spent)} of device time charged.")
@@ -248,14 +250,14 @@ def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
 
 
 def runs_to_separate(rows: Sequence[Row]) -> int | None:
-    """More runs per arm for 80% power at a two-sided 5% between the best two; None where they are separate.
+    """Additional runs per arm for 80% power at a two-sided 5% level between the best two; None where they differ.
 
     Normal approximation: n = (1.96 + 0.84)² (s1² + s2²) / d².
     """
     known = [r for r in rows if r["gain"] is not None and r["se"] and r["role"] != "a/a"]
     best: dict[str, Row] = {}
     for row in known:
-        best.setdefault(str(row["program_id"] or id(row)), row)  # a program's best arm; no twin of it is the second
+        best.setdefault(str(row["program_id"] or id(row)), row)  # a program's best arm: its A/A twin is not second
     two = list(best.values())[:2]
     if len(two) < 2 or (two[0]["rank_high"] or 2) < (two[1]["rank_low"] or 1):
         return None
@@ -274,7 +276,7 @@ def _typical(values: Sequence[float | None]) -> float | None:
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
-    """The match asked for by id prefix, else the last one in which something has ended; of several tasks, of each."""
+    """The match with this id prefix, else the last one with an ended run; with several tasks, the last on each."""
     with resolve.connect(folder, []) as con:
         matches = resolve.fetch(con, MATCHES)
         ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
@@ -282,10 +284,10 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
     done = [m for m in matches if m["match_id"] in played]
-    # the arms of an ablation are variants of one program: metaloop credit tells what they show
+    # the arms of an ablation are variants of one program: metaloop credit shows their effects
     done = [m for m in done if m["purpose"] != "ablation"] or done
     last = {m["task"]: m["match_id"] for m in done if m["purpose"] == done[-1]["purpose"]}
     if len(matches) > 1:
-        which = "the last on each task, of" if len(last) > 1 else "the last of"
-        out.note(f"{which} {len(matches)} matches; --all shows every one")
+        which = "the last match on each task, of" if len(last) > 1 else "the last of"
+        out.note(f"{which} {len(matches)} matches; --all shows all of them")
     return list(last.values())

@@ -1,4 +1,4 @@
-"""The entry point of the console script: Ctrl-C ends it in one line, also while the first imports are under way."""
+"""The entry point of the console script: Ctrl-C prints one line, also during the first imports."""
 
 from __future__ import annotations
 

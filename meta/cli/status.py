@@ -1,4 +1,4 @@
-"""``metaloop status`` and ``metaloop stop``: look at a study at work, and let it drain."""
+"""``metaloop status`` and ``metaloop stop``: show the progress of a study, and let it drain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from analysis.wording import many
 from meta.cli import resolve
-from meta.cli.board import Board, load_board
+from meta.cli.board import StudyView, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
@@ -33,19 +33,19 @@ STUDIES = (
 
 @verb(
     ("metaloop status", "the newest study under studies/"),
-    ("metaloop status studies/NAME --watch", "again and again until it ends"),
-    ("metaloop status --all", "every study here, a line each"),
+    ("metaloop status studies/NAME --watch", "updated until it ends"),
+    ("metaloop status --all", "every study, one line each"),
 )
 def status(
     out: Output,
     study: AnyStudy,
-    watch: Annotated[bool, flag("Go on until the study ends; with --json a line each time.")],
+    watch: Annotated[bool, flag("Update until the study ends; with --json one line per update.")],
     all: Annotated[bool, flag("Every study under studies/.")],
 ) -> None:
-    """What a study is doing: match, arms, device time, the last things kept."""
+    """Show what a study is doing: match, arms, device time, the last kept edits."""
     if all:
         items = [item_of(load_board(path)[0], path) for path in resolve.known_studies()]
-        out.rows(items, STUDIES, empty="no study under studies/ here")
+        out.rows(items, STUDIES, empty="no study under studies/")
         return
     folder = resolve.study_folder(study, out)
     if watch:
@@ -55,25 +55,25 @@ def status(
 
 
 @verb(
-    ("metaloop stop studies/NAME", "finish what is in flight, then stop"),
-    ("metaloop evolve --resume studies/NAME", "go on later"),
+    ("metaloop stop studies/NAME", "finish the running experiments, then stop"),
+    ("metaloop evolve --resume studies/NAME", "resume it later"),
 )
 def stop(out: Output, study: Annotated[str, argument()]) -> None:
-    """Ask a running study to drain: experiments in flight end and are kept, nothing
-    new begins. It can be resumed."""
+    """Ask a running study to drain: running experiments are finished and kept, and no
+    new ones start. The study can be resumed."""
     from arena.study import Study
 
     folder = resolve.study_folder(study, out)
     at_work = running(folder)
     if at_work:
         Study.open(folder).request_stop()
-    out.note("it drains now; metaloop status shows when it has ended" if at_work else "it is not running")
+    out.note("draining; metaloop status shows when it has stopped" if at_work else "the study is not running")
     if out.mode == "json":
         out.json({"study": str(folder), "stop_requested": at_work})
 
 
 def running(folder: Path) -> bool:
-    """Whether a process holds the study's lock. The lock is only tried, never waited for."""
+    """Whether a process holds the study's lock; never blocks."""
     import fcntl
 
     lock = folder / "lock"
@@ -87,8 +87,8 @@ def running(folder: Path) -> bool:
     return False
 
 
-def item_of(board: Board, folder: Path) -> Row:
-    """The state of a study as one object; of an import what was read, for nothing of it was run here."""
+def item_of(board: StudyView, folder: Path) -> Row:
+    """The state of a study as one JSON object; for an import, the counts of its logs."""
     item = status_item(board, str(folder), running(folder))
     if item["purpose"] != "import":
         return item
@@ -98,17 +98,17 @@ def item_of(board: Board, folder: Path) -> Row:
     return {**item, **nothing, "state": "imported", **read}
 
 
-def _imported(out: Output, item: Row, place: str) -> None:
-    """An import for a person."""
+def _imported(out: Output, item: Row, name: str) -> None:
+    """Show an import at a terminal."""
     from rich.text import Text
 
-    out.show(Text(f"{place}: {many(item['logs'], 'log')} of others; nothing was run here", style="bold"))
+    out.show(Text(f"{name}: {many(item['logs'], 'imported log')}; nothing was run here", style="bold"))
     out.show(Text(f"{many(item['experiments'], 'experiment')}, {item['kept']} of {many(item['tried'], 'try')} kept, "
                   f"{many(item['quarantined'], 'line')} set aside"))  # fmt: skip
-    out.note(f"next: metaloop report {place}, metaloop log {place}")
+    out.note(f"next: metaloop report {name}, metaloop log {name}")
 
 
-def _once(out: Output, folder: Path, board: Board) -> None:
+def _once(out: Output, folder: Path, board: StudyView) -> None:
     item = item_of(board, folder)
     if item["state"] == "imported" and out.mode == "person":
         _imported(out, item, resolve.shown(folder))

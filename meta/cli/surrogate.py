@@ -1,4 +1,4 @@
-"""``metaloop surrogate``: can a program's gain be foretold from what it says? On programs that were held out."""
+"""``metaloop surrogate``: predict a program's gain from its text, tested on held-out programs."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ COLUMNS = [
 
 
 @verb(
-    ("metaloop surrogate studies/NAME", "predicted beside measured, held-out programs only"),
+    ("metaloop surrogate studies/NAME", "predicted and measured gains of held-out programs"),
     ("metaloop surrogate studies/NAME --json", "with the rank correlation and its interval"),
 )
 def surrogate(out: Output, study: AnyStudy) -> None:
-    """Fit a small model to the programs of a study, their charters and directives, and
-    tell how well it ranks programs that it was not fitted to."""
+    """Fit a small model that predicts a program's gain from its charter and directives,
+    and report how well it ranks programs held out from the fit."""
     from analysis.surrogate import known_programs, skill
 
     folder = resolve.study_folder(study, out)
-    found: list[Row] = []
+    tasks_with_skill: list[Row] = []
     with resolve.connect(folder, []) as con:
         tasks = [row["task"] for row in resolve.fetch(con, "SELECT DISTINCT task FROM matches ORDER BY task")]
         for task in tasks:
-            told, held = skill(task, known_programs(con, task))
+            measured, held = skill(task, known_programs(con, task))
             rows = [asdict(one) for one in sorted(held, key=lambda h: -h.predicted)]
-            found.append({**asdict(told), "beats_chance": told.beats_chance, "programs_held_out": rows})
-    if not found:
-        raise NotFound(f"{resolve.shown(folder)}: no program has run", hint="metaloop status tells how far it is")
+            tasks_with_skill.append(
+                {**asdict(measured), "beats_chance": measured.beats_chance, "programs_held_out": rows}
+            )
+    if not tasks_with_skill:
+        raise NotFound(f"{resolve.shown(folder)}: no program has run", hint="metaloop status shows its progress")
     if out.mode == "json":
-        out.json({"study": str(folder), "tasks": found})
+        out.json({"study": str(folder), "tasks": tasks_with_skill})
         return
-    for shown in found:
+    for shown in tasks_with_skill:
         out.rows(shown["programs_held_out"], COLUMNS)
         out.note(sentence(shown))
 
 
-def sentence(told: Row) -> str:
-    """The verdict as one line."""
-    about = f"{told['task']}: {told['programs']} programs, {told['held_out']} held out one by one ({told['parts']})"
-    if told["correlation"] is None:
-        return f"{about}; too few programs, or too much alike, to tell whether gains can be foretold"
-    verdict = "beats chance" if told["beats_chance"] else "is not shown to beat chance"
-    figures = f"{told['correlation']:.2f}, 95% {told['low']:.2f} to {told['high']:.2f}"
-    return f"{about}; rank correlation {figures}: the surrogate {verdict}"
+def sentence(skill: Row) -> str:
+    """The result in one line."""
+    about = f"{skill['task']}: {skill['programs']} programs, {skill['held_out']} held out one by one ({skill['parts']})"
+    if skill["correlation"] is None:
+        return f"{about}; too few or too similar programs to measure how well gains can be predicted"
+    verdict = "significantly better than chance" if skill["beats_chance"] else "not significantly better than chance"
+    figures = f"{skill['correlation']:.2f}, 95% interval {skill['low']:.2f} to {skill['high']:.2f}"
+    return f"{about}; rank correlation {figures}: {verdict}"

@@ -42,11 +42,12 @@ EDITS = (
 
 @noun(
     ("metaloop task ls", "the built-in tasks"),
-    ("metaloop task show strokes", "its budget, its edits, its measured card"),
-    ("metaloop task init my-task", "the files of a task of your own"),
+    ("metaloop task show strokes", "budget, edits and measured card"),
+    ("metaloop task init my-task", "creates a new task"),
 )
 def task() -> None:
-    """Tasks: what is trained, what may be edited, how it is scored."""
+    """List, show, create, check and measure tasks. A task defines what is trained,
+    which edits are allowed, and how the result is scored."""
 
 
 @verb(("metaloop task ls", "the built-in tasks"), ("metaloop task ls --json", "the same for a script"))
@@ -56,16 +57,17 @@ def ls(out: Output) -> None:
 
     out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
     out.note(
-        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
+        "headroom: gain of the best edits together, in SDs between seeds; resolved: share of edits whose effect one "
+        "run can separate from noise"
     )
 
 
 @verb(
-    ("metaloop task show strokes", "its budget, its edits, its measured card"),
-    ("metaloop task show my-task/ --json", "a folder of your own, for a script"),
+    ("metaloop task show strokes", "budget, edits and measured card"),
+    ("metaloop task show my-task/ --json", "your own task, for a script"),
 )
 def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> None:
-    """Show a task: budget, edits that an idea can name, and the measured card."""
+    """Show a task's budget, edits and measured card. The edits are those that an idea can name."""
     from trainer.task import Task
 
     loaded = Task.load(task)
@@ -82,8 +84,8 @@ def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> Non
 
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
-    ("metaloop task init --from my-repo", "runs your repository as it is"),
-    ("metaloop task init my-text --text ~/notes", "a small GPT on a text of your own"),
+    ("metaloop task init --from my-repo", "a task that runs your repository"),
+    ("metaloop task init my-text --text ~/notes", "a small GPT on your own text"),
 )
 def init(
     out: Output,
@@ -93,35 +95,37 @@ def init(
         str | None, flag("Copy a built-in task  [default: codelm with --text, else tinylm].", metavar="NAME")
     ],
     text: Annotated[
-        str | None, flag("Its text: a file, or a folder of UTF-8 files; is read where it lies.", metavar="PATH")
+        str | None, flag("Train on this text: a file, or a folder of UTF-8 files, not copied.", metavar="PATH")
     ],
-    grammar: Annotated[int | None, flag("Number of another generated language.", min=0, max=2**30, metavar="N")],
-    simulated: Annotated[bool, flag("Nothing is trained: a law says what each edit is worth.")],
-    seed: Annotated[int, flag("Of the law that is drawn.", min=0, default=1)],
+    grammar: Annotated[
+        int | None, flag("Train on another generated language, by its number.", min=0, max=2**30, metavar="N")
+    ],
+    simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
+    seed: Annotated[int, flag("Seed of that formula.", min=0, default=1)],
 ) -> int:
-    """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
-    simulated one, task.toml with its law, and train.py. With --like, --text, --grammar:
-    a built-in task to change, on your own text or on another language. With --from: the
-    task.toml of a repository that trains, benches or tests by a command of its own, in
-    any language."""
+    """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
+    with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is a
+    copy of a built-in one, on your own text or another language. With --from, it is a
+    task.toml for a repository with its own command for training, benchmarks or tests,
+    in any language."""
     wanted = {"--like": like, "--text": text, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
-        raise UsageError(f"{copied} and {other}: a task is made in one way", hint="leave one of them out")
+        raise UsageError(f"{copied} and {other} exclude each other", hint="leave one of them out")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, repository)
     if named := next((name for name, value in vars(repository).items() if value), None):
-        raise UsageError(f"--{named.replace('_', '-')} goes with --from DIR", hint="metaloop task init --from my-repo")
+        raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
     from trainer.scaffold import init as write
     from trainer.scaffold import init_simulated
 
-    place = Path(folder).expanduser()
+    path = Path(folder).expanduser()
     if copied:
-        return init_copied(out, place, like, text, grammar)
-    made = init_simulated(place, seed) if simulated else write(place)
+        return init_copied(out, path, like, text, grammar)
+    made = init_simulated(path, seed) if simulated else write(path)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
@@ -129,16 +133,16 @@ def init(
 
 
 def init_copied(out: Output, folder: Path, like: str | None, text: str | None, grammar: int | None) -> int:
-    """A built-in task as one's own, and what is next."""
+    """Copy a built-in task into ``folder``, on another text or language if given."""
     from trainer.variants import Variant, init_like
 
-    made, told = init_like(folder, Variant(like, grammar, Path(text) if text is not None else None))
+    made, text_note = init_like(folder, Variant(like, grammar, Path(text) if text is not None else None))
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     out.thing({"folder": str(folder), "files": files, **origin(made)})
-    if told:
-        out.note(f"text: {told}")
+    if text_note:
+        out.note(f"text: {text_note}")
     if made.public:
-        out.note("its hidden text is at hand in every sandbox: no contest can be decided on it")
+        out.note("not for contests: every sandbox can read the text that the hidden data is taken from")
     out.note(f"next: metaloop task check {resolve.typed(folder)}")
     return 0
 
@@ -148,7 +152,7 @@ for command in (ls, show, init, check, measure):
 
 
 def described(task: Task) -> Row:
-    """A task as an object; times in device-seconds."""
+    """A task as a JSON object; times in device-seconds."""
     from trainer.card_summary import summary
 
     card = summary(task)
@@ -171,7 +175,7 @@ def described(task: Task) -> Row:
         "scoring": task.scoring.get("kind"),
         "edits": len(task.edits.knobs),
         "headroom_sd": card.headroom_sd,
-        "headroom": "not measured" if card.headroom_sd is None else f"{card.headroom_sd:.0f} sd",
+        "headroom": "not measured" if card.headroom_sd is None else f"{card.headroom_sd:.0f} SD",
         "resolved_share": card.resolved_share,
         "seed_sd": card.seed_sd,
         "separates": card.separates,
@@ -180,13 +184,13 @@ def described(task: Task) -> Row:
 
 
 def origin(task: Task) -> Row:
-    """Where a task's text comes from, as far as it says."""
-    found: Row = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
-    return {key: value for key, value in found.items() if value not in ("", None)} | {"public": task.public}
+    """Where a task's text comes from, as far as the task says."""
+    fields: Row = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
+    return {key: value for key, value in fields.items() if value not in ("", None)} | {"public": task.public}
 
 
 def edits_of(task: Task) -> list[Row]:
-    """One row for each knob, with the value that the baseline has."""
+    """One row for each knob, with the baseline's value."""
     now = task.edits.config(task.baseline())
     return [
         {

@@ -1,4 +1,4 @@
-"""``metaloop task init --from DIR``: what was found in a repository, field by field, and the task.toml made of it."""
+"""``metaloop task init --from DIR``: write a task.toml for a repository, and show where each field comes from."""
 
 from __future__ import annotations
 
@@ -17,43 +17,49 @@ FACTS = (
     Column("field", style="bold", wrap=True),
     Column("value", wrap=True, show=lambda value: _shown(value)),
     Column("where", "found in", wrap=True, style="dim"),
-    Column("flag", "else give", style="dim"),
+    Column("flag", "change with", style="dim"),
     Column("note", wrap=True, show=str),
 )
 
 
 @dataclass(frozen=True)
 class RepositoryFlags:
-    """What is said of a repository; the rest is looked for in it."""
+    """Facts about a repository from the user; the others are read from it."""
 
     source: Annotated[
-        str | None, flag("Read a repository instead, and run it as it is; runs nothing of it.", "--from", metavar="DIR")
+        str | None, flag("Make the task from a repository. Its code is read, not run.", "--from", metavar="DIR")
     ]
     into: Annotated[
-        str | None, flag("Copy its files there first  [default: task.toml goes into the repository].", metavar="DIR")
+        str | None, flag("Copy the repository there first  [default: write task.toml into it].", metavar="DIR")
     ]
     command: Annotated[
-        str | None, flag("What an experiment runs, by sh; {seed} and {budget} are filled in.", metavar="LINE")
+        str | None, flag("Shell command of an experiment; may contain {seed} and {budget}.", metavar="LINE")
     ]
-    metric: Annotated[str | None, flag("As it is printed (NAME: 1.23), or a key of the JSON (a.b).", metavar="NAME")]
+    metric: Annotated[
+        str | None, flag("The metric's name in the output (NAME: 1.23), or its JSON key (a.b).", metavar="NAME")
+    ]
     metric_file: Annotated[
-        str | None, flag("Where the command writes it; JSON or lines  [default: the output].", metavar="FILE")
+        str | None, flag("File with the metric, JSON or lines  [default: the command's output].", metavar="FILE")
     ]
-    direction: Annotated[str | None, flag("Which way the metric is better.", type=click.Choice(("lower", "higher")))]
+    direction: Annotated[
+        str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(("lower", "higher")))
+    ]
     editable: Annotated[tuple[str, ...], flag("A file that a researcher may edit; repeatable.", metavar="FILE")]
     budget: Annotated[float | None, flag("CPU time of one experiment, e.g. 5m.", type=Duration(), metavar="TIME")]
-    values: Annotated[tuple[str, ...], flag("What to try of a constant; repeatable.", metavar="NAME=1,2,4")]
-    no_values: Annotated[bool, flag("No ladders made from the constants.")]
-    readable: Annotated[tuple[str, ...], flag("A path outside that the command reads; repeatable.", metavar="PATH")]
-    exclude: Annotated[tuple[str, ...], flag("Files that are no part of the task; repeatable.", metavar="GLOB")]
-    score_command: Annotated[
-        str | None, flag("Scores the artifacts afterwards, in a sandbox without the edits.", metavar="LINE")
+    values: Annotated[tuple[str, ...], flag("Values to try for a constant; repeatable.", metavar="NAME=1,2,4")]
+    no_values: Annotated[bool, flag("Do not generate values to try for the constants.")]
+    readable: Annotated[
+        tuple[str, ...], flag("A path outside the repository that the command reads; repeatable.", metavar="PATH")
     ]
-    artifact: Annotated[tuple[str, ...], flag("What training leaves for it; repeatable.", metavar="PATH")]
+    exclude: Annotated[tuple[str, ...], flag("Files to leave out of the task; repeatable.", metavar="GLOB")]
+    score_command: Annotated[
+        str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
+    ]
+    artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
 
 
 def from_repository(out: Output, source: str, folder: str | None, flags: RepositoryFlags) -> int:
-    """Read, tell, write. Exit code 2 and no file where something essential was not found."""
+    """Read the repository, show the fields, write task.toml. Exit code 2 and no file if a required field is missing."""
     from trainer.foreign.init import Wanted, draft, write
     from trainer.task import Task
 
@@ -64,28 +70,28 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         ladders=not flags.no_values, score_command=flags.score_command, artifacts=flags.artifact,
     )  # fmt: skip
     into = flags.into or folder
-    found = draft(Path(source).expanduser(), wanted)
-    if found.lacking:
-        out.rows([fact.to_json() for fact in found.facts], FACTS)
-        for fact in found.lacking:
-            out.note(f"not found: {fact.field} ({fact.note}); name it: {fact.flag} …")
+    drafted = draft(Path(source).expanduser(), wanted)
+    if drafted.lacking:
+        out.rows([fact.to_json() for fact in drafted.facts], FACTS)
+        for fact in drafted.lacking:
+            out.note(f"not found: {fact.field} ({fact.note}); set it with {fact.flag} …")
         return 2
-    place = write(found, Path(into) if into else None)
+    path = write(drafted, Path(into) if into else None)
     try:
-        task = Task.load(place)
+        task = Task.load(path)
     except BaseException:
-        (place / "task.toml").unlink()  # what cannot be loaded is no task
+        (path / "task.toml").unlink()  # leave no task that cannot be loaded
         raise
-    out.rows([fact.to_json() for fact in found.facts], FACTS)
-    out.note(f"wrote {resolve.shown(place / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
-    out.note(f"next: metaloop task check {resolve.typed(place)} --write   (runs the baseline, notes its time)")
+    out.rows([fact.to_json() for fact in drafted.facts], FACTS)
+    out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
+    out.note(f"next: metaloop task check {resolve.typed(path)} --write   (runs the baseline, records its time)")
     return 0
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if bad := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0] or not pair[2]), None):
-        raise UsageError(f"--values {bad}: no NAME=VALUES", hint="--values LR=0.01,0.02,0.04")
+        raise UsageError(f"--values {bad}: not NAME=VALUES", hint="--values LR=0.01,0.02,0.04")
     return {name: values for name, _, values in pairs}
 
 

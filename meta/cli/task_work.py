@@ -1,4 +1,4 @@
-"""``metaloop task check`` and ``metaloop task measure``: what is said of a task, tried for real."""
+"""``metaloop task check`` and ``metaloop task measure``: test a task's contract, and measure its card."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ FINDINGS = (
     Column("level", style="bold"),
     Column("clause"),
     Column("message", wrap=True),
-    Column("hint", "cure", wrap=True, style="dim", show=str),
+    Column("hint", "fix", wrap=True, style="dim", show=str),
 )
 
 
 @verb(
-    ("metaloop task check my-task/", "each clause of the contract, tried for real"),
+    ("metaloop task check my-task/", "tests each clause of the contract"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
 )
 def check(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
-    write: Annotated[bool, flag("Of a task with a command: put the measured time into task.toml.")],
+    write: Annotated[bool, flag("For a task with a command: write the measured time into task.toml.")],
     noise: Annotated[
         bool | None,
         flag(
-            "Of such a task: run its baseline three times more  [default: if it takes less than 20 s].",
+            "For such a task: run its baseline three more times  [default: if it takes under 20 s].",
             "--noise/--no-noise",
         ),
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
-    """Try each clause of a task's contract: data, budget, steps, scoring, edits; of one
-    that runs a command, its baseline. Exits with 2 where one is broken."""
+    """Test each clause of a task's contract. Tests data, budget, steps, scoring and edits;
+    for a task with a command, its baseline. Exits with 2 on an error."""
     from trainer.check import check as examine
 
     with ticker(out) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
@@ -54,20 +54,20 @@ def check(
 
 @verb(
     ("metaloop task measure strokes", "noise, cost, headroom and each edit's effect"),
-    ("metaloop task measure my-task/ --write", "and save it as my-task/card.json"),
+    ("metaloop task measure my-task/ --write", "also saves my-task/card.json"),
 )
 def measure(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
-    seeds: Annotated[int, flag("Baseline runs.", "-n", min=2, default=8)],
-    repeats: Annotated[int, flag("Runs of each edit.", min=1, default=2)],
-    per_knob: Annotated[int | None, flag("Values tried of each knob  [default: all].", min=1)],
-    stack: Annotated[bool, flag("Stack the best edits for headroom.", "--stack/--no-stack", default=True)],
+    seeds: Annotated[int, flag("Runs of the baseline.", "-n", min=2, default=8)],
+    repeats: Annotated[int, flag("Runs per edit.", min=1, default=2)],
+    per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
+    stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
-    """Measure a task's card from real runs: seed noise, cost of an experiment, effect
-    of each declared edit, headroom."""
+    """Measure a task's card by experiments. The card has the seed noise, the cost of an
+    experiment, the effect of each declared edit, and the headroom."""
     from trainer.measure import measure as carry_out
     from trainer.task import Task
 
@@ -83,9 +83,9 @@ def measure(
 
 @contextmanager
 def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
-    """What experiments run on; raises EnvironmentProblem where a sandbox is to be had and does not work.
+    """The launcher of experiments. Raises EnvironmentProblem where the sandbox does not work.
 
-    A task that cannot be loaded needs none: whoever uses the launcher says what is wrong with it.
+    A task that cannot be loaded gets a plain launcher; the caller reports what is wrong with the task.
     """
     from arena.sandbox import require
     from programs.errors import MetaloopError

@@ -1,4 +1,4 @@
-"""``metaloop transfer``: the same programs on several tasks; who wins at home, who elsewhere, and what went along."""
+"""``metaloop transfer``: run the same programs on several tasks, and compare their gains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from arena.task_study import tasks_of
 from meta.cli import launch, resolve, transfer_table
 from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
-from meta.cli.launch import Settings
+from meta.cli.launch import LaunchSettings
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
@@ -28,15 +28,17 @@ COMMAND = "transfer"
 
 
 @verb(
-    ("metaloop transfer my/program.md local --task strokes,tinylm", "strokes is home; 8 runs each"),
-    ("metaloop transfer a.md b.md -t strokes,my/task --dry-run", "the plan and the bill, nothing else"),
-    ("metaloop transfer studies/NAME", "the table of a study on several tasks; runs nothing"),
+    ("metaloop transfer my/program.md local --task strokes,tinylm", "strokes is the training task"),
+    ("metaloop transfer a.md b.md -t strokes,my/task --dry-run", "the plan and its cost"),
+    ("metaloop transfer studies/NAME", "the tables of a finished study"),
 )
 def transfer(
     out: Output,
     programs: Annotated[tuple[str, ...], argument(metavar="[PROGRAM|STUDY]...", nargs=-1)],
     which: Annotated[StudyFlags, only("study", "resume")],
-    task: Annotated[str | None, flag("The tasks, with commas; the first is home.", "-t", metavar="NAME|DIR,…")],
+    task: Annotated[
+        str | None, flag("The tasks; the first is the training task, the others are held out.", "-t", metavar="TASK,…")
+    ],
     run_budget: RunBudgetFlag,
     seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
     bare: Annotated[bool, flag("Also each program without its idea list.", "--bare/--no-bare", default=True)],
@@ -45,12 +47,13 @@ def transfer(
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
-    """Does a program that wins at home win elsewhere? Runs each PROGRAM on every task at
-    equal budget (as many experiments as at home), beside stock, stock again (A/A)
-    and the program without its ideas. Ends with gains and ratios to stock per task,
-    rank correlations, and what helps everywhere or only at home.
+    """Does a program that wins on its training task also win on held-out tasks? Runs
+    each PROGRAM on every task with the same number of experiments, together with
+    stock, stock again (A/A) and the program without its ideas. Prints gains and
+    ratios to stock per task, rank correlations between tasks, and the edits and
+    directives that help everywhere or only on the training task.
 
-    With a STUDY that has runs on several tasks, of any command: its table."""
+    With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer
 
     looked_at = finished(programs, task, which, start, out)
@@ -58,7 +61,7 @@ def transfer(
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.of(
+    settings = LaunchSettings.of(
         replace(which, run_budget=run_budget), playing, start, ResearcherChoice.of(models, agent, yes=start.yes)
     )
     folder = settings.existing(out)
@@ -77,7 +80,7 @@ def transfer(
         study = settings.create(out, COMMAND, wanted, own, {"seeds": runs, "bare": bare})
     launch.announce(out, plan)
     going, begun = plan.copy(), study
-    going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for how far it is: the mean over tasks
+    going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for the progress: the mean over tasks
     launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_transfer(begun, own, runs, bare, progress))
     transfer_table.present(out, begun.folder)
 
@@ -85,7 +88,7 @@ def transfer(
 def finished(
     programs: Sequence[str], task: str | None, which: StudyFlags, start: StartFlags, out: Output
 ) -> Path | None:
-    """The study that is only to be looked at: named in place of a program, or by -s with no program and no task."""
+    """The study to show without running: named in place of a program, or by -s without a program and a task."""
     named = which.study
     if task is None and which.resume is None and not start.dry_run:
         if not programs and named:
@@ -96,7 +99,7 @@ def finished(
 
 
 def is_study(text: str) -> bool:
-    return any((place / resolve.MARK).is_file() for place in (Path(text).expanduser(), resolve.STUDIES / text))
+    return any((path / resolve.MARK).is_file() for path in (Path(text).expanduser(), resolve.STUDIES / text))
 
 
 def refuse_one(tasks: Sequence[Task]) -> None:
@@ -105,27 +108,27 @@ def refuse_one(tasks: Sequence[Task]) -> None:
 
     if len(tasks) < 2:
         hint = "metaloop transfer my/program.md --task strokes,tinylm; one task alone: metaloop match"
-        raise UsageError("transfer takes two tasks or more", hint=hint)
+        raise UsageError("transfer needs two or more tasks", hint=hint)
     refuse_twice(tasks)
 
 
-def go_on(folder: Path, settings: Settings, wanted: Sequence[Task], programs: Sequence[str]) -> Study:
-    """An existing study of this command, under the settings and tasks that it was made with."""
+def go_on(folder: Path, settings: LaunchSettings, wanted: Sequence[Task], programs: Sequence[str]) -> Study:
+    """Open a study of this command to resume it. Raises NotComparable where the flags contradict its settings."""
     from arena.study import Study
 
     study = Study.open(folder)
     if study.config.command != COMMAND:
         raise NotComparable(
-            f"{resolve.shown(folder)} was made by metaloop {study.config.command}",
-            hint=f"metaloop {COMMAND} {resolve.typed(folder)} shows what it tells of transfer",
+            f"{resolve.shown(folder)} was created by metaloop {study.config.command}",
+            hint=f"metaloop {COMMAND} {resolve.typed(folder)} shows its results on several tasks",
         )
     settings.check(study)
-    known = [study.config.task_id, *(away.task_id for away in study.config.further)]
+    known = [study.config.task_id, *(other.task_id for other in study.config.further)]
     if wanted and [task.task_id for task in wanted] != known:
-        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other tasks", "--task")
-    asked = {program.program_id for program in resolve.programs(programs)}
-    if asked - {program.program_id for program in recorded(study)}:
-        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other programs", "the programs")
+        raise resolve.settings_differ(f"{resolve.shown(folder)} was created with other tasks", "--task")
+    requested = {program.program_id for program in resolve.programs(programs)}
+    if requested - {program.program_id for program in recorded(study)}:
+        raise resolve.settings_differ(f"{resolve.shown(folder)} was created with other programs", "the programs")
     return study
 
 
@@ -138,39 +141,39 @@ def recorded(study: Study) -> list[Program]:
 def asked_of(
     study: Study | None, programs: Sequence[str], seeds: int | None, bare: bool
 ) -> tuple[list[Program], int, bool]:
-    """(programs, runs of each on each task, whether also without ideas): as asked, or as the study was founded."""
+    """(programs, runs per program and task, whether also without ideas): of the study, else from the flags."""
     if study is not None:
         plan = study.config.plan
         runs, also = plan.get("seeds"), plan.get("bare")
         if type(runs) is not int or runs < 1 or type(also) is not bool:
-            place = study.folder / resolve.MARK
-            raise Corrupt(f"{place}: [plan] seeds or bare is unusable", hint="restore study.toml from a copy")
+            path = study.folder / resolve.MARK
+            raise Corrupt(f"{path}: [plan] seeds or bare is invalid", hint="restore study.toml from a copy")
         return recorded(study), seeds or runs, also
     if not programs:
         raise UsageError("name at least one program", hint="metaloop transfer my/program.md --task strokes,tinylm")
     own = resolve.programs(programs)
     if len({program.program_id for program in own}) < len(own):
-        raise UsageError("a program is named twice", hint="name each once; stock and its A/A twin are added")
+        raise UsageError("a program is named twice", hint="name each once; stock is added twice (A/A)")
     return own, seeds or RUNS, bare
 
 
 def plan_of(
-    tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, study: Study | None
+    tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: LaunchSettings, study: Study | None
 ) -> PlannedWork:
-    """What is about to be spent, task by task and in all, and what it can tell."""
+    """The cost per task and in all, and the power."""
     from arena.transfer import entered_on
 
     seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
     workers, devices = settings.at_once(study)
     sandboxed = study.config.sandbox if study else settings.sandbox
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
-    parts, told = [], []
+    parts, skipped = [], []
     for task in tasks:
         who = entered_on(task, researcher, own, bare)
         budget = seconds / tasks[0].cost_seconds * task.cost_seconds
         part = launch.describe_runs(task, len(who.entries) * runs, budget, workers)
-        parts.append(launch.as_it_runs(part, task, sandboxed, devices))
-        told += [f"{a.name} behaves like {b.name} on {task.name}" for a, b in who.alike]
+        parts.append(launch.with_sandbox(part, task, sandboxed, devices))
+        skipped += [f"{a.name} behaves like {b.name} on {task.name}" for a, b in who.alike]
     whole = parts[0] | {"task": ", ".join(task.name for task in tasks), "home": tasks[0].name}
     whole["runs"] = sum(part["runs"] for part in parts)
     whole["experiments"] = sum(part["experiments"] for part in parts)
@@ -183,19 +186,19 @@ def plan_of(
     )
     whole["runs_by_task"] = ", ".join(f"{part['task']} {part['runs']}" for part in parts)
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)
-    if told:
-        whole["not_run_twice"] = "; ".join(told)
+    if skipped:
+        whole["not_run_twice"] = "; ".join(skipped)
     whole |= settings.researcher_choice.bill(tasks[0], whole["experiments"], study)
-    return whole | {"tells": tells(len(own), runs)}
+    return whole | {"tells": power_text(len(own), runs)}
 
 
-def tells(programs: int, runs: int) -> str:
-    """What so many runs can tell, on each task and of ranks."""
+def power_text(programs: int, runs: int) -> str:
+    """The difference that can be detected on each task, and whether ranks can be compared."""
     from analysis.rank_correlation import LEAST
 
     ranked = programs + 1  # stock is one of them
     of_ranks = (
-        f"the rank correlation of {ranked} programs (stock among them) gets an interval" if ranked >= LEAST
-        else f"no rank correlation: it takes {LEAST} programs, stock among them; here are {ranked}"
+        f"a rank correlation of {ranked} programs, stock included, with an interval" if ranked >= LEAST
+        else f"no rank correlation: it needs {LEAST} programs, stock included; here are {ranked}"
     )  # fmt: skip
-    return f"on each task {launch.power_sentence(runs)}; {of_ranks}"
+    return f"each task: {launch.power_sentence(runs)}; {of_ranks}"

@@ -1,4 +1,4 @@
-"""The tables of transfer: gains per task, rank correlations, and what went with a gain everywhere or only at home."""
+"""The tables of transfer: gains per task, rank correlations, and the edits and directives that help on which tasks."""
 
 from __future__ import annotations
 
@@ -34,44 +34,47 @@ COLUMNS = (
     Column("p", right=True),
     Column("n", right=True),
 )
-LEGEND = "at least: one-sided 95% lower bound of the ratio; p: of no more than stock's gain, by Holm within a task"
-MARK = "°"  # of rows on another stream than the first one of their table
-MOST = 12  # rows of a class that are shown to a person; --json has all
+LEGEND = (
+    "at least: one-sided 95% lower bound of the ratio to stock; p: one-sided test of a larger gain than stock's, "
+    "corrected within each task (Holm)"
+)
+MARK = "°"  # rows on another stream than the first row of their table
+MOST = 12  # rows of a class that are shown at a terminal; --json has all
 CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
 def present(out: Output, folder: Path) -> None:
-    """All that a study tells of transfer. Raises NotComparable where its runs are on one task."""
+    """Show all results of a study on several tasks. Raises NotComparable where its runs are on one task."""
     from analysis.transfer import transfer, transfer_runs
     from analysis.transfer_credit import across
 
     with resolve.connect(folder, []) as con:
-        found = transfer(con)
-        if not found.cells:
+        results = transfer(con)
+        if not results.cells:
             raise NotComparable(
-                f"{resolve.shown(folder)} has runs on one task only: it tells nothing of transfer",
+                f"{resolve.shown(folder)} has runs on one task only",
                 hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
             )
-        moved = across(con, found.tasks, found.cells, transfer_runs(con))
+        moved = across(con, results.tasks, results.cells, transfer_runs(con))
     if out.mode == "json":
-        out.json({"study": resolve.shown(folder), **as_json(found), "across": [row_json(row) for row in moved]})
+        out.json({"study": resolve.shown(folder), **as_json(results), "across": [row_json(row) for row in moved]})
         return
     if out.mode == "plain":
-        out.rows([asdict(cell) for cell in found.cells], PLAIN)
+        out.rows([asdict(cell) for cell in results.cells], PLAIN)
     else:
-        show_cells(out, found.cells)
-    for line in (*of_all_ranks(found.correlations), *aa_lines(found.cells), LEGEND):
+        show_cells(out, results.cells)
+    for line in (*of_all_ranks(results.correlations), *aa_lines(results.cells), LEGEND):
         out.note(line)
-    show_across(out, moved, found.tasks.all)
-    place = resolve.typed(folder)
-    out.note(f"next: metaloop standings {place} --all, metaloop transfer {place} --json, metaloop report {place}")
+    show_across(out, moved, results.tasks.all)
+    name = resolve.typed(folder)
+    out.note(f"next: metaloop standings {name} --all, metaloop transfer {name} --json, metaloop report {name}")
 
 
-def as_json(found: Transfer) -> Row:
+def as_json(results: Transfer) -> Row:
     return {
-        "home": list(found.tasks.training), "elsewhere": list(found.tasks.other),
-        "cells": [asdict(cell) for cell in found.cells],
-        "rank_correlations": [asdict(told) for told in found.correlations],
+        "home": list(results.tasks.training), "elsewhere": list(results.tasks.other),
+        "cells": [asdict(cell) for cell in results.cells],
+        "rank_correlations": [asdict(correlation) for correlation in results.correlations],
     }  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def row_json(row: Across) -> Row:
 
 
 def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | None] | None = None) -> None:
-    """A table a task; ``claims``: the p of the tests that a study announced, by task, in place of those of the view."""
+    """Show a table per task; ``claims``: the study's announced p-values by task, in place of the computed ones."""
     from rich.text import Text
 
     for task in dict.fromkeys(cell.task for cell in cells):
@@ -90,22 +93,22 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
         out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} stream", style="bold"))
-        places = decimals(min((cell.se for cell in own if cell.se), default=None))
-        out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
+        digits = decimals(min((cell.se for cell in own if cell.se), default=None))
+        out.show(table([_row(cell, digits, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
-            stock = plain_number(cell.stock_gain, places)
+            stock = plain_number(cell.stock_gain, digits)
             out.show(Text(f"{MARK} on the {cell.stream} stream, where stock gained {stock}", style="dim"))
         if any(cell.like_id for cell in own):
-            out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
+            out.show(Text("a = b: a behaves like b on this task, so it was not run and has b's figures", style="dim"))
 
 
-def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
+def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
     tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
     p = tested if claims is not None else cell.p_adjusted
     marked = MARK if cell.stream != others[0].stream else ""
     return {
-        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": plain_number(cell.gain, places),
-        "95%": plain_span(cell.low, cell.high, places), "ratio": plain_number(cell.ratio, 2),
+        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": plain_number(cell.gain, digits),
+        "95%": plain_span(cell.low, cell.high, digits), "ratio": plain_number(cell.ratio, 2),
         "lower": plain_number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
     }  # fmt: skip
 
@@ -115,13 +118,13 @@ def _chance(p: float | None) -> str:
 
 
 def name_of(cell: Cell) -> str:
-    """The program as a table names it, its role where that is no plain entry."""
+    """The program's name in a table, with its role."""
     names = {"control": "{} (control)", "a/a": "{} again (A/A)", "champion": "champion {}"}
     return names.get(cell.role, "{}").format(cell.name)
 
 
 def like(cell: Cell, others: Sequence[Cell]) -> str:
-    """Says whose figures these are where the program behaves like that one on the task, and was not run."""
+    """`` = NAME`` where the program was not run because it behaves like program NAME on the task, else empty."""
     if cell.like_id is None:
         return ""
     name = next((c.name for c in others if c.program_id == cell.like_id), cell.like_id)
@@ -129,36 +132,37 @@ def like(cell: Cell, others: Sequence[Cell]) -> str:
 
 
 def of_all_ranks(correlations: Sequence[RankCorrelation]) -> list[str]:
-    """A line about each pair of tasks that can be told, and one about the others."""
-    silent = [told for told in correlations if told.estimate is None]
-    lines = [of_ranks(told) for told in correlations if told.estimate is not None]
+    """A line for each pair of tasks with a rank correlation, and one for the others."""
+    silent = [correlation for correlation in correlations if correlation.estimate is None]
+    lines = [of_ranks(correlation) for correlation in correlations if correlation.estimate is not None]
     if len(silent) > 1:
-        return [*lines, f"ranks on {many(len(silent), 'other pair')} of tasks cannot be told: {silent[0].why}"]
+        return [*lines, f"no rank correlation for {many(len(silent), 'other pair')} of tasks: {silent[0].why}"]
     return [*lines, *map(of_ranks, silent)]
 
 
-def of_ranks(told: RankCorrelation) -> str:
-    """One line about a pair of tasks."""
-    pair = f"ranks on {told.task} and {told.other}, {many(told.n, 'program')}"
-    if told.estimate is None:
-        return f"{pair}: cannot be told, {told.why}"
+def of_ranks(ranks: RankCorrelation) -> str:
+    """One line for a pair of tasks."""
+    pair = f"{ranks.task} and {ranks.other}, {many(ranks.n, 'program')}"
+    if ranks.estimate is None:
+        return f"no rank correlation of {pair}: {ranks.why}"
     return (
-        f"{pair}: correlation {told.estimate:.2f} [{told.low:.2f}, {told.high:.2f}]; of the means as measured "
-        f"{told.observed:.2f}, of whose spread {told.reliability:.0%} and {told.reliability_other:.0%} is no noise"
+        f"rank correlation of {pair}: {ranks.estimate:.2f} [{ranks.low:.2f}, {ranks.high:.2f}] corrected for noise, "
+        f"{ranks.observed:.2f} as measured (reliability of the gains {ranks.reliability:.0%} and "
+        f"{ranks.reliability_other:.0%})"
     )
 
 
 def aa_lines(cells: Sequence[Cell]) -> list[str]:
-    """How far two arms of stock came out apart on each task, in stock's mean gain."""
-    found = []
+    """The ratio of the gains of stock's two arms on each task."""
+    lines = []
     for cell in cells:
         if cell.role == "a/a" and cell.ratio is not None:
-            found.append(f"A/A on {cell.task}: stock again came to {cell.ratio:.2f} times stock")
-    return found
+            lines.append(f"A/A on {cell.task}: stock again gained {cell.ratio:.2f} times as much as stock")
+    return lines
 
 
 def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> None:
-    """What is told apart, a table a method and class; the rest is counted."""
+    """Show the significant rows, a table per method and class; the other rows are counted."""
     from rich.text import Text
 
     for method in dict.fromkeys(row.method for row in moved):
@@ -169,27 +173,29 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
                 out.show(Text(f"{TITLES[method]}: {words} ({rows[0].design}), × stock's mean gain", style="bold"))
                 short = len(tasks) > SIDE_BY_SIDE
                 columns = (Column("what", flex=True), *(Column(task, right=True) for task in tasks))
-                out.show(table([_told(row, short) for row in rows[:MOST]], columns, out.console.width))
-            left = f"; the first {MOST} are shown, --json has all" if len(rows) > MOST and out.mode == "person" else ""
+                out.show(table([_across_row(row, short) for row in rows[:MOST]], columns, out.console.width))
+            left = f"; showing the first {MOST}, --json has all" if len(rows) > MOST and out.mode == "person" else ""
             if left or out.mode == "plain":
                 out.note(f"{TITLES[method]}: {words}: {len(rows)}{left}")
         if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.outcome in CLEAR for row in own):
             out.show(Text(STARS, style="dim"))
         open_ = sum(row.outcome == "open" for row in own)
         absent = sum(row.outcome == "absent" for row in own)
-        out.note(f"{TITLES[method]}: {open_} not told apart, {absent} not there on the other side, of {len(own)}")
+        hidden = f"{open_} not significant, {absent} that exist on one side only"
+        out.note(f"{TITLES[method]}: of {len(own)} rows, hidden: {hidden}")
 
 
-SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; of more, a star says that the interval leaves out 0
+SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; with more, a star marks intervals that exclude 0
 SHORT = {"absent": "–", "own": "own", "untried": "·"}
-STARS = "* its interval leaves out 0 · not tried – not there; own: there from the start"
+STARS = "*: the 95% interval excludes 0; ·: not tried; –: does not exist on this task; own: already in its train.py"
 TITLES = {
-    "edit": "edits, per try", "tries": "directives, per try that cites them", "having": "directives, had or not",
-    "factorial": "directives, by planned ablation", "without-ideas": "idea lists, had or not",
+    "edit": "edits, gain per trial", "tries": "directives, gain per trial that cites them",
+    "having": "directives, children with and without them", "factorial": "directives, factorial ablation",
+    "without-ideas": "programs with and without their idea list",
 }  # fmt: skip
 
 
-def _told(row: Across, short: bool = False) -> Row:
+def _across_row(row: Across, short: bool = False) -> Row:
     from analysis.transfer_credit import STATES
 
     cells = {}
@@ -208,12 +214,12 @@ def _told(row: Across, short: bool = False) -> Row:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """How a champion, itself without its ideas, and stock fare on each task of a study; empty where there is one task.
+class ChampionByTask:
+    """The gains of the champion, of the champion without its ideas, and of stock on each task; empty for one task.
 
-    ``claims``: the p of the tests that the study announced, by task: of the claim at home, and on reserved tasks as
-    corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock. ``together``: what
-    the one test over several home tasks says, and the mean ``over`` several reserved ones.
+    ``claims``: the announced p-values by task: of the claim on the training task, and, Holm-corrected, on the reserved
+    tasks. ``unrun``: reserved tasks on which the champion behaves like stock. ``together``: lines on the one test over
+    several training tasks and on the mean over several reserved tasks, which ``over`` holds.
     """
 
     cells: tuple[Cell, ...] = ()
@@ -223,23 +229,23 @@ class Champion:
     over: OverReserved | None = None
 
     @classmethod
-    def of(cls, folder: Path, champion: Row) -> Champion:
-        """As the ledger has it; ``champion``: its event."""
+    def of(cls, folder: Path, champion: Row) -> ChampionByTask:
+        """From the ledger of ``folder``; ``champion``: the champion's event."""
         from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
 
         reserve = champion.get("reserve") or ()
-        if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger once more
+        if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger again
             return cls()
         with resolve.connect(folder, []) as con:
-            found = transfer(con)
+            results = transfer(con)
             over = over_reserved(con, {str(there["task"]): there["claim"] is not None for there in reserve})
         unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
-        several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
-        claims = {} if several else {task: champion.get("p") for task in found.tasks.training[:1]}
+        several = bool(champion.get("tasks"))  # several training tasks: one test of the mean over them
+        claims = {} if several else {task: champion.get("p") for task in results.tasks.training[:1]}
         claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
         together = ([over_homes(champion)] if several else []) + ([over_the_reserved(over)] if over else [])
-        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
+        return cls(tuple(results.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
 
     @property
     def json(self) -> Row:
@@ -251,13 +257,13 @@ class Champion:
 
     @property
     def plain(self) -> dict[str, str]:
-        """A line a task: the champion's ratio to stock."""
+        """The champion's ratio to stock on each task."""
         own = [cell for cell in self.cells if cell.role == "champion"]
-        told = {f"ratio to stock on {cell.task}": times(cell.ratio, cell.ratio_lower) for cell in own}
-        told |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
+        lines = {f"ratio to stock on {cell.task}": times(cell.ratio, cell.ratio_lower) for cell in own}
+        lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
         if self.over:
-            told["ratio to stock over reserved tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
-        return told
+            lines["ratio to stock over reserved tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
+        return lines
 
     def announced(self, cell: Cell) -> float | None:
         return self.claims.get(cell.task) if cell.role == "champion" else None
@@ -268,7 +274,7 @@ class Champion:
         for line in self.together:
             out.note(line)
         for task in self.unrun:
-            out.note(f"on {task} the champion behaves like stock: it was not run there")
+            out.note(f"{task}: not run, the champion behaves like stock on it")
 
 
 def times(ratio: float | None, lower: float | None) -> str:
@@ -276,16 +282,16 @@ def times(ratio: float | None, lower: float | None) -> str:
 
 
 def over_the_reserved(over: OverReserved) -> str:
-    """The mean over several reserved tasks, an estimate beside the tests on each."""
+    """The mean over several reserved tasks; an estimate, not a test."""
     bare = f"; without its ideas {times(over.bare.ratio, over.bare.lower)}" if over.bare else ""
     champion = times(over.champion.ratio, over.champion.lower)
     return f"over the {over.tasks} reserved tasks, × stock: {champion}{bare}"
 
 
 def over_homes(champion: Row) -> str:
-    """The mean over several home tasks, of which the one announced test is."""
+    """The mean over several training tasks, with its announced test."""
     names = ", ".join(str(on["task"]) for on in champion["tasks"])
-    told = [f"{plain_number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
+    parts = [f"{plain_number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
     bare = champion.get("ratio_without_ideas")
-    told += [f"without its ideas {times(bare['ratio'], bare['lower'])}"] if bare else []
-    return f"over the home tasks ({names}): {'; '.join(told)}; p = {champion['p']:.2g}"
+    parts += [f"without its ideas {times(bare['ratio'], bare['lower'])}"] if bare else []
+    return f"over the training tasks ({names}): {'; '.join(parts)}; p = {champion['p']:.2g}"

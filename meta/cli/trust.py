@@ -1,4 +1,4 @@
-"""What is said beside numbers that are not fully trusted, and what the referee noticed; a line each."""
+"""The remarks on results that are not fully trusted, and on the referee's findings, one line each."""
 
 from __future__ import annotations
 
@@ -26,19 +26,21 @@ SELECT DISTINCT trust FROM experiments UNION SELECT DISTINCT trust FROM runs WHE
 """
 
 
-def lines(con: duckdb.DuckDBPyConnection, place: str, trusts: str, counts: str, given: Sequence[Any] = ()) -> list[str]:
-    """Sentences on the trust that the query ``trusts`` finds, then the findings that ``counts`` finds.
+def lines(
+    con: duckdb.DuckDBPyConnection, study_name: str, trusts: str, counts: str, given: Sequence[Any] = ()
+) -> list[str]:
+    """Sentences on the trust levels that the query ``trusts`` returns, then on the findings that ``counts`` returns.
 
-    ``given`` are the parameters of both; ``place`` is how the study is named in a command.
+    ``given``: the parameters of both; ``place``: the study's folder, for a command to copy.
     """
     from analysis.trust import findings_line, remarks
 
     said = remarks([row["trust"] for row in resolve.fetch(con, trusts, given)])
-    found = findings_line(resolve.fetch(con, counts, given), place)
-    return [*said, found] if found else said
+    finding = findings_line(resolve.fetch(con, counts, given), study_name)
+    return [*said, finding] if finding else said
 
 
-def note(out: Output, con: duckdb.DuckDBPyConnection, place: str, trusts: str) -> None:
-    """The same of a whole study, as remarks on stderr."""
-    for line in lines(con, place, trusts, COUNTS):
+def note(out: Output, con: duckdb.DuckDBPyConnection, study_name: str, trusts: str) -> None:
+    """The same for a whole study, as remarks on stderr."""
+    for line in lines(con, study_name, trusts, COUNTS):
         out.note(line)

@@ -1,4 +1,4 @@
-"""``metaloop verify``: a study, a run or a train.py on seeds and data that nobody has seen."""
+"""``metaloop verify``: check a study, a run or a train.py on fresh seeds and fresh hidden data."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ ARMS = (
 
 @dataclass(frozen=True)
 class AuditFlags:
-    """The flags of one check."""
+    """The flags of a check."""
 
     study: StudyFlag
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
-    seeds: Annotated[int, flag("Fresh seeds of a source or run.", "-n", min=2, max=64, default=SEEDS)]
-    runs: Annotated[int, flag("Runs drawn from each arm of a study.", min=2, max=1000, default=RUNS)]
+    seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=SEEDS)]
+    runs: Annotated[int, flag("Runs to check of each arm of a STUDY, drawn at random.", min=2, max=1000, default=RUNS)]
     playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "unsafe_no_sandbox")]
-    secret: Annotated[str | None, flag("Make an earlier check again, with the secret it told.", metavar="HEX")]
+    secret: Annotated[str | None, flag("Repeat an earlier check with the secret it printed.", metavar="HEX")]
     start: StartFlags
 
     def how(self, fixed_steps: bool) -> How:
@@ -64,40 +64,40 @@ class AuditFlags:
         elif len(self.secret) == 32 and set(self.secret.lower()) <= set("0123456789abcdef"):
             streams = Streams(bytes.fromhex(self.secret))
         else:
-            raise UsageError("--secret is no 32 hex digits", hint="an earlier check told its secret at the end")
+            raise UsageError("--secret is not 32 hex digits", hint="an earlier check printed its secret at the end")
         return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.unsafe_no_sandbox)
 
 
 @verb(
-    ("metaloop verify studies/NAME", "does the champion's lead stand on fresh data?"),
-    ("metaloop verify r3f2 -s studies/NAME", "one run's final train.py"),
-    ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline; exits with 1 if invalid"),
+    ("metaloop verify studies/NAME", "the champion's lead over stock"),
+    ("metaloop verify r3f2 -s studies/NAME", "the final train.py of one run"),
+    ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
 )
-def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], asked: AuditFlags) -> int:
-    """Train again from scratch what is claimed, under seeds and on a hidden split
-    that nobody has seen, drawn from a fresh secret: its hash is told before, the
-    secret at the end.
+def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], flags: AuditFlags) -> int:
+    """Check a result: train it again from scratch, on fresh seeds and a fresh hidden
+    split. Both are drawn from a new secret; its hash is printed before the check, the
+    secret after it.
 
-    SOURCE, RUN: the gain over the task's untouched baseline with a 95% Welch interval.
-    Better or worse than the baseline: the interval lies above or below 0; not shown:
-    it holds 0; invalid: it fails under every seed, or more than half of its gain is
-    there without training.
+    SOURCE, RUN: measures the gain over the task's original train.py with a 95% Welch
+    interval. Verdicts: better or worse (the interval is above or below 0); not shown
+    (the interval contains 0); invalid (training fails on every seed, or the source has
+    more than half of its gain without training).
 
-    STUDY: first the ledger's chain, then champion and stock of the confirmation (else
-    the best program of the last match and stock), a fresh seed for each run drawn.
-    Contradicted: four fifths of the champion's recorded gain or lead (another split
-    may take a fifth) exceed the fresh one by more than both errors allow (99%), or
-    half of its gain needs no training. Confirmed: not contradicted, recorded and
-    fresh lead both lie above 0 (95%). Else not confirmed.
+    STUDY: checks the ledger's hash chain, then trains sources of the confirmation's
+    champion and stock (without a confirmation: the best program of the last match and
+    stock), each on a fresh seed. Verdicts: contradicted (80% of the recorded gain or
+    lead exceeds the fresh one significantly, at 99%, or half of the gain needs no
+    training; the other 20% are allowed for the different split); confirmed (recorded
+    and fresh lead are both significantly above 0, at 95%); else not confirmed.
 
-    A task that did not come with metaloop makes its data by its own data.py. Where a
-    study names it, you are asked first (without a terminal: --yes). It runs in a
-    sandbox then, without a network, and sees its own folder alone.
+    A task that is not built in makes its data with its own data.py. If a study names
+    such a task, the command asks before it runs that file (without a terminal, pass
+    --yes). It runs in a sandbox without network that sees only the task's folder.
 
-    The verdict is on stdout in any case. Exits with 1 where it is invalid or
-    contradicted; not shown, worse and not confirmed exit with 0.
+    The verdict is printed on stdout. Exits with 1 if it is invalid or contradicted,
+    else with 0.
     """
-    audit = (_source if _is_source(what) else _of_study)(out, what, asked)
+    audit = (_source if _is_source(what) else _of_study)(out, what, flags)
     if audit is None:
         return 0
     present(out, what, audit)
@@ -109,89 +109,89 @@ def _is_source(what: str) -> bool:
     return path.is_file() or path.suffix == ".py"
 
 
-def _source(out: Output, what: str, asked: AuditFlags) -> Audit | None:
+def _source(out: Output, what: str, flags: AuditFlags) -> Audit | None:
     from arena.verify import verify_source
 
-    if asked.task is None:
+    if flags.task is None:
         raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
-    task = launch.load_task(asked.task)
-    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.playing.fixed_steps)
-    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):
+    task = launch.load_task(flags.task)
+    source, how = read_source(Path(what).expanduser(), task), flags.how(flags.playing.fixed_steps)
+    if not _begin(out, flags, how, bill(task, 2 * flags.seeds, flags.seeds, how), task):
         return None
-    with ticker(out) as told:
-        return verify_source(task, source, asked.seeds, how, told)
+    with ticker(out) as progress:
+        return verify_source(task, source, flags.seeds, how, progress)
 
 
-def _of_study(out: Output, what: str, asked: AuditFlags) -> Audit | None:
-    """A study where one is named so, else a run of the study of ``--study``."""
+def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
+    """Check the study of this name, else the run of this id in ``--study``."""
     from arena.study import Study
     from arena.verify_study import intact
 
     try:
         folder, run = resolve.study_folder(what, out), None
     except NotFound:
-        if os.sep in what or Path(what).exists() or (asked.study is None and not resolve.known_studies()):
+        if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
             raise
-        folder, run = resolve.study_folder(asked.study, out), what
+        folder, run = resolve.study_folder(flags.study, out), what
     study = Study.open(folder)
     intact(study)
     if run is None:
-        return _whole_study(out, study, asked)
-    return _run(out, study, run, asked)
+        return _whole_study(out, study, flags)
+    return _run(out, study, run, flags)
 
 
-def _run(out: Output, study: Study, prefix: str, asked: AuditFlags) -> Audit | None:
+def _run(out: Output, study: Study, prefix: str, flags: AuditFlags) -> Audit | None:
     from arena.verify_study import run_of, verify_run
 
     with resolve.connect(study.folder, []) as con:
         known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
-    run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), asked.how(study.config.fixed_steps)
-    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study), study.task, study):
+    run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.how(study.config.fixed_steps)
+    if not _begin(out, flags, how, bill(study.task, 2 * flags.seeds, flags.seeds, how, study), study.task, study):
         return None
-    with ticker(out) as told:
-        return verify_run(study, run, asked.seeds, how, told)
+    with ticker(out) as progress:
+        return verify_run(study, run, flags.seeds, how, progress)
 
 
-def _whole_study(out: Output, study: Study, asked: AuditFlags) -> Audit | None:
+def _whole_study(out: Output, study: Study, flags: AuditFlags) -> Audit | None:
     from arena.verify_study import claim_of, samples_of, verify_study
 
-    how = asked.how(study.config.fixed_steps)
+    how = flags.how(study.config.fixed_steps)
     with resolve.connect(study.folder, ["standings"]) as con:
         whole = claim_of(con)
-    drawn = whole.sampled(study, asked.runs, how)
+    drawn = whole.sampled(study, flags.runs, how)
     samples = samples_of(study, drawn)
     full = len(samples) + study.config.baseline_seeds
     if not _begin(
-        out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task, study
+        out, flags, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task, study
     ):
         return None
-    with ticker(out) as told:
-        return verify_study(study, whole, drawn, how, told)
+    with ticker(out) as progress:
+        return verify_study(study, whole, drawn, how, progress)
 
 
 def read_source(path: Path, task: Task) -> Source:
-    """``path`` as the editable file that it is named like; the others from beside it where they are, else the task's.
+    """``path`` as the task's editable file of that name; the other files from the same folder, else from the task.
 
-    It may be a stranger's: links are not followed, and no more is read than a source may have.
+    The file is untrusted: links are not followed, and at most the maximum size of a source is read.
     """
     from inner_loop.worktree import read_file
     from trainer.experiment import SOURCE_BYTES
     from trainer.source import Source
 
     if not path.is_file():
-        raise NotFound(f"{path}: no such file", hint="name a train.py")
+        raise NotFound(f"{path}: no such file", hint="name a train.py file")
     path = path.absolute()
     name, own = editable_name(path, task), task.baseline()
     root = path.parents[name.count("/")] if path.as_posix().endswith(f"/{name}") else path.parent
     texts = {one: own.text(one) for one in task.editable}
-    places = {one: one for one in task.editable if one != name and (root / one).is_file()}
-    for one, place in {**places, name: os.path.relpath(path, root)}.items():
-        texts[one] = read_file(root, place, SOURCE_BYTES).decode("utf-8", "replace")
+    paths = {one: one for one in task.editable if one != name and (root / one).is_file()}
+    for one, relative in {**paths, name: os.path.relpath(path, root)}.items():
+        texts[one] = read_file(root, relative, SOURCE_BYTES).decode("utf-8", "replace")
     return Source(tuple(texts.items()))
 
 
 def editable_name(path: Path, task: Task) -> str:
-    """Which editable file of the task a file is meant to be: by its name, else the only one, or train.py.
+    """Which editable file of the task a file stands for: by its name, else the only one, or train.py.
 
     Raises UsageError where it could be several.
     """
@@ -202,11 +202,11 @@ def editable_name(path: Path, task: Task) -> str:
     if "train.py" in task.editable:
         return "train.py"
     choice = ", ".join(task.editable)
-    raise UsageError(f"{path}: which of the task's files is it? {choice}", hint="give it the name of one of them")
+    raise UsageError(f"{path} has none of the names of the task's files: {choice}", hint="rename it to one of them")
 
 
 def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> dict[str, Any]:
-    """What is about to be spent: ``full`` experiments, and ``untrained`` ones that cost launch and scoring only."""
+    """The cost of ``full`` experiments, and of ``untrained`` ones, which cost launch and scoring only."""
     from arena.scratch import secret_hash
     from arena.verify_study import spent_by
 
@@ -228,54 +228,56 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
 
 
 def _begin(
-    out: Output, asked: AuditFlags, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
+    out: Output, flags: AuditFlags, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
 ) -> bool:  # fmt: skip
-    """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox.
+    """Print the cost and the hash of the secret; False for a dry run. Raises EnvironmentProblem without a sandbox.
 
-    ``study``: that names the task, which may be a stranger's.
+    ``study``: the study that names the task, which may come from someone else.
     """
-    if asked.start.dry_run:
+    if flags.start.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
     if study is not None and task.has_data and not task.is_builtin:
-        consent(study, how, asked.start.yes)
+        consent(study, how, flags.start.yes)
     sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(
-        f"plan: {plan['experiments']} experiments on {plan['task']} and {plan['untrained']} untrained; "
+        f"plan: {plan['experiments']} experiments on {plan['task']}, and {plan['untrained']} without training; "
         f"{duration(plan['device_seconds'])} of device time{share}, about {duration(plan['wall_seconds'])} "
         f"with {plan['workers']} workers; {plan['sandbox']}"
     )
-    if told := public_line(task):
-        out.note(told)
+    if warning := public_line(task):
+        out.note(warning)
     if not task.scales:
-        out.note("its command is told no budget: whether a gain is there without training is not asked")
-    out.note(f"the hash of its secret: {plan['secret_hash']}")
+        out.note("the task's command has no budget argument, so gains without training cannot be detected")
+    out.note(f"hash of the secret: {plan['secret_hash']}")
     return True
 
 
 def consent(study: Study, how: How, yes: bool) -> None:
-    """Say which code of the study's task is going to be executed, and ask. Raises UsageError where nobody can answer,
-    or where the task's code is part of the scoring, which is outside of any sandbox."""
+    """Ask before code of the study's task is run. Raises UsageError without a terminal and --yes, or where the task's
+    code takes part in the scoring, which no sandbox confines."""
     task, code = study.task, study.task.folder / "data.py"
-    place = shlex.quote(str(task.folder))
+    folder = shlex.quote(str(task.folder))
     if how.sandbox and task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
         raise UsageError(
-            f"{code} takes part in scoring (kind = {task.scoring['kind']!r}), outside of any sandbox: that a study "
-            "names it is not enough",
-            hint=f"read it; then name it yourself: metaloop verify {study.folder}/runs/RUN/train.py -t {place}",
+            f"{code} takes part in scoring (kind = {task.scoring['kind']!r}), which runs outside the sandbox; the "
+            "study alone cannot select it",
+            hint=f"read it, then name the task yourself: metaloop verify {study.folder}/runs/RUN/train.py -t {folder}",
         )
-    confined = "in a sandbox: no network, no file but those of its folder" if how.sandbox else "as you, in no sandbox"
-    told = f"{study.folder}/study.toml names a task of its own: {code} is going to be executed, {confined}"
+    confined = "in a sandbox without network, with access to its folder only" if how.sandbox else "without a sandbox"
+    question = f"{study.folder}/study.toml names its own task: this runs {code} {confined}"
     if yes:
         return
     if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(f"{told}; nobody is there to be asked", hint="read it, then give the same command with --yes")
-    click.confirm(f"{told}; go on?", abort=True, err=True)
+        raise UsageError(
+            f"{question}, and there is no terminal to confirm it", hint="read it, then run the same command with --yes"
+        )
+    click.confirm(f"{question}; continue?", abort=True, err=True)
 
 
 def present(out: Output, what: str, audit: Audit) -> None:
-    """The verdict first, then the figures, what was noticed, and how to make the same check again."""
+    """Show the verdict, the figures, the findings, and the secret that repeats the check."""
     from analysis.trust import remarks
 
     event = audit.event().body
@@ -289,13 +291,14 @@ def present(out: Output, what: str, audit: Audit) -> None:
         out.rows(event.get("arms", []), ARMS)
     else:
         out.thing(figures)
-    for found in audit.findings:
-        out.note(f"finding: {found.finding}: {found.text}  {found.run_id or found.source_id or ''}".rstrip())
+    for finding in audit.findings:
+        out.note(f"finding: {finding.finding}: {finding.text}  {finding.run_id or finding.source_id or ''}".rstrip())
     for line in remarks([audit.trust]):
         out.note(line)
     if event.get("same_hardware") is False:
-        out.note(f"the study was measured on other hardware than this ({event['hardware_class']}): gains may differ")
-    out.note(f"spent {duration(event['device_seconds_spent'])}" + _share(event) + f"; its secret was {event['secret']}")
+        out.note(f"this machine ({event['hardware_class']}) has other hardware than the study's: gains may differ")
+    spent = f"{duration(event['device_seconds_spent'])} of device time{_share(event)}"
+    out.note(f"used {spent}; repeat this check with --secret {event['secret']}")
 
 
 def _share(event: Mapping[str, Any]) -> str:
@@ -303,20 +306,20 @@ def _share(event: Mapping[str, Any]) -> str:
 
 
 def sentence(event: Mapping[str, Any]) -> str:
-    """``confirmed: …``, with the figures that decide."""
+    """``confirmed: …``, with the figures behind the verdict."""
     unit = event["unit"]
     if event["subject"] == "study":
         fresh = f"{event['difference']:.4g}{bracket(event['difference_low'], event['difference_high'])}"
-        told = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
-        return f"{event['verdict']}: {event['why']} ({told})"
-    told = f"gain {_number(event['gain'])}{bracket(event['low'], event['high'])} {unit}, n = {event['n']}"
+        figures = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
+        return f"{event['verdict']}: {event['why']} ({figures})"
+    figures = f"gain {_number(event['gain'])}{bracket(event['low'], event['high'])} {unit}, n = {event['n']}"
     if event["gain"] is None:
-        told = f"no gain, {event['failed_seeds']} of {event['n']} seeds failed"
+        figures = f"no gain, {event['failed_seeds']} of {event['n']} seeds failed"
     if event["subject"] == "run":
         inside = {True: "inside the interval", False: "outside the interval"}.get(event["recorded_in_interval"], "")
-        told += f"; recorded {_number(event['recorded_gain'])} {inside}".rstrip()
-        told += f", claimed {_number(event['claimed_gain'])}"
-    return f"{event['verdict']} ({told})"
+        figures += f"; recorded {_number(event['recorded_gain'])} {inside}".rstrip()
+        figures += f", claimed {_number(event['claimed_gain'])}"
+    return f"{event['verdict']} ({figures})"
 
 
 def _number(value: float | None) -> str:

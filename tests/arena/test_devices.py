@@ -45,11 +45,14 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert capacity.workers_of(None) == 8
     assert [capacity.workers_of(None, devices) for devices in (2, 3, 8, 20)] == [4, 2, 1, 1]
-    with pytest.raises(UsageError, match="8 runs of 5 devices at a time"):
+    with pytest.raises(UsageError, match="8 runs at a time on 5 devices each"):
         capacity.workers_of(8, 5)
-    assert capacity.told(2, 1) == "2 workers" and capacity.told(2, 4) == "2 runs at a time, of 4 devices each"
+    assert (
+        capacity.workers_text(2, 1) == "2 workers"
+        and capacity.workers_text(2, 4) == "2 runs at a time on 4 devices each"
+    )
     assert capacity.crowd({"workers": 2, "devices_per_run": 4}) == ""
-    assert "3 runs at a time, of 4 devices each: 12 experiments share 8 cores" in capacity.crowd(
+    assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in capacity.crowd(
         {"workers": 3, "devices_per_run": 4}
     )
 

@@ -223,14 +223,14 @@ def test_without_a_model_our_own_sentences_are_read(program: Path, capsys: pytes
     program.write_text(ours.partition("---\n# Plan")[2])
     assert run(["program", "charter", "program.md", "--prose"]) == 0
     told = capsys.readouterr()
-    assert "no model" in told.err and "2 fields read" in told.err
+    assert "without a model" in told.err and "2 fields read" in told.err
     lines = [line.split("\t") for line in told.out.splitlines()]
     assert [line[:3] for line in lines] == [
         ["status", "field", "value"],
         ["new", "wave", "7"],
         ["new", "confirm", "0.3"],
     ]
-    assert run(["program", "charter", "program.md"]) == 0 and "--prose reads them" in capsys.readouterr().err
+    assert run(["program", "charter", "program.md"]) == 0 and "--prose reads" in capsys.readouterr().err
     assert run(["program", "charter", "program.md", "-o", "-"]) == 0
     assert charter_fields(capsys.readouterr().out) == {"wave": 7, "confirm": 0.3}
 
@@ -243,10 +243,10 @@ def test_nothing_is_overwritten_unasked(program: Path, capsys: pytest.CaptureFix
     assert [(r["status"], r["field"], r["value"], r["before"]) for r in found["items"]] == [
         ("changed", "wave", 7, 8), ("same", "confirm", 0.3, 0.3), ("front-matter", "history", 5, None),
     ]  # fmt: skip
-    assert "sets wave, confirm, history, and nobody" in read(capsys, "--write", code=2)["message"]
+    assert "may replace wave, confirm, history, and there is no terminal" in read(capsys, "--write", code=2)["message"]
     assert program.read_text() == before
-    assert "exists already" in read(capsys, "-o", "program.md", code=2)["message"]
-    assert "no file of yours" in json.loads(_refused(capsys, "stock", "--write"))["error"]["message"]
+    assert "already exists" in read(capsys, "-o", "program.md", code=2)["message"]
+    assert "stock is not a file" in json.loads(_refused(capsys, "stock", "--write"))["error"]["message"]
     read(capsys, "-o", "new.md")
     assert program.read_text() == before
     assert charter_fields(Path("new.md").read_text()) == {"wave": 7, "confirm": 0.3, "history": 5}
@@ -261,9 +261,9 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_flags_that_cannot_be_meant(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no program is named" in json.loads(_refused(capsys, "-m", "openai/test"))["error"]["message"]
+    assert "name the program to read" in json.loads(_refused(capsys, "-m", "openai/test"))["error"]["message"]
     assert "exclude each other" in read(capsys, "--write", "-o", "x.md", code=2)["message"]
-    assert "of a model's replies" in read(capsys, "--record", "tape", code=2)["message"]
+    assert "--record and --replay need a model" in read(capsys, "--record", "tape", code=2)["message"]
 
 
 @pytest.mark.slow

@@ -15,11 +15,11 @@ import pytest
 
 from analysis.study import query
 from arena.settings import StudyConfig
-from meta.cli.board import Board, load_board
+from meta.cli.board import StudyView, load_board
 from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.screen import header, screen
-from meta.cli.spend import Spend, dollars, share, tokens
+from meta.cli.spend import ModelUsage, dollars, share, tokens
 from meta.cli.standings import present
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import KEY
@@ -63,11 +63,11 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-m", "openai/x", "--price", "x=1/2", "--dry-run"), "--price x: no model of that name"),
         (("-r", "chat"), "needs a model"),
         (("-r", "oracle"), "no researcher 'oracle'"),
-        (("-m", "openai/x", "--price", "openai/x=1"), "is no price"),
-        (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "is no price"),
-        (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "is no price"),
+        (("-m", "openai/x", "--price", "openai/x=1"), "not a price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "not a price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "not a price"),
         (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
-        (("-m", "openai/x", "--replay", "b"), "no recording found"),
+        (("-m", "openai/x", "--replay", "b"), "not a folder with a recording"),
     ):
         code, error = refused(capsys, *flags)
         assert code == 2 and told in error["message"], flags
@@ -117,8 +117,8 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
 ) -> None:
     assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--max-wall", "20m"]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "replies of 900 tokens at most, 40.0s an attempt, 3 calls of a provider at once, 1h00m of waiting" in told
-    assert "a run takes 20m00s by the clock at most" in told
+    assert "at most 900 tokens per reply, 40.0s timeout per attempt, retries for 1h00m, 3 concurrent calls per" in told
+    assert "at most 20m00s of wall time per run" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen)
@@ -127,7 +127,7 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
     capsys.readouterr()
     assert run(["run", "--resume", "s", "--reply-tokens", "901", "--json"]) == 2
-    assert "was made with --reply-tokens 900" in capsys.readouterr().err
+    assert "was created with --reply-tokens 900" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
 
 
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
-    board = Board(tmp_path)
+    board = StudyView(tmp_path)
     board.take({"kind": "study", "config": {"staff": {"max_usd": 5.0}}})
     board.take({"kind": "call", "tokens": 1200, "usd": 0.25})
     board.take({"kind": "call", "tokens": 300, "usd": 0.5})
@@ -221,7 +221,7 @@ def test_scripts_are_told_of_spend_where_a_model_took_part(
 
 
 def test_tokens_that_came_to_nothing_are_not_used() -> None:
-    spend = Spend()
+    spend = ModelUsage()
     assert spend.used is None
     spend.take({"run_id": "r", "number": 4, "purpose": "repair", "status": "ok", "tokens": 100, "usd": 0.001})
     spend.take({"run_id": "r", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})

@@ -16,7 +16,7 @@ import pytest
 from arena.setup import StudySetup
 from meta.cli.errors import KINDS
 from meta.cli.main import root, run
-from meta.cli.options import Noun, Verb
+from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands
 from meta.cli.table import SECTIONS, VERBS
 
@@ -71,7 +71,7 @@ def test_help_lists_every_verb_and_ends_with_examples() -> None:
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_every_help_ends_with_two_or_three_examples_and_fits_80_columns(words: tuple[str, ...]) -> None:
     command = next(command for path, command in TREE if path[1:] == words)
-    assert isinstance(command, Verb | Noun)
+    assert isinstance(command, VerbCommand | NounGroup)
     assert 2 <= len(command.examples) <= 3
     assert all(line.startswith("metaloop ") for line, _ in command.examples)
     context = click.Context(command, info_name=" ".join(words), terminal_width=80)
@@ -137,8 +137,8 @@ def test_help_is_light() -> None:
         (("export", "one", "--view", "nix"), 2, "not_found", "no view 'nix'"),
         (("standings", "--match", "m9"), 2, "not_found", "no match"),
         (("task", "show", "nix"), 2, "not_found", "nix"),
-        (("run", "stock", "-b", "0.001s"), 2, "usage", "is too small for one experiment"),
-        (("evolve", "--quick", "-b", "0.001s"), 2, "usage", "is too small for one experiment"),
+        (("run", "stock", "-b", "0.001s"), 2, "usage", "is too small for an experiment"),
+        (("evolve", "--quick", "-b", "0.001s"), 2, "usage", "is too small for an experiment"),
         (("match", "stock", "-j", "9999"), 2, "usage", "9999"),
         (("verify", "train.py"), 2, "usage", "name the task"),
         (("verify", "train.py", "-t", "strokes"), 2, "not_found", "no such file"),
@@ -314,7 +314,7 @@ def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: 
         ),
     )
     code, _, err = call("run", "stock", "--resume", folder)
-    assert code == 2 and "was made without a sandbox" in err and "--unsafe-no-sandbox goes on" in err
+    assert code == 2 and "was created without a sandbox" in err and "--unsafe-no-sandbox resumes" in err
     code, _, err = call("match", "--resume", folder)
     assert code == 1 and "[plan] seeds is not a number of runs" in err
 

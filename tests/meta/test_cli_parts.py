@@ -18,7 +18,7 @@ from analysis.ledger import Ledger
 from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
-from meta.cli.board import Board, load_board
+from meta.cli.board import StudyView, load_board
 from meta.cli.credit import title
 from meta.cli.evolve import refuse_others
 from meta.cli.launch import dry_run, power_sentence
@@ -187,7 +187,7 @@ def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
 
 
 def test_the_board_takes_unknown_and_early_events() -> None:
-    board = Board()
+    board = StudyView()
     for event in (
         {"kind": "new-kind"},
         {"kind": "experiment", "run_id": "r"},
@@ -284,9 +284,9 @@ def test_remarks_of_the_standings() -> None:
     assert runs_to_separate([row, twin]) is None
     spent = {"device_seconds_charged": 1.0}
     near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
-    assert any("second program: not to be told apart in practice" in line for line in remarks(near))
+    assert any("first two programs: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
-    assert "1.3 sd" in power_sentence(10)
+    assert "1.3 SD" in power_sentence(10)
 
 
 def test_lines_of_the_log() -> None:
@@ -323,7 +323,7 @@ def test_best_of_n_stands_below_its_match_and_ranks_nothing(tmp_path: Path) -> N
     assert [row["role"] for row in rows].count("best-of") == 1 and rows[-1]["name"] == "best-of-3 child"
     assert (rows[-1]["gain"], rows[-1]["rank_low"], rows[-1]["claimed"]) == (0.8, None, 0.9)
     _, shown = on_terminal("standings", str(folder), cwd=tmp_path)
-    assert "best-of-3 child" in shown and "it ranks nothing" in shown and "11 runs" in shown
+    assert "best-of-3 child" in shown and "not used for ranking" in shown and "11 runs" in shown
 
 
 def test_credit_names_the_design_once_or_row_by_row() -> None:
@@ -337,7 +337,7 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
 def test_a_study_goes_on_with_its_own_programs_only() -> None:
     stock, local = starter("stock"), starter("local")
     refuse_others(Path("studies/one"), [local], [stock, local])
-    with pytest.raises(NotComparable, match="founded without local"):
+    with pytest.raises(NotComparable, match="created without local"):
         refuse_others(Path("studies/one"), [local], [stock])
 
 

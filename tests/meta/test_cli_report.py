@@ -72,5 +72,5 @@ def test_credit_of_a_bundle_and_of_what_it_is_put_on(study: Path, tmp_path: Path
     assert both["items"][0]["estimate"] == pytest.approx(0.5, abs=0.1) and both["items"][0]["unit"] == "nats"
     on_top = json.loads(cli("credit", str(folder), "--bundle", "b=1", "--on", "a=1", "--json").stdout)
     assert on_top["items"][0]["low"] < 0.2 < on_top["items"][0]["high"]
-    assert "no task had all of these edits" in cli("credit", str(folder), "--bundle", "c=1").stderr
-    assert "--on says what" in cli("credit", str(folder), "--on", "a=1").stderr
+    assert "no task has all of these edits" in cli("credit", str(folder), "--bundle", "c=1").stderr
+    assert "--on needs --bundle" in cli("credit", str(folder), "--on", "a=1").stderr

@@ -116,7 +116,7 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
     assert json.loads(cli("sql", "bare", everywhere, "--json", cwd=tmp_path).stdout) == rows
     refused = cli("run", "stock", "--resume", "bare", cwd=tmp_path)
-    assert refused.returncode == 2 and "was made without a sandbox" in refused.stderr
+    assert refused.returncode == 2 and "was created without a sandbox" in refused.stderr
 
     checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "--json", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr

@@ -43,8 +43,8 @@ def test_it_ends_with_a_table_of_both_tasks(played: Path) -> None:
     assert lines[0][:4] == ["task", "place", "name", "role"]
     assert {(line[0], line[1]) for line in lines[1:]} == {("home", "home"), ("away", "elsewhere")}
     assert {"local", "careful", "idea-queue", "stock"} <= {line[2] for line in lines[1:]}
-    assert "ranks on home and away, 4 programs: correlation" in done.stderr
-    assert "A/A on away: stock again came to" in done.stderr
+    assert "rank correlation of home and away, 4 programs: " in done.stderr
+    assert "A/A on away: stock again gained" in done.stderr
 
 
 def test_json_has_all_of_it(played: Path) -> None:
@@ -97,13 +97,13 @@ def test_no_bare_leaves_the_variants_out(here: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("local", "-t", "home"), "two tasks or more"),
+        (("local", "-t", "home"), "two or more tasks"),
         (("local", "-t", "home,home"), "--task home: this task is named twice"),
         (("-t", "home,away"), "name at least one program"),
         (("local", "local", "-t", "home,away"), "named twice"),
         (("careful", "-s", "study", "-t", "home,away"), ""),
-        (("stock", "-s", "study", "-t", "home,away"), "founded with other programs"),
-        (("local", "-s", "study", "-t", "away,home"), "founded with other tasks"),
+        (("stock", "-s", "study", "-t", "home,away"), "created with other programs"),
+        (("local", "-s", "study", "-t", "away,home"), "created with other tasks"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -120,7 +120,7 @@ def test_a_study_on_one_task_tells_nothing_of_transfer(here: Path) -> None:
     done = cli("transfer", "single", cwd=here)
     assert done.returncode == 2 and "on one task only" in done.stderr
     done = cli("transfer", "--resume", "single", cwd=here)
-    assert done.returncode == 2 and "made by metaloop match" in done.stderr
+    assert done.returncode == 2 and "created by metaloop match" in done.stderr
 
 
 @pytest.mark.slow

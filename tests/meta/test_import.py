@@ -47,7 +47,7 @@ def test_a_person_reads_it_at_80_columns(here: Path) -> None:
     assert code == 0
     assert max(map(len, shown.splitlines())) < 200  # with colours
     for words in ("fitness (by its name), higher is better", "+0.8 claimed", "measured again at 0.31, 0.29, 0.3",
-                  "not-reproduced 1", "what was tried"):  # fmt: skip
+                  "not-reproduced 1", "experiments by the first keyword"):  # fmt: skip
         assert words in " ".join(shown.split()), words
 
 
@@ -101,7 +101,7 @@ def test_it_asks_at_a_terminal(here: Path) -> None:
     os.close(leader)
     text = shown.decode()
     assert process.returncode == 0, text
-    assert "which way is better" in text and "'sideways' is not one of" in text and "higher is better" in text
+    assert "which is better" in text and "'sideways' is not one of" in text and "higher is better" in text
 
 
 def _read(leader: int) -> bytes:
@@ -131,7 +131,7 @@ def test_log_show_sql_status_work_on_an_import(here: Path) -> None:
     for verb in ("standings", "credit", "lineage"):
         done = cli(verb, "studies/night", cwd=here)
         assert done.returncode == 0, (verb, done.stderr)
-    assert "none was verified" in cli("standings", "studies/night", cwd=here).stderr
+    assert "no verified gains" in cli("standings", "studies/night", cwd=here).stderr
 
 
 @pytest.mark.parametrize("args", [("evolve", "--resume", "studies/night"), ("verify", "studies/night")])

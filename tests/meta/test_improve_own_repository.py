@@ -56,7 +56,7 @@ def test_the_task_is_made_and_the_plan_is_told_before_anything_is_founded(
         assert run([*improve(task, tmp_path / "study", *flags), "--dry-run"]) == 0
         plan = json.loads(capsys.readouterr().out)
         assert plan["researcher"] == researcher and plan["models"] == "openai/test"
-        assert plan["runs"] > 20 and plan["mutation_calls"] > 0 and "four times in five" in plan["tells"]
+        assert plan["runs"] > 20 and plan["mutation_calls"] > 0 and "with 80% power" in plan["tells"]
         assert "not priced" in plan["price"]
     assert not (tmp_path / "study").exists()
 

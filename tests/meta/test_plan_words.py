@@ -27,13 +27,13 @@ def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> No
     for answer in (
         "an opening race of 6 programs and stock again, 4 runs each",
         "of 4 new programs and 2 old ones, 4 to 8 runs each",
-        "and the time that the models take",
-        "the models follow the programs, and write new ones",
-        "a price is set by --price openai/test=IN/OUT",
-        "four times in five",
+        "plus the time of model calls",
+        "the models follow the programs and write new ones",
+        "set the price with --price openai/test=IN/OUT",
+        "with 80% power",
     ):
         assert answer in said, answer
-    assert "replies of 8,192 tokens at most, 5m00s an attempt" in said
+    assert "at most 8,192 tokens per reply, 5m00s timeout per attempt" in said
     assert not re.search("run_budget_s|mutation|reply_tokens|patience_s", said)
 
 
@@ -43,22 +43,22 @@ def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> No
         ({}, "47.0s with 2 workers", None),
         (
             {"researcher": "chat", "models": "m", "usd": 1.0},
-            "47.0s with 2 workers, and the time that the models take",
+            "47.0s with 2 workers, plus the time of model calls",
             "chat",
         ),
         (
             {"researcher": "command:codex", "models": "m", "mutation_calls": 4, "mutation_usd": 1.0},
-            "47.0s with 2 workers, and the time that the agents think",
+            "47.0s with 2 workers, plus the agents' own time",
             "command:codex: the agent follows the programs; the models write new ones",
         ),
         (
             {"researcher": "scripted", "models": "m", "mutation_calls": 4, "mutation_usd": 1.0},
-            "47.0s with 2 workers, and the time that the models take",
+            "47.0s with 2 workers, plus the time of model calls",
             "scripted, without a model; the models write new programs",
         ),
     ],
 )  # fmt: skip
 def test_time_and_roles_are_those_of_the_staff(staff: dict[str, object], clock: str, who: str | None) -> None:
     told = dict(words(PLAN | staff))
-    assert told["by the clock"] == clock and told.get("researcher") == who and told["price"] == "own device"
+    assert told["wall time"] == clock and told.get("researcher") == who and told["price"] == "own device"
     assert told["runs"] == "90, each with 0.50s of device time: about 16 experiments, 1,440 in all"

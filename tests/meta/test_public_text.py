@@ -82,4 +82,4 @@ def test_another_language_by_the_command(call: Call) -> None:
 @pytest.mark.parametrize("flags", [("--simulated", "--like", "strokes"), ("--from", ".", "--grammar", "2")])
 def test_a_task_is_made_in_one_way(call: Call, flags: tuple[str, ...]) -> None:
     code, _, err = call("task", "init", "mine", *flags)
-    assert code == 2 and "a task is made in one way" in err
+    assert code == 2 and "exclude each other" in err

@@ -69,5 +69,5 @@ def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> Non
     alone.write_text("WIDTH = 7\n")
     assert read_source(alone, task).text("src/model/net.py") == "WIDTH = 7\n"
     assert read_source(alone, task).text("src/optim.py") == task.baseline().text("src/optim.py")
-    with pytest.raises(UsageError, match="which of the task's files"):
+    with pytest.raises(UsageError, match="none of the names of the task's files"):
         read_source(alone.rename(tmp_path / "x.py"), task)

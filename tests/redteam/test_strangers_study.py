@@ -133,7 +133,7 @@ def test_unasked_nothing_of_it_is_executed(
     assert run(["verify", "ra10", "-s", str(study.folder), "-n", "2"]) == 2
     said = capsys.readouterr().err
     code = study.task.folder / "data.py"
-    assert f"{code} is going to be executed, in a sandbox" in said and "--yes" in said
+    assert f"this runs {code} in a sandbox without network" in said and "--yes" in said
     assert harmed(place) == [] and not list((place / "cache").rglob("*.npy"))
     with pytest.raises(TimeoutError):
         listener.accept()
@@ -146,12 +146,12 @@ def test_at_a_terminal_it_is_asked_and_no_means_no(place: Path, listener: socket
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b""
-        while b"go on?" not in said:
+        while b"continue?" not in said:
             said += os.read(ours, 4096)
         os.write(ours, b"n\n")
         assert process.wait() != 0
     os.close(ours)
-    assert b"is going to be executed" in said.replace(b"\r\n", b" ")
+    assert b"names its own task: this runs " in said.replace(b"\r\n", b" ")
     assert harmed(place) == [] and not list((place / "cache").rglob("*.npy"))
 
 

@@ -64,7 +64,7 @@ def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytes
     assert run(["contest", "init", str(tmp_path / "c"), "-t", str(law), "-n", "2"]) == 0
     said = capsys.readouterr()
     assert "further" not in said.out and "join_code" in said.out
-    for figure in ("join_code goes to the entrants", "rules_hash: ", "secret_hash: "):
+    for figure in ("join_code is for the entrants", "rules_hash and secret_hash", "not shown again"):
         assert figure in said.err
 
 
@@ -75,7 +75,7 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     entered(contest, "local")
     carry_on(contest, quiet, until_idle=True)
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
-    assert "before the decision this folder is no study" in capsys.readouterr().err
+    assert "study.toml is left out because it holds the secret" in capsys.readouterr().err
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert "before its decision" in said and "--quick" not in said
+    assert "from before the decision" in said and "--quick" not in said
