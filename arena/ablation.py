@@ -18,7 +18,7 @@ from arena.executor import Executor, Progress
 from arena.executors import at_work
 from arena.match import play
 from arena.race import Allocation
-from arena.setup import Cost
+from arena.setup import RunCost
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import inert_directives
@@ -89,7 +89,7 @@ def variant(program: Program, gone: Sequence[str]) -> Program:
     return Program.parse(text, f"{program.name} without {named}" if gone else program.name)
 
 
-def design_of(factors: Sequence[Directive], cost: Cost, budget: float | None, seed: int) -> FactorialDesign:
+def design_of(factors: Sequence[Directive], cost: RunCost, budget: float | None, seed: int) -> FactorialDesign:
     """The design over ``factors`` that fits a device budget in seconds; None: ``BLOCKS`` blocks.
 
     Raises UsageError where there is nothing to switch, or too little for two blocks.

@@ -26,7 +26,7 @@ VERIFY_SEEDS = 2
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """Device-seconds of runs on one task: the budget of each, and the trainings by which the arena verifies it."""
 
     task: Task

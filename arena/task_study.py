@@ -8,7 +8,7 @@ from analysis.events import Event
 from analysis.run_state import StudyState
 from arena.same_task import require_same
 from arena.settings import StudyConfig
-from arena.setup import Cost
+from arena.setup import RunCost
 from arena.study import Study
 from trainer.streams import Streams
 from trainer.task import Task
@@ -43,8 +43,8 @@ class TaskStudy:
         return self.study.streams
 
     @property
-    def cost(self) -> Cost:
-        return Cost(self.task, self.config.run_budget, self.config.verify_seeds)
+    def cost(self) -> RunCost:
+        return RunCost(self.task, self.config.run_budget, self.config.verify_seeds)
 
     def record(self, event: Event) -> None:
         self.study.record(event)

@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Claim:
+class AuditedClaim:
     """The match behind a study's claim and the finished runs of its two arms; the first is claimed better."""
 
     match: Row
@@ -37,7 +37,7 @@ class Claim:
     def arms(self) -> tuple[Sequence[Row], Sequence[Row]]:
         return self.first, self.second
 
-    def sampled(self, study: Study, count: int, how: How) -> Claim:
+    def sampled(self, study: Study, count: int, how: How) -> AuditedClaim:
         """The same with at most ``count`` runs an arm, drawn by the fresh secret."""
 
         def draw(runs: Sequence[Row]) -> list[Row]:
@@ -57,7 +57,7 @@ def intact(study: Study) -> None:
     study.look()
 
 
-def claim_of(con: DuckDBPyConnection) -> Claim:
+def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     """The confirmation's champion, and its reference: the user's own program where it is an arm, else stock
     with its A/A arm; in a study without one, the best program of its last match and stock.
 
@@ -75,7 +75,7 @@ def claim_of(con: DuckDBPyConnection) -> Claim:
     sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
     first = rows(con.execute(sql, [others[0]["arm_id"]]))
     second = [run for row in own or [stock, *twins] for run in rows(con.execute(sql, [row["arm_id"]]))]
-    return Claim(others[0], first, second)
+    return AuditedClaim(others[0], first, second)
 
 
 def final_source(study: Study, run: Row) -> Source:
@@ -122,7 +122,7 @@ def verify_run(study: Study, run: Row, seeds: int, how: How, say: Say) -> Audit:
     return audit
 
 
-def samples_of(study: Study, claim: Claim) -> list[Sample]:
+def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
     """One fresh seed for each run that changed anything; those of the first arm also untrained."""
     untouched = study.task.baseline().source_id
     return [
@@ -133,7 +133,7 @@ def samples_of(study: Study, claim: Claim) -> list[Sample]:
     ]
 
 
-def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, say: Say) -> Audit:
+def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: How, say: Say) -> Audit:
     """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
     samples = samples_of(study, drawn)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
@@ -156,7 +156,7 @@ def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, say: Say) -
     return audit
 
 
-def recorded_lead(study: Study, claim: Claim) -> Lead:
+def recorded_lead(study: Study, claim: AuditedClaim) -> Lead:
     """The recorded lead, from all verifications of its two arms in the ledger."""
     values = [
         event.metric
@@ -171,7 +171,7 @@ def recorded_lead(study: Study, claim: Claim) -> Lead:
     return lead(first, second, around_zero(values, study.task.sign))
 
 
-def figures_of(claim: Claim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
+def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
     """The columns of the view `audits`."""
     claimed = [run["claimed_gain"] for run in claim.first if run["claimed_gain"] is not None]
     return {
@@ -184,8 +184,8 @@ def figures_of(claim: Claim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
 
 
 def arms_of(
-    whole: Claim,
-    drawn: Claim,
+    whole: AuditedClaim,
+    drawn: AuditedClaim,
     recorded: Sequence[MeanDifference],
     fresh: Sequence[MeanDifference],
     gains: Sequence[Sequence[float]],

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arena.race import Stage
-from arena.setup import BASELINE_SEEDS, Cost
+from arena.setup import BASELINE_SEEDS, RunCost
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
@@ -77,7 +77,7 @@ class Plan:
 
     def device_seconds(self, task: Task) -> float:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
-        cost = Cost(task, self.run_budget)
+        cost = RunCost(task, self.run_budget)
         seconds = cost.seconds(self.runs, 2 * BASELINE_SEEDS + 2 * self.best_of_seeds)
         return seconds + self.stock_runs(task) * cost.run if self.same_spend else seconds
 
@@ -93,7 +93,7 @@ class Plan:
 
     def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """The cost of the study; ``reserved``: device-seconds on reserved tasks."""
-        per_run = Cost(task, self.run_budget).experiments
+        per_run = RunCost(task, self.run_budget).experiments
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         planned: PlannedWork = {

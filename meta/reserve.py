@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
-from arena.setup import Cost
+from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import reserved_tasks
@@ -46,7 +46,7 @@ def runs_on_reserved(plan: Plan) -> int:
 def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task]) -> float:
     """Device-seconds that the reserved tasks take at most."""
     per_run = plan.run_budget / first.cost_seconds
-    return sum(Cost(task, per_run * task.cost_seconds).seconds(runs_on_reserved(plan)) for task in reserved)
+    return sum(RunCost(task, per_run * task.cost_seconds).seconds(runs_on_reserved(plan)) for task in reserved)
 
 
 def confirm_on_reserved(

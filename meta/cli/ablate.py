@@ -21,7 +21,7 @@ from programs.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from analysis.designs import FactorialDesign
     from arena.ablation import Switches
-    from arena.setup import Cost
+    from arena.setup import RunCost
     from arena.study import Study
     from programs.program import Program
     from trainer.task import Task
@@ -102,7 +102,7 @@ def _run_id(study: Study | None, flags: AblateFlags) -> str | None:
 
 def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: LaunchSettings) -> None:
     from arena.ablation import ablate, design_of, design_seed, switches
-    from arena.setup import Cost
+    from arena.setup import RunCost
     from arena.task_study import TaskStudy
     from meta.champion import write_page_again
 
@@ -110,7 +110,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     researcher = study.config.researcher if study else "scripted"
     program, only, budget = _program(study, flags)
     switched = switches(program, task, researcher, only)
-    cost = TaskStudy(study).cost if study else Cost(task, settings.run_budget or task.run_budget)
+    cost = TaskStudy(study).cost if study else RunCost(task, settings.run_budget or task.run_budget)
     if budget is None and flags.what is None and study is not None:
         budget = _begun(study, cost)
     if study is None and not settings.dry_run:
@@ -153,7 +153,7 @@ def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[st
     raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
 
 
-def _begun(study: Study, cost: Cost) -> float | None:
+def _begun(study: Study, cost: RunCost) -> float | None:
     """The budget of the ablation that is resumed."""
     last = next(reversed(study.state.ablations.values()), None)
     return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None

@@ -176,9 +176,9 @@ def load_tasks(text: str | None) -> list[Task]:
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
     """The plan of ``runs`` equal runs on one task, with the keys of ``meta.plan.Plan.describe``."""
-    from arena.setup import Cost
+    from arena.setup import RunCost
 
-    cost = Cost(task, run_budget, verify_seeds)
+    cost = RunCost(task, run_budget, verify_seeds)
     seconds = cost.seconds(runs)
     return {
         "task": task.name,

@@ -84,13 +84,13 @@ def power(
 def stated(sd: float, mean: float | None, task: str | None, run_budget: float | None) -> Basis:
     """The noise from the flags; the cost of a run from the task, where one is named."""
     from analysis.power import RunNoise
-    from arena.setup import Cost
+    from arena.setup import RunCost
     from meta.cli.launch import load_task
 
     loaded = load_task(task) if task else None
     seconds = run_budget
     if loaded is not None:
-        seconds = Cost(loaded, run_budget or loaded.run_budget).run
+        seconds = RunCost(loaded, run_budget or loaded.run_budget).run
     return Basis(RunNoise(sd, None, mean), seconds, loaded.unit if loaded else "", "as stated")
 
 
