@@ -191,7 +191,7 @@ def worst(checks: Sequence[Check | None]) -> Check | None:
 def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | None]:
     """Stock and its A/A arm as one sample: they are the same program. No other arms are ever pooled."""
     both = [gains[STOCK], gains.get(TWIN) or ()]
-    joined = {role: found for role, found in gains.items() if role != TWIN} | {STOCK: [*both[0], *both[1]]}
+    joined = {role: runs_of for role, runs_of in gains.items() if role != TWIN} | {STOCK: [*both[0], *both[1]]}
     if measured is None or not both[1]:
         return joined, measured
     shares = [measured.touched.get(role, 0.0) * len(runs) for role, runs in zip((STOCK, TWIN), both, strict=True)]

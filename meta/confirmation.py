@@ -40,7 +40,7 @@ def confirm(
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     label, stream = LOOKS[look]
     matches = tasks.enter(label, entered, purpose="confirmation", stream=stream)
-    told = play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
+    claimed = play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
     for on, match in zip(tasks, matches, strict=True):
         for arm in match.arms:
             if plan.best_of_seeds and arm.role in ("champion", "control"):
@@ -48,7 +48,7 @@ def confirm(
     if plan.same_spend and look == 1:
         for on in tasks:
             spend_on_stock(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
-    return told
+    return claimed
 
 
 def spend_on_stock(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:

@@ -47,8 +47,8 @@ class Registry(Generic[Make]):
     def built_in(self) -> tuple[str, ...]:
         """Found by their files: none is imported."""
         spec = find_spec(self.package)
-        places = spec.submodule_search_locations if spec else None
-        files = [path for place in places or () for path in Path(place).glob("[!_]*.py")]
+        folders = spec.submodule_search_locations if spec else None
+        files = [path for folder in folders or () for path in Path(folder).glob("[!_]*.py")]
         names = {path.stem.replace("_", self.joint) for path in files if MAKES.search(path.read_text("utf-8"))}
         return (*self.first, *sorted(names - set(self.first)))
 
@@ -83,13 +83,13 @@ class Registry(Generic[Make]):
 
     def problems(self) -> list[UsageError]:
         """Why parts that packages add cannot be used."""
-        found = []
+        errors = []
         for name in sorted(self.points):
             try:
                 self.get(name)
             except UsageError as error:
-                found.append(error)
-        return found
+                errors.append(error)
+        return errors
 
     @property
     def one(self) -> str:
@@ -127,10 +127,10 @@ class Registry(Generic[Make]):
 @cache
 def _installed(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Name → entry points; the installed packages are looked through once per process."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    points: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
-        found[point.name] = (*found.get(point.name, ()), point)
-    return found
+        points[point.name] = (*points.get(point.name, ()), point)
+    return points
 
 
 def _package(point: EntryPoint) -> str:

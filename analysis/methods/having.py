@@ -11,12 +11,12 @@ from analysis.scope import Scope
 
 
 def having_credits(scope: Scope) -> list[DirectiveEffect]:
-    """One row per directive whose effect the contrasts can tell, best first."""
+    """One row per directive with an estimable effect, best first."""
     held: dict[str, set[str]] = defaultdict(set)
-    for found in scope.rows("held"):
-        held[found["program_id"]].add(found["directive_id"])
-    told = directive_effects(contrasts(scope.rows("family_runs"), held))
-    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in told.items()})
+    for row in scope.rows("held"):
+        held[row["program_id"]].add(row["directive_id"])
+    effects = directive_effects(contrasts(scope.rows("family_runs"), held))
+    return credited(scope, "having", {(d, None, None): EffectEstimate(e, n, "paired") for d, (e, n) in effects.items()})
 
 
 def make(known: MethodInput) -> list[DirectiveEffect]:

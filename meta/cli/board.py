@@ -254,7 +254,7 @@ class StudyView:
         self.champion = event
 
 
-class LedgerTail:
+class RecordTail:
     """Reads the events added to a ledger folder since the last call; a half-written last line is left for later."""
 
     def __init__(self, folder: Path) -> None:
@@ -289,9 +289,9 @@ def between(first: str, last: str) -> float:
         return 0.0
 
 
-def load_board(folder: Path) -> tuple[StudyView, LedgerTail]:
+def load_board(folder: Path) -> tuple[StudyView, RecordTail]:
     """The current state of a study folder, and the tail that reads further events."""
-    board, tail = StudyView(folder), LedgerTail(folder / "ledger")
+    board, tail = StudyView(folder), RecordTail(folder / "ledger")
     for event in tail.fresh():
         board.take(event)
     return board, tail

@@ -14,7 +14,7 @@ import click
 
 from analysis.wording import plain_number
 from meta.cli import render, spend
-from meta.cli.board import Event, LedgerTail, StudyView
+from meta.cli.board import Event, RecordTail, StudyView
 from meta.cli.output import Output, clean
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
@@ -37,7 +37,7 @@ class Progress:
         self.title = f"{title}  {shown(folder)}"
         self.plan = plan
         self.board = StudyView(folder)
-        self.tail = LedgerTail(folder / "ledger")
+        self.tail = RecordTail(folder / "ledger")
         self.live: Live | None = None
         self.drawn = 0.0
 

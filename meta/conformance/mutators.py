@@ -32,8 +32,8 @@ class MutatorConformance(Conformance):
     def test_children_are_sound(self, mutator: Mutator, seed: int) -> None:
         programs = shelf.starters()
         proposals = 0
-        for place, first in enumerate(programs):
-            second = programs[(place + 5 + seed) % len(programs)]
+        for index, first in enumerate(programs):
+            second = programs[(index + 5 + seed) % len(programs)]
             proposal = propose(mutator, first, second, seed)
             if proposal is None:
                 continue
