@@ -166,7 +166,7 @@ class Study:
         return False
 
     def request_stop(self) -> None:
-        """Tell the process that runs this study to finish its experiments in flight and stop."""
+        """Request that the process of this study finish its experiments in flight and stop."""
         (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
     def record(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""On this machine: worker processes where anything trains, this process where a law tells."""
+"""On this machine: worker processes where anything trains, this process for simulated tasks."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ExecutorConformance(Conformance):
 
 
 def silent(_: Mapping[str, Any]) -> None:
-    """A progress that nobody watches."""
+    """Discards the progress."""
 
 
 def simulated(folder: Path) -> Study:

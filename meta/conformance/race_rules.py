@@ -56,7 +56,7 @@ class RaceRuleConformance(Conformance):
 
 
 def lists() -> dict[str, list[float]]:
-    """The gains that each arm's seeds will bring, whoever asks for them and when."""
+    """The gains that each arm's seeds will bring, independent of the request."""
     rng = np.random.default_rng(3)
     return {arm: (i / 3 + rng.standard_normal(100)).tolist() for i, arm in enumerate(ARMS)}
 
