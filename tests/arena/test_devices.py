@@ -33,7 +33,7 @@ def test_a_study_of_before_has_one_device(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", devices=3)
     text = (study.folder / "study.toml").read_text()
     assert "devices = 3" in text and Study.open(study.folder).config.devices == 3
-    with pytest.raises(NotComparable, match="made with devices = 3, asked is 2"):
+    with pytest.raises(NotComparable, match="created with devices = 3, not 2"):
         study.agree(devices=2)
     (study.folder / "study.toml").write_text(text.replace("devices = 3\n", ""))
     assert StudyConfig.read(study.folder / "study.toml").devices == 1

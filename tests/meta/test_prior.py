@@ -96,7 +96,7 @@ def test_what_is_expected_moves_the_posterior_by_its_precision(past: tuple[Path,
 
 def test_what_cannot_be_a_prior_is_refused(past: tuple[Path, Task], tmp_path: Path) -> None:
     folder, task = past
-    with pytest.raises(UsageError, match="searched on home, which is to be reserved"):
+    with pytest.raises(UsageError, match="searched on home, which this study reserves"):
         gather([folder], ["home"])
     with pytest.raises(UsageError, match="named twice"):
         gather([folder, folder])

@@ -46,13 +46,13 @@ def test_the_evidence_of_a_champion_says_that_the_text_was_public(tmp_path: Path
     plan = replace(TINY, generations=0, opening_runs=2, run_budget=6 * task.cost_seconds)
     study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
     evolve(study, plan, starters, silent)
-    assert "**planted: the hidden text was public" in (study.folder / "champion.evidence.md").read_text()
+    assert "**planted: the hidden text is public" in (study.folder / "champion.evidence.md").read_text()
 
 
 def test_verify_says_it_too(call: Call, tmp_path: Path) -> None:
     law = public_law(tmp_path / "open")
     code, _, err = call("verify", str(law / "train.py"), "-t", str(law), "-n", "2")
-    assert code == 0 and "planted: the hidden text was public" in err
+    assert code == 0 and "planted: the hidden text is public" in err
 
 
 def test_a_contest_refuses_a_public_task(call: Call, tmp_path: Path) -> None:

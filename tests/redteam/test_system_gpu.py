@@ -85,7 +85,7 @@ def test_memory_without_a_name_is_told(smi: Smi) -> None:
     """41 a helper whose process is hidden from the driver's list still holds memory."""
     before, _ = gpu.clean_before(0, smi("", "3\n"))
     (finding,) = gpu.clean_after(0, before, smi("", "903\n"), patience=0.0)
-    assert "900 MB stay in use" in finding
+    assert "900 MB still in use" in finding
 
 
 @pytest.mark.exploit(41)
