@@ -1,11 +1,12 @@
-"""A research program: one markdown file, immutable once read."""
+"""A research program: markdown files with an entry file, immutable once read."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from programs import directives as _directives
 from programs import ideas as _ideas
@@ -19,6 +20,7 @@ from programs.settings import read_settings
 from programs.structure import outline
 from programs.text import BOM, MAX_BYTES, decode, split_lines
 
+ENTRY = "program.md"
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
 _UNSPACED = re.compile(
@@ -28,16 +30,21 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class Program:
-    """``raw`` contains the bytes of the file, the other fields are parsed from it.
+    """``files`` are pairs of path and bytes: the entry file `program.md` first, the others by path.
 
-    Programs with equal bytes and name are equal.
+    The other fields are parsed from the entry file. Programs with equal files and name are equal.
     """
 
-    raw: bytes
+    files: tuple[tuple[str, bytes], ...]
     name: str
     charter: Charter = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the entry file."""
+        return self.files[0][1]
 
     @property
     def text(self) -> str:
@@ -45,7 +52,8 @@ class Program:
 
     @cached_property
     def program_id(self) -> str:
-        return _identity(self.text)
+        """The hash of the normalised entry file and of the path and normalised text of every other file."""
+        return _identity(self.text, self.files[1:])
 
     @cached_property
     def words(self) -> int:
@@ -56,10 +64,22 @@ class Program:
         return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
     @classmethod
-    def parse(cls, text: str | bytes, name: str = "program", *, file: str = "") -> Program:
-        """Reads a program. Raises ProgramError ``file:line: …`` (``file`` defaults to the name)."""
+    def parse(
+        cls,
+        text: str | bytes,
+        name: str = "program",
+        *,
+        file: str = "",
+        others: Mapping[str, str | bytes] | None = None,
+    ) -> Program:
+        """Reads a program from its entry file and its ``others`` by relative path.
+
+        Raises ProgramError ``file:line: …`` (``file`` defaults to the name).
+        """
         file = file or name
-        return _parsed(text if isinstance(text, bytes) else _encode(text, file), name, file)
+        raw = text if isinstance(text, bytes) else _encode(text, file)
+        more = [(_relative(path), _bytes(path, other)) for path, other in sorted((others or {}).items())]
+        return _parsed(raw, name, file, tuple(more))
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -85,17 +105,33 @@ def program_id(raw: bytes) -> str:
         return ""
 
 
-def _identity(text: str) -> str:
-    return content_id("p", normalise(text.removeprefix(BOM)))
+def _identity(text: str, others: tuple[tuple[str, bytes], ...] = ()) -> str:
+    parts = (part for path, raw in others for part in (path, normalise(raw.decode("utf-8").removeprefix(BOM))))
+    return content_id("p", normalise(text.removeprefix(BOM)), *parts)
+
+
+def _relative(path: str) -> str:
+    """Raises ProgramError for a path that leaves the program's folder, is its entry file or no markdown."""
+    parts = PurePosixPath(path).parts
+    if path != "/".join(parts) or path == ENTRY or not path.endswith(".md") or {"..", "/"} & set(parts):
+        raise ProgramError(f"{path}: not a markdown file of a program", hint=f"a relative path, not {ENTRY}")
+    return path
+
+
+def _bytes(path: str, text: str | bytes) -> bytes:
+    raw = text if isinstance(text, bytes) else _encode(text, path)
+    decode(raw, path)
+    return raw
 
 
 @lru_cache(maxsize=128)  # a study parses the same few programs in each run; parsing one takes 10 ms
-def _parsed(raw: bytes, name: str, file: str) -> Program:
+def _parsed(raw: bytes, name: str, file: str, others: tuple[tuple[str, bytes], ...]) -> Program:
     text = decode(raw, file)
     parsed = outline(text, file)
     settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
     named = _directives.collect(parsed, settings)
-    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(parsed, named))
+    files = ((ENTRY, raw), *others)
+    return Program(files, settings.name or name, settings.charter, named, _ideas.collect(parsed, named))
 
 
 def _encode(text: str, file: str) -> bytes:

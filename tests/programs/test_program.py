@@ -11,7 +11,7 @@ import pytest
 from meta.conformance.markdown import FIXTURES, MIXED
 from programs.errors import NotFound, ProgramError
 from programs.ids import content_id, content_ids, normalise
-from programs.program import Program
+from programs.program import Program, program_id
 from programs.text import MAX_BYTES
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
@@ -190,3 +190,22 @@ def test_programs_can_be_keys() -> None:
 def test_a_device_that_never_ends_is_no_program() -> None:
     with pytest.raises(ProgramError):
         Program.load("/dev/zero")
+
+
+def test_further_files_are_part_of_the_program_and_of_its_id() -> None:
+    alone = Program.parse("# Go\n\nLower it.\n")
+    both = {"roles/critic.md": "Doubt.\n", "notes.md": "Old.\n"}
+    whole = Program.parse("# Go\n\nLower it.\n", others=both)
+    assert alone.files == (("program.md", alone.raw),) and alone.program_id == program_id(alone.raw)
+    assert [path for path, _ in whole.files] == ["program.md", "notes.md", "roles/critic.md"]
+    assert whole.raw == alone.raw and whole.directives == alone.directives and whole != alone
+    same = Program.parse("# Go\n\nLower it.\n", others={"notes.md": "Old.  \r\n", "roles/critic.md": b"Doubt.\n"})
+    moved = Program.parse("# Go\n\nLower it.\n", others={"critic.md": "Doubt.\n", "notes.md": "Old.\n"})
+    ids = [each.program_id for each in (alone, whole, same, moved)]
+    assert ids[1] == ids[2] and len(set(ids)) == 3
+
+
+@pytest.mark.parametrize("path", ["../up.md", "/abs.md", "program.md", "a//b.md", "script.py", ""])
+def test_a_further_file_is_markdown_below_the_entry_file(path: str) -> None:
+    with pytest.raises(ProgramError, match="not a markdown file of a program"):
+        Program.parse("Go.\n", others={path: "x\n"})
