@@ -23,7 +23,8 @@ from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program

@@ -26,7 +26,8 @@ from inner_loop.events import Event
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.provider import litellm
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
 from tests.llm.kits import KEY, MODEL, staff

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import appended, figure, ratio
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from programs.shelf import starter
 from trainer.data import DataStore
 from trainer.devices import Devices

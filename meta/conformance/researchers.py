@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from inner_loop.events import DecisionEvent, Event, ExperimentEvent
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from meta.conformance.base import STREAMS, Conformance
 from programs.program import Program

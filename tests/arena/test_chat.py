@@ -12,7 +12,8 @@ import pytest
 
 from analysis.study import query
 from arena.study import Study
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from programs.errors import CapReached, EnvironmentProblem
 from programs.program import Program
 from tests.events import into, typed

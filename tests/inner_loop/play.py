@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from inner_loop.bench import Bench
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from programs.program import Program
 from tests.events import into, typed
 from trainer.experiment import Trainer

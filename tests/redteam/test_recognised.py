@@ -11,7 +11,7 @@ from arena.scratch import scratch
 from arena.trainers import Trainers
 from arena.worker import Worker
 from inner_loop.events import ExperimentEvent, RunEndedEvent
-from inner_loop.run import RunResult
+from inner_loop.result import RunResult
 from tests.events import example
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, World

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.run import RunResult, run
+from inner_loop.result import RunResult
+from inner_loop.run import run
 from programs.shelf import starter
 from tests.events import into
 from trainer.cache import Cache
