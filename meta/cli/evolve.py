@@ -79,8 +79,8 @@ class EvolveFlags:
     ("metaloop evolve --resume studies/NAME", "resume a study that was stopped"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
-    """Race programs (the library's starters, or the PROGRAMs given), estimate which
-    of their sentences caused the gain, write better programs from that, and test
+    """Race programs (the library's starters, or the PROGRAMs given), estimate how much
+    each of their sentences contributes, write better programs from that, and test
     the best against stock on fresh seeds."""
     _evolve(out, "evolve", resolve.programs(programs), flags)
 

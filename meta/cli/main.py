@@ -59,8 +59,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 
 def _root(**_flags: bool) -> None:
-    """Improve program.md files: race them under an equal compute budget, measure
-    which sentences caused the gain, and write better ones."""
+    """Improve program.md files: race them under an equal compute budget, estimate
+    how much each sentence contributes, and write better ones."""
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

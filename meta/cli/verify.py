@@ -85,10 +85,10 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     STUDY: checks the ledger's hash chain, then trains sources of the confirmation's
     champion and stock (without a confirmation: the best program of the last match and
-    stock), each on a fresh seed. Verdicts: contradicted (80% of the recorded gain or
-    lead exceeds the fresh one significantly, at 99%, or half of the gain needs no
-    training; the other 20% are allowed for the different split); confirmed (recorded
-    and fresh lead are both significantly above 0, at 95%); else not confirmed.
+    stock), each on a fresh seed. Verdicts: contradicted (the fresh gain or lead is
+    significantly, at 99%, below 80% of the recorded one; the 20% allow for the other
+    split. Or more than half of the gain needs no training); confirmed (recorded and
+    fresh lead are both significantly above 0, at 95%); else not confirmed.
 
     A task that is not built in makes its data with its own data.py. If a study names
     such a task, the command asks before it runs that file (without a terminal, pass
