@@ -17,7 +17,7 @@ NAMES = {
     "screen": "screens (shortened trainings)",
     "replicate": "repeats with other seeds",
     "confirm": "re-measurements inside runs",
-    "forfeited": "budget left over, too little for an experiment",
+    "forfeited": "unused rest of the budget",
     "sandbox": "agents' own processes",
     "verification": "verification of the final scripts",
     "shared baselines": "shared baselines",
