@@ -20,7 +20,7 @@ from trainer import bwrap
 SHUT_IN = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 #: Two experiments, then it hangs; started again, it goes on to the end.
 HANGING = """#!/bin/bash
-grep -q "taking this run up again" && on=yes
+grep -q "was interrupted and now continues" && on=yes
 for i in 1 2 3 4 5 6 7 8 9; do
   sed -i "s/^LR = .*/LR = 0.${i}${on:+5}/" train.py
   git commit -qam "lr $i"

@@ -17,7 +17,6 @@ from arena.choice import choose
 from arena.drain import Drained
 from arena.standalone import play_entries
 from arena.study import Study
-from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from bench.cluster import TWICE, kill_node, play, standings, two_nodes
 from programs.errors import EnvironmentProblem
@@ -66,7 +65,7 @@ def test_a_node_that_is_killed_in_mid_match_changes_nothing(
             if len(seen) == 12:
                 assert kill_node(cluster.second) >= 3
 
-    played = play(TaskStudy(study), ENTRIES, RUNS, kill_once)
+    played = play(study, ENTRIES, RUNS, kill_once)
     assert any("died" in note for note in played.notes), played.notes
     assert standings(study.folder) == undisturbed
     assert of_each(study.folder) == {"ended": 6, "runs": 6, "verified": 12, "twice": 0}
@@ -107,7 +106,7 @@ def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path
             joined.append(cluster.add_node(num_cpus=1))
             kill_node(cluster.second)
 
-    played = play(TaskStudy(study), ENTRIES, RUNS, swap)
+    played = play(study, ENTRIES, RUNS, swap)
     assert len([note for note in played.notes if "died" in note or "is gone" in note]) == 1
     other = make_study(tmp_path / "other", workers=2)
     other.config = other.config.model_copy(update={"hardware_class": "cpu:of another kind/1 thread"})

@@ -69,7 +69,7 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
         assert status["me"]["entries"][0]["state"] == "verified"
         late = metaloop(tmp_path, "contest", "submit", str(Path(__file__).with_name("hosting.py")), "--to", url,
                         code=2, **token)  # fmt: skip
-        assert "no more entries" in late["message"]
+        assert "closed for entries" in late["message"]
     assert metaloop(tmp_path, "contest", "close", "c")["secret"] == told["secret"]  # told again, not run again
     assert metaloop(tmp_path, "contest", "export", "c", "--to", "out")["entries"] == 3
     assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()

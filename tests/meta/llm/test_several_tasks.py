@@ -46,7 +46,7 @@ def test_it_is_told_of_both_tasks_and_their_evidence(attempts: Attempts) -> None
     prompt = attempts[-1]["prompt"][0]["text"]
     for task in ("north", "south"):
         assert f"Edits of {task} (an idea" in prompt and f"# Evidence: {task}" in prompt
-    assert "# Evidence over 2 tasks: north, south" in prompt and "its score is the mean over them" in prompt
+    assert "# Evidence over 2 tasks: north, south" in prompt and "Its score is the mean over them" in prompt
 
 
 def test_it_may_cite_rows_of_either(ended: Path, attempts: Attempts) -> None:
