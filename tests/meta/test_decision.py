@@ -233,7 +233,7 @@ def test_an_own_program_that_behaves_like_stock_is_compared_with_stock_and_told_
     assert champion.decision.same_as == "stock" and not champion.decision.against_own
     roles = {row["role"] for row in query(folder, "SELECT role FROM runs WHERE purpose = 'confirmation'")}
     assert "own" not in roles and "control" in roles
-    told = "Your program mine behaves like stock for this researcher"
+    told = "Your program mine behaves like stock: this researcher"
     text = outputs(folder)
     assert all(told in text[name] for name in ("page", "report", "standings"))
 
