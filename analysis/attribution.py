@@ -1,4 +1,4 @@
-"""Attribution: which changes cause the gain. Five groups of methods, weakest first (docs/attribution.md).
+"""Attribution: which changes cause the gain. The methods by their data; the design of a row says how strong it is.
 
 1. claimed     What the runs claim, and the share of it that noise alone would show. Observational.
 2. replays     The effect of a kept commit, trained again: added alone, removed from the final source, averaged over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,11 @@ class RunCost:
     task: Task
     run_budget: float
     verify_seeds: int = VERIFY_SEEDS
+    baseline_seeds: int = BASELINE_SEEDS
+
+    def on(self, task: Task) -> RunCost:
+        """As many experiments on another task."""
+        return replace(self, task=task, run_budget=self.run_budget / self.task.cost_seconds * task.cost_seconds)
 
     @property
     def run(self) -> float:
@@ -42,12 +47,13 @@ class RunCost:
         """Of a run."""
         return max(1, int(self.run_budget / self.task.cost_seconds))
 
-    def seconds(self, runs: int, trainings: int = BASELINE_SEEDS) -> float:
-        """Of ``runs`` runs, and of ``trainings`` that belong to no run: the baseline's, say."""
+    def seconds(self, runs: int, trainings: int | None = None) -> float:
+        """Of ``runs`` runs, and of ``trainings`` that belong to no run (default: those of the baseline)."""
+        trainings = self.baseline_seeds if trainings is None else trainings
         return runs * self.run_budget + (runs * self.verify_seeds + trainings) * self.task.cost_seconds
 
-    def runs_within(self, seconds: float, trainings: int = BASELINE_SEEDS) -> int:
-        return max(0, int((seconds - trainings * self.task.cost_seconds) / self.run + 1e-9))
+    def runs_within(self, seconds: float) -> int:
+        return max(0, int((seconds - self.baseline_seeds * self.task.cost_seconds) / self.run + 1e-9))
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,8 @@ def reference(task: Task) -> str:
 
 def beside(first: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
     """Other tasks as study.toml names them. The budget scales, so that a run has as many experiments on each task."""
-    each = run_budget / first.cost_seconds
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+    cost = RunCost(first, run_budget)
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget) for t in others]
 
 
 def versions() -> Versions:

@@ -44,7 +44,7 @@ class TaskStudy:
 
     @property
     def cost(self) -> RunCost:
-        return RunCost(self.task, self.config.run_budget, self.config.verify_seeds)
+        return RunCost(self.task, self.config.run_budget, self.config.verify_seeds, self.config.baseline_seeds)
 
     def record(self, event: Event) -> None:
         self.study.record(event)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from arena.executors import executor_of
 from arena.race import RACE_RULES, Racer, RaceStart, Stage
 from arena.study import Study
 from arena.task_set import TaskSet
+from arena.task_study import TaskStudy
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import crown
@@ -42,7 +44,10 @@ from programs.shelf import starter
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress, again: bool = False) -> Champion:
     """Run a study, from wherever it stopped, to its champion. ``again``: confirm it once more, because its control
     failed the check; raises UsageError if it did not."""
-    workers = partial(executor_of, progress=progress)
+
+    def at(reserved: TaskStudy) -> AbstractContextManager[Executor]:
+        return executor_of(study, progress, [reserved])
+
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
     with (
@@ -51,11 +56,11 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         Lineage(study.folder / "programs.git", epoch) as lineage,
     ):
         look = look_of(study, again)
-        with workers(study) as executor:
+        with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if look > 1:
                 claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, progress, look)
-        elsewhere = confirm_on_reserved(study, workers, lineage, champion, claim, plan, progress)
+        elsewhere = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
         return crown(study, lineage, champion, claim, elsewhere, look)
 
 

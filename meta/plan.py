@@ -114,8 +114,8 @@ class Plan:
 
     def budgets(self, home: Task, further: Sequence[Task]) -> dict[str, float]:
         """Device-seconds of a run by task: as many experiments on each."""
-        per_run = self.run_budget / home.cost_seconds
-        return {task.name: round(per_run * task.cost_seconds, 6) for task in (home, *further)}
+        cost = RunCost(home, self.run_budget)
+        return {task.name: round(cost.on(task).run_budget, 6) for task in (home, *further)}
 
 
 QUICK = Plan(

@@ -14,7 +14,7 @@ from arena.executor import Executor, Progress
 from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet
-from arena.task_study import reserved_tasks
+from arena.task_study import TaskStudy, reserved_tasks
 from meta.claim import LEVEL, Claim, ReservedClaim
 from meta.confirmation import arms, own_of, play_final
 from meta.lineage import Lineage
@@ -25,7 +25,7 @@ from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
-At = Callable[..., AbstractContextManager[Executor]]  # the executor of a study on some of its tasks
+At = Callable[[TaskStudy], AbstractContextManager[Executor]]  # the executor for one reserved task
 
 
 def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
@@ -45,8 +45,8 @@ def runs_on_reserved(plan: Plan) -> int:
 
 def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task]) -> float:
     """Device-seconds that the reserved tasks take at most."""
-    per_run = plan.run_budget / first.cost_seconds
-    return sum(RunCost(task, per_run * task.cost_seconds).seconds(runs_on_reserved(plan)) for task in reserved)
+    cost = RunCost(first, plan.run_budget)
+    return sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
 
 
 def confirm_on_reserved(
@@ -60,7 +60,7 @@ def confirm_on_reserved(
             progress({"kind": "note", "text": note})
             claims.append((on.task, None))
             continue
-        with at(study, tasks=[on]) as executor:
+        with at(on) as executor:
             claims.append((on.task, confirm_on(TaskSet((on,)), executor, lineage, champion, plan, progress)))
     return gated(claims, home)
 

@@ -38,14 +38,6 @@ class EditGain:
         return self.credit.label.removeprefix("+").strip()
 
 
-@dataclass(frozen=True)
-class JointGain:
-    """The gain of several edits at once; metric units."""
-
-    gain: float
-    sd: float
-
-
 class GainTable:
     """The posterior of every tried edit, and of ideas with several edits."""
 
@@ -67,15 +59,15 @@ class GainTable:
         if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
             return own.gain
         rows = self.of_terms(terms)
-        return self.together(rows).gain if rows else None
+        return self.together(rows) if rows else None
 
-    def together(self, rows: Sequence[EditGain]) -> JointGain:
+    def together(self, rows: Sequence[EditGain]) -> float:
         """The gain of these edits at once: from the model if it knows them, else their sum."""
         share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
         bundle = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
         if bundle is not None:
-            return JointGain(bundle.mean * share, bundle.sd * share)
-        return JointGain(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
+            return bundle.mean * share
+        return math.fsum(row.gain for row in rows)
 
     def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
         if directive_id in self.ideas and len(terms) > 1:

@@ -19,7 +19,7 @@ from analysis.study import open_study, query
 from analysis.study_power import measured
 from analysis.transfer import transfer_cells
 from arena.executor import Executor
-from arena.study import Study
+from arena.task_study import TaskStudy
 from meta.begin import create, take_up
 from meta.champion import write_page_again
 from meta.claim import Claim, claim
@@ -208,7 +208,7 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_
     study, plan, _ = take_up(folder)
     told: list[Mapping[str, Any]] = []
 
-    def workers(_: Study, tasks: object) -> AbstractContextManager[Executor]:
+    def workers(_: TaskStudy) -> AbstractContextManager[Executor]:
         raise AssertionError("no workers are needed")
 
     with study:

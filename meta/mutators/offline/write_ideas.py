@@ -149,7 +149,7 @@ def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
         ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(f"Combine {terms}.", table.together(rows).gain, ids, _keys(row.term for row in rows)))
+        out.append(Item(f"Combine {terms}.", table.together(rows), ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
