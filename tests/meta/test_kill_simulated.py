@@ -23,7 +23,7 @@ from tests.studies import TINY
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-KILLS_ANYWHERE = 6
+KILLS_ANYWHERE = 4
 AT = ('"purpose":"confirmation"', '"kind":"best_of"', '"kind":"champion"')  # and as soon as the ledger holds these
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 
