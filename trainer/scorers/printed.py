@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.predictions import InvalidPredictions
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 
 _LINE = 400  # characters; longer lines are ignored
 _LARGEST = 1e300
@@ -23,7 +23,7 @@ class Printed:
     per_position = False
     needs_checkpoint = False
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.pattern = re.compile(scoring["pattern"])
         self.key: str = scoring.get("key", "")
 
