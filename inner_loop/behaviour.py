@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+
+from pydantic import JsonValue
 
 from programs.charter import Charter
 from programs.directives import Directive
@@ -51,7 +52,7 @@ def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
     return tuple(knob for knob in space.knobs if knob.group.lower() in wanted) or space.knobs
 
 
-def effective(charter: Charter, task: Task) -> dict[str, Any]:
+def effective(charter: Charter, task: Task) -> dict[str, JsonValue]:
     """The charter with its defaults, without settings that cannot matter: fields of inactive rules. Shares are
     normalised, groups are replaced by their knobs."""
     fields = charter.model_dump(mode="json", exclude={"version", "history"})
@@ -83,8 +84,7 @@ def _works(directive: Directive, program: Program, task: Task, used: set[str]) -
 
 def _without(charter: Charter, field: str) -> Charter:
     """The charter with one dotted field reset to its default."""
-    data = charter.model_dump(mode="json", exclude_unset=True)
-    part: dict[str, Any] = data
+    part = data = charter.model_dump(mode="json", exclude_unset=True)
     *outer, last = field.split(".")
     for name in outer:
         part = part.get(name, {})

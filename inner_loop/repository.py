@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,7 +187,7 @@ def message(record: Record, metric: str) -> str:
         f"Experiment: {record.experiment_id}",
         f"Metric: {metric} {value}",
         f"Cost: {format_value(record.charged)} s",
-        f"Edit: {json.dumps(record.edit.to_json(), sort_keys=True)}",
+        f"Edit: {json.dumps(asdict(record.edit), sort_keys=True)}",
         *([f"Directives: {' '.join(record.because)}"] if record.because else []),
     ]
     subject = " ".join(record.description.split()) or "experiment"

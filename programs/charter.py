@@ -17,6 +17,7 @@ PROPOSERS: Registry[Any] = Registry(
 KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
 )
+CharterValue = str | float | tuple[str, ...] | dict[str, float]  # of a dotted field; also int and bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
-from programs.charter import fields
+from programs.charter import CharterValue, fields
 from programs.errors import ProgramError
 from programs.front_matter import FrontMatter, locate
 from programs.settings import CharterSettings, read_settings
@@ -20,7 +20,7 @@ def settings_of(text: str) -> CharterSettings:
     return read_settings(lines, locate(lines), "program")
 
 
-def charter_fields(text: str) -> dict[str, Any]:
+def charter_fields(text: str) -> dict[str, CharterValue]:
     """The dotted charter fields that a text sets, with their values."""
     settings = settings_of(text)
     return {field: settings.charter.get(field) for field, _ in settings.set_fields}

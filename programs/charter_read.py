@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from programs import charter_phrases
-from programs.charter import Charter
+from programs.charter import Charter, CharterValue
 from programs.charter_edit import charter_fields, set_charter
 from programs.charter_phrases import PHRASES
 from programs.errors import ProgramError
@@ -42,7 +42,7 @@ class CharterFinding:
     """A field that a sentence sets; ``words`` are quoted from it."""
 
     field: str
-    value: Any
+    value: CharterValue
     sentence: Sentence
     words: str
     by_model: bool = False
@@ -77,7 +77,7 @@ class CharterReading:
         return {field: values for field, values in said.items() if any(f.value != values[0].value for f in values)}
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, CharterValue]:
         """The charter values in the prose, without the fields that contradict each other."""
         disputed = self.contradictions
         return {f.field: f.value for f in self.findings if f.field not in disputed}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from programs.charter import Charter, fields
 from programs.errors import ProgramError
@@ -53,7 +54,7 @@ def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> Charte
     return CharterSettings(charter, name, set_fields)
 
 
-def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], Lines]:
+def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Lines]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
@@ -123,7 +124,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _set_fields(data: Mapping[str, Any], where: Lines) -> Iterator[tuple[str, int]]:
+def _set_fields(data: Container[str], where: Lines) -> Iterator[tuple[str, int]]:
     known = dict(fields())
     for path, line in where.items():
         field = ".".join(path)
@@ -146,7 +147,7 @@ def _complaint(error: ValidationError, where: Lines, first_line: int, file: str)
     return ProgramError(f"{file}:{line}: {_said(path, item)}{''.join(more)}{left}", hint=hint)
 
 
-def _said(path: tuple[str, ...], item: Any) -> str:
+def _said(path: tuple[str, ...], item: ErrorDetails) -> str:
     """The text of one of pydantic's errors."""
     field = ".".join(path)
     if item["type"] == "extra_forbidden":

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from trainer.edits import Edit
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 RESOLVED = 2.0  # baseline SD; one run detects an edit whose effect is at least this large
 
@@ -24,7 +29,7 @@ class EditEffect:
     """One declared edit vs. the baseline. ``gain_sd``: in baseline SD, positive is better; None: it failed."""
 
     label: str
-    edit: dict[str, Any]
+    edit: Edit
     group: str
     status: str
     metric: float | None
@@ -41,7 +46,7 @@ class Headroom:
     gain_sd: float
     metric: float
     label: str
-    edit: dict[str, Any]
+    edit: Edit
     sd: float | None
     tried: int
 
@@ -68,7 +73,7 @@ class Card:
     torch: str
     text_hash: str = ""  # of the task's text, if it is not generated
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)
 
     def write(self, folder: Path) -> Path:

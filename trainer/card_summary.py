@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 from trainer.task import Task
 
@@ -64,6 +66,7 @@ def summary(task: Task) -> Summary:
     return Summary("measured" if same else "stale", *figures)
 
 
-def _number(value: Any) -> float | None:
-    fit = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if fit else None
+def _number(value: JsonValue) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from programs.errors import MetaloopError
 from trainer.data import DataStore
@@ -23,6 +22,7 @@ from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.scorers.kernel import make_cases
+from trainer.scoring import ScoreSettings
 from trainer.simulated import trainer_for
 from trainer.streams import STREAMS, Stream, Streams
 from trainer.task import Task
@@ -281,7 +281,7 @@ class _Checker:
 
     def chunks(self) -> Iterator[CheckFinding]:
         """Rows are predicted independently: the size of a chunk does not matter."""
-        scoring: dict[str, Any] = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
+        scoring: ScoreSettings = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
         thirds = Trainer(
             replace(self.task, scoring=scoring), self.store, launcher=self.trainer.launcher, fixed_steps=True
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 
 @lru_cache(maxsize=64)  # a run reads the same few sources repeatedly
@@ -24,14 +24,10 @@ def _assignments(text: str) -> dict[str, ast.expr]:
     return nodes
 
 
-def read(text: str) -> dict[str, Any]:
-    """The value of every top-level constant; other expressions than literals are left out."""
-    return dict(_values(text))
-
-
 @lru_cache(maxsize=64)
-def _values(text: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def read(text: str) -> Mapping[str, object]:
+    """The value of every top-level constant; other expressions than literals are left out."""
+    values = {}
     for name, node in _assignments(text).items():
         try:
             values[name] = node.value if isinstance(node, ast.Constant) else ast.literal_eval(node)

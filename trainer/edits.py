@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from programs.errors import UsageError
 from trainer import constants
@@ -25,7 +25,7 @@ class EditError(UsageError):
     """An edit that does not apply to a source: the knob is missing, the value not allowed, or an anchor not there."""
 
 
-def _is_value(value: Any) -> bool:
+def _is_value(value: object) -> TypeGuard[Value]:
     """Whether a literal of a source can be stored in a row: an untrusted source may contain ``LR = 1e999``."""
     if isinstance(value, str):
         return len(value) <= _LONGEST and value.isprintable()
@@ -59,13 +59,6 @@ class Edit:
 
     def __hash__(self) -> int:
         return hash(self.key())
-
-    def to_json(self) -> dict[str, Any]:
-        return {"set": dict(self.set), "apply": list(self.apply)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Edit:
-        return cls(dict(data.get("set", {})), tuple(data.get("apply", ())))
 
     def label(self) -> str:
         """Short text for tables: ``lr=0.002 +muon``; ``-`` for the empty edit."""
@@ -149,16 +142,14 @@ class EditSpace:
 
     def config(self, source: Source) -> dict[str, Value]:
         """The value of every knob that ``source`` still has; for a patch, whether it is applied."""
-        constants_by_file: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
+        constants_by_file = {name: constants.read(text) for name, text in source.files}
         texts = dict(source.files)
         values: dict[str, Value] = {}
         for knob in self.knobs:
             if knob.kind == "patch":
                 values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
-            elif knob.name in constants_by_file.get(knob.file, {}) and _is_value(
-                constants_by_file[knob.file][knob.name]
-            ):
-                values[knob.name] = constants_by_file[knob.file][knob.name]
+            elif _is_value(value := constants_by_file.get(knob.file, {}).get(knob.name)):
+                values[knob.name] = value
         return values
 
     def parse_terms(self, terms: Sequence[str]) -> Edit | None:

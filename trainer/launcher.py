@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 Libraries = Literal[
     "torch", "packages", "standard"
@@ -48,7 +51,7 @@ class ProcessRequest:
     limits: ProcessLimits
     files: Mapping[str, bytes] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
     descriptors: Mapping[str, int] = field(default_factory=dict)
     data: Path | None = None
     checkpoint_mb: int = 64
@@ -98,7 +101,7 @@ _FIT: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def read_reply(message: Mapping[str, Any]) -> Ended:
+def read_reply(message: Mapping[str, JsonValue]) -> Ended:
     """Parse the template's reply, which an escaped experiment may have written. LauncherFault if it is invalid."""
     if not isinstance(message, Mapping):
         raise LauncherFault("the template's reply is not an object")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
@@ -28,6 +28,8 @@ from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from trainer.compile_cache import CompileCache
     from trainer.gpus import GpuSeat
 
@@ -138,7 +140,7 @@ class LocalLauncher:
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
         warm = self.libraries == "torch"
-        settings: dict[str, Any] = {"worker": os.getpid(), "torch": warm, "uid": None}
+        settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": warm, "uid": None}
         settings |= {
             "device": self.profile is not None,
             "preload": bool(warm and self.profile and self.profile.preload),
@@ -152,7 +154,7 @@ class LocalLauncher:
             binary = str(bwrap.find_bwrap()[0])
             privileged = os.geteuid() == 0
             uid = outer.unprivileged_id(self._number) if privileged else None
-            settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
+            settings |= {"root": "", "home": outer.HOME, "path": [*outer.packages()], "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
             shown = self.libraries != "standard"
             given = Blob("\0".join(outer.arguments(self._data, privileged=privileged, packages=shown)).encode())
@@ -172,11 +174,11 @@ class LocalLauncher:
         profile: DeviceProfile,
         descriptor: int,
         errors: int,
-        settings: dict[str, Any],
+        settings: dict[str, JsonValue],
         environment: dict[str, str],
     ) -> subprocess.Popen[bytes]:
         """Start bubblewrap as an unprivileged user: it then masks nothing in /proc, so one can be mounted inside."""
-        settings |= {"root": "", "home": outer.HOME, "path": outer.packages()}
+        settings |= {"root": "", "home": outer.HOME, "path": [*outer.packages()]}
         words = [word for name, value in environment.items() for word in ("--setenv", name, value)]
         options = [*outer.arguments(self._data, privileged=False, profile=profile), *words]
         command = ["--", *outer.command(descriptor, json.dumps(settings))]
@@ -204,7 +206,8 @@ class LocalLauncher:
         names = [*self._environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
         names += compilers.environment("") if device else ()
         bound = outer.bound(self.profile.folders() if self.profile else ())
-        settings = {"canary": str(canary), "bound": bound, "environment": names, "device": device}
+        settings: dict[str, JsonValue] = {"canary": str(canary), "bound": [*bound], "environment": [*names]}
+        settings["device"] = device
         ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
@@ -245,7 +248,7 @@ class LocalLauncher:
     def _ask(self, request: ProcessRequest, meanwhile: Callable[[], None] | None) -> Ended:
         """Send one request and wait for the result. LauncherFault, after stopping the template, for a bad reply."""
         limits = request.limits
-        message: dict[str, Any] = {
+        message = {
             "kind": request.kind, "script": request.script,
             "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
             "environment": dict(request.environment), "kept_environment": self._environment(),
@@ -282,7 +285,7 @@ class LocalLauncher:
             process = children[0] if len(children) == 1 else None
         return process
 
-    def _receive(self, timeout: float) -> dict[str, Any]:
+    def _receive(self, timeout: float) -> dict[str, JsonValue]:
         assert self._socket is not None
         self._socket.settimeout(timeout)
         try:

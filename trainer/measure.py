@@ -90,12 +90,12 @@ class _Bench:
         try:
             source = task.edits.apply(task.baseline(), edit)
         except EditError as error:
-            return EditEffect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
+            return EditEffect(label, edit, group, "invalid", None, None, False, 0, error.message)
         metric, outcome = self.mean(source, range(100, 100 + repeats), label)
         if metric is None:
-            return EditEffect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
+            return EditEffect(label, edit, group, outcome.status, None, None, True, 1, outcome.reason)
         gain = task.sign * (baseline.mean - metric) / baseline.sd
-        return EditEffect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
+        return EditEffect(label, edit, group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
 
     def headroom(self, effects: list[EditEffect], baseline: Baseline) -> Headroom:
         """Add the best edits one after the other to the best source so far, and keep each that helps."""
@@ -103,7 +103,7 @@ class _Bench:
         source, best, label, tried = task.baseline(), baseline.mean, "nothing", 0
         for effect in _candidates(effects):
             try:
-                candidate = task.edits.apply(source, Edit.from_json(effect.edit))
+                candidate = task.edits.apply(source, effect.edit)
             except EditError:
                 continue
             metric, _ = self.mean(candidate, range(200, 202), f"{label}, {effect.label}")
@@ -117,7 +117,7 @@ class _Bench:
         edit = task.edits.between(task.edits.config(task.baseline()), task.edits.config(source))
         gain = task.sign * (baseline.mean - final) / baseline.sd
         sd = statistics.stdev(known) if len(known) > 1 else None
-        return Headroom(gain, final, edit.label(), edit.to_json(), sd, tried)
+        return Headroom(gain, final, edit.label(), edit, sd, tried)
 
 
 def _candidates(effects: list[EditEffect]) -> list[EditEffect]:

@@ -13,11 +13,24 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from trainer.inside import serving, wire
 from trainer.predictions import InvalidPredictions, refuse_diverged
 from trainer.streaming import Channel
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+class TraineeReply(TypedDict, total=False):
+    """A message of this process: first ``shapes`` of the weights and ``bytes`` of a reply, last the result."""
+
+    shapes: list[JsonValue]
+    bytes: int
+    metric: float
+    invalid: str
+    cpu_seconds: float
 
 
 class OptimizerProblem(Protocol):
@@ -103,7 +116,7 @@ def main(split: str, seed: int) -> None:
     settings, descriptors = request
     channel = Channel(descriptors["send"], descriptors["answer"], descriptors["shared"], size)
     try:
-        result: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
+        result: TraineeReply = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
     except InvalidPredictions as error:
         result = {"invalid": str(error)}
     wire.send(control, {**result, "cpu_seconds": time.process_time()})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 Status = Literal["ok", "crash", "timeout", "oom", "invalid", "fault"]
 Trust = Literal["unverified", "scored", "verified", "self-reported"]
@@ -38,7 +41,7 @@ class Outcome:
     prediction_seconds: float | None = None
     findings: tuple[str, ...] = ()  # remarks of the referee, one line each: "metering: …", "leak: …"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)
 
     @classmethod

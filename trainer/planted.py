@@ -17,6 +17,7 @@ from trainer.law import Change, Law
 
 if TYPE_CHECKING:
     import numpy as np
+    from pydantic import JsonValue
 
 EXPERIMENTS_PER_RUN = 24
 COST, SOFT = 0.1, 0.08  # device-seconds of an experiment, and the part that scales with the fraction
@@ -109,7 +110,7 @@ def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments
     constants = {knob: value for knob, value in law.before.items() if knob not in patches}
     (folder / "train.py").write_text(_script(constants, patches), "utf-8")
     steps = 100
-    body: dict[str, Any] = {
+    body = {
         "task": {
             "name": name, "description": "Nothing is trained: the law below gives the effect of each edit.",
             "metric": "loss", "unit": "nats", "direction": "lower" if law.sign > 0 else "higher", "read_only": [],
@@ -133,7 +134,7 @@ def _script(constants: Mapping[str, Value], patches: list[str]) -> str:
     return "\n".join([*lines, 'if __name__ == "__main__":', "    main()", ""])
 
 
-def _edit(law: Law, knob: str, number: int) -> dict[str, Any]:
+def _edit(law: Law, knob: str, number: int) -> dict[str, JsonValue]:
     group, start = _GROUPS[number % len(_GROUPS)], law.before[knob]
     if isinstance(start, bool):
         line = f"    {knob} = 'off'"
@@ -142,10 +143,10 @@ def _edit(law: Law, knob: str, number: int) -> dict[str, Any]:
     values = sorted({start, *named}, key=lambda v: (True, v != start, v) if isinstance(v, str) else (False, v, ""))
     kind = "choice" if isinstance(start, str) else "int" if all(isinstance(v, int) for v in values) else "float"
     bounds = {} if kind == "choice" else {"low": values[0], "high": values[-1]}
-    return {"kind": kind, "group": group, "values": values, **bounds}
+    return {"kind": kind, "group": group, "values": [*values], **bounds}
 
 
-def _section(law: Law) -> dict[str, Any]:
+def _section(law: Law) -> dict[str, JsonValue]:
     plain = ("metric", "seed", "noise", "shrink", "trajectory", "drift", "crash_rate", "slow", "misleading", "tail")
     return {
         **{key: getattr(law, key) for key in plain},

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
-from trainer.launcher import Ended, Launcher, ProcessLimits, ProcessRequest, StopProcess
+from trainer.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.outcome import Status
 from trainer.predictions import InvalidPredictions
-from trainer.scoring import scorer_of
+from trainer.scoring import ScoreSettings, scorer_of
 from trainer.streaming import Channel
 from trainer.streams import DECIDING, Stream
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import JsonValue
 
 T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
@@ -135,7 +136,7 @@ class LocalReferee:
 
     def __init__(
         self, launcher: Launcher, data: DataStore, request: ProcessRequest, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: dict[str, Any], tally: ExperimentTally, fraction: float = 1.0,
+        stream: Stream, seed: int, scoring: ScoreSettings, tally: ExperimentTally, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
@@ -220,7 +221,7 @@ class LocalReferee:
         return logits
 
     def converse(
-        self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
+        self, kind: str, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T],
         *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Start a fresh process that answers questions, and let ``talk`` ask them.
@@ -251,7 +252,7 @@ class LocalReferee:
         return result
 
     def _ask(
-        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: ProcessLimits,
+        self, kind: Kind, descriptors: dict[str, int], settings: dict[str, JsonValue], limits: ProcessLimits,
         meanwhile: Callable[[], None] | None = None, instead: Path | None = None,
     ) -> Ended:  # fmt: skip
         given = dict(descriptors)

@@ -5,16 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from programs.errors import NotFound, TaskError
 from programs.registry import Registry
 from trainer.outcome import Trust
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from trainer.streaming import Channel
 
 T = TypeVar("T")
+
+
+class ScoreSettings(TypedDict):
+    """The section [score] of task.toml, see `trainer.task_file.ScoreSection`."""
+
+    kind: str
+    classes: int
+    chunk: int
+    checkpoint_mb: int
+    stream_kb: int
+    tolerance: float
+    repetitions: int
+    build: str
+    reference: str
+    seconds: float
+    pattern: str
+    file: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ class Referee(Protocol):
         """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
 
     def converse(
-        self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
+        self, kind: str, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T],
         *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Run ``talk`` with a fresh process that runs the loop ``kind`` of `trainer.inside.serving`.
@@ -93,7 +113,7 @@ class Scorer(Protocol):
         """InvalidPredictions for the candidate's fault, TaskError for the task's."""
 
 
-MakeScorer = Callable[[dict[str, Any]], Scorer]  # of the section [score] of task.toml
+MakeScorer = Callable[[ScoreSettings], Scorer]
 SCORERS: Registry[MakeScorer] = Registry("scorers", "trainer.scorers", ("section",), joint="_")
 
 
@@ -105,6 +125,6 @@ def scorer_kind(kind: str) -> MakeScorer:
         raise TaskError(error.message, hint=f"task.toml [score] kind is one of {', '.join(SCORERS.names)}") from None
 
 
-def scorer_of(scoring: dict[str, Any]) -> Scorer:
+def scorer_of(scoring: ScoreSettings) -> Scorer:
     """The scorer of a task's ``[score]`` section."""
     return scorer_kind(scoring["kind"])(scoring)

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import JsonValue
+
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
@@ -21,7 +23,7 @@ from trainer.gpus import Device, device_for
 from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
-from trainer.scoring import scorer_kind
+from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
@@ -56,7 +58,7 @@ class Task:
     run_budget: float
     editable: tuple[str, ...]
     read_only: tuple[str, ...]
-    scoring: dict[str, Any]
+    scoring: ScoreSettings
     edits: EditSpace
     hard_factor: float = 1.25
     hard_extra: float = 0.1
@@ -67,7 +69,7 @@ class Task:
     text_hash: str = ""  # of the bytes of that text
     grammar: int | None = None  # the number of its generated language, if it has several
     public: bool = False  # anyone can read its hidden data, so contests must not use it
-    card: dict[str, Any] | None = field(default=None, hash=False)
+    card: dict[str, JsonValue] | None = field(default=None, hash=False)
     budget_basis: str = "given"  # origin of budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
@@ -165,7 +167,8 @@ class Task:
         card = _card_here(_card(folder / "card.json"), device)
         budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
         data, text_id = parsed.data, _text_hash(path, text, parsed)
-        cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
+        measured = (card or {}).get("cost_seconds")
+        cost = budget.cost or float(measured if isinstance(measured, int | float) else 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
             task_id=_task_id(folder, parsed, text_id),
@@ -181,7 +184,7 @@ class Task:
             run_budget=budget.run or EXPERIMENTS_PER_RUN * cost,
             editable=tuple(parsed.task.editable),
             read_only=tuple(parsed.task.read_only),
-            scoring=parsed.score.model_dump(),
+            scoring=parsed.score.settings(),
             edits=edits,
             hard_factor=budget.hard_factor,
             hard_extra=budget.hard_extra,
@@ -340,14 +343,14 @@ def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
     return budget.model_copy(update=changed)
 
 
-def _card_here(card: dict[str, Any] | None, device: Device) -> dict[str, Any] | None:
+def _card_here(card: dict[str, JsonValue] | None, device: Device) -> dict[str, JsonValue] | None:
     """The card, if it was measured on the kind of device that the task uses here; otherwise None."""
     if card is None:
         return None
     return card if str(card.get("hardware_class", "cpu:")).startswith(f"{device}:") else None
 
 
-def _card(path: Path) -> dict[str, Any] | None:
+def _card(path: Path) -> dict[str, JsonValue] | None:
     if not path.is_file():
         return None
     hint = f"remove it; metaloop task measure {path.parent} --write writes a new one"

@@ -6,11 +6,13 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from programs.errors import TaskError
+from trainer.scoring import ScoreSettings
 
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
@@ -109,6 +111,9 @@ class ScoreSection(TomlSection):
         default="", max_length=400, description="printed, by a command: file to which it writes the metric"
     )
     key: str = Field(default="", max_length=200, description="printed: path of the metric in JSON, e.g. gemm.seconds")
+
+    def settings(self) -> ScoreSettings:
+        return cast(ScoreSettings, self.model_dump())
 
     @field_validator("pattern")
     @classmethod
@@ -291,7 +296,7 @@ def complain(path: Path, text: str, location: Sequence[str | int], message: str,
     raise TaskError(f"{path}:{line_of(text, location)}: {where}: {message}", hint=hint)
 
 
-def _explain(error: dict[str, Any]) -> tuple[str, str]:
+def _explain(error: ErrorDetails) -> tuple[str, str]:
     """The message and hint for a pydantic error."""
     kind, last = error["type"], error["loc"][-1] if error["loc"] else ""
     if "values" in error["loc"][:-1]:  # the errors of a union mention internal types
@@ -333,7 +338,7 @@ def read(path: Path) -> tuple[TaskFile, str]:
         return TaskFile.model_validate(data), text
     except ValidationError as error:
         first = error.errors()[0]
-        message, hint = _explain(dict(first))
+        message, hint = _explain(first)
         location = first["loc"]
         complain(
             path, text, location[: location.index("values") + 1] if "values" in location else location, message, hint

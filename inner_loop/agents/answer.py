@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TypedDict
 
+from inner_loop.agents.charge import SandboxFacts
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
@@ -17,8 +18,40 @@ _LOG_BYTES = 48 << 10
 _LAST = 10
 
 
-def facts_of(bench: Bench) -> dict[str, Any]:
+class RunFacts(TypedDict):
     """Metric, head and budget: metrics in the task's unit, seconds of device time."""
+
+    metric_name: str
+    direction: str
+    baseline: float | None
+    head: float | None
+    head_experiment: int
+    best: float | None
+    best_experiment: int
+    budget_seconds: float
+    charged_seconds: float
+    remaining_seconds: float
+    affordable: int
+    open: bool
+
+
+class ExperimentFacts(RunFacts):
+    """One experiment, and its comparison with the head."""
+
+    experiment: int
+    status: str
+    reason: str
+    metric: float | None
+    gain_over_head: float | None
+    better: bool
+    decision: str
+    fraction: float
+    charged: float
+    description: str
+    notes: list[str]
+
+
+def facts_of(bench: Bench) -> RunFacts:
     task, head = bench.task, bench.head
     full = [record for record in bench.history if record.full and record.ok]
     best = min(full, key=lambda record: task.sign * (record.metric or 0.0))
@@ -38,10 +71,10 @@ def facts_of(bench: Bench) -> dict[str, Any]:
     }
 
 
-def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One experiment, and its comparison with the head."""
+def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> ExperimentFacts:
     gain = None if record is bench.head else gain_over(bench, record, bench.head)
-    return facts_of(bench) | {
+    return {
+        **facts_of(bench),
         "experiment": record.number,
         "status": record.outcome.status,
         "reason": record.outcome.reason,
@@ -78,7 +111,7 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
     facts, outcome, task = experiment_facts(bench, record), record.outcome, bench.task
     if not record.ok:
         return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
-    values: dict[str, Any] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
+    values: dict[str, str | int] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
     values |= {
         "training_seconds": f"{record.charged:.3f}",
         "total_seconds": f"{outcome.wall_seconds:.3f}",
@@ -94,40 +127,39 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
 
 def status(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
-    rows: list[dict[str, Any]] = [
+    rows = [
         {"experiment": r.number, "status": r.outcome.status, "metric": r.metric, "decision": r.decision or "open",
          "description": r.description}
         for r in bench.history
     ]  # fmt: skip
-    facts["experiments"] = rows
     lines = [
         f"{facts['metric_name']}, {facts['direction']} is better: baseline {_number(facts['baseline'])}, head "
         f"{_number(facts['head'])} (experiment {facts['head_experiment']}), best {_number(facts['best'])}",
         budget(facts),
     ]
-    for row in rows[-_LAST:]:
-        value = _number(row["metric"]) if row["metric"] is not None else row["status"]
-        lines.append(f"{row['experiment']:>4}  {value:<12}{row['decision']:<10}{row['description'][:80]}")
-    return AgentReply("\n".join(lines), 0, facts)
+    for r in bench.history[-_LAST:]:
+        value = _number(r.metric) if r.metric is not None else r.outcome.status
+        lines.append(f"{r.number:>4}  {value:<12}{r.decision or 'open':<10}{r.description[:80]}")
+    return AgentReply("\n".join(lines), 0, {**facts, "experiments": rows})
 
 
 def spent(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
     text = f"refused: the budget of this run is spent ({budget(facts)}). No further experiment can run; stop here."
-    return AgentReply(text, SPENT, facts | {"error": "budget spent"})
+    return AgentReply(text, SPENT, {**facts, "error": "budget spent"})
 
 
 def refused(bench: Bench, why: str) -> AgentReply:
-    return AgentReply(f"not run: {why}; nothing was charged", 2, facts_of(bench) | {"error": why})
+    return AgentReply(f"not run: {why}; nothing was charged", 2, {**facts_of(bench), "error": why})
 
 
-def budget(facts: dict[str, Any]) -> str:
+def budget(facts: RunFacts) -> str:
     left, whole = _seconds(facts["remaining_seconds"]), _seconds(facts["budget_seconds"])
     count = facts["affordable"]
     return f"{left} of {whole} left, " + (f"about {count} experiment{'s'[: count != 1]}" if count else "no experiment")
 
 
-def sandbox(facts: dict[str, Any]) -> str:
+def sandbox(facts: SandboxFacts) -> str:
     """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
     used, free = _seconds(facts["sandbox_seconds"]), _seconds(facts["sandbox_free_seconds"])
     charged = _seconds(facts["sandbox_charged_seconds"])
@@ -139,7 +171,7 @@ def tail(text: str) -> list[str]:
     return plain(text)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
 
 
-def _verdict(bench: Bench, record: Record, facts: dict[str, Any]) -> str:
+def _verdict(bench: Bench, record: Record, facts: ExperimentFacts) -> str:
     start = f"experiment {record.number} "
     if not record.ok:
         return f"{start}{record.outcome.status}: {record.outcome.reason}"

@@ -10,7 +10,7 @@ Nothing is charged if the budget is not measured device time: with fixed steps, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from inner_loop.agents.watch import SandboxWatch
 from inner_loop.bench import Bench
@@ -19,6 +19,14 @@ from inner_loop.events import AgentSandboxEvent, Emit, Event
 FREE_SHARE = 0.02
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
+
+
+class SandboxFacts(TypedDict, total=False):
+    """CPU-seconds in an agent's sandbox outside experiments; empty if they are not charged."""
+
+    sandbox_seconds: float
+    sandbox_free_seconds: float
+    sandbox_charged_seconds: float
 
 
 class SandboxCharge:
@@ -69,7 +77,7 @@ class SandboxCharge:
             run_id, after = self._bench.run_id, len(self._bench.history)
             self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> SandboxFacts:
         """For the agent, in seconds. Empty if nothing is charged."""
         if self.free == float("inf"):
             return {}

@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 _COMMITS = 64  # latest commits of the agent's HEAD that are reported
 _UNREACHABLE = 4
@@ -36,7 +36,7 @@ def main(name: str, arguments: list[str]) -> int:
     if name == "experiment":
         return _experiment(arguments)
     if _is_task_command([name, *arguments]):
-        return ask({"verb": "run", "style": "log"})
+        return ask("run", style="log")
     if name == "uv":
         return _uv(arguments)
     if name in ("python", "python3"):
@@ -82,7 +82,7 @@ def _experiment(arguments: list[str]) -> int:
     import argparse
 
     if arguments == ["--end"]:  # by the bench, when the agent has ended
-        return ask({"verb": "end"})
+        return ask("end")
     verbs = ("run", "keep", "discard", "status", "log", "directives")
     parser = argparse.ArgumentParser("experiment", usage=USAGE, add_help=False)
     parser.add_argument("verb", nargs="?", choices=verbs, default="run")
@@ -98,7 +98,7 @@ def _experiment(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0
     style = "json" if given.pop("json") else "text"
-    return ask({**given, "style": style})
+    return ask(**given, style=style)
 
 
 def _uv(arguments: list[str]) -> int:
@@ -126,7 +126,7 @@ def _python(name: str, arguments: list[str]) -> int:
         rest.pop(0)
     entry = os.path.join(os.environ.get("METALOOP_WORKTREE", ""), os.environ.get("METALOOP_ENTRY", "train.py"))
     if rest and not rest[0].startswith("-") and os.path.realpath(rest[0]) == os.path.realpath(entry):
-        return ask({"verb": "run", "style": "log"})
+        return ask("run", style="log")
     _become(os.environ.get("METALOOP_PYTHON", name), [name, *arguments])
 
 
@@ -142,9 +142,11 @@ def _become(name: str, words: list[str]) -> NoReturn:
     sys.exit(127)
 
 
-def ask(request: dict[str, Any]) -> int:
+def ask(verb: str, **more: object) -> int:
     """Send a request with the state of the work tree's git, print the answer, and return its exit code."""
-    body = json.dumps({**request, **(_git() if request["verb"] in ("run", "end") else {})}).encode() + b"\n"
+    if verb in ("run", "end"):
+        more["line"], more["subject"] = _git()
+    body = json.dumps({"verb": verb, **more}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
             server.connect(os.environ.get("METALOOP_DOOR", "/run/metaloop/door"))
@@ -158,8 +160,8 @@ def ask(request: dict[str, Any]) -> int:
     return int(reply["code"])
 
 
-def _git() -> dict[str, Any]:
-    """``line``: for each commit that leads to HEAD, newest first, the blob of each editable file; ``subject``: HEAD's.
+def _git() -> tuple[list[dict[str, str]], str]:
+    """For each commit that leads to HEAD, newest first, the blob of each editable file; and HEAD's subject.
 
     It takes two git processes, whatever the number of commits. Empty if there is no git.
     """
@@ -169,9 +171,9 @@ def _git() -> dict[str, Any]:
     wanted = "".join(f"{commit}:{name}\n" for commit, _, _ in commits for name in names)
     matches = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
     if not commits or not names or len(matches) != len(commits) * len(names):
-        return {"line": [], "subject": ""}
+        return [], ""
     blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in matches)
-    return {"line": [{name: next(blobs) for name in names} for _ in commits], "subject": commits[0][2][:300]}
+    return [{name: next(blobs) for name in names} for _ in commits], commits[0][2][:300]
 
 
 def _run(words: list[str], text: str) -> str:

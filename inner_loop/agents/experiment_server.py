@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -52,7 +52,7 @@ class AgentReply:
 
     text: str
     code: int = 0
-    facts: dict[str, Any] | None = None
+    facts: object = None
 
     def encode(self, style: str) -> bytes:
         text = json.dumps(self.facts, ensure_ascii=False) if style == "json" and self.facts is not None else self.text

@@ -18,7 +18,7 @@ import os
 import resource
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,7 +41,7 @@ def main(path: str) -> int:
         _become(order["command"], order["environment"])
     import asyncio
 
-    return asyncio.run(_supervise(order))
+    return asyncio.run(_supervise(order["command"], order["environment"], order["proxy"], order["relays"]))
 
 
 def _close_others(kept: int) -> None:
@@ -64,23 +64,23 @@ def _become(command: list[str], environment: dict[str, str]) -> None:
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED)
 
 
-async def _supervise(order: dict[str, Any]) -> int:
+async def _supervise(command: list[str], environment: dict[str, str], proxy: str | None, relays: dict[str, int]) -> int:
     """Relay while the command runs; returns its exit code."""
     import asyncio
     import ctypes
 
     # not to be traced by the agent's processes, which have its uid; they themselves start as programs do
     ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    servers = [await _listen(path, port) for path, port in order["relays"].items()]
+    servers = [await _listen(path, port) for path, port in relays.items()]
     more: dict[str, str] = {}
-    if order["proxy"] is not None:
-        servers.append(await _listen(order["proxy"], 0))
+    if proxy is not None:
+        servers.append(await _listen(proxy, 0))
         address = f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
         more |= dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), address)
         more |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
     child = os.fork()
     if child == 0:
-        _become(order["command"], {**order["environment"], **more})
+        _become(command, environment | more)
     ended = asyncio.Event()
     handle = os.pidfd_open(child)
     asyncio.get_running_loop().add_reader(handle, ended.set)

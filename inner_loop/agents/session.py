@@ -69,9 +69,9 @@ class AgentSession:
         """The answer with the sandbox's charge."""
         self._charge.book()
         facts = self._charge.facts()
-        if not facts or answer.facts is None or "remaining_seconds" not in answer.facts:
+        if not facts or not isinstance(answer.facts, dict) or "remaining_seconds" not in answer.facts:
             return answer
-        return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts=answer.facts | facts)
+        return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts={**answer.facts, **facts})
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
         """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,

@@ -6,11 +6,10 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from inner_loop.agents.answer import facts_of
+from inner_loop.agents.charge import SandboxFacts
 from inner_loop.agents.view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
@@ -54,7 +53,7 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(bench: Bench, sandbox: Mapping[str, Any]) -> str:
+def prompt(bench: Bench, sandbox: SandboxFacts) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
     ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`.

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from pydantic import JsonValue
 
 from inner_loop.gateway.fields import Kind, RequestRefused
 from inner_loop.gateway.request import ModelRequest, ask, counted, find, read
@@ -216,11 +217,10 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
         """An error in the API's own form; clients do not retry if that cannot help."""
         theirs, other = _WORDS.get(refused.status, ("invalid_request_error", "invalid_request_error"))
-        error: dict[str, Any] = {"message": refused.message}
         if protocol == "anthropic":
-            body: dict[str, Any] = {"type": "error", "error": {"type": other, **error}}
+            body: JsonValue = {"type": "error", "error": {"type": other, "message": refused.message}}
         else:
-            body = {"error": {**error, "type": theirs, "param": None, "code": theirs}}
+            body = {"error": {"message": refused.message, "type": theirs, "param": None, "code": theirs}}
         again = "true" if refused.status >= 500 else "false"
         headers = {"Content-Type": "application/json", "x-should-retry": again}
         self._answer(refused.status, json.dumps(body).encode(), headers)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import JsonValue
+
 from inner_loop.events import CallEvent
 from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest
@@ -268,7 +270,7 @@ def tariff(route: Route, model: str, context: RunContext) -> Tariff:
     return Tariff(names[0], None, _longest(names[0]) or _longest(model))
 
 
-def _dearest(info: dict[str, Any], *kinds: str) -> float:
+def _dearest(info: dict[str, JsonValue], *kinds: str) -> float:
     """The highest rate of some kinds, including long prompts and long caches; other service tiers are excluded."""
     fit = (
         value for name, value in info.items()
@@ -277,7 +279,7 @@ def _dearest(info: dict[str, Any], *kinds: str) -> float:
     return max((float(value) for value in fit if isinstance(value, int | float)), default=0.0)
 
 
-def _info(name: str) -> dict[str, Any]:
+def _info(name: str) -> dict[str, JsonValue]:
     try:
         return dict(litellm().get_model_info(name))
     except Exception:  # the library may raise anything for an unknown model

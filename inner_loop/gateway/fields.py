@@ -9,7 +9,9 @@ https://openrouter.ai/docs/api-reference/parameters, codex-rs (ResponsesApiReque
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 from inner_loop.gateway.route import Route
 
@@ -79,7 +81,7 @@ _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
 _VARIANTS = ("", "free", "extended", "thinking", "exacto")
 
 
-def model_of(body: dict[str, Any], route: Route) -> str:
+def model_of(body: dict[str, JsonValue], route: Route) -> str:
     """The requested model. Raises RequestRefused if its name would add tools or choose among models."""
     model = body.get("model")
     if not isinstance(model, str) or not _MODEL.fullmatch(model):
@@ -94,7 +96,7 @@ def model_of(body: dict[str, Any], route: Route) -> str:
     return model
 
 
-def check(kind: Kind, body: dict[str, Any]) -> int:
+def check(kind: Kind, body: dict[str, JsonValue]) -> int:
     """Bring a body into the form in which it is forwarded; returns the number of pictures. Raises RequestRefused."""
     for name in list(body):
         if name in FIELDS[kind]:
@@ -120,13 +122,14 @@ def check(kind: Kind, body: dict[str, Any]) -> int:
     return _check_content(kind, [body[name] for name in _CONTENT[kind] if name in body])
 
 
-def own_tools(holder: dict[str, Any]) -> list[Any]:
+def own_tools(holder: dict[str, JsonValue]) -> list[JsonValue]:
     """Keep only the tools that the agent runs itself, also inside name spaces. Raises RequestRefused."""
-    tools, own = holder["tools"] or [], []
+    tools = holder["tools"] or []
+    own: list[JsonValue] = []
     if not isinstance(tools, list):
         raise RequestRefused(400, "tools is not a list")
-    for tool in tools:
-        form = tool.get("type") if isinstance(tool, dict) else ""
+    for tool in (one for one in tools if isinstance(one, dict)):
+        form = tool.get("type")
         client = form == "tool_search" and tool.get("execution") == "client"
         if form is None or client or (isinstance(form, str) and _OWN_TOOLS.fullmatch(form)):
             if "tools" in tool:
@@ -136,7 +139,7 @@ def own_tools(holder: dict[str, Any]) -> list[Any]:
     return own
 
 
-def _check_edits(management: Any) -> None:
+def _check_edits(management: JsonValue) -> None:
     if management is None:
         return
     edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
@@ -145,7 +148,7 @@ def _check_edits(management: Any) -> None:
             raise RequestRefused(400, "context_management: only clearing of tool uses and thinking is forwarded")
 
 
-def _check_content(kind: Kind, stack: list[Any]) -> int:
+def _check_content(kind: Kind, stack: list[JsonValue]) -> int:
     """The number of pictures. Raises RequestRefused for a part of unknown type, or one that refers to data
     elsewhere."""
     pictures = 0
@@ -168,10 +171,9 @@ def _check_content(kind: Kind, stack: list[Any]) -> int:
     return pictures
 
 
-def _check_item(item: Any) -> None:
+def _check_item(item: JsonValue) -> None:
     """An item of Responses that is only a name refers to text at the vendor."""
-    named = not isinstance(item, dict) or item.get("type") in (None, "message")
-    if named and not (isinstance(item, dict) and "role" in item and "content" in item):
+    if not isinstance(item, dict) or (_kind(item) in (None, "message") and not item.keys() >= {"role", "content"}):
         raise RequestRefused(400, "an input item without role and content: text outside the request cannot be metered")
     if item.get("type") == "reasoning" and not item.get("encrypted_content"):
         if not item.get("content") and item.get("id"):
@@ -181,11 +183,11 @@ def _check_item(item: Any) -> None:
         item.pop("id", None)
 
 
-def _kind(value: Any) -> Any:
+def _kind(value: JsonValue) -> JsonValue:
     return value.get("type") if isinstance(value, dict) else None
 
 
-def _check_near(one: dict[str, Any]) -> None:
+def _check_near(one: dict[str, JsonValue]) -> None:
     """Pictures must be in the body. Files are refused: a page of a small PDF may cost thousands of tokens."""
     form, source, link = one.get("type"), one.get("source"), one.get("image_url")
     link = link.get("url") if isinstance(link, dict) else link

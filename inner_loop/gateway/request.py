@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from inner_loop.gateway.fields import Kind, RequestRefused, check, model_of
 from inner_loop.gateway.route import Protocol, Route
@@ -38,7 +39,7 @@ class ModelRequest:
 
     kind: Kind
     model: str
-    body: dict[str, Any]
+    body: dict[str, JsonValue]
     replies: int
     most_in: int
     most_out: int | None
@@ -76,7 +77,7 @@ def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, st
     return route, f"/{rest}{'?' if query else ''}{query}", kind
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(data: bytes) -> dict[str, JsonValue]:
     """The JSON object of a body. Raises RequestRefused."""
     try:
         body = json.loads(data)
@@ -87,7 +88,7 @@ def read(data: bytes) -> dict[str, Any]:
     return body
 
 
-def write(body: dict[str, Any]) -> bytes:
+def write(body: dict[str, JsonValue]) -> bytes:
     try:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
@@ -95,7 +96,7 @@ def write(body: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def ask(kind: Kind, body: dict[str, Any], route: Route) -> ModelRequest:
+def ask(kind: Kind, body: dict[str, JsonValue], route: Route) -> ModelRequest:
     """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
     model, pictures = model_of(body, route), check(kind, body)
     streams, hides = body.get("stream") is True, False
@@ -112,14 +113,14 @@ def ask(kind: Kind, body: dict[str, Any], route: Route) -> ModelRequest:
     )
 
 
-def counted(body: dict[str, Any], route: Route) -> bytes:
+def counted(body: dict[str, JsonValue], route: Route) -> bytes:
     """A request to count the tokens of a message, as it is forwarded: it is free and has the same restrictions."""
     model_of(body, route)
     check("messages", body)
     return write(body)
 
 
-def _number(body: dict[str, Any], name: str) -> int | None:
+def _number(body: dict[str, JsonValue], name: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from inner_loop.gateway.fields import Kind
 from programs.text import one_line
@@ -45,12 +46,12 @@ class ReplyReader:
         self.finish = self.model = ""
         self.ended = False
         self._kind = kind
-        self._counts: dict[str, Any] = {}
+        self._counts: dict[str, JsonValue] = {}
 
     def whole(self, data: bytes) -> None:
         body = _object(data)
         self.ended = bool(body)
-        self._close(body, body.get("usage"))
+        self._close(body)
 
     def event(self, data: bytes) -> bool:
         """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
@@ -63,22 +64,21 @@ class ReplyReader:
         if self._kind == "responses":
             if kind in ("response.completed", "response.incomplete"):
                 self.ended = True
-                response = _dict(body.get("response"))
-                self._close(response, response.get("usage"))
+                self._close(_dict(body.get("response")))
         elif kind == "message_start":
             message = _dict(body.get("message"))
             self.model = _word(message.get("model"), 200)
             self._counts = _dict(message.get("usage"))
         elif kind == "message_delta":
-            counts = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
-            self._counts = self._counts | counts
+            counts = _dict(body.get("usage"))
+            self._counts = self._counts | {name: value for name, value in counts.items() if value is not None}
             self.finish = _finish(_dict(body.get("delta"))) or self.finish
         elif kind == "message_stop":
             self.ended = True
             self.usage = _usage("messages", self._counts)
         return False
 
-    def _chunk(self, body: dict[str, Any]) -> bool:
+    def _chunk(self, body: dict[str, JsonValue]) -> bool:
         self.model = self.model or _word(body.get("model"), 200)
         choices = body.get("choices")
         if isinstance(choices, list) and choices:
@@ -89,14 +89,14 @@ class ReplyReader:
             return not choices
         return False
 
-    def _close(self, body: dict[str, Any], usage: Any) -> None:
+    def _close(self, body: dict[str, JsonValue]) -> None:
         self.model = _word(body.get("model"), 200)
         choices = body.get("choices")
         self.finish = _finish(_dict(choices[0]) if isinstance(choices, list) and choices else body)
-        self.usage = _usage(self._kind, _dict(usage))
+        self.usage = _usage(self._kind, _dict(body.get("usage")))
 
 
-def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
+def _usage(kind: Kind, counts: dict[str, JsonValue]) -> TokenUsage | None:
     """None if the numbers are invalid or all zero."""
     try:
         if kind == "chat":
@@ -118,7 +118,7 @@ def _usage(kind: Kind, counts: dict[str, Any]) -> TokenUsage | None:
     return usage if usage.tokens else None
 
 
-def _finish(body: dict[str, Any]) -> str:
+def _finish(body: dict[str, JsonValue]) -> str:
     """Why a reply ended, in OpenAI's words if there is one."""
     word = body.get("finish_reason") or body.get("stop_reason") or body.get("status") or ""
     if word == "incomplete":
@@ -130,12 +130,12 @@ def _finish(body: dict[str, Any]) -> str:
     return known.get(str(word), _word(word, 40))
 
 
-def _word(value: Any, most: int) -> str:
+def _word(value: JsonValue, most: int) -> str:
     """A word from a server, safe for terminals and files."""
     return one_line(str(value or "")[:most])
 
 
-def _count(value: Any) -> int:
+def _count(value: JsonValue) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
@@ -143,11 +143,11 @@ def _count(value: Any) -> int:
     return value
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _dict(value: JsonValue) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _object(data: bytes) -> dict[str, JsonValue]:
     try:
         return _dict(json.loads(data))
     except (ValueError, RecursionError):

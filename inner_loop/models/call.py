@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from inner_loop.events import CallEvent, Emit
 from inner_loop.models.contract import Message, Reply
@@ -16,6 +16,16 @@ from inner_loop.models.spend_limiter import Cost, Orphan, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
 
 FAULTS = 20  # latest faults that an event lists
+
+
+class CallSpend(TypedDict):
+    """The cost of all attempts of a call, as a recording stores it; ``attempts`` only if no model answered."""
+
+    tokens: int
+    usd: float | None
+    lost_tokens: int
+    lost_usd: float | None
+    attempts: NotRequired[int]
 
 
 @dataclass
@@ -57,8 +67,7 @@ class Call:
         self.lost_tokens += tokens
         self.lost_usd = _sum(self.lost_usd, usd)
 
-    def spent(self) -> dict[str, Any]:
-        """The costs that a recording stores."""
+    def spent(self) -> CallSpend:
         return {
             "tokens": self.tokens, "usd": self.usd, "lost_tokens": self.lost_tokens, "lost_usd": self.lost_usd,
         }  # fmt: skip

@@ -6,16 +6,23 @@ import json
 import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from inner_loop.models.contract import Message, NoReply, Reply
+from inner_loop.models.call import Call, CallSpend
+from inner_loop.models.contract import NoReply, Reply
 from inner_loop.models.tools import called
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
-#: tokens, usd (None: no price) and lost_tokens of all attempts of a call.
-Spent = dict[str, Any]
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """A line of a recording; ``reply`` is the reason if no model answered."""
+
+    number: int
+    request: str
+    reply: Reply | str
+    spent: CallSpend
 
 
 class Recorder:
@@ -29,19 +36,17 @@ class Recorder:
         except OSError as error:
             raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="name another folder with --record") from None
 
-    def write(
-        self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply, spent: Spent
-    ) -> None:
-        request_body = {"models": list(models), "messages": [asdict(message) for message in messages]}
-        self._write(
-            {"request": request, "number": number, "asked": request_body, "reply": asdict(reply), "spent": spent}
-        )
+    def write(self, call: Call, models: Sequence[str], reply: Reply) -> None:
+        request_body = {"models": list(models), "messages": [asdict(message) for message in call.messages]}
+        spent = call.spent()
+        self._write(request=call.request, number=call.number, asked=request_body, reply=asdict(reply), spent=spent)
 
-    def write_silence(self, number: int, request: str, reason: str, spent: Spent) -> None:
+    def write_silence(self, call: Call, reason: str) -> None:
         """Record that no model answered: the study may have continued without a reply."""
-        self._write({"request": request, "number": number, "silence": reason, "spent": spent})
+        spent = call.spent() | {"attempts": call.attempts}
+        self._write(request=call.request, number=call.number, silence=reason, spent=spent)
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, **line: object) -> None:
         with self._lock, open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -53,47 +58,44 @@ class RecordedReplies:
         if not folder.is_dir():
             raise NotFound(f"{folder}: no recording found", hint="name the folder that --record wrote")
         self._folder = folder
-        self._mine = {(line["number"], line["request"]): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
-        self._others: dict[str, deque[dict[str, Any]]] | None = None
+        self._mine = {(line.number, line.request): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
+        self._others: dict[str, deque[RecordedCall]] | None = None
         self._lock = threading.Lock()
 
-    def reply(self, number: int, request: str) -> tuple[Reply | str, Spent]:
+    def reply(self, number: int, request: str) -> tuple[Reply | str, CallSpend]:
         """The reply, or why there was none, and the cost of all attempts. Raises NoReply if the request was not
         recorded."""
         entry = self._mine.get((number, request)) or self._from_other_runs(request)
         if entry is None:
             hint = "the program, the task, the seed or metaloop changed since the recording: --record again"
             raise NoReply(NotFound(f"{self._folder}: contains no reply to call {number} of this run", hint=hint))
-        return entry["silence"] if "silence" in entry else _reply(entry["reply"]), entry["spent"]
+        return entry.reply, entry.spent
 
-    def _from_other_runs(self, request: str) -> dict[str, Any] | None:
+    def _from_other_runs(self, request: str) -> RecordedCall | None:
         """A reply to the same request in another run. Each is used once, in the order of the files; the last one
         again."""
         with self._lock:
             if self._others is None:
                 self._others = defaultdict(deque)
                 for path in sorted(self._folder.glob("*.jsonl")):
-                    for line in (line for line in _lines(path) if "reply" in line):
-                        self._others[line["request"]].append(line)
+                    for line in (line for line in _lines(path) if isinstance(line.reply, Reply)):
+                        self._others[line.request].append(line)
             left = self._others.get(request)
             return None if not left else left.popleft() if len(left) > 1 else left[0]
 
 
-def _reply(recorded: dict[str, Any]) -> Reply:
-    return Reply(**{**recorded, "calls": called(recorded.get("calls"))})
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[RecordedCall]:
     """The complete lines of a recording; a torn last line of a killed run is skipped."""
-    entries: list[dict[str, Any]] = []
+    entries: list[RecordedCall] = []
     text = path.read_text("utf-8") if path.is_file() else ""
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = json.loads(line)
-            kind = "silence" if "silence" in entry else "reply"
-            if kind == "reply":
-                _reply(entry["reply"])
-            entries.append({key: entry[key] for key in ("number", "request", kind, "spent")})
+            if "silence" in entry:
+                reply = entry["silence"]
+            else:
+                reply = Reply(**{**entry["reply"], "calls": called(entry["reply"].get("calls"))})
+            entries.append(RecordedCall(entry["number"], entry["request"], reply, entry["spent"]))
         except (ValueError, KeyError, TypeError) as error:
             if number < text.count("\n") + 1 and text.endswith("\n"):
                 raise Corrupt(f"{path}:{number}: not a recorded call: {error}", hint="record it again") from None

@@ -89,12 +89,11 @@ class ModelClient:
             reply = self._replay(call) if self._tape else self._ask(call)
         except NoReply as gone:
             if self._recorder and not isinstance(gone.problem, CredentialMissing):
-                spent = call.spent() | {"attempts": call.attempts}
-                self._recorder.write_silence(number, request, scrub(gone.problem.message), spent)
+                self._recorder.write_silence(call, scrub(gone.problem.message))
             raise
         self._record(call, reply, _status(reply), "")
         if self._recorder:
-            self._recorder.write(number, request, self.context.config.models, sent, reply, call.spent())
+            self._recorder.write(call, self.context.config.models, reply)
         return reply
 
     def close(self) -> None:

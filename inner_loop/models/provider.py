@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import JsonValue
+
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
@@ -140,7 +142,7 @@ def marked(model: str) -> bool:
     return "claude" in model and model.startswith(MARKED)
 
 
-def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]:
     """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
     sent = [_message(message) for message in messages]
     if sent and marked(model):
@@ -150,7 +152,7 @@ def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
     return sent
 
 
-def _tools(offer: Offer) -> dict[str, Any]:
+def _tools(offer: Offer) -> dict[str, JsonValue]:
     """With tools, LiteLLM looks for MCP servers through a package that it does not install; we skip that."""
     if not offer.tools:
         return {}
@@ -158,8 +160,8 @@ def _tools(offer: Offer) -> dict[str, Any]:
     return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
 
 
-def _message(message: Message) -> dict[str, Any]:
-    sent: dict[str, Any] = {"role": message.role, "content": message.whole}
+def _message(message: Message) -> dict[str, JsonValue]:
+    sent: dict[str, JsonValue] = {"role": message.role, "content": message.whole}
     if message.calls:
         sent["tool_calls"] = [call.wire for call in message.calls]
     if message.answers:

@@ -12,12 +12,14 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
+
+from pydantic import JsonValue
 
 from inner_loop.events import CallEvent
 from programs.errors import CapReached, Corrupt
@@ -40,6 +42,23 @@ class Cost:
 
     def __sub__(self, other: Cost) -> Cost:
         return Cost(self.tokens - other.tokens, self.usd - other.usd)
+
+
+class OpenAccount(TypedDict):
+    """A call that is not yet in the ledger: its process, the tokens and dollars reserved, its event so far."""
+
+    by: str
+    reserved: tuple[int, float]
+    about: dict[str, JsonValue]
+
+
+class SpendState(TypedDict):
+    """The content of purse.json: the cost of ended attempts, accounts by name, and the names of recorded orphans."""
+
+    tokens: int
+    usd: float
+    open: dict[str, OpenAccount]
+    buried: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class SpendLimiter:
         self._max_usd, self._max_tokens = max_usd, max_tokens
         self._share = share or Share(None, None)
         self._folder = folder
-        self._here: dict[str, Any] = _empty()  # without a folder
+        self._here = _empty()  # without a folder
         self._lock = threading.Lock()
 
     @property
@@ -123,7 +142,7 @@ class SpendLimiter:
                 self._check(_used(state), worst)
                 state["open"][account] = {
                     "by": _self(),
-                    "reserved": [worst.tokens, worst.usd],
+                    "reserved": (worst.tokens, worst.usd),
                     "about": about.to_record(),
                 }
         except CapReached:
@@ -135,7 +154,7 @@ class SpendLimiter:
         self._share.settle(account, cost)
         with self._open() as state:
             _add(state, cost)
-            state["open"][account] |= {"reserved": [0, 0.0], "about": about.to_record()}
+            state["open"][account] |= {"reserved": (0, 0.0), "about": about.to_record()}
 
     def finish(self, account: str, cost: Cost = Cost()) -> None:
         """As ``settle``, for a call whose event is recorded."""
@@ -185,7 +204,7 @@ class SpendLimiter:
             )
 
     @contextmanager
-    def _open(self) -> Iterator[dict[str, Any]]:
+    def _open(self) -> Iterator[SpendState]:
         """The state, read and written back under an exclusive lock."""
         if self._folder is None:
             with self._lock:
@@ -205,39 +224,36 @@ class SpendLimiter:
             partial.replace(path)  # not synced: a file torn by a power cut is reported, and `calls` has the sums
 
 
-def _empty() -> dict[str, Any]:
+def _empty() -> SpendState:
     return {"tokens": 0, "usd": 0.0, "open": {}, "buried": []}
 
 
-def _add(state: dict[str, Any], cost: Cost) -> None:
+def _add(state: SpendState, cost: Cost) -> None:
     state["tokens"] += cost.tokens
     state["usd"] += cost.usd
 
 
-def _used(state: Mapping[str, Any]) -> Cost:
+def _used(state: SpendState) -> Cost:
     """Spent or reserved, including reservations of dead processes, whose actual cost is unknown."""
     return sum((Cost(*entry["reserved"]) for entry in state["open"].values()), Cost(state["tokens"], state["usd"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> SpendState:
     try:
-        state = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return _empty()
-    except ValueError:
-        state = {}
-    try:
+        state: SpendState = json.loads(path.read_bytes())
         costs = [(state["tokens"], state["usd"]), *(entry["reserved"] for entry in state["open"].values())]
         frozenset(state["buried"])
         for entry in state["open"].values():
             entry["about"].get, str(entry["by"])
         if not all(0 <= tokens < math.inf and -ROUNDING < usd < math.inf for tokens, usd in costs):
             raise ValueError
+    except FileNotFoundError:
+        return _empty()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Corrupt(
             f"{path}: cannot be read", hint="restore it from a copy; without it the spending so far is lost"
         ) from None
-    return dict(state)
+    return state
 
 
 def _self() -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import JsonValue
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -16,9 +18,9 @@ class Tool:
     parameters: Mapping[str, Any]
 
     @property
-    def wire(self) -> dict[str, Any]:
-        about = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
-        return {"type": "function", "function": about}
+    def wire(self) -> dict[str, JsonValue]:
+        about: dict[str, JsonValue] = {"name": self.name, "description": self.description}
+        return {"type": "function", "function": about | {"parameters": dict(self.parameters)}}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ToolCall:
     arguments: str
 
     @property
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> dict[str, JsonValue]:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
 
@@ -42,7 +44,7 @@ class Offer:
     closed: bool = False
 
     @property
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> dict[str, JsonValue]:
         """Nothing where there are no tools."""
         if not self.tools:
             return {}

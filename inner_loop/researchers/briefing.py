@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
@@ -16,7 +15,7 @@ from inner_loop.researchers.notebook import Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.roles import Role
 from programs.charter import Charter
-from trainer.edits import Knob, format_value
+from trainer.edits import Knob, Value, format_value
 from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
 
@@ -118,7 +117,7 @@ def _plain(task: Task) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _knob(knob: Knob) -> dict[str, Any]:
+def _knob(knob: Knob) -> dict[str, str]:
     about = ", ".join(filter(None, (knob.group, line(knob.note, 160))))
     shown = [
         f"in {one.file}, {fenced(clean(one.find).strip())} becomes {fenced(clean(one.replace).strip())}"
@@ -131,7 +130,7 @@ def _knob(knob: Knob) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _value(value: Any) -> str:
+def _value(value: Value) -> str:
     return f'"{value}"' if isinstance(value, str) else format_value(value)
 
 

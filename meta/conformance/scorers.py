@@ -81,7 +81,7 @@ class ScorerConformance(Conformance):
 
     @pytest.fixture
     def scorer(self, name: str) -> Scorer:
-        return scorer_of(ScoreSection.model_validate({"kind": name, **self.settings}).model_dump())
+        return scorer_of(ScoreSection.model_validate({"kind": name, **self.settings}).settings())
 
     def test_it_says_what_it_needs(self, scorer: Scorer) -> None:
         assert scorer.per_position in (True, False) and scorer.needs_checkpoint in (True, False)

@@ -254,7 +254,7 @@ def test_the_first_experiment_finds_it_filled_and_does_not_pay_for_it(
     data = DataStore(compiling, Streams.from_seed(1), tmp_path / "data")
     charge = HeldSeconds(DeviceProfile(), folder=tmp_path / "leases")
     trainer = Trainer(compiling, data, launcher=plain_device, charge=charge)
-    edited = compiling.edits.apply(compiling.baseline(), Edit.from_json({"set": {"LR": 0.01}, "apply": []}))
+    edited = compiling.edits.apply(compiling.baseline(), Edit({"LR": 0.01}))
     for source in (edited, compiling.baseline()):
         outcome = trainer.run(Spec(source, seed=1))
         assert outcome.status == "ok" and "there: True" in outcome.log, outcome

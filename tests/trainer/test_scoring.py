@@ -14,7 +14,8 @@ from meta.conformance import GivenReferee, ScorerConformance
 from programs.errors import TaskError
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
 from trainer.scorers.language_model import Text
-from trainer.scoring import SCORERS, scorer_of
+from trainer.scoring import SCORERS, ScoreSettings, scorer_of
+from trainer.task_file import ScoreSection
 
 
 @pytest.mark.parametrize("name", [name for name in SCORERS.built_in if name not in ("printed", "classification")])
@@ -92,6 +93,10 @@ def test_a_loss_far_over_a_blind_guess_is_no_model() -> None:
     assert refuse_diverged(1.9, 1.0, "nats") == 1.9
     with pytest.raises(InvalidPredictions, match=r"diverged: 2\.1 nats, a uniform prediction has 1"):
         refuse_diverged(2.1, 1.0, "nats")
+
+
+def test_a_scorer_gets_all_settings_of_the_section() -> None:
+    assert list(ScoreSettings.__annotations__) == list(ScoreSection().settings()) == list(ScoreSection.model_fields)
 
 
 def test_kinds() -> None:

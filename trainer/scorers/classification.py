@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from trainer.predictions import negative_log_likelihood, refuse_different, refuse_diverged
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 
 _SHARE = 4  # a verification predicts one row in four again
 
@@ -17,7 +17,7 @@ class Classification:
     per_position = False
     needs_checkpoint = True
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.classes: int = scoring["classes"]
         self.tolerance: float = scoring.get("tolerance", 1e-3)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from programs.errors import TaskError
 from trainer.building import trusted
@@ -25,8 +25,11 @@ from trainer.launcher import LauncherFault
 from trainer.predictions import InvalidPredictions
 from trainer.process_clock import ProcessClock
 from trainer.referee import Failed
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 from trainer.streaming import Channel
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 T = TypeVar("T")
 _TURNS = 4  # times that candidate and reference alternate
@@ -48,9 +51,9 @@ class Case:
     inputs: list[Any]
     result: Any
 
-    def settings(self, function: str) -> dict[str, Any]:
+    def settings(self, function: str) -> dict[str, JsonValue]:
         """The settings of the process that calls ``function``: its name, and types and shapes of the arrays."""
-        forms = [[one.dtype.str, list(one.shape)] for one in self.inputs]
+        forms: list[JsonValue] = [[one.dtype.str, list(one.shape)] for one in self.inputs]
         return {"function": function, "inputs": forms, "output": [self.result.dtype.str, list(self.result.shape)]}
 
 
@@ -73,7 +76,7 @@ class Kernel:
 
     per_position = False
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.repetitions: int = scoring.get("repetitions", 10)
         self.reference: str = scoring.get("reference", "")
         self.needs_checkpoint = bool(scoring.get("build"))

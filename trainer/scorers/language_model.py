@@ -16,7 +16,7 @@ from typing import Any
 
 from programs.errors import TaskError
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 from trainer.streaming import stream_losses
 
 _PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe per 20 rows, at least 4
@@ -62,7 +62,7 @@ class LanguageModel:
     per_position = True
     needs_checkpoint = True
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.classes: int = scoring["classes"]
         self.stream_bytes: int = scoring.get("stream_kb", 48) << 10
         self.tolerance: float = scoring.get("tolerance", 1e-3)

@@ -16,13 +16,17 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from programs.errors import TaskError
 from trainer.inside import wire
+from trainer.optimizer_loop import TraineeReply
 from trainer.predictions import InvalidPredictions
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 from trainer.streaming import Channel
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 _HOME = str(Path(__file__).resolve().parent.parent)
 _START = """
@@ -40,13 +44,13 @@ class Optimizer:
     per_position = False
     needs_checkpoint = False
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.seconds: float = scoring.get("seconds", 600.0)
 
     def score(self, referee: Referee) -> Score:
         seed = int.from_bytes(referee.rng("problem").bytes(16), "big")  # too long to find by trial
         with _Trainee(referee.task_folder / "data.py", referee.split, seed, self.seconds) as trainee:
-            settings = {
+            settings: dict[str, JsonValue] = {
                 "shapes": trainee.shapes, "steps": referee.steps,
                 "seed": int(referee.rng("candidate").integers(1 << 31)),
             }  # fmt: skip
@@ -83,8 +87,8 @@ class _Trainee:
         except BaseException:
             self._close()
             raise
-        self.shapes: list[list[int]] = message["shapes"]
-        self.reply_bytes: int = message["bytes"]
+        self.shapes = message["shapes"]
+        self.reply_bytes = message["bytes"]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -99,7 +103,7 @@ class _Trainee:
             raise InvalidPredictions(reply["invalid"])
         return float(reply["metric"])
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self) -> TraineeReply:
         self._control.settimeout(self.seconds + _SPARE)
         try:
             answer = wire.receive(self._control)
@@ -113,8 +117,9 @@ class _Trainee:
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
             hint = f"metaloop task check {shlex.quote(str(self.data.parent))} tests it; {_HINT}"
             raise TaskError(f"{self.data}: {lines[-1] if lines else 'it ended without a message'}", hint=hint)
-        self.cpu_seconds = answer[0]["cpu_seconds"]
-        return answer[0]
+        reply = cast(TraineeReply, answer[0])
+        self.cpu_seconds = reply["cpu_seconds"]
+        return reply
 
     def _close(self) -> None:
         self._control.close()  # upon which the process exits, unless it hangs

@@ -6,10 +6,13 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trainer.predictions import InvalidPredictions
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 _LINE = 400  # characters; longer lines are ignored
 _LARGEST = 1e300
@@ -23,7 +26,7 @@ class Printed:
     per_position = False
     needs_checkpoint = False
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         self.pattern = re.compile(scoring["pattern"])
         self.key: str = scoring.get("key", "")
 
@@ -72,7 +75,7 @@ def _in_json(text: str, key: str) -> float:
     return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
 
 
-def _places(value: Any, key: str) -> Iterator[Any]:
+def _places(value: JsonValue, key: str) -> Iterator[JsonValue]:
     """The values of a key at any depth."""
     waiting = [value]
     while waiting:
@@ -85,11 +88,12 @@ def _places(value: Any, key: str) -> Iterator[Any]:
             waiting += one
 
 
-def _last_json(text: str) -> Any:
+def _last_json(text: str) -> JsonValue:
     """The JSON value of a text, or of its last line that is valid JSON."""
     for part in (text, *reversed([line for line in text.splitlines() if line.lstrip().startswith(("{", "["))])):
         try:
-            return json.loads(part)
+            value: JsonValue = json.loads(part)
+            return value
         except (ValueError, RecursionError):
             continue
     raise InvalidPredictions("the result is not valid JSON")

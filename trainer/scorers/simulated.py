@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from programs.errors import TaskError
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 
 
 class Unscored:
@@ -14,7 +12,7 @@ class Unscored:
     per_position = False
     needs_checkpoint = False
 
-    def __init__(self, scoring: dict[str, Any]) -> None:
+    def __init__(self, scoring: ScoreSettings) -> None:
         """``[score]`` has no further settings for this kind."""
 
     def score(self, referee: Referee) -> Score:

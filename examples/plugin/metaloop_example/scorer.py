@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from trainer.scoring import Referee, Score
+from trainer.scoring import Referee, Score, ScoreSettings
 
 
 class ErrorRate:
@@ -15,7 +13,7 @@ class ErrorRate:
     per_position = False
     needs_checkpoint = True
 
-    def __init__(self, section: dict[str, Any]) -> None:
+    def __init__(self, section: ScoreSettings) -> None:
         """Reads no key of ``[score]`` by itself; the referee reads `classes` and `chunk`."""
 
     def score(self, referee: Referee) -> Score:
