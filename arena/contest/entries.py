@@ -187,10 +187,10 @@ def change(contest: Contest, number: int, **values: Any) -> bool:
     A void entry stays void and False is returned; the new state is stored for the case that it is reinstated.
     """
     with contest.database.write() as connection:
-        return set_columns(connection, connection.get_one(ContestEntry, number), values)
+        return set_columns(connection, connection.get_one(ContestEntry, number), **values)
 
 
-def set_columns(connection: Connection, entry: ContestEntry, values: dict[str, Any]) -> bool:
+def set_columns(connection: Connection, entry: ContestEntry, **values: Any) -> bool:
     """The same within a transaction."""
     held = entry.state == "void" and "state" in values
     if held:

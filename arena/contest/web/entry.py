@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, excerpts, methods
+from analysis.report.champion import CreditRow, Excerpt, excerpts, methods
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
@@ -160,9 +160,9 @@ class TextShown:
     base: BaseText
     changed: list[tuple[str, str, str]] | None
     credit: list[CreditRow]
-    passages: Any
+    passages: list[Excerpt]
     proven: int
-    methods: Any
+    methods: list[tuple[str, str, str]]
     causal: bool
     credit_public: bool
 
