@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import Any, TypedDict, TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 from pydantic import JsonValue
 from sqlalchemy import delete, select
@@ -24,7 +24,7 @@ from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RankedRow, Separation
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.contest.tally import MatchTally
 from programs.ids import content_id
@@ -45,13 +45,9 @@ ArmState = tuple[BoardColumns, int, int]  # row, above, below
 BoardState = tuple[dict[str, ArmState], list[dict[str, JsonValue]], str]  # by arm; scales; unit
 
 
-class EntryColumns(TypedDict):
+class EntryColumns(NamedEntry):
     """The columns of a row that come from its entry."""
 
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
     state: str
     role: str
     words: int
@@ -234,7 +230,7 @@ def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
     second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
     if second is None:  # all entries have the same text
         return None
-    sd = math.sqrt(sum((row["se"] or 0.0) ** 2 * row["n"] for row in (first, second)) / 2)
+    sd = math.sqrt(((first["se"] or 0.0) ** 2 * first["n"] + (second["se"] or 0.0) ** 2 * second["n"]) / 2)
     needed = runs_needed(first["gain"] - second["gain"], sd)
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 

@@ -7,6 +7,13 @@ from typing import NotRequired, TypedDict
 from pydantic import JsonValue
 
 
+class NamedEntry(TypedDict):
+    entry_id: str
+    number: int
+    entrant: str
+    name: str
+
+
 class TaskFigures(TypedDict):
     """`score`: an entry's gain on one of several tasks."""
 
@@ -17,7 +24,7 @@ class TaskFigures(TypedDict):
     unit: str
 
 
-class ArmColumns(TypedDict):
+class ArmColumns(NamedEntry):
     """`board`: the columns of every row of a board, except the gain."""
 
     arm_id: str
@@ -34,10 +41,6 @@ class ArmColumns(TypedDict):
     device_seconds_charged: float | None
     tokens: float | None
     usd: float | None
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
     tasks: NotRequired[dict[str, TaskFigures]]
 
 
@@ -194,13 +197,6 @@ class StateFact(TypedDict, total=False):
     careful: bool
     alone: IsolatedArm
     lost: dict[str, LostArm]  # by arm
-
-
-class NamedEntry(TypedDict):
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
 
 
 class LeftOutEntry(NamedEntry):

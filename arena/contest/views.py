@@ -30,7 +30,7 @@ from arena.contest.standing import (
     unmeasured,
     voided,
 )
-from arena.contest.stored import Announcement, MeasuredRow, RunColumns, RunProgress, Separation
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
 from arena.contest.tables import ENDED, ContestEntry, Person
 from programs.errors import NotFound
 from trainer.freshness import said
@@ -84,13 +84,9 @@ class ContestView(TypedDict):
     states: dict[str, int]
 
 
-class EntryRow(TypedDict):
+class EntryRow(NamedEntry):
     """What everybody may know of an entry at once: hashes, but not the text."""
 
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
     role: str
     program_id: str
     sha256: str
