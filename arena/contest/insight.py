@@ -77,5 +77,4 @@ def credit_of(contest: Contest, program_id: str) -> list[CreditRow]:
     """The directives of a program that have credit."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
-        rows_stored = credit.rows if credit else []
-    return [record(row, CreditRow) for row in rows_stored if row["estimate"] is not None]
+    return [record(row, CreditRow) for row in (credit.rows if credit else []) if row["estimate"] is not None]
