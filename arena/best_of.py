@@ -37,7 +37,7 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
         runs = rows(con.execute(RUNS, [arm.arm_id]))
     if not runs:
         return None
-    source = final_source(on.study, runs[0])
+    source = final_source(on.study, runs[0]["run_id"], runs[0]["final_source_id"])
     baseline = measure_baseline(on, executor, match.stream, match.match_id)
     fresh = [on.streams.seed(match.stream, "best-of", arm.arm_id, k) for k in range(seeds)]
     jobs = [

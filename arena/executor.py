@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Protocol, Self, cast
+from typing import IO, Protocol, Self, cast
+
+from pydantic import JsonValue
 
 from analysis.run_state import StudyState
-from arena.jobs import Job, JobResult, RunJob, to_json
+from arena.jobs import ErrorRecord, Job, JobResult, RunJob, WorkerMessage, to_json
 from arena.scheduler import Node, Patience, Scheduler, Want
 from programs.errors import EnvironmentProblem, MetaloopError
 
-Progress = Callable[[Mapping[str, Any]], None]
+Progress = Callable[[Mapping[str, JsonValue]], None]
 MOST_DEATHS = 3
 LOOK_SECONDS = 0.3  # between two looks for a stop request
 HERE = "here"  # the one node of this machine
@@ -76,7 +78,7 @@ class WorkerProcess:
         except BrokenPipeError:
             pass  # its end is noticed when its pipe is read
 
-    def receive(self) -> list[Mapping[str, Any]] | None:
+    def receive(self) -> list[WorkerMessage] | None:
         """Every message that has arrived whole, once its pipe is ready; None at the pipe's end.
 
         Not by readline: what it reads ahead stays in its buffer, where no selector sees it.
@@ -164,7 +166,7 @@ class LocalExecutor:
     def draining(self) -> bool:
         return (self.folder / "stop").exists()
 
-    def _receive(self, worker: WorkerProcess, message: Mapping[str, Any]) -> JobResult | None:
+    def _receive(self, worker: WorkerProcess, message: WorkerMessage) -> JobResult | None:
         if "progress" in message:
             self.progress(message["progress"])
         if "error" in message:
@@ -202,7 +204,7 @@ class LocalExecutor:
         self.selector.close()
 
 
-def rebuild(error: Mapping[str, Any], before: str = "") -> MetaloopError:
+def rebuild(error: ErrorRecord, before: str = "") -> MetaloopError:
     """The exception that a worker met, with its kind and hint; ``before``: whose it was."""
     kinds: dict[str, type[MetaloopError]] = {kind.kind: kind for kind in reversed(family(MetaloopError))}
     return kinds.get(error["kind"], MetaloopError)(f"{before}{error['message']}", hint=error["hint"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from arena.executor import Progress
-from arena.jobs import Job, JobResult
+from arena.jobs import Job, JobResult, WorkerMessage
 from arena.sandbox import runs_code
 from arena.settings import StudyConfig
 from arena.study import Study
@@ -47,7 +46,7 @@ class InProcessExecutor:
     def close(self) -> None:
         self._worker.ledger.close()
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
+    def _tell(self, message: WorkerMessage) -> None:
         if "progress" in message:
             self._progress(message["progress"])
 

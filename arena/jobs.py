@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NotRequired
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
+from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
 from analysis.events import Event, read_event
 from inner_loop.events import RunEndedEvent
@@ -90,7 +91,7 @@ class MeasureJob:
 Job = RunJob | BaselineJob | MeasureJob
 
 
-def to_json(job: Job) -> dict[str, Any]:
+def to_json(job: Job) -> dict[str, JsonValue]:
     if not isinstance(job, RunJob):
         return asdict(job)
     return {**asdict(replace(job, recorded=())), "recorded": [event.to_record() for event in job.recorded]}
@@ -123,6 +124,15 @@ class Measurement:
     findings: tuple[str, ...] = ()
 
 
+class ErrorRecord(TypedDict):
+    """An error as it travels between processes, see `worker.describe` and `executor.rebuild`."""
+
+    kind: str
+    message: str
+    hint: str
+    traceback: NotRequired[str]
+
+
 @dataclass(frozen=True)
 class JobResult:
     """What came of a job. ``state``: finished, or interrupted (drained, or without a model; it can be resumed)."""
@@ -133,9 +143,9 @@ class JobResult:
     final_is_baseline: bool = False
     run: RunEndedEvent | None = None  # of a run that was finished
     worker: int = 0
-    problem: Mapping[str, Any] | None = None  # of an interrupted run: what has to be mended, as `rebuild` takes it
+    problem: ErrorRecord | None = None  # of an interrupted run: what has to be mended
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)
 
     @classmethod
@@ -145,3 +155,15 @@ class JobResult:
 
 
 _RESULT = TypeAdapter(JobResult)
+
+
+class WorkerMessage(TypedDict, total=False):
+    """A message of a worker to its parent. ``event``, ``ask``: on another machine only, where its ledger is not."""
+
+    event: JsonValue
+    ask: str
+    wait: bool  # whether the worker waits for an answer
+    ready: int
+    progress: Mapping[str, JsonValue]
+    result: Mapping[str, JsonValue]
+    error: ErrorRecord

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
 from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
-from arena.jobs import JobResult, RunJob
+from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.measuring import gains_of, measure_baseline, run_gain, run_job, settle, settled
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
@@ -64,7 +65,7 @@ def play_round(
         for job in jobs_of_round(each, first, requested)
         if not settled(each.on, job)
     }
-    problem: Mapping[str, Any] | None = None
+    problem: ErrorRecord | None = None
     for result in executor.run([job for job, _ in jobs.values()]):
         job, number = jobs[result.job_id]
         each = matches[number]
@@ -94,12 +95,12 @@ def announce(on: TaskStudy, match: Match, progress: Progress) -> None:
     """Record the match before any of its runs starts."""
     if match.match_id not in on.state.matches:
         on.record(announcement(on, match))
-    arms = [
+    arms: list[JsonValue] = [
         {"arm_id": arm.arm_id, "program_id": arm.program.program_id, "role": arm.role, "name": arm.program.name}
         for arm in match.arms
     ]
-    shown = {"match_id": match.match_id, "label": match.label, "purpose": match.purpose, "arms": arms}
-    progress({"kind": "match_started", **shown})
+    about = {"match_id": match.match_id, "label": match.label, "purpose": match.purpose}
+    progress({"kind": "match_started", **about, "arms": arms})
 
 
 def announcement(on: TaskStudy, match: Match) -> MatchEvent:
@@ -131,7 +132,7 @@ def end(on: TaskStudy, match: Match, progress: Progress) -> None:
     progress({"kind": "match_ended", "match_id": match.match_id, "label": match.label})
 
 
-def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, Any]:
+def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, JsonValue]:
     """The line of progress when a run ends."""
     return {
         "kind": "run_ended",

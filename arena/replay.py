@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from analysis import replays
 from analysis.events import AblationEvent, ReplayEvent
@@ -35,30 +34,30 @@ class Commit:
     edit: Edit
 
 
-def commits_of(study: Study, run: Mapping[str, Any]) -> list[Commit]:
-    """The commits that made the final source of a run (a row of the view), oldest first.
+def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
+    """The commits that made the final source of a run, oldest first.
 
     Raises UsageError for a run that kept nothing or whose edits are not declared ones, Corrupt where they do not lead
     to its final source.
     """
-    events = {e.number: e for e in study.state.run(run["run_id"]).experiments.values()}
-    final = next((e for e in events.values() if e.source_id == run["final_source_id"]), None)
+    events = {e.number: e for e in study.state.run(run_id).experiments.values()}
+    final = next((e for e in events.values() if e.source_id == final_source_id), None)
     chain: list[ExperimentEvent] = []
     while final is not None and final.number and final.parent_number is not None:
         if final.source_id != final.parent_source_id:
             chain.insert(0, final)
         final = events.get(final.parent_number)
     if not chain:
-        raise UsageError(f"run {run['run_id']} kept no change, so there is no commit to replay")
+        raise UsageError(f"run {run_id} kept no change, so there is no commit to replay")
     commits = [Commit(e.experiment_id, e.edit) for e in chain]
     if not all(commit.edit for commit in commits):
         raise UsageError(
-            f"run {run['run_id']} kept free edits of its files, which cannot be replayed separately",
+            f"run {run_id} kept free edits of its files, which cannot be replayed separately",
             hint="replay needs runs whose edits are the constants and patches that the task declares",
         )
     built, _ = built_of(study, commits, tuple(range(len(commits))))
-    if built.source_id != run["final_source_id"]:
-        raise Corrupt(f"run {run['run_id']}: its kept edits do not give {run['final_source_id']}")
+    if built.source_id != final_source_id:
+        raise Corrupt(f"run {run_id}: its kept edits do not give {final_source_id}")
     return commits
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from arena.choice import hardware_of_jobs
 from arena.same_task import with_texts
@@ -72,7 +73,7 @@ class StudySetup:
     seed: int | None = None
     fixed_steps: bool = False
     researcher: str = "scripted"
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, JsonValue] = field(default_factory=dict)
     programs: Sequence[Program] = ()
     verify_seeds: int = VERIFY_SEEDS
     sandbox: bool = True

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic import JsonValue
+
 from analysis.events import DirectiveEntry, Event, ProgramEvent, StudyEvent
 from analysis.ledger import Ledger, missing
 from analysis.run_state import StudyState
@@ -140,7 +142,7 @@ class Study:
         if problems:
             raise Corrupt(problems[0], hint="restore the ledger from a copy, or start a new study")
 
-    def public_config(self) -> dict[str, Any]:
+    def public_config(self) -> dict[str, JsonValue]:
         """The config without its secret, for the ledger."""
         return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in ("secret", "programs")}
 

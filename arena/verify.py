@@ -9,7 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
+
+from pydantic import JsonValue
 
 from analysis.audit import MeanDifference, gain_over, one_draw, source_verdict
 from analysis.events import AuditEvent
@@ -160,6 +162,25 @@ def findings(check: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]
     return rows
 
 
+class AuditFigures(TypedDict, total=False):
+    """Columns of the view `audits`; the first five are those of every check."""
+
+    run_id: str | None
+    n: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    recorded_gain: float | None
+    claimed_gain: float | None
+    difference: float
+    difference_low: float | None
+    difference_high: float | None
+    recorded_difference: float
+    share: float | None  # of the study's device-seconds
+    hardware_class: str
+    same_hardware: bool
+
+
 @dataclass(frozen=True)
 class Audit:
     """The result of a check. ``figures`` are the columns of the view `audits`; gains in the task's unit.
@@ -169,11 +190,11 @@ class Audit:
 
     subject: str
     verdict: str
-    figures: Mapping[str, Any]
+    figures: AuditFigures
     findings: Sequence[FindingEvent]
     round: Round
     why: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def audit_id(self) -> str:
@@ -216,7 +237,7 @@ def verify_source(
     return Audit(
         "run" if run_id else "source",
         source_verdict(gain, failed, hollow),
-        {"run_id": run_id, "n": gain.n} | dict(zip(("gain", "low", "high"), measured, strict=True)),
+        {"run_id": run_id, "n": gain.n, "gain": measured[0], "low": measured[1], "high": measured[2]},
         rows,
         check,
         details={"failed_seeds": len(failed), "source_id": source.source_id},
@@ -227,6 +248,6 @@ def _metric(measured: Measurement) -> float | None:
     return measured.metric if measured.status == "ok" else None
 
 
-def _row(label: str, measured: Measurement) -> dict[str, Any]:
+def _row(label: str, measured: Measurement) -> dict[str, JsonValue]:
     keys = ("seed", "status", "metric", "reason", "trust")
     return {"label": label, **{k: getattr(measured, k) for k in keys}, "device_seconds_spent": measured.spent_seconds}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
 from arena.choice import hardware_of_jobs
 from arena.scratch import Say
 from arena.study import Study
-from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
+from arena.verify import FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
 from trainer.clock_rule import CpuUse, own_experiments
@@ -22,28 +24,53 @@ from trainer.source import Source
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Row = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """Columns of the view `runs`; of a run that has ended."""
+
+    run_id: str
+    state: str
+    arm_id: str
+    program_id: str
+    name: str
+    role: str | None
+    stream: str
+    final_source_id: str
+    claimed_gain: float | None
+    verified_gain: float | None
+
+
+@dataclass(frozen=True)
+class AuditedArm:
+    """Columns of the view `standings`."""
+
+    match_id: str
+    task: str
+    stream: str
+    arm_id: str
+    program_id: str
+    name: str
+    role: str
 
 
 @dataclass(frozen=True)
 class AuditedClaim:
-    """The match behind a study's claim and the finished runs of its two arms; the first is claimed better."""
+    """The arm behind a study's claim, the finished runs of it and of its reference; the first is claimed better."""
 
-    match: Row
-    first: Sequence[Row]
-    second: Sequence[Row]
+    match: AuditedArm
+    first: Sequence[AuditedRun]
+    second: Sequence[AuditedRun]
 
     @property
-    def arms(self) -> tuple[Sequence[Row], Sequence[Row]]:
+    def arms(self) -> tuple[Sequence[AuditedRun], Sequence[AuditedRun]]:
         return self.first, self.second
 
     def sampled(self, study: Study, count: int, how: How) -> AuditedClaim:
         """The same with at most ``count`` runs an arm, drawn by the fresh secret."""
 
-        def draw(runs: Sequence[Row]) -> list[Row]:
-            ordered = sorted(
-                runs, key=lambda run: how.streams.seed(FRESH, "draw", study.config.study_id, run["run_id"])
-            )
+        def draw(runs: Sequence[AuditedRun]) -> list[AuditedRun]:
+            ordered = sorted(runs, key=lambda run: how.streams.seed(FRESH, "draw", study.config.study_id, run.run_id))
             return ordered[:count]
 
         return replace(self, first=draw(self.first), second=draw(self.second))
@@ -63,60 +90,61 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
 
     Raises NotFound where no such pair has been played.
     """
-    standings = rows(con.execute(statement("audited_arms")))
-    last = [row for row in standings if row["match_id"] == standings[0]["match_id"]]
-    stock = next((row for row in last if row["name"] == "stock" and row["role"] != "a/a"), None)
-    others = [row for row in last if row["role"] in ("champion", "program") and row is not stock]
-    own = [row for row in last if row["role"] == "own"]
-    twins = [row for row in last if row["role"] == "a/a" and stock and row["program_id"] == stock["program_id"]]
+    standings = typed_rows(con.execute(statement("audited_arms")), AuditedArm)
+    last = [row for row in standings if row.match_id == standings[0].match_id]
+    stock = next((row for row in last if row.name == "stock" and row.role != "a/a"), None)
+    others = [row for row in last if row.role in ("champion", "program") and row is not stock]
+    own = [row for row in last if row.role == "own"]
+    twins = [row for row in last if row.role == "a/a" and stock and row.program_id == stock.program_id]
     if stock is None or not others:
         hint = "verify one of its runs: metaloop verify RUN -s STUDY"
         raise NotFound("this study has no match of a program against stock", hint=hint)
     sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
-    first = rows(con.execute(sql, [others[0]["arm_id"]]))
-    second = [run for row in own or [stock, *twins] for run in rows(con.execute(sql, [row["arm_id"]]))]
+    first = typed_rows(con.execute(sql, [others[0].arm_id]), AuditedRun)
+    second = [run for row in own or [stock, *twins] for run in typed_rows(con.execute(sql, [row.arm_id]), AuditedRun)]
     return AuditedClaim(others[0], first, second)
 
 
-def final_source(study: Study, run: Row) -> Source:
+def final_source(study: Study, run_id: str, source_id: str) -> Source:
     """The final source of a run, checked against its hash in the ledger. Raises Corrupt."""
     baseline = study.task.baseline()
-    if run["final_source_id"] == baseline.source_id:
+    if source_id == baseline.source_id:
         return baseline
-    folder = study.folder / "runs" / run["run_id"]
+    folder = study.folder / "runs" / run_id
     hint = f"git -C {folder} reset --hard main, or restore the folder from a copy"
     try:
         source = Source.from_folder(folder, study.task.editable)
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
-    if source.source_id != run["final_source_id"]:
-        message = f"{folder}: contains {source.source_id}, but the ledger recorded {run['final_source_id']}"
+    if source.source_id != source_id:
+        message = f"{folder}: contains {source.source_id}, but the ledger recorded {source_id}"
         raise Corrupt(message, hint=hint)
     return source
 
 
-def used_by(study: Study, run: Row) -> tuple[CpuUse, ...]:
+def used_by(study: Study, run: AuditedRun) -> tuple[CpuUse, ...]:
     """CPU that the run's own experiments of its final source used."""
-    return own_experiments(study.state.run(run["run_id"]).experiments.values(), run["final_source_id"])
+    return own_experiments(study.state.run(run.run_id).experiments.values(), run.final_source_id)
 
 
-def run_of(study: Study, run_id: str) -> Row:
+def run_of(study: Study, run_id: str) -> AuditedRun:
     """The row of a run that has ended. Raises UsageError for one that has not."""
     with open_study(study.folder, views=()) as con:
-        (run,) = rows(con.execute("SELECT * FROM runs WHERE run_id = ?", [run_id]))
-    if run["state"] != "finished":
-        raise UsageError(f"run {run_id} has not ended: {run['state']}", hint="finish the study first")
+        (run,) = typed_rows(con.execute("SELECT * FROM runs WHERE run_id = ?", [run_id]), AuditedRun)
+    if run.state != "finished":
+        raise UsageError(f"run {run_id} has not ended: {run.state}", hint="finish the study first")
     return run
 
 
-def verify_run(study: Study, run: Row, seeds: int, how: How, say: Say) -> Audit:
+def verify_run(study: Study, run: AuditedRun, seeds: int, how: How, say: Say) -> Audit:
     """Measure a run's final source on fresh data, beside the recorded and the claimed gain."""
     own = used_by(study, run)
-    audit = verify_source(study.task, final_source(study, run), seeds, how, say, run_id=run["run_id"], own=own)
+    final = final_source(study, run.run_id, run.final_source_id)
+    audit = verify_source(study.task, final, seeds, how, say, run_id=run.run_id, own=own)
     low, high = audit.figures["low"], audit.figures["high"]
-    recorded = {"recorded_gain": run["verified_gain"], "claimed_gain": run["claimed_gain"]}
-    inside = None if low is None or run["verified_gain"] is None else low <= run["verified_gain"] <= high
-    figures = {**audit.figures, **recorded, **surroundings(study, audit)}
+    recorded: AuditFigures = {"recorded_gain": run.verified_gain, "claimed_gain": run.claimed_gain}
+    inside = None if low is None or high is None or run.verified_gain is None else low <= run.verified_gain <= high
+    figures: AuditFigures = {**audit.figures, **recorded, **surroundings(study, audit)}
     audit = replace(audit, figures=figures, details={**audit.details, "recorded_in_interval": inside})
     store(study, audit)
     return audit
@@ -126,10 +154,16 @@ def samples_of(study: Study, claim: AuditedClaim) -> list[Sample]:
     """One fresh seed for each run that changed anything; those of the first arm also untrained."""
     untouched = study.task.baseline().source_id
     return [
-        Sample(run["run_id"], final_source(study, run), 1, ablate=runs is claim.first, own=used_by(study, run))
+        Sample(
+            run.run_id,
+            final_source(study, run.run_id, run.final_source_id),
+            1,
+            ablate=runs is claim.first,
+            own=used_by(study, run),
+        )
         for runs in claim.arms
         for run in runs
-        if run["final_source_id"] != untouched
+        if run.final_source_id != untouched
     ]
 
 
@@ -137,18 +171,16 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
     """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
     samples = samples_of(study, drawn)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
-    gains = [
-        [check.gains(run["run_id"])[0] if run["run_id"] in check.taken else 0.0 for run in runs] for runs in drawn.arms
-    ]
+    gains = [[check.gains(run.run_id)[0] if run.run_id in check.taken else 0.0 for run in runs] for runs in drawn.arms]
     fresh = lead(gains[0], gains[1], around_zero(check.baseline, study.task.sign))
     recorded = recorded_lead(study, whole)
-    hollow = check.ablation([run["run_id"] for run in drawn.first if run["run_id"] in check.taken])
+    hollow = check.ablation([run.run_id for run in drawn.first if run.run_id in check.taken])
     verdict, why = study_verdict(recorded, fresh, hollow)
     noticed = findings(check, {sample.label: sample.label for sample in samples})
     noticed += [FindingEvent.of_line(hollow, stream=FRESH)] if hollow else []
     audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, check, why, {
         "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
-        "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match["match_id"],
+        "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match.match_id,
         "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
     })  # fmt: skip
     audit = replace(audit, figures={**audit.figures, **surroundings(study, audit)})
@@ -161,19 +193,19 @@ def recorded_lead(study: Study, claim: AuditedClaim) -> Lead:
     values = [
         event.metric
         for (task, stream, _), event in study.state.baselines.items()
-        if (task, stream) == (claim.match["task"], claim.match["stream"])
+        if (task, stream) == (claim.match.task, claim.match.stream)
         and event.status == "ok"
         and event.metric is not None
     ]
     if not values or not claim.first or not claim.second:
         raise NotFound(f"{study.folder}: its claim has no measurements yet", hint="finish the study first")
-    first, second = ([run["verified_gain"] for run in runs] for runs in claim.arms)
+    first, second = ([run.verified_gain or 0.0 for run in runs] for runs in claim.arms)
     return lead(first, second, around_zero(values, study.task.sign))
 
 
-def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
+def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures:
     """The columns of the view `audits`."""
-    claimed = [run["claimed_gain"] for run in claim.first if run["claimed_gain"] is not None]
+    claimed = [run.claimed_gain for run in claim.first if run.claimed_gain is not None]
     return {
         "run_id": None, "n": fresh.first.n,
         "gain": fresh.first.gain, "low": fresh.first.low, "high": fresh.first.high,
@@ -189,22 +221,22 @@ def arms_of(
     recorded: Sequence[MeanDifference],
     fresh: Sequence[MeanDifference],
     gains: Sequence[Sequence[float]],
-) -> list[dict[str, Any]]:
+) -> list[JsonValue]:
     """By arm: recorded and fresh gain, and the same for each sampled run."""
-    arms = []
+    arms: list[JsonValue] = []
     for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
         each = zip(runs, own, strict=True)
         arms.append({
-            "program": runs[0]["name"], "program_id": runs[0]["program_id"], "arm_id": runs[0]["arm_id"],
-            "role": runs[0]["role"], "runs": len(all_runs), "checked": len(runs),
+            "program": runs[0].name, "program_id": runs[0].program_id, "arm_id": runs[0].arm_id,
+            "role": runs[0].role, "runs": len(all_runs), "checked": len(runs),
             "gain": new.gain, "low": new.low, "high": new.high,
             "recorded_gain": old.gain, "recorded_low": old.low, "recorded_high": old.high,
-            "of_runs": [{"run_id": r["run_id"], "recorded_gain": r["verified_gain"], "gain": g} for r, g in each],
+            "of_runs": [{"run_id": r.run_id, "recorded_gain": r.verified_gain, "gain": g} for r, g in each],
         })  # fmt: skip
     return arms
 
 
-def surroundings(study: Study, audit: Audit) -> dict[str, Any]:
+def surroundings(study: Study, audit: Audit) -> AuditFigures:
     """The cost of the check as a share of the study's (both in real device-seconds), and the hardware it ran on."""
     whole = spent_by(study)
     share = audit.round.spent / whole if whole else None

@@ -13,12 +13,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from pydantic import JsonValue
 
 from analysis.ledger import Ledger
 from analysis.run_state import RunState
-from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
+from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, RunJob, WorkerMessage, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
@@ -34,19 +37,19 @@ from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
 from trainer.source import Source
 
-Tell = Callable[[Mapping[str, Any]], None]
+Tell = Callable[[WorkerMessage], None]
 SHOWN = ("run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
 
 
 class Writer(Protocol):
     """The destination of events: a ledger segment, or the connection to the process that writes it."""
 
-    def append(self, event: Mapping[str, Any], sync: bool = True) -> object: ...
+    def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> object: ...
 
     def close(self) -> None: ...
 
 
-def shown(event: Event) -> dict[str, Any] | None:
+def shown(event: Event) -> dict[str, JsonValue] | None:
     """The progress message of an event; None for an event that is not shown."""
     if not isinstance(event, ExperimentEvent | DecisionEvent):
         return None
@@ -201,7 +204,7 @@ RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"
 STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException) -> ErrorRecord:
     """An error in a form that the parent can raise again."""
     if isinstance(error, MetaloopError):
         return {"kind": error.kind, "message": error.message, "hint": error.hint}
@@ -232,7 +235,7 @@ def serve(
         worker = make(folder, index, trainers, tell)
         worker.tell({"ready": os.getpid()})
         for job in jobs:
-            worker.tell({"result": worker.carry_out(job).to_json() | {"worker": index}})
+            worker.tell({"result": replace(worker.carry_out(job), worker=index).to_json()})
 
 
 def main() -> None:
@@ -244,7 +247,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def tell(message: Mapping[str, Any]) -> None:
+    def tell(message: WorkerMessage) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 

@@ -11,10 +11,10 @@ import json
 import secrets
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from analysis.events import Event
 from analysis.ledger import Ledger
@@ -25,7 +25,7 @@ from arena.cluster.parcel import parcel_of
 from arena.cluster.protocol import Malformed, TrackedJob, parse, result_of
 from arena.cluster.seat import SeatActor, sweep
 from arena.executor import MOST_DEATHS, Progress, rebuild
-from arena.jobs import Job, JobResult, RunJob
+from arena.jobs import ErrorRecord, Job, JobResult, RunJob
 from arena.scheduler import Lost, Node, Patience, Placement, Scheduler, Want
 from arena.settings import StudyConfig
 from arena.worker import shown
@@ -236,7 +236,7 @@ class RayExecutor:
         for line in answer:
             message = parse(line)
             if "error" in message:
-                self._fail(seat, message["error"])
+                self._fail(seat, cast(ErrorRecord, message["error"]))
                 return None
             seat.ready = seat.ready or "ready" in message
             waits = waits or message.get("wait") is True
@@ -278,7 +278,7 @@ class RayExecutor:
 
     # -- deaths --------------------------------------------------------------------------------------------------
 
-    def _fail(self, seat: SeatHandle, error: Mapping[str, Any]) -> None:
+    def _fail(self, seat: SeatHandle, error: ErrorRecord) -> None:
         """A worker reported a fatal error: before its first job it is the node's fault, else it ends the command."""
         before = f"{label(seat.node, self._hosts.get(seat.node, ''))}: "
         if seat.ready:

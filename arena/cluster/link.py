@@ -7,10 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from typing import TextIO
+
+from pydantic import JsonValue
 
 from analysis.json_values import plain
-from arena.jobs import Job, from_json
+from arena.jobs import Job, WorkerMessage, from_json
 
 LOOK_SECONDS = 0.3  # maximum age of the driver's last answer on stopping
 
@@ -26,14 +28,14 @@ class Link:
         self._lock = threading.Lock()
         self._stop, self._answered_at = False, 0.0
 
-    def append(self, event: Mapping[str, Any], sync: bool = True) -> None:
+    def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> None:
         """Send an event; with ``sync``, wait until it is written."""
         with self._lock:
             self._write_line({"event": plain(event), "wait": sync})
             if sync:
                 self._read_answer()
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: WorkerMessage) -> None:
         """Send any other message, except progress, which the driver derives from the events."""
         if "progress" not in message:
             with self._lock:
@@ -56,7 +58,7 @@ class Link:
     def close(self) -> None:
         """Nothing to do: the pipes belong to the process."""
 
-    def _write_line(self, message: Mapping[str, Any]) -> None:
+    def _write_line(self, message: WorkerMessage) -> None:
         self._channel.write(json.dumps(message, allow_nan=False) + "\n")
         self._channel.flush()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from analysis.events import Event, read_event
 from analysis.run_state import RunState
@@ -26,7 +25,7 @@ class Malformed(Exception):
     """An invalid message. The worker is ended as if it had died, and its job moves to another one."""
 
 
-def parse(line: bytes) -> Mapping[str, Any]:
+def parse(line: bytes) -> dict[str, JsonValue]:
     """One message. Raises Malformed if it is too long, no JSON object, or contains NaN or infinity."""
     if len(line) > MOST_LINE:
         raise Malformed(f"a message of {len(line) >> 20} MB")

@@ -6,8 +6,9 @@ of kind `act`, by which the views leave out the runs of void arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TypedDict
 
 from sqlalchemy import select
 
@@ -15,6 +16,7 @@ from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
+from arena.contest.stored import Announcement
 from arena.contest.tables import Act, ContestEntry
 from arena.study import Study
 from programs.errors import Busy, NotFound, UsageError
@@ -99,27 +101,39 @@ def standing_void(connection: Any, number: int) -> Act | None:
     return last if last is not None and last.what == VOID else None
 
 
-def acts(contest: Contest, number: int | None = None) -> list[dict[str, Any]]:
+class ActRow(TypedDict):
+    """The public form of an act."""
+
+    act_id: int
+    what: str
+    entry_id: str
+    number: int
+    entrant: str
+    because: str
+    at: datetime
+    phase: str
+
+
+def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
     """All acts, or those on one entry, the oldest first."""
     query = select(Act).order_by(Act.act_id)
     with contest.database.read() as connection:
         return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
 
 
-def row(act: Act) -> dict[str, Any]:
-    """The public form of an act."""
+def row(act: Act) -> ActRow:
     return {
         "act_id": act.act_id, "what": act.what, "entry_id": act.entry.entry_id, "number": act.number,
         "entrant": act.entry.entrant, "because": act.because, "at": act.at, "phase": act.phase,
     }  # fmt: skip
 
 
-def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, Any]]:
+def since(contest: Contest, announcement: Announcement) -> list[ActRow]:
     """The acts that made entries of the announcement void after the decision, winners first."""
-    programs = (row for row in announcement.get("rows", ()) if row["role"] == "program")
-    shown = [*announcement.get("winners", ()), *programs]
+    winners = [who["number"] for who in announcement.get("winners", ())]
+    programs = [row["number"] for row in announcement.get("rows", ()) if row["role"] == "program"]
     with contest.database.read() as connection:
-        void_acts = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
+        void_acts = [standing_void(connection, number) for number in dict.fromkeys([*winners, *programs])]
         return [row(act) for act in void_acts if act is not None]
 
 
@@ -131,7 +145,8 @@ def record_acts(contest: Contest, study: Study) -> int:
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
     for act in news:
-        body = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
+        affected = arm_ids(contest, act.entry.entry_id, act.phase)
+        body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
         study.record(ActEvent(body=body))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True

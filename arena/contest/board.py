@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeGuard, cast
 
+from pydantic import JsonValue
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -21,13 +22,12 @@ from analysis.statistics import error_of
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.score import overall
+from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.contest.tally import MatchTally
 from programs.ids import content_id
-
-Row = dict[str, Any]
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
 LEAST_SECONDS = 2.0  # between two boards: every open page reloads
@@ -41,7 +41,16 @@ STATED = (
     "rank_high",
 )  # columns that are not stored with a row, because they change with other entries
 
-BoardState = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
+ArmState = tuple[BoardColumns, int, int]  # row, above, below
+BoardState = tuple[dict[str, ArmState], list[dict[str, JsonValue]], str]  # by arm; scales; unit
+
+
+class EntryColumns(NamedEntry):
+    """The columns of a row that come from its entry."""
+
+    state: str
+    role: str
+    words: int
 
 
 class BoardUpdater:
@@ -53,12 +62,12 @@ class BoardUpdater:
         self._next = 0.0
         self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
         self._tally = MatchTally(contest.folder / "ledger", self._match_id)
-        self._entries: dict[str, Row] = {}  # by arm
+        self._entries: dict[str, EntryColumns] = {}  # by arm
         self._last = 0  # number of the latest entry in `_entries`
         self._touched: set[str] = set()  # arms to compute again, also of entries not yet in `_entries`
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, BoardColumns] = {}
         self._samples: dict[str, tuple[float, float, int]] = {}  # arm → mean, variance of the mean, runs
-        self._written: dict[str, tuple[Row, int, int]] = {}
+        self._written: dict[str, ArmState] = {}
 
     def refresh(self, force: bool) -> None:
         """Write the board now if ``force``, else only after a pause: the workers wait for it."""
@@ -93,14 +102,8 @@ class BoardUpdater:
     def _recomputed(self) -> BoardState:
         """Several tasks: scores depend on each other, so they are computed from the whole ledger."""
         all_rows, scales, unit = over_tasks(self.contest)
-        rows = [row for row in all_rows if row["gain"] is not None]
-        now = {
-            row["arm_id"]: (
-                {key: value for key, value in row.items() if key not in STATED},
-                row["rank_low"] - 1, len(rows) - row["rank_high"],
-            )
-            for row in rows
-        }  # fmt: skip
+        rows = [row for row in all_rows if is_measured(row)]
+        now = {row["arm_id"]: (lasting(row), row["rank_low"] - 1, len(rows) - row["rank_high"]) for row in rows}
         return now, scales, unit
 
     def _look(self) -> None:
@@ -117,8 +120,8 @@ class BoardUpdater:
                 continue
             gains = gains_of(runs)
             self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
-            row = {key: columns[key] for key in KEPT} | self._entries[arm]
-            self._rows[arm] = {key: value for key, value in row.items() if key not in STATED}
+            row = {**{key: columns[key] for key in KEPT}, **self._entries[arm]}
+            self._rows[arm] = lasting(cast(MeasuredRow, row))
         self._touched -= self._entries.keys()
 
     def _recall(self) -> None:
@@ -128,7 +131,7 @@ class BoardUpdater:
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
     def _publish(
-        self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str], **more: Any
+        self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str], **more: Any
     ) -> None:  # fmt: skip
         """In one transaction: write the changed rows, delete those in ``gone``, update the fact `board`."""
         rows = [
@@ -138,7 +141,7 @@ class BoardUpdater:
         ]
         whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
-        before = self.contest.database.fact("board")
+        before = cast(BoardFact, self.contest.database.fact("board"))
         with self.contest.database.write() as connection:
             statement = upsert(BoardRow)
             again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
@@ -147,13 +150,13 @@ class BoardUpdater:
             for arm in gone:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
-                connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
+                connection, "board", version=before.get("version", 0) + 1, as_of=utc_now().isoformat(),
                 aa_spread=aa_spread(whole), aa_check=aa_check(whole, more["unit"]),
                 separate=runs_to_separate(whole), **more,
             )  # fmt: skip
 
 
-def aa_spread(rows: Sequence[Row]) -> float | None:
+def aa_spread(rows: Sequence[RankedRow]) -> float | None:
     """Largest difference between two arms of the same program."""
     apart = [
         abs(row["gain"] - other["gain"])
@@ -164,9 +167,11 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
     return max(apart, default=None)
 
 
-def aa_check(rows: Sequence[Row], unit: str) -> str | None:
+def aa_check(rows: Sequence[RankedRow], unit: str) -> str | None:
     """The A/A check of the two stock arms in a sentence; None without two."""
-    check = twins(CheckedArm.of({**row, "task": None, "unit": unit}) for row in rows)
+    check = twins(
+        CheckedArm(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows
+    )
     return decision_text.check(check) if check else None
 
 
@@ -175,12 +180,21 @@ def write(contest: Contest) -> None:
     BoardUpdater(contest).write()
 
 
-def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
+def ranked(row: BoardColumns, above: int, below: int, arms: int) -> RankedRow:
     """A row with its rank range among ``arms`` arms."""
     return {**row, "rank_low": 1 + above, "rank_high": arms - below}
 
 
-def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
+def is_measured(row: ArmRow) -> TypeGuard[MeasuredRow]:
+    return row["gain"] is not None
+
+
+def lasting(row: MeasuredRow) -> BoardColumns:
+    """The row without the columns that change with other entries."""
+    return cast(BoardColumns, {key: value for key, value in row.items() if key not in STATED})
+
+
+def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[ArmRow], list[dict[str, JsonValue]], str]:
     """`score.overall` of the contest: rows over all tasks, the scale of each task if there are several, the unit."""
     first, *further = contest.tasks
     by_task = {first.name: board_rows(contest, kind)}
@@ -188,7 +202,7 @@ def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], lis
     return overall(by_task, {task.name: task.unit for task in contest.tasks})
 
 
-def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
+def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
     """One row per arm of the match ``label``, best first: the view `standings` joined with the entries."""
     if not segments(contest.folder / "ledger"):
         return []
@@ -196,14 +210,15 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
     with open_study(contest.folder, views=()) as con:
         rows = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
-    return [
-        {key: value for key, value in asdict(row).items() if key in KEPT} | known[str(row.arm_id)]
+    shown_rows = [
+        {**{key: value for key, value in asdict(row).items() if key in KEPT}, **known[str(row.arm_id)]}
         for row in rows
         if row.arm_id in known
     ]
+    return cast(list[ArmRow], shown_rows)
 
 
-def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
+def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
     """Runs of each that would separate the first two programs with 80% power; None if they are separated already.
 
     Assumes that they are the only two and that their true difference is the current one.
@@ -215,12 +230,12 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
     second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
     if second is None:  # all entries have the same text
         return None
-    sd = math.sqrt((first["se"] ** 2 * first["n"] + second["se"] ** 2 * second["n"]) / 2)
+    sd = math.sqrt(((first["se"] or 0.0) ** 2 * first["n"] + (second["se"] or 0.0) ** 2 * second["n"]) / 2)
     needed = runs_needed(first["gain"] - second["gain"], sd)
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
-def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, Row]:
+def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, EntryColumns]:
     """arm → its entry, for entries with a number above ``after``."""
     with contest.database.read() as connection:
         entries: Sequence[ContestEntry] = connection.scalars(

@@ -7,12 +7,12 @@ experiment on this host does not reproduce, each arm runs alone; a run lost then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from analysis.events import ActEvent
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
+from arena.contest.stored import IsolatedArm, LeftOutEntry, LostArm
 from arena.contest.tables import ContestEntry
 from arena.race import ArmScore
 from arena.study import Study
@@ -38,7 +38,7 @@ class IsolatingRacer:
             return dict.fromkeys(wanted, self.runs)
         arm, entry = next(iter(wanted.items()))
         control = entry.role != "program"
-        alone = {"arm_id": arm, "number": entry.number, "control": control, "hidden": self.hidden}
+        alone: IsolatedArm = {"arm_id": arm, "number": entry.number, "control": control, "hidden": self.hidden}
         self.contest.state(alone=alone)
         return {arm: self.runs}
 
@@ -51,9 +51,14 @@ def lost(contest: Contest, study: Study, why: str) -> str:
         contest.state(careful=True)
         return "from now on the leaders run one after the other, to find out whose runs are lost"
     lost_arms = dict(state.get("lost") or {})
-    attempts = 1 + lost_arms.get(alone["arm_id"], {}).get("attempts", 0)
-    which = {key: alone[key] for key in ("number", "hidden")}
-    lost_arms[alone["arm_id"]] = {"attempts": attempts, "why": why, **which}
+    before = lost_arms.get(alone["arm_id"])
+    attempts = 1 + (before["attempts"] if before else 0)
+    lost_arms[alone["arm_id"]] = {
+        "attempts": attempts,
+        "why": why,
+        "number": alone["number"],
+        "hidden": alone["hidden"],
+    }
     contest.state(lost=lost_arms)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
@@ -61,7 +66,7 @@ def lost(contest: Contest, study: Study, why: str) -> str:
     return f"entry {alone['number']} is left out of the decision"
 
 
-def given_up(lost_arm: Mapping[str, Any]) -> str:
+def given_up(lost_arm: LostArm) -> str:
     return f"the host could not run it in {lost_arm['attempts']} attempts; last error: {lost_arm['why']}"
 
 
@@ -79,7 +84,7 @@ def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = ""
     return reasons | {entry.number: entry.reason for entry in void}
 
 
-def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[dict[str, Any]]:
+def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[LeftOutEntry]:
     """The same as rows of the announcement."""
     gone = left_out(contest, entries)
     return [

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SECONDS = 30.0
 MOST_ANSWER = 32 << 20
@@ -17,7 +21,7 @@ MOST_ANSWER = 32 << 20
 class RequestRejected(UsageError):
     """The host rejected the request; ``detail``: its error."""
 
-    def __init__(self, message: str, hint: str, detail: dict[str, Any]) -> None:
+    def __init__(self, message: str, hint: str, detail: dict[str, JsonValue]) -> None:
         super().__init__(message, hint=hint)
         self.detail = detail
 
@@ -31,13 +35,13 @@ class ContestClient:
             raise UsageError(f"{url!r} is not the URL of a contest", hint="--to http://HOST:PORT")
         self.base, self.token = f"{parts.scheme}://{parts.netloc}", token
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str) -> dict[str, JsonValue]:
         return self._ask("GET", path, None, {})
 
-    def post(self, path: str, body: Any) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, str]) -> dict[str, JsonValue]:
         return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
-    def enter(self, raw: bytes, parent: str = "") -> dict[str, Any]:
+    def enter(self, raw: bytes, parent: str = "") -> dict[str, JsonValue]:
         """Send a program; on return the host has stored it. Raises Turned, with the lint messages in its detail."""
         path = "/api/v1/entries" + (f"?parent={quote(parent, safe='')}" if parent else "")
         return self._ask("POST", path, raw, {"Content-Type": "text/markdown; charset=utf-8"})
@@ -47,13 +51,13 @@ class ContestClient:
             hint = "--token TOKEN, or METALOOP_TOKEN; metaloop contest join --to URL --name NAME gets one"
             raise CredentialMissing("this command needs your token", hint=hint)
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, JsonValue]:
         request = urllib.request.Request(self.base + path, data=body, method=method, headers=headers)
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                body_json: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
+                body_json: dict[str, JsonValue] = json.loads(answer.read(MOST_ANSWER))
                 return body_json
         except urllib.error.HTTPError as error:
             raise error_of(error.code, error.read(MOST_ANSWER)) from None
@@ -62,6 +66,13 @@ class ContestClient:
             raise EnvironmentProblem(
                 f"no answer from {self.base}: {why}", hint="is metaloop contest serve running there?"
             ) from None
+
+
+def lint_lines(reply: Mapping[str, JsonValue], file: str) -> list[str]:
+    """The lint messages in a reply, one line each."""
+    lint = reply.get("lint")
+    found = [m for m in lint if isinstance(m, dict)] if isinstance(lint, list) else []
+    return [f"{file}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]" for m in found]
 
 
 def error_of(status: int, body: bytes) -> MetaloopError:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from arena.contest.database import Database
 from arena.contest.queue import Costs
 from arena.contest.settings import MARK, ContestConfig, Phase, utc_now
+from arena.contest.stored import Announcement, StateFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
 from programs.errors import Corrupt
@@ -47,13 +47,15 @@ class Contest:
         closing, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
         return self.config.phase(now or utc_now(), closing, deciding, decided)
 
-    def state(self, **changes: Any) -> Mapping[str, Any]:
+    def state(self, **changes: Any) -> StateFact:
         """The fact `state`, after applying ``changes``."""
-        state = self.database.fact("state")
+        state = cast(StateFact, {**self.database.fact("state"), **changes})
         if changes:
-            state |= changes
             self.database.set_fact("state", **state)
         return state
+
+    def announcement(self) -> Announcement:
+        return cast(Announcement, self.database.fact("announcement"))
 
     @property
     def task(self) -> Task:

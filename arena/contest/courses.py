@@ -10,12 +10,13 @@ import json
 import statistics
 import zlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.run_state import LedgerTail, RunState, StudyState
+from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # stored experiments of a run; characters of a text, of a diff
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
-Row = dict[str, Any]
 
 
 class Courses:
@@ -84,7 +84,7 @@ class Courses:
             body=body,
         )
 
-    def _body(self, run: RunState, started: RunStartedEvent) -> Row:
+    def _body(self, run: RunState, started: RunStartedEvent) -> CourseContent:
         config = self._state.matches[started.match_id].config
         rows = [
             experiment_row(event, run.decisions.get(event.experiment_id))
@@ -106,7 +106,7 @@ class Courses:
         }  # fmt: skip
 
 
-def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Row:
+def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> ExperimentColumns:
     """What a page shows of an experiment."""
     return {
         "number": event.number, "status": event.status, "metric": event.metric, "fraction": event.fraction,
@@ -118,7 +118,16 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ro
     }  # fmt: skip
 
 
-def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list[Row]:
+class EntryRun(CourseContent):
+    """A run of an entry that has ended; ``run``: its number."""
+
+    run_id: str
+    purpose: str
+    task: str
+    run: int
+
+
+def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list[EntryRun]:
     """The runs of an entry for these purposes. A run of the contest has the number it has in the entry's results: its
     position in the list of seeds. Other runs are numbered within their purpose and task."""
     query = select(Course).options(undefer(Course.body)).where(Course.number == number, Course.purpose.in_(purposes))
@@ -127,7 +136,7 @@ def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list
         results = connection.scalar(select(ContestEntry.results).where(ContestEntry.number == number)) or {}
     run_numbers = {result["run_id"]: int(run) for run, result in results.items()}
     counted: dict[tuple[str, str], int] = defaultdict(int)
-    out = []
+    out: list[EntryRun] = []
     for course in sorted(
         courses, key=lambda c: (purposes.index(c.purpose), run_numbers.get(c.run_id, len(run_numbers) + 1))
     ):

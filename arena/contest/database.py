@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
@@ -62,7 +63,7 @@ class Database:
         with self._sessions() as connection:
             yield connection
 
-    def fact(self, name: str) -> dict[str, Any]:
+    def fact(self, name: str) -> dict[str, JsonValue]:
         """The value of a fact; empty if it is not set."""
         with self.read() as connection:
             fact = connection.get(ContestFact, name)

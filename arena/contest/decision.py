@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
@@ -11,11 +10,12 @@ from sqlalchemy.orm import undefer
 from analysis.statistics import mean_interval
 from arena.arms import Match
 from arena.contest import acts, arms, careful
-from arena.contest.board import aa_spread, board_rows, over_tasks
+from arena.contest.board import aa_spread, board_rows, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
+from arena.contest.stored import Announcement, HiddenTaskResult, NamedEntry
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
@@ -36,7 +36,7 @@ def leaders(contest: Contest) -> list[int]:
     return list(first.values())[: contest.config.most_leaders]
 
 
-def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> dict[str, Any]:
+def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> Announcement:
     """Run the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
     state = contest.state()
     numbers = state.get("leaders")
@@ -50,7 +50,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     left_out = careful.left_out_rows(contest, entries)
     gone = {who["number"] for who in left_out}
     decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
-    return decided | {"left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
+    return {**decided, "left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
 
 
 def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress) -> Deciding:
@@ -71,15 +71,15 @@ def run_again(
 
 def hidden_results(
     contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
-) -> list[dict[str, Any]]:
+) -> list[HiddenTaskResult]:
     """The same entries on each hidden task; not part of the decision."""
-    results = []
+    results: list[HiddenTaskResult] = []
     for on in reserved_tasks(study):
         match = entered(on, entries, arms.HIDDEN)
         runs = careful.IsolatingRacer(contest, entries, contest.config.confirm_runs, on.task.name)
         with executor_of(study, progress, [on]) as executor:
             play(on, executor, match, runs, progress)
-        rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
+        rows = [row for row in board_rows(contest, match.label) if is_measured(row)]
         results.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return results
 
@@ -105,11 +105,11 @@ def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
     return arms.match_of(on, kind, entered_arms)
 
 
-def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> dict[str, Any]:
+def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Announcement:
     """The announcement: outcome, gains, intervals, rows, secret. ``gains``: by task, starting with the first."""
     decided = decide(entries, scores_of(entries, gains))
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
-    rows = [row for row in board if row["gain"] is not None]
+    rows = [row for row in board if is_measured(row)]
     return {
         **decided, "decided_at": utc_now().isoformat(), "unit": unit, "scales": scales, "aa_spread": aa_spread(rows),
         "secret": contest.study.secret, "secret_hash": contest.config.secret_hash, "rows": rows,
@@ -133,7 +133,7 @@ def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Sc
     return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
 
 
-def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> dict[str, Any]:
+def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement:
     """The rule: the highest score wins if it is significantly above all others, Holm-corrected over all pairs.
 
     ``outcome``: won; shared (some leaders are not significantly below the first); none (the first is not significantly
@@ -161,7 +161,7 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> dict[str, An
     }  # fmt: skip
 
 
-def _who(entry: ContestEntry) -> dict[str, Any]:
+def _who(entry: ContestEntry) -> NamedEntry:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import select
 
+from arena.contest.stored import IdeaColumns
 from arena.contest.tables import Descent, EntryParent
 from programs.diff import diff
 from programs.directives import ORDER, Directive
@@ -21,11 +22,11 @@ from programs.shelf import starter
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
+    from arena.contest.standing import BoardViewRow
     from arena.study import Study
 
 MOST_TEXT = 200  # stored characters of a directive
 MOST_COMPARED = 60_000  # characters of a program whose directives are paired by text, which is slow
-Row = dict[str, Any]
 
 
 class Descents:
@@ -68,16 +69,20 @@ class Descents:
         self._remember(number, (d.directive_id for d in own))
         return Descent(number=number, source=source, named=named is not None, ideas=ideas)
 
-    def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> Row:
-        idea: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
-                     "text": directive.text[:MOST_TEXT]}  # fmt: skip
+    def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> IdeaColumns:
+        idea: IdeaColumns = {
+            "directive_id": directive.directive_id,
+            "heading": directive.heading,
+            "kind": directive.kind,
+            "text": directive.text[:MOST_TEXT],
+        }
         first = min((n for n in self._holders[directive.directive_id] if n < number), default=None)
         if first is not None:
             held = source is not None and directive.directive_id in self._held.get(source, set())
-            return idea | {"how": "taken", "from": source if held else first, "first": first}
+            return {**idea, "how": "taken", "from": source if held else first, "first": first}
         if before is not None:
-            return idea | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
-        return idea | {"how": "new"}
+            return {**idea, "how": "changed", "from": source, "was": before[:MOST_TEXT]}
+        return {**idea, "how": "new"}
 
     def _most_alike(self, number: int, own: set[str]) -> int | None:
         shared = Counter(other for d in own for other in self._holders[d] if other < number)
@@ -102,7 +107,47 @@ class Descents:
 MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # on the page; edges per entry
 
 
-def lineage(contest: Contest, board: Sequence[Row]) -> Row:
+LineageEdge = TypedDict("LineageEdge", {"from": int, "taken": int, "changed": int})
+
+
+class LineageEntry(TypedDict):
+    """An entry with its counts of directives and the earlier entries that it took most from."""
+
+    number: int
+    source: int | None
+    named: bool
+    new: int
+    taken: int
+    changed: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    n: int
+    edges: list[LineageEdge]
+
+
+class SharedIdea(TypedDict):
+    """A directive with its first entry, those that took it over, and those that changed it."""
+
+    directive_id: str
+    heading: str
+    text: str
+    first: int
+    takers: list[int]
+    changers: list[int]
+    was: str | None
+    of: int | None
+    held: NotRequired[int]
+
+
+class IdeaLineage(TypedDict):
+    nodes: list[LineageEntry]
+    ideas: list[SharedIdea]
+    entries: int
+    left_out: int
+
+
+def lineage(contest: Contest, board: Sequence[BoardViewRow]) -> IdeaLineage:
     """The data of the lineage page: entries in order of arrival, directives taken over, most widely used ideas.
 
     Limited to the best entries of the board and the ideas that most entries share.
@@ -116,30 +161,30 @@ def lineage(contest: Contest, board: Sequence[Row]) -> Row:
     return {"nodes": nodes, "ideas": _ideas(descents), "entries": len(descents), "left_out": len(descents) - len(nodes)}
 
 
-def _gain(gains: dict[int, Row], number: int) -> float | None:
+def _gain(gains: dict[int, BoardViewRow], number: int) -> float | None:
     return gains[number]["gain"] if number in gains else None
 
 
-def _node(descent: Descent, gains: dict[int, Row]) -> Row:
+def _node(descent: Descent, gains: dict[int, BoardViewRow]) -> LineageEntry:
     how = Counter(idea["how"] for idea in descent.ideas)
     froms: dict[int, Counter[str]] = defaultdict(Counter)
     for idea in descent.ideas:
-        if idea.get("from") is not None:
-            froms[idea["from"]][idea["how"]] += 1
+        if (source := idea.get("from")) is not None:
+            froms[source][idea["how"]] += 1
     edges = sorted(froms.items(), key=lambda item: (-item[1].total(), item[0]))[:MOST_EDGES]
-    row = gains.get(descent.number, {})
+    row = gains.get(descent.number)
     return {
         "number": descent.number, "source": descent.source, "named": descent.named, "new": how["new"],
-        "taken": how["taken"], "changed": how["changed"], "gain": row.get("gain"), "low": row.get("low"),
-        "high": row.get("high"), "n": row.get("n") or 0,
+        "taken": how["taken"], "changed": how["changed"], "gain": row and row["gain"], "low": row and row["low"],
+        "high": row and row["high"], "n": row["n"] if row else 0,
         "edges": [{"from": number, "taken": counts["taken"], "changed": counts["changed"]} for number, counts in edges],
     }  # fmt: skip
 
 
-def _ideas(descents: Sequence[Descent]) -> list[Row]:
+def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     """Each idea with its first entry and those that took it over or changed it, most widely used first."""
-    ideas: dict[str, Row] = {}
-    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find the origin of a change
+    ideas: dict[str, SharedIdea] = {}
+    versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
         for idea in descent.ideas:
             key = idea["directive_id"]
@@ -156,7 +201,7 @@ def _ideas(descents: Sequence[Descent]) -> list[Row]:
                     before["changers"].append(descent.number)
     ranked = sorted(ideas.values(), key=lambda i: (-len(i["takers"]) - len(i["changers"]), i["first"]))[:MOST_IDEAS]
     return [
-        idea | {"held": 1 + len(idea["takers"]), "takers": idea["takers"][:MOST_TAKERS],
+        {**idea, "held": 1 + len(idea["takers"]), "takers": idea["takers"][:MOST_TAKERS],
                 "changers": idea["changers"][:MOST_TAKERS]}
         for idea in ranked
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from arena.contest.settings import utc_now
-from arena.contest.tables import Dispute, Person
+from arena.contest.tables import Dispute, DisputeRow, Person
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
     return dispute
 
 
-def disputes_of(contest: Contest, number: int) -> list[dict[str, Any]]:
+def disputes_of(contest: Contest, number: int) -> list[DisputeRow]:
     """The disputes about one entry, oldest first."""
     return _rows(contest, select(Dispute).where(Dispute.number == number).order_by(Dispute.dispute_id))
 
 
-def disputes(contest: Contest, open_only: bool = False) -> list[dict[str, Any]]:
+def disputes(contest: Contest, open_only: bool = False) -> list[DisputeRow]:
     """All disputes: open ones first, oldest first; then answered ones, latest first; at most MOST_LISTED."""
     query = select(Dispute).order_by(
         Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id
@@ -67,7 +67,7 @@ def disputes(contest: Contest, open_only: bool = False) -> list[dict[str, Any]]:
     return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query)
 
 
-def _rows(contest: Contest, query: Any) -> list[dict[str, Any]]:
+def _rows(contest: Contest, query: Any) -> list[DisputeRow]:
     with contest.database.read() as connection:
         matches: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
         return [dispute.row() for dispute in matches]

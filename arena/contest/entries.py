@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -99,10 +99,9 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     based_on = parent_of(connection, read.parent)
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
-    lint = [asdict(m) for m in read.lint]
     if program.name == PROGRAM_FILE:  # the text does not name itself
         program = replace(program, name=f"{person.name} {used + 1}")
-    entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
+    entry = store(connection, contest.config, program, role="program", person=person, lint=read.lint, now=now)
     if based_on is not None:
         connection.add(EntryParent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
@@ -164,7 +163,7 @@ def quota_used(connection: Connection, person_id: int) -> int:
 
 def store(
     connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
-    lint: list[dict[str, Any]] | None = None, now: datetime | None = None,
+    lint: Sequence[LintMessage] = (), now: datetime | None = None,
 ) -> ContestEntry:  # fmt: skip
     """Store an entry as `queued`, within the caller's transaction."""
     number = int(connection.scalar(select(func.coalesce(func.max(ContestEntry.number), 0))) or 0) + 1
@@ -173,8 +172,8 @@ def store(
         number=number, entry_id=content_id("n", config.contest_id, str(number)),
         person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
-        words=program.words, lint=list(lint or []), received_at=now, state="queued", changed_at=now, progress={},
-        results={}, alike=[],
+        words=program.words, lint=[asdict(m) for m in lint], received_at=now, state="queued", changed_at=now,
+        progress={}, results={}, alike=[],
     )  # fmt: skip
     connection.add(entry)
     connection.flush()
@@ -188,10 +187,10 @@ def change(contest: Contest, number: int, **values: Any) -> bool:
     A void entry stays void and False is returned; the new state is stored for the case that it is reinstated.
     """
     with contest.database.write() as connection:
-        return set_columns(connection, connection.get_one(ContestEntry, number), values)
+        return set_columns(connection, connection.get_one(ContestEntry, number), **values)
 
 
-def set_columns(connection: Connection, entry: ContestEntry, values: dict[str, Any]) -> bool:
+def set_columns(connection: Connection, entry: ContestEntry, **values: Any) -> bool:
     """The same within a transaction."""
     held = entry.state == "void" and "state" in values
     if held:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
@@ -17,13 +17,19 @@ from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry
-from arena.contest.views import board_view, contest_view, entry_row, plain
+from arena.contest.views import BoardView, board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
 
 TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")
 
 
-def export(contest: Contest, target: Path) -> dict[str, Any]:
+class ExportSummary(TypedDict):
+    folder: str
+    entries: int
+    decided: bool
+
+
+def export(contest: Contest, target: Path) -> ExportSummary:
     """Write everything into the new folder ``target``, except tokens, cookies and keys."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists already", hint="name a new folder with --to")
@@ -38,11 +44,11 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     _json(target / "acts.json", acts(contest))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    board = board_view(contest) | {"rows": list(whole_board(contest))}
+    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
-        _json(target / "announcement.json", board["announcement"] | more)
+        _json(target / "announcement.json", {**board["announcement"], **more})
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)

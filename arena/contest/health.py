@@ -7,12 +7,13 @@ import shutil
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from pydantic import JsonValue
 from sqlalchemy import func, select
 
 from arena.contest.contest import Contest
-from arena.contest.settings import utc_now
+from arena.contest.settings import Phase, utc_now
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
@@ -23,8 +24,27 @@ MOST_READ = 64 << 10
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem
 
 
-def health(contest: Contest) -> dict[str, Any]:
+class QueueHealth(TypedDict):
     """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
+
+    phase: Phase
+    states: dict[str, int]
+    waiting: int
+    at_work: bool
+    process: JsonValue
+    seen_seconds: float | None
+    pause: dict[str, JsonValue] | None
+    suspects: int
+    acts_to_be_told: int
+    workers: int
+    disk_free: int
+    ledger_bytes: int
+    load: float
+    log: list[str]
+    problems: NotRequired[list[str]]
+
+
+def health(contest: Contest) -> QueueHealth:
     with contest.database.read() as connection:
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
@@ -33,15 +53,16 @@ def health(contest: Contest) -> dict[str, Any]:
         ) or 0  # fmt: skip
     states = Counter({str(state): int(count) for state, count in counted})
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
-    report = {
+    report: QueueHealth = {
         "phase": contest.phase(), "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
-        "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"), "seen_seconds": _ago(pulse),
+        "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"),
+        "seen_seconds": _ago(pulse.get("at")),
         "pause": pause or None, "suspects": suspects, "acts_to_be_told": unrecorded, "workers": contest.study.workers,
         "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
     }  # fmt: skip
-    return report | {"problems": problems(report)}
+    return {**report, "problems": problems(report)}
 
 
 def left(contest: Contest) -> int:
@@ -50,7 +71,7 @@ def left(contest: Contest) -> int:
         return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
 
 
-def problems(report: dict[str, Any]) -> list[str]:
+def problems(report: QueueHealth) -> list[str]:
     messages = []
     if report["phase"] != "decided" and not report["at_work"]:
         messages.append("no process runs the queue: start metaloop contest serve DIR")
@@ -73,8 +94,8 @@ def tail(path: Path) -> list[str]:
     return [one_line(line)[:WIDE] for line in lines[-TAIL:]]
 
 
-def _ago(pulse: dict[str, Any]) -> float | None:
-    return round((utc_now() - datetime.fromisoformat(pulse["at"])).total_seconds(), 1) if pulse.get("at") else None
+def _ago(at: JsonValue) -> float | None:
+    return round((utc_now() - datetime.fromisoformat(at)).total_seconds(), 1) if isinstance(at, str) else None
 
 
 def _size(folder: Path) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
 from sqlalchemy import select
 
 from analysis.ledger import segments
+from analysis.report.champion import CreditRow
 from analysis.study import open_study
-from analysis.tables import rows
+from analysis.tables import record, rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
 from arena.contest.settings import utc_now
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0  # minimum time between computations of credit, in multiples of the last one: workers wait meanwhile
 LEAST_SECONDS = 5.0
-Row = dict[str, Any]
 
 
 class Insight:
@@ -57,7 +58,7 @@ def write_credit(contest: Contest) -> None:
         return
     query = (Path(__file__).parent / "queries" / "directive_credit.sql").read_text(encoding="utf-8")
     with open_study(contest.folder, views=("credit",)) as con:
-        credits: dict[str, list[Row]] = {}
+        credits: dict[str, list[JsonValue]] = {}
         for row in rows(con.execute(query)):
             credits.setdefault(str(row.pop("program_id")), []).append(row)
     with contest.database.read() as connection:
@@ -72,8 +73,8 @@ def write_credit(contest: Contest) -> None:
     )
 
 
-def credit_of(contest: Contest, program_id: str) -> list[Row]:
-    """Credit of each directive of a program; empty before its first run."""
+def credit_of(contest: Contest, program_id: str) -> list[CreditRow]:
+    """The directives of a program that have credit."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
-        return list(credit.rows) if credit else []
+    return [record(row, CreditRow) for row in (credit.rows if credit else []) if row["estimate"] is not None]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from pydantic import JsonValue
 
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.stored import RunProgress
 from inner_loop.events import Event, ExperimentEvent
 
 SECONDS = 0.5  # between two writes for one entry
@@ -18,21 +20,21 @@ class Live:
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
-        self.runs: dict[int, dict[str, dict[str, Any]]] = {}
+        self.runs: dict[int, dict[str, RunProgress]] = {}
         self.written: dict[int, float] = {}
         self.shown: set[int] = set()  # entries with progress in the database
 
     def take(
-        self, number: int, index: int | None, event: Mapping[str, Any], before: Sequence[Event] = ()
+        self, number: int, index: int | None, event: Mapping[str, JsonValue], before: Sequence[Event] = ()
     ) -> None:  # fmt: skip
         """``before``: the run's events in the ledger when it resumed, which the worker does not send again."""
         self.written.setdefault(number, time.monotonic())
         runs = self.runs.setdefault(number, {})
-        named = "screening" if index is None else index + 1
-        run = runs.setdefault(str(event["run_id"]), {"run": named, **made(before)})
+        run = runs.setdefault(str(event["run_id"]), resumed(index, before))
         if event.get("kind") == "experiment":
             run["experiments"] += 1
-            run["charged"] = round(run["charged"] + float(event.get("device_seconds_charged") or 0.0), 3)
+            charged = event.get("device_seconds_charged")
+            run["charged"] = round(run["charged"] + (charged if isinstance(charged, int | float) else 0.0), 3)
             run["last"] = {key: event.get(key) for key in ("status", "metric", "description")}
         if time.monotonic() - self.written[number] >= SECONDS:
             self._write(number)
@@ -53,7 +55,8 @@ class Live:
         change(self.contest, number, progress={"runs": list(self.runs.get(number, {}).values())})
 
 
-def made(before: Sequence[Event]) -> dict[str, Any]:
-    """Number of experiments and charged seconds of a run, from its events in the ledger."""
+def resumed(index: int | None, before: Sequence[Event]) -> RunProgress:
+    """The progress of a run from its events in the ledger."""
     charged = [e.device_seconds_charged for e in before if isinstance(e, ExperimentEvent)]
-    return {"experiments": len(charged), "charged": round(sum(charged), 3)}
+    named = "screening" if index is None else index + 1
+    return {"run": named, "experiments": len(charged), "charged": round(sum(charged), 3)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from pydantic import JsonValue
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -16,19 +18,31 @@ LINES = 12  # progress lines of a decision in the log
 
 def record_run_time(contest: Contest, seconds: float) -> None:
     """Store the wall time of a run, verification included."""
-    last = contest.database.fact("pace").get("seconds", [])
+    last = _latest(contest)
     contest.database.set_fact("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
 
 
 def run_seconds(contest: Contest) -> tuple[float, bool]:
     """Wall seconds of a run with its verification; True if it is the median of the latest runs, False if it comes from
     the budgets, which a busy machine exceeds."""
-    last = contest.database.fact("pace").get("seconds")
+    last = _latest(contest)
     if last:
         return statistics.median(last), True
     tasks = contest.tasks
     measuring = contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
     return contest.costs.run + measuring, False
+
+
+def _latest(contest: Contest) -> list[float]:
+    return cast(list[float], contest.database.fact("pace").get("seconds", []))
+
+
+class ConfirmingRuns(TypedDict, total=False):
+    """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
+
+    done: int
+    wanted: int
+    seconds: float
 
 
 class Deciding:
@@ -41,7 +55,7 @@ class Deciding:
         self.contest, self.progress, self.wanted, self.done = contest, progress, wanted, done
         self._tell()
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: Mapping[str, JsonValue]) -> None:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
             self.done += 1
             self._tell()
@@ -53,9 +67,8 @@ class Deciding:
         self.contest.database.set_fact("deciding", done=self.done, wanted=self.wanted)
 
 
-def deciding(contest: Contest) -> dict[str, Any]:
-    """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
-    counts = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
+def deciding(contest: Contest) -> ConfirmingRuns:
+    counts = cast(ConfirmingRuns, contest.database.fact("deciding") if contest.phase() == "deciding" else {})
     if not counts:
         return {}
     left = max(0, counts["wanted"] - counts["done"])

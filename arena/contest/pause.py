@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
+from arena.jobs import ErrorRecord
 from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.models.contract import Message, NoReply
@@ -24,10 +24,8 @@ LOOK_SECONDS = 0.5
 PATIENCE = 30.0  # timeout of the probe request
 WORD = 16  # tokens of its reply
 
-Problem = Mapping[str, Any]
 
-
-def is_the_hosts(study: Study, problem: Problem) -> bool:
+def is_the_hosts(study: Study, problem: ErrorRecord) -> bool:
     """Whether every entry would meet the problem. If the provider failed, it is sent a probe request; if it answers
     that, the entry's request was at fault."""
     return problem.get("kind") in HOSTS or (problem.get("kind") == "environment" and not answers(study))
@@ -59,9 +57,9 @@ class Pause:
     def __init__(self, contest: Contest, say: Callable[[str], None]) -> None:
         self.contest, self.say = contest, say
         self.seconds = FIRST
-        self.problem: Problem | None = None
+        self.problem: ErrorRecord | None = None
 
-    def begin(self, problem: Problem) -> None:
+    def begin(self, problem: ErrorRecord) -> None:
         self.problem = problem
         before = self.contest.database.fact("pause")
         same = before.get("message") == problem["message"]

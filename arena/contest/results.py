@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
 from arena.contest.entries import set_columns
+from arena.contest.stored import RunColumns, SeedResult
 from arena.contest.tables import ContestEntry
 from arena.measuring import run_gain
 from arena.task_study import TaskStudy
 from inner_loop.events import RunEndedEvent
 
-RUN_COLUMNS = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
 
-
-def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
+def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> RunColumns:
     """A measured run: verified gain, in total and per fresh seed, and claimed gain."""
-    seeds = [
+    seeds: list[SeedResult] = [
         {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
         for v in on.state.run(run_id).verifications.values()
     ]
-    columns = {key: getattr(run, key) for key in RUN_COLUMNS} | {"task": on.task.name}
-    return {"run_id": run_id, "gain": run_gain(on, run_id), "claimed": run.claimed_gain, "seeds": seeds, **columns}
+    return {
+        "run_id": run_id, "gain": run_gain(on, run_id), "claimed": run.claimed_gain, "seeds": seeds,
+        "experiments": run.experiments, "kept": run.kept, "baseline_metric": run.baseline_metric,
+        "final_metric": run.final_metric, "reason": run.reason, "task": on.task.name,
+    }  # fmt: skip
 
 
-def store_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
+def store_result(contest: Contest, number: int, run: int, result: RunColumns, **values: Any) -> None:
     """Store the result of a run of an entry, and set more columns with it."""
     with contest.database.write() as connection:
         entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.results)])
-        entry.results = {**entry.results, str(run): dict(result)}
-        set_columns(connection, entry, values)
+        entry.results = {**entry.results, str(run): result}
+        set_columns(connection, entry, **values)

@@ -20,9 +20,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import JsonValue
+
 from analysis.standings import ALPHA
 from analysis.statistics import Mean, interval, mean_interval
 from analysis.trust import weakest
+from arena.contest.stored import ArmColumns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +33,17 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 UNIT = "x stock"
-SUMS = ("failed_seeds", "device_seconds_charged", "tokens", "usd")
-FIGURES = ("gain", "low", "high", "n")
 
 Key = TypeVar("Key", bound=Hashable)
-Row = dict[str, Any]
+
+
+class ArmRow(ArmColumns):
+    """An arm of a match, also without a measured run; its state is that of its entry."""
+
+    gain: float | None
+    rank_low: int | None
+    rank_high: int | None
+    state: str
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,9 @@ def scale(task: str, arms: Sequence[Mean]) -> Scale:
     return Scale(task, mean, low, high, n, counts=low is not None and low > 0.0, variance=variance)
 
 
-def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> tuple[list[Row], list[Row], str]:
+def overall(
+    by_task: Mapping[str, Sequence[ArmRow]], units: Mapping[str, str]
+) -> tuple[list[ArmRow], list[dict[str, JsonValue]], str]:
     """(one row per entry, best first, with ``tasks``; the scale of each task; the unit of the gains).
 
     ``by_task``: the rows of each task's match, the first task first, each with `entry_id` and `role`. The rows of a
@@ -195,7 +206,7 @@ def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> t
     tasks = list(by_task)
     if len(tasks) == 1:
         return list(by_task[tasks[0]]), [], units[tasks[0]]
-    entries: dict[str, dict[str, Row]] = {}
+    entries: dict[str, dict[str, ArmRow]] = {}
     for task, rows in by_task.items():
         for row in rows:
             entries.setdefault(row["entry_id"], {})[task] = row
@@ -213,23 +224,29 @@ def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> t
 
 
 def _merged(
-    there: Mapping[str, Row], scores: Scores[str], entry: str, ranks: Mapping[str, tuple[int, int]],
+    there: Mapping[str, ArmRow], scores: Scores[str], entry: str, ranks: Mapping[str, tuple[int, int]],
     units: Mapping[str, str],
-) -> Row:  # fmt: skip
+) -> ArmRow:  # fmt: skip
     """One entry's row over all tasks."""
     rows = list(there.values())
     known = entry in ranks
     se, low, high = scores.interval(entry) if known else (None, None, None)
     best, worst = ranks.get(entry, (None, None))
     claims = [there[task]["claimed"] if task in there else None for task in scores.tasks]
-    by = dict(zip(scores.tasks, scores._by.tolist(), strict=True))
-    return rows[0] | {
+    weighed = ((claim or 0.0) * by for claim, by in zip(claims, scores._by.tolist(), strict=True))
+    return {
+        **rows[0],
         "n": min(there[task]["n"] if task in there else 0 for task in units),
         "gain": scores.values.get(entry), "se": se, "low": low, "high": high, "rank_low": best, "rank_high": worst,
-        "claimed": None if None in claims else math.fsum(c * by[t] for c, t in zip(claims, scores.tasks, strict=True)),
+        "claimed": None if None in claims else math.fsum(weighed),
         "trust": weakest(row["trust"] for row in rows if row["trust"]),
-        **{key: _sum(row[key] for row in rows) for key in SUMS},
-        "tasks": {task: {key: row[key] for key in FIGURES} | {"unit": units[task]} for task, row in there.items()},
+        "failed_seeds": _sum(row["failed_seeds"] for row in rows),
+        "device_seconds_charged": _sum(row["device_seconds_charged"] for row in rows),
+        "tokens": _sum(row["tokens"] for row in rows), "usd": _sum(row["usd"] for row in rows),
+        "tasks": {
+            task: {"gain": row["gain"], "low": row["low"], "high": row["high"], "n": row["n"], "unit": units[task]}
+            for task, row in there.items()
+        },
     }  # fmt: skip
 
 

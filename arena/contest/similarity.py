@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
 
+from arena.contest.stored import SimilarEntry
 from arena.study import Study
 from programs.shelf import starter
 
@@ -25,7 +25,7 @@ class SimilarityIndex:
                 directives = study.state.programs[event.program_id].directives
                 self._keep(event.number, {d.directive_id for d in directives} - self._common)
 
-    def take(self, number: int, directive_ids: Iterable[str]) -> list[dict[str, Any]]:
+    def take(self, number: int, directive_ids: Iterable[str]) -> list[SimilarEntry]:
         """Add an entry; returns similar earlier ones, most similar first."""
         own = set(directive_ids) - self._common
         shared = Counter(other for directive in own for other in self._holders[directive] if other != number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TypedDict, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Select, case, func, select
@@ -15,12 +15,12 @@ from sqlalchemy.orm import undefer
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 
 BY_TURNS = 500  # rows per query when all are read
 
-Row = dict[str, Any]
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
 
 
@@ -36,29 +36,53 @@ class RowRange:
         return cls((max(number, 1) - 1) * most, most)
 
 
-def board_head(connection: Connection) -> Row:
+class BoardHead(BoardFact):
     """The fact `board`, with ``arms``: its number of rows; ``gone``: those void since it was written."""
-    board = connection.get(ContestFact, "board")
-    head = dict(board.value) if board else {}
-    head.pop("rows", None)  # stored by an earlier version
+
+    arms: int
+    gone: int
+
+
+class BoardViewRow(MeasuredRow):
+    """A row of the board as the pages show it."""
+
+    verified: bool
+    hardware_class: str
+
+
+class TaskGain(TypedDict):
+    """The mean verified gain of an entry's measured runs on a task."""
+
+    task: str
+    n: int
+    gain: float
+
+
+def board_head(connection: Connection) -> BoardHead:
+    fact = connection.get(ContestFact, "board")
+    board = {key: value for key, value in fact.value.items() if key != "rows"} if fact else {}  # of an earlier version
     arms = select(func.count()).select_from(BoardRow)
     gone = arms.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state == "void")
-    return head | {"arms": int(connection.scalar(arms) or 0), "gone": int(connection.scalar(gone) or 0)}
+    return {
+        **cast(BoardFact, board),
+        "arms": int(connection.scalar(arms) or 0),
+        "gone": int(connection.scalar(gone) or 0),
+    }
 
 
-def board_part(connection: Connection, contest: Contest, arms: int, part: RowRange) -> list[Row]:
+def board_part(connection: Connection, contest: Contest, arms: int, part: RowRange) -> list[BoardViewRow]:
     """Rows of the board, best first."""
     wanted = _rows().order_by(BoardRow.gain.desc(), BoardRow.arm_id).offset(part.skip).limit(part.most)
     return [_row(contest, arms, *columns) for columns in connection.execute(wanted)]
 
 
-def board_of(connection: Connection, contest: Contest, arms: int, numbers: Iterable[int]) -> list[Row]:
+def board_of(connection: Connection, contest: Contest, arms: int, numbers: Iterable[int]) -> list[BoardViewRow]:
     """The rows of these entries, best first."""
     wanted = _rows().where(BoardRow.number.in_(list(numbers))).order_by(BoardRow.gain.desc(), BoardRow.arm_id)
     return [_row(contest, arms, *columns) for columns in connection.execute(wanted)]
 
 
-def whole_board(contest: Contest) -> Iterator[Row]:
+def whole_board(contest: Contest) -> Iterator[BoardViewRow]:
     """All rows of one snapshot, best first, as a stream."""
     with contest.database.read() as connection:
         arms = board_head(connection)["arms"]
@@ -66,12 +90,12 @@ def whole_board(contest: Contest) -> Iterator[Row]:
             yield from board_part(connection, contest, arms, RowRange(skip, BY_TURNS))
 
 
-def _rows() -> Select[tuple[dict[str, Any], int, int, str]]:
+def _rows() -> Select[BoardColumns, int, int, str]:
     query = select(BoardRow.row, BoardRow.above, BoardRow.below, ContestEntry.state)
     return query.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state != "void")
 
 
-def _row(contest: Contest, arms: int, row: Mapping[str, Any], above: int, below: int, state: str) -> Row:
+def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, state: str) -> BoardViewRow:
     return {
         **row, "rank_low": 1 + above, "rank_high": arms - below, "state": state,
         "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
@@ -97,21 +121,20 @@ def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[l
     return list(connection.scalars(query)), int(count or 0) - measured
 
 
-def voided(connection: Connection, most: int) -> tuple[list[Row], int]:
-    """The void entries, latest first, each with the verified gain of its runs as ``as_it_was``; their number."""
+def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, list[TaskGain]]], int]:
+    """The void entries, latest first, each with the verified gain of its runs; their number."""
     void = ContestEntry.state == "void"
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
     query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    return [{"entry": entry, "as_it_was": _gains(entry)} for entry in connection.scalars(query)], int(count or 0)
+    return [(entry, _gains(entry)) for entry in connection.scalars(query)], int(count or 0)
 
 
-def _gains(entry: ContestEntry) -> list[Row]:
-    """task, n, mean verified gain of the measured runs."""
+def _gains(entry: ContestEntry) -> list[TaskGain]:
     by_task: dict[str, list[float]] = {}
     for result in entry.results.values():
-        if result.get("gain") is not None:
-            by_task.setdefault(str(result.get("task", "")), []).append(float(result["gain"]))
+        if (gain := result.get("gain")) is not None:
+            by_task.setdefault(result.get("task", ""), []).append(gain)
     return [{"task": task, "n": len(gains), "gain": fmean(gains)} for task, gains in by_task.items()]
 
 

@@ -10,8 +10,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
@@ -29,7 +30,7 @@ from arena.contest.settings import utc_now
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor
-from arena.jobs import JobResult, RunJob
+from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.measuring import measure_baseline, run_gain, run_job, settle
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -53,6 +54,14 @@ class InHand:
     began: float = field(default_factory=time.monotonic)
 
 
+class RunCounts(TypedDict):
+    """The columns of an entry that follow from its measured runs in the ledger."""
+
+    runs_done: int
+    attempts: int
+    state: str
+
+
 class Steward:
     """Runs a contest's queue. ``say`` writes to the host's log.
 
@@ -69,9 +78,7 @@ class Steward:
         self.screening = TaskMatch(self.boards[0].on, arms.match_of(self.boards[0].on, arms.SCREENING))
         self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: screening, then the board of each task
         self.in_hand: dict[str, InHand] = {}
-        self.problems: list[
-            tuple[InHand, Mapping[str, Any]]
-        ] = []  # why runs stopped, collected until the workers have ended
+        self.problems: list[tuple[InHand, ErrorRecord]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
         self.live = Live(contest)
         self.kin = SimilarityIndex(study)
@@ -209,12 +216,11 @@ class Steward:
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
-    def _counted(self, number: int) -> dict[str, Any]:
-        """The columns of an entry that follow from its measured runs in the ledger."""
+    def _counted(self, number: int) -> RunCounts:
         done = self._done(number)
         return {"runs_done": done, "attempts": 0, "state": "verified" if done >= self.wanted else "running"}
 
-    def _told(self, number: int, counted: Mapping[str, Any]) -> None:
+    def _told(self, number: int, counted: RunCounts) -> None:
         self.shown.stale = True
         if counted["state"] == "verified":
             self.arms.pop(number, None)
@@ -263,7 +269,7 @@ class Steward:
         self._beaten = time.monotonic()
         self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
 
-    def progress(self, event: Mapping[str, Any]) -> None:
+    def progress(self, event: Mapping[str, JsonValue]) -> None:
         """Handle an event of a worker."""
         if time.monotonic() - self._beaten > BEAT_SECONDS:
             self.beat()

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from pydantic import JsonValue
 from sqlalchemy import (
     Connection,
     DateTime,
@@ -23,6 +24,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
+
+from arena.contest.stored import (
+    BoardColumns,
+    CourseContent,
+    EntryProgress,
+    IdeaColumns,
+    RunColumns,
+    SimilarEntry,
+)
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
@@ -47,7 +57,7 @@ class Moment(TypeDecorator[datetime]):
 class ContestTable(DeclarativeBase):
     """The tables of contest.sqlite."""
 
-    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own
+    type_annotation_map = {datetime: Moment, list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own
 
 
 class Person(ContestTable):
@@ -93,9 +103,9 @@ class ContestEntry(ContestTable):
     changed_at: Mapped[datetime]
     runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
-    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → its result
-    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # similar earlier entries
+    progress: Mapped[EntryProgress] = mapped_column(JSON, default=dict)
+    results: Mapped[dict[str, RunColumns]] = mapped_column(JSON, default=dict, deferred=True)  # by number of the run
+    alike: Mapped[list[SimilarEntry]] = mapped_column(JSON, default=list, deferred=True)  # similar earlier entries
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property
@@ -147,7 +157,7 @@ class ContestFact(ContestTable):
     __tablename__ = "facts"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[dict[str, Any]]
+    value: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     changed_at: Mapped[datetime]
 
 
@@ -170,7 +180,7 @@ class BoardRow(ContestTable):
     gain: Mapped[float]
     above: Mapped[int]
     below: Mapped[int]
-    row: Mapped[dict[str, Any]]
+    row: Mapped[BoardColumns] = mapped_column(JSON)
 
 
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
@@ -203,7 +213,7 @@ class Descent(ContestTable):
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
     source: Mapped[int | None]
     named: Mapped[bool]  # whether the entrant named the source
-    ideas: Mapped[list[Any]]
+    ideas: Mapped[list[IdeaColumns]] = mapped_column(JSON)
 
 
 class Course(ContestTable):
@@ -219,11 +229,24 @@ class Course(ContestTable):
     body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
     @property
-    def content(self) -> dict[str, Any]:
-        """``experiments`` in order; the task's ``direction``, ``metric``, ``unit`` and noise ``sd``; verified ``gain``;
-        ``final``: metric of the final script, trained again on fresh seeds."""
-        content: dict[str, Any] = json.loads(zlib.decompress(self.body))
+    def content(self) -> CourseContent:
+        content: CourseContent = json.loads(zlib.decompress(self.body))
         return content
+
+
+class DisputeRow(TypedDict):
+    """The public form of a dispute."""
+
+    dispute_id: int
+    entry_id: str
+    number: int
+    entrant: str
+    by: str
+    reason: str
+    raised_at: datetime
+    state: str
+    answer: str
+    answered_at: datetime | None
 
 
 class Dispute(ContestTable):
@@ -246,8 +269,7 @@ class Dispute(ContestTable):
     def state(self) -> str:
         return "answered" if self.answered_at else "open"
 
-    def row(self) -> dict[str, Any]:
-        """The public form of the dispute."""
+    def row(self) -> DisputeRow:
         return {
             "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
             "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,

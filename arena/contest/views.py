@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict
 
+from pydantic import JsonValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import acts, since
+from arena.contest.acts import ActRow, acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
-from arena.contest.pace import deciding, run_seconds
-from arena.contest.settings import utc_now
+from arena.contest.pace import ConfirmingRuns, deciding, run_seconds
+from arena.contest.settings import Phase, utc_now
 from arena.contest.standing import (
+    BoardViewRow,
     QueuePositions,
     RowRange,
+    TaskGain,
     board_head,
     board_of,
     board_part,
@@ -27,6 +30,7 @@ from arena.contest.standing import (
     unmeasured,
     voided,
 )
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
 from arena.contest.tables import ENDED, ContestEntry, Person
 from programs.errors import NotFound
 from trainer.freshness import said
@@ -35,11 +39,166 @@ WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 
-Row = dict[str, Any]
+
+class TaskView(TypedDict):
+    name: str
+    task_id: str
+    metric: str
+    unit: str
+    direction: str
+    run_budget: float
 
 
-def contest_view(contest: Contest) -> Row:
+class ContestView(TypedDict):
     """The contest: tasks, budgets, times, phase."""
+
+    contest_id: str
+    title: str
+    phase: Phase
+    now: datetime
+    opens: datetime
+    closes: datetime
+    closed_early: str
+    deciding: ConfirmingRuns
+    tasks: list[TaskView]
+    task: str  # the first
+    task_id: str
+    metric: str
+    unit: str
+    direction: str
+    description: str
+    run_budget: float
+    screen_budget: float
+    runs: int
+    wanted: int
+    round_budget: float
+    confirm_runs: int
+    entries_per_person: int
+    sealed: bool
+    join: str
+    researcher: str
+    hardware_class: str
+    secret_hash: str
+    rules_hash: str
+    people: int | None
+    states: dict[str, int]
+
+
+class EntryRow(NamedEntry):
+    """What everybody may know of an entry at once: hashes, but not the text."""
+
+    role: str
+    program_id: str
+    sha256: str
+    words: int
+    received_at: datetime
+    state: str
+    reason: str
+    changed_at: datetime
+    runs_done: int
+
+
+class VoidRow(EntryRow):
+    as_it_was: list[TaskGain]
+
+
+class BoardView(TypedDict):
+    """A range of the latest board, and a page of the entries without a measured run.
+
+    ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
+    """
+
+    as_of: str | None
+    version: int
+    unit: str
+    aa_spread: float | None
+    aa_check: str | None
+    fresh: str
+    scales: list[dict[str, JsonValue]]
+    separate: Separation | None
+    rows: list[BoardViewRow]
+    pinned: list[BoardViewRow]
+    total: int
+    skip: int
+    most: int
+    unmeasured: list[EntryRow]
+    unmeasured_total: int
+    unmeasured_skip: int
+    unmeasured_most: int
+    void: list[VoidRow]
+    void_total: int
+    announcement: Announcement
+    since: list[ActRow]
+    wanted: int
+
+
+class QueueRow(EntryRow):
+    place: int
+    eta_seconds: float
+
+
+class SimilarRow(EntryRow):
+    share: float
+
+
+class NumberedRun(RunColumns):
+    run: int
+
+
+class EntryView(EntryRow):
+    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
+
+    wanted: int
+    unit: str
+    scales: list[dict[str, JsonValue]]
+    mine: bool
+    sealed: bool
+    standing: BoardViewRow | None
+    confirmed: MeasuredRow | None
+    queue: QueueRow | None
+    progress: list[RunProgress]
+    similar: list[SimilarRow]
+    results: list[NumberedRun]
+    lint: list[Any]
+    acts: list[ActRow]
+    text: str | None
+
+
+class QueueView(TypedDict):
+    """The entries with runs left, in the order of the queue, with the expected time.
+
+    ``own``: those of the viewer, at any position.
+    """
+
+    rows: list[QueueRow]
+    own: list[QueueRow]
+    waiting: int
+    skip: int
+    most: int
+    run_seconds: float
+    measured: bool
+    pulse: JsonValue
+    in_hand: JsonValue
+    pause: dict[str, JsonValue]
+    workers: int
+    as_of: datetime
+
+
+class HostRow(EntryRow):
+    attempts: int
+
+
+class PersonView(TypedDict):
+    """A person's own page: quota and entries."""
+
+    name: str
+    joined_at: datetime
+    used: int
+    quota: int
+    entries: list[EntryRow]
+
+
+def contest_view(contest: Contest) -> ContestView:
     config, task = contest.config, contest.task
     state = contest.state()
     with contest.database.read() as connection:
@@ -61,7 +220,7 @@ def contest_view(contest: Contest) -> Row:
     }  # fmt: skip
 
 
-def tasks_view(contest: Contest) -> list[Row]:
+def tasks_view(contest: Contest) -> list[TaskView]:
     """All tasks that entries are ranked on, in order."""
     return [
         {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
@@ -70,11 +229,10 @@ def tasks_view(contest: Contest) -> list[Row]:
     ]  # fmt: skip
 
 
-def board_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
-    """A range of the latest board (default: the first page), and page ``rest`` of the entries without a measured run.
-
-    ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
-    """
+def board_view(
+    contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: int = 1
+) -> BoardView:
+    """``part``: by default the first page; ``rest``: the page of the entries without a measured run."""
     part = part or RowRange(0, PAGE)
     with contest.database.read() as connection:
         board = board_head(connection)
@@ -84,7 +242,7 @@ def board_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
         pinned = board_of(connection, contest, arms, own) if own else []
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
-    announcement = contest.database.fact("announcement")
+    announcement = contest.announcement()
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
@@ -92,13 +250,12 @@ def board_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
-        "void": [entry_row(row["entry"]) | {"as_it_was": row["as_it_was"]} for row in void], "void_total": voids,
+        "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
     }  # fmt: skip
 
 
-def entry_row(entry: ContestEntry) -> Row:
-    """What everybody may know of an entry at once: hashes, but not the text."""
+def entry_row(entry: ContestEntry) -> EntryRow:
     return {
         "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
         "role": entry.role, "program_id": entry.program_id, "sha256": entry.sha256, "words": entry.words,
@@ -129,19 +286,18 @@ def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin
     return admin or mine or entry.person_id is None or not contest.config.sealed or contest.phase() == "decided"
 
 
-def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> Row:
-    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
+def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
-    announced = contest.database.fact("announcement").get("rows", [])
+    announced = contest.announcement().get("rows", [])
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
         **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
         "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
-        "standing": standing, "confirmed": _of(announced, entry.entry_id),
+        "standing": standing, "confirmed": next((row for row in announced if row["entry_id"] == entry.entry_id), None),
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
@@ -151,11 +307,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     }  # fmt: skip
 
 
-def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] | None:
-    return next((row for row in rows if row["entry_id"] == entry_id), None)
-
-
-def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[Row]:
+def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[SimilarRow]:
     """Entries with the same program, and similar earlier ones; ``share``: of common directives.
 
     Entries sealed for the viewer are left out: similarity would reveal their directives.
@@ -166,17 +318,13 @@ def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin:
         query = select(ContestEntry).where(same, ContestEntry.number != entry.number).order_by(ContestEntry.number)
         others = connection.scalars(query.limit(MOST_ROWS)).all()
     return [
-        entry_row(other) | {"share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
+        {**entry_row(other), "share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
         for other in others
         if may_read(contest, other, viewer, admin)
     ]
 
 
-def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> Row:
-    """The entries with runs left, in the order of the queue, with the expected time.
-
-    ``own``: those of the viewer, at any position.
-    """
+def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> QueueView:
     part = part or RowRange(0, PAGE)
     pace, measured = run_seconds(contest)
     order = queue_positions(contest, pace)
@@ -190,29 +338,28 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
     pulse = contest.database.fact("pulse")
     return {
         "rows": [_waiting(known[number], order) for number in shown if number in known],
-        "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: int(row["place"])),
+        "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: row["place"]),
         "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2),
         "measured": measured, "pulse": pulse.get("at"), "in_hand": pulse.get("in_hand", 0),
         "pause": contest.database.fact("pause"), "workers": contest.study.workers, "as_of": utc_now(),
     }  # fmt: skip
 
 
-def _waiting(entry: ContestEntry, order: QueuePositions) -> Row:
+def _waiting(entry: ContestEntry, order: QueuePositions) -> QueueRow:
     position, eta = order[entry.number]
-    return entry_row(entry) | {"place": position, "eta_seconds": round(eta, 1)}
+    return {**entry_row(entry), "place": position, "eta_seconds": round(eta, 1)}
 
 
-def host_rows(contest: Contest) -> list[Row]:
+def host_rows(contest: Contest) -> list[HostRow]:
     """The entries for the host page: void ones first, then the latest first."""
     order = (ContestEntry.state != "void", ContestEntry.number.desc())
     with contest.database.read() as connection:
         query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
         entries = connection.scalars(query.limit(MOST_ROWS)).all()
-    return [entry_row(entry) | {"attempts": entry.attempts} for entry in entries]
+    return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
 
 
-def person_view(contest: Contest, person: Person) -> Row:
-    """A person's own page: quota and entries."""
+def person_view(contest: Contest, person: Person) -> PersonView:
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         entries = [entry_row(entry) for entry in connection.scalars(mine).all()]

@@ -28,7 +28,7 @@ from arena.contest.steward import Say, Steward
 from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of
-from arena.jobs import MeasureJob
+from arena.jobs import ErrorRecord, MeasureJob
 from arena.study import Study
 from programs.errors import Busy, MetaloopError
 from programs.text import one_line
@@ -68,7 +68,7 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
 def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> float:
     """Attribute an error to the host or to entries; returns how long to wait after the host's next error."""
     contest, study = steward.contest, steward.study
-    problem = {"kind": error.kind, "message": error.message, "hint": error.hint}
+    problem: ErrorRecord = {"kind": error.kind, "message": error.message, "hint": error.hint}
     if error.kind in HOSTS:
         steward.abandon()
         steward.pause.begin(problem)

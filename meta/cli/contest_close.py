@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import decimals, many, number, span, typical
 from meta.cli import resolve
@@ -92,7 +92,7 @@ def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
     from arena.contest.acts import since
 
-    announcement: dict[str, Any] = contest.database.fact("announcement")
+    announcement = contest.announcement()
     if out.mode == "json":
         out.json(announcement)
         return

@@ -56,7 +56,7 @@ def submit(
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
-    from arena.contest.client import RequestRejected
+    from arena.contest.client import RequestRejected, lint_lines
     from programs.program import Program
 
     client = client_of(to, token)
@@ -65,13 +65,12 @@ def submit(
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
-        messages = problem.detail.get("lint") or []
-        for m in messages if out.mode != "json" else ():
-            out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")
+        for line in lint_lines(problem.detail, program) if out.mode != "json" else ():
+            out.note(line)
         raise
     entry["url"] = f"{client.base}/entry/{entry['entry_id']}"
-    for m in entry["lint"]:
-        out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")
+    for line in lint_lines(entry, program):
+        out.note(line)
     kept = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
     out.thing(entry if out.mode == "json" else {key: entry[key] for key in kept})
     if not entry["new"]:

@@ -139,7 +139,7 @@ def played(study: Study) -> str:
 def replayed(study: Study, run_id: str, seeds: int, progress: Any = silent) -> None:
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
-    commits = replay.commits_of(study, run)
+    commits = replay.commits_of(study, run_id, run["final_source_id"])
     plan = replay.plan_of(study, run_id, commits, seeds)
     with study, InProcessExecutor(study, progress) as executor:
         replay.play_replay(study, executor, run_id, commits, plan, progress)
@@ -181,7 +181,7 @@ def test_a_run_that_kept_nothing_has_nothing_to_replay(tmp_path: Path) -> None:
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
     with pytest.raises(UsageError, match="kept no change"):
-        replay.commits_of(study, run)
+        replay.commits_of(study, run_id, run["final_source_id"])
 
 
 def test_a_run_with_one_free_edit_is_not_replayed(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_run_with_one_free_edit_is_not_replayed(tmp_path: Path) -> None:
     run_id = played(study)
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
-    assert len(replay.commits_of(study, run)) >= 2
+    assert len(replay.commits_of(study, run_id, run["final_source_id"])) >= 2
     experiments = study.state.run(run_id).experiments
     kept = next(e for e in experiments.values() if e.source_id == run["final_source_id"])
     experiments[kept.experiment_id] = replace(kept, edit=Edit())
     with pytest.raises(UsageError, match="kept free edits"):
-        replay.commits_of(study, run)
+        replay.commits_of(study, run_id, run["final_source_id"])

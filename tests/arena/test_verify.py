@@ -115,9 +115,9 @@ def test_a_run_is_shown_beside_what_was_recorded_and_claimed(copy: Study) -> Non
     run = run_of(copy, row["run_id"])
     audit = verify_run(copy, run, 2, HOW, quiet)
     event = audit.event().body
-    assert (event["recorded_gain"], event["claimed_gain"]) == (run["verified_gain"], run["claimed_gain"])
-    assert event["recorded_in_interval"] == (event["low"] <= run["verified_gain"] <= event["high"])
-    assert query(copy.folder, "SELECT subject, run_id FROM audits") == [{"subject": "run", "run_id": run["run_id"]}]
+    assert (event["recorded_gain"], event["claimed_gain"]) == (run.verified_gain, run.claimed_gain)
+    assert event["recorded_in_interval"] == (event["low"] <= run.verified_gain <= event["high"])
+    assert query(copy.folder, "SELECT subject, run_id FROM audits") == [{"subject": "run", "run_id": run.run_id}]
 
 
 def forge(folder: Path, change: dict[str, Any]) -> None:
@@ -144,10 +144,10 @@ def test_a_changed_source_and_a_broken_chain_are_refused(copy: Study) -> None:
     place = copy.folder / "runs" / row["run_id"] / "train.py"
     place.write_text(carried(copy).text())
     with pytest.raises(Corrupt, match="but the ledger recorded"):
-        final_source(copy, row)
+        final_source(copy, row["run_id"], row["final_source_id"])
     place.unlink()
     with pytest.raises(Corrupt, match="no such file"):
-        final_source(copy, row)
+        final_source(copy, row["run_id"], row["final_source_id"])
     (copy.folder / "ledger" / "worker-0-1.jsonl").unlink()
     with pytest.raises(Corrupt, match="missing"):
         intact(copy)

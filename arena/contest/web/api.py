@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -137,11 +137,11 @@ def _hosting(routes: APIRouter, host: Host) -> None:
         return {"phase": host.contest.phase()}
 
 
-def as_csv(rows: Iterable[dict[str, Any]]) -> str:
+def as_csv(rows: Iterable[Mapping[str, object]]) -> str:
     return "".join(csv_parts(rows))
 
 
-def csv_parts(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def csv_parts(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Rows as CSV, in chunks; a cell that a spreadsheet would read as a formula is quoted with an apostrophe."""
     out = io.StringIO()
     writer: csv.DictWriter[str] | None = None

@@ -6,13 +6,13 @@ As picture 4 of the report (`analysis/templates/report/charts.js`, oneRun), in u
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from analysis.report.progress import ASIDE, BASELINE, DISCARDED, FAILED, KEPT, letter
 from analysis.wording import brief, decimals, many, number
+from arena.contest.stored import CourseContent, ExperimentColumns
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 30
@@ -44,8 +44,7 @@ class Curve:
     table: tuple[tuple[int, str, str], ...]  # number, outcome, metric
 
 
-def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
-    """The curve of one run, a row of `courses.courses_of`."""
+def curve(run: CourseContent, digits: int = 5) -> Curve:
     marked = [
         (row, letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0))
         for row in run["experiments"]
@@ -69,12 +68,12 @@ def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
     )  # fmt: skip
 
 
-def title(row: Mapping[str, Any], what: str, digits: int) -> str:
+def title(row: ExperimentColumns, what: str, digits: int) -> str:
     metric = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
     return f"{row['number']}: {MEANINGS[what]}{metric}. {row['description']}"
 
 
-def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -> list[tuple[int, float]]:
+def best_so_far(marked: Sequence[tuple[ExperimentColumns, str]], higher: bool) -> list[tuple[int, float]]:
     """(number, best metric so far) after each experiment, from the baseline and the kept ones."""
     out: list[tuple[int, float]] = []
     best: float | None = None
@@ -87,7 +86,7 @@ def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -
     return out
 
 
-def caption(run: Mapping[str, Any], letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
+def caption(run: CourseContent, letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
     counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in MEANINGS.items() if key in letters)
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
@@ -106,7 +105,7 @@ class Plane:
     last: int
 
     @classmethod
-    def of(cls, steps: Sequence[tuple[int, float]], run: Mapping[str, Any], higher: bool, last: int) -> Plane:
+    def of(cls, steps: Sequence[tuple[int, float]], run: CourseContent, higher: bool, last: int) -> Plane:
         first, best = (steps[0][1], steps[-1][1]) if steps else (0.0, 1.0)
         sd = run["sd"] or 0.0
         span = abs(first - best) or sd * 8 or abs(first) or 1.0

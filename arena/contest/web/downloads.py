@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
@@ -32,7 +33,7 @@ from arena.contest.web.pages import show
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped]
 
-Row = dict[str, Any]
+TableRow = dict[str, JsonValue]
 KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
 FOLDER = "downloads"
 CHUNK = 200  # runs in memory at once
@@ -91,11 +92,11 @@ def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield piece
 
 
-def board(contest: Contest) -> Iterator[Row]:
-    yield from whole_board(contest)
+def board(contest: Contest) -> Iterator[TableRow]:
+    yield from cast(Iterator[TableRow], whole_board(contest))
 
 
-def entries(contest: Contest) -> Iterator[Row]:
+def entries(contest: Contest) -> Iterator[TableRow]:
     """All entries with the hash of the text, without the text."""
     with contest.database.read() as connection:
         all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
@@ -132,7 +133,7 @@ def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Cours
                 yield by_run[run_id], owners[by_run[run_id].number]
 
 
-def runs(contest: Contest) -> Iterator[Row]:
+def runs(contest: Contest) -> Iterator[TableRow]:
     for course, entry in courses(contest):
         run = course.content
         tried = run["experiments"]
@@ -148,14 +149,15 @@ def runs(contest: Contest) -> Iterator[Row]:
         }  # fmt: skip
 
 
-def experiments(contest: Contest, number: int | None = None) -> Iterator[Row]:
+def experiments(contest: Contest, number: int | None = None) -> Iterator[TableRow]:
     for course, entry in courses(contest, number):
         whose = {"run_id": course.run_id, "entry_id": entry.entry_id, "purpose": course.purpose, "task": course.task}
         for experiment in course.content["experiments"]:
-            yield {key: (whose | experiment)[key] for key in EXPERIMENT_COLUMNS}
+            row = cast(TableRow, {**whose, **experiment})
+            yield {key: row[key] for key in EXPERIMENT_COLUMNS}
 
 
-TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[Row]], dict[str, str] | None]] = {
+TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[TableRow]], dict[str, str] | None]] = {
     "board": ("the standings on the board, one row per entry", board, None),
     "entries": ("entrant, time, SHA-256 and state of each entry, without the text", entries, None),
     "runs": ("one row per run, with its verified gain", runs, RUN_COLUMNS),
@@ -196,7 +198,7 @@ class Files:
         return path
 
 
-def write(path: Path, kind: str, rows: Iterator[Row], columns: dict[str, str] | None) -> None:
+def write(path: Path, kind: str, rows: Iterator[TableRow], columns: dict[str, str] | None) -> None:
     """Write a table in chunks. Without ``columns`` it is written in one chunk and the types come from the rows."""
     pieces = ([*rows],) if columns is None else batched(rows, 5000)
     if kind == "parquet":
@@ -230,7 +232,7 @@ def _parquet(path: Path, pieces: Any, columns: dict[str, str] | None) -> None:
 _MADE = {TEXT: "string", WHOLE: "int64", REAL: "float64"}
 
 
-def _table(rows: Sequence[Row], schema: pyarrow.Schema) -> pyarrow.Table:
+def _table(rows: Sequence[TableRow], schema: pyarrow.Schema) -> pyarrow.Table:
     import pyarrow
 
     return pyarrow.Table.from_pylist(list(rows), schema=schema)

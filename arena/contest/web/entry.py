@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, excerpts, methods
-from analysis.tables import record
+from analysis.report.champion import CreditRow, Excerpt, excerpts, methods
 from arena.contest import views
-from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
+from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
 from arena.contest.insight import credit_of
+from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
+from arena.contest.views import EntryView
 from arena.contest.web.changes import BaseText, between
-from arena.contest.web.curve import curve
+from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
@@ -25,7 +26,6 @@ from programs.errors import NotFound, UsageError
 
 MOST_CURVES, MOST_EXPERIMENTS = 12, 40  # on one page
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
-Row = dict[str, Any]
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
 
@@ -84,7 +84,24 @@ def entry_page(
     )  # fmt: skip
 
 
-def runs_shown(host: Host, entry: ContestEntry, seen: Row, selection: EntrySelection) -> Row | None:
+class TitledRun(EntryRun):
+    title: str
+
+
+@dataclass(frozen=True)
+class RunsShown:
+    """The runs on the page: those with a curve, the titles of the others, and a page of experiments of one run."""
+
+    all: list[TitledRun]
+    curves: list[tuple[TitledRun, Curve]]
+    chosen: TitledRun
+    start: int
+    undrawn: list[str]
+    experiments: list[ExperimentColumns]
+    step: int
+
+
+def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
     """The curves, and the experiments of the requested run; None if the entry is sealed."""
     if seen["sealed"]:
         return None
@@ -97,33 +114,37 @@ def runs_shown(host: Host, entry: ContestEntry, seen: Row, selection: EntrySelec
     chosen = next((run for run in runs if run["run_id"] == selection.run), None) or typical(runs)
     start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
-    return {
-        "all": runs, "curves": [(run, curve(run)) for run in shown], "chosen": chosen, "from": start,
-        "undrawn": [run["title"].lower() for run in runs if run not in shown],
-        "experiments": chosen["experiments"][start : start + MOST_EXPERIMENTS], "step": MOST_EXPERIMENTS,
-    }  # fmt: skip
+    return RunsShown(
+        runs,
+        [(run, curve(run)) for run in shown],
+        chosen,
+        start,
+        [run["title"].lower() for run in runs if run not in shown],
+        chosen["experiments"][start : start + MOST_EXPERIMENTS],
+        MOST_EXPERIMENTS,
+    )
 
 
-def named(runs: Sequence[Row]) -> list[Row]:
+def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
     """Each run with a unique title."""
     several = len({run["task"] for run in runs if run["purpose"] == CONTEST}) > 1
-    out = []
+    out: list[TitledRun] = []
     for run in runs:
         title = TITLES[run["purpose"]].format(run["run"], run["task"])
-        out.append(run | {"title": f"{title} on {run['task']}" if several and run["purpose"] != RESERVE else title})
+        out.append({**run, "title": f"{title} on {run['task']}" if several and run["purpose"] != RESERVE else title})
     return out
 
 
-def drawn(runs: Sequence[Row]) -> list[Row]:
+def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
     """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
 
 
-def typical(runs: Sequence[Row]) -> Row:
+def typical(runs: Sequence[TitledRun]) -> TitledRun:
     """The run with the median final metric, rather than the luckiest."""
-    counted = [run for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
-    ranked = sorted(counted, key=lambda run: float(run["final"]))
-    return ranked[len(ranked) // 2] if ranked else runs[0]
+    counted = [(run["final"], run) for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
+    ranked = sorted(counted, key=lambda measured: measured[0])
+    return ranked[len(ranked) // 2][1] if ranked else runs[0]
 
 
 def first_shown(at: int, length: int) -> int:
@@ -131,21 +152,43 @@ def first_shown(at: int, length: int) -> int:
     return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
 
 
+@dataclass(frozen=True)
+class TextShown:
+    """The text by passages with their credit, and its differences from ``base``, one of ``bases``."""
+
+    bases: list[BaseText]
+    base: BaseText
+    changed: list[tuple[str, str, str]] | None
+    credit: list[CreditRow]
+    passages: list[Excerpt]
+    proven: int
+    methods: list[tuple[str, str, str]]
+    causal: bool
+    credit_public: bool
+
+
 def text_shown(
-    host: Host, entry: ContestEntry, seen: Row, against: str, viewer: Person | None, admin: bool
-) -> Row | None:  # fmt: skip
+    host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
+) -> TextShown | None:  # fmt: skip
     """The text with its credit, and its differences from the parent, the most similar entry or stock."""
-    if seen["sealed"]:
+    text = seen["text"]
+    if text is None:
         return None
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
     credit = credit_shown(host, entry)
     proven = [row for row in credit if row.is_proven]
-    return {
-        "bases": bases, "base": base, "changed": between(base, seen["text"], entry.name), "credit": credit,
-        "passages": excerpts(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
-        "causal": any(row.causal for row in proven), "credit_public": credit_is_public(host),
-    }  # fmt: skip
+    return TextShown(
+        bases,
+        base,
+        between(base, text, entry.name),
+        credit,
+        excerpts(text, credit),
+        len(proven),
+        methods(credit),
+        any(row.causal for row in proven),
+        credit_is_public(host),
+    )
 
 
 def credit_is_public(host: Host) -> bool:
@@ -154,8 +197,7 @@ def credit_is_public(host: Host) -> bool:
 
 
 def credit_shown(host: Host, entry: ContestEntry) -> list[CreditRow]:
-    rows = credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
-    return [record(row, CreditRow) for row in rows if row["estimate"] is not None]
+    return credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
 
 
 def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts, acts, disputes
 from arena.contest.health import health
+from arena.contest.tables import Act
 from arena.contest.views import host_rows, plain
 from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
@@ -121,7 +122,7 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
     return pressed
 
 
-def _acted(host: Host, act: Callable[[], Any]) -> dict[str, Any]:
+def _acted(host: Host, act: Callable[[], Act]) -> acts.ActRow:
     """Carry out an act, and record it in the ledger unless the queue's process will."""
     row = acts.row(act())
     acts.write_down(host.contest)

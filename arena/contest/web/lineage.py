@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from analysis.wording import decimals, number
 from arena.contest.contest import Contest
+from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
 ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # in units of the viewBox
 MOST_BEND = 110
-Row = dict[str, Any]
 
 
 def lineage_routes(host: Host) -> APIRouter:
@@ -36,17 +36,33 @@ def lineage_routes(host: Host) -> APIRouter:
     return routes
 
 
-def lineage_values(host: Host) -> Row:
+class EntryLabel(TypedDict):
+    entry_id: str
+    entrant: str
+    name: str
+
+
+class LineageValues(TypedDict):
+    """The values of the page: who is on it by number, and the plot."""
+
+    sealed: bool
+    lineage: IdeaLineage | None
+    who: dict[int, EntryLabel]
+    drawn: Drawing | None
+
+
+def lineage_values(host: Host) -> LineageValues:
     """The lineage computed by the queue's process, with names; None while entries are sealed."""
     sealed = host.contest.config.sealed and host.contest.phase() != "decided"
-    lineage = None if sealed else host.contest.database.fact("lineage")
-    if not lineage:
+    stored = None if sealed else host.contest.database.fact("lineage")
+    if not stored:
         return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None}
+    lineage = cast(IdeaLineage, stored)
     who, drawn = names(host.contest, lineage), drawing(lineage["nodes"])
     return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn}
 
 
-def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
+def names(contest: Contest, lineage: IdeaLineage) -> dict[int, EntryLabel]:
     """number → entry and entrant, for all entries on the page."""
     wanted = {node["number"] for node in lineage["nodes"]} | {
         one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])
@@ -79,7 +95,7 @@ class Drawing:
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
 
-def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
+def drawing(nodes: Sequence[LineageEntry]) -> Drawing:
     values = [value for node in nodes for value in (node["low"], node["high"], node["gain"]) if value is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     digits = decimals((high - low) / 20)
@@ -107,10 +123,10 @@ def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
     return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
 
 
-def arc(start: float, end: float, edge: Mapping[str, Any], to: int) -> tuple[str, int, str]:
+def arc(start: float, end: float, edge: LineageEdge, to: int) -> tuple[str, int, str]:
     """An arc left of the numbers, from the earlier entry to the one that took directives over."""
     bend = min(18 + 0.35 * (end - start), MOST_BEND)
     x = LEFT - 34
     path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"
-    said = [f"{edge[how]} {how}" for how in ("taken", "changed") if edge[how]]
+    said = [f"{count} {how}" for how, count in (("taken", edge["taken"]), ("changed", edge["changed"])) if count]
     return path, min(1 + (edge["taken"] + edge["changed"]) // 2, 6), f"{edge['from']} to {to}: {', '.join(said)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.settings import shown
+from arena.contest.stored import BoardColumns
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ def _runs(text: str) -> list[str]:
 class PlotScale:
     """Maps a gain to an x coordinate in a plot of WIDTH, for the rows of one board."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        ends = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
+    def __init__(self, rows: Sequence[BoardColumns]) -> None:
+        ends = [end for row in rows for end in (row["low"], row["high"], row["gain"], row["claimed"])]
         values: list[float] = [0.0, *(value for value in ends if value is not None)]
         self.low, self.high = min(values), max(values)
 

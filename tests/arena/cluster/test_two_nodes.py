@@ -76,7 +76,8 @@ def test_a_node_that_is_killed_in_mid_match_changes_nothing(
     ]
     again = Study.open(study.folder)
     for row in query(study.folder, "SELECT run_id, final_source_id FROM runs"):
-        assert final_source(again, row).source_id == row["final_source_id"]  # its folder came back
+        final = final_source(again, row["run_id"], row["final_source_id"])  # its folder came back
+        assert final.source_id == row["final_source_id"]
 
 
 def test_ctrl_c_drains_and_another_executor_goes_on(tmp_path: Path, cluster: Any, undisturbed: Standings) -> None:

@@ -1,0 +1,237 @@
+"""What the JSON columns and the facts of contest.sqlite contain, by the module that makes it."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from pydantic import JsonValue
+
+
+class NamedEntry(TypedDict):
+    entry_id: str
+    number: int
+    entrant: str
+    name: str
+
+
+class TaskFigures(TypedDict):
+    """`score`: an entry's gain on one of several tasks."""
+
+    gain: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+
+
+class ArmColumns(NamedEntry):
+    """`board`: the columns of every row of a board, except the gain."""
+
+    arm_id: str
+    program_id: str
+    n: int
+    se: float | None
+    low: float | None
+    high: float | None
+    claimed: float | None
+    words: int
+    role: str
+    trust: str | None
+    failed_seeds: float | None
+    device_seconds_charged: float | None
+    tokens: float | None
+    usd: float | None
+    tasks: NotRequired[dict[str, TaskFigures]]
+
+
+class BoardColumns(ArmColumns):
+    """A row as the table `board` holds it."""
+
+    gain: float
+
+
+class RankedRow(BoardColumns):
+    """The same with its rank range."""
+
+    rank_low: int
+    rank_high: int
+
+
+class MeasuredRow(RankedRow):
+    """An arm with a verified gain, and the state of its entry."""
+
+    state: str
+
+
+class Separation(TypedDict):
+    """`board`: entry ids of the first two programs, and the runs of each that would separate them."""
+
+    first: str
+    second: str
+    runs: int | None  # None: more than can be computed
+
+
+class BoardFact(TypedDict, total=False):
+    version: int
+    as_of: str
+    aa_spread: float | None
+    aa_check: str | None
+    separate: Separation | None
+    scales: list[dict[str, JsonValue]]  # of `score.Scale`, with the unit
+    unit: str
+
+
+class SimilarEntry(TypedDict):
+    """`similarity`: an earlier entry; ``share``: of common directives."""
+
+    number: int
+    share: float
+
+
+class RunProgress(TypedDict):
+    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`."""
+
+    run: int | str
+    experiments: int
+    charged: float
+    last: NotRequired[dict[str, JsonValue]]
+
+
+class EntryProgress(TypedDict, total=False):
+    runs: list[RunProgress]
+
+
+class SeedResult(TypedDict):
+    """`results`: one verification of a run."""
+
+    seed: int
+    status: str
+    metric: float | None
+    gain: float | None
+
+
+class RunColumns(TypedDict):
+    """`results`: a measured run of an entry; older contests lack ``task``."""
+
+    run_id: str
+    gain: float | None
+    claimed: float | None
+    seeds: list[SeedResult]
+    experiments: int
+    kept: int
+    baseline_metric: float | None
+    final_metric: float | None
+    reason: str
+    task: NotRequired[str]
+
+
+class ExperimentColumns(TypedDict):
+    """`courses`: an experiment of a run."""
+
+    number: int
+    status: str
+    metric: float | None
+    fraction: float
+    seconds: float
+    decision: str
+    reason: str
+    description: str
+    directive_ids: list[str]
+    diff: str
+
+
+class CourseContent(TypedDict):
+    """`courses`: a run that has ended. ``sd``: noise; ``final``: of the final script, trained again on fresh seeds."""
+
+    direction: str
+    metric: str
+    unit: str
+    final: float | None
+    gain: float | None  # verified
+    sd: float | None
+    experiments: list[ExperimentColumns]
+    left_out: int
+
+
+IdeaSource = TypedDict("IdeaSource", {"from": NotRequired[int | None]})
+
+
+class IdeaColumns(IdeaSource):
+    """`descent`: a directive of an entry that stock does not have. ``how``: new, taken, or changed; ``was``: before."""
+
+    directive_id: str
+    heading: str
+    kind: str
+    text: str
+    how: NotRequired[str]
+    first: NotRequired[int]
+    was: NotRequired[str]
+
+
+class IsolatedArm(TypedDict):
+    """`careful`: the arm that runs alone."""
+
+    arm_id: str
+    number: int
+    control: bool
+    hidden: str
+
+
+class LostArm(TypedDict):
+    """`careful`: an arm that lost runs; ``hidden``: the hidden task that it is on."""
+
+    attempts: int
+    why: str
+    number: int
+    hidden: str
+
+
+class StateFact(TypedDict, total=False):
+    """`contest`: what has happened to it; times in ISO 8601."""
+
+    close_asked: str
+    early: str  # why the host closed it early
+    deciding: str
+    decided: str
+    leaders: list[int]
+    careful: bool
+    alone: IsolatedArm
+    lost: dict[str, LostArm]  # by arm
+
+
+class LeftOutEntry(NamedEntry):
+    why: str
+
+
+class HiddenTaskResult(TypedDict):
+    """`decision`: the board of a hidden task."""
+
+    task: str
+    unit: str
+    rows: list[MeasuredRow]
+    aa_spread: float | None
+
+
+class Announcement(TypedDict, total=False):
+    """`decision`: empty before it; without the figures if no entry took part."""
+
+    outcome: str
+    winners: list[NamedEntry]
+    headline: str
+    best: NamedEntry
+    gain: float
+    low: float | None
+    high: float | None
+    n: int
+    over_stock: float
+    over_low: float | None
+    over_high: float | None
+    decided_at: str
+    unit: str
+    scales: list[dict[str, JsonValue]]
+    aa_spread: float | None
+    secret: str
+    secret_hash: str
+    rows: list[MeasuredRow]
+    left_out: list[LeftOutEntry]
+    hidden: list[HiddenTaskResult]
