@@ -255,7 +255,7 @@ def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
 def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
     named = {each.name: getattr(item, each.name, None) for each in fields(CreditViewRow)}
-    return CreditViewRow(**{**named, **item.columns()})
+    return replace(CreditViewRow(**named), **item.columns())  # type: ignore[arg-type]
 
 
 def canonical(value: Value) -> str:

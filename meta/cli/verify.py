@@ -288,7 +288,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
     figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
     if out.mode == "person":
         out.text(sentence(event))
-        out.rows(event.get("arms", []), ARMS)
+        out.rows(audit.details.get("arms", []), ARMS)
     else:
         out.thing(figures)
     for finding in audit.findings:
@@ -297,7 +297,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
         out.note(line)
     if event.get("same_hardware") is False:
         out.note(f"this machine ({event['hardware_class']}) has other hardware than the study's: gains may differ")
-    spent = f"{duration(event['device_seconds_spent'])} of device time{_share(event)}"
+    spent = f"{duration(audit.round.spent)} of device time{_share(event)}"
     out.note(f"used {spent}; repeat this check with --secret {event['secret']}")
 
 
