@@ -44,12 +44,6 @@ class CheckedArm:
     gain: float | None
     se: float | None
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> CheckedArm:
-        return cls(
-            row["program_id"], row["role"], row.get("task"), row.get("unit"), row["n"], row["gain"], row.get("se")
-        )
-
 
 @dataclass(frozen=True)
 class Check:

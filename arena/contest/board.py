@@ -166,7 +166,7 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
 
 def aa_check(rows: Sequence[Row], unit: str) -> str | None:
     """The A/A check of the two stock arms in a sentence; None without two."""
-    check = twins(CheckedArm.of({**row, "task": None, "unit": unit}) for row in rows)
+    check = twins(CheckedArm(r["program_id"], r["role"], None, unit, r["n"], r["gain"], r.get("se")) for r in rows)
     return decision_text.check(check) if check else None
 
 
