@@ -122,6 +122,6 @@ def _has_joint(item: CreditEstimate) -> TypeGuard[DirectiveEffect]:
 def _check(name: str, scope: Scope, rows: Sequence[CreditEstimate]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
     for each in rows:
-        if not isinstance(each, CreditEstimate) or each.task != scope.task or each.columns().get("method") != name:
+        if not isinstance(each, CreditEstimate) or each.task != scope.task or row(each).method != name:
             message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
             raise UsageError(message[:300], hint="mend or uninstall its package")

@@ -42,9 +42,9 @@ class CreditEstimate:
         """The number of independent runs or trainings."""
         return self.n
 
-    def columns(self) -> Mapping[str, object]:
-        """The further columns of the view for this kind, at least `method` and `label`."""
-        raise NotImplementedError
+    def columns(self) -> Mapping[str, str | int | None]:
+        """Columns of the view that are not the attributes of the same name."""
+        return {}
 
     @property
     def causal(self) -> bool:
@@ -77,11 +77,8 @@ class EditCredit(CreditEstimate):
     def rests_on(self) -> int:
         return self.runs
 
-    def columns(self) -> Mapping[str, object]:
-        return {
-            "method": "edit", "label": self.label, "knob": self.knob, "value": plain(self.value),
-            "failures": self.failures, "runs": self.runs, "device_seconds": self.device_seconds,
-        }  # fmt: skip
+    def columns(self) -> Mapping[str, str | int | None]:
+        return {"method": "edit", "value": plain(self.value)}
 
     @property
     def score(self) -> float:
@@ -125,12 +122,9 @@ class DirectiveCredit(CreditEstimate):
         """Expected gain of an experiment that cites it, in the metric's unit."""
         return self.estimate * self.device_seconds / self.n
 
-    def columns(self) -> Mapping[str, object]:
-        return {
-            "method": "directive", "label": self.text[:200], "directive_id": self.directive_id,
-            "program_id": self.program_ids[0] if len(self.program_ids) == 1 else None, "failures": self.failures,
-            "runs": self.runs_followed, "runs_held": self.runs_held, "device_seconds": self.device_seconds,
-        }  # fmt: skip
+    def columns(self) -> Mapping[str, str | int | None]:
+        program_id = self.program_ids[0] if len(self.program_ids) == 1 else None
+        return {"method": "directive", "label": self.text[:200], "program_id": program_id, "runs": self.runs_followed}
 
 
 @dataclass(frozen=True)
@@ -144,11 +138,8 @@ class MutationCredit(CreditEstimate):
     shrunk: float | None = None  # partially pooled with the other children: the expected gain
     shrunk_se: float | None = None
 
-    def columns(self) -> Mapping[str, object]:
-        return {
-            "method": "mutation", "label": f"{self.operator}: {self.name}", "program_id": self.child_id,
-            "child_id": self.child_id, "shrunk": self.shrunk, "shrunk_se": self.shrunk_se,
-        }  # fmt: skip
+    def columns(self) -> Mapping[str, str | int | None]:
+        return {"method": "mutation", "label": f"{self.operator}: {self.name}", "program_id": self.child_id}
 
 
 @dataclass(frozen=True)
@@ -167,13 +158,8 @@ class DirectiveEffect(CreditEstimate):
     shrunk: float | None = None  # partially pooled with the other directives of the method
     shrunk_se: float | None = None
 
-    def columns(self) -> Mapping[str, object]:
-        return {
-            "method": self.method, "label": self.text[:200], "directive_id": self.directive_id,
-            "program_id": self.program_id, "match_id": self.match_id, "runs_held": self.runs_held,
-            "runs": self.runs_followed, "joint_estimate": self.joint_estimate, "shrunk": self.shrunk,
-            "shrunk_se": self.shrunk_se,
-        }  # fmt: skip
+    def columns(self) -> Mapping[str, str | int | None]:
+        return {"label": self.text[:200], "runs": self.runs_followed}
 
 
 @dataclass(frozen=True)
@@ -185,10 +171,6 @@ class CommitCredit(CreditEstimate):
     run_id: str
     program_id: str
     experiment_id: str  # that kept it
-
-    def columns(self) -> Mapping[str, object]:
-        own = ("method", "label", "run_id", "program_id", "experiment_id")
-        return {name: getattr(self, name) for name in own}
 
 
 @dataclass(frozen=True)
@@ -204,9 +186,8 @@ class ClaimedCredit(CreditEstimate):
     runs: int
     noise_share: float | None
 
-    def columns(self) -> Mapping[str, object]:
-        own = ("label", "program_id", "runs", "noise_share")
-        return {"method": "claimed", **{name: getattr(self, name) for name in own}}
+    def columns(self) -> Mapping[str, str | int | None]:
+        return {"method": "claimed"}
 
 
 @dataclass(frozen=True)
@@ -220,10 +201,6 @@ class AddedCredit(CreditEstimate):
     match_id: str | None = None
     run_id: str | None = None
     runs: int | None = None
-
-    def columns(self) -> Mapping[str, object]:
-        own = ("method", "label", "program_id", "directive_id", "match_id", "run_id", "runs")
-        return {name: getattr(self, name) for name in own}
 
 
 @dataclass(frozen=True)
@@ -277,9 +254,8 @@ def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
 
 def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
-    shared = {each.name: getattr(item, each.name) for each in fields(CreditEstimate) if each.name != "of"}
-    empty = {each.name: None for each in fields(CreditViewRow)} | {"causal": item.causal}
-    return CreditViewRow(**{**empty, **shared, **item.columns()})
+    named = {each.name: getattr(item, each.name, None) for each in fields(CreditViewRow)}
+    return replace(CreditViewRow(**named), **item.columns())  # type: ignore[arg-type]
 
 
 def canonical(value: Value) -> str:

@@ -7,25 +7,52 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
+from analysis.events import Event, MutationEvent
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_text import page
+from analysis.families import SideRun
 from analysis.ledger import read
 from analysis.methods.mutation import compare
+from analysis.run_state import parsed
 from analysis.statistics import interval
 from analysis.study import ledger_folder, open_study
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
+from inner_loop.events import CallEvent
 from programs.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     import duckdb
 
 FILES = ("outcomes", "preferences", "traces")
-Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProgramOrigin:
+    """A program's text, and where it came from."""
+
+    program_id: str
+    generation: int | None
+    operator: str | None
+    parent_ids: list[JsonValue]
+    text: str
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    match_id: str
+    task: str
+    purpose: str
+    program_id: str
+    run_seed: int
+    gain: float
 
 
 def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
@@ -33,19 +60,19 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
 
     Raises as open_study, and EnvironmentProblem if it cannot write.
     """
-    target = Path(folder)
+    target, ledger = Path(folder), ledger_folder(study)
     with open_study(study, views=()) as con:
         made = {
             "outcomes": outcomes(con),
             "preferences": preferences(con),
-            "traces": traces(con, read(ledger_folder(study))),
+            "traces": traces(con, (parsed(r, ledger) for r in read(ledger) if r["kind"] in ("mutation", "call"))),
         }
         return {path: _write(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
 
 
-def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
     """Per program and task: its text, the evidence page from which it was written, and the gain of its runs."""
-    made = {row["program_id"]: row for row in rows(con.execute("FROM programs"))}
+    made = {row.program_id: row for row in typed_rows(con.execute("FROM programs"), ProgramOrigin)}
     # matches after the search have no generation, and no writer knew them
     later = con.execute("SELECT match_id FROM matches WHERE purpose NOT IN ('race', 'generation')").fetchall()
     search = {"exclude_matches": [match_id for (match_id,) in later]}
@@ -53,30 +80,30 @@ def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
         pages: dict[int, str] = {}
         for score in evidence(con, task).programs:
             program = made[score.program_id]
-            generation = program["generation"] or 0
+            generation = program.generation or 0
             if generation and generation not in pages:
                 pages[generation] = page(evidence(con, task, until_generation=generation - 1, **search))
             yield {
                 "program_id": score.program_id, "name": score.name, "task": task, "generation": generation,
-                "operator": program["operator"], "parent_ids": program["parent_ids"], "program": program["text"],
+                "operator": program.operator, "parent_ids": program.parent_ids, "program": program.text,
                 "evidence": pages.get(generation), "gain": score.mean, "se": score.se, "low": score.low,
                 "high": score.high, "n": score.n, "shrunk_gain": score.shrunk_mean, "shrunk_se": score.shrunk_se,
             }  # fmt: skip
 
 
-def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
     """Per pair of programs of a match: which gained more, by how much, with the 95% interval; ``sure``: it excludes 0.
 
     Paired if both ran on the same seeds, else by Welch. Each pair occurs once per match, the better program first.
     """
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
-    matches: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for run in rows(con.execute(statement("dataset_runs"))):
-        matches[run["match_id"], run["task"], run["purpose"]][run["program_id"]].append(run)
+    matches: dict[tuple[str, str, str], dict[str, list[ComparedRun]]] = defaultdict(lambda: defaultdict(list))
+    for run in typed_rows(con.execute(statement("dataset_runs")), ComparedRun):
+        matches[run.match_id, run.task, run.purpose][run.program_id].append(run)
     for (match_id, task, purpose), programs in matches.items():
         for one, other in combinations(programs, 2):
-            sides = [run | {"child": run["program_id"] == one} for run in (*programs[one], *programs[other])]
-            comparison = compare(sides)
+            both = (*programs[one], *programs[other])
+            comparison = compare([SideRun(match_id, run.run_seed, run.program_id == one, run.gain) for run in both])
             if comparison is None or comparison[1] is None:
                 continue
             estimate, se, df, n, design = comparison
@@ -89,52 +116,52 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
             }  # fmt: skip
 
 
-def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Event | None]) -> Iterator[dict[str, JsonValue]]:
     """Per attempt at a child: the conversation with the model (prompt, tool rounds, reply), the child, and its gain
     over its parents."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     facts = [evidence(con, task) for task in _tasks(con)]
-    attempts: dict[tuple[int, int], Mapping[str, Any]] = {}
+    attempts: dict[tuple[int, int], MutationEvent] = {}
     replies: dict[int, str] = {}
     for event in events:
-        if event["kind"] == "mutation":
-            attempts[event["generation"], event["attempt"]] = event  # of an attempt made again, the last one counts
-        elif event["kind"] == "call" and not event.get("run_id") and event["status"] != "failed":
-            replies.setdefault(event["number"], event["text"])
+        if isinstance(event, MutationEvent):
+            attempts[event.generation, event.attempt] = event  # of an attempt made again, the last one counts
+        elif isinstance(event, CallEvent) and not event.run_id and event.status != "failed":
+            replies.setdefault(event.number, event.text)
     for event in attempts.values():
         about = ("generation", "attempt", "operator", "model", "tokens", "usd", "accepted", "reason", "parent_ids")
         more = ("evidence_ids", "child_id", "meta_program_id", "repairs", "prompt")
-        child = event["child_id"] if event["accepted"] else None
-        reply = replies.get(event.get("call", -1))
+        child, record = event.child_id if event.accepted else None, event.to_record()
+        reply = None if event.call is None else replies.get(event.call)
         yield {
-            **{name: event.get(name) for name in (*about, *more)},
-            "turns": event.get("turns", []),
+            **{name: record.get(name) for name in (*about, *more)},
+            "turns": record.get("turns", []),
             "reply": reply,
             "messages": chat(event, reply),
-            "parents": [texts.get(parent) for parent in event["parent_ids"]],
+            "parents": [texts.get(parent) for parent in event.parent_ids],
             "child": texts.get(child),
             "gains": _gains(facts, child),
         }
 
 
-def chat(event: Mapping[str, Any], reply: str | None) -> list[Row]:
+def chat(event: MutationEvent, reply: str | None) -> list[JsonValue]:
     """The conversation of a `mutation` event as messages of the OpenAI chat protocol; [] if no model answered."""
     if reply is None:
         return []
-    said: list[Row] = [{"role": m["role"], "content": m["text"]} for m in event["prompt"]]
-    for turn in event.get("turns", ()):
-        ids = [f"call_{turn['call']}_{n}" for n in range(len(turn["tools"]))]
-        calls = [
-            {"id": i, "type": "function", "function": {"name": tool["name"], "arguments": tool["arguments"]}}
-            for i, tool in zip(ids, turn["tools"], strict=True)
+    said: list[JsonValue] = [{"role": m.role, "content": m.text} for m in event.prompt or ()]
+    for turn in event.turns or ():
+        ids = [f"call_{turn.call}_{n}" for n in range(len(turn.tools))]
+        calls: list[JsonValue] = [
+            {"id": i, "type": "function", "function": {"name": tool.name, "arguments": tool.arguments}}
+            for i, tool in zip(ids, turn.tools, strict=True)
         ]
-        said.append({"role": "assistant", "content": turn["text"], "tool_calls": calls})
-        for i, tool in zip(ids, turn["tools"], strict=True):
-            said.append({"role": "tool", "content": tool["result"], "tool_call_id": i})
+        said.append({"role": "assistant", "content": turn.text, "tool_calls": calls})
+        for i, tool in zip(ids, turn.tools, strict=True):
+            said.append({"role": "tool", "content": tool.result, "tool_call_id": i})
     return [*said, {"role": "assistant", "content": reply}]
 
 
-def _gains(facts: Iterable[Evidence], child: str | None) -> list[Row]:
+def _gains(facts: Iterable[Evidence], child: str | None) -> list[JsonValue]:
     """The gain of a child over its parents, task by task."""
     names = ("task", "estimate", "se", "low", "high", "n", "design", "q", "shrunk", "shrunk_se", "unit")
     rows = (credit for known in facts for credit in known.mutations if credit.child_id == child)
@@ -145,7 +172,7 @@ def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [task for (task,) in con.execute("SELECT DISTINCT task FROM matches ORDER BY task").fetchall()]
 
 
-def _write(path: Path, made: Iterable[Row]) -> int:
+def _write(path: Path, made: Iterable[dict[str, JsonValue]]) -> int:
     """Writes atomically and replaces an existing file."""
     partial, count = path.with_name(f".{path.name}.partial"), 0
     try:

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pydantic import JsonValue, TypeAdapter
+
 from analysis.same_spend import SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio, satterthwaite, t_test
@@ -41,12 +43,6 @@ class CheckedArm:
     n: int
     gain: float | None
     se: float | None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> CheckedArm:
-        return cls(
-            row["program_id"], row["role"], row.get("task"), row.get("unit"), row["n"], row["gain"], row.get("se")
-        )
 
 
 @dataclass(frozen=True)
@@ -142,8 +138,11 @@ class Decision:
     def can_be_confirmed_again(self) -> bool:
         return self.state == CONTROL_FAILED and self.look < LOOKS
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, JsonValue]:
         return asdict(self)
+
+
+_DECISION, _RATIO = TypeAdapter(Decision), TypeAdapter(Ratio)
 
 
 def state_of(p: float, check: Check | None) -> str:
@@ -176,53 +175,28 @@ def twins(arms: Iterable[CheckedArm]) -> Check | None:
     return None
 
 
-def decision_of(event: Mapping[str, Any]) -> Decision:
+def decision_of(event: Mapping[str, JsonValue]) -> Decision:
     """The decision of a `champion` event; for an older version, the one it announced."""
     record = event.get("decision")
-    if record is None:
-        return _announced(event)
-    return Decision(**{
-        **record, "tasks": tuple(map(_on_task, record["tasks"])), "match_ids": tuple(record["match_ids"]),
-        "cures": tuple(record["cures"]), "spend": tuple(SameSpend(**each) for each in record.get("spend", ())),
-        "champion": Mean(**record["champion"]), "tested": _compared(record["tested"]),
-        "beside": record["beside"] and _compared(record["beside"]),
-        "bare": record["bare"] and Mean(**record["bare"]),
-        "bare_ratio": record["bare_ratio"] and Ratio(**record["bare_ratio"]),
-        "check": record["check"] and Check(**record["check"]),
-    })  # fmt: skip
+    return _announced(event) if record is None else _DECISION.validate_python(record)
 
 
 def _announced(event: Mapping[str, Any]) -> Decision:
     several = event.get("tasks") or ()
+    tasks = [
+        {**on, **on["claim"], "tested": on["claim"]["stock"], "ratio": _ratio(on["claim"]["ratio"])} for on in several
+    ]
     figures = {key: event.get(key) for key in ("difference", "low", "high")}
-    return Decision(
-        state=BETTER if event["holds"] else OPEN, name=str(event.get("name") or event["program_id"]),
-        unit=UNIT if several else "",
-        tasks=tuple(_on_task({
-            **{key: on[key] for key in ("task", "unit", "scale", "of_stock")}, "champion": on["claim"]["champion"],
-            "tested": on["claim"]["stock"], **{key: on["claim"][key] for key in ("low", "high", "ratio")},
-        }) for on in several),
-        champion=Mean(**event["champion"]),
-        tested=Compared("stock", Mean(**event["stock"]), ratio=_ratio(event["ratio"]), **figures),  # type: ignore[arg-type]
-        p=event["p"], bare=Mean(**event["without_ideas"]) if event.get("without_ideas") else None,
-        bare_ratio=_ratio(event["ratio_without_ideas"]) if event.get("ratio_without_ideas") else None,
-        trust=event.get("trust"), recorded=False,
-    )  # fmt: skip
+    bare_ratio = event.get("ratio_without_ideas")
+    return _DECISION.validate_python({
+        "state": BETTER if event["holds"] else OPEN, "name": str(event.get("name") or event["program_id"]),
+        "unit": UNIT if several else "", "tasks": tasks, "champion": event["champion"],
+        "tested": {"name": "stock", "gain": event["stock"], "ratio": _ratio(event["ratio"]), **figures},
+        "p": event["p"], "bare": event.get("without_ideas"), "bare_ratio": bare_ratio and _ratio(bare_ratio),
+        "trust": event.get("trust"), "recorded": False,
+    })  # fmt: skip
 
 
-def _on_task(record: Mapping[str, Any]) -> OnOneTask:
-    parts = {
-        "champion": Mean(**record["champion"]),
-        "tested": Mean(**record["tested"]),
-        "ratio": _ratio(record["ratio"]),
-    }
-    return OnOneTask(**{**record, **parts})
-
-
-def _compared(record: Mapping[str, Any]) -> Compared:
-    return Compared(**{**record, "gain": Mean(**record["gain"]), "ratio": Ratio(**record["ratio"])})
-
-
-def _ratio(record: Mapping[str, Any]) -> Ratio:
+def _ratio(record: Mapping[str, float | None]) -> Ratio:
     """From a record that may lack the level and the counts."""
-    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **record})
+    return _RATIO.validate_python({"level": 0.95, "n_top": 0, "n_bottom": 0, **record})

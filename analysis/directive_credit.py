@@ -9,6 +9,7 @@ compare its experiments with.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,28 @@ if TYPE_CHECKING:
 HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
 
 
+@dataclass(frozen=True)
+class HeldDirective:
+    """A directive of programs that ran, its ``runs`` those with an experiment."""
+
+    directive_id: str
+    text: str
+    heading: str
+    kind: str
+    program_ids: list[str]
+    runs: int
+
+
+@dataclass(frozen=True)
+class CitationCost:
+    """The ``n`` experiments that cite a directive."""
+
+    n: int
+    failures: int
+    seconds: float
+    runs: int
+
+
 def directive_credits(
     scope: Scope, effects: Effects | None = None
 ) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:  # fmt: skip
@@ -31,24 +54,26 @@ def directive_credits(
 
     ``q`` is still missing (`credit.settled`).
     """
-    held = {r["directive_id"]: r for r in scope.rows("directive_held")}
+    held = {row.directive_id: row for row in scope.rows("directive_held", HeldDirective)}
     names, use = _cited(scope)
     credits = []
-    for name, own, gain in zip(names, *_gains(use, len(names), effects or edit_effects(scope)), strict=True):
-        about = held.get(name["directive_id"], {})
-        if about.get("kind") == "idea" or own["n"] <= HABIT * name["experiments"]:
-            credits.append(_credit(scope, name["directive_id"], own, gain, about))
-    cited = {name["directive_id"] for name in names}
+    costs, gains = _gains(use, len(names), effects or edit_effects(scope))
+    for (directive, experiments), own, gain in zip(names, costs, gains, strict=True):
+        about = held.get(directive)
+        if (about and about.kind == "idea") or own.n <= HABIT * experiments:
+            credits.append(_credit(scope, directive, own, gain, about))
+    cited = {directive for directive, _ in names}
     never = [
-        NeverFollowed(d, h["text"], h["heading"], h["kind"], tuple(h["program_ids"]), h["runs"])
+        NeverFollowed(d, h.text, h.heading, h.kind, tuple(h.program_ids), h.runs)
         for d, h in held.items()
         if d not in cited
     ]
     return sorted(credits, key=lambda c: (-c.estimate, c.directive_id)), never
 
 
-def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """(the cited directives, the experiments that cite them in order of directive, run and number)."""
+def _cited(scope: Scope) -> tuple[list[tuple[str, int]], dict[str, NDArray[Any]]]:
+    """(the cited directives, each with the number of experiments of the runs that cite it; the experiments that cite
+    them in order of directive, run and number)."""
     import numpy as np
 
     tables = ("task_runs", "cited", "cited_directives")
@@ -61,22 +86,26 @@ def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]
         for name in tables:
             scope.con.execute(f"DROP TABLE IF EXISTS {name}")
     order = np.lexsort((use["number"], use["run"], use["id"]))
-    return [{"directive_id": d, "experiments": n} for d, n in names], {k: v[order] for k, v in use.items()}
+    return names, {k: v[order] for k, v in use.items()}
 
 
 def _gains(
     use: dict[str, NDArray[Any]], count: int, effects: Effects
-) -> tuple[list[dict[str, Any]], list[PosteriorEstimate | None]]:  # fmt: skip
+) -> tuple[list[CitationCost], list[PosteriorEstimate | None]]:
     """(cost, gain per device-second) of the experiments that cite each of ``count`` directives."""
     import numpy as np
     from scipy.sparse import csr_array
 
     ends = np.searchsorted(use["id"], np.arange(count + 1))
     costs = [
-        {"n": int(end - start), "failures": int(use["failed"][start:end].sum()),
-         "seconds": float(use["seconds"][start:end].sum()), "runs": len(np.unique(use["run"][start:end]))}
+        CitationCost(
+            int(end - start),
+            int(use["failed"][start:end].sum()),
+            float(use["seconds"][start:end].sum()),
+            len(np.unique(use["run"][start:end])),
+        )
         for start, end in pairwise(ends)
-    ]  # fmt: skip
+    ]
     if effects.fitted is None or not count:
         return costs, [None] * count
     # a source that was screened first, or trained again, is one change
@@ -86,7 +115,7 @@ def _gains(
     for at in np.flatnonzero(rows[once] < 0):  # the first training may have failed, or be unknown
         same = np.flatnonzero(np.all(key == key[:, [once[at]]], axis=0) & (rows >= 0))
         once[at] = same[0] if len(same) else once[at]
-    seconds = np.array([max(own["seconds"], 1e-9) for own in costs])
+    seconds = np.array([max(own.seconds, 1e-9) for own in costs])
     ids = use["id"][once]
     rates = csr_array((1.0 / seconds[ids], (ids, np.arange(len(once)))), shape=(count, len(once)))
     weights = (rates @ effects.changes(rows[once])).toarray()
@@ -96,8 +125,8 @@ def _gains(
 
 
 def _credit(
-    scope: Scope, directive_id: str, own: dict[str, Any], gain: PosteriorEstimate | None, held: dict[str, Any]
-) -> DirectiveCredit:  # fmt: skip
+    scope: Scope, directive_id: str, own: CitationCost, gain: PosteriorEstimate | None, held: HeldDirective | None
+) -> DirectiveCredit:
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),
         task=scope.task,
@@ -105,19 +134,19 @@ def _credit(
         se=gain.sd if gain else None,
         low=gain.low if gain else None,
         high=gain.high if gain else None,
-        n=own["n"],
+        n=own.n,
         q=None,
         p=gain.p if gain else None,
         df=gain.df if gain else 0.0,
         design="observational",
         unit=f"{scope.unit} per device-second",
         directive_id=directive_id,
-        text=held.get("text") or directive_id,
-        heading=held.get("heading") or "",
-        kind=held.get("kind") or "",
-        program_ids=tuple(held.get("program_ids") or ()),
-        device_seconds=own["seconds"],
-        failures=own["failures"],
-        runs_held=held.get("runs") or own["runs"],
-        runs_followed=own["runs"],
+        text=(held and held.text) or directive_id,
+        heading=held.heading if held else "",
+        kind=held.kind if held else "",
+        program_ids=tuple(held.program_ids) if held else (),
+        device_seconds=own.seconds,
+        failures=own.failures,
+        runs_held=held.runs if held else own.runs,
+        runs_followed=own.runs,
     )

@@ -14,9 +14,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
+from analysis.families import FamilyRun
 from analysis.pooling import pooled
 from analysis.regression import RegressionEffect, effects
 from analysis.scope import Scope
@@ -36,15 +36,15 @@ class Contrast:
     gain: float
 
 
-def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
-    """From rows {child_id, parent_ids, match_id, run_seed, child: bool, gain}; parents once per family and seed."""
-    rows: dict[tuple[Any, ...], Contrast] = {}
+def contrasts(runs: Iterable[FamilyRun], held: Mapping[str, set[str]]) -> list[Contrast]:
+    """``held``: program → its directives. Parents count once per family and seed."""
+    rows: dict[tuple[tuple[str, str], int, str], Contrast] = {}
     for run in runs:
-        family, parents = (str(run["match_id"]), " ".join(run["parent_ids"])), run["parent_ids"]
-        who = run["child_id"] if run["child"] else ""
-        changed = _changed(held.get(run["child_id"], set()), [held.get(p, set()) for p in parents]) if who else {}
-        rows[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
-    sizes: dict[tuple[Any, ...], int] = defaultdict(int)
+        family = run.match_id, " ".join(run.parent_ids)
+        who = run.child_id if run.child else ""
+        changed = _changed(held.get(who, set()), [held.get(p, set()) for p in run.parent_ids]) if who else {}
+        rows[family, run.run_seed, who] = Contrast(family, run.run_seed, changed, run.gain)
+    sizes: dict[tuple[tuple[str, str], int], int] = defaultdict(int)
     for family, seed, _ in rows:
         sizes[family, seed] += 1
     return [contrast for (family, seed, _), contrast in rows.items() if sizes[family, seed] > 1]
@@ -116,6 +116,12 @@ Key = tuple[str, str | None, str | None]  # directive, program, match
 
 
 @dataclass(frozen=True)
+class DirectiveText:
+    directive_id: str
+    text: str | None
+
+
+@dataclass(frozen=True)
 class EffectEstimate:
     """An effect with its number of runs and its design."""
 
@@ -128,7 +134,8 @@ class EffectEstimate:
 
 def credited(scope: Scope, method: str, estimates: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
     """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
-    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if estimates else {}
+    told = scope.rows("directive_texts", DirectiveText) if estimates else []
+    texts = {row.directive_id: row.text for row in told}
     fits = [known.effect for known in estimates.values()]
     shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
     out = []

@@ -26,6 +26,15 @@ FAR = 5.0  # times the best gains: losses are clipped there
 
 
 @dataclass(frozen=True)
+class TriedValue:
+    """A knob and its value as JSON, against the task's untouched source."""
+
+    id: int
+    knob: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Effects:
     """The model of a task. ``fitted`` is None if too few experiments ran.
 
@@ -110,7 +119,8 @@ def edit_effects(scope: Scope) -> Effects:
     try:
         scope.table("task_runs")
         runs = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
-        data, marks, names = scope.columns("effect_rows"), scope.columns("effect_held"), scope.rows("effect_names")
+        data, marks = scope.columns("effect_rows"), scope.columns("effect_held")
+        names = scope.rows("effect_names", TriedValue)
         code = scope.columns("effect_code")
     finally:
         scope.con.execute("DROP TABLE IF EXISTS task_runs")
@@ -120,8 +130,8 @@ def edit_effects(scope: Scope) -> Effects:
     finder = Finder(data["run"], data["number"])
     data = {name: column[finder.order] for name, column in data.items()}
     row = finder.positions(rank[marks["run"]], marks["number"])
-    ids = marks["id"][row >= 0] - (names[0]["id"] if names else 0)
-    values = [(name["knob"].lower(), canonical(json.loads(name["value"]))) for name in names]
+    ids = marks["id"][row >= 0] - (names[0].id if names else 0)
+    values = [(name.knob.lower(), canonical(json.loads(name.value))) for name in names]
     parent = finder.positions(data["run"], data["parent"])
     changed = finder.positions(code["run"], code["number"])
     column, held, spare = _columns(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
@@ -129,7 +139,7 @@ def edit_effects(scope: Scope) -> Effects:
     return Effects(fitted, column, seeds, held, parent, finder)
 
 
-def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
+def _fitted(data: dict[str, NDArray[Any]], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
     """(the model, number of seeds of each column)."""
     import numpy as np
     from scipy.sparse import csr_array

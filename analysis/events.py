@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from pydantic import JsonValue
 
@@ -72,6 +72,24 @@ class PromptMessage:
     text: str
 
 
+@dataclass(frozen=True)
+class ToolUse:
+    """A model's call of a tool, and the tool's answer."""
+
+    name: str
+    arguments: str
+    result: str
+
+
+@dataclass(frozen=True)
+class ToolRound:
+    """A reply that called tools. ``call``: the number of the study's own call."""
+
+    call: int
+    text: str
+    tools: tuple[ToolUse, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns")):
     """One proposal of a generation, accepted or not, with the language model if there was one.
@@ -94,7 +112,7 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     prompt: tuple[PromptMessage, ...] | None = None
     meta_program_id: str | None = None
     repairs: str | None = None  # the operator whose reply it repairs
-    turns: tuple[JsonValue, ...] | None = None  # rounds of tools before the reply
+    turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""
@@ -279,7 +297,7 @@ class EntryEvent(Event, kind="entry"):
 class DocumentEvent(Event):
     """A record whose format belongs to the module that writes and reads it. ``body``: everything but the kind."""
 
-    body: Mapping[str, Any]
+    body: Mapping[str, JsonValue]
 
     def to_record(self) -> dict[str, JsonValue]:
         return {**self.tags, **self.body}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.attribution import credits
 from analysis.credit import DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
@@ -57,6 +57,28 @@ class Waste:
 
 
 @dataclass(frozen=True)
+class EvidenceTotals:
+    """The size of the data behind the evidence; ``trusts``: every trust of a measurement."""
+
+    runs: int
+    experiments: int
+    device_seconds: float
+    trusts: list[str | None] | None
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A verified run of a program, with what the program's score repeats."""
+
+    program_id: str
+    name: str
+    words: int | None
+    generation: int | None
+    gain: float
+    claimed: float | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a mutator may use about a task; each tuple is sorted by falling estimate."""
 
@@ -93,7 +115,7 @@ def evidence(
     later = con.execute(excluded, [until_generation]).fetchall()
     scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in later)))
     known = credits(scope)
-    [total] = scope.rows("totals")
+    [total] = scope.rows("totals", EvidenceTotals)
     return Evidence(
         task=task,
         unit=scope.unit,
@@ -102,31 +124,30 @@ def evidence(
         mutations=tuple(known.mutations),
         programs=tuple(program_scores(scope)),
         never_followed=tuple(known.never_followed),
-        wasted=tuple(Waste(**row) for row in scope.rows("wasted")),
-        runs=total["runs"],
-        experiments=total["experiments"],
-        device_seconds=total["device_seconds"],
-        trust=weakest(total["trusts"] or ()),
+        wasted=tuple(scope.rows("wasted", Waste)),
+        runs=total.runs,
+        experiments=total.experiments,
+        device_seconds=total.device_seconds,
+        trust=weakest(total.trusts or ()),
         effects=known.effects,
     )
 
 
 def program_scores(scope: Scope) -> list[ProgramScore]:
     """Every program with a verified run, best posterior first."""
-    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in scope.rows("program_runs"):
-        runs[run["program_id"]].append(run)
-    means = {program_id: mean_interval([run["gain"] for run in mine]) for program_id, mine in runs.items()}
+    runs: dict[str, list[ScoredRun]] = defaultdict(list)
+    for run in scope.rows("program_runs", ScoredRun):
+        runs[run.program_id].append(run)
+    means = {program_id: mean_interval([run.gain for run in mine]) for program_id, mine in runs.items()}
     scores = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
                        [m.n for m in means.values()])  # fmt: skip
     table = []
     for (program_id, mean), score in zip(means.items(), scores, strict=True):
         first = runs[program_id][0]
-        claims = [run["claimed"] for run in runs[program_id] if run["claimed"] is not None]
+        claims = [run.claimed for run in runs[program_id] if run.claimed is not None]
         table.append(ProgramScore(
-            program_id=program_id, name=first["name"], task=scope.task, mean=score.mean, se=score.se, n=score.n,
+            program_id=program_id, name=first.name, task=scope.task, mean=score.mean, se=score.se, n=score.n,
             shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, low=mean.low, high=mean.high,
-            claimed=sum(claims) / len(claims) if claims else None, words=first["words"],
-            generation=first["generation"],
+            claimed=sum(claims) / len(claims) if claims else None, words=first.words, generation=first.generation,
         ))  # fmt: skip
     return sorted(table, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))

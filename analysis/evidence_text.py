@@ -25,7 +25,18 @@ def page(facts: Evidence) -> str:
     the rows shared by tasks, then the page of each task.
     """
     if facts.parts:
-        whole = _render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **sections(facts))
+        edits = split(
+            compared(facts, facts.edits),
+            "Edits with a positive estimate on every task that tried them (at least two)",
+            "Edits with a positive estimate on one task and a negative one on another",
+        )
+        directives = split(
+            compared(facts, facts.directives),
+            "Directives with a positive estimate on every task",
+            "Directives with a positive estimate on some tasks only",
+        )
+        shared = {"edits": edits, "directives": directives, "mutations": compared(facts, facts.mutations)}
+        whole = _render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **shared)
         return "\n".join([whole.rstrip("\n") + "\n", *(page(part) for part in facts.parts)])
     return _render("evidence.md.j2", facts=facts, shown=SHOWN)
 
@@ -82,18 +93,6 @@ class TaskRows:
     def agrees(self) -> bool:
         """Whether the estimate is positive on every task."""
         return all(row.estimate > 0 for row in self.on)
-
-
-def sections(facts: Evidence) -> dict[str, Any]:
-    """The rows shared by tasks; of edits and directives only those tried on several tasks."""
-    edits, directives = compared(facts, facts.edits), compared(facts, facts.directives)
-    return {
-        "edits": split(edits, "Edits with a positive estimate on every task that tried them (at least two)",
-                       "Edits with a positive estimate on one task and a negative one on another"),
-        "directives": split(directives, "Directives with a positive estimate on every task",
-                            "Directives with a positive estimate on some tasks only"),
-        "mutations": compared(facts, facts.mutations),
-    }  # fmt: skip
 
 
 def split(rows: Iterable[TaskRows], everywhere: str, partly: str) -> list[tuple[str, list[TaskRows]]]:

@@ -23,9 +23,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.json_values import plain
+from analysis.ledger_heads import Head, as_json, head_of, heads_in
 from analysis.ledger_problems import SCHEMA, cannot_write, schema_problem
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
@@ -63,11 +65,11 @@ class Ledger:
         if begin:
             self.begin(heads)
 
-    def begin(self, heads: Mapping[str, Mapping[str, Any]]) -> None:
-        """Writes the first record: ``heads`` are the last valid records of the other segments."""
-        self.append({"kind": "segment", "writer": self.writer, "heads": heads})
+    def begin(self, heads: Mapping[str, Head]) -> None:
+        """Writes the first record: ``heads`` of the other segments."""
+        self.append({"kind": "segment", "writer": self.writer, "heads": as_json(heads)})
 
-    def append(self, event: Mapping[str, Any], sync: bool = True) -> dict[str, Any]:
+    def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> dict[str, JsonValue]:
         """Writes one event and returns its record; with ``sync`` it is on disk on return (2 to 4 ms).
 
         The event needs a ``kind``; it may bring its own ``at`` (UTC, ISO 8601). Numbers that JSON lacks
@@ -78,10 +80,10 @@ class Ledger:
             line, last = self._line(event, _now())
             self._write(line, sync)
             self._seq, self._prev = self._seq + 1, last
-        record: dict[str, Any] = json.loads(line)
+        record: dict[str, JsonValue] = json.loads(line)
         return record
 
-    def extend(self, events: Iterable[Mapping[str, Any]], sync: bool = True) -> None:
+    def extend(self, events: Iterable[Mapping[str, JsonValue]], sync: bool = True) -> None:
         """Writes many events at once, under one time unless they bring their own; all of them, or none on an error."""
         with self._lock:
             lines, now, before = [], _now(), (self._seq, self._prev)
@@ -95,17 +97,17 @@ class Ledger:
                 self._seq, self._prev = before
                 raise
 
-    def _line(self, event: Mapping[str, Any], now: Any) -> tuple[bytes, str]:
+    def _line(self, event: Mapping[str, JsonValue], now: str) -> tuple[bytes, str]:
         """The next record's line and its hash; the chain goes on from it only once it is written."""
         if "kind" not in event or not RESERVED.isdisjoint(event):
             raise ValueError(f"a ledger event needs 'kind' and may not bring {sorted(RESERVED)}")
-        now = event.get("at", now)
+        at = event.get("at", now)
         body = event if "at" not in event else {key: value for key, value in event.items() if key != "at"}
         try:
             text = _ENCODE(body)
         except (TypeError, ValueError):  # numpy scalars, paths, numbers that JSON lacks
             text = _ENCODE(plain(body))
-        data = f'{{"seq":{self._seq},"at":{_ENCODE(now)},"prev":"{self._prev}","schema":{SCHEMA},{text[1:-1]}'
+        data = f'{{"seq":{self._seq},"at":{_ENCODE(at)},"prev":"{self._prev}","schema":{SCHEMA},{text[1:-1]}'
         raw = data.encode("utf-8", "replace")
         last = hashlib.sha256(raw).hexdigest()
         return b'%b,"hash":"%b"}\n' % (raw, last.encode()), last
@@ -147,15 +149,14 @@ class Ledger:
                     sync_file(path)
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
-            self.append({"kind": "closed", "heads": _heads(self.folder), "named_again_in": end.path.name})
+            self.append({"kind": "closed", "heads": as_json(_heads(self.folder)), "named_again_in": end.path.name})
             self.close()
             end.begin(_heads(self.folder))
 
     def _nothing_new(self) -> bool:
         """Whether every segment with more than its first record ends at its last recorded head."""
         promised, heads = _promised(self.folder)[0], _heads(self.folder)
-        more = {name: (head["seq"], head["hash"]) for name, head in heads.items() if head["seq"] > 0}
-        return all(promised.get(name, ())[:2] == head for name, head in more.items())
+        return all(promised.get(name, ())[:2] == head for name, head in heads.items() if head[0] > 0)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -174,7 +175,7 @@ def segments(folder: Path | str) -> list[Path]:
     return sorted(path for path in Path(folder).glob("*.jsonl") if path.is_file())
 
 
-def read(folder: Path | str) -> Iterator[dict[str, Any]]:
+def read(folder: Path | str) -> Iterator[dict[str, JsonValue]]:
     """Every valid record of every segment, oldest first (by ``at``; within a segment in order of writing).
 
     A torn tail is skipped. Raises Corrupt, with file and line, for a damaged record before the tail or another schema.
@@ -226,20 +227,20 @@ def check(folder: Path | str) -> list[str]:
     """
     problems: list[str] = []
     chains: dict[str, list[str]] = {}
-    named: list[tuple[str, str, Mapping[str, Any]]] = []
+    named: list[tuple[str, str, Head]] = []
     for path in segments(folder):
         hashes: list[str] = []
         try:
             for record in _records(path):
-                hashes.append(record["hash"])
+                hashes.append(str(record["hash"]))
                 if record["kind"] == "segment":
-                    named += [(path.name, name, head) for name, head in record["heads"].items()]
+                    named += [(path.name, name, head) for name, head in heads_in(record).items()]
         except Corrupt as error:
             problems.append(error.message)
         chains[path.name] = hashes
-    for by, name, head in named:
-        if name in chains and head["hash"] not in chains[name]:
-            problems.append(f"{Path(folder) / name}: record {head['seq']}, which {by} names, is missing")
+    for by, name, (seq, sha256) in named:
+        if name in chains and sha256 not in chains[name]:
+            problems.append(f"{Path(folder) / name}: record {seq}, which {by} names, is missing")
     return problems + missing(folder)
 
 
@@ -262,14 +263,14 @@ def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, 
     named: dict[str, str] = {}
     for path in segments(folder):
         with path.open("rb") as file:
-            first = _parse(file.readline()) or {}
+            first = heads_in(_parse(file.readline()) or {})
         last = _last(path) or {}
         closed = last if last.get("kind") == "closed" else {}
-        names = [*first.get("heads", {}), *closed.get("heads", {}), closed.get("named_again_in", path.name)]
+        names = [*first, *heads_in(closed), str(closed.get("named_again_in", path.name))]
         named |= dict.fromkeys(names, path.name)
-        for heads in (first.get("heads", {}) if _is_end(path.name) else {}, closed.get("heads", {})):
+        for heads in (first if _is_end(path.name) else {}, heads_in(closed)):
             for name, head in heads.items():
-                ends[name] = max(ends.get(name, (-1, "", "")), (head["seq"], head["hash"], path.name))
+                ends[name] = max(ends.get(name, (-1, "", "")), (*head, path.name))
     return ends, named
 
 
@@ -280,7 +281,7 @@ def _is_end(name: str) -> bool:
 def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     """One line if a segment lacks the record ``seq`` with that hash; empty if it has it."""
     last = _last(path)
-    count = last["seq"] + 1 if last else 0
+    count = head_of(last)[0] + 1 if last else 0
     if count <= seq:
         return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"
     with path.open("rb") as file:
@@ -290,7 +291,7 @@ def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     return f"{path}:{seq + 1}: this is not the record that {by} names: the end was replaced"
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def _records(path: Path) -> Iterator[dict[str, JsonValue]]:
     previous = ""
     hint = f"restore {path.name} from a copy"
     with path.open("rb") as file:
@@ -305,11 +306,11 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
                 raise schema_problem(f"{path}:{number}", record.get("schema"))
             if record["seq"] != number - 1 or record["prev"] != previous:
                 raise Corrupt(f"{path}:{number}: the chain is broken: a record is missing before it", hint=hint)
-            previous = record["hash"]
+            previous = str(record["hash"])
             yield record
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, JsonValue] | None:
     """The record of a line, or None if it is not whole. A record of another schema is returned unchecked."""
     whole = line.endswith(b"\n")
     line = line.rstrip(b"\n")
@@ -327,7 +328,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return record if _complete(record) else None
 
 
-def _complete(record: Mapping[str, Any]) -> bool:
+def _complete(record: Mapping[str, JsonValue]) -> bool:
     """Whether a record has the fields that readers need: a valid hash only shows that it was not changed."""
     texts = all(isinstance(record.get(name), str) for name in ("at", "prev", "kind"))
     heads = record.get("heads", None if record.get("kind") == "segment" else {})
@@ -338,23 +339,23 @@ def _complete(record: Mapping[str, Any]) -> bool:
 
 def state_of(folder: Path | str) -> str:
     """SHA-256 over the last valid record of every segment: ledgers with equal states have the same records."""
-    heads = {name: head["hash"] for name, head in _heads(Path(folder)).items()}
+    heads = {name: sha256 for name, (_, sha256) in _heads(Path(folder)).items()}
     return hashlib.sha256(json.dumps(heads, sort_keys=True).encode()).hexdigest()
 
 
-def _heads(folder: Path) -> dict[str, dict[str, Any]]:
-    """Last valid record of every segment there is: name → {seq, hash}."""
+def _heads(folder: Path) -> dict[str, Head]:
+    """The head of every segment there is, by its name."""
     heads = {}
     for path in segments(folder):
         record = _last(path)
         if record is not None:
             if record.get("schema") != SCHEMA:
                 raise schema_problem(path, record.get("schema"))
-            heads[path.name] = {"seq": record["seq"], "hash": record["hash"]}
+            heads[path.name] = head_of(record)
     return heads
 
 
-def _last(path: Path, block: int = 1 << 16) -> dict[str, Any] | None:
+def _last(path: Path, block: int = 1 << 16) -> dict[str, JsonValue] | None:
     """The last valid record of a segment, read from its end so that opening stays cheap."""
     size = path.stat().st_size
     with path.open("rb") as file:

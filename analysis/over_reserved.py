@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analysis.ratios import Sides, mean_of_ratios
 from analysis.statistics import Ratio
-from analysis.transfer import BARE, Run, baseline_of, touched_share, transfer_runs
+from analysis.transfer import BARE, TransferRun, baseline_of, touched_share, transfer_runs
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,8 +33,8 @@ def over_reserved(con: duckdb.DuckDBPyConnection, reserved: Mapping[str, bool]) 
 
     None for fewer than two tasks, or if runs are missing.
     """
-    runs = [run for run in transfer_runs(con) if run["stream"] == STREAM]
-    ran = {task: [run for run in runs if run["task"] == task] for task, played in reserved.items() if played}
+    runs = [run for run in transfer_runs(con) if run.stream == STREAM]
+    ran = {task: [run for run in runs if run.task == task] for task, played in reserved.items() if played}
     baselines = {task: baseline_of(con, task, STREAM) for task in ran}
     champion = _mean(ran, baselines, "champion", len(reserved))
     if len(reserved) < 2 or champion is None:
@@ -43,15 +43,15 @@ def over_reserved(con: duckdb.DuckDBPyConnection, reserved: Mapping[str, bool]) 
 
 
 def _mean(
-    ran: Mapping[str, Sequence[Run]], baselines: Mapping[str, Sequence[float]], role: str, tasks: int
+    ran: Mapping[str, Sequence[TransferRun]], baselines: Mapping[str, Sequence[float]], role: str, tasks: int
 ) -> Ratio | None:
     """The mean over ``tasks``; tasks without runs count as 1, without error."""
     sides = []
     for task, runs in ran.items():
-        own, stock = ([run for run in runs if run["role"] == side] for side in (role, "control"))
+        own, stock = ([run for run in runs if run.role == side] for side in (role, "control"))
         if not own or not stock:
             return None
-        gains, theirs = ([run["gain"] for run in sample] for sample in (own, stock))
+        gains, theirs = ([run.gain for run in sample] for sample in (own, stock))
         sides.append(Sides(gains, theirs, baselines[task], (touched_share(own), touched_share(stock))))
     if not sides:
         return None

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables import rows, statement
+from analysis.tables import Record, statement, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
+
+Parameter = str | Sequence[str] | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,23 @@ class Scope:
     def text(self, name: str) -> str:
         return statement(name)
 
-    def given(self, name: str, **more: object) -> dict[str, object]:
+    def given(self, name: str, **more: Parameter) -> dict[str, Parameter]:
         """The parameters that the statement uses, because DuckDB rejects others."""
-        values: dict[str, object] = {"task": self.task, "exclude": list(self.exclude), **more}
+        values: dict[str, Parameter] = {"task": self.task, "exclude": list(self.exclude), **more}
         return {key: value for key, value in values.items() if f"${key}" in self.text(name)}
 
-    def rows(self, name: str, **more: object) -> list[dict[str, Any]]:
-        return rows(self.con.execute(self.text(name), self.given(name, **more)))
+    def rows(self, name: str, kind: type[Record], **more: Parameter) -> list[Record]:
+        """The rows of a statement as dataclasses of that kind, by the names of the columns."""
+        return typed_rows(self.con.execute(self.text(name), self.given(name, **more)), kind)
 
-    def columns(self, name: str, **more: object) -> dict[str, NDArray[Any]]:
+    def columns(self, name: str, **more: Parameter) -> dict[str, NDArray[Any]]:
         """The columns of a statement without NULLs, as arrays."""
         import numpy as np
 
         arrays = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
         return {column: np.asarray(values) for column, values in arrays.items()}
 
-    def table(self, name: str, **more: object) -> None:
+    def table(self, name: str, **more: Parameter) -> None:
         """Creates a temporary table of that name from the statement's rows; the caller drops it."""
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self.text(name)}", self.given(name, **more))
 

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.evidence import evidence
 from analysis.statistics import between_variance
@@ -71,7 +71,7 @@ class HeldOutProgram:
 def known_programs(con: duckdb.DuckDBPyConnection, task: str, exclude_matches: Sequence[str] = ()) -> list[ProgramGain]:
     """The programs of an open study that ran on ``task``, in the order of their ids."""
     made = {p: (name, text) for p, name, text in con.execute("SELECT program_id, name, text FROM programs").fetchall()}
-    parents = dict(con.execute("SELECT program_id, parent_ids FROM programs").fetchall())
+    parents: dict[str, list[str]] = dict(con.execute("SELECT program_id, parent_ids FROM programs").fetchall())
     out = []
     for score in evidence(con, task, exclude_matches=exclude_matches).programs:
         name, text = made[score.program_id]
@@ -194,7 +194,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return float((a * b).sum()) / scale if scale > 0 else None
 
 
-def _root(program_id: str, parents: Mapping[str, Any]) -> str:
+def _root(program_id: str, parents: Mapping[str, Sequence[str]]) -> str:
     seen: set[str] = set()
     while (above := parents.get(program_id)) and program_id not in seen:
         seen.add(program_id)

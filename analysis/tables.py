@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from analysis.ledger import refuse, sound
 from analysis.merged import BATCH, Disordered, batches
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record", bound="DataclassInstance")
+Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
@@ -176,6 +177,14 @@ def typed_rows(
         raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
     change = through or (lambda value: value)
     return [kind(**{name: change(row[name]) for name in names}) for row in rows(result)]
+
+
+def rows_as(result: duckdb.DuckDBPyConnection, kind: type[Columns]) -> list[Columns]:
+    """The rows as typed dicts of that kind; they may have further columns. Raises LookupError for a missing one."""
+    names = {name for name, *_ in result.description or ()}
+    if missing := sorted(getattr(kind, "__required_keys__", frozenset()) - names):
+        raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
+    return cast("list[Columns]", rows(result))
 
 
 def record(row: Mapping[str, Any], kind: type[Record]) -> Record:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.rank_correlation import MeasuredGain, RankCorrelation, correlation
 from analysis.scope import tasks
@@ -28,7 +28,7 @@ from analysis.statistics import (
     shared_error,
     skewed_difference,
 )
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
 from analysis.trust import weakest
 from programs.shelf import starter
 
@@ -38,7 +38,33 @@ if TYPE_CHECKING:
 FINAL = ("confirmation", "reserve")  # streams of matches that select nothing
 TWIN, BARE = "a/a", "without-ideas"  # roles
 ORDER = ("champion", "program", BARE, "control", "one-line", TWIN)  # of the rows in a table
-Run = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TransferRun:
+    """A verified run. ``touched``: the share of its verifications that were compared with the baseline."""
+
+    task: str
+    program_id: str
+    role: str
+    stream: str
+    match_id: str
+    run_seed: int
+    gain: float
+    trust: str | None
+    name: str
+    unit: str | None
+    touched: float
+
+
+@dataclass(frozen=True)
+class SharedFigures:
+    """A program that behaves like another one on a task, and was not run there."""
+
+    task: str
+    stream: str
+    program_id: str
+    like_id: str
 
 
 @dataclass(frozen=True)
@@ -111,30 +137,30 @@ def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     if len(names.all) < 2:
         return []
     runs = transfer_runs(con)
-    variants = {row["program_id"]: row["of_program"] for row in rows(con.execute(statement("transfer_variants")))}
-    shared = rows(con.execute(statement("transfer_shared")))
+    variants: dict[str, str] = dict(con.execute(statement("transfer_variants")).fetchall())
+    shared = typed_rows(con.execute(statement("transfer_shared")), SharedFigures)
     made: list[Cell] = []
     for task in names.all:
         side = "home" if task in names.training else "elsewhere"
-        on_task = [run for run in runs if run["task"] == task]
+        on_task = [run for run in runs if run.task == task]
         cells = _cells_on(con, task, side, on_task, variants)
-        cells += _like(cells, [row for row in shared if row["task"] == task], con, variants)
+        cells += _like(cells, [row for row in shared if row.task == task], con, variants)
         made += sorted(cells, key=lambda c: (c.gain is None, -(c.gain or 0.0), c.program_id, c.role))
     return _adjusted(made)
 
 
 def _cells_on(
-    con: duckdb.DuckDBPyConnection, task: str, side: str, runs: Sequence[Run], variants: Mapping[str, str]
+    con: duckdb.DuckDBPyConnection, task: str, side: str, runs: Sequence[TransferRun], variants: Mapping[str, str]
 ) -> list[Cell]:
     """One cell per program and A/A twin: from its final stream if it has one, else from the other."""
-    streams: dict[str, list[Run]] = defaultdict(list)
+    streams: dict[str, list[TransferRun]] = defaultdict(list)
     for run in runs:
-        streams[run["stream"]].append(run)
+        streams[run.stream].append(run)
     made: dict[tuple[str, bool], Cell] = {}
     for stream in sorted(streams, key=lambda name: name in FINAL):  # a final stream overwrites the stream that selected
-        groups: dict[tuple[str, bool], list[Run]] = defaultdict(list)
+        groups: dict[tuple[str, bool], list[TransferRun]] = defaultdict(list)
         for run in streams[stream]:
-            groups[run["program_id"], run["role"] == TWIN].append(run)
+            groups[run.program_id, run.role == TWIN].append(run)
         stock = stock_of(streams[stream])
         alone = groups.get((stock, False)) or groups.get((stock, True)) or []
         both = [*groups.get((stock, False), ()), *groups.get((stock, True), ())]  # one program: one sample
@@ -144,15 +170,15 @@ def _cells_on(
     return list(made.values())
 
 
-def stock_of(runs: Sequence[Run]) -> str:
+def stock_of(runs: Sequence[TransferRun]) -> str:
     """The id of the stock program among these runs: the program with an A/A twin, else the control named stock, else
     the only control, else the library's."""
-    twins = {run["program_id"] for run in runs if run["role"] == TWIN}
-    controls = {run["program_id"]: run["name"] for run in runs if run["role"] == "control"}
+    twins = {run.program_id for run in runs if run.role == TWIN}
+    controls = {run.program_id: run.name for run in runs if run.role == "control"}
     named = [program for program, name in controls.items() if name == "stock"]
     for candidates in (twins, named, controls):
         if len(candidates) == 1:
-            return str(next(iter(candidates)))
+            return next(iter(candidates))
     return starter("stock").program_id
 
 
@@ -164,31 +190,31 @@ def baseline_of(con: duckdb.DuckDBPyConnection, task: str, stream: str) -> list[
 
 
 def _cell(
-    own: Sequence[Run], stock: Sequence[Run], baseline: Sequence[float], task: str, side: str, stock_id: str,
-    variants: Mapping[str, str],
+    own: Sequence[TransferRun], stock: Sequence[TransferRun], baseline: Sequence[float], task: str, side: str,
+    stock_id: str, variants: Mapping[str, str],
 ) -> Cell:  # fmt: skip
-    gains, theirs = [run["gain"] for run in own], [run["gain"] for run in stock]
+    gains, theirs = [run.gain for run in own], [run.gain for run in stock]
     touched = touched_share(own), touched_share(stock)
     first, mean = own[0], mean_interval(gains)
-    is_stock = first["program_id"] == stock_id and first["role"] != TWIN
+    is_stock = first.program_id == stock_id and first.role != TWIN
     over = Ratio(1.0, None, 0.95, len(gains), len(gains)) if is_stock else ratio(
         gains, theirs, baseline=baseline, touched=touched
     )  # fmt: skip
-    roles = {run["role"] for run in own}
-    role = "control" if is_stock else next((role for role in ORDER if role in roles), str(first["role"]))
+    roles = {run.role for run in own}
+    role = "control" if is_stock else next((role for role in ORDER if role in roles), first.role)
     return Cell(
-        task=task, place=side, program_id=first["program_id"], name=first["name"], role=role,
-        of_program=variants.get(first["program_id"]), stream=first["stream"], n=mean.n, gain=mean.mean, se=mean.se,
-        low=mean.low, high=mean.high, unit=str(first["unit"] or "metric"),
+        task=task, place=side, program_id=first.program_id, name=first.name, role=role,
+        of_program=variants.get(first.program_id), stream=first.stream, n=mean.n, gain=mean.mean, se=mean.se,
+        low=mean.low, high=mean.high, unit=first.unit or "metric",
         stock_gain=mean_interval(theirs).mean, ratio=over.ratio, ratio_lower=over.lower,
-        p=None if is_stock or first["role"] == TWIN else better(gains, theirs, baseline, touched),
-        p_adjusted=None, like_id=None, trust=weakest(run["trust"] for run in own),
+        p=None if is_stock or first.role == TWIN else better(gains, theirs, baseline, touched),
+        p_adjusted=None, like_id=None, trust=weakest(run.trust for run in own),
     )  # fmt: skip
 
 
-def touched_share(runs: Sequence[Run]) -> float:
+def touched_share(runs: Sequence[TransferRun]) -> float:
     """Mean share of the runs' verifications that were compared with the baseline."""
-    return math.fsum(run["touched"] for run in runs) / len(runs) if runs else 0.0
+    return math.fsum(run.touched for run in runs) / len(runs) if runs else 0.0
 
 
 def better(
@@ -200,7 +226,7 @@ def better(
 
 
 def _like(
-    cells: Sequence[Cell], shared: Sequence[Run], con: duckdb.DuckDBPyConnection, variants: Mapping[str, str]
+    cells: Sequence[Cell], shared: Sequence[SharedFigures], con: duckdb.DuckDBPyConnection, variants: Mapping[str, str]
 ) -> list[Cell]:
     """Cells of programs that were not run because they behave like another one on this task."""
     names: dict[str, str] = dict(con.execute("SELECT program_id, name FROM programs").fetchall()) if shared else {}
@@ -208,13 +234,13 @@ def _like(
     ran = {cell.program_id for cell in cells}
     made = []
     for row in shared:
-        source = known.get((row["like_id"], row["stream"]))
-        if source is not None and row["program_id"] not in ran:
-            who, of_program = row["program_id"], variants.get(row["program_id"])
+        source = known.get((row.like_id, row.stream))
+        if source is not None and row.program_id not in ran:
+            who, of_program = row.program_id, variants.get(row.program_id)
             role = BARE if of_program else "program"
             p = None if source.role == "control" else source.p
-            made.append(replace(source, program_id=who, name=names.get(who) or str(who), role=role,
-                                of_program=of_program, p=p, like_id=row["like_id"]))  # fmt: skip
+            made.append(replace(source, program_id=who, name=names.get(who) or who, role=role,
+                                of_program=of_program, p=p, like_id=row.like_id))  # fmt: skip
     return made
 
 
@@ -255,12 +281,12 @@ def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:
     return Transfer(study_tasks(con), tuple(cells), tuple(correlations(transfer_runs(con), cells)))
 
 
-def transfer_runs(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The runs to use: rows of ``queries/transfer_runs.sql``."""
-    return rows(con.execute(statement("transfer_runs")))
+def transfer_runs(con: duckdb.DuckDBPyConnection) -> list[TransferRun]:
+    """The runs to use."""
+    return typed_rows(con.execute(statement("transfer_runs")), TransferRun)
 
 
-def correlations(runs: Sequence[Run], cells: Sequence[Cell]) -> list[RankCorrelation]:
+def correlations(runs: Sequence[TransferRun], cells: Sequence[Cell]) -> list[RankCorrelation]:
     """The rank correlation of each pair of tasks over the programs with runs on both: stock included, A/A twins and
     programs without their ideas excluded. Each task uses the stream with most programs: they share its data."""
     out = []
@@ -271,12 +297,12 @@ def correlations(runs: Sequence[Run], cells: Sequence[Cell]) -> list[RankCorrela
     return out
 
 
-def _measured(runs: Sequence[Run], cells: Sequence[Cell], task: str) -> dict[str, MeasuredGain]:
+def _measured(runs: Sequence[TransferRun], cells: Sequence[Cell], task: str) -> dict[str, MeasuredGain]:
     """Means with standard errors moderated by the spread of all programs' runs: few runs alone give a bad estimate."""
     streams: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run["task"] == task and run["role"] not in (TWIN, BARE):
-            streams[run["stream"]][run["program_id"]].append(run["gain"])
+        if run.task == task and run.role not in (TWIN, BARE):
+            streams[run.stream][run.program_id].append(run.gain)
     stream = max(streams, key=lambda name: (len(streams[name]), name not in FINAL))
     means = {program: mean_interval(gains) for program, gains in streams[stream].items()}
     scored = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],

@@ -19,17 +19,17 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit, canonical
-from analysis.directive_credit import directive_credits
+from analysis.directive_credit import HeldDirective, directive_credits
 from analysis.edit_effects import Effects, edit_effects
-from analysis.methods.edit import edit_credits
+from analysis.methods.edit import KnobValue, edit_credits
 from analysis.methods.factorial import factorial_credits
 from analysis.methods.having import having_credits
 from analysis.scope import Scope, scopes
 from analysis.statistics import bh, mean_interval, satterthwaite, t_test
-from analysis.transfer import BARE, Cell, StudyTasks
+from analysis.transfer import BARE, Cell, StudyTasks, TransferRun
 
 if TYPE_CHECKING:
     import duckdb
@@ -102,7 +102,7 @@ class Across:
 
 
 def across(
-    con: duckdb.DuckDBPyConnection, where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]
+    con: duckdb.DuckDBPyConnection, where: StudyTasks, cells: Sequence[Cell], runs: Sequence[TransferRun]
 ) -> list[Across]:
     """One row per edit, cited directive and idea list that was tried on any of the tasks; most significant first."""
     by_task = {scope.task: scope for scope in scopes(con)}
@@ -231,8 +231,7 @@ def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
 
 def _own_values(scope: Scope) -> dict[str, str]:
     """Knob → its value in the task's untouched source."""
-    rows = scope.rows("baseline_values")
-    return {row["key"]: canonical(row["value"]) for row in rows}
+    return {row.key: canonical(row.value) for row in scope.rows("baseline_values", KnobValue)}
 
 
 def _not_tried(task: str, own: Mapping[str, str], knob: str, value: str) -> TaskEstimate:
@@ -249,10 +248,10 @@ def _freedom(row: EditCredit | DirectiveCredit) -> float:
 def _tries(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Across]:
     """Directives by the gain of the changes that cite them, kept or not."""
     by_directive: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
-    held: dict[str, dict[str, Any]] = {}
+    held: dict[str, HeldDirective] = {}
     for scope in views:
-        for about in scope.rows("directive_held"):
-            held.setdefault(about["directive_id"], about)
+        for each in scope.rows("directive_held", HeldDirective):
+            held.setdefault(each.directive_id, each)
         for row in directive_credits(scope, effects[scope.task])[0]:
             share = row.device_seconds / row.n  # from a rate to the gain of one experiment
             figures = (None if value is None else value * share for value in (row.se, row.low, row.high))
@@ -263,15 +262,16 @@ def _tries(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
     knobs = {scope.task: set(_own_values(scope)) for scope in views}
     rows = []
     for directive, there in by_directive.items():
-        about = held.get(directive, {})
+        about = held.get(directive)
         estimates = tuple(there.get(s.task) or TaskEstimate(s.task, _missing(about, knobs[s.task])) for s in views)
-        rows.append(Across("tries", directive, about.get("text") or directive, about.get("kind") or "", estimates))
+        text, kind = (about.text, about.kind) if about else (directive, "")
+        rows.append(Across("tries", directive, text or directive, kind, estimates))
     return rows
 
 
-def _missing(about: Mapping[str, Any], knobs: set[str]) -> State:
+def _missing(about: HeldDirective | None, knobs: set[str]) -> State:
     """The state of a directive that no experiment of a task cites: ``absent`` for an idea whose edit the task lacks."""
-    terms = re.findall(r"`([^`\n]+)`", about.get("text") or "") if about.get("kind") == "idea" else []
+    terms = re.findall(r"`([^`\n]+)`", about.text) if about and about.kind == "idea" else []
     named = {term.partition("=")[0].strip().lstrip("+").lower() for term in terms}
     return "absent" if named and not named & knobs else "untried"
 
@@ -298,17 +298,17 @@ def _effects(views: Sequence[Scope]) -> list[list[Across]]:
     return families
 
 
-def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]) -> list[Across]:
+def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[TransferRun]) -> list[Across]:
     """Each program minus the same without its ideas (or a program that behaves like that): the mean difference over
     common run seeds."""
     like = {(c.task, c.program_id): c.like_id for c in cells if c.like_id}
     names = {c.program_id: c.name for c in cells}
     units = {c.task: c.unit for c in cells}
     streams = {(c.task, c.program_id): c.stream for c in cells if not c.like_id}
-    gains: dict[tuple[str, str, Any], float] = {}
+    gains: dict[tuple[str, str, object], float] = {}
     for run in runs:
-        if run["role"] != "a/a" and streams.get((run["task"], run["program_id"])) == run["stream"]:
-            gains[run["task"], run["program_id"], (run["match_id"], run["run_seed"])] = run["gain"]
+        if run.role != "a/a" and streams.get((run.task, run.program_id)) == run.stream:
+            gains[run.task, run.program_id, (run.match_id, run.run_seed)] = run.gain
     out = []
     for program, bare in sorted({(c.of_program, c.program_id) for c in cells if c.of_program and c.role == BARE}):
         there = tuple(
@@ -323,8 +323,8 @@ def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Mapping
 
 
 def _paired(
-    task: str, program: str, bare: str, gains: Mapping[tuple[str, str, Any], float], unit: str
-) -> TaskEstimate:  # fmt: skip
+    task: str, program: str, bare: str, gains: Mapping[tuple[str, str, object], float], unit: str
+) -> TaskEstimate:
     if program == bare:
         return TaskEstimate(task, "absent")
     ours = {seed: gain for (on, who, seed), gain in gains.items() if on == task and who == program}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 ORDER = ("unverified", "self-reported", "scored", "verified")
 WHY = {
@@ -38,9 +37,8 @@ def remarks(trusts: Sequence[str | None]) -> list[str]:
     return out
 
 
-def findings_line(rows: Iterable[dict[str, Any]], study: str) -> str:
-    """``2 findings: leak (1), rows (1): metaloop sql STUDY 'FROM findings'`` of rows {kind, n}; empty without any."""
-    counts = [(str(row["kind"]), int(row["n"])) for row in rows]
+def findings_line(counts: Sequence[tuple[str, int]], study: str) -> str:
+    """``2 findings: leak (1), rows (1): metaloop sql STUDY 'FROM findings'``, by kind; empty without any."""
     total = sum(n for _, n in counts)
     if not total:
         return ""

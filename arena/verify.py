@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from pydantic import JsonValue
 
@@ -212,14 +212,15 @@ class Audit:
     def event(self) -> AuditEvent:
         """The event reveals the secret, which is used up."""
         streams = self.round.how.streams
-        return AuditEvent(body={
+        body = {
             "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
             "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.trust,
             "findings": len(self.findings), "device_seconds_spent": self.round.spent,
             "sandbox": self.round.how.sandbox, "secret_hash": secret_hash(streams), "secret": streams.secret.hex(),
             "stream": FRESH, **self.details,
             "measurements": [_row(label, m) for label, m in self.round.everything],
-        })  # fmt: skip
+        }  # fmt: skip
+        return AuditEvent(body=cast("dict[str, JsonValue]", body))
 
 
 def verify_source(

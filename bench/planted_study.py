@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis import designs
+from analysis.families import FamilyRun
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw
 from analysis.statistics import mean_interval, posterior
@@ -96,18 +97,18 @@ class Study:
         child = own ^ set(changed.tolist())
         return self.add([d for d in names if d in child], (first,), generation)
 
-    def family_runs(self) -> list[dict[str, Any]]:
+    def family_runs(self) -> list[FamilyRun]:
         """The rows of queries/family_runs.sql, without a ledger."""
         by_run = {(m, who, seed): gain for m, who, seed, gain in self.runs}
         rows = []
         for match_id, seed in sorted({(m, seed) for m, _, seed, _ in self.runs}):
             for child, parents in self.parents.items():
-                told = {"child_id": child, "parent_ids": list(parents), "match_id": match_id, "run_seed": seed}
+                own = child, list(parents)
                 there = [by_run[match_id, p, seed] for p in parents if (match_id, p, seed) in by_run]
                 if parents and (match_id, child, seed) in by_run:
-                    rows.append(told | {"child": True, "gain": by_run[match_id, child, seed]})
+                    rows.append(FamilyRun(match_id, seed, True, by_run[match_id, child, seed], *own))
                 if there:
-                    rows.append(told | {"child": False, "gain": sum(there) / len(there)})
+                    rows.append(FamilyRun(match_id, seed, False, sum(there) / len(there), *own))
         return rows
 
     def ablate(self, program: str, runs: int, seed: int) -> list[tuple[str, float, float | None]]:

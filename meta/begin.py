@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.decision import decision_of
 from analysis.ledger import read
@@ -46,10 +47,10 @@ def create(
     chosen, prior = starters(plan.starters, own), None
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
-    settings: dict[str, Any] = asdict(plan)
+    settings: dict[str, JsonValue] = asdict(plan)
     if MUTATORS.added:
         named_operators(MUTATORS.names)  # refused before anything is spent
-        settings["operators"] = list(MUTATORS.names)
+        settings["operators"] = [*MUTATORS.names]
     if race_rule:
         settings["race_rule"] = race_rule
     if command == "improve":
@@ -106,7 +107,7 @@ def confirmed_again(folder: Path) -> bool:
     return event is not None and decision_of(event).look > 1
 
 
-def champion_of(folder: Path) -> dict[str, Any] | None:
+def champion_of(folder: Path) -> dict[str, JsonValue] | None:
     """The last champion event of a finished study; None before it, and while it is being confirmed again."""
     champion, begun = None, False
     for event in read(folder / "ledger"):

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import numpy as np
 
@@ -117,19 +116,20 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
         )
-        study.record(replace(event, **_model_call(p.calls)) if p.calls else event)
+        study.record(_with_model(event, p.calls) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]
 
 
-def _model_call(call: ModelCalls) -> dict[str, Any]:
-    """The fields of the event about the model behind a proposal."""
-    return {
-        "model": call.model,
-        "tokens": call.tokens,
-        "usd": call.usd,
-        "call": call.call,
-        "prompt": tuple(PromptMessage(role, text) for role, text in call.prompt),
-        "meta_program_id": call.meta_program_id,
-        "repairs": call.repairs,
-        "turns": tuple(call.turns) or None,
-    }
+def _with_model(event: MutationEvent, calls: ModelCalls) -> MutationEvent:
+    """The event with the model behind the proposal."""
+    return replace(
+        event,
+        model=calls.model,
+        tokens=calls.tokens,
+        usd=calls.usd,
+        call=calls.call,
+        prompt=tuple(PromptMessage(role, text) for role, text in calls.prompt),
+        meta_program_id=calls.meta_program_id,
+        repairs=calls.repairs,
+        turns=calls.turns or None,
+    )

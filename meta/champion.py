@@ -13,7 +13,7 @@ from analysis.study import open_study
 from analysis.trust import counts, weakest
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Claim, ReservedClaim, record, recorded
+from meta.claim import RECORDED, RESERVED, Claim, ReservedClaim, record
 from meta.confirmation import LOOKS, same_as
 from meta.evidence_page import evidence_page
 from meta.lineage import Lineage
@@ -38,7 +38,7 @@ def crown(
     ended = event is not None and decision_of(event.body).look >= look
     decision = decision_of(event.body) if event and ended else decided(study, program, claim, look)
     said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
-    claim = recorded(event.body) if event and ended else claim
+    claim = RECORDED.validate_python(event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
     write_whole(study.folder / "champion.md", program.raw)
@@ -105,11 +105,7 @@ def write_page_again(study: Study) -> bool:
     event = study.state.champion
     if event is None:
         return False
-    elsewhere = tuple(
-        ReservedClaim(**{**there, "claim": recorded(there["claim"]) if there["claim"] else None})
-        for there in event.body.get("reserve", ())
-    )
-    program = study.program(str(event.body["program_id"]))
-    champion = Champion(program, recorded(event.body), str(event.body["verdict"]), decision_of(event.body), elsewhere)
-    write_page(study, champion)
+    body, elsewhere = event.body, RESERVED.validate_python(event.body.get("reserve", ()))
+    program, claim = study.program(str(body["program_id"])), RECORDED.validate_python(body)
+    write_page(study, Champion(program, claim, str(body["verdict"]), decision_of(body), elsewhere))
     return True

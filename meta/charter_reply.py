@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from programs.charter_read import CharterClaim
 from programs.text import one_line
@@ -69,7 +69,7 @@ def _no_number(name: str) -> Any:
     raise BadCharterReply(f"it is not JSON: {name} is not a number")
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_key_twice(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise BadCharterReply("it has a key twice in one object")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+
+from pydantic import JsonValue, TypeAdapter
 
 from analysis.decision import BETTER, Check, state_of
 from analysis.decision import LEVEL as LEVEL
@@ -93,7 +94,7 @@ class ReservedClaim:
     p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run
     holds: bool
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, JsonValue]:
         return vars(self) | {"claim": record(self.claim) if self.claim else None}
 
 
@@ -118,22 +119,17 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     best, stock, bare = gains["champion"], gains[STOCK], gains.get("without-ideas")
     apart = _difference(*against_role(gains, measured, reference))
     low, high = limits(apart)
-    return Claim(
+    tested = Claim(
         champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
         difference=apart.value, low=low, high=high, p=one_sided(apart),
         ratio=_ratio(_sides(gains, measured, "champion", reference)),
         ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None, check=check,
-        **(_beside(gains, measured) if reference == OWN else {}),
     )  # fmt: skip
-
-
-def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
-    """The user's own program as the reference; stock beside it, without a test."""
-    apart = _difference(gains, measured)
-    return {
-        "own": mean_interval(gains[OWN]), "over_stock": (apart.value, *limits(apart)),
-        "ratio_stock": _ratio(_sides(gains, measured, "champion", STOCK)),
-    }  # fmt: skip
+    if reference == STOCK:
+        return tested
+    other = _difference(gains, measured)  # stock beside the user's own program, without a test
+    over_stock, ratio_stock = (other.value, *limits(other)), _ratio(_sides(gains, measured, "champion", STOCK))
+    return replace(tested, own=mean_interval(gains[OWN]), over_stock=over_stock, ratio_stock=ratio_stock)
 
 
 def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim:
@@ -156,18 +152,18 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
 
     tested = apart(reference)
     low, high = limits(tested)
-    beside: dict[str, Any] = {}
-    if reference == OWN:
-        other = apart(STOCK)
-        beside = {"own": _mean_over(tasks, lambda c: c.own), "over_stock": (other.value, *limits(other)),
-                  "ratio_stock": ratios("champion", STOCK)}  # fmt: skip
-    return Claim(
+    result = Claim(
         champion=_mean_over(tasks, lambda c: c.champion), stock=_mean_over(tasks, lambda c: c.stock),
         without_ideas=_mean_over(tasks, lambda c: c.without_ideas) if bare else None,
         difference=tested.value, low=low, high=high, p=one_sided(tested),
         ratio=ratios("champion", reference), ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
-        tasks=tuple(tasks), check=worst([on.claim.check for on in tasks]), **beside,
+        tasks=tuple(tasks), check=worst([on.claim.check for on in tasks]),
     )  # fmt: skip
+    if reference == STOCK:
+        return result
+    other, own = apart(STOCK), _mean_over(tasks, lambda c: c.own)
+    over_stock = other.value, *limits(other)
+    return replace(result, own=own, over_stock=over_stock, ratio_stock=ratios("champion", STOCK))
 
 
 def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Check | None:
@@ -249,22 +245,15 @@ def _over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
     return ErrorEstimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
 
 
-def record(claim_of: Claim) -> dict[str, Any]:
+def record(claim_of: Claim) -> dict[str, JsonValue]:
     """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
     newer = ("check", "own", "over_stock", "ratio_stock")
-    figures = {key: value for key, value in asdict(claim_of).items() if key not in newer or value is not None}
+    figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]
-    return figures | (
-        {"tasks": [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]} if claim_of.tasks else {}
-    )
+    figures = {key: value for key, value in figures.items() if key not in newer or value is not None}
+    if claim_of.tasks:
+        figures["tasks"] = [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]
+    return figures
 
 
-def recorded(event: Mapping[str, Any]) -> Claim:
-    """A claim from the figures of its record."""
-    means = {k: Mean(**event[k]) if event.get(k) else None for k in ("champion", "stock", "without_ideas", "own")}
-    ratios = {k: Ratio(**event[k]) if event.get(k) else None for k in ("ratio", "ratio_without_ideas", "ratio_stock")}
-    tasks = tuple(OnTask(**{**on, "claim": recorded(on["claim"])}) for on in event.get("tasks", ()))
-    figures = {k: event[k] for k in ("difference", "low", "high", "p")}
-    check = Check(**event["check"]) if event.get("check") else None
-    over = tuple(event["over_stock"]) if event.get("over_stock") else None
-    return Claim(**means, **ratios, **figures, tasks=tasks, check=check, over_stock=over)  # type: ignore[arg-type]
+RECORDED, RESERVED = TypeAdapter(Claim), TypeAdapter(tuple[ReservedClaim, ...])  # from the figures of a record

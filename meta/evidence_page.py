@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import decision_text
+from analysis.credit import CreditViewRow
 from analysis.decision import LEVEL, CheckedArm, twins
+from analysis.events import MutationEvent
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.scales import UNIT
+from analysis.standings import Standing
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
+from analysis.transfer import Cell
 from analysis.trust import findings_line
 from arena.public import public_lines
 from arena.study import Study
@@ -49,52 +54,76 @@ def evidence_page(study: Study, champion: Champion) -> str:
     }  # fmt: skip
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
-        standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
+        standings = typed_rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"), Standing)
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
         task_rows, over = tasks_of(con, champion), together(con, champion)
-        counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
+        counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
         config=study.config,
         unit=UNIT if champion.claim.tasks else study.task.unit,
-        confirmed=[row for row in standings if confirming(row["match_id"], purpose, champion)],
+        confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
         twins=[decision_text.check(check) for task in tasks if (check := twins([
-            CheckedArm.of(row | {"unit": task.unit})
+            CheckedArm(row.program_id, row.role, row.task, task.unit, row.n, row.gain, row.se)
             for row in standings
-            if purpose[row["match_id"]] == "race" and row["task"] == task.name
+            if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in tasks],
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
-        one_line=any(row["role"] == "one-line" for row in standings),
+        one_line=any(row.role == "one-line" for row in standings),
     )  # fmt: skip
 
 
-def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class LineageStep:
+    """A mutation on the way to the champion: ``change`` as lines, ``credits``, the ``facts`` it was written from."""
+
+    child: Program
+    parents: list[Program]
+    mutation: MutationEvent
+    change: list[str]
+    credits: list[CreditViewRow]
+    facts: list[EditCredit]
+
+
+@dataclass(frozen=True)
+class CarriedOutIdea:
+    """An idea that a training task can carry out, with the estimate of its edit if it is a single one."""
+
+    task: str
+    text: str
+    credit: EditCredit | None
+
+
+def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[LineageStep]:
     """The mutations from the oldest ancestor to ``program``: diff, credit, and the facts each was written from.
 
     The facts are those known when the child was written: later experiments start from better sources.
     """
     made = {m.child_id: m for m in study.state.mutations if m.accepted}
-    credit = rows(con.execute("SELECT * FROM credit WHERE method = 'mutation'"))
+    credit = typed_rows(con.execute("SELECT * FROM credit WHERE method = 'mutation'"), CreditViewRow)
     names = {task.name for task in training_tasks(study)}
-    chain: list[dict[str, Any]] = []
+    chain: list[LineageStep] = []
     child = program.program_id
     while child in made:
         mutation = made[child]
         parents = [study.program(p) for p in mutation.parent_ids]
         known = edit_facts(con, study, mutation.generation - 1)
-        chain.insert(0, {
-            "child": study.program(child), "parents": parents, "mutation": mutation,
-            "change": changes(diff(parents[0], study.program(child))),
-            "credits": [row for row in credit if row["child_id"] == child and row["task"] in names],
-            "facts": [fact for fact in known if fact.credit_id in mutation.evidence_ids],
-        })  # fmt: skip
+        step = LineageStep(
+            child=study.program(child),
+            parents=parents,
+            mutation=mutation,
+            change=changes(diff(parents[0], study.program(child))),
+            credits=[row for row in credit if row.child_id == child and row.task in names],
+            facts=[fact for fact in known if fact.credit_id in mutation.evidence_ids],
+        )
+        chain.insert(0, step)
         child = parents[0].program_id
     return chain
 
@@ -133,22 +162,22 @@ def changes(change: Diff) -> list[str]:
     return [*lines, "  (the ideas are in another order)"] if moved else lines
 
 
-def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[str, Any]]:
+def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[CarriedOutIdea]:
     """The ideas that a training task can carry out, each with the estimate of its single edit over the search."""
     facts = edit_facts(con, study, None)
     out = []
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            {"task": task.name, "text": idea.text, "credit": single(edit, known)}
-            for idea, edit in resolved_ideas(program, task)
+            CarriedOutIdea(task.name, idea.text, single(edit, known)) for idea, edit in resolved_ideas(program, task)
         ]
     return out
 
 
-def statements(con: DuckDBPyConnection, program: Program) -> list[dict[str, Any]]:
+def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]:
     """The best credit row of each directive of the program that has one, in the order of its text."""
-    best = {row["directive_id"]: row for row in rows(con.execute(statement("best_credit"), [program.program_id]))}
+    found = typed_rows(con.execute(statement("best_credit"), [program.program_id]), CreditViewRow)
+    best = {row.directive_id: row for row in found}
     return [best[d.directive_id] for d in program.directives if d.directive_id in best]
 
 
@@ -164,18 +193,17 @@ def single(edit: Edit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredi
     return known.get(parts[0]) if len(parts) == 1 else None
 
 
-def confirming(match_id: str, purpose: Mapping[str, str], champion: Champion) -> bool:
+def confirming(match_id: str | None, purpose: Mapping[str, str], champion: Champion) -> bool:
     """Whether the decision uses this match; a decision of an older version does not name its matches."""
     matches = champion.decision.match_ids
-    return match_id in matches if matches else purpose[match_id] == "confirmation"
+    return match_id in matches if matches else purpose[str(match_id)] == "confirmation"
 
 
-def interval(row: Any, name: str = "estimate") -> str:
+def interval(row: Standing | CreditViewRow | EditCredit | Cell, name: str = "estimate") -> str:
     """``0.12 [0.08, 0.16]``, or the figure alone if there is no interval."""
-    get = row.get if isinstance(row, Mapping) else lambda key: getattr(row, key)
-    if get("low") is None:
-        return f"{get(name):.4g}"
-    return f"{get(name):.4g} [{get('low'):.4g}, {get('high'):.4g}]"
+    if row.low is None:
+        return f"{getattr(row, name):.4g}"
+    return f"{getattr(row, name):.4g} [{row.low:.4g}, {row.high:.4g}]"
 
 
 def line(text: str) -> str:

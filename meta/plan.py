@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -191,5 +191,4 @@ def scaled(plan: Plan, factor: float) -> Plan:
 
 def override(plan: Plan, **fields: Any) -> Plan:
     """A plan with some numbers replaced; None keeps a number."""
-    given: Mapping[str, Any] = {k: v for k, v in fields.items() if v is not None}
-    return replace(plan, **given)
+    return replace(plan, **{k: v for k, v in fields.items() if v is not None})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from pydantic import JsonValue
 
 
 class PlannedWork(TypedDict, total=False):
@@ -24,7 +26,7 @@ class PlannedWork(TypedDict, total=False):
     wall_seconds: float
     devices_per_run: int
     price: str
-    plan: Mapping[str, Any]  # of meta.plan.Plan
+    plan: Mapping[str, JsonValue]  # of meta.plan.Plan
     sandbox: str
     of_the_task: str
     tells: str  # the statistical power

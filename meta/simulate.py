@@ -10,7 +10,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from analysis.planted import RunLaw
 from analysis.statistics import mean_interval, share_interval
@@ -143,12 +145,12 @@ class Simulated:
     seed: int
     stopped_early: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         law = asdict(self.world) | {"shape": "normal" if not self.world.effects else "given effects"}
-        about = {"law": law, "design": asdict(self.design) | {"race_runs": self.design.race_runs}}
-        counts = {"replicates": self.replicates, "null_replicates": self.null_replicates, "within": self.within}
-        ended = {"seconds": round(self.seconds, 2), "seed": self.seed, "stopped_early": self.stopped_early}
-        return about | counts | ended | {"figures": [asdict(figure) for figure in self.figures]}
+        about: dict[str, JsonValue] = {"law": law, "design": asdict(self.design) | {"race_runs": self.design.race_runs}}
+        about |= {"replicates": self.replicates, "null_replicates": self.null_replicates, "within": self.within}
+        about |= {"seconds": round(self.seconds, 2), "seed": self.seed, "stopped_early": self.stopped_early}
+        return about | {"figures": [asdict(figure) for figure in self.figures]}
 
 
 def simulate(

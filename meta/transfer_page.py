@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from analysis.over_reserved import OverReserved, over_reserved
-from analysis.transfer import transfer
+from analysis.transfer import Cell, transfer
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -13,11 +14,21 @@ if TYPE_CHECKING:
     from meta.verdict import Champion
 
 
-def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]]:
-    """A row per task: champion, champion without its ideas and stock, with ratios to stock; empty for a single task.
+@dataclass(frozen=True)
+class ChampionOnTask:
+    """Champion, champion without its ideas and stock on one task. ``p``: of the test that the study announced on it."""
 
-    ``p``: of the test that the study announced on the task.
-    """
+    task: str
+    kind: str
+    champion: Cell
+    bare: Cell | None
+    stock: Cell | None
+    unit: str
+    p: float | None
+
+
+def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[ChampionOnTask]:
+    """A row per task; empty for a single task."""
     results = transfer(con)
     cells = results.of(champion.program.program_id)
     announced = {there.task: there.p_adjusted for there in champion.elsewhere}
@@ -26,10 +37,9 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]
     made = []
     for task in dict.fromkeys(cell.task for cell in cells):
         own = {cell.role: cell for cell in cells if cell.task == task}
-        if "champion" in own:
-            made.append({"task": task, "kind": own["champion"].task_kind, "champion": own["champion"],
-                         "bare": own.get("without-ideas"), "stock": own.get("control"),
-                         "unit": own["champion"].unit, "p": announced.get(task)})  # fmt: skip
+        if best := own.get("champion"):
+            bare, stock = own.get("without-ideas"), own.get("control")
+            made.append(ChampionOnTask(task, best.task_kind, best, bare, stock, best.unit, announced.get(task)))
     return made
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.imports.figures import Figures
 from analysis.imports.judge import Judged, Judgement
@@ -38,7 +39,7 @@ def arm_id(run: str) -> str:
 
 def run_events(
     identity: str, run: Run, judged: Judgement, totals: Figures, program_id: str | None, commits: Mapping[int, Joined]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, JsonValue]]:
     """The run's start, its experiments, its findings and its end. ``commits``: line → commit of the row."""
     name, way = run_id(identity, run.metric), str(run.direction.way)
     yield {
@@ -71,9 +72,9 @@ def run_events(
     }
 
 
-def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) -> dict[str, Any]:
+def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) -> dict[str, JsonValue]:
     row = item.row
-    event = {
+    event: dict[str, JsonValue] = {
         "kind": "experiment",
         "run_id": run,
         "experiment_id": identity,
@@ -87,14 +88,14 @@ def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) ->
         "category": item.category,
         "best_so_far": item.best,
     }
-    stated = {
+    stated: dict[str, JsonValue] = {
         "commit": row.commit or None,
         "word": row.word or None,
         "step_gain": item.step,
         "step_tries": None if item.step is None else item.tries,
         "again": item.again,
         "contradiction": item.contradiction or None,
-        "extra": row.extra or None,
+        "extra": {**row.extra} or None,
         "peak_memory_mb": row.memory_mb,
         "wall_seconds": row.seconds,
         "seed": row.seed,
@@ -105,17 +106,18 @@ def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) ->
     return event | {key: value for key, value in stated.items() if value is not None}
 
 
-def aside_event(identity: str, path: str, aside: Aside) -> dict[str, Any]:
+def aside_event(identity: str, path: str, aside: Aside) -> dict[str, JsonValue]:
     return {"kind": "quarantine", "import_id": identity, "path": path, **asdict(aside)}
 
 
-def figures_event(totals: Figures) -> dict[str, Any]:
+def figures_event(totals: Figures) -> dict[str, JsonValue]:
     """The figures of a run for its `import` event and the view `imports`."""
-    plain = asdict(totals)
-    noise = plain.pop("noise")
+    plain: dict[str, JsonValue] = asdict(totals)
+    del plain["noise"]
+    noise = totals.noise
     return plain | {
-        "noise_sd": noise["sd"],
-        "noise_df": noise["df"],
-        "noise_from": noise["source"],
+        "noise_sd": noise.sd,
+        "noise_df": noise.df,
+        "noise_from": noise.source,
         "noise_share": totals.noise_share,
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
 
 from analysis.imports import events
 from analysis.imports.direction import Direction
@@ -60,39 +61,71 @@ class Doubt:
         return self.candidates or self.metric
 
 
+@dataclass(frozen=True)
+class RunOfLog:
+    """A run in a log, with its figures; ``rows`` after merging."""
+
+    metric: str | None
+    metric_from: str
+    direction: str
+    direction_from: str
+    rows: int
+    merged_rows: int
+    commits_joined: int
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class LogResult:
+    """A run of a log, or a log without one. ``event``: its `import` event. ``quarantined``: lines, of the whole log in
+    its first result."""
+
+    event: dict[str, JsonValue]
+    import_id: str
+    path: str
+    name: str
+    state: str  # imported, duplicate, refused, unsure, empty
+    reason: str = ""
+    program_id: str | None = None
+    quarantined: int = 0
+    run: RunOfLog | None = None
+
+
 @dataclass
 class LogReport:
-    """The result of one log: an `import` event per run, or one without a run. ``program``: its event, written once."""
+    """All results of one log. ``program``: the event of its program, written once."""
 
-    events: list[dict[str, Any]] = field(default_factory=list)
-    program: dict[str, Any] | None = None
+    results: list[LogResult] = field(default_factory=list)
+    program: dict[str, JsonValue] | None = None
     doubts: list[Doubt] = field(default_factory=list)
-    asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones
+    asides: list[dict[str, JsonValue]] = field(default_factory=list)  # the first ones
     contradictions: list[str] = field(default_factory=list)  # the first ones
 
 
-def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
+def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, JsonValue]]]:
     """(report of a log, the events to write). With an open doubt, there are no events."""
     report = LogReport()
     identity = events.import_id(log.digest or log.label)
-    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": log.label, "name": log.name}
+    base: dict[str, JsonValue] = {"kind": "import", "import_id": identity, "path": log.label, "name": log.name}
     base |= {"bytes": log.size, "digest": log.digest}
     if log.reason or log.duplicate_of:
         other = events.import_id(log.duplicate_of) if log.duplicate_of else None
         state = "duplicate" if other else "refused"
-        report.events.append(base | {"state": state, "duplicate_of": other, "reason": log.reason})
+        event = base | {"state": state, "duplicate_of": other, "reason": log.reason}
+        report.results.append(LogResult(event, identity, log.label, log.name, state, log.reason))
         return report, ()
     try:
         table, runs = _read(log, options)
     except UnreadableLog as error:
-        report.events.append(base | {"state": "refused", "reason": str(error)})
+        event = base | {"state": "refused", "reason": str(error)}
+        report.results.append(LogResult(event, identity, log.label, log.name, "refused", str(error)))
         return report, ()
     for run in runs:
         run.direction = _answered(run, options)
     report.doubts = [d for run in runs if (d := _doubt(log, run)) and not options.closed(d.key)]
     if report.doubts:
         return report, ()
-    return report, _written(log, options, base, report, table, runs)
+    return report, _written(log, options, identity, base, report, table, runs)
 
 
 def _read(log: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
@@ -124,22 +157,29 @@ def _doubt(log: LogFile, run: Run) -> Doubt | None:
 
 
 def _written(
-    log: LogFile, options: Options, base: dict[str, Any], report: LogReport, table: LogTable, runs: Sequence[Run]
-) -> Iterator[dict[str, Any]]:
+    log: LogFile, options: Options, identity: str, base: dict[str, JsonValue], report: LogReport, table: LogTable,
+    runs: Sequence[Run],
+) -> Iterator[dict[str, JsonValue]]:  # fmt: skip
     """The events of a log, including its `import` events; `report` is complete after the last event."""
-    identity = base["import_id"]
     report.program, problem = beside(log.path, log.repository, log.name)
-    program_id = report.program["program_id"] if report.program else None
+    program_id = str(report.program["program_id"]) if report.program else None
     sure = [run for run in runs if run.direction.way and not run.doubt]
     unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
     aside = [*table.asides, *(a for run, why in unsure for row in run.rows for a in set_aside(row, why))]
+    state = "imported" if sure else ("unsure" if unsure else "empty")
     shared = base | {
-        "state": "imported" if sure else ("unsure" if unsure else "empty"),
+        "state": state,
         "program_id": program_id,
         "program_problem": problem or None,
         "repository": str(log.repository) if log.repository else None,
     }
-    counts = {"lines": table.lines, "headers": table.headers, "blanks": table.blanks, "quarantined": len(aside)}
+    counts: dict[str, JsonValue] = {
+        "lines": table.lines,
+        "headers": table.headers,
+        "blanks": table.blanks,
+        "quarantined": len(aside),
+    }
+    result = LogResult({}, identity, log.label, log.name, state, program_id=program_id, quarantined=len(aside))
     for run in sure:
         judged = judge(run)
         totals = figures(judged, options.noise)
@@ -147,14 +187,17 @@ def _written(
         commits, note = joined(log, judged)
         yield from events.run_events(identity, run, judged, totals, program_id, commits)
         event = shared | counts | _run_part(identity, run, totals, commits, note)
-        report.events.append(event)
+        report.results.append(replace(result, event=event, run=_run_of(run, totals, len(commits))))
         yield event
-        counts = dict.fromkeys(counts, 0)  # they count the whole file, so only its first run has them
+        # they count the whole file, so only its first run has them
+        counts = dict.fromkeys(counts, 0)
+        result = replace(result, quarantined=0)
     report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
     yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
-        event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
-        report.events.append(event)
+        reason = unsure[0][1] if unsure else "a header without rows"
+        event = shared | counts | {"rows": 0, "reason": reason}
+        report.results.append(replace(result, event=event, reason=reason))
         yield event
 
 
@@ -162,7 +205,12 @@ def _why(run: Run) -> str:
     return f"the metric may be any of {', '.join(run.doubt)}" if run.doubt else run.direction.why
 
 
-def _run_part(identity: str, run: Run, totals: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
+def _run_of(run: Run, totals: Figures, joined: int) -> RunOfLog:
+    way, why = run.direction.way, run.direction.why
+    return RunOfLog(run.metric, run.source, str(way), why, len(run.rows), run.merged, joined, totals)
+
+
+def _run_part(identity: str, run: Run, totals: Figures, commits: dict[int, Joined], note: str) -> dict[str, JsonValue]:
     return {
         "run_id": events.run_id(identity, run.metric),
         "metric": run.metric,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.events import DirectiveEntry
 from analysis.imports.text import UnreadableLog, read_bytes
@@ -16,7 +17,7 @@ from programs.text import MAX_BYTES
 NAMES = ("program.md", "PROGRAM.md", "Program.md")
 
 
-def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any] | None, str]:
+def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, JsonValue] | None, str]:
     """(the `program` event of the program next to a log or at the top of its repository, its problem).
 
     An invalid program is stored as text without directives, with the reason; an unreadable one is None.
@@ -29,7 +30,7 @@ def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any
     return None, ""
 
 
-def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
+def _event(path: Path, name: str) -> tuple[dict[str, JsonValue] | None, str]:
     try:
         raw = read_bytes(path, MAX_BYTES)
         text = raw.decode("utf-8")
@@ -37,7 +38,7 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
         return None, f"{path.name}: {error}"
     except UnicodeDecodeError:
         return None, f"{path.name}: not UTF-8"
-    base: dict[str, Any] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
+    base: dict[str, JsonValue] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
     try:
         program = Program.parse(raw, name, file=path.name)
     except MetaloopError as error:

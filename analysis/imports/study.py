@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.imports import events
 from analysis.imports.find import LogFile, find
-from analysis.imports.load import Doubt, LogReport, Options, load
+from analysis.imports.load import Doubt, LogReport, LogResult, Options, RunOfLog, load
 from analysis.imports.text import UnreadableLog
 from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
@@ -28,14 +29,18 @@ AnswerDoubt = Callable[[Doubt], str | None]
 
 @dataclass
 class Imported:
-    """The result of an import. ``logs``: the `import` events, one per run or log without a run."""
+    """The result of an import. ``logs``: one per run or log without a run."""
 
     folder: Path
     study_id: str
-    logs: list[dict[str, Any]] = field(default_factory=list)
+    logs: list[LogResult] = field(default_factory=list)
     programs: int = 0
-    asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones of each log
+    asides: list[dict[str, JsonValue]] = field(default_factory=list)  # the first ones of each log
     contradictions: list[str] = field(default_factory=list)  # the first ones of each run
+
+    @property
+    def runs(self) -> list[RunOfLog]:
+        return [log.run for log in self.logs if log.run is not None]
 
 
 def import_logs(
@@ -88,13 +93,13 @@ def _read_all(
         again = _load_all([files[index] for index in doubtful], stage, options, workers)
         for index, report in zip(doubtful, again, strict=True):
             reports[index] = report
-    logs = [event for report in reports for event in report.events]
-    _check(files, logs, options)
-    study_id = content_id("y", *sorted({log["import_id"] for log in logs}), datetime.now(UTC).isoformat())
-    programs = {p["program_id"]: p for report in reports if (p := report.program) is not None}
+    logs = [result for report in reports for result in report.results]
+    _check(logs, options)
+    study_id = content_id("y", *sorted({log.import_id for log in logs}), datetime.now(UTC).isoformat())
+    programs = {str(p["program_id"]): p for report in reports if (p := report.program) is not None}
     with Ledger(stage / "ledger", "import") as ledger:
         ledger.extend([_study_event(study_id, options), *programs.values(), *_matches(logs)], sync=False)
-        ledger.extend([log for log in logs if log["state"] in ("refused", "duplicate")])
+        ledger.extend([log.event for log in logs if log.state in ("refused", "duplicate")])
     for path in segments(stage / "ledger"):
         sync_file(path)
     _write_config(stage / "study.toml", study_id, options)
@@ -118,15 +123,14 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None)
     return replace(options, answers=answers)
 
 
-def _check(files: Sequence[LogFile], logs: Sequence[dict[str, Any]], options: Options) -> None:
+def _check(logs: Sequence[LogResult], options: Options) -> None:
     """Raises UsageError if no log could be read, or none has the requested metric."""
-    read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
-    if not read:
-        refused = next((log for log in logs if log["state"] == "refused"), logs[0])
-        raise UsageError(f"{refused['path']}: {refused['reason']}", hint="metaloop import reads results.tsv files")
-    requested = options.metric
-    if requested and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
-        there = sorted({str(log["metric"]) for log in read if log.get("metric")})
+    if all(log.state in ("refused", "duplicate") for log in logs):
+        refused = next((log for log in logs if log.state == "refused"), logs[0])
+        raise UsageError(f"{refused.path}: {refused.reason}", hint="metaloop import reads results.tsv files")
+    requested, runs = options.metric, [log.run for log in logs if log.run is not None]
+    if requested and not any(run.metric_from in ("given", "named in each row") for run in runs):
+        there = sorted({run.metric for run in runs if run.metric})
         hint = f"metrics in the logs: {', '.join(there[:8])}" if there else "check the header of the log"
         raise UsageError(f"no log has a column {requested!r}", hint=hint)
 
@@ -155,7 +159,7 @@ def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[L
     with Ledger(stage / "ledger", "import") as ledger:
         for item in logs:
             report, written = load(item, options)
-            batch: list[dict[str, Any]] = []
+            batch: list[dict[str, JsonValue]] = []
             for event in written:
                 batch.append(event)
                 if len(batch) >= BATCH:
@@ -166,25 +170,28 @@ def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[L
     return reports
 
 
-def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _matches(logs: Sequence[LogResult]) -> list[dict[str, JsonValue]]:
     """A match for each metric and direction, to group the runs; nothing was played."""
-    arms: dict[tuple[str | None, str], list[dict[str, Any]]] = defaultdict(list)
+    arms: dict[tuple[str | None, str], list[JsonValue]] = defaultdict(list)
     for log in logs:
-        if log["state"] == "imported":
-            arm = {"arm_id": events.arm_id(log["run_id"]), "program_id": log["program_id"], "role": "program"}
-            arms[log["metric"], log["direction"]].append(arm)
-    out: list[dict[str, Any]] = []
+        if log.run is not None:
+            arm_id = events.arm_id(events.run_id(log.import_id, log.run.metric))
+            arm: JsonValue = {"arm_id": arm_id, "program_id": log.program_id, "role": "program"}
+            arms[log.run.metric, log.run.direction].append(arm)
+    out: list[dict[str, JsonValue]] = []
     for (metric, way), entries in arms.items():
         name = events.match_id(metric, way)
         label = f"{metric or 'a metric without a name'}, {way} is better"
-        event = {"kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric}
-        out.append(event | {"label": label, "arms": entries})
+        out.append({
+            "kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric,
+            "label": label, "arms": entries,
+        })  # fmt: skip
         out.append({"kind": "match_ended", "match_id": name, "state": events.STATE})
     return out
 
 
-def _study_event(study_id: str, options: Options) -> dict[str, Any]:
-    config = {"command": "import", **options.stated}
+def _study_event(study_id: str, options: Options) -> dict[str, JsonValue]:
+    config: dict[str, JsonValue] = {"command": "import", **options.stated}
     return {"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config}
 
 

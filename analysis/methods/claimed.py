@@ -7,8 +7,9 @@ shared baselines, divided by the claim. No interval, no q: both would need the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from analysis.credit import ClaimedCredit
 from analysis.method_input import MethodInput
@@ -19,25 +20,46 @@ from programs.ids import content_id
 MOST_DRAWS = 1024  # sources of a run; more of them change the expected maximum by only .01 SD
 
 
+@dataclass(frozen=True)
+class TrainingNoise:
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class ClaimedSteps:
+    """The claims for one set of changes, or of one program's runs; ``noise``: the share of luck, in SDs."""
+
+    label: str
+    deltas: list[float]
+    runs: int
+    noise: float | None
+
+
+@dataclass(frozen=True)
+class ClaimedRuns(ClaimedSteps):
+    program_id: str
+
+
 def claimed_credits(scope: Scope) -> list[ClaimedCredit]:
     """A row per kept change, the largest claim first, then a row per program for its runs from start to end."""
     best = largest()
-    sd = scope.rows("noise")[0]["sd"]
-    steps = _credits(scope, scope.rows("claimed_steps", steps=list(steps_of_noise())), sd, whole=False)
-    return steps + _credits(scope, scope.rows("claimed_runs", best=list(best)), sd, whole=True)
+    sd = scope.rows("noise", TrainingNoise)[0].sd
+    steps = _credits(scope, scope.rows("claimed_steps", ClaimedSteps, steps=list(steps_of_noise())), sd)
+    return steps + _credits(scope, scope.rows("claimed_runs", ClaimedRuns, best=list(best)), sd)
 
 
-def _credits(scope: Scope, rows: list[dict[str, Any]], sd: float | None, *, whole: bool) -> list[ClaimedCredit]:
+def _credits(scope: Scope, rows: Sequence[ClaimedSteps], sd: float | None) -> list[ClaimedCredit]:
     out = []
     for row in rows:
-        label, mean = row["label"], mean_interval(row["deltas"])
+        label, mean = row.label, mean_interval(row.deltas)
         claim = mean.mean or 0.0
-        chance = None if sd is None or row["noise"] is None else sd * row["noise"]
-        program = row["program_id"] if whole else None
+        chance = None if sd is None or row.noise is None else sd * row.noise
+        whole = isinstance(row, ClaimedRuns)
+        program = row.program_id if isinstance(row, ClaimedRuns) else None
         out.append(ClaimedCredit(
             credit_id=content_id("c", "claimed", scope.task, program or label), task=scope.task, estimate=claim,
             se=mean.se, low=None, high=None, n=mean.n, q=None, design="observational", unit=scope.unit,
-            label=f"{label}: whole runs" if whole else label, program_id=program, runs=row["runs"],
+            label=f"{label}: whole runs" if whole else label, program_id=program, runs=row.runs,
             noise_share=None if chance is None or claim <= 0.0 else min(1.0, chance / claim),
         ))  # fmt: skip
     return sorted(out, key=lambda c: (-c.estimate, c.credit_id))

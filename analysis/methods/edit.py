@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis.credit import EditCredit, Key, Value, canonical, plain
 from analysis.edit_effects import Effects, edit_effects
@@ -20,6 +21,29 @@ from analysis.scope import Scope
 from programs.ids import content_id
 
 
+@dataclass(frozen=True)
+class KnobValue:
+    """``key``: the knob in lower case. ``value``: in the task's untouched source."""
+
+    key: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class EditTries:
+    """The tries of one (knob, value), as it was written. ``chosen``: not only by the proposer `random`."""
+
+    key: str
+    value_text: str
+    knob: str
+    patch: bool
+    tries: int
+    run_ids: list[str]
+    failures: int
+    chosen: bool
+    seconds: float
+
+
 def edit_credits(scope: Scope, effects: Effects | None = None) -> list[EditCredit]:
     """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing (`credit.settled`).
 
@@ -27,22 +51,22 @@ def edit_credits(scope: Scope, effects: Effects | None = None) -> list[EditCredi
     """
     known = effects or edit_effects(scope)
     answers = known.edits()
-    own = {(row["key"], canonical(row["value"])) for row in scope.rows("baseline_values")}
-    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)  # the same number written in two ways is one value
-    for row_ in scope.rows("edit_tries"):
-        value: Value = json.loads(row_["value_text"])
-        groups[row_["key"], canonical(value)].append(row_ | {"value": value})
+    own = {(row.key, canonical(row.value)) for row in scope.rows("baseline_values", KnobValue)}
+    groups: dict[Key, list[EditTries]] = defaultdict(list)  # the same number written in two ways is one value
+    for row in scope.rows("edit_tries", EditTries):
+        groups[row.key, canonical(json.loads(row.value_text))].append(row)
     credits = [
-        _credit(scope, key, row_, None if key in own else answers.get(key), known) for key, row_ in groups.items()
+        _credit(scope, key, rows, None if key in own else answers.get(key), known) for key, rows in groups.items()
     ]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
 def _credit(
-    scope: Scope, key: Key, tries: list[dict[str, Any]], effect: PosteriorEstimate | None, effects: Effects
+    scope: Scope, key: Key, tries: Sequence[EditTries], effect: PosteriorEstimate | None, effects: Effects
 ) -> EditCredit:
-    first, value = tries[0], tries[0]["value"]
-    runs = len({run for each in tries for run in each["run_ids"]})
+    first = tries[0]
+    value: Value = json.loads(first.value_text)
+    runs = len({run for each in tries for run in each.run_ids})
     return EditCredit(
         credit_id=content_id("c", "edit", scope.task, *key),
         task=scope.task,
@@ -50,18 +74,18 @@ def _credit(
         se=effect.sd if effect else None,
         low=effect.low if effect else None,
         high=effect.high if effect else None,
-        n=sum(each["tries"] for each in tries),
+        n=sum(each.tries for each in tries),
         q=None,
         p=effect.p if effect else None,
         df=effect.df if effect else 0.0,
-        design="observational" if any(each["chosen"] for each in tries) else "randomised",
+        design="observational" if any(each.chosen for each in tries) else "randomised",
         unit=scope.unit,
-        knob=first["knob"],
+        knob=first.knob,
         value=value,
-        label=f"+{first['knob']}" if first["patch"] else f"{key[0]}={plain(value)}",
-        failures=sum(each["failures"] for each in tries),
+        label=f"+{first.knob}" if first.patch else f"{key[0]}={plain(value)}",
+        failures=sum(each.failures for each in tries),
         runs=min(runs, int(effects.seeds[effects.column[key]])) if effect else runs,
-        device_seconds=sum(each["seconds"] for each in tries),
+        device_seconds=sum(each.seconds for each in tries),
     )
 
 

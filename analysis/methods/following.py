@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from analysis.credit import Design, DirectiveEffect
 from analysis.directive_effects import EffectEstimate, Key, credited
@@ -23,15 +23,31 @@ from analysis.scope import Scope
 RANK = {"factorial": 0, "having": 1}
 
 
+@dataclass(frozen=True)
+class FollowedArm:
+    """An arm whose program has a directive: its verified runs that followed the directive, and those that did not.
+
+    The mean of a group is None without runs, its variance below two.
+    """
+
+    directive_id: str
+    followed: int
+    passed: int
+    followed_mean: float | None
+    passed_mean: float | None
+    followed_variance: float | None
+    passed_variance: float | None
+
+
 def following_credits(scope: Scope, causal: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
     """A row per directive that some runs followed and others did not; ``causal``: the rows of having it."""
-    arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for arm in scope.rows("followed_arms"):
-        arms[arm["directive_id"]].append(arm)
+    arms: dict[str, list[FollowedArm]] = defaultdict(list)
+    for arm in scope.rows("followed_arms", FollowedArm):
+        arms[arm.directive_id].append(arm)
     best = {row.directive_id: row for row in sorted(causal, key=lambda r: -RANK.get(r.method, 2))}
     estimates: dict[Key, EffectEstimate] = {}
     for directive, own in arms.items():
-        followed, passed = (sum(arm[side] for arm in own) for side in ("followed", "passed"))
+        followed, passed = sum(arm.followed for arm in own), sum(arm.passed for arm in own)
         having = best.get(directive)
         effect = bloom(having, followed, followed + passed) if having else within_arms(own)
         if followed and passed and effect is not None:
@@ -54,19 +70,19 @@ def bloom(having: DirectiveEffect, followed: int, held: int) -> RegressionEffect
     )
 
 
-def within_arms(arms: Sequence[dict[str, Any]]) -> RegressionEffect | None:
+def within_arms(arms: Sequence[FollowedArm]) -> RegressionEffect | None:
     """Followed minus not followed, arm by arm, weighted as least squares with an intercept per arm weights them."""
-    both = [a for a in arms if a["followed"] > 1 and a["passed"] > 1]
-    weights = [a["followed"] * a["passed"] / (a["followed"] + a["passed"]) for a in both]
+    both = [a for a in arms if a.followed > 1 and a.passed > 1]
+    weights = [a.followed * a.passed / (a.followed + a.passed) for a in both]
     total = math.fsum(weights)
     if not both:
         return None
     estimate = variance = squares = 0.0
     for arm, weight in zip(both, weights, strict=True):
-        estimate += weight / total * (arm["followed_mean"] - arm["passed_mean"])
-        for side in ("followed", "passed"):
-            part = (weight / total) ** 2 * arm[f"{side}_variance"] / arm[side]
-            variance, squares = variance + part, squares + part**2 / (arm[side] - 1)
+        estimate += weight / total * ((arm.followed_mean or 0.0) - (arm.passed_mean or 0.0))
+        for spread, n in ((arm.followed_variance, arm.followed), (arm.passed_variance, arm.passed)):
+            part = (weight / total) ** 2 * (spread or 0.0) / n
+            variance, squares = variance + part, squares + part**2 / (n - 1)
     if variance == 0.0:
         return RegressionEffect(estimate, None, 0.0)
     return RegressionEffect(estimate, math.sqrt(variance), variance**2 / squares)

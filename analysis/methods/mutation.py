@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
 
 from analysis.credit import Design, MutationCredit
+from analysis.families import FamilyRun, SideRun
 from analysis.method_input import MethodInput
 from analysis.pooling import pooled
 from analysis.scope import Scope
@@ -24,35 +25,35 @@ Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, deg
 
 def mutation_credits(scope: Scope) -> list[MutationCredit]:
     """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
-    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in scope.rows("family_runs"):
-        families[run["child_id"]].append(run)
+    families: dict[str, list[FamilyRun]] = defaultdict(list)
+    for run in scope.rows("family_runs", FamilyRun):
+        families[run.child_id].append(run)
     made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 
 
-def compare(runs: list[dict[str, Any]]) -> Comparison | None:
-    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None if one side never ran."""
-    sides: dict[tuple[Any, Any], dict[bool, float]] = defaultdict(dict)
+def compare(runs: Sequence[SideRun]) -> Comparison | None:
+    """Child minus parents; None if one side never ran."""
+    sides: dict[tuple[str, int], dict[bool, float]] = defaultdict(dict)
     for run in runs:
-        sides[run["match_id"], run["run_seed"]][run["child"]] = run["gain"]
+        sides[run.match_id, run.run_seed][run.child] = run.gain
     pairs = [side[True] - side[False] for side in sides.values() if len(side) == 2]
     if len(pairs) >= 2:
         mean = mean_interval(pairs)
         return math.fsum(pairs) / len(pairs), mean.se, len(pairs) - 1, len(pairs), "paired"
-    children = [run["gain"] for run in runs if run["child"]]
-    parents = [run["gain"] for run in runs if not run["child"]]
+    children = [run.gain for run in runs if run.child]
+    parents = [run.gain for run in runs if not run.child]
     difference, se, df = welch_difference(children, parents)
     return None if difference is None else (difference, se, df, len(children), "observational")
 
 
-def _credit(scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None) -> MutationCredit:
+def _credit(scope: Scope, family: FamilyRun, made: Comparison, post: tuple[float, float] | None) -> MutationCredit:
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
     return MutationCredit(
-        credit_id=content_id("c", "mutation", scope.task, family["child_id"]),
+        credit_id=content_id("c", "mutation", scope.task, family.child_id),
         task=scope.task,
         estimate=estimate,
         se=se,
@@ -63,10 +64,10 @@ def _credit(scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[
         p=t_test(estimate, se, df),
         design=design,
         unit=scope.unit,
-        child_id=family["child_id"],
-        name=family["name"],
-        operator=family["operator"] or "",
-        parent_ids=tuple(family["parent_ids"]),
+        child_id=family.child_id,
+        name=family.name,
+        operator=family.operator or "",
+        parent_ids=tuple(family.parent_ids),
         shrunk=post[0] if post else None,
         shrunk_se=post[1] if post else None,
     )

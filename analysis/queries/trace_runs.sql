@@ -1,5 +1,5 @@
 -- Ended runs of the search on a task, in matches of earlier generations: the runs that a writer of $generation may use.
-SELECT r.run_id, r.match_id, r.program_id, coalesce(p.name, r.program_id) AS name, p.operator,
+SELECT r.run_id, r.task, r.match_id, r.program_id, coalesce(p.name, r.program_id) AS name, p.operator,
     coalesce(p.parent_ids, []) AS parent_ids, p.generation AS born, r.role, r.generation, r.run_seed, r.state,
     r.verified_gain, r.claimed_gain, r.verified_seeds, r.device_seconds_charged, r.device_seconds_budget, r.experiments,
     r.kept, r.reason, p.text

@@ -10,6 +10,7 @@ from analysis.home_scales import TaskScale
 from analysis.report import rows
 from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
+from analysis.study_settings import StudySettings, TaskSettings
 from analysis.wording import listed
 
 Row = TypeVar("Row")
@@ -115,7 +116,7 @@ class ReportFacts:
         return self.metric if self.unit == self.metric else f"{self.metric}, {self.unit}"
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> StudySettings:
         return next((row.config for row in self.study.rows), None) or {}
 
     @property
@@ -124,7 +125,7 @@ class ReportFacts:
         return self.config.get("command") in ("evolve", "improve")
 
     @property
-    def further(self) -> Sequence[Mapping[str, Any]]:
+    def further(self) -> Sequence[TaskSettings]:
         """The training tasks after the first, as in the config."""
         return self.config.get("further") or ()
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
+from analysis.study_settings import PlanSettings
 from analysis.wording import count, duration
 
 # Labels of the numbers of a plan whose names are unclear; "" hides a number.
@@ -94,7 +93,7 @@ def moment(at: str | None) -> str | None:
     return f"{at[:19].replace('T', ' ')} UTC" if at else None
 
 
-def plan(numbers: Mapping[str, Any]) -> str:
+def plan(numbers: PlanSettings) -> str:
     """The sizes of a study: ``starters 6, opening runs 4, …``."""
     named = {PLAN.get(key, key.replace("_", " ")): value for key, value in numbers.items()}
     return ", ".join(f"{name} {value}" for name, value in named.items() if name and value not in (None, [], 0))
@@ -102,5 +101,6 @@ def plan(numbers: Mapping[str, Any]) -> str:
 
 def versions(facts: ReportFacts) -> list[tuple[str, str]]:
     """The software versions of the study, as recorded."""
-    known = facts.config.get("versions") or {"metaloop": facts.study.first and facts.study.first.version}
+    row = facts.study.first
+    known = facts.config.get("versions") or {"metaloop": row.version if row else None}
     return [(name, str(version)) for name, version in known.items() if version]

@@ -4,10 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from pydantic import JsonValue
 
 from analysis.decision import CheckedArm
+from analysis.study_settings import StudySettings
 from analysis.wording import short
+
+
+class RecordedMean(TypedDict):
+    mean: float | None
+
+
+class RecordedRatio(TypedDict):
+    ratio: float | None
+    lower: float | None
+
+
+class RecordedClaim(TypedDict):
+    """The figures of a claim (`meta.claim`) that the page shows."""
+
+    champion: RecordedMean
+    stock: RecordedMean
+    own: NotRequired[RecordedMean]
+    low: float | None
+    high: float | None
+    ratio: RecordedRatio
+
+
+class HeldOutResult(TypedDict):
+    """The result on one held-out task; ``claim`` None: nothing was run."""
+
+    task: str
+    unit: str
+    claim: RecordedClaim | None
+    p_adjusted: float | None
+    holds: bool
 
 
 @dataclass(frozen=True)
@@ -19,7 +52,7 @@ class Unread:
 class StudyRow:
     study_id: str | None
     version: str | None
-    config: Mapping[str, Any] | None
+    config: StudySettings | None
     started_at: str | None
     last_record_at: str | None
 
@@ -109,8 +142,8 @@ class TextRow:
 class ChampionRow(TextRow):
     holds: bool | None
     difference: float | None
-    reserve: Sequence[Mapping[str, Any]] | None  # results on held-out tasks
-    details: Mapping[str, Any]
+    reserve: Sequence[HeldOutResult] | None
+    details: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True)

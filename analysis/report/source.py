@@ -24,6 +24,8 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u20
 _NAME = re.compile(r"\$([a-z_]+)")
 
 
+SqlScalar = str | float | None
+SqlValue = SqlScalar | Sequence[SqlScalar | tuple[SqlScalar, ...]]
 AnyRecord = TypeVar("AnyRecord", covariant=True)
 
 
@@ -47,12 +49,12 @@ class ReportSource:
     con: duckdb.DuckDBPyConnection
     study: str
 
-    def ask(self, name: str, kind: type[Record], **given: Any) -> QueryResult[Record]:
+    def ask(self, name: str, kind: type[Record], **given: SqlValue) -> QueryResult[Record]:
         """Runs ``sql/NAME.sql`` with each $name replaced by its value in ``given``."""
         text = filled((SQL / f"{name}.sql").read_text(encoding="utf-8").strip(), given)
         return QueryResult(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
 
-    def ask_one(self, name: str, kind: type[Record], **given: Any) -> tuple[QueryResult[Record], Record]:
+    def ask_one(self, name: str, kind: type[Record], **given: SqlValue) -> tuple[QueryResult[Record], Record]:
         """The same for a query that always has one row, with that row."""
         result = self.ask(name, kind, **given)
         return result, result.rows[0]
@@ -63,12 +65,12 @@ class ReportSource:
         return frozenset(name for (name,) in self.con.execute("SELECT table_name FROM duckdb_tables()").fetchall())
 
 
-def filled(text: str, given: Mapping[str, Any]) -> str:
+def filled(text: str, given: Mapping[str, SqlValue]) -> str:
     """The statement with its values filled in; KeyError for a $name without one."""
     return _NAME.sub(lambda match: literal(given[match[1]]), text)
 
 
-def literal(value: Any) -> str:
+def literal(value: SqlValue) -> str:
     """A value as an SQL literal; a sequence of tuples becomes the body of VALUES."""
     if value is None:
         return "NULL"
@@ -79,7 +81,7 @@ def literal(value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, Sequence) and value and isinstance(value[0], tuple):
-        return ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in value)
+        return ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in value if isinstance(row, tuple))
     if isinstance(value, Sequence):
         return "[" + ", ".join(map(literal, value)) + "]::VARCHAR[]"
     raise TypeError(f"no SQL literal for {type(value).__name__}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
 from analysis.report.model import ReportFacts, ReportSection
-from analysis.report.rows import ChampionRow, EffectRow, RunRow, StandingRow
+from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RunRow, StandingRow
 from analysis.statistics import Ratio
 from analysis.trust import marked, weakest
 from analysis.wording import (
@@ -266,12 +265,12 @@ def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> 
     return f"That is {ratio:.2f} times stock's gain ({at_least(lower, 95)}{tested})."
 
 
-def _on_reserved(on: Mapping[str, Any]) -> str:
+def _on_reserved(on: HeldOutResult) -> str:
     """The result on one held-out task."""
     where = f"On the held-out task {on['task']},"
-    if on["claim"] is None:
-        return f"{where} it behaves like stock, so it was not run."
     there = on["claim"]
+    if there is None:
+        return f"{where} it behaves like stock, so it was not run."
     digits = interval_decimals(there["low"], there["high"])
     ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
     who = "your program" if there.get("own") else "stock"

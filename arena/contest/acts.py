@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
+from pydantic import JsonValue
 from sqlalchemy import select
 
 from analysis.events import ActEvent
@@ -147,7 +148,7 @@ def record_acts(contest: Contest, study: Study) -> int:
     for act in news:
         affected = arm_ids(contest, act.entry.entry_id, act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
-        study.record(ActEvent(body=body))
+        study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
     return len(news)

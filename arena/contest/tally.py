@@ -44,7 +44,8 @@ class MatchTally:
         return [row_of(self.runs[run_id], arm in self.void) for run_id in sorted(self.arms[arm])]
 
     def _act(self, event: ActEvent) -> set[str]:
-        arms = set(event.body["arm_ids"])
+        listed = event.body["arm_ids"]
+        arms = {str(arm) for arm in listed} if isinstance(listed, list) else set()
         self.void = self.void | arms if event.body["what"] == "void" else self.void - arms
         return arms & self.arms.keys()
 

@@ -14,7 +14,9 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import cast
 
+from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.events import AnnouncementEvent, ContestEvent, MatchEndedEvent
@@ -126,7 +128,8 @@ def close(steward: Steward, executor: Executor) -> None:
     steward.say("deciding: the leaders run on fresh seeds and data")
     announcement = confirm(contest, study, executor, steward.progress)
     steward.pause.over()
-    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **announcement}))
+    body = {"contest_id": contest.config.contest_id, **announcement}
+    study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
     contest.database.set_fact("announcement", **announcement)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())

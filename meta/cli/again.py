@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from analysis.report.model import Again
+from analysis.study_settings import PlanSettings, StudySettings
 from arena.sandbox import FLAG as WITHOUT_SANDBOX
 from meta.cli.launch import load_task
 from programs.errors import MetaloopError, UsageError
@@ -32,27 +33,45 @@ SEEDED = "--seed gives the same seeds again; the number of experiments that fit 
 FRESH = "It draws fresh seeds; the secret behind this study's seeds is in its study.toml."
 
 
+class FoundedStudy(TypedDict):
+    config: StudySettings | None
+
+
+class NamedText(TypedDict):
+    """A program as it was recorded."""
+
+    program_id: str
+    name: str
+    text: str
+
+
+class FirstEntry(NamedText):
+    role: str
+
+
 def again(con: duckdb.DuckDBPyConnection, study_name: str) -> Again | None:
     """The command that repeats a study; None where the ledger does not say how it was created, as for an import."""
     from meta.cli import resolve
 
-    config = next(iter(resolve.fetch(con, FOUNDED)), {}).get("config") or {}
+    rows = resolve.fetch_as(con, FoundedStudy, FOUNDED)
     try:
-        return from_config(con, config, study_name)
+        return from_config(con, (rows[0]["config"] if rows else None) or {}, study_name)
     except (KeyError, TypeError, ValueError, AttributeError):  # a config from elsewhere may contain anything
         return None
 
 
-def from_config(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], study_name: str) -> Again | None:
+def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_name: str) -> Again | None:
     from meta.cli import resolve
 
-    command, plan = str(config["command"]), config.get("plan") or {}
-    entries = resolve.fetch(con, ENTRIES)
+    command = str(config["command"])
+    plan: PlanSettings = config.get("plan") or {}
+    entries = resolve.fetch_as(con, FirstEntry, ENTRIES)
     dial: list[str] = []
-    note, own = "", entries[:0]
+    note = ""
+    own: Sequence[NamedText] = ()
     if command in ("evolve", "improve"):
         dial, note = dial_of(config, plan)
-        own = started_with(resolve.fetch(con, STARTERS), plan)
+        own = started_with(resolve.fetch_as(con, NamedText, STARTERS), plan)
     elif command == "match":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--race"] * ("batch" in plan)
         dial += ["--no-controls"] * (not any(entry["role"] in CONTROLS for entry in entries))
@@ -60,10 +79,10 @@ def from_config(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], study
     elif command == "ablate":
         dial = [*(word for only in plan.get("only") or () for word in ("--only", only))]
         dial += ["--budget", f"{plan['budget']:g}"] if plan.get("budget") else []
-        own = next(([row] for row in resolve.fetch(con, STARTERS)), [])
+        own = resolve.fetch_as(con, NamedText, STARTERS)[:1]
     elif command == "transfer":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--no-bare"] * (not plan.get("bare"))
-        own = resolve.fetch(con, ENTERED)
+        own = resolve.fetch_as(con, NamedText, ENTERED)
     elif command == "run":
         own = entries[:1]
     else:
@@ -77,14 +96,14 @@ def from_config(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], study
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
 
 
-def tasks_of(config: Mapping[str, Any]) -> list[str]:
+def tasks_of(config: StudySettings) -> list[str]:
     """The flags that name the training tasks and the reserved tasks."""
     training = [config["task"], *(other["task"] for other in config.get("further") or ())]
     reserve = [other["task"] for other in config.get("reserve") or ()]
     return ["--task", ",".join(map(str, training)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
 
 
-def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
+def settings(config: StudySettings, dial: Sequence[str]) -> list[str]:
     """The flags that every command that creates a study has."""
     flags = [] if "--run-budget" in dial or is_default(config) else ["--run-budget", f"{config['run_budget']:g}"]
     flags += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
@@ -93,7 +112,7 @@ def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
     return flags + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
 
 
-def is_default(config: Mapping[str, Any]) -> bool:
+def is_default(config: StudySettings) -> bool:
     """Whether the budget of a run is the command's default: the task's, or that of the size flags."""
     task = task_of(config)
     if config["command"] in ("evolve", "improve"):
@@ -101,7 +120,7 @@ def is_default(config: Mapping[str, Any]) -> bool:
     return task is not None and task.run_budget == config["run_budget"]
 
 
-def task_of(config: Mapping[str, Any]) -> Task | None:
+def task_of(config: StudySettings) -> Task | None:
     """The task of a study, where it is on this machine."""
     try:
         return load_task(str(config["task"]))
@@ -109,8 +128,10 @@ def task_of(config: Mapping[str, Any]) -> Task | None:
         return None
 
 
-def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[list[str], str]:
+def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], str]:
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
+    from pydantic import TypeAdapter
+
     from meta.plan import Plan
 
     task = task_of(config)
@@ -119,11 +140,11 @@ def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[lis
             "--run-budget",
             f"{config['run_budget']:g}",
         ], "Its task is not on this machine, so the flags for its size are unknown."
-    numbers = {key: value for key, value in recorded.items() if key in Plan.__dataclass_fields__}
-    plan = Plan(**numbers)
+    plan = TypeAdapter(Plan).validate_python(recorded)
     best: tuple[int, list[str], Plan] | None = None
     try:
-        further, reserve = ([load_task(other["task"]) for other in config.get(n) or ()] for n in ("further", "reserve"))
+        further = [load_task(other["task"]) for other in config.get("further") or ()]
+        reserve = [load_task(other["task"]) for other in config.get("reserve") or ()]
     except (MetaloopError, OSError):
         further, reserve = [], []
     for flags, made in dials([task, *further], plan, reserve):
@@ -179,7 +200,7 @@ def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:
     return [(name, one[name], other[name]) for name in one if one[name] != other[name]]
 
 
-def started_with(rows: Sequence[dict[str, Any]], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+def started_with(rows: Sequence[NamedText], plan: PlanSettings) -> list[NamedText]:
     """The programs that the command line named, without those that the command adds by itself."""
     from meta.population import starters
     from programs.shelf import starter
@@ -192,19 +213,19 @@ def started_with(rows: Sequence[dict[str, Any]], plan: Mapping[str, Any]) -> lis
     return ours
 
 
-def in_library(row: Mapping[str, Any]) -> bool:
+def in_library(row: NamedText) -> bool:
     from programs.shelf import names, starter
 
     return row["name"] in names() and starter(row["name"]).program_id == row["program_id"]
 
 
-def parsed(row: Mapping[str, Any]) -> Program:
+def parsed(row: NamedText) -> Program:
     from programs.program import Program
 
     return Program.parse(row["text"], row["name"])
 
 
-def named_by(row: Mapping[str, Any], study_name: str) -> tuple[str, str]:
+def named_by(row: NamedText, study_name: str) -> tuple[str, str]:
     """(the program's name on a command line, the command that writes its file unless it is a library starter)."""
     if in_library(row):
         return row["name"], ""

@@ -5,17 +5,67 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
+from analysis.study_settings import StudySettings
 from analysis.trust import counts, weakest
-from meta.cli.spend import ModelUsage
+from meta.cli.spend import ModelCallRow, ModelUsage
 
-Event = Mapping[str, Any]
+
+class RecordedArm(TypedDict, total=False):
+    arm_id: Required[str]
+    program_id: Required[str]
+    role: str
+
+
+class SpendingLimits(TypedDict, total=False):
+    max_tokens: int | None
+    max_usd: float | None
+
+
+class RecordedConfig(StudySettings, total=False):
+    """Of a study, or of a match (``direction``)."""
+
+    direction: str
+    devices: int
+    staff: SpendingLimits | None
+
+
+class LedgerRecord(ModelCallRow, total=False):
+    """The keys of the records of all kinds that `StudyView` uses."""
+
+    kind: str
+    at: str
+    seq: int
+    config: RecordedConfig
+    purpose: str
+    program_id: str
+    name: str | None
+    parent_ids: list[str]
+    match_id: str
+    label: str
+    generation: int | None
+    task: str
+    run_budget: float
+    arms: list[RecordedArm]
+    state: str
+    arm_id: str
+    device_seconds_budget: float | None
+    device_seconds_charged: float | None
+    wall_seconds: float | None
+    description: str | None
+    metric: float | None
+    decision: str | None
+    trust: str | None
+    charged: float | None
+    experiment_wall_seconds: float | None
+    gain: float | None
+    finding: str
 
 
 @dataclass
@@ -34,7 +84,7 @@ class RunView:
     doing: str = ""
     gains: list[float] = field(default_factory=list)
     trusts: set[str] = field(default_factory=set)
-    last: Event = field(default_factory=dict)
+    last: LedgerRecord = field(default_factory=LedgerRecord)
     started_at: str = ""
     busy: float = 0.0  # wall seconds in which an experiment ran
     wall: float | None = None  # wall seconds of a run that has ended
@@ -78,7 +128,7 @@ class ArmView:
 class MatchView:
     """One match and its arms."""
 
-    event: Event
+    event: LedgerRecord
     arms: dict[str, ArmView]
     state: str = "running"
 
@@ -100,11 +150,11 @@ class StudyView:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self.study: Event = {}
-        self.programs: dict[str, Event] = {}
+        self.study: LedgerRecord = {}
+        self.programs: dict[str, LedgerRecord] = {}
         self.matches: dict[str, MatchView] = {}
         self.runs: dict[str, RunView] = {}
-        self.champion: Event | None = None
+        self.champion: LedgerRecord | None = None
         self.faults = 0
         self.models = ModelUsage()
         self.findings: Counter[str] = Counter()
@@ -112,7 +162,7 @@ class StudyView:
         self.first_at = self.last_at = ""
         self.news: list[str] = []
 
-    def take(self, event: Event) -> None:
+    def take(self, event: LedgerRecord) -> None:
         self.first_at = self.first_at or str(event.get("at", ""))
         self.last_at = str(event.get("at", self.last_at))
         handler = getattr(self, f"_on_{event.get('kind')}", None)
@@ -143,20 +193,20 @@ class StudyView:
         return sum(run.state == state for run in self.runs.values())
 
     @property
-    def caps(self) -> Event:
+    def caps(self) -> SpendingLimits:
         """The models' spending limits from study.toml: a resumed study may have higher ones than its ledger says."""
-        config = self.study.get("config") or {}
+        limits = (self.study.get("config") or {}).get("staff")
         if self.folder is not None:
             with suppress(OSError, tomllib.TOMLDecodeError):
-                config = tomllib.loads((self.folder / "study.toml").read_text("utf-8"))
-        return config.get("staff") or {}
+                limits = tomllib.loads((self.folder / "study.toml").read_text("utf-8")).get("staff")
+        return limits or {}
 
     @property
-    def config(self) -> Event:
+    def config(self) -> RecordedConfig:
         """The settings in the study's ledger; empty before they are written."""
         return self.study.get("config") or {}
 
-    def _on_study(self, event: Event) -> None:
+    def _on_study(self, event: LedgerRecord) -> None:
         self.study = event
 
     @property
@@ -167,23 +217,23 @@ class StudyView:
         ]
         return min(sum(run.busy for run in self.runs.values()) / sum(walls), 1.0) if sum(walls) > 0 else None
 
-    def _on_call(self, event: Event) -> None:
+    def _on_call(self, event: LedgerRecord) -> None:
         self.models.take(event)
         if event.get("run_id") in self.runs:
             self.runs[event["run_id"]].models.take(event)
 
-    def _on_program(self, event: Event) -> None:
+    def _on_program(self, event: LedgerRecord) -> None:
         self.programs.setdefault(event["program_id"], event)
 
-    def _on_match(self, event: Event) -> None:
+    def _on_match(self, event: LedgerRecord) -> None:
         arms = {a["arm_id"]: ArmView(a["arm_id"], a["program_id"], a.get("role", "")) for a in event["arms"]}
         self.matches.setdefault(event["match_id"], MatchView(event, arms))
 
-    def _on_match_ended(self, event: Event) -> None:
+    def _on_match_ended(self, event: LedgerRecord) -> None:
         if event["match_id"] in self.matches:
             self.matches[event["match_id"]].state = str(event.get("state", "finished"))
 
-    def _on_run_started(self, event: Event) -> None:
+    def _on_run_started(self, event: LedgerRecord) -> None:
         if event["run_id"] in self.runs:  # a resumed run
             known = self.runs[event["run_id"]]
             known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
@@ -195,7 +245,7 @@ class StudyView:
         if match is not None and run.arm_id in match.arms:
             match.arms[run.arm_id].runs.append(run)
 
-    def _on_experiment(self, event: Event) -> None:
+    def _on_experiment(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
         if run is None:
             return
@@ -209,7 +259,7 @@ class StudyView:
         if event.get("decision"):  # an imported experiment includes its decision
             self._on_decision(event)
 
-    def _on_decision(self, event: Event) -> None:
+    def _on_decision(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
         if run is None:
             return
@@ -219,7 +269,7 @@ class StudyView:
             run.kept += 1
             self._add_news(run, event)
 
-    def _add_news(self, run: RunView, event: Event) -> None:
+    def _add_news(self, run: RunView, event: LedgerRecord) -> None:
         arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
         who = self.name(arm.program_id) if arm else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
@@ -227,30 +277,31 @@ class StudyView:
         shown = f" {metric:.4f}" if isinstance(metric, float) else ""
         self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {run.doing}{shown}"]
 
-    def _on_run_ended(self, event: Event) -> None:
+    def _on_run_ended(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
         if run is not None:
             run.state = str(event.get("state", "finished"))
             run.spent = float(event.get("charged") or run.spent)
-            if event.get("wall_seconds"):
-                run.wall, run.busy = float(event["wall_seconds"]), float(event.get("experiment_wall_seconds") or 0)
+            if wall := event.get("wall_seconds"):
+                run.wall, run.busy = float(wall), float(event.get("experiment_wall_seconds") or 0)
             run.doing = "done" if run.state == "finished" else run.state
 
-    def _on_verification(self, event: Event) -> None:
+    def _on_verification(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
-        if run is not None and event.get("gain") is not None:
-            run.gains.append(float(event["gain"]))
+        gain = event.get("gain")
+        if run is not None and gain is not None:
+            run.gains.append(float(gain))
             if counts(event.get("status", "ok"), event.get("trust", "")):
                 run.trusts.add(str(event.get("trust") or ""))
                 self.trusts.add(str(event.get("trust") or ""))
 
-    def _on_fault(self, _event: Event) -> None:
+    def _on_fault(self, _event: LedgerRecord) -> None:
         self.faults += 1
 
-    def _on_finding(self, event: Event) -> None:
+    def _on_finding(self, event: LedgerRecord) -> None:
         self.findings[str(event.get("finding"))] += 1
 
-    def _on_champion(self, event: Event) -> None:
+    def _on_champion(self, event: LedgerRecord) -> None:
         self.champion = event
 
 
@@ -261,12 +312,12 @@ class RecordTail:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
 
-    def fresh(self) -> Iterator[Event]:
+    def fresh(self) -> Iterator[LedgerRecord]:
         """New events of all segments, in the order of their times."""
         events = [event for path in sorted(self.folder.glob("*.jsonl")) for event in self._of(path)]
         yield from sorted(events, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
 
-    def _of(self, path: Path) -> Iterator[Event]:
+    def _of(self, path: Path) -> Iterator[LedgerRecord]:
         with path.open("rb") as file:
             file.seek(self.offsets.get(path, 0))
             data = file.read()
@@ -274,7 +325,7 @@ class RecordTail:
         self.offsets[path] = self.offsets.get(path, 0) + end
         for line in data[:end].splitlines():
             try:
-                event = json.loads(line)
+                event: LedgerRecord = json.loads(line)
             except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
                 continue
             if isinstance(event, dict):

@@ -77,14 +77,14 @@ def summarize(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old:
     """The number of fields and the cost in one line; then lint's messages about the new charter."""
     count = Counter(row["status"] for row in rows)
     fields = len({row["field"] for row in rows if row["status"] in READ})
-    disputed = {row["field"]: None for row in rows if row["status"] == "contradiction"}
+    disputed = {str(row["field"]): None for row in rows if row["status"] == "contradiction"}
     said = f"{many(fields, 'field')} read" if fields else "no sentence sets a field"
     for status, words in (("changed", "different from the front matter"), ("dropped", "rejected")):
         said += f", {count[status]} {words}" if count[status] else ""
     if calls:
-        bill = bill_of(calls)
-        usd = "not priced" if bill["usd"] is None else f"${bill['usd']:.4f}"
-        said += f"; {many(bill['calls'], 'call')}, {bill['tokens']:,} tokens, {usd}"
+        spent = spend_of(calls)
+        usd = "not priced" if spent.usd is None else f"${spent.usd:.4f}"
+        said += f"; {many(spent.calls, 'call')}, {spent.tokens:,} tokens, {usd}"
     out.note(said)
     if disputed:
         out.warn(f"the prose contradicts itself about {', '.join(disputed)}: write one value for each")
@@ -94,8 +94,7 @@ def summarize(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old:
 
 def bill_of(calls: Sequence[CallEvent]) -> Row:
     """The cost of all calls; ``usd`` is None where one has no price."""
-    spend = spend_of(calls)
-    return {"models": sorted({call.model for call in calls if call.model}), **vars(spend)}
+    return {"models": sorted({call.model for call in calls if call.model}), **vars(spend_of(calls))}
 
 
 def _new_complaints(old: str, new: str) -> list[str]:
@@ -122,8 +121,8 @@ def _marked(row: Row) -> Row:
 
     if not row["sentence"]:
         return row
-    said = clean(row["sentence"])
+    said, words = clean(row["sentence"]), row["words"]
     text = Text(said if len(said) <= MOST_SHOWN else said[: MOST_SHOWN - 1] + "…")
-    if row["words"] and row["words"] != row["sentence"]:
-        text.highlight_words([row["words"]], style="underline")
+    if words and words != row["sentence"]:
+        text.highlight_words([str(words)], style="underline")
     return {**row, "sentence": text}

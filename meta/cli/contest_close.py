@@ -107,9 +107,9 @@ def present(out: Output, contest: Contest) -> None:
         out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
     if announcement["outcome"] != "empty":
         out.note(
-            f"the winner gained {number(announcement['gain'], digits)} {announcement['unit']} (95% interval "
-            f"{span(announcement['low'], announcement['high'], digits)}), "
-            f"{number(announcement['over_stock'], digits, True)} over stock "
+            f"the best entry gained {number(announcement['gain'], digits)} {announcement['unit']} (95% interval "
+            f"{span(announcement['low'], announcement['high'], digits)}); its difference from stock is "
+            f"{number(announcement['over_stock'], digits, True)} "
             f"({span(announcement['over_low'], announcement['over_high'], digits)})"
         )
         rows = [shown(row, announcement["rows"]) for row in announcement["rows"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis.wording import decimals, number, ranks, span, typical
 from meta.cli.options import argument, duration, flag, verb
@@ -13,6 +13,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.contest.client import ContestClient
+    from arena.contest.stored import MeasuredRow
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
@@ -78,10 +79,26 @@ def submit(
     return 0
 
 
-def shown(row: Row, rows: Sequence[Row]) -> Row:
+class LeaderboardRow(TypedDict):
+    """A row of a leaderboard, with the keys in use."""
+
+    role: str
+    entrant: str
+    name: str
+    rank_low: int | None
+    rank_high: int | None
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    claimed: float | None
+
+
+def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Sequence[MeasuredRow]) -> Row:
     """A row of the leaderboard with its figures formatted; the entry's other keys stay."""
     digits = decimals(typical(other["se"] for other in rows))
-    who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
+    controls = {"control": "stock (control)", "a/a": "stock (A/A)"}
+    who = controls.get(row["role"]) or f"{row['entrant']}: {row['name']}"
     return {
         **row,
         "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, trust
@@ -35,6 +35,25 @@ EMPTY = "no effects estimated yet"
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 
 
+class CreditLine(TypedDict):
+    """A row of the view `credit`, with the columns in use."""
+
+    credit_id: str
+    method: str
+    design: str
+    causal: bool
+    unit: str
+    label: str | None
+    directive_id: str | None
+    child_id: str | None
+    estimate: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int
+    q: float | None
+
+
 @verb(
     ("metaloop credit studies/NAME", "the significant effects, by method"),
     ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "the effect of one edit given another"),
@@ -63,7 +82,7 @@ def credit(
             out.rows(bundles(con, bundle.split(), (on or "").split()), BUNDLE, extra={"study": str(folder)})
         return
     with resolve.connect(folder, ["credit"]) as con:
-        rows = [r for r in resolve.fetch(con, QUERY) if method is None or r["method"] == method]
+        rows = [r for r in resolve.fetch_as(con, CreditLine, QUERY) if method is None or r["method"] == method]
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         if older := recomputed(con):
             out.note(older)
@@ -93,10 +112,10 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     for scope in searched(con):
         effect = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
         if effect is not None:
-            figures = {"estimate": effect.mean, "low": effect.low, "high": effect.high}
-            rows.append(
-                {"edits": " ".join(edits), "on": " ".join(on), "task": scope.task, "unit": scope.unit} | figures
-            )
+            rows.append({
+                "edits": " ".join(edits), "on": " ".join(on), "task": scope.task, "unit": scope.unit,
+                "estimate": effect.mean, "low": effect.low, "high": effect.high,
+            })  # fmt: skip
     if not rows:
         raise NotFound(
             "no task has all of these edits in its experiments", hint="metaloop credit STUDY --method edit --all"
@@ -104,7 +123,7 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     return rows
 
 
-def resolved(row: Row) -> bool:
+def resolved(row: CreditLine) -> bool:
     """Whether the interval excludes zero."""
     low, high = row.get("low"), row.get("high")
     return low is not None and high is not None and (low > 0 or high < 0)
@@ -113,7 +132,7 @@ def resolved(row: Row) -> bool:
 SHORT = 1  # letters of a design in a table; the title has the legend
 
 
-def _show(out: Output, rows: Sequence[Row]) -> None:
+def _show(out: Output, rows: Sequence[CreditLine]) -> None:
     from rich.text import Text
 
     out.show(Text(title(rows), style="bold"))
@@ -133,7 +152,7 @@ def _show(out: Output, rows: Sequence[Row]) -> None:
     out.show(table([_row(r, axis, digits) for r in rows], columns, out.console.width))
 
 
-def title(rows: Sequence[Row]) -> str:
+def title(rows: Sequence[CreditLine]) -> str:
     """Method and unit of one method's rows, with their design, or a legend where rows have different designs."""
     kinds = designs(rows)
     if len(kinds) == 1:
@@ -142,16 +161,16 @@ def title(rows: Sequence[Row]) -> str:
     return f"{rows[0]['method']}: in {rows[0]['unit']} ({legend})"
 
 
-def designs(rows: Sequence[Row]) -> list[str]:
+def designs(rows: Sequence[CreditLine]) -> list[str]:
     return list(dict.fromkeys(design(r) for r in rows))
 
 
-def design(r: Row) -> str:
+def design(r: CreditLine) -> str:
     """The design, marked where it supports no causal claim."""
-    return str(r["design"]) + ("" if r["causal"] else ", an association")
+    return r["design"] + ("" if r["causal"] else ", an association")
 
 
-def _row(r: Row, axis: render.Axis, digits: int) -> Row:
+def _row(r: CreditLine, axis: render.Axis, digits: int) -> Row:
     return {
         "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
         "estimate": plain_number(r["estimate"], digits, sign=True),

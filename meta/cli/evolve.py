@@ -295,7 +295,7 @@ def present(out: Output, folder: Path) -> None:
     champion = champion_of(folder) or {}
     shown = Path(resolve.shown(folder))
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
-    changes = _changes(folder, champion.get("program_id"))
+    changes = _changes(folder, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
         event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
@@ -330,7 +330,7 @@ def _show(
         out.text(f"{name}: {path}")
 
 
-def _changes(folder: Path, champion: str | None) -> list[Row]:
+def _changes(folder: Path, champion: str) -> list[Row]:
     """How the champion differs from the program to improve, or else from its first parent."""
     from arena.settings import StudyConfig
     from meta.cli.program import differences

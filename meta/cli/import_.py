@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +18,9 @@ from meta.cli.options import Above0, argument, flag, only, verb
 from meta.cli.output import Column, Output, Row, key_values, table
 
 if TYPE_CHECKING:
-    from analysis.imports.load import Doubt
+    from analysis.imports.load import Doubt, LogResult, RunOfLog
     from analysis.imports.study import Imported
+    from analysis.imports.summary import ImportSummary, MetricTotals
 
 SHOWN_LOGS, SHOWN_CATEGORIES, SHOWN_LINES = 15, 12, 4
 CATEGORIES = (
@@ -77,9 +79,9 @@ def import_(
     )
     item = summary(done)
     if out.mode == "json":
-        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.contradictions})
+        out.json({**asdict(item), "items": listed(done), "set_aside": done.asides, "told": done.contradictions})
     elif out.mode == "plain":
-        out.thing(item)
+        out.thing(asdict(item))
     else:
         _person(out, item, done)
     _notes(out, done)
@@ -102,99 +104,104 @@ def _ask(doubt: Doubt) -> str | None:
     return None if answer == "skip" else answer
 
 
-def _person(out: Output, item: Row, done: Imported) -> None:
+def _person(out: Output, item: ImportSummary, done: Imported) -> None:
     from rich.text import Text
 
-    runs = [log for log in done.logs if log["state"] == "imported"]
+    runs = done.runs
     pairs = [("study", resolve.shown(done.folder)), ("logs", _logs_line(item)), ("rows", _rows_line(item))]
     pairs += _gain_pairs(item, runs)
     if runs:
         pairs += [("keep rate", _keep_line(item)), ("noise", _noise_line(item, runs))]
-        counted = ", ".join(f"{kind} {n}" for kind, n in item["contradictions"].items())
+        counted = ", ".join(f"{kind} {n}" for kind, n in item.contradictions.items())
         pairs.append(("contradictions", counted or "none"))
     out.show(key_values(pairs))
     for line in done.contradictions[:SHOWN_LINES]:
         out.show(Text(f"  {line}", style="dim"))
-    if item["categories"]:
+    if item.categories:
         out.show(Text("\nexperiments by the first keyword of their description", style="dim"))
-        out.show(table(item["categories"][:SHOWN_CATEGORIES], CATEGORIES, out.console.width))
+        categories = [asdict(category) for category in item.categories[:SHOWN_CATEGORIES]]
+        out.show(table(categories, CATEGORIES, out.console.width))
     if len(runs) > 1:
-        rows = [_log_row(run) for run in sorted(runs, key=lambda r: -r["rows"])[:SHOWN_LOGS]]
+        longest = sorted(((log, log.run) for log in done.logs if log.run is not None), key=lambda pair: -pair[1].rows)
+        rows = [_log_row(log, run) for log, run in longest[:SHOWN_LOGS]]
         out.show(Text("\nthe longest logs", style="dim"))
         out.show(table(rows, LOGS, out.console.width))
 
 
-def _log_row(run: Row) -> Row:
-    steps = "?" if run["noise_steps"] is None else f"{run['noise_steps']} of {run['kept']}"
-    return {**run, "by_noise": steps, "doubtful": sum(run["contradictions"].values())}
+def _log_row(log: LogResult, run: RunOfLog) -> Row:
+    figures = run.figures
+    steps = "?" if figures.noise_steps is None else f"{figures.noise_steps} of {figures.kept}"
+    doubtful = sum(figures.contradictions.values())
+    return {**log.event, "by_noise": steps, "doubtful": doubtful}
 
 
-def _logs_line(item: Row) -> str:
-    parts = [f"{item['imported_logs']} imported"]
-    parts += [f"{item[f'{s}_logs']} {s}" for s in ("duplicate", "refused", "unsure", "empty") if item[f"{s}_logs"]]
-    parts += [f"{item['programs']} with a program"] if item["programs"] else []
+def _logs_line(item: ImportSummary) -> str:
+    others = {"duplicate": item.duplicate_logs, "refused": item.refused_logs, "unsure": item.unsure_logs}
+    parts = [f"{item.imported_logs} imported"]
+    parts += [f"{n} {state}" for state, n in {**others, "empty": item.empty_logs}.items() if n]
+    parts += [f"{item.programs} with a program"] if item.programs else []
     return ", ".join(parts)
 
 
-def _rows_line(item: Row) -> str:
+def _rows_line(item: ImportSummary) -> str:
     return (
-        f"{item['rows']} imported, {item['quarantined']} set aside; {item['tried']} tried: {item['kept']} kept, "
-        f"{item['discarded']} discarded, {item['failed']} failed"
+        f"{item.rows} imported, {item.quarantined} set aside; {item.tried} tried: {item.kept} kept, "
+        f"{item.discarded} discarded, {item.failed} failed"
     )
 
 
-def _gain_pairs(item: Row, runs: Sequence[Row]) -> list[tuple[str, str]]:
+def _gain_pairs(item: ImportSummary, runs: Sequence[RunOfLog]) -> list[tuple[str, str]]:
     """The claimed gain of a single run with its figures, else the medians of each metric."""
     if len(runs) != 1:
-        return [(str(m["metric"] or "unnamed metric"), _metric_line(m)) for m in item["metrics"][:SHOWN_LINES]]
-    run = runs[0]
-    gain = f"{_number(run['claimed_gain'])} claimed"
-    if run["claimed_gain"] is not None:
-        gain += f": {run['baseline']:g} to {run['best_kept']:g} (line {run['best_line']})"
-    if run["rerun_gain"] is not None:
-        gain += f"; {_number(run['rerun_gain'])} with re-runs in place of the runs they repeat"
-    if run["commits_joined"]:
-        gain += f"; {run['commits_joined']} rows joined to their commits"
-    metric = f"{run['metric'] or 'unnamed'} (by {run['metric_from']}), {run['direction']} is better"
-    return [("metric", f"{metric} (by {run['direction_from']})"), ("gain", gain)]
+        return [(m.metric or "unnamed metric", _metric_line(m)) for m in item.metrics[:SHOWN_LINES]]
+    run, figures = runs[0], runs[0].figures
+    gain = f"{_number(figures.claimed_gain)} claimed"
+    if figures.claimed_gain is not None:
+        gain += f": {figures.baseline:g} to {figures.best_kept:g} (line {figures.best_line})"
+    if figures.rerun_gain is not None:
+        gain += f"; {_number(figures.rerun_gain)} with re-runs in place of the runs they repeat"
+    if run.commits_joined:
+        gain += f"; {run.commits_joined} rows joined to their commits"
+    metric = f"{run.metric or 'unnamed'} (by {run.metric_from}), {run.direction} is better"
+    return [("metric", f"{metric} (by {run.direction_from})"), ("gain", gain)]
 
 
-def _metric_line(m: Row) -> str:
-    gains = f"claimed gain median {_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}"
-    return f"{m['direction']} is better, {many(m['runs'], 'run')}, {gains}"
+def _metric_line(m: MetricTotals) -> str:
+    gains = f"claimed gain median {_number(m.claimed_gain_median)}, best {_number(m.claimed_gain_best)}"
+    return f"{m.direction} is better, {many(m.runs, 'run')}, {gains}"
 
 
-def _keep_line(item: Row) -> str:
-    quarters = " ".join(_percent(q["keep_rate"]) for q in item["keep_rate_by_quarter"])
-    return f"{_percent(item['keep_rate'])}; first to last quarter {quarters}"
+def _keep_line(item: ImportSummary) -> str:
+    quarters = " ".join(_percent(quarter.keep_rate) for quarter in item.keep_rate_by_quarter)
+    return f"{_percent(item.keep_rate)}; first to last quarter {quarters}"
 
 
-def _noise_line(item: Row, runs: Sequence[Row]) -> str:
-    noise = item["noise"]
-    kept = f"{noise['kept_by_chance']:.1f}"
-    chance = f"kept {noise['kept']}; the same number of trials without any effect would keep {kept}"
+def _noise_line(item: ImportSummary, runs: Sequence[RunOfLog]) -> str:
+    noise = item.noise
+    kept = f"{noise.kept_by_chance:.1f}"
+    chance = f"kept {noise.kept}; the same number of trials without any effect would keep {kept}"
     if len(runs) == 1:
-        run = runs[0]
-        if run["noise_sd"] is None:
-            return f"unknown ({run['noise_from']}; set it with --noise SD); {chance}"
+        figures = runs[0].figures
+        if figures.noise.sd is None:
+            return f"unknown ({figures.noise.source}; set it with --noise SD); {chance}"
         share = (
-            "" if run["noise_share"] is None else f", which alone yields {_percent(run['noise_share'])} of the claim"
+            "" if figures.noise_share is None else f", which alone yields {_percent(figures.noise_share)} of the claim"
         )
         return (
-            f"SD {run['noise_sd']:.3g} (from {run['noise_from']}): {run['noise_steps']} of {run['kept']} kept steps "
-            f"may be noise; {chance}{share}"
+            f"SD {figures.noise.sd:.3g} (from {figures.noise.source}): {figures.noise_steps} of {figures.kept} "
+            f"kept steps may be noise; {chance}{share}"
         )
-    known = f"known in {noise['runs_known']} of {len(runs)} runs"
-    if noise["runs_known"]:
-        known += f", explains {noise['kept_steps_explained']} of their {noise['kept_where_known']} kept steps"
+    known = f"known in {noise.runs_known} of {len(runs)} runs"
+    if noise.runs_known:
+        known += f", explains {noise.kept_steps_explained} of their {noise.kept_where_known} kept steps"
     return f"{known}; {chance}"
 
 
 def _notes(out: Output, done: Imported) -> None:
     """On stderr: the lines set aside, the logs that could not be read, and where to look."""
     folder = resolve.shown(done.folder)
-    for log in [log for log in done.logs if log["state"] == "refused"][:SHOWN_LINES]:
-        out.note(f"{log['path']}: {log['reason']}")
+    for log in [log for log in done.logs if log.state == "refused"][:SHOWN_LINES]:
+        out.note(f"{log.path}: {log.reason}")
     for aside in done.asides[:SHOWN_LINES]:
         out.note(f"{aside['path']}:{aside['line']}: set aside: {aside['reason']}")
     if done.asides:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import JsonValue
 
 from analysis.wording import many
 from arena import sandbox
@@ -90,7 +92,12 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         )
 
     def create(
-        self, out: Output, command: str, tasks: Sequence[Task], programs: Sequence[Program], plan: Mapping[str, Any]
+        self,
+        out: Output,
+        command: str,
+        tasks: Sequence[Task],
+        programs: Sequence[Program],
+        plan: Mapping[str, JsonValue],
     ) -> Study:
         """A new study that stores its programs and the command's settings, so that --resume needs neither again.
 

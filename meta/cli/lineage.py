@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from analysis.wording import many, plain_number
 from meta.cli import resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output
 
 QUERY = """
 WITH on_tasks AS (  -- with several tasks, gains are divided by each task's scale
@@ -51,6 +52,24 @@ COLUMNS = (
 )
 
 
+class LineageRow(TypedDict):
+    """A program, with the columns in use."""
+
+    program_id: str
+    name: str | None
+    parent_ids: list[str] | None
+    champion: bool
+
+
+class ProposalCount(TypedDict):
+    """The proposals of a model, or of the offline operators."""
+
+    by: str
+    proposals: int
+    refused: int
+    tokens: int | None
+
+
 @verb(
     ("metaloop lineage studies/NAME", "the tree, best programs first"),
     ("metaloop lineage studies/NAME --json", "programs with their parents"),
@@ -62,14 +81,17 @@ def lineage(out: Output, study: AnyStudy) -> None:
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:
         scales = resolve.fetch(con, "SELECT * FROM scales")
-        programs = resolve.fetch(con, QUERY)
-        proposals = resolve.fetch(con, REFUSED)
+        programs = resolve.fetch_as(con, LineageRow, QUERY)
+        proposals = resolve.fetch_as(con, ProposalCount, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
-    rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in tree(programs)]
-    if out.mode == "json":
-        for row in rows:
-            del row["tree"]
-    out.rows(rows, COLUMNS, empty="no programs yet", extra={"study": str(folder)})
+    drawn = list(tree(programs))
+    rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in drawn]
+    out.rows(
+        [p for _, p in drawn] if out.mode == "json" else rows,
+        COLUMNS,
+        empty="no programs yet",
+        extra={"study": str(folder)},
+    )
     if out.mode == "person" and any(p["champion"] for p in programs):
         out.note("* the champion")
     if len(scales) > 1:
@@ -82,7 +104,7 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note(f'reasons: metaloop sql {resolve.typed(folder)} "{query}"')
 
 
-def proposal_lines(proposals: Sequence[Row]) -> Iterator[str]:
+def proposal_lines(proposals: Sequence[ProposalCount]) -> Iterator[str]:
     """How many children each operator or model proposed, and how many were rejected before any device time."""
     for row in proposals:
         tokens = "" if row["tokens"] is None else f", {row['tokens']:,} tokens"
@@ -90,17 +112,19 @@ def proposal_lines(proposals: Sequence[Row]) -> Iterator[str]:
         yield f"{by} proposed {many(row['proposals'], 'program')}, {row['refused']} rejected before running{tokens}"
 
 
-def tree(programs: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+def tree(programs: Sequence[LineageRow]) -> Iterator[tuple[str, LineageRow]]:
     """Every program once, depth first, with the branch lines to draw before it."""
     known = {p["program_id"] for p in programs}
-    children: dict[str | None, list[Row]] = {}
+    children: dict[str | None, list[LineageRow]] = {}
     for p in programs:
         first = next((i for i in p["parent_ids"] or () if i in known and i != p["program_id"]), None)
         children.setdefault(first, []).append(p)
     yield from _branch(children, None, "")
 
 
-def _branch(children: Mapping[str | None, list[Row]], parent: str | None, indent: str) -> Iterator[tuple[str, Row]]:
+def _branch(
+    children: Mapping[str | None, list[LineageRow]], parent: str | None, indent: str
+) -> Iterator[tuple[str, LineageRow]]:
     own = children.get(parent, [])
     for index, p in enumerate(own):
         last = index == len(own) - 1
@@ -110,8 +134,8 @@ def _branch(children: Mapping[str | None, list[Row]], parent: str | None, indent
         yield from _branch(children, p["program_id"], indent + further)
 
 
-def _title(p: Row, programs: Sequence[Row]) -> str:
+def _title(p: LineageRow, programs: Sequence[LineageRow]) -> str:
     names = {q["program_id"]: q["name"] for q in programs}
-    others = [names.get(i, resolve.short(i)) for i in (p["parent_ids"] or ())[1:]]
+    others = [str(names.get(i, resolve.short(i))) for i in (p["parent_ids"] or ())[1:]]
     crossed = f" x {', '.join(others)}" if others else ""
     return f"{'* ' if p['champion'] else ''}{p['name'] or resolve.short(p['program_id'])}{crossed}"

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import JsonValue
+
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import LaunchSettings
@@ -186,7 +188,7 @@ def create(
     """A new study of these entries; ``batch``: runs that a race starts at a time."""
     from arena.standalone import RACE_RULE
 
-    plan: dict[str, Any] = {"seeds": runs, "roles": [entry.role for entry in entries]}
+    plan: dict[str, JsonValue] = {"seeds": runs, "roles": [entry.role for entry in entries]}
     plan |= {"batch": batch} if batch else {}
     plan |= {"race_rule": race_rule} if batch and race_rule != RACE_RULE else {}
     return settings.create(out, command, [task], [entry.program for entry in entries], plan)

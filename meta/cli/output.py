@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 Mode = Literal["person", "plain", "json"]
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
 GAP = 2  # blanks between columns
 LEAST = 12  # least width of a flexible column, in characters
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")

@@ -104,7 +104,7 @@ def _parts(sizes: Any) -> str:
     )
 
 
-def _times(sizes: Mapping[str, Any], which: str) -> str:
+def _times(sizes: Mapping[str, int], which: str) -> str:
     least, most = sizes[f"{which}_runs"], sizes[f"{which}_more"]
     return f"{least} to {most} runs each" if most > least else f"{many(least, 'run')} each"
 

@@ -139,7 +139,16 @@ def needed(basis: Basis, difference: float, power: float, level: float, price: f
     }  # fmt: skip
 
 
-def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> Row | None:
+@dataclass(frozen=True)
+class SmallestDifference:
+    """``detectable``: the smallest difference that this number of runs per program detects."""
+
+    runs: int
+    detectable: float | None
+    detectable_ratio: float | None
+
+
+def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> SmallestDifference | None:
     """The smallest difference that ``seeds`` runs per program detect."""
     from analysis.power import RunSample, detectable
 
@@ -147,10 +156,10 @@ def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> Row
         return None
     smallest = detectable(RunSample(noise.sd, seeds), RunSample(noise.sd, seeds), power, level)
     ratio = 1.0 + smallest / noise.mean if smallest is not None and noise.mean is not None and noise.mean > 0 else None
-    return {"runs": seeds, "detectable": smallest, "detectable_ratio": ratio}
+    return SmallestDifference(seeds, smallest, ratio)
 
 
-def present(out: Output, basis: Basis, items: Sequence[Row], smallest: Row | None, method: str) -> None:
+def present(out: Output, basis: Basis, items: Sequence[Row], smallest: SmallestDifference | None, method: str) -> None:
     from rich.text import Text
 
     noise = {**asdict(basis.noise), "interval": basis.noise.interval, "unit": basis.unit, "from": basis.source}
@@ -159,7 +168,8 @@ def present(out: Output, basis: Basis, items: Sequence[Row], smallest: Row | Non
         rows = [asdict(row) for row in basis.rows]
         priced = any(item["usd"] is not None for item in items)
         price = "as asked" if priced else "not priced"
-        out.json({"method": method, "noise": noise, "items": items, "price": price, "tells": smallest, "matches": rows})
+        tells = asdict(smallest) if smallest else None
+        out.json({"method": method, "noise": noise, "items": items, "price": price, "tells": tells, "matches": rows})
         return
     out.note(noise_line(basis))
     if items:
@@ -194,19 +204,19 @@ def columns(digits: int) -> list[Column]:
     ]
 
 
-def said(basis: Basis, smallest: Row | None) -> list[str]:
+def said(basis: Basis, smallest: SmallestDifference | None) -> list[str]:
     """The smallest detectable difference for the requested number of runs, and for each match of the study."""
     digits = decimals(basis.noise.sd)
     lines = []
     if smallest is not None:
-        lines.append(f"{many(smallest['runs'], 'run')} per program detect {_size(smallest, digits)} or more")
+        lines.append(f"{many(smallest.runs, 'run')} per program detect {_size(smallest, digits)} or more")
     for row in basis.rows:
         where = f"{row.purpose}{f' {row.generation}' if row.generation else ''}"
         runs = f"{many(row.n, 'run')} each" if row.n == row.n_other else f"{row.n} and {row.n_other} runs"
-        lines.append(f"{where}: {row.comparison}, {runs}: detects {_size(asdict(row), digits)} or more")
+        lines.append(f"{where}: {row.comparison}, {runs}: detects {_size(row, digits)} or more")
     return lines
 
 
-def _size(row: Row, digits: int) -> str:
-    ratio = f" (a ratio of {row['detectable_ratio']:.2f})" if row["detectable_ratio"] else ""
-    return f"a difference of {plain_number(row['detectable'], digits)}{ratio}"
+def _size(row: SmallestDifference | Power, digits: int) -> str:
+    ratio = f" (a ratio of {row.detectable_ratio:.2f})" if row.detectable_ratio else ""
+    return f"a difference of {plain_number(row.detectable, digits)}{ratio}"

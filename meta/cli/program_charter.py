@@ -200,6 +200,6 @@ def _require_terminal(name: str, loaded: Program) -> None:
 
 def _may_replace(file: Path, rows: Sequence[Row], yes: bool) -> None:
     """Ask before values in the front matter of an existing file are replaced by those of the prose."""
-    changed = [row["field"] for row in rows if row["status"] == "changed"]
+    changed = [str(row["field"]) for row in rows if row["status"] == "changed"]
     if changed and not yes and file.exists():
         click.confirm(f"{file}: replace {', '.join(changed)} with the values of the prose?", abort=True, err=True)

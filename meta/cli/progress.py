@@ -14,7 +14,7 @@ import click
 
 from analysis.wording import plain_number
 from meta.cli import render, spend
-from meta.cli.board import Event, RecordTail, StudyView
+from meta.cli.board import RecordTail, StudyView
 from meta.cli.output import Output, clean
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
@@ -61,7 +61,7 @@ class Progress:
             self.live.stop()
             self.live = None
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Mapping[str, Any]) -> None:
         line = line_of(event)
         if event.get("kind") == "note" or self.live is None:
             self._say(line)
@@ -103,7 +103,7 @@ def ticker(out: Output) -> Iterator[Callable[[str], None]]:
         yield lambda line: click.echo(clean(line), err=True, color=False)
 
 
-def line_of(event: Event) -> str:
+def line_of(event: Mapping[str, Any]) -> str:
     """An event as a line of a log; empty for events that only the screen shows."""
     kind = event.get("kind")
     if kind == "match_started":
@@ -116,17 +116,14 @@ def line_of(event: Event) -> str:
     return clean(event.get("text", ""))
 
 
-def _run_line(event: Event) -> str:
+def _run_line(event: Mapping[str, Any]) -> str:
+    """``calls``: of models. They are shown with tokens, dollars and the share of time in which the device was used."""
     run = event.get("run") or {}
     counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
     shown = state if gain is None else f"verified gain {plain_number(gain, 4, sign=True)}"
-    took = f", {_took(run)}" if run.get("calls") else ""
-    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}{shown}{took}"
-
-
-def _took(run: Mapping[str, Any]) -> str:
-    """The tokens and dollars of a run's models, and the share of its time in which the device was used."""
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
-    return spend.sentence(run.get("tokens"), run.get("usd"), busy / wall if wall and busy is not None else None)
+    device = busy / wall if wall and busy is not None else None
+    took = f", {spend.sentence(run.get('tokens'), run.get('usd'), device)}" if run.get("calls") else ""
+    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}{shown}{took}"

@@ -15,6 +15,7 @@ from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
 if TYPE_CHECKING:
     import duckdb
 
+    from analysis.tables import Columns
     from programs.program import Program
 
 STUDIES = Path("studies")
@@ -158,6 +159,15 @@ def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] 
     from analysis.tables import rows
 
     return rows(con.execute(query, list(parameters)))
+
+
+def fetch_as(
+    con: duckdb.DuckDBPyConnection, kind: type[Columns], query: str, parameters: Sequence[object] = ()
+) -> list[Columns]:
+    """The same as typed dicts, which may have further columns."""
+    from analysis.tables import rows_as
+
+    return rows_as(con.execute(query, list(parameters)), kind)
 
 
 def short(identity: object, length: int = 7) -> str:

@@ -85,9 +85,10 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     from programs.program import Program
 
     item = dict(rows[0])
-    own = Program.parse(item["text"], item["name"] or "program")
+    own = Program.parse(str(item["text"]), str(item["name"] or "program"))
     changes = {}
-    for parent in item["parent_ids"] or ():
+    above = item["parent_ids"]
+    for parent in above if isinstance(above, list) else ():
         parents = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
         if parents:
             changes[parent] = differences(Program.parse(parents[0]["text"], parents[0]["name"] or "program"), own)
@@ -181,7 +182,8 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Row]], Row]]
 def _lists(item: Row) -> dict[str, list[Row]]:
     """The parts of a record that are shown as tables."""
     tables = {k: v for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
-    for parent, rows in (item.get("changes") or {}).items():
+    changes = item.get("changes")
+    for parent, rows in changes.items() if isinstance(changes, dict) else ():
         tables[f"against {resolve.short(parent)}"] = [
             {k: r[k] for k in ("change", "heading", "text", "directive_id")} for r in rows
         ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypedDict
 
-from meta.cli.output import Column, Row
+from meta.cli.output import Column
 
 PLAIN = (Column("tokens"), Column("usd"), Column("utilization"), Column("token_utilization"))
 COLUMNS = (
@@ -17,6 +18,18 @@ COLUMNS = (
 )
 NOT_PRICED = "not priced"
 _SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+class ModelCallRow(TypedDict, total=False):
+    """The keys of a `call` event, or of a row of the view `calls`, that the sums use."""
+
+    run_id: str
+    number: int
+    purpose: str
+    status: str
+    tokens: int | None
+    lost_tokens: int | None
+    usd: float | None
 
 
 class ModelUsage:
@@ -41,16 +54,16 @@ class ModelUsage:
             whole._mended |= part._mended
         return whole
 
-    def take(self, call: Row) -> None:
-        tokens, usd = int(call.get("tokens") or 0), call.get("usd")
+    def take(self, call: ModelCallRow) -> None:
+        tokens, usd = call.get("tokens") or 0, call.get("usd")
         self.calls += 1
         self.tokens += tokens
-        self.lost_tokens += int(call.get("lost_tokens") or 0)
-        self.usd = None if self.usd is None or usd is None else self.usd + float(usd)
-        run, number = str(call.get("run_id") or ""), int(call.get("number") or 0)
+        self.lost_tokens += call.get("lost_tokens") or 0
+        self.usd = None if self.usd is None or usd is None else self.usd + usd
+        run, number = call.get("run_id") or "", call.get("number") or 0
         if call.get("status", "ok") == "ok":
             self._answered[run, number] = tokens
-        if str(call.get("purpose") or "").startswith("repair"):
+        if (call.get("purpose") or "").startswith("repair"):
             self._mended.add((run, number - 1))
 
     @property

@@ -8,7 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
@@ -62,6 +62,40 @@ PLOT_LEAST, PLOT_MOST = 12, 40
 WIDE = 96  # characters from which a table has all its columns
 
 
+class DeviceUse(TypedDict, total=False):
+    utilization: float | None
+
+
+class StandingLine(DeviceUse):
+    """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
+
+    match_id: str
+    arm_id: str
+    program_id: str
+    name: str | None
+    role: str | None
+    task: str | None
+    stream: str | None
+    purpose: str | None
+    generation: int | None
+    n: int
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    claimed: float | None
+    rank_low: int | None
+    rank_high: int | None
+    words: int | None
+    trust: str | None
+    device_seconds_charged: float | None
+
+
+class ArmCall(spend.ModelCallRow):
+    match_id: str
+    arm_id: str
+
+
 @verb(
     ("metaloop standings studies/NAME", "the last match"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
@@ -87,10 +121,10 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     ``verdict_shown``: the verdict is already printed above.
     """
     with resolve.connect(folder, ["standings"]) as con:
-        rows = resolve.fetch(con, QUERY, [matches])
+        rows = resolve.fetch_as(con, StandingLine, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
-        best = resolve.fetch(con, BEST_OF, [matches])
-        models = _models(resolve.fetch(con, CALLS, [matches]))
+        best = resolve.fetch_as(con, StandingLine, BEST_OF, [matches])
+        models = _models(resolve.fetch_as(con, ArmCall, CALLS, [matches]))
         said = {
             match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
             for match in dict.fromkeys(row["match_id"] for row in rows)
@@ -100,9 +134,9 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
     nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
-        with_models = [row | {"token_utilization": _used(models, row)} for row in rows] if models else rows
+        with_models = [{**row, "token_utilization": _used(models, row)} for row in rows]
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
-        out.rows(with_models, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
+        out.rows(with_models if models else rows, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
         return
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
@@ -113,7 +147,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         show_match(out, of_match, [*said[match_id], *above], models, made_from)
 
 
-def rests_on(decision: Decision, row: Row) -> bool:
+def rests_on(decision: Decision, row: StandingLine) -> bool:
     """Whether the decision was made from the match of this row; decisions of older versions name no matches."""
     return row["match_id"] in decision.match_ids if decision.match_ids else row["purpose"] == "confirmation"
 
@@ -126,7 +160,7 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
 
 
 def show_match(
-    out: Output, rows: Sequence[Row], said: Sequence[str], models: Models, decision: Decision | None = None
+    out: Output, rows: Sequence[StandingLine], said: Sequence[str], models: Models, decision: Decision | None = None
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
@@ -151,7 +185,7 @@ def show_match(
         out.show(Text(line, style="dim"))
 
 
-def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
+def _table(rows: Sequence[StandingLine], width: int) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
@@ -173,7 +207,7 @@ def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
     return [_row(r, axis, digits) for r in rows], columns
 
 
-def _models(calls: Sequence[Row]) -> Models:
+def _models(calls: Sequence[ArmCall]) -> Models:
     """The model usage of each arm."""
     usage: Models = defaultdict(spend.ModelUsage)
     for call in calls:
@@ -181,29 +215,29 @@ def _models(calls: Sequence[Row]) -> Models:
     return dict(usage)
 
 
-def _used(models: Models, row: Row) -> float | None:
+def _used(models: Models, row: StandingLine) -> float | None:
     took = models.get((row["match_id"], row["arm_id"]))
     return took.used if took else None
 
 
-def _took(row: Row, models: Models) -> Row:
+def _took(row: StandingLine, models: Models) -> Row:
     """An arm's row in the table of model usage; ``device`` is a share of time, ``answers`` a share of tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
         "program": _name(row), "calls": took.calls, "tokens": spend.tokens(took.tokens),
-        "dollars": spend.dollars(took.usd), "device": spend.share(row["utilization"]),
+        "dollars": spend.dollars(took.usd), "device": spend.share(row.get("utilization")),
         "answers": spend.share(took.used),
     }  # fmt: skip
 
 
-def _name(r: Row) -> str:
+def _name(r: StandingLine) -> str:
     name = r["name"] or resolve.short(r["program_id"])
     # the role comes first: a narrow terminal shortens names, and champion and variant may share their beginning
     role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != name else ""
     return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
 
 
-def _row(r: Row, axis: render.Axis, digits: int) -> Row:
+def _row(r: StandingLine, axis: render.Axis, digits: int) -> Row:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
         "program": _name(r),
@@ -224,7 +258,7 @@ def rank_text(low: int | None, high: int | None) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
+def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
     """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
     needed to separate the first two programs; then the cost."""
     out = decision_text.remarks(decision) if decision else []
@@ -235,7 +269,7 @@ def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
             f"best-of-N: the script with the best claimed metric of N runs, trained again on {best[0]['n']} fresh "
             "seeds; not used for ranking."
         )
-    aa = None if decision else twins(map(CheckedArm.of, rows))
+    aa = None if decision else twins(map(_checked, rows))
     if aa is not None:
         out.append(decision_text.check(aa))
     more = None if decision else runs_to_separate(rows)
@@ -249,25 +283,29 @@ def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
     return out
 
 
-def runs_to_separate(rows: Sequence[Row]) -> int | None:
+def _checked(r: StandingLine) -> CheckedArm:
+    return CheckedArm(r["program_id"], r["role"], r.get("task"), None, r["n"], r["gain"], r.get("se"))
+
+
+def runs_to_separate(rows: Sequence[StandingLine]) -> int | None:
     """Additional runs per arm for 80% power at a two-sided 5% level between the best two; None where they differ.
 
     Normal approximation: n = (1.96 + 0.84)² (s1² + s2²) / d².
     """
-    known = [r for r in rows if r["gain"] is not None and r["se"] and r["role"] != "a/a"]
-    best: dict[str, Row] = {}
-    for row in known:
-        best.setdefault(str(row["program_id"] or id(row)), row)  # a program's best arm: its A/A twin is not second
+    best: dict[str, tuple[float, float, StandingLine]] = {}
+    for row in rows:
+        gain, se = row["gain"], row["se"]
+        if gain is not None and se and row["role"] != "a/a":
+            # a program's best arm: its A/A twin is not second
+            best.setdefault(str(row["program_id"] or id(row)), (gain, se, row))
     two = list(best.values())[:2]
-    if len(two) < 2 or (two[0]["rank_high"] or 2) < (two[1]["rank_low"] or 1):
+    if len(two) < 2 or (two[0][2]["rank_high"] or 2) < (two[1][2]["rank_low"] or 1):
         return None
-    difference = two[0]["gain"] - two[1]["gain"]
-    variance = sum(r["se"] ** 2 * r["n"] for r in two)
+    difference = two[0][0] - two[1][0]
+    variance = sum(se**2 * row["n"] for _, se, row in two)
     if difference <= 0:
         return None
-    wanted: int = math.ceil(2.8**2 * variance / difference**2)
-    there: int = min(r["n"] for r in two)
-    return max(wanted - there, 1)
+    return max(math.ceil(2.8**2 * variance / difference**2) - min(row["n"] for *_, row in two), 1)
 
 
 def _typical(values: Sequence[float | None]) -> float | None:

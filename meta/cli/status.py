@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from analysis.wording import many
 from meta.cli import resolve
@@ -44,7 +44,7 @@ def status(
 ) -> None:
     """Show what a study is doing: match, arms, device time, the last kept edits."""
     if all:
-        items = [item_of(load_board(path)[0], path) for path in resolve.known_studies()]
+        items = [item_of(load_board(path)[0], path)[0] for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty="no study under studies/")
         return
     folder = resolve.study_folder(study, out)
@@ -87,35 +87,43 @@ def running(folder: Path) -> bool:
     return False
 
 
-def item_of(board: StudyView, folder: Path) -> Row:
-    """The state of a study as one JSON object; for an import, the counts of its logs."""
+class ImportCounts(TypedDict):
+    logs: int
+    experiments: int
+    tried: int
+    kept: int
+    quarantined: int
+
+
+def item_of(board: StudyView, folder: Path) -> tuple[Row, ImportCounts | None]:
+    """The state of a study as one JSON object; for an import, with the counts of its logs, and these alone."""
     item = status_item(board, str(folder), running(folder))
     if item["purpose"] != "import":
-        return item
+        return item, None
     with resolve.connect(folder, []) as con:
-        (read,) = resolve.fetch(con, IMPORTED)
+        (read,) = resolve.fetch_as(con, ImportCounts, IMPORTED)
     nothing = dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
-    return {**item, **nothing, "state": "imported", **read}
+    return {**item, **nothing, "state": "imported", **read}, read
 
 
-def _imported(out: Output, item: Row, name: str) -> None:
+def _imported(out: Output, counts: ImportCounts, name: str) -> None:
     """Show an import at a terminal."""
     from rich.text import Text
 
-    out.show(Text(f"{name}: {many(item['logs'], 'imported log')}; nothing was run here", style="bold"))
-    out.show(Text(f"{many(item['experiments'], 'experiment')}, {item['kept']} of {many(item['tried'], 'try')} kept, "
-                  f"{many(item['quarantined'], 'line')} set aside"))  # fmt: skip
+    kept = f"{counts['kept']} of {many(counts['tried'], 'try')} kept"
+    aside = f"{many(counts['quarantined'], 'line')} set aside"
+    out.show(Text(f"{name}: {many(counts['logs'], 'imported log')}; nothing was run here", style="bold"))
+    out.show(Text(f"{many(counts['experiments'], 'experiment')}, {kept}, {aside}"))
     out.note(f"next: metaloop report {name}, metaloop log {name}")
 
 
 def _once(out: Output, folder: Path, board: StudyView) -> None:
-    item = item_of(board, folder)
-    if item["state"] == "imported" and out.mode == "person":
-        _imported(out, item, resolve.shown(folder))
+    item, imported = item_of(board, folder)
+    if imported and out.mode == "person":
+        _imported(out, imported, resolve.shown(folder))
         return
     match = board.current
-    arms = arm_rows(board, match) if match else []
-    arms = [] if item["state"] == "imported" else arms
+    arms = arm_rows(board, match) if match and not imported else []
     if out.mode == "json":
         out.json({**item, "arms": arms})
     elif out.mode == "plain":

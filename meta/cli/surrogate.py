@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output
 from programs.errors import NotFound
+
+if TYPE_CHECKING:
+    from analysis.surrogate import HeldOutProgram, Skill
 
 COLUMNS = [
     Column("name", "program"),
@@ -28,30 +32,31 @@ def surrogate(out: Output, study: AnyStudy) -> None:
     from analysis.surrogate import known_programs, skill
 
     folder = resolve.study_folder(study, out)
-    tasks_with_skill: list[Row] = []
+    skills: list[tuple[Skill, list[HeldOutProgram]]] = []
     with resolve.connect(folder, []) as con:
         tasks = [row["task"] for row in resolve.fetch(con, "SELECT DISTINCT task FROM matches ORDER BY task")]
         for task in tasks:
             measured, held = skill(task, known_programs(con, task))
-            rows = [asdict(one) for one in sorted(held, key=lambda h: -h.predicted)]
-            tasks_with_skill.append(
-                {**asdict(measured), "beats_chance": measured.beats_chance, "programs_held_out": rows}
-            )
-    if not tasks_with_skill:
+            skills.append((measured, sorted(held, key=lambda h: -h.predicted)))
+    if not skills:
         raise NotFound(f"{resolve.shown(folder)}: no program has run", hint="metaloop status shows its progress")
     if out.mode == "json":
+        tasks_with_skill = [
+            {**asdict(shown), "beats_chance": shown.beats_chance, "programs_held_out": list(map(asdict, held))}
+            for shown, held in skills
+        ]
         out.json({"study": str(folder), "tasks": tasks_with_skill})
         return
-    for shown in tasks_with_skill:
-        out.rows(shown["programs_held_out"], COLUMNS)
+    for shown, held in skills:
+        out.rows(map(asdict, held), COLUMNS)
         out.note(sentence(shown))
 
 
-def sentence(skill: Row) -> str:
+def sentence(skill: Skill) -> str:
     """The result in one line."""
-    about = f"{skill['task']}: {skill['programs']} programs, {skill['held_out']} held out one by one ({skill['parts']})"
-    if skill["correlation"] is None:
+    about = f"{skill.task}: {skill.programs} programs, {skill.held_out} held out one by one ({skill.parts})"
+    if skill.correlation is None:
         return f"{about}; too few or too similar programs to measure how well gains can be predicted"
-    verdict = "significantly better than chance" if skill["beats_chance"] else "not significantly better than chance"
-    figures = f"{skill['correlation']:.2f}, 95% interval {skill['low']:.2f} to {skill['high']:.2f}"
+    verdict = "significantly better than chance" if skill.beats_chance else "not significantly better than chance"
+    figures = f"{skill.correlation:.2f}, 95% interval {skill.low:.2f} to {skill.high:.2f}"
     return f"{about}; rank correlation {figures}: {verdict}"

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from analysis.wording import at_least, decimals, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, table
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from analysis.rank_correlation import RankCorrelation
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
+    from meta.claim import Claim
 
 PLAIN = tuple(
     Column(key)
@@ -229,22 +232,24 @@ class ChampionByTask:
     over: OverReserved | None = None
 
     @classmethod
-    def of(cls, folder: Path, champion: Row) -> ChampionByTask:
+    def of(cls, folder: Path, champion: Mapping[str, JsonValue]) -> ChampionByTask:
         """From the ledger of ``folder``; ``champion``: the champion's event."""
         from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
+        from meta.claim import RECORDED, RESERVED
 
-        reserve = champion.get("reserve") or ()
+        reserve = RESERVED.validate_python(champion.get("reserve") or ())
         if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger again
             return cls()
+        claim = RECORDED.validate_python(champion)
         with resolve.connect(folder, []) as con:
             results = transfer(con)
-            over = over_reserved(con, {str(there["task"]): there["claim"] is not None for there in reserve})
-        unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
-        several = bool(champion.get("tasks"))  # several training tasks: one test of the mean over them
-        claims = {} if several else {task: champion.get("p") for task in results.tasks.training[:1]}
-        claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
-        together = ([over_homes(champion)] if several else []) + ([over_the_reserved(over)] if over else [])
+            over = over_reserved(con, {there.task: there.claim is not None for there in reserve})
+        unrun = tuple(there.task for there in reserve if there.claim is None)
+        several = bool(claim.tasks)  # several training tasks: one test of the mean over them
+        claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
+        claims |= {there.task: there.p_adjusted for there in reserve}
+        together = ([over_homes(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
         return cls(tuple(results.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
 
     @property
@@ -288,10 +293,10 @@ def over_the_reserved(over: OverReserved) -> str:
     return f"over the {over.tasks} reserved tasks, × stock: {champion}{bare}"
 
 
-def over_homes(champion: Row) -> str:
+def over_homes(claim: Claim) -> str:
     """The mean over several training tasks, with its announced test."""
-    names = ", ".join(str(on["task"]) for on in champion["tasks"])
-    parts = [f"{plain_number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
-    bare = champion.get("ratio_without_ideas")
-    parts += [f"without its ideas {times(bare['ratio'], bare['lower'])}"] if bare else []
-    return f"over the training tasks ({names}): {'; '.join(parts)}; p = {champion['p']:.2g}"
+    names = ", ".join(on.task for on in claim.tasks)
+    parts = [f"{plain_number(claim.ratio.ratio, 2)} × stock, {at_least(claim.ratio.lower)}"]
+    bare = claim.ratio_without_ideas
+    parts += [f"without its ideas {times(bare.ratio, bare.lower)}"] if bare else []
+    return f"over the training tasks ({names}): {'; '.join(parts)}; p = {claim.p:.2g}"

@@ -36,7 +36,7 @@ def lines(
     from analysis.trust import findings_line, remarks
 
     said = remarks([row["trust"] for row in resolve.fetch(con, trusts, given)])
-    finding = findings_line(resolve.fetch(con, counts, given), study_name)
+    finding = findings_line(con.execute(counts, list(given)).fetchall(), study_name)
     return [*said, finding] if finding else said
 
 

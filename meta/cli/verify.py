@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
 import click
 
@@ -18,7 +18,7 @@ from arena.public import public_line
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
 from meta.cli.options import argument, duration, flag, only, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
 
@@ -205,7 +205,21 @@ def editable_name(path: Path, task: Task) -> str:
     raise UsageError(f"{path} has none of the names of the task's files: {choice}", hint="rename it to one of them")
 
 
-def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> dict[str, Any]:
+class AuditCost(TypedDict):
+    """The cost of a check; ``share``: of what the study spent."""
+
+    task: str
+    experiments: int
+    untrained: int
+    device_seconds: float
+    share: float | None
+    workers: int
+    wall_seconds: float
+    sandbox: str
+    secret_hash: str
+
+
+def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> AuditCost:
     """The cost of ``full`` experiments, and of ``untrained`` ones, which cost launch and scoring only."""
     from arena.scratch import secret_hash
     from arena.verify_study import spent_by
@@ -228,14 +242,15 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
 
 
 def _begin(
-    out: Output, flags: AuditFlags, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
+    out: Output, flags: AuditFlags, how: How, plan: AuditCost, task: Task, study: Study | None = None
 ) -> bool:  # fmt: skip
     """Print the cost and the hash of the secret; False for a dry run. Raises EnvironmentProblem without a sandbox.
 
     ``study``: the study that names the task, which may come from someone else.
     """
     if flags.start.dry_run:
-        out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
+        shown = {"device_seconds": duration(plan["device_seconds"]), "wall_seconds": duration(plan["wall_seconds"])}
+        out.thing(plan, shown=shown)
         return False
     if study is not None and task.has_data and not task.is_builtin:
         consent(study, how, flags.start.yes)
@@ -288,7 +303,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
     figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
     if out.mode == "person":
         out.text(sentence(event))
-        out.rows(event.get("arms", []), ARMS)
+        out.rows(cast("list[Row]", audit.details.get("arms", [])), ARMS)
     else:
         out.thing(figures)
     for finding in audit.findings:
@@ -297,12 +312,11 @@ def present(out: Output, what: str, audit: Audit) -> None:
         out.note(line)
     if event.get("same_hardware") is False:
         out.note(f"this machine ({event['hardware_class']}) has other hardware than the study's: gains may differ")
-    spent = f"{duration(event['device_seconds_spent'])} of device time{_share(event)}"
+    share = event.get("share")
+    spent = f"{duration(audit.round.spent)} of device time" + (
+        f", {share:.1%} of what the study spent" if share else ""
+    )
     out.note(f"used {spent}; repeat this check with --secret {event['secret']}")
-
-
-def _share(event: Mapping[str, Any]) -> str:
-    return f", {event['share']:.1%} of what the study spent" if event.get("share") else ""
 
 
 def sentence(event: Mapping[str, Any]) -> str:

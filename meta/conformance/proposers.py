@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from inner_loop import proposers
 from inner_loop.bench import Bench
@@ -40,7 +40,7 @@ class ProposerConformance(Conformance):
         "charter", [{}, {"no_repeat": True, "avoid_failures": True}, {"focus": ["optimizer"]}], ids=str
     )
     def test_proposals_are_allowed_reproducible_and_free(
-        self, bench: Bench, name: str, charter: dict[str, Any]
+        self, bench: Bench, name: str, charter: dict[str, JsonValue]
     ) -> None:
         """They come from the generator alone. Two patches need not apply together; the researcher skips such."""
         here = situation(bench, **charter)

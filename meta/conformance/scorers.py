@@ -10,6 +10,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from meta.conformance.base import Conformance
 from trainer.outcome import Trust
@@ -66,7 +67,7 @@ class GivenReferee:
 class ScorerConformance(Conformance):
     """``settings``: keys of ``[score]`` beside the kind. Override ``good`` and ``bad`` to have scores tested, too."""
 
-    settings: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[dict[str, JsonValue]] = {}
     lower_is_better = True
 
     @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from programs.program import Program
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from analysis.events import ToolRound
     from analysis.evidence import Evidence, ProgramScore
 
 
@@ -36,7 +37,7 @@ class ModelCalls:
     prompt: tuple[tuple[str, str], ...]  # role and text of each message
     meta_program_id: str  # the instruction that it followed
     repairs: str | None = None  # the operator whose reply it repairs
-    turns: tuple[dict[str, Any], ...] = ()
+    turns: tuple[ToolRound, ...] = ()
 
 
 @dataclass(frozen=True)

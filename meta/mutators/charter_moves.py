@@ -4,12 +4,12 @@ and its wave."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from programs.charter import Charter
 from programs.edit import set_charter, unset_charter
 
-Move = Mapping[str, Any]  # dotted field → value
+FieldValue = str | float | bool | dict[str, float]
+Move = Mapping[str, FieldValue]  # by dotted field
 
 # Fields that only work together: they are taken, changed and deleted as one.
 GROUPS: tuple[tuple[str, ...], ...] = (
@@ -17,7 +17,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("keep.rule", "keep.margin", "keep.pairs"),
     ("branch.frontier", "branch.rewind_after"),
 )
-_LADDERS: dict[str, tuple[Any, ...]] = {
+_LADDERS: dict[str, tuple[FieldValue, ...]] = {
     "replicates": (1, 2, 3),
     "branch.frontier": (1, 2, 3),
     "branch.rewind_after": (0, 6, 12),
@@ -25,7 +25,7 @@ _LADDERS: dict[str, tuple[Any, ...]] = {
     "no_repeat": (False, True),
     "avoid_failures": (False, True),
 }
-_IF_SCREENED: dict[str, tuple[Any, ...]] = {
+_IF_SCREENED: dict[str, tuple[FieldValue, ...]] = {
     "screen.fraction": (0.15, 0.25, 0.4),
     "screen.promote": (0.16, 0.25, 0.34),
     "wave": (4, 6, 9, 12),

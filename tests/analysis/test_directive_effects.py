@@ -11,6 +11,7 @@ import pytest
 
 from analysis import designs
 from analysis.directive_effects import Contrast, contrasts, directive_effects
+from analysis.families import FamilyRun
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw, RunLaw
 from analysis.study import open_study, query
@@ -90,8 +91,7 @@ def test_what_always_changed_together_is_the_mutation_s(tmp_path: Path) -> None:
 
 
 def test_a_parent_from_another_match_is_no_contrast() -> None:
-    row = {"child_id": "c", "parent_ids": ["p"], "run_seed": 0, "gain": 1.0}
-    runs = [row | {"match_id": "m1", "child": True}, row | {"match_id": "m0", "child": False}]
+    runs = [FamilyRun("m1", 0, True, 1.0, "c", ["p"]), FamilyRun("m0", 0, False, 1.0, "c", ["p"])]
     assert contrasts(runs, {"c": {"d0"}, "p": set()}) == []
 
 

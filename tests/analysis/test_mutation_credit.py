@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 
+from analysis.families import SideRun as run
 from analysis.methods.mutation import compare
 from analysis.statistics import mean_interval, welch_difference
-
-
-def run(match: str, seed: int, child: bool, gain: float) -> dict[str, Any]:
-    return {"match_id": match, "run_seed": seed, "child": child, "gain": gain}
 
 
 def test_with_the_seeds_of_its_parents_each_seed_is_one_difference() -> None:

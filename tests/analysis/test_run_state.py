@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.events import BaselineEvent, MatchEvent, MutationEvent, VerificationEvent, read_event
+from analysis.events import (
+    BaselineEvent,
+    MatchEvent,
+    MutationEvent,
+    ToolRound,
+    ToolUse,
+    VerificationEvent,
+    read_event,
+)
 from analysis.ledger import Ledger
 from analysis.run_state import LedgerTail, RunState, StudyState
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, RunEndedEvent, WaveEvent
@@ -107,8 +115,8 @@ def test_a_mutation_names_what_it_repairs_where_a_model_was_asked() -> None:
     offline = ["kind", "generation", "attempt", "child_id", "parent_ids", "operator", "accepted", "reason",
                "evidence_ids", "model", "tokens", "usd"]  # fmt: skip
     assert list(example(MutationEvent).to_record()) == offline
-    asked = example(MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=("t",)).to_record()
-    assert list(asked) == [*offline, "call", "prompt", "meta_program_id", "repairs", "turns"]
-    assert asked["repairs"] is None and read_event(asked) == example(
-        MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=("t",)
-    )
+    rounds = (ToolRound(2, "", (ToolUse("search", "{}", "nothing"),)),)
+    asked = example(MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=rounds)
+    record = asked.to_record()
+    assert list(record) == [*offline, "call", "prompt", "meta_program_id", "repairs", "turns"]
+    assert record["repairs"] is None and read_event(record) == asked

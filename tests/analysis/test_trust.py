@@ -31,8 +31,8 @@ def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
 
 def test_findings_are_counted_in_one_line() -> None:
     assert findings_line([], "x") == ""
-    rows = [{"kind": "leak", "n": 1}, {"kind": "rows", "n": 2}]
-    assert findings_line(rows, "x") == "3 findings: leak (1), rows (2): metaloop sql x 'FROM findings'"
+    line = findings_line([("leak", 1), ("rows", 2)], "x")
+    assert line == "3 findings: leak (1), rows (2): metaloop sql x 'FROM findings'"
 
 
 @pytest.fixture

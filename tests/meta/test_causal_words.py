@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"interval": interval, "line": line, "verb": verb}
     for design, causal in (("observational", False), ("paired", True)):
-        row = SHARED | {"label": "x", "design": design, "causal": causal, "method": "m", "credit_id": "c-1"}
+        row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
         [told] = about(environment.from_string(part).render(statements=[row]), "c-1")
         assert bool(CAUSAL.search(told)) is causal
     assert verb(CHOSEN) == "was associated with a gain of"

@@ -273,8 +273,8 @@ def test_remarks_of_the_standings() -> None:
         "gain": 2.0,
     }
     rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
-    named = [{**each, "role": role, "task": "strokes"} for each, role in ((row, "control"), (rows[2], "a/a"))]
-    check = twins(map(CheckedArm.of, named))  # se of the difference √(.5² + .5²)
+    twin = CheckedArm("p", "a/a", "strokes", "", 4, 2.5, 0.5)
+    check = twins([CheckedArm("p", "control", "strokes", "", 4, 2.0, 0.5), twin])  # se of the difference √(.5² + .5²)
     assert check and (check.difference, check.se) == (0.5, pytest.approx(0.5**0.5)) and check.passed
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
     assert runs_to_separate(rows) == 12

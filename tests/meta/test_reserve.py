@@ -25,7 +25,7 @@ from meta.champion import write_page_again
 from meta.claim import Claim, claim
 from meta.evolve import evolve
 from meta.lineage import Lineage
-from meta.mutators.llm.briefing import Control, brief, control_of
+from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
 from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_reserved
 from meta.verdict import Champion
@@ -233,7 +233,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
-    short = [{"role": "control", "n": 5, "mean": 1.0, "var": 1.0}, {"role": "a/a", "n": 2, "mean": 2.0, "var": 1.0}]
+    short = [ControlArm(5, 1.0, 1.0), ControlArm(2, 2.0, 1.0)]
     assert control_of(short) == Control(1.0, 2.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
     assert control_of(short[::-1]) == Control(2.0, 1.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
     assert control_of(short[:1]) is None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.events import MutationEvent
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
@@ -19,7 +19,7 @@ from programs.text import clipped
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from analysis.evidence import Evidence
+    from analysis.evidence import Evidence, MutationCredit
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
@@ -42,6 +42,26 @@ class Control:
 
 
 @dataclass(frozen=True)
+class ControlArm:
+    """The gains of an arm of stock."""
+
+    n: int
+    mean: float
+    var: float | None
+
+
+@dataclass(frozen=True)
+class TriedMutation:
+    """A proposal as the prompt shows it; ``credit``: of a child that ran."""
+
+    operator: str
+    parents: str
+    reason: str
+    accepted: bool
+    credit: MutationCredit | None = None
+
+
+@dataclass(frozen=True)
 class MutationBriefing:
     """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one."""
 
@@ -50,7 +70,7 @@ class MutationBriefing:
     researcher: str
     control: Control | None
     tried: Sequence[MutationEvent]
-    siblings: list[dict[str, Any]] = field(default_factory=list)
+    siblings: list[TriedMutation] = field(default_factory=list)
     access: TraceAccess = NO_TRACES
     traces: Sequence[Trace] = ()
     further: Sequence[Task] = ()  # training tasks beside the first
@@ -61,12 +81,15 @@ class MutationBriefing:
 
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
-            {
-                "operator": m.operator, "parents": ", ".join(m.parent_ids), "reason": m.reason, "accepted": m.accepted,
-                "credit": credit.get(m.child_id) if m.accepted and m.child_id else None,
-            }
+            TriedMutation(
+                m.operator,
+                ", ".join(m.parent_ids),
+                m.reason,
+                m.accepted,
+                credit.get(m.child_id) if m.accepted and m.child_id else None,
+            )
             for m in list(self.tried)[: -TRIED - 1 : -1]
-        ]  # fmt: skip
+        ]
         shown = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
         facts = clipped(page(evidence), MOST_BYTES)
         text = prompts.render(
@@ -87,7 +110,7 @@ def brief(
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
-        arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
+        arms = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), ControlArm)
     tried = study.state.mutations
     return MutationBriefing(
         instruction, study.task, study.config.researcher, control_of(arms), tried, access=access, traces=traces,
@@ -95,11 +118,11 @@ def brief(
     )  # fmt: skip
 
 
-def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:
-    """From the arms of stock and of its twin: rows of role, n, mean, var."""
+def control_of(arms: Sequence[ControlArm]) -> Control | None:
+    """From the arms of stock and of its twin."""
     if len(arms) != 2:
         return None
     first, second = arms
-    known = first["var"] is not None and second["var"] is not None
-    se = math.sqrt(first["var"] / first["n"] + second["var"] / second["n"]) if known else None
-    return Control(first["mean"], second["mean"], min(first["n"], second["n"]), se)
+    known = first.var is not None and second.var is not None
+    se = math.sqrt((first.var or 0.0) / first.n + (second.var or 0.0) / second.n) if known else None
+    return Control(first.mean, second.mean, min(first.n, second.n), se)

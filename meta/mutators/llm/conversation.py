@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from analysis.events import ToolRound, ToolUse
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.tools import NOTHING, Offer
 from meta.mutators.llm.generation_calls import GenerationCalls
@@ -15,16 +15,13 @@ from meta.mutators.llm.trace_access import AT_ONCE, TURNS
 
 @dataclass(frozen=True)
 class Talk:
-    """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls.
-
-    ``turns``: per round the number of its call, the model's text, and each tool's name, arguments and result.
-    """
+    """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls."""
 
     number: int
     reply: Reply | None
     tokens: int
     usd: float | None
-    turns: tuple[dict[str, Any], ...] = ()
+    turns: tuple[ToolRound, ...] = ()
 
 
 def converse(
@@ -32,7 +29,7 @@ def converse(
 ) -> Talk:
     """Call the model; if the reply calls tools, answer them and call again. Raises as `GenerationCalls.ask`."""
     said = list(messages)
-    turns: list[dict[str, Any]] = []
+    turns: list[ToolRound] = []
     tokens, usd = 0, 0.0
     priced = True
     while True:
@@ -48,5 +45,5 @@ def converse(
         for call in reply.calls[:AT_ONCE]:
             text, volatile = toolbox.answer(call)
             said.append(Message("tool", text, volatile, answers=call.id))
-            results.append({"name": call.name, "arguments": call.arguments, "result": said[-1].clean.text})
-        turns.append({"call": number, "text": reply.text, "tools": results})
+            results.append(ToolUse(call.name, call.arguments, said[-1].clean.text))
+        turns.append(ToolRound(number, reply.text, tuple(results)))

@@ -11,7 +11,7 @@ from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm import assemble, prompts
-from meta.mutators.llm.briefing import MutationBriefing
+from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import converse
 from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.kinds import Kind, kind
@@ -53,9 +53,8 @@ class LlmMutator:
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
         """All operators of a generation share its briefing."""
-        about = {"operator": proposal.operator, "parents": ", ".join(proposal.parent_ids)}
-        result = {"reason": refusal or proposal.reason, "accepted": not refusal, "credit": None}
-        self.briefing.siblings.append(about | result)
+        parents, reason = ", ".join(proposal.parent_ids), refusal or proposal.reason
+        self.briefing.siblings.append(TriedMutation(proposal.operator, parents, reason, not refusal))
 
     def propose(
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
@@ -80,9 +79,7 @@ class LlmMutator:
         system, offered = self.briefing.system(evidence)
         near = self._near(parents) if repairs is None else []  # a repair needs no traces
         shown_traces, logs = joined(near, self.briefing.access.bytes)
-        user = prompts.render(
-            f"{self.kind.name}.md.j2", **self._about(parents, section), traces=shown_traces, unit=evidence.unit, **more
-        )
+        user = self._prompt(parents, section, traces=shown_traces, unit=evidence.unit, **more)
         messages = [Message("system", system), Message("user", user, logs)]
         most = PROMPT_BYTES + self.briefing.access.bytes
         if not self.calls.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
@@ -133,15 +130,15 @@ class LlmMutator:
             names = [assemble.CHARTER, ideas]
         return names[int(rng.integers(len(names)))]
 
-    def _about(self, parents: Sequence[ParentProgram], section: str) -> dict[str, Any]:
+    def _prompt(self, parents: Sequence[ParentProgram], section: str, **more: Any) -> str:
         first = parents[0].program
         names = assemble.section_names(first)
-        return {
-            "parents": parents, "kind": self.kind, "section": section, "sections": names,
-            "body": assemble.body_of(first, section) if section in names else "",
-            "chapters": [[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
-            "most_words": int(0.9 * first.words), "siblings": self.briefing.siblings[-SIBLINGS:],
-        }  # fmt: skip
+        return prompts.render(
+            f"{self.kind.name}.md.j2", parents=parents, kind=self.kind, section=section, sections=names,
+            body=assemble.body_of(first, section) if section in names else "",
+            chapters=[[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
+            most_words=int(0.9 * first.words), siblings=self.briefing.siblings[-SIBLINGS:], **more,
+        )  # fmt: skip
 
     def _parsed(self, reply: Reply, offered: frozenset[str]) -> MutationReply:
         if reply.finish == "length":

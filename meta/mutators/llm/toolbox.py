@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from inner_loop.models.tools import Tool, ToolCall
 from meta.mutators.llm.prompts import FOLDER, fenced
@@ -76,7 +75,7 @@ class Toolbox:
         block = fenced(text, call.name)
         return (f"{len(lines)} lines of logs:\n", block) if volatile else (block, "")
 
-    def _arguments(self, call: ToolCall) -> dict[str, Any]:
+    def _arguments(self, call: ToolCall) -> dict[str, str | int]:
         try:
             given = json.loads(call.arguments or "{}")
         except (ValueError, RecursionError):

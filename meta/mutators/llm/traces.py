@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from analysis.study import open_study
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
@@ -54,26 +56,92 @@ class Trace:
     volatile: bool = False
 
 
+@dataclass(frozen=True)
+class TraceRun:
+    """An ended run of the search, with its program; ``born``: the program's generation."""
+
+    run_id: str
+    task: str
+    match_id: str
+    program_id: str
+    name: str
+    operator: str | None
+    parent_ids: list[str]
+    born: int | None
+    role: str | None
+    generation: int | None
+    state: str
+    verified_gain: float | None
+    claimed_gain: float | None
+    verified_seeds: int | None
+    device_seconds_charged: float | None
+    device_seconds_budget: float | None
+    experiments: int
+    kept: int
+    reason: str | None
+    text: str | None
+
+
+@dataclass(frozen=True)
+class TriedExperiment:
+    """``delta``: its gain over its parent."""
+
+    run_id: str
+    number: int
+    experiment_id: str
+    parent_number: int | None
+    status: str
+    decision: str | None
+    reason: str | None
+    outcome_reason: str | None
+    metric: float | None
+    gain: float | None
+    delta: float | None
+    fraction: float
+    replicate: int
+    cost: float | None
+    description: str | None
+    directive_ids: list[str] | None
+    edit: JsonValue
+    diff: str | None
+
+
+@dataclass(frozen=True)
+class TraceExperiment(TriedExperiment):
+    """With its diff cut to size, its edit as text for want of a diff, and the model's rationale."""
+
+    changed: str
+    rationale: str
+
+    @classmethod
+    def of(cls, row: TriedExperiment, rationale: str) -> TraceExperiment:
+        changed = row.edit if isinstance(row.edit, str) else json.dumps(row.edit, ensure_ascii=False, default=str)
+        diff = clipped(row.diff or "", MOST_DIFF).rstrip("\n")
+        return cls(**{**vars(row), "diff": diff}, changed=clipped(changed or "", MOST_DIFF), rationale=rationale)
+
+
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All traces for writing ``generation``; also written to the study's folder."""
     studies = {on.task.name: on for on in tasks_of(study)}
     with open_study(study.folder, views=()) as con:
         runs = [
-            run | {"task": task}
+            run
             for task in studies
-            for run in rows(con.execute(statement("trace_runs"), {"task": task, "generation": generation}))
+            for run in typed_rows(
+                con.execute(statement("trace_runs"), {"task": task, "generation": generation}), TraceRun
+            )
         ]
-        these = {"runs": [run["run_id"] for run in runs]}
-        experiment_rows = rows(con.execute(statement("trace_experiments"), these))
-        why = _rationales(rows(con.execute(statement("trace_calls"), these)))
-    experiments: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for experiment in experiment_rows:
-        rationale = why.get((experiment["run_id"], experiment["description"]), "")
-        experiments[experiment["run_id"]].append(_shown(experiment) | {"rationale": rationale})
+        these = {"runs": [run.run_id for run in runs]}
+        tried = typed_rows(con.execute(statement("trace_experiments"), these), TriedExperiment)
+        why = _rationales(con.execute(statement("trace_calls"), these).fetchall())
+    experiments: dict[str, list[TraceExperiment]] = defaultdict(list)
+    for row in tried:
+        rationale = why.get((row.run_id, row.description or ""), "")
+        experiments[row.run_id].append(TraceExperiment.of(row, rationale))
     traces = [*_general(study, generation, facts)]
     for run in runs:
-        where = f" on {run['task']}" if len(studies) > 1 else ""
-        traces += _of_run(studies[run["task"]], run, experiments[run["run_id"]], where)
+        where = f" on {run.task}" if len(studies) > 1 else ""
+        traces += _of_run(studies[run.task], run, experiments[run.run_id], where)
     traces += _programs(runs)
     for trace in traces:
         _write(study.folder, trace.path, trace.text)
@@ -115,67 +183,57 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
-def _of_run(
-    study: TaskStudy, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str
-) -> Iterable[Trace]:
+def _of_run(study: TaskStudy, run: TraceRun, experiments: Sequence[TraceExperiment], where: str) -> Iterable[Trace]:
     """``where``: the task, if there are several, whose gains have different units."""
     text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
-    gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
-    shared: dict[str, Any] = {
-        "program_id": run["program_id"], "matches": frozenset({run["match_id"]}),
-        "parent_ids": tuple(run["parent_ids"]), "control": run["role"] in CONTROLS,
-    }  # fmt: skip
-    name = f"{run['program_id']}/{run['run_id']}.txt"
-    about = f"{run['name']}{where}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
-    yield Trace(f"runs/{name}", about, clipped(scrub(text), MOST_FILE), **shared)
-    logs = _logs(study.folder / "runs" / run["run_id"] / "logs", experiments)
+    gain = "not verified" if run.verified_gain is None else f"verified gain {run.verified_gain:.3g}"
+    name = f"{run.program_id}/{run.run_id}.txt"
+    about = f"{run.name}{where}, generation {run.generation or 0}, {gain}, {run.experiments} experiments"
+    trace = Trace(
+        f"runs/{name}", about, clipped(scrub(text), MOST_FILE), run.program_id, frozenset({run.match_id}),
+        tuple(run.parent_ids), control=run.role in CONTROLS,
+    )  # fmt: skip
+    yield trace
+    logs = _logs(study.folder / "runs" / run.run_id / "logs", experiments)
     if logs:
-        log_text = clipped(scrub(logs), MOST_FILE)
-        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", log_text, **shared, volatile=True)
+        about, text = f"ends of the logs of {run.run_id}", clipped(scrub(logs), MOST_FILE)
+        yield replace(trace, path=f"logs/{name}", about=about, text=text, volatile=True)
 
 
-def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
+def _programs(runs: Sequence[TraceRun]) -> Iterable[Trace]:
     """The text of each program that ran, the latest first."""
     matches: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        matches[run["program_id"]].add(run["match_id"])
-    for run in {run["program_id"]: run for run in reversed(runs)}.values():
-        made = f"generation {run['born'] or 0}, {run['operator']}"
+        matches[run.program_id].add(run.match_id)
+    for run in {run.program_id: run for run in reversed(runs)}.values():
+        made = f"generation {run.born or 0}, {run.operator}"
         yield Trace(
-            f"programs/{run['program_id']}.md", f"the text of {run['name']}, {made}", scrub(run["text"] or ""),
-            run["program_id"], frozenset(matches[run["program_id"]]), tuple(run["parent_ids"]),
-            control=run["role"] in CONTROLS,
+            f"programs/{run.program_id}.md", f"the text of {run.name}, {made}", scrub(run.text or ""),
+            run.program_id, frozenset(matches[run.program_id]), tuple(run.parent_ids),
+            control=run.role in CONTROLS,
         )  # fmt: skip
 
 
-def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """For chat researchers: the rationale of a reply, by run and by the title of its experiment."""
+def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """For chat researchers: the rationale of a reply (run, text), by run and by the title of its experiment."""
     rationales: dict[tuple[str, str], str] = {}
-    for call in calls:
+    for run_id, text in calls:
         try:
-            answer = parse(call["text"])
+            answer = parse(text)
         except BadEdit:
             continue
-        rationales.setdefault((call["run_id"], answer.title), answer.rationale)
+        rationales.setdefault((run_id, answer.title), answer.rationale)
     return rationales
 
 
-def _shown(experiment: dict[str, Any]) -> dict[str, Any]:
-    """With its diff cut to size, and its edit as text if it has no diff."""
-    changed = experiment["edit"]
-    changed = changed if isinstance(changed, str) else json.dumps(changed, ensure_ascii=False, default=str)
-    diff = clipped(experiment["diff"] or "", MOST_DIFF).rstrip("\n")
-    return experiment | {"diff": diff, "changed": clipped(changed or "", MOST_DIFF)}
-
-
-def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
+def _logs(folder: Path, experiments: Sequence[TraceExperiment]) -> str:
     """The end of each experiment's output."""
     parts = []
     for experiment in experiments:
-        path = folder / f"{experiment['number']:04d}.log"
+        path = folder / f"{experiment.number:04d}.log"
         if path.is_file() and path.resolve() == folder.resolve() / path.name:
             text = scrub(path.read_text("utf-8", "replace"))[-MOST_LOG:].strip("\n")
-            parts.append(f"experiment {experiment['number']}: {experiment['status']}\n{text}\n")
+            parts.append(f"experiment {experiment.number}: {experiment.status}\n{text}\n")
     return "\n".join(parts)
 
 

@@ -40,7 +40,7 @@ def loop(folder: Path) -> list[str]:
 def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     hashes = loop(tmp_path / "logs")
     done = bring_in(tmp_path, {})
-    assert [log["commits_joined"] for log in done.logs] == [3]
+    assert [run.commits_joined for run in done.runs] == [3]
     found = ask(tmp_path, JOINED)
     assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
     assert found[0]["diff"] is None  # the first commit has no parent
@@ -122,7 +122,7 @@ def test_no_hook_filter_or_program_of_the_repository_runs(tmp_path: Path) -> Non
     (folder / ".gitattributes").write_text("* filter=x diff=x\n")
     mark.unlink(missing_ok=True)
     done = bring_in(tmp_path, {})
-    assert done.logs[0]["commits_joined"] == 3 and not mark.exists()
+    assert done.runs[0].commits_joined == 3 and not mark.exists()
 
 
 def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
             path.chmod(0o600)
             path.write_bytes(os.urandom(200))
     [log] = bring_in(tmp_path, {}).logs
-    assert (log["rows"], log["commits_joined"]) == (5, 0)
-    assert log["repository_note"] == "the repository has none of the log's commits"
+    assert (log.event["rows"], log.event["commits_joined"]) == (5, 0)
+    assert log.event["repository_note"] == "the repository has none of the log's commits"
 
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
@@ -167,16 +167,16 @@ def test_the_program_beside_the_log(tmp_path: Path, text: str, known: bool) -> N
     [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
     [program] = ask(tmp_path, "SELECT p.text, p.words, r.run_id FROM programs AS p JOIN runs AS r USING (program_id)")
     assert program["text"] == text
-    assert (program["words"] is not None) == known == (log["program_problem"] is None)
+    assert (program["words"] is not None) == known == (log.event["program_problem"] is None)
 
 
 def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
     [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
-    assert (log["program_id"], log["program_problem"]) == (None, "program.md: not UTF-8")
+    assert (log.program_id, log.event["program_problem"]) == (None, "program.md: not UTF-8")
 
 
 def test_events_hold_what_json_can(tmp_path: Path) -> None:
     done: Any = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
-    assert json.loads(json.dumps(done.logs))[0]["metric"] == "val_bpb"
+    assert json.loads(json.dumps(done.logs[0].event))["metric"] == "val_bpb"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_contradictions_are_findings(folder: Path) -> None:
 
 def test_the_summary_follows_from_the_views(tmp_path: Path) -> None:
     done = bring_in(tmp_path, SURE)
-    item = summary(done)
+    item = asdict(summary(done))
     [told] = ask(tmp_path, """
         SELECT count(*) FILTER (r.word IS NOT NULL OR true)::BIGINT AS rows,
             count(*) FILTER (e.decision IS DISTINCT FROM 'baseline'
@@ -219,8 +220,8 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
 def test_an_empty_log_and_an_unreadable_one_among_others(tmp_path: Path) -> None:
     header = samples.CANONICAL.splitlines(keepends=True)[0]
     done = bring_in(tmp_path, {"a/results.tsv": header, "b/results.tsv": samples.CANONICAL, "c/results.tsv": "\0"})
-    assert [log["state"] for log in done.logs] == ["empty", "imported", "refused"]
-    assert (done.logs[0]["reason"], done.logs[2]["reason"]) == ("a header without rows", "binary data")
+    assert [log.state for log in done.logs] == ["empty", "imported", "refused"]
+    assert (done.logs[0].reason, done.logs[2].reason) == ("a header without rows", "binary data")
 
 
 def test_processes_write_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

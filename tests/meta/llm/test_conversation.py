@@ -51,10 +51,10 @@ def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:
     found = talk(events)
     assert found.reply and found.reply.text == "done" and found.number == 20_001
     [turn] = found.turns
-    [tool] = turn["tools"]
-    assert (turn["call"], tool["name"], tool["arguments"]) == (20_000, "search", '{"pattern": "keep"}')
-    assert "runs/p1/r1.txt:1: experiment 1 e1 on 0: ok, keep" in tool["result"]
-    assert results(server.seen[1]) == [tool["result"]]
+    [tool] = turn.tools
+    assert (turn.call, tool.name, tool.arguments) == (20_000, "search", '{"pattern": "keep"}')
+    assert "runs/p1/r1.txt:1: experiment 1 e1 on 0: ok, keep" in tool.result
+    assert results(server.seen[1]) == [tool.result]
     assert [(e["number"], e["finish"], e["status"]) for e in events] == [
         (20_000, "tool_calls", "ok"), (20_001, "stop", "ok"),
     ]  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:
 def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolServer) -> None:
     server.answer = lambda _: [("list_files", {})] * 9  # type: ignore[assignment, return-value]
     found = talk()
-    assert len(found.turns) == TURNS and all(len(turn["tools"]) == 4 for turn in found.turns)
+    assert len(found.turns) == TURNS and all(len(turn.tools) == 4 for turn in found.turns)
     assert found.reply and found.reply.calls and not found.reply.text
     assert [body["tool_choice"] for body in server.seen] == ["auto"] * TURNS + ["none"]
     assert all(len(body["tools"]) == 3 for body in server.seen)

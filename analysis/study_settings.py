@@ -1,0 +1,55 @@
+"""The settings of a study, as `config` of the view `studies` has them."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class TaskSettings(TypedDict):
+    """A training task beside the first one, or a reserved task."""
+
+    task: str
+    task_id: str
+    run_budget: float
+
+
+class PlanSettings(TypedDict, total=False):
+    """What the commands read again of the plan of a match, an ablation or a transfer; of an evolution, see
+    `meta.plan.Plan`."""
+
+    seeds: int
+    roles: list[str]
+    batch: int
+    race_rule: str
+    origin: str
+    starters: int
+    only: list[str]
+    budget: float
+    bare: bool
+
+
+class PriorStudySettings(TypedDict):
+    study_id: str
+
+
+class PriorSettings(TypedDict):
+    studies: list[PriorStudySettings]
+
+
+class StudySettings(TypedDict, total=False):
+    """The keys in use. An import has few of them."""
+
+    command: str
+    task: str
+    task_id: str
+    run_budget: float
+    seed: int | None
+    fixed_steps: bool
+    sandbox: bool
+    researcher: str
+    workers: int
+    plan: PlanSettings
+    further: list[TaskSettings]
+    reserve: list[TaskSettings]
+    prior: PriorSettings
+    versions: dict[str, str | None]
