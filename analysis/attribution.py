@@ -29,7 +29,7 @@ from analysis.credit import (
     NeverFollowed,
     row,
     settled,
-)  # fmt: skip
+)
 from analysis.directive_effects import joined
 from analysis.edit_effects import Effects, edit_effects
 from analysis.method_input import MethodInput

@@ -247,9 +247,7 @@ def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
     """
     tested = [row.p if row.rests_on >= LEAST_RUNS and row.se else None for row in rows]
     kept = [(row, row.low, row.high) if row.se else (row, None, None) for row in rows]
-    return [
-        replace(row, q=q, low=low, high=high) for (row, low, high), q in zip(kept, bh(tested), strict=True)
-    ]  # fmt: skip
+    return [replace(row, q=q, low=low, high=high) for (row, low, high), q in zip(kept, bh(tested), strict=True)]
 
 
 def row(item: CreditEstimate) -> CreditViewRow:

@@ -84,11 +84,22 @@ def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
             if generation and generation not in pages:
                 pages[generation] = page(evidence(con, task, until_generation=generation - 1, **search))
             yield {
-                "program_id": score.program_id, "name": score.name, "task": task, "generation": generation,
-                "operator": program.operator, "parent_ids": program.parent_ids, "program": program.text,
-                "evidence": pages.get(generation), "gain": score.mean, "se": score.se, "low": score.low,
-                "high": score.high, "n": score.n, "shrunk_gain": score.shrunk_mean, "shrunk_se": score.shrunk_se,
-            }  # fmt: skip
+                "program_id": score.program_id,
+                "name": score.name,
+                "task": task,
+                "generation": generation,
+                "operator": program.operator,
+                "parent_ids": program.parent_ids,
+                "program": program.text,
+                "evidence": pages.get(generation),
+                "gain": score.mean,
+                "se": score.se,
+                "low": score.low,
+                "high": score.high,
+                "n": score.n,
+                "shrunk_gain": score.shrunk_mean,
+                "shrunk_se": score.shrunk_se,
+            }
 
 
 def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
@@ -110,10 +121,21 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]
             sign, chosen, rejected = (1, one, other) if estimate >= 0 else (-1, other, one)
             low, high = interval(sign * estimate, se, df)
             yield {
-                "task": task, "match_id": match_id, "purpose": purpose, "chosen_id": chosen, "rejected_id": rejected,
-                "chosen": texts[chosen], "rejected": texts[rejected], "difference": sign * estimate, "se": se,
-                "low": low, "high": high, "n": n, "design": design, "sure": low is not None and low > 0,
-            }  # fmt: skip
+                "task": task,
+                "match_id": match_id,
+                "purpose": purpose,
+                "chosen_id": chosen,
+                "rejected_id": rejected,
+                "chosen": texts[chosen],
+                "rejected": texts[rejected],
+                "difference": sign * estimate,
+                "se": se,
+                "low": low,
+                "high": high,
+                "n": n,
+                "design": design,
+                "sure": low is not None and low > 0,
+            }
 
 
 def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Event | None]) -> Iterator[dict[str, JsonValue]]:

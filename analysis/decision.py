@@ -188,13 +188,21 @@ def _announced(event: Mapping[str, Any]) -> Decision:
     ]
     figures = {key: event.get(key) for key in ("difference", "low", "high")}
     bare_ratio = event.get("ratio_without_ideas")
-    return _DECISION.validate_python({
-        "state": BETTER if event["holds"] else OPEN, "name": str(event.get("name") or event["program_id"]),
-        "unit": UNIT if several else "", "tasks": tasks, "champion": event["champion"],
-        "tested": {"name": "stock", "gain": event["stock"], "ratio": _ratio(event["ratio"]), **figures},
-        "p": event["p"], "bare": event.get("without_ideas"), "bare_ratio": bare_ratio and _ratio(bare_ratio),
-        "trust": event.get("trust"), "recorded": False,
-    })  # fmt: skip
+    return _DECISION.validate_python(
+        {
+            "state": BETTER if event["holds"] else OPEN,
+            "name": str(event.get("name") or event["program_id"]),
+            "unit": UNIT if several else "",
+            "tasks": tasks,
+            "champion": event["champion"],
+            "tested": {"name": "stock", "gain": event["stock"], "ratio": _ratio(event["ratio"]), **figures},
+            "p": event["p"],
+            "bare": event.get("without_ideas"),
+            "bare_ratio": bare_ratio and _ratio(bare_ratio),
+            "trust": event.get("trust"),
+            "recorded": False,
+        }
+    )
 
 
 def _ratio(record: Mapping[str, float | None]) -> Ratio:

@@ -49,7 +49,7 @@ class CitationCost:
 
 def directive_credits(
     scope: Scope, effects: Effects | None = None
-) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:  # fmt: skip
+) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:
     """(credit of the directives that were followed, best first; those that never were, in order of the programs).
 
     ``q`` is still missing (`credit.settled`).

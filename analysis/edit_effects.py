@@ -173,7 +173,7 @@ def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
 
 def _columns(
     count: int, values: list[Key], marks: tuple[Ints, Ints], changed: Ints, parent: Ints
-) -> tuple[dict[Key, int], csr_array, csr_array]:  # fmt: skip
+) -> tuple[dict[Key, int], csr_array, csr_array]:
     """(column of each edit, [rows, columns] of each row's edits, [rows, unnamed changes] of each row).
 
     The same number written in two ways is one edit. A change of the source without a knob gets its own column, like an

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from analysis.edit_effects import Effects
 
 __all__ = [
-    "DirectiveCredit", "EditCredit", "Evidence", "MutationCredit", "NeverFollowed", "ProgramScore", "Value", "Waste",
+    "DirectiveCredit",
+    "EditCredit",
+    "Evidence",
+    "MutationCredit",
+    "NeverFollowed",
+    "ProgramScore",
+    "Value",
+    "Waste",
     "evidence",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
@@ -139,8 +146,9 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
     for run in scope.rows("program_runs", ScoredRun):
         runs[run.program_id].append(run)
     means = {program_id: mean_interval([run.gain for run in mine]) for program_id, mine in runs.items()}
-    scores = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
-                       [m.n for m in means.values()])  # fmt: skip
+    scores = posterior(
+        [m.mean or 0.0 for m in means.values()], [m.se for m in means.values()], [m.n for m in means.values()]
+    )
     table = []
     for (program_id, mean), score in zip(means.items(), scores, strict=True):
         first = runs[program_id][0]

@@ -112,9 +112,11 @@ class Shape:
         """Columns of each kind of random effect."""
         pairs, own = self.levels + self.table.width, self.columns - len(self.repeated)
         return {
-            "effect": (self.levels, pairs), "pair": (pairs, self.bends), "bend": (self.bends, own),
+            "effect": (self.levels, pairs),
+            "pair": (pairs, self.bends),
+            "bend": (self.bends, own),
             "own": (own, self.columns),
-        }  # fmt: skip
+        }
 
     def block(self, rows: Ints, y: Floats) -> SeedBlock:
         import numpy as np
@@ -322,10 +324,19 @@ def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float)
     edits[shape.levels : shape.levels + shape.table.width] = True
     spread = np.linalg.inv(gram + np.diag(np.where(edits, FREE, 1.0 / prior) + tiny)).astype(float)
     return Fitted(
-        width=shape.table.width, levels=shape.levels, pairs=shape.pairs, ratios=ratios, scale=scale, noise=noise,
-        mean=mean, covariance=posterior * noise, prior=prior * noise, fixed=spread @ moment, spread=spread,
+        width=shape.table.width,
+        levels=shape.levels,
+        pairs=shape.pairs,
+        ratios=ratios,
+        scale=scale,
+        noise=noise,
+        mean=mean,
+        covariance=posterior * noise,
+        prior=prior * noise,
+        fixed=spread @ moment,
+        spread=spread,
         _blocks=blocks,
-    )  # fmt: skip
+    )
 
 
 def _residuals(fitted: Fitted, count: int) -> Floats:

@@ -77,9 +77,7 @@ def _score_by(score: ProgramScore, size: float) -> ProgramScore:
     return replace(score, **{name: _over(getattr(score, name), size) for name in names})  # type: ignore[arg-type]
 
 
-def _alike(
-    parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]
-) -> list[list[Row]]:  # fmt: skip
+def _alike(parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]) -> list[list[Row]]:
     """Groups the rows of the parts by key, in order of first appearance."""
     groups: dict[Hashable, list[Row]] = {}
     for part in parts:
@@ -110,28 +108,37 @@ def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
     n = sum(row.n for row in rows)
     low, high = interval(estimate, se, freedom)
     return replace(
-        first, task=task, estimate=estimate, se=se, low=low, high=high, n=n,
+        first,
+        task=task,
+        estimate=estimate,
+        se=se,
+        low=low,
+        high=high,
+        n=n,
         q=max(qs) if len(qs) == count else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
-    )  # fmt: skip
+    )
 
 
 def _edit(rows: list[EditCredit], task: str) -> EditCredit:
     return replace(
         _mean(rows, task, sum(row.df for row in rows)),
-        failures=sum(row.failures for row in rows), runs=sum(row.runs for row in rows),
+        failures=sum(row.failures for row in rows),
+        runs=sum(row.runs for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
-    )  # fmt: skip
+    )
 
 
 def _directive(rows: list[DirectiveCredit], task: str) -> DirectiveCredit:
     return replace(
-        _mean(rows, task, sum(row.df for row in rows)), failures=sum(row.failures for row in rows),
+        _mean(rows, task, sum(row.df for row in rows)),
+        failures=sum(row.failures for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
         program_ids=tuple(dict.fromkeys(p for row in rows for p in row.program_ids)),
-        runs_held=sum(row.runs_held for row in rows), runs_followed=sum(row.runs_followed for row in rows),
-    )  # fmt: skip
+        runs_held=sum(row.runs_held for row in rows),
+        runs_followed=sum(row.runs_followed for row in rows),
+    )
 
 
 def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
@@ -162,12 +169,18 @@ def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
     low, high = interval(mean, se, sum(s.n - 1 for s in scores))
     claims = [s.claimed for s in scores if s.claimed is not None]
     return replace(
-        scores[0], task=task, mean=mean, se=se, n=min(s.n for s in scores), low=low, high=high,
+        scores[0],
+        task=task,
+        mean=mean,
+        se=se,
+        n=min(s.n for s in scores),
+        low=low,
+        high=high,
         shrunk_mean=math.fsum(s.shrunk_mean for s in scores) / count,
         shrunk_se=math.sqrt(math.fsum(s.shrunk_se**2 for s in scores)) / count,
         claimed=math.fsum(claims) / count if len(claims) == count else None,
         tasks=tuple(scores),
-    )  # fmt: skip
+    )
 
 
 def _never(parts: Parts) -> list[NeverFollowed]:

@@ -103,9 +103,13 @@ class DirectiveLaw:
         return self.expected(others | {directive}) - self.expected(others)
 
     def draw(
-        self, directives: Sequence[str], n: int, rng: np.random.Generator,
-        seeds: Floats | None = None, drift: float = 0.0,
-    ) -> tuple[Floats, list[frozenset[str]]]:  # fmt: skip
+        self,
+        directives: Sequence[str],
+        n: int,
+        rng: np.random.Generator,
+        seeds: Floats | None = None,
+        drift: float = 0.0,
+    ) -> tuple[Floats, list[frozenset[str]]]:
         """``n`` runs: verified gains, and the directives that each followed."""
         import numpy as np
 

@@ -73,9 +73,16 @@ def correlation(
     low, middle, high = np.quantile(correlations, (0.025, 0.5, 0.975))
     observed = rank_correlations(means[None, :, 0], means[None, :, 1])
     return RankCorrelation(
-        task, other, n, observed=float(observed[0]), estimate=float(middle), low=float(low), high=float(high),
-        reliability=reliability(means[:, 0], ses[:, 0]), reliability_other=reliability(means[:, 1], ses[:, 1]),
-    )  # fmt: skip
+        task,
+        other,
+        n,
+        observed=float(observed[0]),
+        estimate=float(middle),
+        low=float(low),
+        high=float(high),
+        reliability=reliability(means[:, 0], ses[:, 0]),
+        reliability_other=reliability(means[:, 1], ses[:, 1]),
+    )
 
 
 def _first_of(names: Sequence[str]) -> list[int]:

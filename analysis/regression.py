@@ -51,7 +51,7 @@ def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> l
 
 def _hc2(
     x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], block: Ints
-) -> list[RegressionEffect | None]:  # fmt: skip
+) -> list[RegressionEffect | None]:
     """HC2: every row is its own cluster; block intercepts count as fitted."""
     import numpy as np
 
@@ -69,7 +69,7 @@ def _hc2(
 
 def _cr2(
     x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], cluster: Ints
-) -> list[RegressionEffect | None]:  # fmt: skip
+) -> list[RegressionEffect | None]:
     """CR2. Blocks are within clusters, so centring does not change the adjustment (Pustejovsky and Tipton 2018)."""
     import numpy as np
 

@@ -62,11 +62,10 @@ def without(everything: Set, gone: int) -> Set:
 def estimate(replay: ReplayPlan, gains: Mapping[tuple[Set, int], float]) -> dict[Question, list[Mean]]:
     """Question → a mean over seeds for each commit, from the gains of the finished trainings."""
     everything = tuple(range(replay.commits))
-    adds = [
-        [_difference(gains, (i,), (), seed) for seed in range(replay.seeds)] for i in everything
-    ]  # fmt: skip
-    leaves = [[_difference(gains, everything, without(everything, i), s) for s in range(replay.seeds)]
-              for i in everything]  # fmt: skip
+    adds = [[_difference(gains, (i,), (), seed) for seed in range(replay.seeds)] for i in everything]
+    leaves = [
+        [_difference(gains, everything, without(everything, i), s) for s in range(replay.seeds)] for i in everything
+    ]
     out: dict[Question, list[Mean]] = {"add-one-in": _means(adds), "leave-one-out": _means(leaves)}
     if any(replay.orders):
         values = [[_average(gains, order, i, seed) for seed, order in enumerate(replay.orders)] for i in everything]

@@ -169,14 +169,20 @@ def features(program: Program) -> dict[str, float]:
     inputs = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
     inputs |= {
         "keep margin": charter.keep.margin if charter.keep.rule == "margin" else 0.0,
-        "keep paired": float(charter.keep.rule == "paired"), "replicates": math.log(charter.replicates),
-        "screen": -math.log(charter.screen.fraction), "wave": math.log(charter.wave),
+        "keep paired": float(charter.keep.rule == "paired"),
+        "replicates": math.log(charter.replicates),
+        "screen": -math.log(charter.screen.fraction),
+        "wave": math.log(charter.wave),
         "promote": charter.screen.promote if charter.screen.fraction < 1 else 0.0,
-        "frontier": math.log(charter.branch.frontier), "rewind": float(charter.branch.rewind_after > 0),
-        "confirm": charter.confirm, "no repeat": float(charter.no_repeat), "focus": float(bool(charter.focus)),
-        "avoid failures": float(charter.avoid_failures), "words": math.log1p(program.words),
+        "frontier": math.log(charter.branch.frontier),
+        "rewind": float(charter.branch.rewind_after > 0),
+        "confirm": charter.confirm,
+        "no repeat": float(charter.no_repeat),
+        "focus": float(bool(charter.focus)),
+        "avoid failures": float(charter.avoid_failures),
+        "words": math.log1p(program.words),
         "ideas": math.log1p(len(program.ideas)),
-    }  # fmt: skip
+    }
     for index, idea in enumerate(program.ideas):
         for term in idea.terms:
             inputs.setdefault(f"idea {term.casefold()}", 1.0 / (1 + index))

@@ -190,16 +190,23 @@ def baseline_of(con: duckdb.DuckDBPyConnection, task: str, stream: str) -> list[
 
 
 def _cell(
-    own: Sequence[TransferRun], stock: Sequence[TransferRun], baseline: Sequence[float], task: str, side: str,
-    stock_id: str, variants: Mapping[str, str],
-) -> Cell:  # fmt: skip
+    own: Sequence[TransferRun],
+    stock: Sequence[TransferRun],
+    baseline: Sequence[float],
+    task: str,
+    side: str,
+    stock_id: str,
+    variants: Mapping[str, str],
+) -> Cell:
     gains, theirs = [run.gain for run in own], [run.gain for run in stock]
     touched = touched_share(own), touched_share(stock)
     first, mean = own[0], mean_interval(gains)
     is_stock = first.program_id == stock_id and first.role != TWIN
-    over = Ratio(1.0, None, 0.95, len(gains), len(gains)) if is_stock else ratio(
-        gains, theirs, baseline=baseline, touched=touched
-    )  # fmt: skip
+    over = (
+        Ratio(1.0, None, 0.95, len(gains), len(gains))
+        if is_stock
+        else ratio(gains, theirs, baseline=baseline, touched=touched)
+    )
     roles = {run.role for run in own}
     role = "control" if is_stock else next((role for role in ORDER if role in roles), first.role)
     return Cell(
@@ -239,8 +246,17 @@ def _like(
             who, of_program = row.program_id, variants.get(row.program_id)
             role = BARE if of_program else "program"
             p = None if source.role == "control" else source.p
-            made.append(replace(source, program_id=who, name=names.get(who) or who, role=role,
-                                of_program=of_program, p=p, like_id=row.like_id))  # fmt: skip
+            made.append(
+                replace(
+                    source,
+                    program_id=who,
+                    name=names.get(who) or who,
+                    role=role,
+                    of_program=of_program,
+                    p=p,
+                    like_id=row.like_id,
+                )
+            )
     return made
 
 
@@ -305,8 +321,9 @@ def _measured(runs: Sequence[TransferRun], cells: Sequence[Cell], task: str) -> 
             streams[run.stream][run.program_id].append(run.gain)
     stream = max(streams, key=lambda name: (len(streams[name]), name not in FINAL))
     means = {program: mean_interval(gains) for program, gains in streams[stream].items()}
-    scored = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
-                       [m.n for m in means.values()])  # fmt: skip
+    scored = posterior(
+        [m.mean or 0.0 for m in means.values()], [m.se for m in means.values()], [m.n for m in means.values()]
+    )
     gains = {who: MeasuredGain(score.mean, score.se, who) for who, score in zip(means, scored, strict=True)}
     for cell in cells:
         if cell.task == task and cell.stream == stream and cell.like_id in gains and cell.role != BARE:

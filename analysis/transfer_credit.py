@@ -38,9 +38,13 @@ LEVEL = 0.05  # false discovery rate
 State = Literal["gain", "loss", "open", "untried", "own", "absent"]  # own: the untouched source has it already
 Outcome = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
 STATES: Mapping[State, str] = {
-    "gain": "gain", "loss": "loss", "open": "not significant", "untried": "not tried", "own": "in the baseline",
+    "gain": "gain",
+    "loss": "loss",
+    "open": "not significant",
+    "untried": "not tried",
+    "own": "in the baseline",
     "absent": "not available",
-}  # fmt: skip
+}
 # (of randomised and paired rows; of observational ones, which allow no causal words)
 WORDS: Mapping[Outcome, tuple[str, str]] = {
     "everywhere": ("helps on every task that has it", "associated with a gain on every task that has it"),
@@ -121,7 +125,7 @@ def stock_on(task: str, cells: Sequence[Cell]) -> tuple[float, float] | None:
 
 def classified(
     family: Sequence[Across], where: StudyTasks, stock: Mapping[str, tuple[float, float] | None]
-) -> list[Across]:  # fmt: skip
+) -> list[Across]:
     """The rows of one method with q, scaled estimates and outcome, sorted by outcome and size."""
     flat = [(i, j) for i, row in enumerate(family) for j, t in enumerate(row.there) if t.estimate is not None]
     ps = [t_test(family[i].there[j].estimate or 0.0, family[i].there[j].se, family[i].there[j].df) for i, j in flat]
@@ -219,14 +223,27 @@ def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
             key = "=".join(row.key)
             labels.setdefault(key, (row.label, *row.key))
             by_key[key][scope.task] = TaskEstimate(
-                scope.task, "open", row.estimate, row.se, _freedom(row), row.low, row.high, row.n, unit=row.unit,
+                scope.task,
+                "open",
+                row.estimate,
+                row.se,
+                _freedom(row),
+                row.low,
+                row.high,
+                row.n,
+                unit=row.unit,
                 design=row.design,
-            )  # fmt: skip
+            )
     return [
-        Across("edit", key, label, "", tuple(by_key[key].get(s.task) or _not_tried(s.task, own[s.task], knob, value)
-                                             for s in views))
+        Across(
+            "edit",
+            key,
+            label,
+            "",
+            tuple(by_key[key].get(s.task) or _not_tried(s.task, own[s.task], knob, value) for s in views),
+        )
         for key, (label, knob, value) in labels.items()
-    ]  # fmt: skip
+    ]
 
 
 def _own_values(scope: Scope) -> dict[str, str]:
@@ -286,15 +303,29 @@ def _effects(views: Sequence[Scope]) -> list[list[Across]]:
             for row in credits(scope):
                 texts.setdefault(row.directive_id, row.text)
                 by_directive[row.directive_id][scope.task] = TaskEstimate(
-                    scope.task, "open", row.estimate, row.se, row.df, row.low, row.high, row.n, unit=row.unit,
+                    scope.task,
+                    "open",
+                    row.estimate,
+                    row.se,
+                    row.df,
+                    row.low,
+                    row.high,
+                    row.n,
+                    unit=row.unit,
                     design=row.design,
-                )  # fmt: skip
-        families.append([
-            Across(method, key, texts[key], "", tuple(
-                there.get(s.task) or TaskEstimate(s.task, "untried") for s in views
-            ))
-            for key, there in by_directive.items()
-        ])  # fmt: skip
+                )
+        families.append(
+            [
+                Across(
+                    method,
+                    key,
+                    texts[key],
+                    "",
+                    tuple(there.get(s.task) or TaskEstimate(s.task, "untried") for s in views),
+                )
+                for key, there in by_directive.items()
+            ]
+        )
     return families
 
 
@@ -312,10 +343,15 @@ def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[Transfe
     out = []
     for program, bare in sorted({(c.of_program, c.program_id) for c in cells if c.of_program and c.role == BARE}):
         there = tuple(
-            _paired(task, like.get((task, str(program))) or str(program), like.get((task, bare)) or bare, gains,
-                    units.get(task, ""))
+            _paired(
+                task,
+                like.get((task, str(program))) or str(program),
+                like.get((task, bare)) or bare,
+                gains,
+                units.get(task, ""),
+            )
             for task in where.all
-        )  # fmt: skip
+        )
         if any(t.estimate is not None for t in there):
             label = f"the idea list of {names.get(program, program)}"
             out.append(Across(BARE, str(program), label, "ideas", there))

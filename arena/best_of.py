@@ -49,8 +49,9 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     measured = [by_job[job.job_id] for job in jobs]
     for m in measured:
         record_findings(on, m, source_id=source.source_id, stream=match.stream)
-    gains = [on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
-             for m in measured]  # fmt: skip
+    gains = [
+        on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0 for m in measured
+    ]
     mean = mean_interval(gains)
     event = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,

@@ -9,8 +9,16 @@ from arena.racers.top_two import TopTwo, in_doubt
 from programs.registry import Registry
 
 __all__ = [
-    "RACE_RULES", "Allocation", "ArmScore", "RaceStart", "Racer", "SequentialHalving", "Stage", "TopTwo", "in_doubt",
+    "RACE_RULES",
+    "Allocation",
+    "ArmScore",
+    "RaceStart",
+    "Racer",
+    "SequentialHalving",
+    "Stage",
+    "TopTwo",
+    "in_doubt",
     "shrunken",
-]  # fmt: skip
+]
 
 RACE_RULES: Registry[Callable[[RaceStart], Racer]] = Registry("race_rules", "arena.racers", ("start",))

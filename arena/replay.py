@@ -155,9 +155,7 @@ def write_down(
     )
 
 
-def replay_run(
-    study: Study, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
-) -> str:  # fmt: skip
+def replay_run(study: Study, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress) -> str:
     """The whole replay with an executor of its own; Ctrl-C drains it."""
     with at_work(study, progress) as executor:
         return play_replay(study, executor, run_id, commits, replay, progress)

@@ -93,9 +93,7 @@ class Scheduler(Generic[J]):
     later jobs, so small jobs cannot starve a large one. The other nodes continue.
     """
 
-    def __init__(
-        self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False
-    ) -> None:  # fmt: skip
+    def __init__(self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False) -> None:
         self.draining = False
         self.deaths = 0  # of workers
         self.node_deaths = 0

@@ -37,13 +37,22 @@ def scratch(
     with tempfile.TemporaryDirectory(prefix="metaloop-verify-") as name:
         folder = Path(name)
         config = StudyConfig(
-            study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
-            task=reference(task), task_id=task.task_id, text_hash=task.text_hash,
-            run_budget=task.run_budget, workers=workers, fixed_steps=fixed_steps, sandbox=sandbox,
-            secret=streams.secret.hex(), data_bits=streams.data_bits,
-            hardware_class=hardware_of_jobs(task.device), versions=versions(),
+            study_id="scratch",
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command="verify",
+            task=reference(task),
+            task_id=task.task_id,
+            text_hash=task.text_hash,
+            run_budget=task.run_budget,
+            workers=workers,
+            fixed_steps=fixed_steps,
+            sandbox=sandbox,
+            secret=streams.secret.hex(),
+            data_bits=streams.data_bits,
+            hardware_class=hardware_of_jobs(task.device),
+            versions=versions(),
             confined=True if sandbox and not task.is_builtin else None,
-        )  # fmt: skip
+        )
         config.dump(folder / "study.toml")
         (folder / "ledger").mkdir()
         yield folder, config

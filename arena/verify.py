@@ -213,20 +213,34 @@ class Audit:
         """The event reveals the secret, which is used up."""
         streams = self.round.how.streams
         body = {
-            "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
-            "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.trust,
-            "findings": len(self.findings), "device_seconds_spent": self.round.spent,
-            "sandbox": self.round.how.sandbox, "secret_hash": secret_hash(streams), "secret": streams.secret.hex(),
-            "stream": FRESH, **self.details,
+            "audit_id": self.audit_id,
+            "subject": self.subject,
+            "verdict": self.verdict,
+            "why": self.why,
+            **self.figures,
+            "unit": self.round.task.unit,
+            "trust": self.trust,
+            "findings": len(self.findings),
+            "device_seconds_spent": self.round.spent,
+            "sandbox": self.round.how.sandbox,
+            "secret_hash": secret_hash(streams),
+            "secret": streams.secret.hex(),
+            "stream": FRESH,
+            **self.details,
             "measurements": [_row(label, m) for label, m in self.round.everything],
-        }  # fmt: skip
+        }
         return AuditEvent(body=cast("dict[str, JsonValue]", body))
 
 
 def verify_source(
-    task: Task, source: Source, seeds: int, how: How, say: Say,
-    run_id: str | None = None, own: tuple[CpuUse, ...] = (),
-) -> Audit:  # fmt: skip
+    task: Task,
+    source: Source,
+    seeds: int,
+    how: How,
+    say: Say,
+    run_id: str | None = None,
+    own: tuple[CpuUse, ...] = (),
+) -> Audit:
     """Compare a source under ``seeds`` fresh seeds, trained and untrained, with the task's untouched baseline."""
     label = run_id or "source"
     check = carry_out(task, [Sample(label, source, seeds, ablate=True, own=own)], seeds, how, say)

@@ -178,11 +178,21 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
     verdict, why = study_verdict(recorded, fresh, hollow)
     noticed = findings(check, {sample.label: sample.label for sample in samples})
     noticed += [FindingEvent.of_line(hollow, stream=FRESH)] if hollow else []
-    audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, check, why, {
-        "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
-        "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match.match_id,
-        "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
-    })  # fmt: skip
+    audit = Audit(
+        "study",
+        verdict,
+        figures_of(whole, recorded, fresh),
+        noticed,
+        check,
+        why,
+        {
+            "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
+            "ratio": asdict(fresh.ratio),
+            "recorded_ratio": asdict(recorded.ratio),
+            "match_id": whole.match.match_id,
+            "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
+        },
+    )
     audit = replace(audit, figures={**audit.figures, **surroundings(study, audit)})
     store(study, audit)
     return audit
@@ -207,12 +217,18 @@ def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures
     """The columns of the view `audits`."""
     claimed = [run.claimed_gain for run in claim.first if run.claimed_gain is not None]
     return {
-        "run_id": None, "n": fresh.first.n,
-        "gain": fresh.first.gain, "low": fresh.first.low, "high": fresh.first.high,
-        "recorded_gain": recorded.first.gain, "claimed_gain": sum(claimed) / len(claimed) if claimed else None,
-        "difference": fresh.lead.gain, "difference_low": fresh.lead.low, "difference_high": fresh.lead.high,
+        "run_id": None,
+        "n": fresh.first.n,
+        "gain": fresh.first.gain,
+        "low": fresh.first.low,
+        "high": fresh.first.high,
+        "recorded_gain": recorded.first.gain,
+        "claimed_gain": sum(claimed) / len(claimed) if claimed else None,
+        "difference": fresh.lead.gain,
+        "difference_low": fresh.lead.low,
+        "difference_high": fresh.lead.high,
         "recorded_difference": recorded.lead.gain,
-    }  # fmt: skip
+    }
 
 
 def arms_of(
@@ -226,13 +242,23 @@ def arms_of(
     arms: list[JsonValue] = []
     for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
         each = zip(runs, own, strict=True)
-        arms.append({
-            "program": runs[0].name, "program_id": runs[0].program_id, "arm_id": runs[0].arm_id,
-            "role": runs[0].role, "runs": len(all_runs), "checked": len(runs),
-            "gain": new.gain, "low": new.low, "high": new.high,
-            "recorded_gain": old.gain, "recorded_low": old.low, "recorded_high": old.high,
-            "of_runs": [{"run_id": r.run_id, "recorded_gain": r.verified_gain, "gain": g} for r, g in each],
-        })  # fmt: skip
+        arms.append(
+            {
+                "program": runs[0].name,
+                "program_id": runs[0].program_id,
+                "arm_id": runs[0].arm_id,
+                "role": runs[0].role,
+                "runs": len(all_runs),
+                "checked": len(runs),
+                "gain": new.gain,
+                "low": new.low,
+                "high": new.high,
+                "recorded_gain": old.gain,
+                "recorded_low": old.low,
+                "recorded_high": old.high,
+                "of_runs": [{"run_id": r.run_id, "recorded_gain": r.verified_gain, "gain": g} for r, g in each],
+            }
+        )
     return arms
 
 

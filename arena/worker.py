@@ -65,9 +65,16 @@ class Worker:
     """
 
     def __init__(
-        self, folder: Path, index: int, trainers: Trainers, tell: Tell, *,
-        repositories: bool = True, sync_each: bool = True, ledger: Writer | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        index: int,
+        trainers: Trainers,
+        tell: Tell,
+        *,
+        repositories: bool = True,
+        sync_each: bool = True,
+        ledger: Writer | None = None,
+    ) -> None:
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
@@ -184,9 +191,16 @@ class Worker:
         """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
         record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
         return RunContext(
-            config=self.config.staff, run_id=job.run_id, study=self.folder, folder=folder, recorded=job.recorded,
-            emit=self.emit, should_stop=self.should_stop, record=record, replay=replay,
-        )  # fmt: skip
+            config=self.config.staff,
+            run_id=job.run_id,
+            study=self.folder,
+            folder=folder,
+            recorded=job.recorded,
+            emit=self.emit,
+            should_stop=self.should_stop,
+            record=record,
+            replay=replay,
+        )
 
     def verify(self, job: RunJob, result: RunResult, ended: RunEndedEvent) -> JobResult:
         """Train the final source of a run on seeds that no researcher saw."""

@@ -60,11 +60,14 @@ class Trials:
         for replicate in range(1, self._charter.replicates):
             asks = [
                 _ask(
-                    parent, proposal, replicate=replicate, because=joined(proposal.because, because),
+                    parent,
+                    proposal,
+                    replicate=replicate,
+                    because=joined(proposal.because, because),
                     description=f"{record.description}, seed {replicate}",
                 )
                 for record, proposal in living
-            ]  # fmt: skip
+            ]
             further = bench.experiments(asks)
             for again, (record, _) in zip(further, living, strict=False):
                 bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")

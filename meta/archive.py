@@ -20,9 +20,12 @@ class Archive:
     """
 
     def __init__(
-        self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str],
+        self,
+        programs: Mapping[str, Program],
+        scores: Sequence[ProgramScore],
+        children: Counter[str],
         twins: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.programs = programs
         self.twins = dict(twins or {})
         alike = [replace(s, program_id=own) for own, twin in self.twins.items() for s in scores if s.program_id == twin]

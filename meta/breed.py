@@ -36,10 +36,17 @@ class Attempt:
 
 
 def breed(
-    study: Study, archive: Archive, evidence: Evidence, novelty: Novelty, mix: Chooser, *,
-    generation: int, count: int, first_among: Sequence[str] | None = None,
+    study: Study,
+    archive: Archive,
+    evidence: Evidence,
+    novelty: Novelty,
+    mix: Chooser,
+    *,
+    generation: int,
+    count: int,
+    first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
-) -> list[Attempt]:  # fmt: skip
+) -> list[Attempt]:
     """Try until ``count`` children are admitted, or the operators propose nothing new.
 
     The first child of a generation is written from the evidence; the others come from the mix.

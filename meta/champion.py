@@ -76,9 +76,16 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
     own = study.program(origin) if origin else None
     same = same_as(tasks, own, program) if own else ""
     return decide(
-        program, claim, tasks.tasks, trust=trust, own=own.name if own else "", same_as=same, look=look,
-        match_ids=sorted(played), spend=spend_of(tasks),
-    )  # fmt: skip
+        program,
+        claim,
+        tasks.tasks,
+        trust=trust,
+        own=own.name if own else "",
+        same_as=same,
+        look=look,
+        match_ids=sorted(played),
+        spend=spend_of(tasks),
+    )
 
 
 def spend_of(tasks: TaskSet) -> list[SameSpend]:

@@ -120,11 +120,17 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     apart = _difference(*against_role(gains, measured, reference))
     low, high = limits(apart)
     tested = Claim(
-        champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
-        difference=apart.value, low=low, high=high, p=one_sided(apart),
+        champion=mean_interval(best),
+        stock=mean_interval(stock),
+        without_ideas=mean_interval(bare) if bare else None,
+        difference=apart.value,
+        low=low,
+        high=high,
+        p=one_sided(apart),
         ratio=_ratio(_sides(gains, measured, "champion", reference)),
-        ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None, check=check,
-    )  # fmt: skip
+        ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None,
+        check=check,
+    )
     if reference == STOCK:
         return tested
     other = _difference(gains, measured)  # stock beside the user's own program, without a test
@@ -153,12 +159,18 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     tested = apart(reference)
     low, high = limits(tested)
     result = Claim(
-        champion=_mean_over(tasks, lambda c: c.champion), stock=_mean_over(tasks, lambda c: c.stock),
+        champion=_mean_over(tasks, lambda c: c.champion),
+        stock=_mean_over(tasks, lambda c: c.stock),
         without_ideas=_mean_over(tasks, lambda c: c.without_ideas) if bare else None,
-        difference=tested.value, low=low, high=high, p=one_sided(tested),
-        ratio=ratios("champion", reference), ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
-        tasks=tuple(tasks), check=worst([on.claim.check for on in tasks]),
-    )  # fmt: skip
+        difference=tested.value,
+        low=low,
+        high=high,
+        p=one_sided(tested),
+        ratio=ratios("champion", reference),
+        ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
+        tasks=tuple(tasks),
+        check=worst([on.claim.check for on in tasks]),
+    )
     if reference == STOCK:
         return result
     other, own = apart(STOCK), _mean_over(tasks, lambda c: c.own)

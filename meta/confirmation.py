@@ -32,9 +32,14 @@ LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: 
 
 
 def confirm(
-    tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress,
+    tasks: TaskSet,
+    executor: Executor,
+    lineage: Lineage,
+    champion: Program,
+    plan: Plan,
+    progress: Progress,
     look: int = 1,
-) -> Claim:  # fmt: skip
+) -> Claim:
     """Run the champion, stock, the champion without its ideas and the other controls once, on fresh run seeds. The
     second ``look`` has its own split."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
@@ -66,9 +71,15 @@ def spend_on_stock(on: TaskStudy, executor: Executor, progress: Progress, seeds:
 
 
 def play_final(
-    tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, matches: Sequence[Match], plan: Plan,
-    reason: str, progress: Progress,
-) -> Claim:  # fmt: skip
+    tasks: TaskSet,
+    executor: Executor,
+    lineage: Lineage,
+    champion: Program,
+    matches: Sequence[Match],
+    plan: Plan,
+    reason: str,
+    progress: Progress,
+) -> Claim:
     """Record the arms of a final match on each task, play it, and compute the claim."""
     study, match = tasks.study, matches[0]
     few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}

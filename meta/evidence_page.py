@@ -50,8 +50,12 @@ def evidence_page(study: Study, champion: Champion) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "interval": interval, "line": line, "cell": cell, "verb": verb, "mean": decision_text.interval,
-    }  # fmt: skip
+        "interval": interval,
+        "line": line,
+        "cell": cell,
+        "verb": verb,
+        "mean": decision_text.interval,
+    }
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
         standings = typed_rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"), Standing)

@@ -117,10 +117,16 @@ class Evolution:
             archive, elites = self.breeders(archive, generation)
             mix = self.author.chooser(self.mix, generation, facts) if self.author else self.mix
             attempts = breed(
-                self.study, archive, facts, self.novelty, mix,
-                generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
+                self.study,
+                archive,
+                facts,
+                self.novelty,
+                mix,
+                generation=generation,
+                count=self.plan.children,
+                first_among=self.lineage_of_own(),
                 gate=gate_over(self.tasks.studies, self.plan.children) if self.author else None,
-            )  # fmt: skip
+            )
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)
             self.close_generation(generation, children, elites)

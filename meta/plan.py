@@ -141,9 +141,13 @@ def default(task: Task, run_budget: float | None = None) -> Plan:
 
 
 def within(
-    budget: float, task: Task, run_budget: float | None = None, besides: Callable[[Plan], float] = lambda _: 0.0,
-    own_arm: int = 0, same_spend: int = 0,
-) -> Plan:  # fmt: skip
+    budget: float,
+    task: Task,
+    run_budget: float | None = None,
+    besides: Callable[[Plan], float] = lambda _: 0.0,
+    own_arm: int = 0,
+    same_spend: int = 0,
+) -> Plan:
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
     ``besides``: device-seconds of a plan on other tasks.

@@ -12,9 +12,18 @@ from programs.shelf import starter
 
 # The order in which small studies fill their places: the most different strategies first.
 DIVERSE = (
-    "stock", "idea-queue", "local-screen", "screen-waves", "local", "recombine", "branches", "confirm-last",
-    "tpe-local", "careful", "traps-first",
-)  # fmt: skip
+    "stock",
+    "idea-queue",
+    "local-screen",
+    "screen-waves",
+    "local",
+    "recombine",
+    "branches",
+    "confirm-last",
+    "tpe-local",
+    "careful",
+    "traps-first",
+)
 
 
 def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:

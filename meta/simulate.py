@@ -100,10 +100,16 @@ def replicate(world: World, design: Design, rng: np.random.Generator) -> Replica
     said, mean = claim(fresh), mean_interval(raced[champion])
     covers = mean.low is not None and mean.high is not None and mean.low <= true[champion] <= mean.high
     return Replicate(
-        true[champion], true[STOCK], max(true[1:]), mean.mean or 0.0, covers,
-        said.difference, -math.inf if said.low is None else said.low, math.inf if said.high is None else said.high,
+        true[champion],
+        true[STOCK],
+        max(true[1:]),
+        mean.mean or 0.0,
+        covers,
+        said.difference,
+        -math.inf if said.low is None else said.low,
+        math.inf if said.high is None else said.high,
         said.holds,
-    )  # fmt: skip
+    )
 
 
 def race(
@@ -154,9 +160,16 @@ class Simulated:
 
 
 def simulate(
-    world: World, design: Design, *, replicates: int = 2000, null_replicates: int | None = None, seconds: float = 20.0,
-    within: float | None = None, seed: int = 1, tell: Callable[[int], None] = lambda _: None,
-) -> Simulated:  # fmt: skip
+    world: World,
+    design: Design,
+    *,
+    replicates: int = 2000,
+    null_replicates: int | None = None,
+    seconds: float = 20.0,
+    within: float | None = None,
+    seed: int = 1,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Simulated:
     """Simulate ``replicates`` studies of the world and as many of its null, or as many as ``seconds`` allow.
 
     They alternate, so that both get half of a short time. ``within``: this close to the best counts as the best
@@ -207,13 +220,14 @@ def figures_of(made: Sequence[Replicate], within: float) -> tuple[Figure, ...]:
             _mean("told_ratio", [r.told / r.stock for r in made], "as measured in the race: biased upwards"),
         )
     return (
-        *chosen, *ratios,
+        *chosen,
+        *ratios,
         _share("confirmed", [r.holds for r in made], "studies that confirm their champion"),
         _share("power", [r.holds for r in better], "… if the champion is truly better"),
         _share("wrong_claims", [r.holds and r.champion <= r.stock for r in made], "confirmed, but not truly better"),
         _share("claim_coverage", [_covers(r) for r in made], "coverage of 95% intervals of champion − stock"),
         _share("race_coverage", [r.told_covers for r in made], "coverage of 95% intervals of the race's winner"),
-    )  # fmt: skip
+    )
 
 
 def null_figures(made: Sequence[Replicate]) -> tuple[Figure, ...]:

@@ -30,9 +30,17 @@ class Champion:
 
 
 def decide(
-    program: Program, claim: Claim, tasks: Sequence[Task], *, trust: str | None = None, own: str = "",
-    same_as: str = "", look: int = 1, match_ids: Sequence[str] = (), spend: Sequence[SameSpend] = (),
-) -> Decision:  # fmt: skip
+    program: Program,
+    claim: Claim,
+    tasks: Sequence[Task],
+    *,
+    trust: str | None = None,
+    own: str = "",
+    same_as: str = "",
+    look: int = 1,
+    match_ids: Sequence[str] = (),
+    spend: Sequence[SameSpend] = (),
+) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
     ratio = claim.ratio_stock

@@ -38,26 +38,34 @@ class Keep(CharterPart):
         " if it is better on average over fresh paired seeds. Default better.",
     )
     margin: float = Field(
-        default=1.0, ge=0, le=100,
+        default=1.0,
+        ge=0,
+        le=100,
         description="For rule margin: the smallest gain to keep, in standard deviations of the baseline's seed noise."
         " Default 1.0.",
-    )  # fmt: skip
+    )
     pairs: int = Field(
-        default=2, ge=1, le=64,
+        default=2,
+        ge=1,
+        le=64,
         description="For rule paired: number of fresh seeds on which both sources are trained. Default 2.",
-    )  # fmt: skip
+    )
 
 
 class Screen(CharterPart):
     fraction: float = Field(
-        default=1.0, ge=0.01, le=1,
+        default=1.0,
+        ge=0.01,
+        le=1,
         description="Share of a full experiment's budget in a candidate's first, short training; 1 = no screening."
         " Default 1.0.",
-    )  # fmt: skip
+    )
     promote: float = Field(
-        default=0.25, gt=0, le=1,
+        default=0.25,
+        gt=0,
+        le=1,
         description="Share of a wave that gets a full experiment after the screen. Default 0.25.",
-    )  # fmt: skip
+    )
 
 
 class Branch(CharterPart):
@@ -68,10 +76,12 @@ class Branch(CharterPart):
         description="Number of best sources that are kept as parents of candidates. Default 1.",
     )
     rewind_after: int = Field(
-        default=0, ge=0, le=100_000,
+        default=0,
+        ge=0,
+        le=100_000,
         description="Number of failed experiments in a row after which the run returns to an earlier kept source;"
         " 0 = never. Default 0.",
-    )  # fmt: skip
+    )
 
 
 class Charter(CharterPart):
@@ -79,11 +89,12 @@ class Charter(CharterPart):
 
     version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
     proposers: dict[Annotated[str, PROPOSERS], Share] = Field(
-        default_factory=_stock_proposers, min_length=1,
+        default_factory=_stock_proposers,
+        min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
         " their order, random, local = neighbours of kept values, tpe, recombine = combinations of kept edits."
         " Default random: 1.0.",
-    )  # fmt: skip
+    )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
     replicates: int = Field(
         default=1, ge=1, le=64, description="Training seeds per experiment; the mean metric counts. Default 1."
@@ -97,10 +108,12 @@ class Charter(CharterPart):
     )
     branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
     confirm: float = Field(
-        default=0.0, ge=0, le=0.9,
+        default=0.0,
+        ge=0,
+        le=0.9,
         description="Share of the run's budget reserved for measuring the best candidates again with fresh"
         " seeds at the end. Default 0.0.",
-    )  # fmt: skip
+    )
     no_repeat: bool = Field(default=False, description="Never try the same source twice in a run. Default false.")
     avoid_failures: bool = Field(
         default=False,
@@ -112,9 +125,11 @@ class Charter(CharterPart):
         description="Groups of knobs that may be changed; empty = all. Default empty.",
     )
     simplicity: float = Field(
-        default=0.0, ge=0, le=1_000_000,
+        default=0.0,
+        ge=0,
+        le=1_000_000,
         description="Smallest gain per added line of source, in units of the metric. Default 0.0.",
-    )  # fmt: skip
+    )
     history: int = Field(
         default=20,
         ge=0,

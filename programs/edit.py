@@ -20,9 +20,18 @@ from programs.structure import Heading, Outline, StatementBlock, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
 
 __all__ = [
-    "ProgramSection", "add_directive", "charter_fields", "remove_directive", "reorder_ideas", "replace_ideas",
-    "replace_section", "sections", "set_charter", "take_charter", "unset_charter",
-]  # fmt: skip
+    "ProgramSection",
+    "add_directive",
+    "charter_fields",
+    "remove_directive",
+    "reorder_ideas",
+    "replace_ideas",
+    "replace_section",
+    "sections",
+    "set_charter",
+    "take_charter",
+    "unset_charter",
+]
 
 Statement = tuple[str, str, str]  # heading, kind, text
 

@@ -72,11 +72,13 @@ def _charter(program: Program) -> Iterator[LintMessage]:
         "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
         "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
         "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1, so there is no screening",
-        "screen.fraction": charter.screen.fraction < 1 and charter.wave == 1
+        "screen.fraction": charter.screen.fraction < 1
+        and charter.wave == 1
         and "a wave of 1 has nothing to rank, so every candidate is promoted",
-        "proposers": "queue" in charter.proposers and not any(i.terms for i in program.ideas)
+        "proposers": "queue" in charter.proposers
+        and not any(i.terms for i in program.ideas)
         and "it contains queue, but no idea names an edit in backticks",
-    }  # fmt: skip
+    }
     for field, why in idle.items():
         if why and field in lines:
             yield LintMessage(lines[field], "warning", "no-effect", f"{field} has no effect: {why}")
@@ -85,9 +87,11 @@ def _charter(program: Program) -> Iterator[LintMessage]:
 def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Iterator[LintMessage]:
     if any(i.terms for i in program.ideas) and "queue" not in program.charter.proposers:
         yield LintMessage(
-            program.ideas[0].line, "info", "ideas-not-queued",
+            program.ideas[0].line,
+            "info",
+            "ideas-not-queued",
             "proposers does not contain queue: a scripted researcher ignores these ideas",
-        )  # fmt: skip
+        )
     for idea in program.ideas:
         if not idea.terms:
             yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")

@@ -90,8 +90,14 @@ def launch(
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)],
-            stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=[order, *fds], env={}, cwd="/", start_new_session=True,
-        )  # fmt: skip
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=[order, *fds],
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
     finally:
         os.close(order)
         os.close(given)

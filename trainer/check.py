@@ -29,9 +29,18 @@ from trainer.task import Task
 
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
 CLAUSES = (
-    "text", "data", "law", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits",
+    "text",
+    "data",
+    "law",
+    "baseline",
+    "soft budget",
+    "fixed steps",
+    "chunks",
+    "streaming",
+    "referee",
+    "edits",
     "by hand",
-)  # fmt: skip
+)
 # the functions that the source must define for each kind of scorer, with a hint; other kinds are not checked
 _NEEDED = {
     "classification": {

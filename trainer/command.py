@@ -84,9 +84,14 @@ class CommandTrainer(Trainer):
     scorer: Printed
 
     def __init__(
-        self, task: Task, data: DataStore, *, cache: Cache | None = None, fixed_steps: bool = False,
+        self,
+        task: Task,
+        data: DataStore,
+        *,
+        cache: Cache | None = None,
+        fixed_steps: bool = False,
         sandbox: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
         self.device = CommandLauncher(sandbox, GpuSeat(usable()) if task.device == "gpu" else None)
@@ -136,16 +141,22 @@ class CommandTrainer(Trainer):
             raise Failed("invalid", str(error)) from None
 
     def _run(
-        self, command: str | list[str], files: Mapping[str, tuple[bytes, bool]], spec: Spec, wanted: list[str],
+        self,
+        command: str | list[str],
+        files: Mapping[str, tuple[bytes, bool]],
+        spec: Spec,
+        wanted: list[str],
         tally: ExperimentTally,
-    ) -> CommandEnded:  # fmt: skip
+    ) -> CommandEnded:
         """Run one command and record its costs; Failed if it fails or does not leave the wanted files."""
         line = self.section.score_command == command
         fraction = spec.fraction if self.task.scales and not line else 1.0
         values = {"{seed}": str(spec.seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
-        words = ["/bin/sh", "-c", _filled(command, values)] if isinstance(command, str) else [
-            _filled(word, values) for word in command
-        ]  # fmt: skip
+        words = (
+            ["/bin/sh", "-c", _filled(command, values)]
+            if isinstance(command, str)
+            else [_filled(word, values) for word in command]
+        )
         threads = str(self.section.threads)
         environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         environment |= self.charge.environment
@@ -160,9 +171,13 @@ class CommandTrainer(Trainer):
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
         result = Ended(
-            _exit_code(ended.exit_code), ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
-            ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
-        )  # fmt: skip
+            _exit_code(ended.exit_code),
+            ended.killed if ended.killed in ("cpu", "wall") else "",
+            ended.cpu_seconds,
+            ended.wall_seconds,
+            ended.peak_memory_mb,
+            log=ended.log,
+        )
         tally.add(result, self.launcher.constant)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
@@ -179,9 +194,13 @@ class CommandTrainer(Trainer):
         ours = self._limits(fraction, 0)
         result = self.task.scoring["checkpoint_mb"] if self.section.score_command else _RESULT_MB
         return CommandLimits(
-            ours.cpu_seconds, ours.wall_seconds, ours.memory_mb, self.section.disk_mb, self.section.processes,
+            ours.cpu_seconds,
+            ours.wall_seconds,
+            ours.memory_mb,
+            self.section.disk_mb,
+            self.section.processes,
             result_mb=result,
-        )  # fmt: skip
+        )
 
     def _files(self, spec: Spec) -> dict[str, tuple[bytes, bool]]:
         """The repository's files with the edited ones, and with constants set to this experiment's seed and budget."""

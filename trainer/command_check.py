@@ -29,9 +29,13 @@ _SAVED = 0.7  # share of the full charge; if the short run costs more, it saves 
 
 
 def check_command(
-    task: Task, *, sandbox: bool = True, write: bool = False, noise: bool | None = None,
+    task: Task,
+    *,
+    sandbox: bool = True,
+    write: bool = False,
+    noise: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[CheckFinding]:  # fmt: skip
+) -> list[CheckFinding]:
     """Findings in order; an error ends the check. Everything runs in a sandbox.
 
     ``write`` stores the measured time in task.toml, which changes the task's id. ``noise``: whether to run the baseline

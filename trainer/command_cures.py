@@ -33,7 +33,7 @@ _TOLD = (
         r"No such file or directory: '([^'\n]{1,120})'|([\w./-]{1,120}): No such file|open '([^'\n]{1,120})'",
         "{0} is not in the task: run the setup step that makes it, or add the file or folder with init --readable PATH",
     ),
-)  # fmt: skip
+)
 
 
 def cure(outcome: Outcome, task: Task) -> str:

@@ -60,9 +60,12 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
     try:
         words = view.words(ready, reply, go)
         process = bwrap.launch(
-            ["--info-fd", str(say), *view.options], words,
-            reach=view.reach, pass_fds=[*view.fds, *theirs], stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            ["--info-fd", str(say), *view.options],
+            words,
+            reach=view.reach,
+            pass_fds=[*view.fds, *theirs],
+            stderr=subprocess.STDOUT,
+        )
         while theirs:
             os.close(theirs.pop())
         if _wait_for(started, process) != b"1":
@@ -115,7 +118,7 @@ class _Run:
         log = plain(bytes(self.tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
         return CommandEnded(
             reply.exit_code, self.killed, cpu, wall, peak, log, reply.files, tuple(reply.missing), tuple(reply.written)
-        )  # fmt: skip
+        )
 
     def _watch(self) -> None:
         """Wait until the reply is complete (its pipe ends), the first process is gone, or a limit is exceeded."""

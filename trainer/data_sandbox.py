@@ -34,8 +34,10 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
     job = Job(
         ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
         {SEED: (str(seed).encode(), False)},  # in a file, because all users of the machine can read a command line
-        environment={"OMP_NUM_THREADS": "1"}, readable=[str(task.folder), *text], wanted=[OUT],
-    )  # fmt: skip
+        environment={"OMP_NUM_THREADS": "1"},
+        readable=[str(task.folder), *text],
+        wanted=[OUT],
+    )
     ended = run_command(job, LIMITS)
     if ended.killed or ended.exit_code or ended.missing:
         last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "no message")

@@ -23,9 +23,18 @@ from trainer.gpus import DEV, Gpu
 PRELOAD = "METALOOP_GPU_PRELOAD"  # 0: the template imports only torch, without the modules that torch.compile needs
 #: programs, headers and files that compilers read; missing ones are skipped
 _TOOLS = (
-    "/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/libexec", "/usr/include", "/usr/local/bin", "/usr/local/include",
-    "/etc/alternatives", "/usr/local/nvidia", "/usr/local/cuda",
-)  # fmt: skip
+    "/usr/bin",
+    "/bin",
+    "/usr/sbin",
+    "/sbin",
+    "/usr/libexec",
+    "/usr/include",
+    "/usr/local/bin",
+    "/usr/local/include",
+    "/etc/alternatives",
+    "/usr/local/nvidia",
+    "/usr/local/cuda",
+)
 _DRIVER = re.compile(r"lib(?:cuda|nvidia-ml)\.so\.1\b.*=> (/\S+)$")
 
 

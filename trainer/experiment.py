@@ -63,10 +63,16 @@ class Trainer:
     instant = False
 
     def __init__(
-        self, task: Task, data: DataStore, *,
-        launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
+        self,
+        task: Task,
+        data: DataStore,
+        *,
+        launcher: Launcher | None = None,
+        cache: Cache | None = None,
+        fixed_steps: bool = False,
+        sandbox: bool = True,
         charge: Charge | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.task = task
         self.data = data
         self.launcher: Launcher = launcher or launcher_for(task, sandbox=sandbox)
@@ -208,9 +214,16 @@ class Trainer:
                 raise Failed("invalid", ended.artifact)
             limits = self._limits(max(1.0, spec.fraction), request.limits.file_mb, tally)
             referee = LocalReferee(
-                self.launcher, self.data, replace(request, limits=limits), checkpoint if wanted else None,
-                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally, fraction=spec.fraction,
-            )  # fmt: skip
+                self.launcher,
+                self.data,
+                replace(request, limits=limits),
+                checkpoint if wanted else None,
+                stream=spec.stream,
+                seed=spec.seed,
+                scoring=self.task.scoring,
+                tally=tally,
+                fraction=spec.fraction,
+            )
             return self._score(referee, tally)
 
     def _score(self, referee: LocalReferee, tally: ExperimentTally) -> Score:
@@ -234,11 +247,13 @@ class Trainer:
             environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
         checkpoint_mb = self.task.scoring["checkpoint_mb"]
         return ProcessRequest(
-            "train", self._limits(spec.fraction, 2 * checkpoint_mb),
+            "train",
+            self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
-            environment=environment, data=self._split(),
+            environment=environment,
+            data=self._split(),
             checkpoint_mb=checkpoint_mb,
-        )  # fmt: skip
+        )
 
     def _split(self) -> Path | None:
         return self.data.train() if self.task.has_data else None

@@ -16,7 +16,7 @@ SAID = {
     "that selected it.",
     NOTHING: "Fresh: run seeds only. The command takes no training seed and there is no hidden split, so training "
     "again repeats the same measurement.",
-}  # fmt: skip
+}
 #: For sentences such as "trained again on …".
 SHORT = {SPLIT: "fresh seeds and data", SEEDS: "fresh seeds", NOTHING: "the same data, with no seed to change"}
 

@@ -116,9 +116,15 @@ class Law:
         return self.noise * (1.0 - self.shrink * reached)
 
     def simulate(
-        self, config: Mapping[str, Value], source_id: str, *, seed: int, stream: str, fraction: float = 1.0,
+        self,
+        config: Mapping[str, Value],
+        source_id: str,
+        *,
+        seed: int,
+        stream: str,
+        fraction: float = 1.0,
         block: str = "",
-    ) -> SimulatedResult:  # fmt: skip
+    ) -> SimulatedResult:
         """The result of one experiment."""
         changed = self.changes(config)
         if self.crashes and (bad := self.crashes.intersection(changed)):

@@ -62,9 +62,13 @@ class LocalLauncher:
     """
 
     def __init__(
-        self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0,
+        self,
+        *,
+        sandbox: bool = True,
+        libraries: Libraries = "torch",
+        number: int = 0,
         profile: DeviceProfile | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.profile = profile
         self.seat: GpuSeat | None = None  # released by `close`
         self.compiled: CompileCache | None = None  # for compilers
@@ -165,9 +169,14 @@ class LocalLauncher:
             settings |= {"root": str(self._root), "home": _PACKAGES, "path": []}
             command = [sys.executable, "-P", "-c", outer.START, str(descriptor), json.dumps(settings)]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-            pass_fds=passed, env=environment, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=passed,
+            env=environment,
+            start_new_session=True,
+        )
 
     def _spawn_lowered(
         self,
@@ -249,14 +258,20 @@ class LocalLauncher:
         """Send one request and wait for the result. LauncherFault, after stopping the template, for a bad reply."""
         limits = request.limits
         message = {
-            "kind": request.kind, "script": request.script,
+            "kind": request.kind,
+            "script": request.script,
             "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
-            "environment": dict(request.environment), "kept_environment": self._environment(),
-            "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
-            "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,
-            "wall_limit": limits.wall_seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb,
+            "environment": dict(request.environment),
+            "kept_environment": self._environment(),
+            "settings": dict(request.settings),
+            "files": [(name, len(text)) for name, text in request.files.items()],
+            "checkpoint_bytes": request.checkpoint_mb << 20,
+            "cpu_limit": limits.cpu_seconds,
+            "wall_limit": limits.wall_seconds,
+            "memory_mb": limits.memory_mb,
+            "file_mb": limits.file_mb,
             "library_mb": _megabytes(request.descriptors.get("library")),
-        }  # fmt: skip
+        }
         before = self.group.cpu_seconds() if self.group else None
         try:
             assert self._socket is not None

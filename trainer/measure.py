@@ -142,10 +142,16 @@ def known_floor(task: Task, split: Path) -> float | None:
 
 
 def measure(
-    task: Task, *,
-    data: DataStore | None = None, launcher: Launcher | None = None, seeds: int = 8, repeats: int = 2,
-    per_knob: int | None = None, stack: bool = True, progress: Progress = silent,
-) -> Card:  # fmt: skip
+    task: Task,
+    *,
+    data: DataStore | None = None,
+    launcher: Launcher | None = None,
+    seeds: int = 8,
+    repeats: int = 2,
+    per_knob: int | None = None,
+    stack: bool = True,
+    progress: Progress = silent,
+) -> Card:
     """Measure a task's card: ``seeds`` baseline runs, each edit ``repeats`` times, a greedy combination of the best.
 
     ``per_knob`` limits the number of values of each knob; ``progress`` receives one line per experiment.
@@ -167,15 +173,24 @@ def measure(
         floor = known_floor(task, data.split("search")) if task.has_data else None
     costs = [outcome.device_seconds for outcome in outcomes]
     return Card(
-        task=task.name, task_id=task.task_id, baseline_source=task.baseline().source_id,
-        metric=task.metric, unit=task.unit, baseline=baseline, floor=floor,
-        cost_seconds=statistics.median(costs), cost_sd=statistics.stdev(costs),
+        task=task.name,
+        task_id=task.task_id,
+        baseline_source=task.baseline().source_id,
+        metric=task.metric,
+        unit=task.unit,
+        baseline=baseline,
+        floor=floor,
+        cost_seconds=statistics.median(costs),
+        cost_sd=statistics.stdev(costs),
         resolved_share=statistics.mean(effect.resolved for effect in effects) if effects else 0.0,
-        headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
+        headroom=headroom,
+        effects=tuple(effects),
+        experiments=len(bench.outcomes),
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
-        hardware_class=hardware_class(task.device), torch=_torch_version() if task.torch else "none",
+        hardware_class=hardware_class(task.device),
+        torch=_torch_version() if task.torch else "none",
         text_hash=task.text_hash,
-    )  # fmt: skip
+    )
 
 
 def _torch_version() -> str:

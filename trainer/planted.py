@@ -26,10 +26,21 @@ _GROUPS = ("optimizer", "schedule", "model", "data")
 
 
 def random_law(
-    seed: int, *, productive: int = 12, traps: int = 4, gain: float = 0.1, noise: float = 0.02, shrink: float = 0.7,
-    trajectory: float = 0.02, drift: float = 0.0, crash_rate: float = 0.05, slow: float = 0.1,
-    misleading: float = 0.04, interactions: int = 4, tail: float = 0.0,
-) -> Law:  # fmt: skip
+    seed: int,
+    *,
+    productive: int = 12,
+    traps: int = 4,
+    gain: float = 0.1,
+    noise: float = 0.02,
+    shrink: float = 0.7,
+    trajectory: float = 0.02,
+    drift: float = 0.0,
+    crash_rate: float = 0.05,
+    slow: float = 0.1,
+    misleading: float = 0.04,
+    interactions: int = 4,
+    tail: float = 0.0,
+) -> Law:
     """A law with ``productive`` knobs, whose best value gains ``gain`` on average (exponential), and losing ``traps``.
 
     Two thirds of the knobs are numeric with one peak, the others alternate between choices and patches. Every third
@@ -53,10 +64,20 @@ def random_law(
     peaks = [max((c for c in effects if c[0] == name), key=lambda c: effects[c]) for name in list(before)[:productive]]
     pairs = _pairs(peaks, interactions, gain, rng)
     return Law(
-        before=before, effects=effects, interactions=pairs, crashes=frozenset(crashes), seed=seed, noise=noise,
-        shrink=shrink, trajectory=trajectory, drift=drift, crash_rate=crash_rate, slow=slow, misleading=misleading,
+        before=before,
+        effects=effects,
+        interactions=pairs,
+        crashes=frozenset(crashes),
+        seed=seed,
+        noise=noise,
+        shrink=shrink,
+        trajectory=trajectory,
+        drift=drift,
+        crash_rate=crash_rate,
+        slow=slow,
+        misleading=misleading,
         tail=tail,
-    )  # fmt: skip
+    )
 
 
 def null_law(seed: int, **how: Any) -> Law:
@@ -112,17 +133,24 @@ def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments
     steps = 100
     body = {
         "task": {
-            "name": name, "description": "Nothing is trained: the law below gives the effect of each edit.",
-            "metric": "loss", "unit": "nats", "direction": "lower" if law.sign > 0 else "higher", "read_only": [],
+            "name": name,
+            "description": "Nothing is trained: the law below gives the effect of each edit.",
+            "metric": "loss",
+            "unit": "nats",
+            "direction": "lower" if law.sign > 0 else "higher",
+            "read_only": [],
         },
         "budget": {
-            "seconds": SOFT, "cost": COST, "run": round(experiments * COST, 6), "steps": steps,
+            "seconds": SOFT,
+            "cost": COST,
+            "run": round(experiments * COST, 6),
+            "steps": steps,
             "seconds_per_step": COST / steps,
         },
         "score": {"kind": "simulated"},
         "edits": {knob: _edit(law, knob, number) for number, knob in enumerate(law.before)},
         "law": _section(law),
-    }  # fmt: skip
+    }
     (folder / "task.toml").write_text(tomli_w.dumps(body), "utf-8")
     return folder
 

@@ -135,9 +135,18 @@ class LocalReferee:
     """
 
     def __init__(
-        self, launcher: Launcher, data: DataStore, request: ProcessRequest, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: ScoreSettings, tally: ExperimentTally, fraction: float = 1.0,
-    ) -> None:  # fmt: skip
+        self,
+        launcher: Launcher,
+        data: DataStore,
+        request: ProcessRequest,
+        checkpoint: Blob | None,
+        *,
+        stream: Stream,
+        seed: int,
+        scoring: ScoreSettings,
+        tally: ExperimentTally,
+        fraction: float = 1.0,
+    ) -> None:
         self.launcher = launcher
         self.data = data
         self.request = request
@@ -221,9 +230,15 @@ class LocalReferee:
         return logits
 
     def converse(
-        self, kind: str, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None, library: bytes = b"",
-    ) -> T:  # fmt: skip
+        self,
+        kind: str,
+        settings: dict[str, JsonValue],
+        reply_bytes: int,
+        talk: Callable[[Channel], T],
+        *,
+        instead: Path | None = None,
+        library: bytes = b"",
+    ) -> T:
         """Start a fresh process that answers questions, and let ``talk`` ask them.
 
         ``instead`` is a file of the task's folder that answers in place of the candidate; ``library`` is a shared
@@ -239,9 +254,13 @@ class LocalReferee:
             given = {"shared": shared.fd} | ({"library": built.fd} if library else {})
             try:
                 ended = self._ask(
-                    "converse", conversation.theirs | given,
-                    {**settings, "loop": kind, "plain": not self.data.task.torch}, limits, conversation.hold, instead,
-                )  # fmt: skip
+                    "converse",
+                    conversation.theirs | given,
+                    {**settings, "loop": kind, "plain": not self.data.task.torch},
+                    limits,
+                    conversation.hold,
+                    instead,
+                )
             finally:
                 conversation.close()
         if ended.killed != "asked":
@@ -252,9 +271,14 @@ class LocalReferee:
         return result
 
     def _ask(
-        self, kind: Kind, descriptors: dict[str, int], settings: dict[str, JsonValue], limits: ProcessLimits,
-        meanwhile: Callable[[], None] | None = None, instead: Path | None = None,
-    ) -> Ended:  # fmt: skip
+        self,
+        kind: Kind,
+        descriptors: dict[str, int],
+        settings: dict[str, JsonValue],
+        limits: ProcessLimits,
+        meanwhile: Callable[[], None] | None = None,
+        instead: Path | None = None,
+    ) -> Ended:
         given = dict(descriptors)
         request = replace(self.request, kind=kind, limits=limits, settings=settings, descriptors=given)
         if instead is not None:

@@ -90,9 +90,15 @@ class Referee(Protocol):
         """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
 
     def converse(
-        self, kind: str, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None, library: bytes = b"",
-    ) -> T:  # fmt: skip
+        self,
+        kind: str,
+        settings: dict[str, JsonValue],
+        reply_bytes: int,
+        talk: Callable[[Channel], T],
+        *,
+        instead: Path | None = None,
+        library: bytes = b"",
+    ) -> T:
         """Run ``talk`` with a fresh process that runs the loop ``kind`` of `trainer.inside.serving`.
 
         ``instead`` is a file of the task folder to run in place of the candidate's train.py; ``library`` is a shared

@@ -49,9 +49,13 @@ class SimulatedTrainer(Trainer):
             gone = next((name for name in self._law.before if name not in config), "a constant")
             return self._outcome(spec, "invalid", None, f"the law does not cover a source without {gone}", steps)
         result = self._law.simulate(
-            config, spec.source.source_id,
-            seed=spec.seed, stream=spec.stream, fraction=spec.fraction, block=spec.block,
-        )  # fmt: skip
+            config,
+            spec.source.source_id,
+            seed=spec.seed,
+            stream=spec.stream,
+            fraction=spec.fraction,
+            block=spec.block,
+        )
         return self._outcome(spec, "crash" if result.crash else "ok", result.metric, result.crash, steps)
 
     def _outcome(self, spec: Spec, status: Any, metric: float | None, reason: str, steps: int) -> Outcome:
@@ -61,16 +65,26 @@ class SimulatedTrainer(Trainer):
             seconds = steps * self.task.seconds_per_step
         trust: Trust = "verified" if spec.stream in _VERIFYING and status == "ok" else "scored"
         return Outcome(
-            status=status, metric=metric, device_seconds=seconds, spent_seconds=seconds, wall_seconds=0.0,
-            steps=steps if status == "ok" else None, reason=reason,
+            status=status,
+            metric=metric,
+            device_seconds=seconds,
+            spent_seconds=seconds,
+            wall_seconds=0.0,
+            steps=steps if status == "ok" else None,
+            reason=reason,
             trust=trust,
-        )  # fmt: skip
+        )
 
 
 def trainer_for(
-    task: Task, data: DataStore, *,
-    launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
-) -> Trainer:  # fmt: skip
+    task: Task,
+    data: DataStore,
+    *,
+    launcher: Launcher | None = None,
+    cache: Cache | None = None,
+    fixed_steps: bool = False,
+    sandbox: bool = True,
+) -> Trainer:
     """The trainer for a task: simulated if it has a law, by its command if it has one, otherwise with a launcher."""
     if task.law is not None:
         return SimulatedTrainer(task, data, fixed_steps=fixed_steps)

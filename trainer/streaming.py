@@ -29,9 +29,13 @@ class Channel:
     """
 
     def __init__(
-        self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int,
+        self,
+        send_fd: int,
+        answer_fd: int,
+        shared_fd: int,
+        reply_bytes: int,
         process: Callable[[], int | None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.process = process
         self._send_fd, self._answer_fd, self._shared_fd = send_fd, answer_fd, shared_fd
         self._reply_bytes = reply_bytes

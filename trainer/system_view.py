@@ -22,9 +22,20 @@ UID = 1000  # in the sandbox; agents refuse to run unattended as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 _NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/boot", "/home", "/root", "/etc", "/tmp")
 _ETC = (
-    "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust/extracted",
-    "crypto-policies", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "mime.types", "protocols", "services",
-)  # fmt: skip
+    "alternatives",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ca-certificates",
+    "pki/tls/certs",
+    "pki/ca-trust/extracted",
+    "crypto-policies",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "mime.types",
+    "protocols",
+    "services",
+)
 _PREFIX_PARTS = ("bin", "lib", "lib64", "include", "ssl", "pyvenv.cfg")
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 

@@ -157,9 +157,14 @@ def _doubt(log: LogFile, run: Run) -> Doubt | None:
 
 
 def _written(
-    log: LogFile, options: Options, identity: str, base: dict[str, JsonValue], report: LogReport, table: LogTable,
+    log: LogFile,
+    options: Options,
+    identity: str,
+    base: dict[str, JsonValue],
+    report: LogReport,
+    table: LogTable,
     runs: Sequence[Run],
-) -> Iterator[dict[str, JsonValue]]:  # fmt: skip
+) -> Iterator[dict[str, JsonValue]]:
     """The events of a log, including its `import` events; `report` is complete after the last event."""
     report.program, problem = beside(log.path, log.repository, log.name)
     program_id = str(report.program["program_id"]) if report.program else None

@@ -182,10 +182,17 @@ def _matches(logs: Sequence[LogResult]) -> list[dict[str, JsonValue]]:
     for (metric, way), entries in arms.items():
         name = events.match_id(metric, way)
         label = f"{metric or 'a metric without a name'}, {way} is better"
-        out.append({
-            "kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric,
-            "label": label, "arms": entries,
-        })  # fmt: skip
+        out.append(
+            {
+                "kind": "match",
+                "match_id": name,
+                "purpose": "import",
+                "direction": way,
+                "metric": metric,
+                "label": label,
+                "arms": entries,
+            }
+        )
         out.append({"kind": "match_ended", "match_id": name, "state": events.STATE})
     return out
 

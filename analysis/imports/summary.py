@@ -133,11 +133,16 @@ def _categories(runs: Sequence[RunOfLog]) -> list[CategoryTotals]:
             shares[item.category] += item.gain / total if total > 0.0 else 0.0
     rows = [
         CategoryTotals(
-            name, n["tried"], n["kept"], n["failed"], n["kept"] / n["tried"],
-            gains[name] if _one_metric(runs) else None, shares[name] / gaining if gaining else None,
+            name,
+            n["tried"],
+            n["kept"],
+            n["failed"],
+            n["kept"] / n["tried"],
+            gains[name] if _one_metric(runs) else None,
+            shares[name] / gaining if gaining else None,
         )
         for name, n in totals.items()
-    ]  # fmt: skip
+    ]
     return sorted(rows, key=lambda r: (-(r.share_of_gain or 0.0), -r.kept, -r.tried, r.category))
 
 

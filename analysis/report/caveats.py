@@ -91,9 +91,13 @@ class CaveatAnswers(NamedTuple):
 def section(facts: ReportFacts) -> ReportSection:
     ask = facts.source.ask
     answers = CaveatAnswers(
-        ask("doubts", DoubtsRow), ask("findings", FindingRow), ask("audits", AuditRow), ask("trust", TrustRow),
-        ask("log_doubts", LogDoubtRow), ask("recomputed", RecomputedRow),
-    )  # fmt: skip
+        ask("doubts", DoubtsRow),
+        ask("findings", FindingRow),
+        ask("audits", AuditRow),
+        ask("trust", TrustRow),
+        ask("log_doubts", LogDoubtRow),
+        ask("recomputed", RecomputedRow),
+    )
     applying = sorted(caveats(facts, answers), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
     lead = "These caveats apply to this study." if applying else "None of the standard caveats applies to this study."
     more = {"caveats": applying}
@@ -142,8 +146,11 @@ def of_audits(facts: ReportFacts, audits: QueryResult[AuditRow]) -> Iterator[Cav
     last = next((row for row in reversed(audits.rows) if row.subject == "study"), None)
     if last is None:
         if facts.champion.rows:
-            yield Caveat("note", "Not audited", "The lead was not measured again on fresh seeds "
-                         "and fresh hidden data (metaloop verify).")  # fmt: skip
+            yield Caveat(
+                "note",
+                "Not audited",
+                "The lead was not measured again on fresh seeds and fresh hidden data (metaloop verify).",
+            )
         return
     digits = interval_decimals(last.difference_low, last.difference_high)
     fresh, recorded = number(last.difference, digits), number(last.recorded_difference, digits)

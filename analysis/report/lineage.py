@@ -97,9 +97,18 @@ def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
     runs = row.n or 0
     low, high = interval(row.gain, row.se, runs - 1) if row.gain is not None else (None, None)
     return DrawnProgram(
-        row.program_id, row.name or short(row.program_id), row.generation, row.operator or "", row.parent_ids or [],
-        row.gain, low, high, runs, row.program_id == champion, row.reason or "",
-    )  # fmt: skip
+        row.program_id,
+        row.name or short(row.program_id),
+        row.generation,
+        row.operator or "",
+        row.parent_ids or [],
+        row.gain,
+        low,
+        high,
+        runs,
+        row.program_id == champion,
+        row.reason or "",
+    )
 
 
 def tree(nodes: Sequence[DrawnProgram]) -> list[DrawnProgram]:

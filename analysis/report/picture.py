@@ -31,10 +31,17 @@ def draw(html: str, target: Path, size: tuple[int, int] = SIZE) -> None:
         page, picture = Path(folder) / "card.html", Path(folder) / "card.png"
         page.write_text(html, encoding="utf-8", errors="replace")
         arguments = [
-            command, "--headless=new", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-            f"--user-data-dir={folder}/home", f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}",
-            *(["--no-sandbox"] if os.geteuid() == 0 else []), page.as_uri(),
-        ]  # fmt: skip
+            command,
+            "--headless=new",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--no-first-run",
+            f"--user-data-dir={folder}/home",
+            f"--window-size={size[0]},{size[1]}",
+            f"--screenshot={picture}",
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            page.as_uri(),
+        ]
         try:
             done = subprocess.run(arguments, capture_output=True, timeout=LIMIT, check=False)
         except subprocess.TimeoutExpired:

@@ -75,11 +75,16 @@ def detectable(facts: ReportFacts, powers: QueryResult[Power], deciding: Power) 
         },
     )
     return ReportFigure(
-        "power-matches", "none", "The smallest true difference that each match detects",
+        "power-matches",
+        "none",
+        "The smallest true difference that each match detects",
         "With 80% power, by the test that judges the match: champion against stock, one-sided at 2.5%; any two "
         "programs, at 5% over all pairs. Computed from the noncentral t distribution, for normally distributed runs.",
-        None, table, (powers,), open=True,
-    )  # fmt: skip
+        None,
+        table,
+        (powers,),
+        open=True,
+    )
 
 
 def needed_runs(facts: ReportFacts, powers: QueryResult[Power], row: Power) -> ReportFigure:
@@ -91,18 +96,27 @@ def needed_runs(facts: ReportFacts, powers: QueryResult[Power], row: Power) -> R
     rows = []
     for difference, size in sizes(row, sd):
         needed = runs_needed(difference, sd)
-        rows.append((
-            size, number(difference, decimals(sd)), count(needed),
-            duration(2 * needed * price.seconds) if needed is not None and price.seconds else "–",
-        ))  # fmt: skip
+        rows.append(
+            (
+                size,
+                number(difference, decimals(sd)),
+                count(needed),
+                duration(2 * needed * price.seconds) if needed is not None and price.seconds else "–",
+            )
+        )
     titles = ("if the better one gains", f">difference, {facts.unit}", ">runs of each program", ">device time of both")
     return ReportFigure(
-        "power-needed", "none", "Runs needed to detect a difference",
+        "power-needed",
+        "none",
+        "Runs needed to detect a difference",
         "Fresh runs of two programs for a one-sided Welch test at 2.5% with 80% power, given the SD between runs "
         f"of the {name(row, facts)} ({number(sd, decimals(sd))} {facts.unit}). Other sizes: "
         f"metaloop power {shlex.quote(facts.source.study)} --difference X.",
-        None, ReportTable(titles, tuple(rows)), (powers, cost), open=True,
-    )  # fmt: skip
+        None,
+        ReportTable(titles, tuple(rows)),
+        (powers, cost),
+        open=True,
+    )
 
 
 def sizes(row: Power, sd: float) -> list[tuple[float, str]]:

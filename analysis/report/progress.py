@@ -93,11 +93,17 @@ def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[Fina
     noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
     runs = [
         DrawnRun(
-            row.run_id, label(row, index), MARKS.get(row.role or "", "program"), row.deciding, row.program,
-            ended.get(row.run_id), noise.get((row.match_id, row.score_stream)) or row.noise_sd, by_run[row.run_id],
+            row.run_id,
+            label(row, index),
+            MARKS.get(row.role or "", "program"),
+            row.deciding,
+            row.program,
+            ended.get(row.run_id),
+            noise.get((row.match_id, row.score_stream)) or row.noise_sd,
+            by_run[row.run_id],
         )
         for index, row in _numbered(facts.runs.rows)
-    ]  # fmt: skip
+    ]
     direction = facts.deciding.direction or facts.runs.rows[0].direction or "lower"
     return DrawnRuns(facts.unit, facts.measure, direction, runs, _median(runs))
 

@@ -11,10 +11,17 @@ from analysis.wording import count, duration
 
 # Labels of the numbers of a plan whose names are unclear; "" hides a number.
 PLAN = {
-    "aa_runs": "runs of stock's A/A twin", "stock_breeds": "", "control_runs": "runs of the other controls",
-    "ablation_runs": "runs of the champion without its ideas", "best_of_seeds": "seeds of best-of-N",
-    "seeds": "runs of each program", "batch": "a race; runs at a time", "roles": "", "run_budget": "", "origin": "",
-}  # fmt: skip
+    "aa_runs": "runs of stock's A/A twin",
+    "stock_breeds": "",
+    "control_runs": "runs of the other controls",
+    "ablation_runs": "runs of the champion without its ideas",
+    "best_of_seeds": "seeds of best-of-N",
+    "seeds": "runs of each program",
+    "batch": "a race; runs at a time",
+    "roles": "",
+    "run_budget": "",
+    "origin": "",
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,13 @@ def section(facts: ReportFacts) -> ReportSection:
             "hash of its last record": lambda row: row.head or "",
         },
     )
-    more = {"commands": commands(facts), "again": facts.again, "pins": pins(facts), "versions": versions(facts),
-            "segments": segments}  # fmt: skip
+    more = {
+        "commands": commands(facts),
+        "again": facts.again,
+        "pins": pins(facts),
+        "versions": versions(facts),
+        "segments": segments,
+    }
     lead = "Everything on this page is a query over the ledger."
     answers = (facts.study, facts.matches, heads)
     return ReportSection(

@@ -63,13 +63,16 @@ def section(facts: ReportFacts) -> ReportSection:
     if not any(row.spent or row.charged for row in rows):
         return ReportSection("spent", "Where the time went", "The ledger has no device time.")
     figure = ReportFigure(
-        name="time", kind="spent", title="Device time by use",
+        name="time",
+        kind="spent",
+        title="Device time by use",
         caption="Hollow bar: device time charged to the runs, which includes cached results in full. Filled bar: "
         "device time spent on this machine. Verification is not charged to runs; the arena pays for it.",
         data={"rows": [{key: getattr(row, key) for key in ("name", "n", "charged", "spent", "payer")} for row in rows]},
-        table=ReportTable.of(rows, COLUMNS), answers=(spent, idle),
+        table=ReportTable.of(rows, COLUMNS),
+        answers=(spent, idle),
         legend=(("bar-run", "spent by runs"), ("bar-arena", "spent by the arena"), ("bar-charged", "charged")),
-    )  # fmt: skip
+    )
     return ReportSection(
         "spent", "Where the time went", " ".join([*wall_time(facts, busy), dollars(facts.totals)]), (figure,)
     )

@@ -74,9 +74,11 @@ def section(facts: ReportFacts) -> ReportSection:
     note = f"{many(left, 'earlier match')} not shown: see metaloop standings --all."
     more = {"note": note} if left > 0 else {}
     if not figures:
-        lead = "No match has a verified result." if not facts.board else (
-            "An ablation has no standings: its arms are variants of one program with one or two runs each."
-        )  # fmt: skip
+        lead = (
+            "No match has a verified result."
+            if not facts.board
+            else ("An ablation has no standings: its arms are variants of one program with one or two runs each.")
+        )
     return ReportSection("standings", "Standings", lead, figures, more=more)
 
 

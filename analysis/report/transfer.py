@@ -158,9 +158,9 @@ def label(row: Across) -> str:
 
 def across_table(rows: Sequence[Across], study: Transfer) -> ReportTable:
     titles = ("what", "result", *(f">{task}" for task in study.tasks.all), "design")
-    return ReportTable(titles, tuple(
-        (label(row), row.words, *(cell_of(there) for there in row.there), row.design) for row in rows
-    ))  # fmt: skip
+    return ReportTable(
+        titles, tuple((label(row), row.words, *(cell_of(there) for there in row.there), row.design) for row in rows)
+    )
 
 
 def cell_of(there: TaskEstimate) -> str:

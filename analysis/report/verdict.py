@@ -158,8 +158,12 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
     notes = (*decision_text.notes(decision), *weighty, *never_seen)
-    return ReportVerdict("shown" if decision.holds else "open", decision_text.headline(decision),
-                   decision_text.sentence(decision, where), tuple(notes))  # fmt: skip
+    return ReportVerdict(
+        "shown" if decision.holds else "open",
+        decision_text.headline(decision),
+        decision_text.sentence(decision, where),
+        tuple(notes),
+    )
 
 
 def decided(facts: ReportFacts) -> Decision | None:
@@ -186,8 +190,12 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
         sentence = f"Its verified gain on {facts.task} is {figures}; every other program is significantly worse."
         return ReportVerdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))
     if len(board) == 1:
-        return ReportVerdict("open", f"{best.name} ran alone", f"Its verified gain on {facts.task} is {figures}.",
-                       tuple(filter(None, notes)))  # fmt: skip
+        return ReportVerdict(
+            "open",
+            f"{best.name} ran alone",
+            f"Its verified gain on {facts.task} is {figures}.",
+            tuple(filter(None, notes)),
+        )
     against = ""
     if control is not None and control is not best:
         beats = (best.rank_high or 1) < (control.rank_low or 1)

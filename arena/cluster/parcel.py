@@ -58,8 +58,10 @@ def files_of(folder: Path) -> Files:
             size += path.stat().st_size
             if size > MOST_BYTES or len(files) >= MOST_FILES:
                 limit = f"{MOST_BYTES >> 20} MB or {MOST_FILES} files"
-                raise TaskError(f"{folder} has more than {limit}, the limit for sending it to nodes",
-                                hint="remove files that no experiment needs from the task's folder")  # fmt: skip
+                raise TaskError(
+                    f"{folder} has more than {limit}, the limit for sending it to nodes",
+                    hint="remove files that no experiment needs from the task's folder",
+                )
             files.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
     return tuple(files)
 
@@ -68,8 +70,10 @@ def lay(parcel: Parcel, root: Path) -> StudyConfig:
     """Write the tasks' files below ``root``, once per node; returns the settings with these paths."""
     at = {name: str(_lay(digest, files, root)) for name, (digest, files) in parcel.tasks.items()}
     config = parcel.config
-    moved = {kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
-             for kind in ("further", "reserve")}  # fmt: skip
+    moved = {
+        kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
+        for kind in ("further", "reserve")
+    }
     return config.model_copy(update={"task": at[config.task], **moved})
 
 

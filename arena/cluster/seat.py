@@ -56,11 +56,22 @@ class SeatActor:
         parcel.lay(sent, root).dump(self._folder / "study.toml")
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.cluster.worker", str(self._folder), str(self._index),
-                 str(os.getpid()), sent.study],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "arena.cluster.worker",
+                    str(self._folder),
+                    str(self._index),
+                    str(os.getpid()),
+                    sent.study,
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
                 env={**os.environ, **sent.environment},
-            )  # fmt: skip
+            )
 
     def talk(self, line: bytes | None) -> list[bytes] | str:
         """Send a line, if any, to the worker and wait for its lines; returns its exit status if it has ended."""

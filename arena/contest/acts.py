@@ -43,9 +43,14 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
                 f"entry {entry.number} is void already: {entry.reason}", hint="contest unvoid reinstates it"
             )
         act = Act(
-            number=entry.number, what=VOID, because=because, at=utc_now(), phase=contest.phase(),
-            state=entry.state, reason=entry.reason,
-        )  # fmt: skip
+            number=entry.number,
+            what=VOID,
+            because=because,
+            at=utc_now(),
+            phase=contest.phase(),
+            state=entry.state,
+            reason=entry.reason,
+        )
         entry.state, entry.reason, entry.changed_at = VOID, f"declared void by the host: {because}", utc_now()
         connection.add(act)
         connection.flush()
@@ -67,8 +72,15 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
             )
         last = standing_void(connection, entry.number)
         before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
-        act = Act(number=entry.number, what=UNVOID, because=because, at=utc_now(), phase=contest.phase(),
-                  state=VOID, reason=entry.reason)  # fmt: skip
+        act = Act(
+            number=entry.number,
+            what=UNVOID,
+            because=because,
+            at=utc_now(),
+            phase=contest.phase(),
+            state=VOID,
+            reason=entry.reason,
+        )
         # if its screening run has ended meanwhile, the ledger has the result
         entry.state = {"screening": "queued"}.get(last.state, last.state) if last else before
         entry.reason, entry.attempts, entry.changed_at = last.reason if last else "", 0, utc_now()
@@ -91,8 +103,9 @@ def find_entry(connection: Any, entry_id: str) -> ContestEntry:
 def reason(text: str) -> str:
     cleaned = one_line(text).strip()
     if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
-        raise UsageError(f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters",
-                         hint="--because TEXT")  # fmt: skip
+        raise UsageError(
+            f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters", hint="--because TEXT"
+        )
     return cleaned
 
 
@@ -124,9 +137,15 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
 
 def row(act: Act) -> ActRow:
     return {
-        "act_id": act.act_id, "what": act.what, "entry_id": act.entry.entry_id, "number": act.number,
-        "entrant": act.entry.entrant, "because": act.because, "at": act.at, "phase": act.phase,
-    }  # fmt: skip
+        "act_id": act.act_id,
+        "what": act.what,
+        "entry_id": act.entry.entry_id,
+        "number": act.number,
+        "entrant": act.entry.entrant,
+        "because": act.because,
+        "at": act.at,
+        "phase": act.phase,
+    }
 
 
 def since(contest: Contest, announcement: Announcement) -> list[ActRow]:

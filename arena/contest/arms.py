@@ -20,8 +20,11 @@ from trainer.streams import Stream
 BOARD, SCREENING, CONFIRMATION, HIDDEN = "board", "screening", "confirmation", "hidden"
 _PURPOSE = {BOARD: "contest", SCREENING: "screening", CONFIRMATION: "confirmation", HIDDEN: "reserve"}
 _STREAM: dict[str, Stream] = {
-    BOARD: "selection", SCREENING: "search", CONFIRMATION: "confirmation", HIDDEN: "reserve",
-}  # fmt: skip
+    BOARD: "selection",
+    SCREENING: "search",
+    CONFIRMATION: "confirmation",
+    HIDDEN: "reserve",
+}
 
 
 def match_of(on: TaskStudy, kind: str, arms: Sequence[Arm] = ()) -> Match:

@@ -130,9 +130,7 @@ class BoardUpdater:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _publish(
-        self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str], **more: Any
-    ) -> None:  # fmt: skip
+    def _publish(self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str], **more: Any) -> None:
         """In one transaction: write the changed rows, delete those in ``gone``, update the fact `board`."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
@@ -150,10 +148,15 @@ class BoardUpdater:
             for arm in gone:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
-                connection, "board", version=before.get("version", 0) + 1, as_of=utc_now().isoformat(),
-                aa_spread=aa_spread(whole), aa_check=aa_check(whole, more["unit"]),
-                separate=runs_to_separate(whole), **more,
-            )  # fmt: skip
+                connection,
+                "board",
+                version=before.get("version", 0) + 1,
+                as_of=utc_now().isoformat(),
+                aa_spread=aa_spread(whole),
+                aa_check=aa_check(whole, more["unit"]),
+                separate=runs_to_separate(whole),
+                **more,
+            )
 
 
 def aa_spread(rows: Sequence[RankedRow]) -> float | None:
@@ -243,8 +246,13 @@ def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str,
         ).all()
     return {
         content_id("a", match_id, entry.entry_id): {
-            "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
-            "state": entry.state, "role": entry.role, "words": entry.words,
+            "entry_id": entry.entry_id,
+            "number": entry.number,
+            "entrant": entry.entrant,
+            "name": entry.name,
+            "state": entry.state,
+            "role": entry.role,
+            "words": entry.words,
         }
         for entry in entries
-    }  # fmt: skip
+    }

@@ -31,9 +31,10 @@ class IsolatingRacer:
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
         state, gone = self.contest.state(), left_out(self.contest, self.entries, self.hidden)
         wanted = {
-            score.arm_id: entry for score, entry in zip(scores, self.entries, strict=True)
+            score.arm_id: entry
+            for score, entry in zip(scores, self.entries, strict=True)
             if len(score.gains) < self.runs and entry.number not in gone
-        }  # fmt: skip
+        }
         if not state.get("careful") or not wanted:
             return dict.fromkeys(wanted, self.runs)
         arm, entry = next(iter(wanted.items()))
@@ -89,15 +90,26 @@ def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[Lef
     gone = left_out(contest, entries)
     return [
         {"entry_id": e.entry_id, "number": e.number, "entrant": e.entrant, "name": e.name, "why": gone[e.number]}
-        for e in entries if e.number in gone
-    ]  # fmt: skip
+        for e in entries
+        if e.number in gone
+    ]
 
 
 def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
     """Record in the ledger that arms were given up; the views then leave them out of the ranks."""
     with contest.database.read() as connection:
         entry = connection.get_one(ContestEntry, number)
-    study.record(ActEvent(body={
-        "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
-        "because": because, "at": utc_now().isoformat(), "phase": contest.phase(), "arm_ids": list(arm_ids),
-    }))  # fmt: skip
+    study.record(
+        ActEvent(
+            body={
+                "what": acts.VOID,
+                "entry_id": entry.entry_id,
+                "number": number,
+                "entrant": entry.entrant,
+                "because": because,
+                "at": utc_now().isoformat(),
+                "phase": contest.phase(),
+                "arm_ids": list(arm_ids),
+            }
+        )
+    )

@@ -99,23 +99,31 @@ class Courses:
             if (task, stream) == (started.task, started.stream) and event.status == "ok" and event.metric is not None
         ]
         return {
-            "direction": config.direction, "metric": config.metric, "unit": config.unit,
-            "final": statistics.fmean(fresh) if fresh else None, "gain": run.gain,
+            "direction": config.direction,
+            "metric": config.metric,
+            "unit": config.unit,
+            "final": statistics.fmean(fresh) if fresh else None,
+            "gain": run.gain,
             "sd": statistics.stdev(noise) if len(noise) > 1 else None,
-            "experiments": rows[:MOST_EXPERIMENTS], "left_out": max(len(rows) - MOST_EXPERIMENTS, 0),
-        }  # fmt: skip
+            "experiments": rows[:MOST_EXPERIMENTS],
+            "left_out": max(len(rows) - MOST_EXPERIMENTS, 0),
+        }
 
 
 def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> ExperimentColumns:
     """What a page shows of an experiment."""
     return {
-        "number": event.number, "status": event.status, "metric": event.metric, "fraction": event.fraction,
+        "number": event.number,
+        "status": event.status,
+        "metric": event.metric,
+        "fraction": event.fraction,
         "seconds": event.device_seconds_charged,
         "decision": (decision.decision if decision else "") or ("" if event.number else "baseline"),
         "reason": ((decision.reason if decision else "") or event.reason)[:MOST_TEXT],
-        "description": event.description[:MOST_TEXT], "directive_ids": list(event.directive_ids),
+        "description": event.description[:MOST_TEXT],
+        "directive_ids": list(event.directive_ids),
         "diff": event.diff[:MOST_DIFF],
-    }  # fmt: skip
+    }
 
 
 class EntryRun(CourseContent):

@@ -134,11 +134,20 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
     screen = min(options.run_budget, max(SCREEN_SHARE * options.run_budget, SCREEN_LEAST * cost))
     hidden = [task.name for task in options.hidden]
     return ContestConfig(
-        contest_id=content_id("k", study.config.study_id, options.title), title=options.title, task=study.config.task,
+        contest_id=content_id("k", study.config.study_id, options.title),
+        title=options.title,
+        task=study.config.task,
         further=[task.name for task in options.further],
-        opens=options.opens, closes=options.closes, run_budget=options.run_budget,
-        screen_budget=math.ceil(screen * 1000) / 1000, runs=options.runs, confirm_runs=options.confirm_runs,
-        entries_per_person=options.entries_per_person, sealed=options.sealed,
-        join="open" if options.join_open else "code", secret_hash=secret_hash(study.streams), hidden=len(hidden),
+        opens=options.opens,
+        closes=options.closes,
+        run_budget=options.run_budget,
+        screen_budget=math.ceil(screen * 1000) / 1000,
+        runs=options.runs,
+        confirm_runs=options.confirm_runs,
+        entries_per_person=options.entries_per_person,
+        sealed=options.sealed,
+        join="open" if options.join_open else "code",
+        secret_hash=secret_hash(study.streams),
+        hidden=len(hidden),
         hidden_hash=hidden_hash(study.streams.secret, hidden) if hidden else "",
-    )  # fmt: skip
+    )

@@ -62,7 +62,7 @@ def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], pro
 
 def run_again(
     contest: Contest, on: TaskStudy, executor: Executor, entries: Sequence[ContestEntry], progress: Progress
-) -> Gains:  # fmt: skip
+) -> Gains:
     """The confirming runs on one task; an entry that is left out keeps the runs it has."""
     match = entered(on, entries, arms.CONFIRMATION)
     play(on, executor, match, careful.IsolatingRacer(contest, entries, contest.config.confirm_runs), progress)
@@ -87,8 +87,11 @@ def hidden_results(
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
     """The leaders in their order, then the controls."""
     with contest.database.read() as connection:
-        rows = connection.scalars(select(ContestEntry).options(undefer(ContestEntry.raw)).where(
-            ContestEntry.number.in_(numbers) | (ContestEntry.role != "program"))).all()  # fmt: skip
+        rows = connection.scalars(
+            select(ContestEntry)
+            .options(undefer(ContestEntry.raw))
+            .where(ContestEntry.number.in_(numbers) | (ContestEntry.role != "program"))
+        ).all()
     return sorted(
         rows, key=lambda e: (e.role != "program", numbers.index(e.number) if e.number in numbers else e.number)
     )
@@ -111,9 +114,15 @@ def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mappi
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if is_measured(row)]
     return {
-        **decided, "decided_at": utc_now().isoformat(), "unit": unit, "scales": scales, "aa_spread": aa_spread(rows),
-        "secret": contest.study.secret, "secret_hash": contest.config.secret_hash, "rows": rows,
-    }  # fmt: skip
+        **decided,
+        "decided_at": utc_now().isoformat(),
+        "unit": unit,
+        "scales": scales,
+        "aa_spread": aa_spread(rows),
+        "secret": contest.study.secret,
+        "secret_hash": contest.config.secret_hash,
+        "rows": rows,
+    }
 
 
 def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Scores[int]:
@@ -156,9 +165,14 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
         "winners": [_who(e) for e in winners],
         "headline": headline(outcome, [e.entrant for e in winners], best),
         "best": _who(best),
-        "gain": scores.values[best.number], "low": low, "high": high, "n": scores.runs(best.number),
-        "over_stock": more, "over_low": least, "over_high": most,
-    }  # fmt: skip
+        "gain": scores.values[best.number],
+        "low": low,
+        "high": high,
+        "n": scores.runs(best.number),
+        "over_stock": more,
+        "over_low": least,
+        "over_high": most,
+    }
 
 
 def _who(entry: ContestEntry) -> NamedEntry:

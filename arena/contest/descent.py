@@ -174,11 +174,18 @@ def _node(descent: Descent, gains: dict[int, BoardViewRow]) -> LineageEntry:
     edges = sorted(froms.items(), key=lambda item: (-item[1].total(), item[0]))[:MOST_EDGES]
     row = gains.get(descent.number)
     return {
-        "number": descent.number, "source": descent.source, "named": descent.named, "new": how["new"],
-        "taken": how["taken"], "changed": how["changed"], "gain": row and row["gain"], "low": row and row["low"],
-        "high": row and row["high"], "n": row["n"] if row else 0,
+        "number": descent.number,
+        "source": descent.source,
+        "named": descent.named,
+        "new": how["new"],
+        "taken": how["taken"],
+        "changed": how["changed"],
+        "gain": row and row["gain"],
+        "low": row and row["low"],
+        "high": row and row["high"],
+        "n": row["n"] if row else 0,
         "edges": [{"from": number, "taken": counts["taken"], "changed": counts["changed"]} for number, counts in edges],
-    }  # fmt: skip
+    }
 
 
 def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
@@ -188,10 +195,19 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     for descent in descents:
         for idea in descent.ideas:
             key = idea["directive_id"]
-            known = ideas.setdefault(key, {
-                "directive_id": key, "heading": idea["heading"], "text": idea["text"], "first": descent.number,
-                "takers": [], "changers": [], "was": idea.get("was"), "of": idea.get("from"),
-            })  # fmt: skip
+            known = ideas.setdefault(
+                key,
+                {
+                    "directive_id": key,
+                    "heading": idea["heading"],
+                    "text": idea["text"],
+                    "first": descent.number,
+                    "takers": [],
+                    "changers": [],
+                    "was": idea.get("was"),
+                    "of": idea.get("from"),
+                },
+            )
             if known["first"] != descent.number:
                 known["takers"].append(descent.number)
             versions[descent.number, idea["text"]] = key
@@ -201,7 +217,11 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
                     before["changers"].append(descent.number)
     ranked = sorted(ideas.values(), key=lambda i: (-len(i["takers"]) - len(i["changers"]), i["first"]))[:MOST_IDEAS]
     return [
-        {**idea, "held": 1 + len(idea["takers"]), "takers": idea["takers"][:MOST_TAKERS],
-                "changers": idea["changers"][:MOST_TAKERS]}
+        {
+            **idea,
+            "held": 1 + len(idea["takers"]),
+            "takers": idea["takers"][:MOST_TAKERS],
+            "changers": idea["changers"][:MOST_TAKERS],
+        }
         for idea in ranked
-    ]  # fmt: skip
+    ]

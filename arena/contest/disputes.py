@@ -61,9 +61,7 @@ def disputes_of(contest: Contest, number: int) -> list[DisputeRow]:
 
 def disputes(contest: Contest, open_only: bool = False) -> list[DisputeRow]:
     """All disputes: open ones first, oldest first; then answered ones, latest first; at most MOST_LISTED."""
-    query = select(Dispute).order_by(
-        Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id
-    )  # fmt: skip
+    query = select(Dispute).order_by(Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id)
     return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query)
 
 

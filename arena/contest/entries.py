@@ -53,7 +53,7 @@ class Accepted:
 
 def accept(
     contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
-) -> Accepted:  # fmt: skip
+) -> Accepted:
     """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
     ``parent``: id or number of the entry that this one is based on, stored with a new entry.
@@ -74,7 +74,7 @@ class Checked:
 
 def checked(
     contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
-) -> Checked:  # fmt: skip
+) -> Checked:
     """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
 
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
@@ -162,19 +162,36 @@ def quota_used(connection: Connection, person_id: int) -> int:
 
 
 def store(
-    connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
-    lint: Sequence[LintMessage] = (), now: datetime | None = None,
-) -> ContestEntry:  # fmt: skip
+    connection: Connection,
+    config: ContestConfig,
+    program: Program,
+    *,
+    role: str,
+    person: Person | None = None,
+    lint: Sequence[LintMessage] = (),
+    now: datetime | None = None,
+) -> ContestEntry:
     """Store an entry as `queued`, within the caller's transaction."""
     number = int(connection.scalar(select(func.coalesce(func.max(ContestEntry.number), 0))) or 0) + 1
     now = now or utc_now()
     entry = ContestEntry(
-        number=number, entry_id=content_id("n", config.contest_id, str(number)),
-        person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
-        program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
-        words=program.words, lint=[asdict(m) for m in lint], received_at=now, state="queued", changed_at=now,
-        progress={}, results={}, alike=[],
-    )  # fmt: skip
+        number=number,
+        entry_id=content_id("n", config.contest_id, str(number)),
+        person_id=person.person_id if person else None,
+        role=role,
+        name=one_line(program.name)[:MOST_NAME],
+        program_id=program.program_id,
+        sha256=hashlib.sha256(program.raw).hexdigest(),
+        raw=program.raw,
+        words=program.words,
+        lint=[asdict(m) for m in lint],
+        received_at=now,
+        state="queued",
+        changed_at=now,
+        progress={},
+        results={},
+        alike=[],
+    )
     connection.add(entry)
     connection.flush()
     connection.refresh(entry, ["person"])  # read after this transaction

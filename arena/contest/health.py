@@ -48,20 +48,28 @@ def health(contest: Contest) -> QueueHealth:
     with contest.database.read() as connection:
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
-        suspects = connection.scalar(
-            select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED))
-        ) or 0  # fmt: skip
+        suspects = (
+            connection.scalar(select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED)))
+            or 0
+        )
     states = Counter({str(state): int(count) for state, count in counted})
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
     report: QueueHealth = {
-        "phase": contest.phase(), "states": dict(states),
+        "phase": contest.phase(),
+        "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
-        "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"),
+        "at_work": Study.open(contest.folder).is_running(),
+        "process": pulse.get("pid"),
         "seen_seconds": _ago(pulse.get("at")),
-        "pause": pause or None, "suspects": suspects, "acts_to_be_told": unrecorded, "workers": contest.study.workers,
-        "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
-        "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
-    }  # fmt: skip
+        "pause": pause or None,
+        "suspects": suspects,
+        "acts_to_be_told": unrecorded,
+        "workers": contest.study.workers,
+        "disk_free": shutil.disk_usage(contest.folder).free,
+        "ledger_bytes": _size(contest.folder / "ledger"),
+        "load": round(os.getloadavg()[0], 2),
+        "log": tail(contest.folder / LOG),
+    }
     return {**report, "problems": problems(report)}
 
 

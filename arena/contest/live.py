@@ -26,7 +26,7 @@ class Live:
 
     def take(
         self, number: int, index: int | None, event: Mapping[str, JsonValue], before: Sequence[Event] = ()
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``before``: the run's events in the ledger when it resumed, which the worker does not send again."""
         self.written.setdefault(number, time.monotonic())
         runs = self.runs.setdefault(number, {})

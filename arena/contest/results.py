@@ -22,10 +22,17 @@ def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> RunColumns:
         for v in on.state.run(run_id).verifications.values()
     ]
     return {
-        "run_id": run_id, "gain": run_gain(on, run_id), "claimed": run.claimed_gain, "seeds": seeds,
-        "experiments": run.experiments, "kept": run.kept, "baseline_metric": run.baseline_metric,
-        "final_metric": run.final_metric, "reason": run.reason, "task": on.task.name,
-    }  # fmt: skip
+        "run_id": run_id,
+        "gain": run_gain(on, run_id),
+        "claimed": run.claimed_gain,
+        "seeds": seeds,
+        "experiments": run.experiments,
+        "kept": run.kept,
+        "baseline_metric": run.baseline_metric,
+        "final_metric": run.final_metric,
+        "reason": run.reason,
+        "task": on.task.name,
+    }
 
 
 def store_result(contest: Contest, number: int, run: int, result: RunColumns, **values: Any) -> None:

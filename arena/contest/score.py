@@ -224,9 +224,12 @@ def overall(
 
 
 def _merged(
-    there: Mapping[str, ArmRow], scores: Scores[str], entry: str, ranks: Mapping[str, tuple[int, int]],
+    there: Mapping[str, ArmRow],
+    scores: Scores[str],
+    entry: str,
+    ranks: Mapping[str, tuple[int, int]],
     units: Mapping[str, str],
-) -> ArmRow:  # fmt: skip
+) -> ArmRow:
     """One entry's row over all tasks."""
     rows = list(there.values())
     known = entry in ranks
@@ -237,17 +240,23 @@ def _merged(
     return {
         **rows[0],
         "n": min(there[task]["n"] if task in there else 0 for task in units),
-        "gain": scores.values.get(entry), "se": se, "low": low, "high": high, "rank_low": best, "rank_high": worst,
+        "gain": scores.values.get(entry),
+        "se": se,
+        "low": low,
+        "high": high,
+        "rank_low": best,
+        "rank_high": worst,
         "claimed": None if None in claims else math.fsum(weighed),
         "trust": weakest(row["trust"] for row in rows if row["trust"]),
         "failed_seeds": _sum(row["failed_seeds"] for row in rows),
         "device_seconds_charged": _sum(row["device_seconds_charged"] for row in rows),
-        "tokens": _sum(row["tokens"] for row in rows), "usd": _sum(row["usd"] for row in rows),
+        "tokens": _sum(row["tokens"] for row in rows),
+        "usd": _sum(row["usd"] for row in rows),
         "tasks": {
             task: {"gain": row["gain"], "low": row["low"], "high": row["high"], "n": row["n"], "unit": units[task]}
             for task, row in there.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

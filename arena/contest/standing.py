@@ -97,10 +97,13 @@ def _rows() -> Select[BoardColumns, int, int, str]:
 
 def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, state: str) -> BoardViewRow:
     return {
-        **row, "rank_low": 1 + above, "rank_high": arms - below, "state": state,
+        **row,
+        "rank_low": 1 + above,
+        "rank_high": arms - below,
+        "state": state,
         "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
         "hardware_class": contest.study.hardware_class,
-    }  # fmt: skip
+    }
 
 
 def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:

@@ -271,10 +271,17 @@ class Dispute(ContestTable):
 
     def row(self) -> DisputeRow:
         return {
-            "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
-            "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,
-            "state": self.state, "answer": self.answer, "answered_at": self.answered_at,
-        }  # fmt: skip
+            "dispute_id": self.dispute_id,
+            "entry_id": self.entry.entry_id,
+            "number": self.number,
+            "entrant": self.entry.entrant,
+            "by": self.person.name,
+            "reason": self.reason,
+            "raised_at": self.raised_at,
+            "state": self.state,
+            "answer": self.answer,
+            "answered_at": self.answered_at,
+        }
 
 
 class ProgramCredit(ContestTable):

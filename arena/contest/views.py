@@ -223,10 +223,16 @@ def contest_view(contest: Contest) -> ContestView:
 def tasks_view(contest: Contest) -> list[TaskView]:
     """All tasks that entries are ranked on, in order."""
     return [
-        {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
-         "direction": task.direction, "run_budget": contest.study.at(task.task_id).run_budget}
+        {
+            "name": task.name,
+            "task_id": task.task_id,
+            "metric": task.metric,
+            "unit": task.unit,
+            "direction": task.direction,
+            "run_budget": contest.study.at(task.task_id).run_budget,
+        }
         for task in contest.tasks
-    ]  # fmt: skip
+    ]
 
 
 def board_view(
@@ -257,11 +263,20 @@ def board_view(
 
 def entry_row(entry: ContestEntry) -> EntryRow:
     return {
-        "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
-        "role": entry.role, "program_id": entry.program_id, "sha256": entry.sha256, "words": entry.words,
-        "received_at": entry.received_at, "state": entry.state, "reason": entry.reason,
-        "changed_at": entry.changed_at, "runs_done": entry.runs_done,
-    }  # fmt: skip
+        "entry_id": entry.entry_id,
+        "number": entry.number,
+        "entrant": entry.entrant,
+        "name": entry.name,
+        "role": entry.role,
+        "program_id": entry.program_id,
+        "sha256": entry.sha256,
+        "words": entry.words,
+        "received_at": entry.received_at,
+        "state": entry.state,
+        "reason": entry.reason,
+        "changed_at": entry.changed_at,
+        "runs_done": entry.runs_done,
+    }
 
 
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
@@ -295,16 +310,22 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     announced = contest.announcement().get("rows", [])
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
-        **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
-        "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
-        "standing": standing, "confirmed": next((row for row in announced if row["entry_id"] == entry.entry_id), None),
+        **entry_row(entry),
+        "wanted": contest.config.wanted,
+        "unit": whole.get("unit", contest.task.unit),
+        "scales": whole.get("scales", []),
+        "mine": mine,
+        "sealed": not open_to,
+        "standing": standing,
+        "confirmed": next((row for row in announced if row["entry_id"] == entry.entry_id), None),
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
-        "lint": entry.lint if open_to else [], "acts": acts(contest, entry.number),
+        "lint": entry.lint if open_to else [],
+        "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
-    }  # fmt: skip
+    }
 
 
 def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[SimilarRow]:
@@ -339,10 +360,17 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
     return {
         "rows": [_waiting(known[number], order) for number in shown if number in known],
         "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: row["place"]),
-        "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2),
-        "measured": measured, "pulse": pulse.get("at"), "in_hand": pulse.get("in_hand", 0),
-        "pause": contest.database.fact("pause"), "workers": contest.study.workers, "as_of": utc_now(),
-    }  # fmt: skip
+        "waiting": len(order),
+        "skip": part.skip,
+        "most": part.most,
+        "run_seconds": round(pace, 2),
+        "measured": measured,
+        "pulse": pulse.get("at"),
+        "in_hand": pulse.get("in_hand", 0),
+        "pause": contest.database.fact("pause"),
+        "workers": contest.study.workers,
+        "as_of": utc_now(),
+    }
 
 
 def _waiting(entry: ContestEntry, order: QueuePositions) -> QueueRow:
@@ -364,8 +392,13 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         entries = [entry_row(entry) for entry in connection.scalars(mine).all()]
         used = quota_used(connection, person.person_id)
-    return {"name": person.name, "joined_at": person.joined_at, "used": used,
-            "quota": contest.config.entries_per_person, "entries": entries}  # fmt: skip
+    return {
+        "name": person.name,
+        "joined_at": person.joined_at,
+        "used": used,
+        "quota": contest.config.entries_per_person,
+        "entries": entries,
+    }
 
 
 def plain(value: Any) -> Any:

@@ -27,9 +27,15 @@ class TopTwo:
     """
 
     def __init__(
-        self, first: int, most: int, *, batch: int = 1, doubt: float | None = None,
-        indifference: float = INDIFFERENCE, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        first: int,
+        most: int,
+        *,
+        batch: int = 1,
+        doubt: float | None = None,
+        indifference: float = INDIFFERENCE,
+        seed: int = 0,
+    ) -> None:
         self.first, self.most, self.batch = first, most, batch
         self.doubt, self.indifference, self.seed = doubt, indifference, seed
         self._replay = _Replay((), first)

@@ -128,10 +128,15 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
 def status(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
     rows = [
-        {"experiment": r.number, "status": r.outcome.status, "metric": r.metric, "decision": r.decision or "open",
-         "description": r.description}
+        {
+            "experiment": r.number,
+            "status": r.outcome.status,
+            "metric": r.metric,
+            "decision": r.decision or "open",
+            "description": r.description,
+        }
         for r in bench.history
-    ]  # fmt: skip
+    ]
     lines = [
         f"{facts['metric_name']}, {facts['direction']} is better: baseline {_number(facts['baseline'])}, head "
         f"{_number(facts['head'])} (experiment {facts['head_experiment']}), best {_number(facts['best'])}",

@@ -82,6 +82,7 @@ class SandboxCharge:
         if self.free == float("inf"):
             return {}
         return {
-            "sandbox_seconds": self.used, "sandbox_free_seconds": self.free,
+            "sandbox_seconds": self.used,
+            "sandbox_free_seconds": self.free,
             "sandbox_charged_seconds": self._bench.meter.sandbox,
-        }  # fmt: skip
+        }

@@ -112,10 +112,13 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
         base = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
         recipe = base.model_copy(
             update={
-                "command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin",
+                "command": words or ["-"],
+                "after": [],
+                "before_prompt": [],
+                "prompt": "stdin",
                 "gateway": base.gateway.model_copy(update={"words": []}),
             }
-        )  # fmt: skip
+        )
     elif name:
         recipe = load(name)
     else:

@@ -66,9 +66,14 @@ class AgentSandbox(AgentAccess):
     """Runs commands of an agent within its access."""
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None,
-        attend: Callable[[], bool] | None = None, begun: Callable[[SandboxWatch], None] = lambda _: None,
-    ) -> AgentEnded:  # fmt: skip
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float | None = None,
+        attend: Callable[[], bool] | None = None,
+        begun: Callable[[SandboxWatch], None] = lambda _: None,
+    ) -> AgentEnded:
         """Run a command to its end, or for at most ``timeout`` seconds if that is less than the wall limit.
 
         ``attend`` is called repeatedly in this thread while it runs, and ends it by returning False; ``begun`` is
@@ -92,9 +97,17 @@ class AgentSandbox(AgentAccess):
         watch, requests = agent.watch, tuple(agent.proxy.requests) if agent.proxy else ()
         written = sum(tail.total for tail in tails)
         return AgentEnded(
-            exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.used, watch.peak_memory_mb,
-            watch.counted_by, requests,
-        )  # fmt: skip
+            exit_code,
+            watch.killed,
+            out,
+            err,
+            written,
+            agent.wall_seconds,
+            watch.used,
+            watch.peak_memory_mb,
+            watch.counted_by,
+            requests,
+        )
 
     def popen(self, command: Sequence[str], *, timeout: float | None = None) -> Agent:
         """Start a command; use the result as a context manager. It dies with the calling thread."""
@@ -192,9 +205,12 @@ def _start(
     try:
         words = view.command(sandbox, worktree, command, signal_ready)
         process = bwrap.launch(
-            ["--info-fd", str(say), *view.options], words,
-            reach=view.reach, pass_fds=[*view.fds, signal_ready, say], stdin=subprocess.PIPE,
-        )  # fmt: skip
+            ["--info-fd", str(say), *view.options],
+            words,
+            reach=view.reach,
+            pass_fds=[*view.fds, signal_ready, say],
+            stdin=subprocess.PIPE,
+        )
         os.close(signal_ready)
         os.close(say)
         signal_ready = say = -1

@@ -35,9 +35,15 @@ class AgentSession:
     """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts."""
 
     def __init__(
-        self, bench: Bench, program: Program, worktree: Path, *, emit: Emit,
-        charge: SandboxCharge, logs: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        bench: Bench,
+        program: Program,
+        worktree: Path,
+        *,
+        emit: Emit,
+        charge: SandboxCharge,
+        logs: Path | None = None,
+    ) -> None:
         self._bench = bench
         self._program = program
         self._worktree = worktree
@@ -129,10 +135,15 @@ class AgentSession:
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
             self._emit(event)
         record = bench.experiment(
-            edit, parent=parent, source=source, because=because, fraction=request.fraction,
-            replicate=bench.next_replicate() if known else 0, proposer="agent",
+            edit,
+            parent=parent,
+            source=source,
+            because=because,
+            fraction=request.fraction,
+            replicate=bench.next_replicate() if known else 0,
+            proposer="agent",
             description=self._description(request, source, edit),
-        )  # fmt: skip
+        )
         if not record.ok:
             bench.decide(record, "discard", f"{record.outcome.status}: {record.outcome.reason}")
         elif not record.full:

@@ -60,10 +60,18 @@ def prompt(bench: Bench, sandbox: SandboxFacts) -> str:
     """
     facts, task = facts_of(bench), bench.task
     return render(
-        "agent", editable=task.editable, description=task.description or task.name, metric=task.metric,
-        entry=entry(task), direction=task.direction, baseline=f"{facts['baseline']:.6f}",
+        "agent",
+        editable=task.editable,
+        description=task.description or task.name,
+        metric=task.metric,
+        entry=entry(task),
+        direction=task.direction,
+        baseline=f"{facts['baseline']:.6f}",
         affordable=facts["affordable"],
-        budget=f"{bench.budget_seconds:.4g} s", done=len(bench.history) - 1, head=f"{facts['head']:.6f}",
+        budget=f"{bench.budget_seconds:.4g} s",
+        done=len(bench.history) - 1,
+        head=f"{facts['head']:.6f}",
         head_experiment=facts["head_experiment"],
-        command=own_command(task), free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
-    )  # fmt: skip
+        command=own_command(task),
+        free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
+    )

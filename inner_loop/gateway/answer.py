@@ -32,11 +32,14 @@ _ANSWER_BYTES, _ERROR_BYTES = 64 << 20, 1 << 20
 _SENT = {"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "user-agent"}
 _PASSED = ("content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
 _WORDS: dict[int, tuple[str, str]] = {  # OpenAI's and Anthropic's types of errors
-    401: ("invalid_api_key", "authentication_error"), 402: ("insufficient_quota", "billing_error"),
-    404: ("not_found", "not_found_error"), 413: ("request_too_large", "request_too_large"),
-    502: ("server_error", "api_error"), 503: ("server_error", "overloaded_error"),
+    401: ("invalid_api_key", "authentication_error"),
+    402: ("insufficient_quota", "billing_error"),
+    404: ("not_found", "not_found_error"),
+    413: ("request_too_large", "request_too_large"),
+    502: ("server_error", "api_error"),
+    503: ("server_error", "overloaded_error"),
     504: ("server_error", "timeout_error"),
-}  # fmt: skip
+}
 
 
 class Handler(BaseHTTPRequestHandler):

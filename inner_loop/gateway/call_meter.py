@@ -188,14 +188,20 @@ class MeteredCall:
 
     def __init__(
         self, meter: CallMeter, ask: ModelRequest, tariff: Tariff, worst: Cost, account: str, number: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.account = account
         self.content = ask.content()
         self.about = CallEvent(
-            run_id=meter.run_id or None, number=number, purpose="agent",
-            request=hashlib.sha256(self.content).hexdigest(), tokens=0, usd=0.0, wall_seconds=0.0, attempts=0,
+            run_id=meter.run_id or None,
+            number=number,
+            purpose="agent",
+            request=hashlib.sha256(self.content).hexdigest(),
+            tokens=0,
+            usd=0.0,
+            wall_seconds=0.0,
+            attempts=0,
             lost_usd=0.0 if tariff.price else None,
-        )  # fmt: skip
+        )
         self._meter, self._ask, self._tariff, self._worst = meter, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
@@ -220,9 +226,14 @@ class MeteredCall:
         self._end(self._worst, "failed", reason)
 
     def _end(
-        self, cost: Cost, status: str, reason: str, reading: ReplyReader | None = None, usage: TokenUsage | None = None,
+        self,
+        cost: Cost,
+        status: str,
+        reason: str,
+        reading: ReplyReader | None = None,
+        usage: TokenUsage | None = None,
         usd: float | None = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         with self._lock:
             if self._settled:
                 return
@@ -273,9 +284,10 @@ def tariff(route: Route, model: str, context: RunContext) -> Tariff:
 def _dearest(info: dict[str, JsonValue], *kinds: str) -> float:
     """The highest rate of some kinds, including long prompts and long caches; other service tiers are excluded."""
     fit = (
-        value for name, value in info.items()
+        value
+        for name, value in info.items()
         if name.startswith(kinds) and not name.endswith(("_priority", "_flex", "_batches"))
-    )  # fmt: skip
+    )
     return max((float(value) for value in fit if isinstance(value, int | float)), default=0.0)
 
 
@@ -302,10 +314,13 @@ def _theirs(usage: TokenUsage) -> Any:
         ephemeral_5m_input_tokens=usage.written - usage.written_hour, ephemeral_1h_input_tokens=usage.written_hour
     )
     details = PromptTokensDetailsWrapper(
-        cached_tokens=usage.cached, cache_creation_tokens=usage.written,
+        cached_tokens=usage.cached,
+        cache_creation_tokens=usage.written,
         cache_creation_token_details=kept if usage.written else None,
-    )  # fmt: skip
+    )
     return Theirs(
-        prompt_tokens=usage.tokens_in, completion_tokens=usage.tokens_out, total_tokens=usage.tokens,
+        prompt_tokens=usage.tokens_in,
+        completion_tokens=usage.tokens_out,
+        total_tokens=usage.tokens,
         prompt_tokens_details=details,
-    )  # fmt: skip
+    )

@@ -46,14 +46,16 @@ FIELDS: dict[Kind, frozenset[str]] = {
         text truncation"""),
     "messages": _words(f"""{_COMMON} cache_control context_management max_tokens messages metadata output_config
         output_format stop_sequences system thinking top_k"""),
-}  # fmt: skip
+}
 #: Removed silently: agents send them, the reply is the same without them, and some cost extra.
 _TAKEN_OUT = _words("""store metadata service_tier speed prediction modalities audio client_metadata access_programs
     reasoningEffort promptCacheKey""")  # the last two: opencode's, ignored by OpenRouter
 #: Where a request has text for the model, and the allowed types of its parts.
 _CONTENT: dict[Kind, tuple[str, ...]] = {
-    "chat": ("messages",), "responses": ("input", "instructions"), "messages": ("messages", "system"),
-}  # fmt: skip
+    "chat": ("messages",),
+    "responses": ("input", "instructions"),
+    "messages": ("messages", "system"),
+}
 _TYPES: dict[Kind, frozenset[str]] = {
     "chat": _words("""text image_url refusal function custom ephemeral thinking redacted_thinking reasoning.text
         reasoning.summary reasoning.encrypted"""),
@@ -63,12 +65,14 @@ _TYPES: dict[Kind, frozenset[str]] = {
         refusal summary_text reasoning_text encrypted_content text direct"""),
     "messages": _words("""text image document base64 content tool_use tool_result tool_reference thinking
         redacted_thinking ephemeral direct"""),
-}  # fmt: skip
+}
 #: Arguments of tool calls, which may be anything.
 _OPAQUE = {
-    ("tool_use", "input"), ("local_shell_call", "action"), ("apply_patch_call", "operation"),
+    ("tool_use", "input"),
+    ("local_shell_call", "action"),
+    ("apply_patch_call", "operation"),
     ("tool_search_call", "arguments"),
-}  # fmt: skip
+}
 _IMAGES = ("image_url", "input_image", "image")
 #: Types of tools that the agent runs itself; all others run at the vendor, with a network and a price.
 _OWN_TOOLS = re.compile(r"function|custom|namespace|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+")

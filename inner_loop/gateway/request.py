@@ -24,8 +24,10 @@ _FREE: dict[Protocol, re.Pattern[str]] = {
 }
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _LENGTHS: dict[Kind, tuple[str, ...]] = {
-    "chat": ("max_completion_tokens", "max_tokens"), "responses": ("max_output_tokens",), "messages": ("max_tokens",),
-}  # fmt: skip
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
+}
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
 #: Tokens of the dearest picture: 2,833 + 8 tiles of 5,667, https://platform.openai.com/docs/guides/images-vision
 _PICTURE = 50_000

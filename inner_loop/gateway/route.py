@@ -44,14 +44,19 @@ class Upstream(BaseModel):
 #: The APIs of an agent without a recipe.
 COMMON = {
     "openai": Upstream(
-        protocol="openai", url="https://api.openai.com/v1", base=["OPENAI_BASE_URL", "OPENAI_API_BASE"],
+        protocol="openai",
+        url="https://api.openai.com/v1",
+        base=["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         keys=["OPENAI_API_KEY"],
     ),
     "anthropic": Upstream(
-        protocol="anthropic", url="https://api.anthropic.com", base=["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
-        keys=["ANTHROPIC_API_KEY"], tokens=["ANTHROPIC_AUTH_TOKEN"],
+        protocol="anthropic",
+        url="https://api.anthropic.com",
+        base=["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
+        keys=["ANTHROPIC_API_KEY"],
+        tokens=["ANTHROPIC_AUTH_TOKEN"],
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,13 @@ def _finish(body: dict[str, JsonValue]) -> str:
     if word == "incomplete":
         word = _dict(body.get("incomplete_details")).get("reason") or word
     known = {
-        "end_turn": "stop", "stop_sequence": "stop", "completed": "stop", "max_tokens": "length",
-        "max_output_tokens": "length", "refusal": "content_filter",
-    }  # fmt: skip
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "completed": "stop",
+        "max_tokens": "length",
+        "max_output_tokens": "length",
+        "refusal": "content_filter",
+    }
     return known.get(str(word), _word(word, 40))
 
 

@@ -69,8 +69,11 @@ class Call:
 
     def spent(self) -> CallSpend:
         return {
-            "tokens": self.tokens, "usd": self.usd, "lost_tokens": self.lost_tokens, "lost_usd": self.lost_usd,
-        }  # fmt: skip
+            "tokens": self.tokens,
+            "usd": self.usd,
+            "lost_tokens": self.lost_tokens,
+            "lost_usd": self.lost_usd,
+        }
 
     def so_far(self) -> CallEvent:
         """The event to write if its process is killed; its account stores it."""

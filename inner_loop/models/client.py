@@ -114,10 +114,17 @@ class ModelClient:
                 ids=[self.context.run_id],
             )
         return Reply(
-            text=event.text, model=event.model or "", tokens_in=event.tokens_in, tokens_out=event.tokens_out,
-            tokens_cached=event.tokens_cached, usd=event.reply_usd, wall_seconds=event.reply_seconds,
-            finish=event.finish, attempts=event.attempts, calls=event.tools or (),
-        )  # fmt: skip
+            text=event.text,
+            model=event.model or "",
+            tokens_in=event.tokens_in,
+            tokens_out=event.tokens_out,
+            tokens_cached=event.tokens_cached,
+            usd=event.reply_usd,
+            wall_seconds=event.reply_seconds,
+            finish=event.finish,
+            attempts=event.attempts,
+            calls=event.tools or (),
+        )
 
     def _replay(self, call: Call) -> Reply:
         assert self._tape is not None
@@ -194,10 +201,17 @@ class ModelClient:
             raise Fault("empty", "an empty reply")
         call.held = took
         return Reply(
-            text=answer.text, model=model, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out,
-            tokens_cached=answer.tokens_cached, usd=usd, wall_seconds=time.monotonic() - began,
-            finish=answer.finish, attempts=call.attempts, calls=answer.calls,
-        )  # fmt: skip
+            text=answer.text,
+            model=model,
+            tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out,
+            tokens_cached=answer.tokens_cached,
+            usd=usd,
+            wall_seconds=time.monotonic() - began,
+            finish=answer.finish,
+            attempts=call.attempts,
+            calls=answer.calls,
+        )
 
     def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> None:
         """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's

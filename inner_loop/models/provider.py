@@ -120,9 +120,14 @@ def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: fl
     _unlogged()
     try:
         response = library.completion(
-            model=model, messages=_sent(model, messages), max_tokens=max_tokens, timeout=timeout,
-            num_retries=0, max_retries=0, **_tools(offer),
-        )  # fmt: skip
+            model=model,
+            messages=_sent(model, messages),
+            max_tokens=max_tokens,
+            timeout=timeout,
+            num_retries=0,
+            max_retries=0,
+            **_tools(offer),
+        )
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
     return _answer(response, messages)

@@ -118,9 +118,13 @@ class SpendLimiter:
     """``purse.json`` in a folder, under its lock; without a folder the state is in this object."""
 
     def __init__(
-        self, folder: Path | None, *, max_usd: float | None = None, max_tokens: int | None = None,
+        self,
+        folder: Path | None,
+        *,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
         share: Share | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._max_usd, self._max_tokens = max_usd, max_tokens
         self._share = share or Share(None, None)
         self._folder = folder

@@ -35,11 +35,16 @@ class TurnBriefing:
         self._plain = _plain(task)
         self._rows: dict[int, str] = {}  # of decided experiments, which no longer change
         self._system = render(
-            "researcher.system", task=self._plain, cost=f"{task.cost_seconds:.3g}", editable=self._editable,
-            read_only=list(task.read_only), most_bytes=SOURCE_BYTES,
+            "researcher.system",
+            task=self._plain,
+            cost=f"{task.cost_seconds:.3g}",
+            editable=self._editable,
+            read_only=list(task.read_only),
+            most_bytes=SOURCE_BYTES,
             knobs=[_knob(knob) for knob in in_focus(task.edits, charter.focus)],
-            prose=labels.prose, charter=labels.charter,
-        )  # fmt: skip
+            prose=labels.prose,
+            charter=labels.charter,
+        )
 
     def turn(
         self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: QueuedIdea | None
@@ -48,15 +53,25 @@ class TurnBriefing:
         count, shown = len(bench.history), self._charter.history
         rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
         text = render(
-            "researcher.turn", task=self._plain, role=role, alone=len(self._seats) == 1,
-            colleagues=[seat.name for seat in self._seats if seat is not role], idea=idea,
-            remaining=f"{bench.remaining:.4g}", budget=f"{bench.budget_seconds:.4g}",
-            experiments_left=int(bench.remaining / bench.cost() + 1e-9), queue=list(notebook.queue)[:QUEUE],
-            notes=notebook.notes[-NOTES:], shown=rows, left_out=count - len(rows), count=count,
-            best=_metric(mean_metric(bench, bench.head)), parent=parent,
+            "researcher.turn",
+            task=self._plain,
+            role=role,
+            alone=len(self._seats) == 1,
+            colleagues=[seat.name for seat in self._seats if seat is not role],
+            idea=idea,
+            remaining=f"{bench.remaining:.4g}",
+            budget=f"{bench.budget_seconds:.4g}",
+            experiments_left=int(bench.remaining / bench.cost() + 1e-9),
+            queue=list(notebook.queue)[:QUEUE],
+            notes=notebook.notes[-NOTES:],
+            shown=rows,
+            left_out=count - len(rows),
+            count=count,
+            best=_metric(mean_metric(bench, bench.head)),
+            parent=parent,
             parent_metric=_metric(mean_metric(bench, parent)),
             files=[(name, content.removesuffix("\n")) for name, content in parent.source.files],
-        )  # fmt: skip
+        )
         return [Message("system", self._system), Message("user", text, _log(bench))]
 
     def _row(self, bench: Bench, record: Record) -> str:
@@ -88,9 +103,15 @@ def state(bench: Bench, notebook: Notebook) -> str:
     notes, queue = list(notebook.notes), list(notebook.queue)
     while True:
         text = render(
-            "research_state", count=len(bench.history), kept=kept, best=bench.head, metric=bench.task.metric,
-            best_metric=_metric(best), queue=queue, notes=notes,
-        )  # fmt: skip
+            "research_state",
+            count=len(bench.history),
+            kept=kept,
+            best=bench.head,
+            metric=bench.task.metric,
+            best_metric=_metric(best),
+            queue=queue,
+            notes=notes,
+        )
         if len(text) <= STATE_CHARACTERS or not (notes or queue):
             return text[:STATE_CHARACTERS]
         if notes:
@@ -112,9 +133,12 @@ def _log(bench: Bench) -> str:
 
 def _plain(task: Task) -> dict[str, str]:
     return {
-        "name": line(task.name, 80), "description": line(task.description, 1000), "metric": task.metric,
-        "unit": task.unit, "direction": task.direction,
-    }  # fmt: skip
+        "name": line(task.name, 80),
+        "description": line(task.description, 1000),
+        "metric": task.metric,
+        "unit": task.unit,
+        "direction": task.direction,
+    }
 
 
 def _knob(knob: Knob) -> dict[str, str]:
@@ -125,9 +149,13 @@ def _knob(knob: Knob) -> dict[str, str]:
     ]
     between = f"; or from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
     return {
-        "name": knob.name, "kind": knob.kind, "about": f" ({about})" if about else "", "between": between,
-        "choices": ", ".join(_value(value) for value in knob.values), "patch": "\n".join(shown),
-    }  # fmt: skip
+        "name": knob.name,
+        "kind": knob.kind,
+        "about": f" ({about})" if about else "",
+        "between": between,
+        "choices": ", ".join(_value(value) for value in knob.values),
+        "patch": "\n".join(shown),
+    }
 
 
 def _value(value: Value) -> str:

@@ -165,10 +165,13 @@ class ChatResearcher(ScriptedResearcher):
             return None
         cited = tuple(self._labels.ids[label] for label in plan.answer.follows if label in self._labels.ids)
         return ChatProposal(
-            edit=structured(bench.task.edits, parent, source), proposer=f"chat: {plan.turn.role.name}",
-            because=joined(cited, self._citations.cite("focus")), description=plan.answer.title, source=source,
+            edit=structured(bench.task.edits, parent, source),
+            proposer=f"chat: {plan.turn.role.name}",
+            because=joined(cited, self._citations.cite("focus")),
+            description=plan.answer.title,
+            source=source,
             plan=plan,
-        )  # fmt: skip
+        )
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
         assert isinstance(proposal, ChatProposal) and proposal.plan is not None

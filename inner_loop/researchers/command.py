@@ -163,10 +163,14 @@ class CommandResearcher:
             return True
 
         sandbox = AgentSandbox(
-            agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
-            experiment_socket=agents.experiment_socket, tools=agents.tools, hidden=agents.hidden,
+            agents.worktree,
+            "none",
+            environment=agent_tools.environment(self._task, agents.worktree),
+            experiment_socket=agents.experiment_socket,
+            tools=agents.tools,
+            hidden=agents.hidden,
             limits=AgentLimits(wall_seconds=GIT_SECONDS),
-        )  # fmt: skip
+        )
         sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
         charge.end()
 
@@ -240,9 +244,15 @@ class _SessionLoop:
     """One session from the bench's side: answers requests and decides when the session is over."""
 
     def __init__(
-        self, bench: Bench, session: AgentSession, server: ExperimentServer, context: RunContext, deadline: float,
-        gateway: Gateway | None, charge: SandboxCharge,
-    ) -> None:  # fmt: skip
+        self,
+        bench: Bench,
+        session: AgentSession,
+        server: ExperimentServer,
+        context: RunContext,
+        deadline: float,
+        gateway: Gateway | None,
+        charge: SandboxCharge,
+    ) -> None:
         self._bench, self._agent, self._server, self._context, self._gateway = bench, session, server, context, gateway
         self._deadline, self._charge = deadline, charge
         self._requests = 0

@@ -61,9 +61,13 @@ def parse(reply: str) -> EditReply:
     follows = re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
     ideas = [line(text, NOTE) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
     return EditReply(
-        tuple(changes), title, _between(rest, "rationale").strip()[:RATIONALE], tuple(dict.fromkeys(follows))[:20],
-        line(_between(rest, "note"), NOTE), tuple(idea for idea in ideas if idea)[:IDEAS],
-    )  # fmt: skip
+        tuple(changes),
+        title,
+        _between(rest, "rationale").strip()[:RATIONALE],
+        tuple(dict.fromkeys(follows))[:20],
+        line(_between(rest, "note"), NOTE),
+        tuple(idea for idea in ideas if idea)[:IDEAS],
+    )
 
 
 def _between(text: str, tag: str) -> str:

@@ -160,9 +160,14 @@ def _begun(study: Study, cost: RunCost) -> float | None:
 
 
 def _plan(
-    program: Program, switched: Switches, design: FactorialDesign, seconds: float, task: Task, study: Study | None,
+    program: Program,
+    switched: Switches,
+    design: FactorialDesign,
+    seconds: float,
+    task: Task,
+    study: Study | None,
     settings: LaunchSettings,
-) -> PlannedWork:  # fmt: skip
+) -> PlannedWork:
     """The design, its cost and its power."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
@@ -176,12 +181,18 @@ def _plan(
         power += "; an odd number of blocks confounds each effect with some two-way interactions"
     plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)
     return {
-        "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
-        "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,
-        "programs": len(design.arms), "tells": power,
+        "program": program.name,
+        "program_id": program.program_id,
+        **plan,
+        "device_seconds": round(seconds, 1),
+        "directives": len(design.factors),
+        "blocks": design.blocks,
+        "runs_per_block": design.order,
+        "programs": len(design.arms),
+        "tells": power,
         "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
         "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
-    }  # fmt: skip
+    }
 
 
 def _explain(out: Output, switched: Switches, plan: PlannedWork) -> None:
@@ -219,12 +230,19 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
     plan: PlannedWork = {
-        "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
-        "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
-        "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),
+        "run_id": run_id,
+        "task": study.task.name,
+        "commits": len(commits),
+        "seeds": replay.seeds,
+        "methods": methods,
+        "runs": len(replay.trainings),
+        "run_budget_s": study.task.cost_seconds,
+        "experiments": len(replay.trainings),
+        "device_seconds": round(seconds, 1),
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
-        "workers": study.config.workers, "price": "own device, no model is called",
-    }  # fmt: skip
+        "workers": study.config.workers,
+        "price": "own device, no model is called",
+    }
     plan = launch.with_sandbox(plan, study.task, study.config.sandbox)
     if settings.dry_run:
         launch.dry_run(out, plan)

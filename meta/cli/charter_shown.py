@@ -21,8 +21,16 @@ BEFORE = Column("before", "in front matter", show=brief, wrap=True)
 LINE, SENTENCE = Column("line", right=True), Column("sentence", wrap=True)
 REASON = Column("reason", wrap=True)
 ALL = (
-    Column("status"), FIELD, VALUE, BEFORE, LINE, Column("sentence"), Column("words"), REASON, Column("read_by"),
-)  # fmt: skip
+    Column("status"),
+    FIELD,
+    VALUE,
+    BEFORE,
+    LINE,
+    Column("sentence"),
+    Column("words"),
+    REASON,
+    Column("read_by"),
+)
 #: status: (title for a person, columns)
 GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
     "contradiction": ("contradictory sentences (no value is written)", (FIELD, VALUE, LINE, SENTENCE)),
@@ -106,9 +114,15 @@ def _new_complaints(old: str, new: str) -> list[str]:
 
 def _of_finding(finding: CharterFinding, status: str, given: Row) -> Row:
     return _row(
-        status, field=finding.field, value=finding.value, before=given.get(finding.field), line=finding.sentence.line,
-        sentence=finding.sentence.text, words=finding.words, read_by="model" if finding.by_model else "rule",
-    )  # fmt: skip
+        status,
+        field=finding.field,
+        value=finding.value,
+        before=given.get(finding.field),
+        line=finding.sentence.line,
+        sentence=finding.sentence.text,
+        words=finding.words,
+        read_by="model" if finding.by_model else "rule",
+    )
 
 
 def _row(status: str, **known: Any) -> Row:

@@ -61,10 +61,15 @@ def ls(out: Output) -> None:
         except MetaloopError as error:
             out.warn(f"{mark.parent}: {error.message}")
             continue
-        rows.append({
-            "folder": str(mark.parent), "title": opened.config.title, "task": Path(opened.config.task).name,
-            "phase": phase, "closes": shown(opened.config.closes),
-        })  # fmt: skip
+        rows.append(
+            {
+                "folder": str(mark.parent),
+                "title": opened.config.title,
+                "task": Path(opened.config.task).name,
+                "phase": phase,
+                "closes": shown(opened.config.closes),
+            }
+        )
     out.rows(rows, CONTESTS, empty="no contest here; create one: metaloop contest init DIR")
 
 
@@ -109,10 +114,18 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     made = create_contest(Path(folder).expanduser(), wishes)
     config = made.contest.config
     created = {
-        "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
-        "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
-        "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
-    }  # fmt: skip
+        "folder": folder,
+        "contest_id": config.contest_id,
+        "title": config.title,
+        "task": config.task,
+        "further": config.further,
+        "opens": config.opens,
+        "closes": config.closes,
+        "rules_hash": config.rules_hash,
+        "secret_hash": config.secret_hash,
+        "admin_token": made.admin_token,
+        "join_code": made.join_code,
+    }
     if not config.further and out.mode != "json":
         del created["further"]
     out.thing(created)

@@ -101,15 +101,23 @@ def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Se
     who = controls.get(row["role"]) or f"{row['entrant']}: {row['name']}"
     return {
         **row,
-        "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),
-        "interval": span(row["low"], row["high"], digits), "claimed": number(row["claimed"], digits),
-    }  # fmt: skip
+        "rank": ranks(row["rank_low"], row["rank_high"]),
+        "entry": who,
+        "gain": number(row["gain"], digits),
+        "interval": span(row["low"], row["high"], digits),
+        "claimed": number(row["claimed"], digits),
+    }
 
 
 def columns(unit: str) -> tuple[Column, ...]:
     return (
-        Column("rank"), Column("entry", flex=True), Column("gain", f"gain, {unit}", right=True),
-        Column("interval", "95%"), Column("claimed", right=True), Column("n", "runs", right=True),
-        Column("device_seconds_charged", "device", right=True, show=duration), Column("state"),
+        Column("rank"),
+        Column("entry", flex=True),
+        Column("gain", f"gain, {unit}", right=True),
+        Column("interval", "95%"),
+        Column("claimed", right=True),
+        Column("n", "runs", right=True),
+        Column("device_seconds_charged", "device", right=True, show=duration),
+        Column("state"),
         Column("entry_id", person=False),
-    )  # fmt: skip
+    )

@@ -13,9 +13,17 @@ from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output
 
 EntryName = Annotated[str, argument(metavar="ENTRY")]
-DISPUTES = (Column("dispute_id", "no.", right=True), Column("state"), Column("number", "entry", right=True),
-            Column("entrant"), Column("by"), Column("reason", wrap=True), Column("answer", wrap=True),
-            Column("raised_at", "raised", optional=True), Column("entry_id", person=False))  # fmt: skip
+DISPUTES = (
+    Column("dispute_id", "no.", right=True),
+    Column("state"),
+    Column("number", "entry", right=True),
+    Column("entrant"),
+    Column("by"),
+    Column("reason", wrap=True),
+    Column("answer", wrap=True),
+    Column("raised_at", "raised", optional=True),
+    Column("entry_id", person=False),
+)
 
 
 def opened(folder: str, out: Output) -> Any:

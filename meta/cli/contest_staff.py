@@ -78,10 +78,17 @@ def caps(
         config.dump(path / resolve.MARK)
         contest = Contest.open(path)
     models, spent = contest.study.staff, SpendLimiter(path).spent()
-    out.thing({
-        "researcher": contest.study.researcher, "models": ", ".join(models.models), "max_usd": models.max_usd,
-        "max_tokens": models.max_tokens, "run_usd": models.run_usd, "run_tokens": models.run_tokens,
-        "spent_usd": round(spent.usd, 4), "spent_tokens": spent.tokens,
-    })  # fmt: skip
+    out.thing(
+        {
+            "researcher": contest.study.researcher,
+            "models": ", ".join(models.models),
+            "max_usd": models.max_usd,
+            "max_tokens": models.max_tokens,
+            "run_usd": models.run_usd,
+            "run_tokens": models.run_tokens,
+            "spent_usd": round(spent.usd, 4),
+            "spent_tokens": spent.tokens,
+        }
+    )
     if given:
         out.note("a running host applies the new limits by itself")

@@ -11,8 +11,14 @@ from meta.cli.options import argument, duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
-MINE = (Column("number", right=True), Column("entry_id"), Column("name", flex=True), Column("state"),
-        Column("runs_done", "runs", right=True), Column("reason", wrap=True))  # fmt: skip
+MINE = (
+    Column("number", right=True),
+    Column("entry_id"),
+    Column("name", flex=True),
+    Column("state"),
+    Column("runs_done", "runs", right=True),
+    Column("reason", wrap=True),
+)
 MOST = 500  # rows of the board
 
 
@@ -53,8 +59,11 @@ def status(
 
 def of_address(to: str | None, token: str | None) -> dict[str, Any]:
     client = client_of(to, token)
-    return {"contest": client.get("/api/v1/contest"), "board": client.get("/api/v1/board"),
-            "me": client.get("/api/v1/me") if token else None}  # fmt: skip
+    return {
+        "contest": client.get("/api/v1/contest"),
+        "board": client.get("/api/v1/board"),
+        "me": client.get("/api/v1/me") if token else None,
+    }
 
 
 def of_folder(folder: Path) -> dict[str, Any]:

@@ -112,10 +112,17 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     for scope in searched(con):
         effect = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
         if effect is not None:
-            rows.append({
-                "edits": " ".join(edits), "on": " ".join(on), "task": scope.task, "unit": scope.unit,
-                "estimate": effect.mean, "low": effect.low, "high": effect.high,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "edits": " ".join(edits),
+                    "on": " ".join(on),
+                    "task": scope.task,
+                    "unit": scope.unit,
+                    "estimate": effect.mean,
+                    "low": effect.low,
+                    "high": effect.high,
+                }
+            )
     if not rows:
         raise NotFound(
             "no task has all of these edits in its experiments", hint="metaloop credit STUDY --method edit --all"

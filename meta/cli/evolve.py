@@ -220,10 +220,13 @@ def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, 
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None:
         whole = plans.within(
-            dial.budget, task, dial.run_budget,
+            dial.budget,
+            task,
+            dial.run_budget,
             lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve),
-            int(own_arm), int(dial.same_spend),
-        )  # fmt: skip
+            int(own_arm),
+            int(dial.same_spend),
+        )
     else:
         whole = plans.default(task, dial.run_budget)
     if dial.seeds is not None:
@@ -278,9 +281,14 @@ def describe(
 
 
 def play(
-    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: PlannedWork,
+    out: Output,
+    command: str,
+    study: Study,
+    plan: Plan,
+    starters: list[Program],
+    described: PlannedWork,
     again: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """The outer loop, with its progress on stderr."""
     from meta.evolve import evolve as carry_out
 
@@ -311,9 +319,13 @@ def present(out: Output, folder: Path) -> None:
 
 
 def _show(
-    out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str],
+    out: Output,
+    folder: Path,
+    verdict: str,
+    changes: Sequence[Row],
+    files: dict[str, str],
     by_task: transfer_table.ChampionByTask,
-) -> None:  # fmt: skip
+) -> None:
     """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, the diff, the files."""
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings

@@ -14,9 +14,14 @@ from programs.errors import EnvironmentProblem
 
 # the variables of `git rev-parse --local-env-vars` that say where the repository is
 GIT_LOCATION_VARIABLES = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-)  # fmt: skip
+)
 PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 
 

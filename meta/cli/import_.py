@@ -144,9 +144,11 @@ def _logs_line(item: ImportSummary) -> str:
 
 
 def _rows_line(item: ImportSummary) -> str:
+    rest = item.tried - item.kept - item.discarded - item.failed
     return (
         f"{item.rows} imported, {item.quarantined} set aside; {item.tried} tried: {item.kept} kept, "
         f"{item.discarded} discarded, {item.failed} failed"
+        + (f", {rest} without a decision or a metric" if rest > 0 else "")
     )
 
 

@@ -132,11 +132,16 @@ def needed(basis: Basis, difference: float, power: float, level: float, price: f
     low, high = (runs_needed(difference, end, power, level) for end in basis.noise.interval or (sd, sd))
     seconds = 2 * runs * basis.seconds if runs is not None and basis.seconds is not None else None
     return {
-        "difference": difference, "ratio": 1.0 + difference / mean if mean is not None and mean > 0 else None,
-        "sds": difference / sd if sd else None, "runs": runs, "runs_low": low, "runs_high": high,
-        "device_seconds": seconds, "device_hours": seconds / 3600 if seconds is not None else None,
+        "difference": difference,
+        "ratio": 1.0 + difference / mean if mean is not None and mean > 0 else None,
+        "sds": difference / sd if sd else None,
+        "runs": runs,
+        "runs_low": low,
+        "runs_high": high,
+        "device_seconds": seconds,
+        "device_hours": seconds / 3600 if seconds is not None else None,
         "usd": seconds / 3600 * price if seconds is not None and price is not None else None,
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True)

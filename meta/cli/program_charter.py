@@ -161,9 +161,16 @@ def _ask(out: Output, models: ResearcherChoice, base: CharterReading) -> tuple[C
 
 
 def _give(
-    out: Output, name: str, loaded: Program, reading: CharterReading, spent: Sequence[CallEvent], *,
-    file: Path | None, stdout: bool, yes: bool,
-) -> None:  # fmt: skip
+    out: Output,
+    name: str,
+    loaded: Program,
+    reading: CharterReading,
+    spent: Sequence[CallEvent],
+    *,
+    file: Path | None,
+    stdout: bool,
+    yes: bool,
+) -> None:
     """Show the reading, and write the program where --output or --write is set."""
     from programs.charter_read import written
 

@@ -45,8 +45,14 @@ def report(
         picture.draw(drawn, image)
     written = [str(path) for path in (file, image) if path]
     if out.mode == "json":
-        out.json({"study": resolve.shown(folder), "report": str(file), "card": str(image) if image else None,
-                  "bytes": file.stat().st_size})  # fmt: skip
+        out.json(
+            {
+                "study": resolve.shown(folder),
+                "report": str(file),
+                "card": str(image) if image else None,
+                "bytes": file.stat().st_size,
+            }
+        )
     else:
         out.text("\n".join(written))
     if look and not webbrowser.open(file.resolve().as_uri()):

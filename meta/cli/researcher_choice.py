@@ -128,9 +128,11 @@ class ResearcherChoice:
 def limits(config: ModelConfig) -> PlannedWork:
     """The limits of calls, as keys of a plan; times in seconds."""
     return {
-        "reply_tokens": config.reply_tokens, "call_timeout_s": config.call_timeout, "patience_s": config.patience,
+        "reply_tokens": config.reply_tokens,
+        "call_timeout_s": config.call_timeout,
+        "patience_s": config.patience,
         "calls_at_once": config.calls_at_once,
-    }  # fmt: skip
+    }
 
 
 def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, float]]:

@@ -96,9 +96,15 @@ def simulate(
     out.note(f"study: {design_sentence(design)}")
     with ticker(out) as progress:
         simulated = draw(
-            world, design, replicates=0 if null else replicates, null_replicates=replicates, seconds=seconds,
-            within=within, seed=seed, tell=lambda n: progress(f"{n} studies") if n % 500 == 0 else None,
-        )  # fmt: skip
+            world,
+            design,
+            replicates=0 if null else replicates,
+            null_replicates=replicates,
+            seconds=seconds,
+            within=within,
+            seed=seed,
+            tell=lambda n: progress(f"{n} studies") if n % 500 == 0 else None,
+        )
     present(out, simulated)
 
 

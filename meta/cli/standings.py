@@ -53,9 +53,12 @@ FROM calls AS c JOIN runs AS r USING (run_id) WHERE $1 IS NULL OR list_contains(
 """
 # An arm's role and name together, for a table without room for both.
 ROLES = {
-    "control": "{} (control)", "a/a": "{} again (A/A)", "without-ideas": "without its ideas", "best-of": "{}",
+    "control": "{} (control)",
+    "a/a": "{} again (A/A)",
+    "without-ideas": "without its ideas",
+    "best-of": "{}",
     "one-line": "one-line (control)",
-}  # fmt: skip
+}
 MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
 OTHERS = 68  # characters that the other columns take of a line
 PLOT_LEAST, PLOT_MOST = 12, 40
@@ -224,10 +227,13 @@ def _took(row: StandingLine, models: Models) -> Row:
     """An arm's row in the table of model usage; ``device`` is a share of time, ``answers`` a share of tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
-        "program": _name(row), "calls": took.calls, "tokens": spend.tokens(took.tokens),
-        "dollars": spend.dollars(took.usd), "device": spend.share(row.get("utilization")),
+        "program": _name(row),
+        "calls": took.calls,
+        "tokens": spend.tokens(took.tokens),
+        "dollars": spend.dollars(took.usd),
+        "device": spend.share(row.get("utilization")),
         "answers": spend.share(took.used),
-    }  # fmt: skip
+    }
 
 
 def _name(r: StandingLine) -> str:

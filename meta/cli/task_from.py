@@ -64,11 +64,19 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
     from trainer.task import Task
 
     wanted = Wanted(
-        command=flags.command, metric=flags.metric, metric_file=flags.metric_file,
-        direction=flags.direction, budget=flags.budget, editable=flags.editable,
-        exclude=flags.exclude, readable=flags.readable, values=_values(flags.values),
-        ladders=not flags.no_values, score_command=flags.score_command, artifacts=flags.artifact,
-    )  # fmt: skip
+        command=flags.command,
+        metric=flags.metric,
+        metric_file=flags.metric_file,
+        direction=flags.direction,
+        budget=flags.budget,
+        editable=flags.editable,
+        exclude=flags.exclude,
+        readable=flags.readable,
+        values=_values(flags.values),
+        ladders=not flags.no_values,
+        score_command=flags.score_command,
+        artifacts=flags.artifact,
+    )
     into = flags.into or folder
     drafted = draft(Path(source).expanduser(), wanted)
     if drafted.lacking:

@@ -198,7 +198,8 @@ def power_text(programs: int, runs: int) -> str:
 
     ranked = programs + 1  # stock is one of them
     of_ranks = (
-        f"a rank correlation of {ranked} programs, stock included, with an interval" if ranked >= LEAST
+        f"a rank correlation of {ranked} programs, stock included, with an interval"
+        if ranked >= LEAST
         else f"no rank correlation: it needs {LEAST} programs, stock included; here are {ranked}"
-    )  # fmt: skip
+    )
     return f"each task: {launch.power_sentence(runs)}; {of_ranks}"

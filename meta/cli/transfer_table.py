@@ -75,10 +75,11 @@ def present(out: Output, folder: Path) -> None:
 
 def as_json(results: Transfer) -> Row:
     return {
-        "home": list(results.tasks.training), "elsewhere": list(results.tasks.other),
+        "home": list(results.tasks.training),
+        "elsewhere": list(results.tasks.other),
         "cells": [asdict(cell) for cell in results.cells],
         "rank_correlations": [asdict(correlation) for correlation in results.correlations],
-    }  # fmt: skip
+    }
 
 
 def row_json(row: Across) -> Row:
@@ -110,10 +111,14 @@ def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, f
     p = tested if claims is not None else cell.p_adjusted
     marked = MARK if cell.stream != others[0].stream else ""
     return {
-        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": plain_number(cell.gain, digits),
-        "95%": plain_span(cell.low, cell.high, digits), "ratio": plain_number(cell.ratio, 2),
-        "lower": plain_number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
-    }  # fmt: skip
+        "program": f"{name_of(cell)}{like(cell, others)}{marked}",
+        "gain": plain_number(cell.gain, digits),
+        "95%": plain_span(cell.low, cell.high, digits),
+        "ratio": plain_number(cell.ratio, 2),
+        "lower": plain_number(cell.ratio_lower, 2),
+        "p": _chance(p),
+        "n": str(cell.n),
+    }
 
 
 def _chance(p: float | None) -> str:
@@ -192,10 +197,12 @@ SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; with more, a star mar
 SHORT = {"absent": "–", "own": "own", "untried": "·"}
 STARS = "*: the 95% interval excludes 0; ·: not tried; –: does not exist on this task; own: already in its train.py"
 TITLES = {
-    "edit": "edits, gain per trial", "tries": "directives, gain per trial that cites them",
-    "having": "directives, children with and without them", "factorial": "directives, factorial ablation",
+    "edit": "edits, gain per trial",
+    "tries": "directives, gain per trial that cites them",
+    "having": "directives, children with and without them",
+    "factorial": "directives, factorial ablation",
     "without-ideas": "programs with and without their idea list",
-}  # fmt: skip
+}
 
 
 def _across_row(row: Across, short: bool = False) -> Row:

@@ -241,9 +241,7 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
     }
 
 
-def _begin(
-    out: Output, flags: AuditFlags, how: How, plan: AuditCost, task: Task, study: Study | None = None
-) -> bool:  # fmt: skip
+def _begin(out: Output, flags: AuditFlags, how: How, plan: AuditCost, task: Task, study: Study | None = None) -> bool:
     """Print the cost and the hash of the secret; False for a dry run. Raises EnvironmentProblem without a sandbox.
 
     ``study``: the study that names the task, which may come from someone else.

@@ -14,8 +14,15 @@ Nothing else of metaloop imports this package, and nothing else needs pytest.
 import pytest
 
 SUITES = (
-    "executors", "keep_rules", "methods", "mutators", "proposers", "race_rules", "researchers", "scorers",
-)  # fmt: skip
+    "executors",
+    "keep_rules",
+    "methods",
+    "mutators",
+    "proposers",
+    "race_rules",
+    "researchers",
+    "scorers",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
 from meta.conformance.executors import ExecutorConformance  # noqa: E402
@@ -28,6 +35,13 @@ from meta.conformance.researchers import ResearcherConformance  # noqa: E402
 from meta.conformance.scorers import GivenReferee, ScorerConformance  # noqa: E402
 
 __all__ = [
-    "AttributionConformance", "ExecutorConformance", "GivenReferee", "KeepRuleConformance", "MutatorConformance",
-    "ProposerConformance", "RaceRuleConformance", "ResearcherConformance", "ScorerConformance",
-]  # fmt: skip
+    "AttributionConformance",
+    "ExecutorConformance",
+    "GivenReferee",
+    "KeepRuleConformance",
+    "MutatorConformance",
+    "ProposerConformance",
+    "RaceRuleConformance",
+    "ResearcherConformance",
+    "ScorerConformance",
+]

@@ -26,16 +26,36 @@ def idea(directive_id: str, text: str, kept_gain: float, n: int = 10) -> Directi
 
 def evidence(*edits: EditCredit, ideas: tuple[DirectiveCredit, ...] = ()) -> Evidence:
     return Evidence(
-        task="t", unit="nats", edits=edits, directives=ideas, mutations=(), programs=(), never_followed=(),
-        wasted=(), runs=1, experiments=1, device_seconds=1.0,
-    )  # fmt: skip
+        task="t",
+        unit="nats",
+        edits=edits,
+        directives=ideas,
+        mutations=(),
+        programs=(),
+        never_followed=(),
+        wasted=(),
+        runs=1,
+        experiments=1,
+        device_seconds=1.0,
+    )
 
 
 def score(program_id: str, mean: float = 0.1) -> ProgramScore:
     return ProgramScore(
-        program_id=program_id, name="p", task="t", mean=mean, se=0.01, n=4, shrunk_mean=mean, shrunk_se=0.01,
-        low=None, high=None, claimed=None, words=10, generation=0,
-    )  # fmt: skip
+        program_id=program_id,
+        name="p",
+        task="t",
+        mean=mean,
+        se=0.01,
+        n=4,
+        shrunk_mean=mean,
+        shrunk_se=0.01,
+        low=None,
+        high=None,
+        claimed=None,
+        words=10,
+        generation=0,
+    )
 
 
 PLANTED = evidence(

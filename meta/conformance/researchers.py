@@ -56,8 +56,16 @@ def played(
 ) -> tuple[RunResult, list[Event]]:
     events: list[Event] = []
     result = run(
-        Program.parse(TEXT), trainer, run_id="r0", run_seed=3, streams=STREAMS, budget_seconds=EXPERIMENTS * COST,
-        researcher=name, emit=events.append, folder=None, context=context,
+        Program.parse(TEXT),
+        trainer,
+        run_id="r0",
+        run_seed=3,
+        streams=STREAMS,
+        budget_seconds=EXPERIMENTS * COST,
+        researcher=name,
+        emit=events.append,
+        folder=None,
+        context=context,
         should_stop=lambda: sum(isinstance(event, ExperimentEvent) for event in events) >= stop_after,
-    )  # fmt: skip
+    )
     return result, events

@@ -129,9 +129,13 @@ class Bandit:
     """One generation: offline and model operators together; model operators that cannot call are skipped."""
 
     def __init__(
-        self, offline: Mix, asking: Sequence[ModelOperator], arms: Mapping[Name, ArmHistory], race_seconds: float,
+        self,
+        offline: Mix,
+        asking: Sequence[ModelOperator],
+        arms: Mapping[Name, ArmHistory],
+        race_seconds: float,
         first_usd: Mapping[str, float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._offline = offline
         names: list[Name] = [*((m.name, None) for m in offline.operators), *((m.name, m.model) for m in asking)]
         self._arms: list[tuple[Mutator, ModelOperator | None]] = [*((m, None) for m in offline.operators)]

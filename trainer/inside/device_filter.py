@@ -60,8 +60,10 @@ def _emit_checks(out: seccomp.Assembler) -> None:
     out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.ANY_BIT, _NEW_NAMESPACES, yes="EPERM", no="allow")
     for name, argument, values in (
-        ("ioctl", 1, _TERMINAL_INPUT), ("madvise", 2, (_COLD, _PAGEOUT)), ("fadvise64", 3, (_DONTNEED,)),
-    ):  # fmt: skip
+        ("ioctl", 1, _TERMINAL_INPUT),
+        ("madvise", 2, (_COLD, _PAGEOUT)),
+        ("fadvise64", 3, (_DONTNEED,)),
+    ):
         out.label(name)
         out.add(seccomp.LOAD, seccomp.place_of(argument))
         for value in values[:-1]:

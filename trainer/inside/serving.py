@@ -234,8 +234,11 @@ def _refuse_other_shapes(returned: list[tuple[int, ...]], expected: list[tuple[i
 
 
 LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {
-    "stream": stream, "kernel": kernel, "compiled": compiled, "optimizer": optimizer,
-}  # fmt: skip
+    "stream": stream,
+    "kernel": kernel,
+    "compiled": compiled,
+    "optimizer": optimizer,
+}
 
 
 def converse(module: Any, request: dict[str, Any]) -> None:

@@ -180,9 +180,14 @@ def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
         command = [sys.executable, "-s", "-P", "-c", _MAKE, str(data.parent), folder]
         try:
             done = subprocess.run(
-                command, input=" ".join(map(str, seeds)), capture_output=True, text=True, env=environment,
-                timeout=seconds, check=False,
-            )  # fmt: skip
+                command,
+                input=" ".join(map(str, seeds)),
+                capture_output=True,
+                text=True,
+                env=environment,
+                timeout=seconds,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise TaskError(f"{data}: no inputs after {seconds:.0f} s", hint=hint) from None
         if done.returncode != 0:

@@ -115,9 +115,13 @@ class LanguageModel:
         """Losses [rows, positions] of a fresh process that receives the symbols one by one."""
         rows = len(text.inputs)
         talk = partial(
-            stream_losses, inputs=text.inputs, targets=text.targets, classes=self.classes,
-            seconds_per_step=self.seconds / 10, seconds_total=self.seconds,
-        )  # fmt: skip
+            stream_losses,
+            inputs=text.inputs,
+            targets=text.targets,
+            classes=self.classes,
+            seconds_per_step=self.seconds / 10,
+            seconds_total=self.seconds,
+        )
         return referee.converse("stream", {"rows": rows, "classes": self.classes}, rows * self.classes * 4, talk)
 
     def _verify(self, referee: Referee, text: Text, losses: Any) -> tuple[str, ...]:

@@ -51,9 +51,10 @@ class Optimizer:
         seed = int.from_bytes(referee.rng("problem").bytes(16), "big")  # too long to find by trial
         with _Trainee(referee.task_folder / "data.py", referee.split, seed, self.seconds) as trainee:
             settings: dict[str, JsonValue] = {
-                "shapes": trainee.shapes, "steps": referee.steps,
+                "shapes": trainee.shapes,
+                "steps": referee.steps,
                 "seed": int(referee.rng("candidate").integers(1 << 31)),
-            }  # fmt: skip
+            }
             try:
                 metric = referee.converse(
                     "optimizer", settings, trainee.reply_bytes, partial(trainee.train, steps=referee.steps)

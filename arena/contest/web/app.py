@@ -31,9 +31,12 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     """Without FastAPI's documentation pages, which load scripts from other servers; /openapi.json is served."""
     host = Host.of(contest, limits or RateLimits())
     app = FastAPI(
-        title=f"Metaloop contest: {contest.config.title}", version="1", docs_url=None, redoc_url=None,
+        title=f"Metaloop contest: {contest.config.title}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
         description="Submit a program.md, follow it, read the board. Send tokens in the Authorization header.",
-    )  # fmt: skip
+    )
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
     app.include_router(dispute_routes(host))

@@ -54,18 +54,27 @@ def curve(run: CourseContent, digits: int = 5) -> Curve:
     plane = Plane.of(steps, run, higher, last=max((row["number"] for row, _ in marked), default=1))
     dots = tuple(
         Dot(plane.x(row["number"]), plane.y(row["metric"]), MEANINGS[what], title(row, what, digits))
-        for row, what in marked if what in (BASELINE, KEPT, DISCARDED) and row["metric"] is not None
-    )  # fmt: skip
+        for row, what in marked
+        if what in (BASELINE, KEPT, DISCARDED) and row["metric"] is not None
+    )
     rug = tuple((plane.x(row["number"]), title(row, what, digits)) for row, what in marked if what == FAILED)
     final = run["final"]
-    ended = None if final is None else (
-        plane.x(plane.last + 0.9), plane.y(final), f"the final script on fresh seeds: {brief(final, digits)}"
-    )  # fmt: skip
+    ended = (
+        None
+        if final is None
+        else (plane.x(plane.last + 0.9), plane.y(final), f"the final script on fresh seeds: {brief(final, digits)}")
+    )
     return Curve(
-        dots, rug, plane.path(steps), plane.band(steps, run["sd"]), ended, plane.rows(), plane.columns(),
+        dots,
+        rug,
+        plane.path(steps),
+        plane.band(steps, run["sd"]),
+        ended,
+        plane.rows(),
+        plane.columns(),
         caption(run, [what for _, what in marked], steps, digits),
         tuple((row["number"], MEANINGS[what], brief(row["metric"], digits)) for row, what in marked),
-    )  # fmt: skip
+    )
 
 
 def title(row: ExperimentColumns, what: str, digits: int) -> str:

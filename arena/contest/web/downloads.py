@@ -45,9 +45,20 @@ RUN_COLUMNS = {
     "experiments": WHOLE, "kept": WHOLE, "failed": WHOLE,
 }  # fmt: skip
 EXPERIMENT_COLUMNS = {
-    "run_id": TEXT, "entry_id": TEXT, "purpose": TEXT, "task": TEXT, "number": WHOLE, "status": TEXT, "metric": REAL,
-    "decision": TEXT, "fraction": REAL, "seconds": REAL, "description": TEXT, "reason": TEXT, "diff": TEXT,
-}  # fmt: skip
+    "run_id": TEXT,
+    "entry_id": TEXT,
+    "purpose": TEXT,
+    "task": TEXT,
+    "number": WHOLE,
+    "status": TEXT,
+    "metric": REAL,
+    "decision": TEXT,
+    "fraction": REAL,
+    "seconds": REAL,
+    "description": TEXT,
+    "reason": TEXT,
+    "diff": TEXT,
+}
 
 
 def download_routes(host: Host) -> APIRouter:
@@ -59,8 +70,11 @@ def download_routes(host: Host) -> APIRouter:
     def page(request: Request) -> Response:
         return show(host, request, "downloads", tables=TABLES, kinds=KINDS, sealed=sealed(host.contest))
 
-    @routes.get("/download/{name}.{kind}", summary="board, entries, runs or experiments as csv, json or parquet",
-                response_class=Response)  # fmt: skip
+    @routes.get(
+        "/download/{name}.{kind}",
+        summary="board, entries, runs or experiments as csv, json or parquet",
+        response_class=Response,
+    )
     def table(name: Word, kind: Word, request: Request) -> Response:
         if name not in TABLES or kind not in KINDS:
             detail = {"message": f"no table {name}.{kind}"[:80], "hint": "see /downloads for the list"}
@@ -68,8 +82,11 @@ def download_routes(host: Host) -> APIRouter:
         host.limited(rate, request)
         return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
 
-    @routes.get("/entry/{entry_id}/experiments.{kind}", summary="The experiments of one entry, with their diffs",
-                response_class=Response)  # fmt: skip
+    @routes.get(
+        "/entry/{entry_id}/experiments.{kind}",
+        summary="The experiments of one entry, with their diffs",
+        response_class=Response,
+    )
     def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
         match = entry_or_404(host, entry_id)
         if kind not in ("csv", "json"):
@@ -105,8 +122,9 @@ def entries(contest: Contest) -> Iterator[TableRow]:
     for entry in all_entries:
         descent = sources.get(entry.number)
         yield views.plain(views.entry_row(entry)) | {
-            "source": descent.source if descent else None, "parent_named": bool(descent and descent.named),
-        }  # fmt: skip
+            "source": descent.source if descent else None,
+            "parent_named": bool(descent and descent.named),
+        }
 
 
 def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:
@@ -122,8 +140,10 @@ def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Cours
         wanted = connection.scalars(query).all()
     for some in batched(wanted, CHUNK):
         with contest.database.read() as connection:
-            by_run = {c.run_id: c for c in connection.scalars(
-                select(Course).options(undefer(Course.body)).where(Course.run_id.in_(some)))}  # fmt: skip
+            by_run = {
+                c.run_id: c
+                for c in connection.scalars(select(Course).options(undefer(Course.body)).where(Course.run_id.in_(some)))
+            }
             numbers = {course.number for course in by_run.values()}
             owners = {
                 e.number: e for e in connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
@@ -140,13 +160,24 @@ def runs(contest: Contest) -> Iterator[TableRow]:
         measured = [e["metric"] for e in tried if e["decision"] in ("baseline", "keep") and e["metric"] is not None]
         better = max if run["direction"] == "higher" else min
         yield {
-            "run_id": course.run_id, "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
-            "purpose": course.purpose, "task": course.task, "metric": run["metric"], "unit": run["unit"],
-            "direction": run["direction"], "gain": run["gain"], "baseline": measured[0] if measured else None,
-            "best": better(measured) if measured else None, "fresh": run["final"], "noise_sd": run["sd"],
-            "experiments": len(tried) + run["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
+            "run_id": course.run_id,
+            "entry_id": entry.entry_id,
+            "number": entry.number,
+            "entrant": entry.entrant,
+            "purpose": course.purpose,
+            "task": course.task,
+            "metric": run["metric"],
+            "unit": run["unit"],
+            "direction": run["direction"],
+            "gain": run["gain"],
+            "baseline": measured[0] if measured else None,
+            "best": better(measured) if measured else None,
+            "fresh": run["final"],
+            "noise_sd": run["sd"],
+            "experiments": len(tried) + run["left_out"],
+            "kept": sum(e["decision"] == "keep" for e in tried),
             "failed": sum(e["status"] != "ok" for e in tried),
-        }  # fmt: skip
+        }
 
 
 def experiments(contest: Contest, number: int | None = None) -> Iterator[TableRow]:

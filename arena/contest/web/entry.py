@@ -78,10 +78,17 @@ def entry_page(
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
     return show(
-        host, request, "entry", 422 if problem else 200, entry=seen, problem=problem, reason=reason,
-        disputes=disputes_of(host.contest, match.number), runs=runs_shown(host, match, seen, selection),
+        host,
+        request,
+        "entry",
+        422 if problem else 200,
+        entry=seen,
+        problem=problem,
+        reason=reason,
+        disputes=disputes_of(host.contest, match.number),
+        runs=runs_shown(host, match, seen, selection),
         text=text_shown(host, match, seen, selection.against, viewer, admin),
-    )  # fmt: skip
+    )
 
 
 class TitledRun(EntryRun):
@@ -169,7 +176,7 @@ class TextShown:
 
 def text_shown(
     host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
-) -> TextShown | None:  # fmt: skip
+) -> TextShown | None:
     """The text with its credit, and its differences from the parent, the most similar entry or stock."""
     text = seen["text"]
     if text is None:

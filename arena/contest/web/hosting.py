@@ -54,9 +54,16 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
     if not host.is_host(request):
         return show(host, request, "host_login", status, problem=problem)
     response = show(
-        host, request, "host", status, problem=problem, entries=host_rows(host.contest), acts=acts.acts(host.contest),
-        disputes=disputes.disputes(host.contest), health=health(host.contest),
-    )  # fmt: skip
+        host,
+        request,
+        "host",
+        status,
+        problem=problem,
+        entries=host_rows(host.contest),
+        acts=acts.acts(host.contest),
+        disputes=disputes.disputes(host.contest),
+        health=health(host.contest),
+    )
     response.headers["cache-control"] = "no-store"
     return response
 

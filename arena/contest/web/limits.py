@@ -109,7 +109,10 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 async def _refuse(send: Send, status: int = 413, why: str = f"the request is larger than {MOST_BODY:,} bytes") -> None:
     text = f"{why}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode()),
-               (b"connection", b"close")]  # fmt: skip
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(text)).encode()),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})

@@ -64,9 +64,11 @@ def lineage_values(host: Host) -> LineageValues:
 
 def names(contest: Contest, lineage: IdeaLineage) -> dict[int, EntryLabel]:
     """number → entry and entrant, for all entries on the page."""
-    wanted = {node["number"] for node in lineage["nodes"]} | {
-        one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])
-    } | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}  # fmt: skip
+    wanted = (
+        {node["number"] for node in lineage["nodes"]}
+        | {one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])}
+        | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}
+    )
     wanted |= {node["source"] for node in lineage["nodes"] if node["source"]}
     with contest.database.read() as connection:
         rows = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(wanted))).all()
@@ -118,8 +120,10 @@ def drawing(nodes: Sequence[LineageEntry]) -> Drawing:
     )
     arcs = tuple(
         arc(heights[edge["from"]], heights[node["number"]], edge, node["number"])
-        for node in nodes for edge in node["edges"] if edge["from"] in heights
-    )  # fmt: skip
+        for node in nodes
+        for edge in node["edges"]
+        if edge["from"] in heights
+    )
     return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
 
 

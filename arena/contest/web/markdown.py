@@ -24,9 +24,12 @@ def to_html(text: str) -> str:
 
     cut = text[:MOST_SHOWN] + ("\n\n(cut here)" if len(text) > MOST_SHOWN else "")
     return nh3.clean(
-        _parser().render(cut), tags=set(TAGS), attributes={"a": {"href"}, "ol": {"start"}},
-        url_schemes={"http", "https"}, link_rel="nofollow noopener noreferrer",
-    )  # fmt: skip
+        _parser().render(cut),
+        tags=set(TAGS),
+        attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https"},
+        link_rel="nofollow noopener noreferrer",
+    )
 
 
 @cache

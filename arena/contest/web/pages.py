@@ -47,8 +47,16 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
     visitor = visitor_of(request)
     proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
     twin = ("/index" if request.url.path == "/" else request.url.path) + ".md"
-    html = page(f"{name}.html.j2", contest=contest, base=base, viewer=host.viewer(request), proof=proof,
-                twin=twin, to_html=to_html, **values)  # fmt: skip
+    html = page(
+        f"{name}.html.j2",
+        contest=contest,
+        base=base,
+        viewer=host.viewer(request),
+        proof=proof,
+        twin=twin,
+        to_html=to_html,
+        **values,
+    )
     response = HTMLResponse(html, status)
     response.headers["vary"] = VARY
     if request.cookies.get(VISITOR) != visitor:
@@ -101,8 +109,9 @@ def _own(routes: APIRouter, host: Host) -> None:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="",
-                    parent=parent)  # fmt: skip
+        return show(
+            host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="", parent=parent
+        )
 
 
 def _files(routes: APIRouter, host: Host) -> None:

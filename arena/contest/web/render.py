@@ -31,14 +31,24 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(HERE / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         autoescape=lambda name: bool(name) and ".html" in str(name),
-    )  # fmt: skip
+    )
     environment.filters |= {
-        "utc": _utc, "duration": wording.duration, "count": wording.count, "number": number, "span": wording.span,
-        "ranks": wording.ranks, "many": wording.many, "cell": cell, "fenced": fenced,
+        "utc": _utc,
+        "duration": wording.duration,
+        "count": wording.count,
+        "number": number,
+        "span": wording.span,
+        "ranks": wording.ranks,
+        "many": wording.many,
+        "cell": cell,
+        "fenced": fenced,
         "brief": wording.brief,
-    }  # fmt: skip
+    }
     environment.globals |= {"decimals": decimals, "typical": typical, "scale": PlotScale}
     return environment
 

@@ -41,8 +41,11 @@ class WellFormed:
         if scope["type"] != "http" or well_formed(scope):
             await self.app(scope, receive, send)
             return
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"16"),
-                   (b"connection", b"close")]  # fmt: skip
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"16"),
+            (b"connection", b"close"),
+        ]
         await send({"type": "http.response.start", "status": 400, "headers": headers})
         await send({"type": "http.response.body", "body": b"not well formed\n"})
 
@@ -105,5 +108,6 @@ def same_site(request: Request) -> bool:
 
 
 def remember(response: Response, request: Request, name: str, value: str, seconds: int = YEAR) -> None:
-    response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="strict", path="/",
-                        secure=request.url.scheme == "https")  # fmt: skip
+    response.set_cookie(
+        name, value, max_age=seconds, httponly=True, samesite="strict", path="/", secure=request.url.scheme == "https"
+    )

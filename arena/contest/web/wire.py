@@ -50,6 +50,13 @@ class HeaderTimeoutProtocol(H11Protocol):
 def configured(app: Any) -> Config:
     """Server settings: always the same parser, no websockets, bounded headers."""
     return Config(
-        app, http=HeaderTimeoutProtocol, ws="none", log_level="warning", server_header=False, date_header=True,
-        timeout_graceful_shutdown=2, timeout_keep_alive=15, h11_max_incomplete_event_size=MOST_HEAD,
-    )  # fmt: skip
+        app,
+        http=HeaderTimeoutProtocol,
+        ws="none",
+        log_level="warning",
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=15,
+        h11_max_incomplete_event_size=MOST_HEAD,
+    )

@@ -46,22 +46,30 @@ class Author:
         self.clients = {
             model: ModelClient(
                 RunContext(
-                    config=first(config, model), study=study.folder, recorded=recorded, emit=study.record,
-                    should_stop=lambda: (study.folder / "stop").exists(), record=record, replay=replay,
+                    config=first(config, model),
+                    study=study.folder,
+                    recorded=recorded,
+                    emit=study.record,
+                    should_stop=lambda: (study.folder / "stop").exists(),
+                    record=record,
+                    replay=replay,
                 ),
                 seed,
             )
             for model in config.models
-        }  # fmt: skip
+        }
 
     def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
         """The operators of a generation, offline and with models, with the results of their children so far."""
         config, plan = self.study.config, self.study.config.plan
         calls = GenerationCalls(
-            self.clients, generation=generation, most=bill.replies(plan["children"]),
-            reply_tokens=config.staff.reply_tokens, note=lambda text: self.progress({"kind": "note", "text": text}),
+            self.clients,
+            generation=generation,
+            most=bill.replies(plan["children"]),
+            reply_tokens=config.staff.reply_tokens,
+            note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(self.study),
-        )  # fmt: skip
+        )
         access = trace_access_of(config.staff)
         traces = gather(self.study, generation, facts) if access.how != "none" else ()
         briefing = brief(self.study, self.instruction, access, traces)

@@ -93,10 +93,18 @@ class MutationBriefing:
         shown = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
         facts = clipped(page(evidence), MOST_BYTES)
         text = prompts.render(
-            "system.md.j2", instruction=self.instruction.text, task=self.task, tasks=[self.task, *self.further],
-            charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
-            tried=shown, searches=self.access.how == "tools", turns=TURNS,
-        )  # fmt: skip
+            "system.md.j2",
+            instruction=self.instruction.text,
+            task=self.task,
+            tasks=[self.task, *self.further],
+            charter=list(fields()),
+            scripted=self.researcher == "scripted",
+            control=self.control,
+            page=facts,
+            tried=shown,
+            searches=self.access.how == "tools",
+            turns=TURNS,
+        )
         known = {
             c.credit_id
             for part in evidence.parts or (evidence,)
@@ -113,9 +121,15 @@ def brief(
         arms = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), ControlArm)
     tried = study.state.mutations
     return MutationBriefing(
-        instruction, study.task, study.config.researcher, control_of(arms), tried, access=access, traces=traces,
+        instruction,
+        study.task,
+        study.config.researcher,
+        control_of(arms),
+        tried,
+        access=access,
+        traces=traces,
         further=[on.task for on in tasks_of(study)[1:]],
-    )  # fmt: skip
+    )
 
 
 def control_of(arms: Sequence[ControlArm]) -> Control | None:

@@ -19,9 +19,15 @@ class GenerationCalls:
     before a reply are not counted."""
 
     def __init__(
-        self, clients: Mapping[str, ModelClient], *, generation: int, most: int, reply_tokens: int,
-        note: Callable[[str], None], stopped: Callable[[], MetaloopError],
-    ) -> None:  # fmt: skip
+        self,
+        clients: Mapping[str, ModelClient],
+        *,
+        generation: int,
+        most: int,
+        reply_tokens: int,
+        note: Callable[[str], None],
+        stopped: Callable[[], MetaloopError],
+    ) -> None:
         self._clients = clients
         self._next = generation * PER_GENERATION
         self._left = most

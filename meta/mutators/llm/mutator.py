@@ -88,10 +88,15 @@ class LlmMutator:
         talk = converse(self.calls, self.model, messages, f"mutate {self.name}", box)
         reply = talk.reply
         calls = ModelCalls(
-            model=reply.model if reply else None, tokens=talk.tokens, usd=talk.usd, call=talk.number,
+            model=reply.model if reply else None,
+            tokens=talk.tokens,
+            usd=talk.usd,
+            call=talk.number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
-            meta_program_id=self.briefing.instruction.program_id, repairs=repairs, turns=talk.turns,
-        )  # fmt: skip
+            meta_program_id=self.briefing.instruction.program_id,
+            repairs=repairs,
+            turns=talk.turns,
+        )
         propose = partial(ChildProposal, operator=self.name, parent_ids=parent_ids(parents), calls=calls)
         again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
         if reply is None:
@@ -104,9 +109,12 @@ class LlmMutator:
             wrong = bad.message if isinstance(bad, ProgramError) else str(bad)
             answer, text = MutationReply("", (), "", ""), reply.text
         return propose(
-            text=text if not wrong else "", reason=answer.reason, evidence_ids=answer.evidence_ids, refusal=wrong,
+            text=text if not wrong else "",
+            reason=answer.reason,
+            evidence_ids=answer.evidence_ids,
+            refusal=wrong,
             repair=partial(again, text) if again and reply.finish == "stop" else None,
-        )  # fmt: skip
+        )
 
     def _again(
         self, parents: Sequence[ParentProgram], evidence: Evidence, section: str, broken: str, problem: str
@@ -134,11 +142,17 @@ class LlmMutator:
         first = parents[0].program
         names = assemble.section_names(first)
         return prompts.render(
-            f"{self.kind.name}.md.j2", parents=parents, kind=self.kind, section=section, sections=names,
+            f"{self.kind.name}.md.j2",
+            parents=parents,
+            kind=self.kind,
+            section=section,
+            sections=names,
             body=assemble.body_of(first, section) if section in names else "",
             chapters=[[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
-            most_words=int(0.9 * first.words), siblings=self.briefing.siblings[-SIBLINGS:], **more,
-        )  # fmt: skip
+            most_words=int(0.9 * first.words),
+            siblings=self.briefing.siblings[-SIBLINGS:],
+            **more,
+        )
 
     def _parsed(self, reply: Reply, offered: frozenset[str]) -> MutationReply:
         if reply.finish == "length":

@@ -34,8 +34,11 @@ def _environment() -> jinja2.Environment:
     from programs.text import one_line
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(FOLDER),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         keep_trailing_newline=True,
-    )  # fmt: skip
+    )
     environment.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
     return environment

@@ -57,8 +57,10 @@ class Toolbox:
         self._files = {trace.path: trace for trace in traces}
         self._left = READ_BYTES
         self._tools: dict[str, Callable[..., tuple[list[str], bool]]] = {
-            "list_files": self._list, "search": self._search, "read": self._read,
-        }  # fmt: skip
+            "list_files": self._list,
+            "search": self._search,
+            "read": self._read,
+        }
 
     def answer(self, call: ToolCall) -> tuple[str, str]:
         """The answer to a call: a text that is the same in every repetition of the study, and a volatile one."""

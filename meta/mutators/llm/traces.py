@@ -190,9 +190,14 @@ def _of_run(study: TaskStudy, run: TraceRun, experiments: Sequence[TraceExperime
     name = f"{run.program_id}/{run.run_id}.txt"
     about = f"{run.name}{where}, generation {run.generation or 0}, {gain}, {run.experiments} experiments"
     trace = Trace(
-        f"runs/{name}", about, clipped(scrub(text), MOST_FILE), run.program_id, frozenset({run.match_id}),
-        tuple(run.parent_ids), control=run.role in CONTROLS,
-    )  # fmt: skip
+        f"runs/{name}",
+        about,
+        clipped(scrub(text), MOST_FILE),
+        run.program_id,
+        frozenset({run.match_id}),
+        tuple(run.parent_ids),
+        control=run.role in CONTROLS,
+    )
     yield trace
     logs = _logs(study.folder / "runs" / run.run_id / "logs", experiments)
     if logs:
@@ -208,10 +213,14 @@ def _programs(runs: Sequence[TraceRun]) -> Iterable[Trace]:
     for run in {run.program_id: run for run in reversed(runs)}.values():
         made = f"generation {run.born or 0}, {run.operator}"
         yield Trace(
-            f"programs/{run.program_id}.md", f"the text of {run.name}, {made}", scrub(run.text or ""),
-            run.program_id, frozenset(matches[run.program_id]), tuple(run.parent_ids),
+            f"programs/{run.program_id}.md",
+            f"the text of {run.name}, {made}",
+            scrub(run.text or ""),
+            run.program_id,
+            frozenset(matches[run.program_id]),
+            tuple(run.parent_ids),
             control=run.role in CONTROLS,
-        )  # fmt: skip
+        )
 
 
 def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

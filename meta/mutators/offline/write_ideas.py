@@ -168,10 +168,7 @@ def _second(rows: Sequence[EditGain]) -> list[EditGain]:
         return rest[:1]
     rungs = sorted(float(row.credit.value) for row in rows if _is_number(row.credit.value))
     at = rungs.index(float(first.credit.value))
-    far = [
-        row for row in rest
-        if _is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1
-    ]  # fmt: skip
+    far = [row for row in rest if _is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1]
     return far[:1]
 
 
