@@ -17,7 +17,8 @@ from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry
-from arena.contest.views import BoardView, board_view, contest_view, entry_row, plain
+from arena.contest.view_types import BoardView
+from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
 
 TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")

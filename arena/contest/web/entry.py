@@ -16,7 +16,7 @@ from arena.contest.disputes import disputes_of
 from arena.contest.insight import credit_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
-from arena.contest.views import EntryView
+from arena.contest.view_types import EntryView
 from arena.contest.web.changes import BaseText, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host

@@ -1,0 +1,175 @@
+"""The types of what pages, their markdown twins and the API show of a contest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from pydantic import JsonValue
+
+from arena.contest.acts import ActRow
+from arena.contest.pace import ConfirmingRuns
+from arena.contest.settings import Phase
+from arena.contest.standing import (
+    BoardViewRow,
+    TaskGain,
+)
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
+
+
+class TaskView(TypedDict):
+    name: str
+    task_id: str
+    metric: str
+    unit: str
+    direction: str
+    run_budget: float
+
+
+class ContestView(TypedDict):
+    """The contest: tasks, budgets, times, phase."""
+
+    contest_id: str
+    title: str
+    phase: Phase
+    now: datetime
+    opens: datetime
+    closes: datetime
+    closed_early: str
+    deciding: ConfirmingRuns
+    tasks: list[TaskView]
+    task: str  # the first
+    task_id: str
+    metric: str
+    unit: str
+    direction: str
+    description: str
+    run_budget: float
+    screen_budget: float
+    runs: int
+    wanted: int
+    round_budget: float
+    confirm_runs: int
+    entries_per_person: int
+    sealed: bool
+    join: str
+    researcher: str
+    hardware_class: str
+    secret_hash: str
+    rules_hash: str
+    people: int | None
+    states: dict[str, int]
+
+
+class EntryRow(NamedEntry):
+    """What everybody may know of an entry at once: hashes, but not the text."""
+
+    role: str
+    program_id: str
+    sha256: str
+    words: int
+    received_at: datetime
+    state: str
+    reason: str
+    changed_at: datetime
+    runs_done: int
+
+
+class VoidRow(EntryRow):
+    as_it_was: list[TaskGain]
+
+
+class BoardView(TypedDict):
+    """A range of the latest board, and a page of the entries without a measured run.
+
+    ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
+    """
+
+    as_of: str | None
+    version: int
+    unit: str
+    aa_spread: float | None
+    aa_check: str | None
+    fresh: str
+    scales: list[dict[str, JsonValue]]
+    separate: Separation | None
+    rows: list[BoardViewRow]
+    pinned: list[BoardViewRow]
+    total: int
+    skip: int
+    most: int
+    unmeasured: list[EntryRow]
+    unmeasured_total: int
+    unmeasured_skip: int
+    unmeasured_most: int
+    void: list[VoidRow]
+    void_total: int
+    announcement: Announcement
+    since: list[ActRow]
+    wanted: int
+
+
+class QueueRow(EntryRow):
+    place: int
+    eta_seconds: float
+
+
+class SimilarRow(EntryRow):
+    share: float
+
+
+class NumberedRun(RunColumns):
+    run: int
+
+
+class EntryView(EntryRow):
+    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
+
+    wanted: int
+    unit: str
+    scales: list[dict[str, JsonValue]]
+    mine: bool
+    sealed: bool
+    standing: BoardViewRow | None
+    confirmed: MeasuredRow | None
+    queue: QueueRow | None
+    progress: list[RunProgress]
+    similar: list[SimilarRow]
+    results: list[NumberedRun]
+    lint: list[Any]
+    acts: list[ActRow]
+    text: str | None
+
+
+class QueueView(TypedDict):
+    """The entries with runs left, in the order of the queue, with the expected time.
+
+    ``own``: those of the viewer, at any position.
+    """
+
+    rows: list[QueueRow]
+    own: list[QueueRow]
+    waiting: int
+    skip: int
+    most: int
+    run_seconds: float
+    measured: bool
+    pulse: JsonValue
+    in_hand: JsonValue
+    pause: dict[str, JsonValue]
+    workers: int
+    as_of: datetime
+
+
+class HostRow(EntryRow):
+    attempts: int
+
+
+class PersonView(TypedDict):
+    """A person's own page: quota and entries."""
+
+    name: str
+    joined_at: datetime
+    used: int
+    quota: int
+    entries: list[EntryRow]
