@@ -41,6 +41,12 @@ class ExecutorConformance(Conformance):
     def make(self, name: str) -> MakeExecutor:
         return EXECUTORS.get(name)
 
+    @pytest.fixture(scope="session")
+    @classmethod
+    def here(cls, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+        """The figures of that match played in this process."""
+        return played(simulated(tmp_path_factory.mktemp("here") / "s"), EXECUTORS.get("in-process"))
+
     def test_each_job_has_one_result(self, tmp_path: Path, make: MakeExecutor) -> None:
         study, jobs = simulated(tmp_path / "s"), [BaselineJob("selection", seed) for seed in range(4)]
         with study, make(study, silent, tasks_of(study)) as executor:
@@ -49,13 +55,15 @@ class ExecutorConformance(Conformance):
             assert {result.state for result in results} == {"finished"}
             assert list(executor.run([])) == []
 
-    def test_figures_are_those_of_this_process(self, tmp_path: Path, make: MakeExecutor) -> None:
-        here = played(simulated(tmp_path / "here"), EXECUTORS.get("in-process"))
+    def test_figures_are_those_of_this_process(
+        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, Any]]
+    ) -> None:
         assert played(simulated(tmp_path / "there"), make) == here
         assert len(here) > 3 * 3 * 8
 
-    def test_a_study_that_was_stopped_is_resumed_to_the_same_bits(self, tmp_path: Path, make: MakeExecutor) -> None:
-        whole = played(simulated(tmp_path / "whole"), make)
+    def test_a_study_that_was_stopped_is_resumed_to_the_same_bits(
+        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, Any]]
+    ) -> None:
         study, seen = simulated(tmp_path / "cut"), []
 
         def stop_soon(event: Mapping[str, Any]) -> None:
@@ -65,8 +73,8 @@ class ExecutorConformance(Conformance):
 
         with pytest.raises(Drained):
             played(study, make, stop_soon)
-        assert 0 < len(query(study.folder, FIGURES)) < len(whole)
-        assert played(Study.open(study.folder), make) == whole
+        assert 0 < len(query(study.folder, FIGURES)) < len(here)
+        assert played(Study.open(study.folder), make) == here
 
 
 def silent(_: Mapping[str, Any]) -> None:

@@ -55,9 +55,9 @@ def whole(study: Study, how: How = HOW) -> Audit:
 def carried(study: Study) -> Source:
     """A source that does not train: its weights, those of the true centres, stand in its text."""
     source = study.task.edits.apply(study.task.baseline(), Edit(apply=("bias",)))
-    text = source.text().replace("        weights -= LR * step\n", "")
-    weights = "    weights = torch.tensor([[4.0, 0.0, 4.0], [0.0, 4.0, 4.0], [-4.0, -4.0, -8.0]])\n"
-    return source.with_text("train.py", text.replace("    step = torch.zeros", f"{weights}    step = torch.zeros"))
+    text = source.text().replace("row[number] -= LR * change[number]", "pass")
+    weights = "    weights = [[4.0, 0.0, 4.0], [0.0, 4.0, 4.0], [-4.0, -4.0, -8.0]]\n"
+    return source.with_text("train.py", text.replace("    step = [[0.0]", f"{weights}    step = [[0.0]"))
 
 
 def test_a_source_that_is_better_is_shown_to_be(study: Study) -> None:
@@ -74,7 +74,7 @@ def test_a_source_that_is_better_is_shown_to_be(study: Study) -> None:
 
 
 def test_the_untouched_baseline_is_not_shown_to_be_better(study: Study) -> None:
-    audit = verify_source(study.task, study.task.baseline(), 2, HOW, quiet)
+    audit = verify_source(study.task, study.task.baseline(), 4, HOW, quiet)
     assert audit.verdict in ("not shown", "worse")
 
 

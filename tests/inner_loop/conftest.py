@@ -1,4 +1,4 @@
-"""A real trainer on a real, tiny task, started once: importing torch is most of what these tests cost."""
+"""A real trainer on a real, tiny task, started once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import shared
 from tests.inner_loop.play import BLOBS, STREAMS_OF_TESTS
+from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.task import Task
@@ -25,10 +27,23 @@ def data(task: Task, tmp_path_factory: pytest.TempPathFactory) -> DataStore:
 
 
 @pytest.fixture(scope="session")
-def trainer(task: Task, data: DataStore) -> Iterator[Trainer]:
+def uncached(task: Task, data: DataStore) -> Iterator[Trainer]:
     """Fixed steps: a full experiment is charged 0.2 s, and the same source gives the same metric bit for bit."""
     with Trainer(task, data, fixed_steps=True) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def trainer(uncached: Trainer) -> Trainer:
+    return uncached
+
+
+@pytest.fixture(scope="session")
+def cached(uncached: Trainer, data: DataStore, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """What was trained once is not trained again by the many runs that begin alike; the processes of pytest-xdist
+    share what they trained."""
+    cache = Cache(shared(tmp_path_factory) / "outcomes")
+    return Trainer(uncached.task, data, launcher=uncached.launcher, cache=cache, fixed_steps=True)
 
 
 @pytest.fixture

@@ -229,10 +229,13 @@ def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
     assert caller.events[0]["number"] == 7
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the server's thread stays here
 def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiServer, tmp_path: Path) -> None:
     api.fault = fails("hang")
     where = SimpleNamespace(url=api.url, root=api.root)
-    process = get_context("spawn").Process(target=_ask_for_ever, args=(where, tmp_path), daemon=True)
+    process = get_context("fork").Process(  # which has LiteLLM
+        target=_ask_for_ever, args=(where, tmp_path), daemon=True
+    )
     process.start()
     while not api.seen:
         assert process.is_alive()

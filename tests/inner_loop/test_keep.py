@@ -30,8 +30,8 @@ class TestEveryKeepRule(KeepRuleConformance):
     pass
 
 
-def test_margin_counts_in_sd_of_the_baseline(trainer: Trainer) -> None:
-    bench, events = open_bench(trainer, 40)
+def test_margin_counts_in_sd_of_the_baseline(cached: Trainer) -> None:
+    bench, events = open_bench(cached, 40)
     wide = make("margin", margin=100.0)
     wide.prepare(bench)
     bought = [e for e in events if e["kind"] == "experiment" and e["replicate"] > 0]
@@ -48,8 +48,8 @@ def test_margin_takes_the_sd_of_the_card_where_there_is_one(trainer: Trainer) ->
     assert card_sd(replace(trainer.task, card={"baseline": {"mean": 1.0, "sd": 0.02}})) == 0.02
 
 
-def test_paired_uses_seeds_that_neither_was_chosen_by(trainer: Trainer) -> None:
-    bench, events = open_bench(trainer, 40)
+def test_paired_uses_seeds_that_neither_was_chosen_by(cached: Trainer) -> None:
+    bench, events = open_bench(cached, 40)
     candidate = bench.experiment(GOOD)
     found = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
     extra = [e for e in events if e["kind"] == "experiment" and e["number"] > 1]

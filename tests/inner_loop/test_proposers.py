@@ -33,8 +33,8 @@ HISTORY = [
 
 
 @pytest.fixture(scope="module")
-def bench(trainer: Trainer) -> Bench:
-    return tried(trainer, HISTORY)
+def bench(cached: Trainer) -> Bench:
+    return tried(cached, HISTORY)
 
 
 @pytest.mark.parametrize("name", PROPOSERS.built_in)
@@ -86,8 +86,8 @@ def test_recombine_joins_near_misses_and_what_was_kept_elsewhere(bench: Bench) -
     assert any(p and "LR" in p.edit.set for p in joined)
 
 
-def test_recombine_has_nothing_to_join_at_the_start(trainer: Trainer) -> None:
-    assert RecombineProposer().propose(seen(tried(trainer, [])), np.random.default_rng(1)) is None
+def test_recombine_has_nothing_to_join_at_the_start(cached: Trainer) -> None:
+    assert RecombineProposer().propose(seen(tried(cached, [])), np.random.default_rng(1)) is None
 
 
 def test_union_takes_the_earlier_of_two_values() -> None:
@@ -95,10 +95,10 @@ def test_union_takes_the_earlier_of_two_values() -> None:
     assert both == Edit({"LR": 1.0, "BATCH": 4}, ("bias",))
 
 
-def test_tpe_learns_from_this_run(trainer: Trainer) -> None:
+def test_tpe_learns_from_this_run(cached: Trainer) -> None:
     """With a clear slope in its history it proposes the better half of a ladder more often."""
     rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
-    bench = tried(trainer, [(Edit({"LR": lr}), "discard") for lr in rates if lr != 0.01] * 2)
+    bench = tried(cached, [(Edit({"LR": lr}), "discard") for lr in rates if lr != 0.01] * 2)
     situation, rng, proposer = seen(bench), np.random.default_rng(1), TpeProposer()
     drawn = [proposer.propose(situation, rng) for _ in range(60)]
     values = [p.edit.set["LR"] for p in drawn if p and "LR" in p.edit.set]

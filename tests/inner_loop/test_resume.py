@@ -11,8 +11,6 @@ from inner_loop.replay import RunReplay
 from programs.errors import Corrupt
 from tests.events import typed
 from tests.inner_loop.play import play, program, told
-from trainer.cache import Cache
-from trainer.data import DataStore
 from trainer.experiment import Trainer
 
 CHARTERS = {
@@ -23,13 +21,6 @@ CHARTERS = {
     "tpe": "proposers: {queue: 1, tpe: 1}\navoid_failures: true",
 }
 IDEAS = ("try `fault=raise`", "try `lr=0.3` with `+bias`", "then `momentum=0.9`")
-
-
-@pytest.fixture(scope="module")
-def cached(trainer: Trainer, data: DataStore, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    """What was trained once is not trained again by the many continuations below."""
-    cache = Cache(tmp_path_factory.mktemp("cache"))
-    return Trainer(trainer.task, data, launcher=trainer.launcher, cache=cache, fixed_steps=True)
 
 
 @pytest.mark.parametrize("name", CHARTERS)
@@ -67,13 +58,13 @@ def test_measured_charges_are_replayed_as_they_were(metered: Trainer) -> None:
     assert after.result.overshoot == whole.result.overshoot
 
 
-def test_the_repository_is_rebuilt_to_the_same_commits(trainer: Trainer, tmp_path: Path) -> None:
+def test_the_repository_is_rebuilt_to_the_same_commits(cached: Trainer, tmp_path: Path) -> None:
     text = program("branch: {frontier: 2, rewind_after: 2}")
-    whole = play(trainer, text, 9, folder=tmp_path / "a")
-    first = play(trainer, text, 9, folder=tmp_path / "b", recorded=whole.events[:7])
-    after = play(trainer, text, 9, folder=tmp_path / "b", recorded=[*whole.events[:7], *first.events])
+    whole = play(cached, text, 9, folder=tmp_path / "a")
+    first = play(cached, text, 9, folder=tmp_path / "b", recorded=whole.events[:7])
+    after = play(cached, text, 9, folder=tmp_path / "b", recorded=[*whole.events[:7], *first.events])
     assert after.events == []
-    play(trainer, text, 9, folder=tmp_path / "c", recorded=[*whole.events[:7], *first.events])
+    play(cached, text, 9, folder=tmp_path / "c", recorded=[*whole.events[:7], *first.events])
     assert _state(tmp_path / "b") == _state(tmp_path / "c")
     assert [line.split("\t")[1:] for line in _table(tmp_path / "a")] == [
         line.split("\t")[1:] for line in _table(tmp_path / "b")
@@ -89,14 +80,14 @@ def _table(folder: Path) -> list[str]:
     return (folder / "results.tsv").read_text().splitlines()
 
 
-def test_another_program_under_the_same_run_is_noticed(trainer: Trainer) -> None:
-    whole = play(trainer, program(), 5)
+def test_another_program_under_the_same_run_is_noticed(cached: Trainer) -> None:
+    whole = play(cached, program(), 5)
     other = program("proposers: {queue: 1}", ["`init=zero`"])
     with pytest.raises(Corrupt, match=r"experiment 1 was recorded with source_id"):
-        play(trainer, other, 5, recorded=whole.events)
+        play(cached, other, 5, recorded=whole.events)
 
 
-def test_events_of_other_runs_are_passed_over(trainer: Trainer) -> None:
-    whole = play(trainer, program(), 3, run_id="ra")
+def test_events_of_other_runs_are_passed_over(cached: Trainer) -> None:
+    whole = play(cached, program(), 3, run_id="ra")
     replay = RunReplay("rb", typed(whole.events))
     assert replay.from_number(0) == [] and RunReplay("ra", typed(whole.events)).from_number(0)

@@ -21,8 +21,8 @@ class TestScripted(ResearcherConformance):
     part = "scripted"
 
 
-def test_stock_loop_changes_one_knob_and_keeps_what_is_better(trainer: Trainer) -> None:
-    played = play(trainer, program(), 10)
+def test_stock_loop_changes_one_knob_and_keeps_what_is_better(cached: Trainer) -> None:
+    played = play(cached, program(), 10)
     rows = {row["number"]: row for row in played.experiments}
     head = 0
     assert len(rows) == 10
@@ -39,8 +39,8 @@ def test_stock_loop_changes_one_knob_and_keeps_what_is_better(trainer: Trainer) 
     assert played.result.kept > 0
 
 
-def test_stock_program_of_the_shelf_is_the_empty_charter(trainer: Trainer) -> None:
-    bare, stock = play(trainer, program(), 6), play(trainer, starter("stock"), 6)
+def test_stock_program_of_the_shelf_is_the_empty_charter(cached: Trainer) -> None:
+    bare, stock = play(cached, program(), 6), play(cached, starter("stock"), 6)
     assert told(bare.events) == told(stock.events)
 
 
@@ -62,36 +62,36 @@ def test_measured_charges_add_up_to_the_budget(metered: Trainer) -> None:
     assert 0 < result.spent <= charged + 1e-9  # where it was kept waiting, it is charged a share of the wall time
 
 
-def test_runs_of_one_seed_share_training_seeds_and_differ_in_proposals(trainer: Trainer) -> None:
-    one, other = play(trainer, program(), 6, run_id="ra"), play(trainer, program(), 6, run_id="rb")
+def test_runs_of_one_seed_share_training_seeds_and_differ_in_proposals(cached: Trainer) -> None:
+    one, other = play(cached, program(), 6, run_id="ra"), play(cached, program(), 6, run_id="rb")
     assert [e["seed"] for e in one.experiments] == [e["seed"] for e in other.experiments]
     assert one.experiments[0]["metric"] == other.experiments[0]["metric"]
     assert [e["edit"] for e in one.experiments] != [e["edit"] for e in other.experiments]
 
 
-def test_events_come_in_order_and_each_experiment_is_decided_once(trainer: Trainer) -> None:
-    played = play(trainer, program("wave: 3\nreplicates: 2"), 12)
+def test_events_come_in_order_and_each_experiment_is_decided_once(cached: Trainer) -> None:
+    played = play(cached, program("wave: 3\nreplicates: 2"), 12)
     ids = [event["experiment_id"] for event in played.events if event["kind"] == "decision"]
     assert sorted(ids) == sorted(row["experiment_id"] for row in played.experiments)
     assert [row["number"] for row in played.experiments] == list(range(len(played.experiments)))
 
 
-def test_a_stop_drains_and_reports_what_was_charged(trainer: Trainer) -> None:
+def test_a_stop_drains_and_reports_what_was_charged(cached: Trainer) -> None:
     calls: list[None] = []
 
     def after_three() -> bool:
         calls.append(None)
         return len(calls) > 3
 
-    result = play(trainer, program(), 8, should_stop=after_three).result
+    result = play(cached, program(), 8, should_stop=after_three).result
     assert (result.state, result.experiments) == ("stopped", 3)
     assert result.charged == pytest.approx(3 * FULL)
     assert result.forfeited == 0.0
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_starter_spends_its_budget(trainer: Trainer, name: str) -> None:
-    played = play(trainer, starter(name), 12)
+def test_every_starter_spends_its_budget(cached: Trainer, name: str) -> None:
+    played = play(cached, starter(name), 12)
     fulls = sum(row["fraction"] for row in played.experiments)
     assert fulls == pytest.approx(12 - played.result.forfeited / FULL)
     assert played.result.forfeited < 2 * FULL

@@ -19,6 +19,12 @@ from trainer.experiment import Trainer
 NO_FAULTS = "focus: [optimizer, model]"
 
 
+@pytest.fixture
+def trainer(cached: Trainer) -> Trainer:
+    """What a program does with its measurements is looked at here, and many of these runs measure the same."""
+    return cached
+
+
 def test_screening_promotes_the_best_of_a_wave_by_the_fraction_alone(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nscreen: {{fraction: 0.25, promote: 0.34}}\nwave: 6"), 8)
     rows = played.experiments

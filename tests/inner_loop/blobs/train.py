@@ -1,7 +1,10 @@
 """Softmax regression, its gradient written out."""
 
+import json
+import math
+import random
+
 import prepare
-import torch
 
 LR = 0.01  # learning rate
 MOMENTUM = 0.0  # share of the last step that is kept
@@ -15,32 +18,50 @@ def features(inputs):
     return inputs
 
 
+def scores(weights, row):
+    return [sum(x * weight for x, weight in zip(row, column, strict=True)) for column in zip(*weights, strict=True)]
+
+
+def softmax(found):
+    largest = max(found)
+    powers = [math.exp(score - largest) for score in found]
+    return [power / sum(powers) for power in powers]
+
+
 def main():
-    generator = torch.Generator().manual_seed(prepare.SEED)
+    generator = random.Random(prepare.SEED)
     inputs, targets = prepare.load_train()
-    inputs, onehot = features(inputs), torch.eye(CLASSES)[targets]
-    scale = {"small": 0.1, "large": 1.0, "zero": 0.0}[INIT]
-    weights = scale * torch.randn(inputs.shape[1], CLASSES, generator=generator)
-    step = torch.zeros_like(weights)
+    inputs = features(inputs)
+    scale = {"small": 0.1, "large": 0.4, "zero": 0.0}[INIT]
+    weights = [[scale * generator.gauss(0, 1) for _ in range(CLASSES)] for _ in inputs[0]]
+    step = [[0.0] * CLASSES for _ in weights]
     if FAULT == "raise":
         raise RuntimeError("this source is broken")
     if FAULT == "memory":
-        torch.ones(1 << 33)
+        bytearray(1 << 35)
     while not prepare.clock.done():
-        rows = torch.randint(len(inputs), (BATCH,), generator=generator)
-        error = torch.softmax(inputs[rows] @ weights, 1) - onehot[rows]
-        step = MOMENTUM * step + inputs[rows].T @ error / BATCH
-        weights -= LR * step
-    prepare.save(weights * float("nan") if FAULT == "nan" else weights)
+        step = [[MOMENTUM * last for last in row] for row in step]
+        for _ in range(BATCH):
+            at = generator.randrange(len(inputs))
+            error = softmax(scores(weights, inputs[at]))
+            error[targets[at]] -= 1.0
+            for x, row in zip(inputs[at], step, strict=True):
+                for number in range(CLASSES):
+                    row[number] += x * error[number] / BATCH
+        for row, change in zip(weights, step, strict=True):
+            for number in range(CLASSES):
+                row[number] -= LR * change[number]
+    prepare.save([[float("nan")] * CLASSES for _ in weights] if FAULT == "nan" else weights)
     print(f"steps: {prepare.clock.steps}")
 
 
 def load(path):
-    return torch.load(path, weights_only=True)
+    with open(path) as file:
+        return json.load(file)
 
 
 def logits(model, inputs):
-    return features(inputs) @ model
+    return [scores(model, row) for row in features(inputs)]
 
 
 if __name__ == "__main__":
