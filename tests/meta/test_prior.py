@@ -11,6 +11,7 @@ import pytest
 from analysis.evidence import evidence
 from analysis.study import open_study, query
 from arena.settings import Prior, PriorProgram
+from bench.whole import whole_study
 from meta.begin import create, take_up
 from meta.evolve import evolve
 from meta.population import starters
@@ -35,8 +36,7 @@ def planted(folder: Path, seed: int) -> Task:
 def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
     folder = tmp_path_factory.mktemp("prior")
     task = planted(folder / "home", 2)
-    study, began = create(folder / "past", task=task, plan=PLAN, workers=2, seed=1)
-    evolve(study, PLAN, began, silent)
+    whole_study(task, PLAN, 1, folder / "past")
     return folder / "past", task
 
 
