@@ -33,16 +33,15 @@ LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 Ended = tuple[Path, Champion]
 
 
-def run_study(folder: Path, task: Task | None = None, **settings: Any) -> Champion:
-    task = task or Task.load(BLOBS)
-    study, starters = create(folder, task=task, plan=TINY, workers=2, seed=1, fixed_steps=True, **settings)
-    return evolve(study, TINY, starters, silent)
+def run_study(folder: Path, task: Task, plan: Plan, **settings: Any) -> Champion:
+    study, starters = create(folder, task=task, plan=plan, workers=2, seed=1, fixed_steps=True, **settings)
+    return evolve(study, plan, starters, silent)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, run_study(folder)
+    return folder, run_study(folder, Task.load(BLOBS), TINY)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +162,8 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
-    champion = run_study(tmp_path / "study", task, own=[own], command="improve")
+    plan = replace(TINY, run_budget=0.8, best_of_seeds=0)
+    champion = run_study(tmp_path / "study", task, plan, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = Plan(**{**TINY.__dict__, "run_budget": 0.8, "best_of_seeds": 0})
+PLAN = replace(TINY, run_budget=0.8, ablation_runs=0, best_of_seeds=0)
 Ended = tuple[Path, Champion]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from analysis.study import query
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.claim import Claim
-from meta.plan import Plan
 from programs.errors import NotComparable, UsageError
 from programs.program import Program
 from tests.studies import TINY
@@ -22,7 +22,8 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = Plan(**{**TINY.__dict__, "run_budget": 0.8, "best_of_seeds": 0})  # no repositories, no sources
+NO_SOURCES = replace(TINY, run_budget=0.8, best_of_seeds=0)  # nor repositories
+PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2)
 Kept = tuple[Path, Program, Claim]
 
 
@@ -57,7 +58,7 @@ def test_a_study_that_is_stopped_again_and_again_ends_with_the_same_claim(
     def stop_now_and_then(_: Mapping[str, Any]) -> None:
         nonlocal seen
         seen += 1
-        if seen % 90 == 0:
+        if seen % 60 == 0:
             (tmp_path / "study" / "stop").write_text("")
 
     while True:
@@ -80,7 +81,7 @@ def test_a_kept_study_can_be_read_like_any_other(kept: Kept) -> None:
 
 
 def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
-    _, claim = whole_study(planted(tmp_path / "task", null=True), PLAN, 3)
+    _, claim = whole_study(planted(tmp_path / "task", null=True), NO_SOURCES, 3)
     assert abs(claim.champion.mean or 0.0) < 0.15 and abs(claim.stock.mean or 0.0) < 0.15
 
 
