@@ -33,15 +33,16 @@ LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 Ended = tuple[Path, Champion]
 
 
-def run_study(folder: Path, task: Task, plan: Plan, **settings: Any) -> Champion:
-    study, starters = create(folder, task=task, plan=plan, workers=2, seed=1, fixed_steps=True, **settings)
+def run_study(folder: Path, task: Task, plan: Plan, workers: int = 2, **settings: Any) -> Champion:
+    study, starters = create(folder, task=task, plan=plan, workers=workers, seed=1, fixed_steps=True, **settings)
     return evolve(study, plan, starters, silent)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, run_study(folder, Task.load(BLOBS), TINY)
+    return folder, run_study(folder, Task.load(BLOBS), TINY, workers=1)
 
 
 @pytest.fixture(scope="module")
