@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.study import open_study
+from analysis.tables import rows
 from arena.setup import StudySetup
 from arena.study import Study
 from meta.plan import Plan
@@ -19,6 +21,16 @@ TINY = Plan(
     child_runs=2, child_keep=1, child_more=3, confirm_runs=3, ablation_runs=2, run_budget=RUN_BUDGET,
     stock_breeds=1, control_runs=2, best_of_seeds=3,
 )  # fmt: skip
+
+
+class Snapshot:
+    """A study that has ended: its tables are made once, not once a query."""
+
+    def __init__(self, folder: Path) -> None:
+        self.con = open_study(folder)
+
+    def __call__(self, sql: str) -> list[dict[str, Any]]:
+        return rows(self.con.execute(sql))
 
 
 def silent(_: Mapping[str, Any]) -> None:

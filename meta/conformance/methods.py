@@ -44,10 +44,18 @@ class AttributionConformance(Conformance):
         evolve(study, PLAN, starters, lambda _: None)
         return study.folder
 
-    @pytest.fixture
-    def con(self, study: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def con(cls, study: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         with open_study(study, views=()) as con:
             yield con
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def together(cls, con: duckdb.DuckDBPyConnection) -> Sequence[CreditEstimate]:
+        """The rows of all methods, each with its ``q``."""
+        (scope,) = searched(con)
+        return credits(scope).rows
 
     def test_rows_are_estimates_of_the_task(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
         (scope,) = searched(con)
@@ -72,10 +80,12 @@ class AttributionConformance(Conformance):
         (scope,) = scopes(con, every)
         assert rows_of(scope, name) == []
 
-    def test_rows_share_the_false_discovery_rate_of_the_task(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
+    def test_rows_share_the_false_discovery_rate_of_the_task(
+        self, con: duckdb.DuckDBPyConnection, together: Sequence[CreditEstimate], name: str
+    ) -> None:
         (scope,) = searched(con)
         own = {each.credit_id for each in rows_of(scope, name)}
-        shown = [each for each in credits(scope).rows if each.credit_id in own]
+        shown = [each for each in together if each.credit_id in own]
         assert len(shown) == len(own)
         assert all(each.p is not None and each.p <= each.q for each in shown if each.q is not None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -51,7 +53,7 @@ class MutatorConformance(Conformance):
 
     @pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
     def test_any_markdown_can_be_a_parent(self, mutator: Mutator, text: str) -> None:
-        first, second = Program.parse(text, "first"), Program.parse(FIXTURES["mixed"], "second")
+        first, second = parsed(text, "first"), parsed(FIXTURES["mixed"], "second")
         for seed in range(2):
             for one, other in ((first, second), (second, first)):
                 proposal = propose(mutator, one, other, seed)
@@ -61,6 +63,12 @@ class MutatorConformance(Conformance):
     def test_no_evidence_is_no_failure(self, mutator: Mutator) -> None:
         proposal = propose(mutator, shelf.starter("local"), shelf.starter("idea-queue"), 0, evidence())
         assert proposal is None or not proposal.evidence_ids
+
+
+@cache
+def parsed(text: str, name: str) -> Program:
+    """Parents are the same for every mutator."""
+    return Program.parse(text, name)
 
 
 def propose(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import struct
 import subprocess
 import sys
 import termios
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger
 from arena.settings import StudyConfig, Versions
+from meta.cli import main
 from programs.program import Program
 from programs.shelf import starter
 from trainer.places import private_folder
@@ -23,24 +28,80 @@ GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child"
 
 
 def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own, its output piped."""
+    """The command in this process, its output caught as by pipes."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with surroundings(cwd, env), open(os.devnull) as null, redirect_stdout(out), redirect_stderr(err):
+        stdin, sys.stdin = sys.stdin, null
+        try:
+            code = main.run(args)
+        finally:
+            sys.stdin = stdin
+    texts = (caught.buffer.getvalue().decode() for caught in (out, err))  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(list(args), code, *texts)
+
+
+def cli_process(*args: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, its output piped, for what is decided while Python starts."""
     command = [sys.executable, "-m", "meta.cli.main", *args]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=580)
 
 
+@contextmanager
+def surroundings(cwd: Path | None, env: Mapping[str, str] | None) -> Iterator[None]:
+    """The folder and the environment of a command, which may change them."""
+    before = dict(os.environ)
+    with chdir(cwd or Path.cwd()):
+        try:
+            if env is not None:
+                _replace_environment(env)
+            yield
+        finally:
+            _replace_environment(before)
+
+
+def _replace_environment(env: Mapping[str, str]) -> None:
+    os.environ.update(env)
+    for name in [name for name in os.environ if name not in env]:
+        del os.environ[name]
+
+
 def on_terminal(*args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None) -> tuple[int, str]:
-    """The real command at a pseudo-terminal: exit code and everything that appeared on it."""
+    """The command in this process, with a pseudo-terminal in the place of its three standard streams: exit code and
+    everything that appeared on it."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    surroundings = {**os.environ, "TERM": "xterm-256color", **(env or {})}
-    command = [sys.executable, "-m", "meta.cli.main", *args]
-    with subprocess.Popen(
-        command, cwd=cwd, env=surroundings, stdin=follower, stdout=follower, stderr=follower
-    ) as process:
-        os.close(follower)
-        shown = b"".join(iter(lambda: _read(leader), b""))
+    shown: list[bytes] = []
+    reader = threading.Thread(target=lambda: shown.extend(iter(lambda: _read(leader), b"")))
+    with surroundings(cwd, {**os.environ, "TERM": "xterm-256color", **(env or {})}):
+        with terminal(follower):
+            reader.start()
+            code = main.run(args)
+        reader.join()
     os.close(leader)
-    return process.returncode, shown.decode("utf-8", "replace")
+    return code, b"".join(shown).decode("utf-8", "replace")
+
+
+@contextmanager
+def terminal(follower: int) -> Iterator[None]:
+    """Descriptors 0 to 2 and the streams on them are this terminal, which is closed at the end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    streams, saved = (sys.stdin, sys.stdout, sys.stderr), [os.dup(number) for number in range(3)]
+    for number in range(3):
+        os.dup2(follower, number)
+    os.close(follower)
+    try:
+        with (
+            open(0, encoding="utf-8", closefd=False) as sys.stdin,
+            open(1, "w", encoding="utf-8", closefd=False) as sys.stdout,
+            open(2, "w", encoding="utf-8", closefd=False) as sys.stderr,
+        ):
+            yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = streams
+        for number, before in enumerate(saved):
+            os.dup2(before, number)
+            os.close(before)
 
 
 def _read(leader: int) -> bytes:

@@ -20,7 +20,7 @@ from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands
 from meta.cli.table import SECTIONS, VERBS
 
-from .cli_study import cli, on_terminal, write_study
+from .cli_study import cli, cli_process, on_terminal, write_study
 
 TREE = [(path, command) for path, command in commands()]
 LEAVES = [path[1:] for path, _ in TREE if len(path) > 1]
@@ -191,7 +191,7 @@ def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "__init__.py").write_text("raise SystemExit('not ours')\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = cli("doctor", "--json", cwd=tmp_path, env=env)
+    done = cli_process("doctor", "--json", cwd=tmp_path, env=env)
     assert done.returncode == 1
     error = json.loads(done.stderr)["error"]
     assert error["kind"] == "environment"

@@ -33,6 +33,7 @@ from trainer.task import Task
 
 PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, best_of_seeds=0, run_budget=0.8)
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
+Ended = tuple[Path, Champion]
 WRITTEN = ("seq", "prev", "hash", "schema", "at")
 
 # Gains of the confirmation's runs by role.
@@ -81,6 +82,24 @@ def crowned(folder: Path, again: bool = False) -> Champion:
     return evolve(*take_up(folder), silent, again)
 
 
+@pytest.fixture(scope="module")
+def apart(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Crowned where the control failed; tests change copies."""
+    folder = measured(study, tmp_path_factory.mktemp("apart") / "study", APART)
+    return folder, crowned(folder)
+
+
+@pytest.fixture(scope="module")
+def ahead(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Crowned where the champion holds; tests change copies."""
+    folder = measured(study, tmp_path_factory.mktemp("ahead") / "study", AHEAD)
+    return folder, crowned(folder)
+
+
+def copied(ended: Ended, folder: Path) -> Path:
+    return Path(shutil.copytree(ended[0], folder / "study", symlinks=True))
+
+
 def printed(show: Callable[[Output], None], **mode: bool) -> str:
     with redirect_stdout(StringIO()) as stdout:
         show(Output(**(mode or {"person": True})))
@@ -105,16 +124,20 @@ def outputs(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("gains", "trust", "state", "headline"),
     [
-        (APART, "verified", CONTROL_FAILED, "No verdict: the A/A check failed"),
+        (None, "verified", CONTROL_FAILED, "No verdict: the A/A check failed"),
         (POOLED, "verified", OPEN, "is not shown to beat stock"),
         (AHEAD, "unverified", BETTER, "beats stock"),
     ],
+    ids=("APART", "POOLED", "AHEAD"),
 )
 def test_all_outputs_agree_on_contradictory_data(
-    study: Path, tmp_path: Path, gains: Mapping[str, Sequence[float]], trust: str, state: str, headline: str
-) -> None:
-    folder = measured(study, tmp_path / "study", gains, trust=trust)
-    champion = crowned(folder)
+    study: Path, apart: Ended, tmp_path: Path, gains: Mapping[str, Sequence[float]] | None, trust: str, state: str,
+    headline: str,
+) -> None:  # fmt: skip
+    folder, champion = apart
+    if gains is not None:
+        folder = measured(study, tmp_path / "study", gains, trust=trust)
+        champion = crowned(folder)
     assert champion.decision.state == state
     assert champion.claim.holds == (state == BETTER) == (champion_of(folder) or {})["holds"]
     others = {"No verdict: the A/A check failed", "is not shown to beat stock", "beats stock"} - {headline}
@@ -135,19 +158,17 @@ def test_all_outputs_agree_on_contradictory_data(
     assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
 
 
-def test_the_decision_is_recorded_whole_and_read_back(study: Path, tmp_path: Path) -> None:
-    folder = measured(study, tmp_path / "study", APART)
-    decision = crowned(folder).decision
+def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:
+    folder, decision = apart[0], apart[1].decision
     event = champion_of(folder) or {}
     assert decision_of(event) == decision and decision.can_be_confirmed_again
     matches = query(folder, "SELECT match_id FROM matches WHERE purpose = 'confirmation'")
     assert [row["match_id"] for row in matches] == list(decision.match_ids)
 
 
-def test_a_record_of_an_older_version_is_what_it_announced(study: Path, tmp_path: Path) -> None:
+def test_a_record_of_an_older_version_is_what_it_announced(ahead: Ended, tmp_path: Path) -> None:
     """Without a decision in its champion's record; all pages are made from what the record holds."""
-    folder = measured(study, tmp_path / "study", AHEAD)
-    crowned(folder)
+    folder = copied(ahead, tmp_path)
     events = [event for event in read(folder / "ledger") if event["kind"] not in ("segment", "closed")]
     shutil.rmtree(folder / "ledger")
     (folder / "ledger").mkdir()
@@ -167,9 +188,8 @@ def test_a_record_of_an_older_version_is_what_it_announced(study: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_control_that_failed_is_followed_by_one_confirmation_on_a_new_split(study: Path, tmp_path: Path) -> None:
-    folder = measured(study, tmp_path / "study", APART)
-    first = crowned(folder)
+def test_the_control_that_failed_is_followed_by_one_confirmation_on_a_new_split(apart: Ended, tmp_path: Path) -> None:
+    folder, first = copied(apart, tmp_path), apart[1]
     assert crowned(folder) == first  # without being asked, nothing is run again
     second = crowned(folder, again=True)
     assert (second.decision.look, second.program) == (2, first.program)
@@ -188,9 +208,8 @@ def test_the_control_that_failed_is_followed_by_one_confirmation_on_a_new_split(
 
 
 @pytest.mark.slow
-def test_a_second_confirmation_that_was_cut_off_goes_on_unasked(study: Path, tmp_path: Path) -> None:
-    folder = measured(study, tmp_path / "study", APART)
-    crowned(folder)
+def test_a_second_confirmation_that_was_cut_off_goes_on_unasked(apart: Ended, tmp_path: Path) -> None:
+    folder = copied(apart, tmp_path)
     made, plan, starters = take_up(folder)
 
     def stop(event: Mapping[str, Any]) -> None:
@@ -270,18 +289,18 @@ def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:
         ("nothing", ("put {seed} into the command",), "takes no training seed"),
     ],
 )
-def test_what_is_not_fresh_is_told_with_its_cure(
-    study: Path, tmp_path: Path, fresh: str, cures: tuple[str, ...], told: str
-) -> None:
-    decision = replace(crowned(measured(study, tmp_path / "study", AHEAD)).decision, fresh=fresh, cures=cures)
+def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures: tuple[str, ...], told: str) -> None:
+    decision = replace(ahead[1].decision, fresh=fresh, cures=cures)
     [text] = [caveat.text for caveat in decision_text.caveats(decision) if "fresh" in caveat.title]
     assert told in text and cures[0] in text
 
 
 @pytest.mark.slow
-def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(study: Path, tmp_path: Path) -> None:
-    folder = measured(study, tmp_path / "study", AHEAD)
-    [found_] = crowned(folder).decision.spend
+def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
+    study: Path, ahead: Ended, tmp_path: Path
+) -> None:
+    folder, champion = ahead
+    [found_] = champion.decision.spend
     spent = query(folder, "SELECT sum(device_seconds_charged) AS s, max(device_seconds_budget) AS b FROM runs")[0]
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high

@@ -25,7 +25,7 @@ from meta.verdict import Champion
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import TINY, silent
+from tests.studies import TINY, Snapshot, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -33,16 +33,21 @@ LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 Ended = tuple[Path, Champion]
 
 
-def run_study(folder: Path, task: Task | None = None, **settings: Any) -> Champion:
-    task = task or Task.load(BLOBS)
-    study, starters = create(folder, task=task, plan=TINY, workers=2, seed=1, fixed_steps=True, **settings)
-    return evolve(study, TINY, starters, silent)
+def run_study(folder: Path, task: Task, plan: Plan, workers: int = 2, **settings: Any) -> Champion:
+    study, starters = create(folder, task=task, plan=plan, workers=workers, seed=1, fixed_steps=True, **settings)
+    return evolve(study, plan, starters, silent)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, run_study(folder)
+    return folder, run_study(folder, Task.load(BLOBS), TINY, workers=1)
+
+
+@pytest.fixture(scope="module")
+def ask(ended: Ended) -> Snapshot:
+    return Snapshot(ended[0])
 
 
 def test_it_ends_with_a_champion_and_its_evidence(ended: Ended) -> None:
@@ -52,10 +57,9 @@ def test_it_ends_with_a_champion_and_its_evidence(ended: Ended) -> None:
     assert (champion.verdict in page and "A/A" in page and "Without" in page) or "no ideas" in page
 
 
-def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended) -> None:
-    folder, champion = ended
-    rows = query(
-        folder,
+def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:
+    _, champion = ended
+    rows = ask(
         "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1",
     )
     gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
@@ -67,23 +71,22 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended) -> None:
     assert check and check.difference == pytest.approx(second - first) and (check.n, check.n_other) == (n, other)
 
 
-def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ended: Ended) -> None:
-    folder, _ = ended
+def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ask: Snapshot) -> None:
     for column, view in (("run_seed", "runs"), ("seed", "verifications")):
-        rows = query(folder, f"SELECT {column} AS seed, stream FROM {view}")
+        rows = ask(f"SELECT {column} AS seed, stream FROM {view}")
         search = {row["seed"] for row in rows if row["stream"] == "selection"}
         confirmation = {row["seed"] for row in rows if row["stream"] == "confirmation"}
         assert search and confirmation and not search & confirmation
 
 
-def test_children_are_commits_whose_parents_are_their_parents(ended: Ended) -> None:
+def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask: Snapshot) -> None:
     folder, champion = ended
     git = ["git", "-C", str(folder / "programs.git")]
 
     def show(*words: str) -> str:
         return subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
 
-    children = query(folder, "SELECT child_id, parent_ids FROM mutations WHERE accepted")
+    children = ask("SELECT child_id, parent_ids FROM mutations WHERE accepted")
     assert len(children) == TINY.children
     for child in children:
         parents = show("log", "-1", "--format=%P", child["child_id"]).split()
@@ -91,38 +94,36 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended) -> N
     assert show("show", "main:program.md").encode() == champion.program.raw
 
 
-def test_the_controls_stand_in_the_table_of_the_champion(ended: Ended) -> None:
+def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
     """Stock, and stock again (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
-    rows = query(ended[0], "SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
+    rows = ask("SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
     counts = {row["role"]: row["n"] for row in rows}
     assert counts["champion"] == counts["control"] == TINY.confirm_runs and counts["a/a"] == TINY.control_runs
     assert "one-line" not in counts and len(rows) == len(counts)
-    seeds = query(ended[0], "SELECT role, list(run_seed) AS seeds FROM runs WHERE purpose = 'confirmation' GROUP BY 1")
+    seeds = ask("SELECT role, list(run_seed) AS seeds FROM runs WHERE purpose = 'confirmation' GROUP BY 1")
     drawn = {row["role"]: set(row["seeds"]) for row in seeds}
     assert drawn["champion"] == drawn["control"] and not drawn["a/a"] & drawn["control"]
 
 
-def test_every_child_plays_beside_all_its_parents_and_the_incumbent(ended: Ended) -> None:
+def test_every_child_plays_beside_all_its_parents_and_the_incumbent(ask: Snapshot) -> None:
     """So that each is compared with parents that were run again in its own block, on the same seeds."""
-    folder, _ = ended
-    played = {row["program_id"] for row in query(folder, "SELECT program_id FROM runs WHERE purpose = 'generation'")}
-    children = query(folder, "SELECT child_id, parent_ids FROM mutations WHERE accepted")
+    played = {row["program_id"] for row in ask("SELECT program_id FROM runs WHERE purpose = 'generation'")}
+    children = ask("SELECT child_id, parent_ids FROM mutations WHERE accepted")
     assert children and all({row["child_id"], *row["parent_ids"]} <= played for row in children)
     assert len(played) == TINY.children + TINY.elites
-    designs = query(folder, "SELECT DISTINCT design FROM credit WHERE method = 'mutation'")
+    designs = ask("SELECT DISTINCT design FROM credit WHERE method = 'mutation'")
     assert designs == [{"design": "paired"}]
     best = "SELECT program_id FROM standings WHERE purpose = 'race' ORDER BY shrunk_gain DESC LIMIT 1"
-    assert query(folder, best)[0]["program_id"] in played
+    assert ask(best)[0]["program_id"] in played
 
 
-def test_best_of_n_picks_by_what_the_runs_saw_and_is_measured_afresh(ended: Ended) -> None:
-    folder, _ = ended
-    rows = query(folder, "SELECT * FROM best_of")
+def test_best_of_n_picks_by_what_the_runs_saw_and_is_measured_afresh(ask: Snapshot) -> None:
+    rows = ask("SELECT * FROM best_of")
     assert [row["role"] for row in rows] == ["champion", "control"]
-    used = {row["seed"] for row in query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
+    used = {row["seed"] for row in ask("SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
     for row in rows:
         top = f"SELECT max(claimed_gain) AS top FROM runs WHERE arm_id = '{row['arm_id']}'"
-        assert row["claimed_gain"] == query(folder, top)[0]["top"]
+        assert row["claimed_gain"] == ask(top)[0]["top"]
         assert (row["of"], row["n"], row["stream"]) == (TINY.confirm_runs, TINY.best_of_seeds, "confirmation")
         assert row["failed"] == 0 and row["low"] <= row["gain"] <= row["high"]
     assert len({row["source_id"] for row in rows}) == 2 and used
@@ -140,10 +141,9 @@ def test_a_study_founded_before_there_was_a_breeding_stock_goes_on_as_it_began(t
     assert {"champion", "control"} <= roles <= {"champion", "control", "without-ideas"}
 
 
-def test_the_first_child_is_written_from_evidence_that_it_cites(ended: Ended) -> None:
-    folder, _ = ended
-    (first,) = query(folder, "SELECT operator, evidence_ids FROM mutations WHERE accepted ORDER BY attempt LIMIT 1")
-    known = {row["credit_id"] for row in query(folder, "SELECT credit_id FROM credit")}
+def test_the_first_child_is_written_from_evidence_that_it_cites(ask: Snapshot) -> None:
+    (first,) = ask("SELECT operator, evidence_ids FROM mutations WHERE accepted ORDER BY attempt LIMIT 1")
+    known = {row["credit_id"] for row in ask("SELECT credit_id FROM credit")}
     assert first["operator"] == "write-ideas"
     assert first["evidence_ids"] and set(first["evidence_ids"]) <= known
 
@@ -163,7 +163,8 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
-    champion = run_study(tmp_path / "study", task, own=[own], command="improve")
+    plan = replace(TINY, run_budget=0.8, best_of_seeds=0)
+    champion = run_study(tmp_path / "study", task, plan, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]

@@ -8,7 +8,7 @@ import pytest
 from meta.conformance import MutatorConformance
 from meta.conformance.evidence_of import PLANTED, evidence, idea
 from meta.conformance.markdown import FIXTURES
-from meta.conformance.mutators import HARD, propose
+from meta.conformance.mutators import HARD, parsed, propose
 from meta.mutators.base import Mutator
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from meta.mutators.offline.change_field import ChangeField
@@ -34,7 +34,7 @@ class TestEveryMutator(MutatorConformance):
 @EACH
 @pytest.mark.parametrize("name", HARD)
 def test_only_alike_parents_and_lists_without_order_have_no_child(mutator: Mutator, name: str) -> None:
-    first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
+    first, second = parsed(HARD[name], "first"), parsed(FIXTURES["mixed"], "second")
     asked = [propose(mutator, a, b, seed) for seed in range(2) for a, b in ((first, second), (second, first))]
     alike = mutator.parents > 1 and first.text == second.text
     assert any(asked) == (not alike and mutator.name != "reorder-ideas")  # these have no ideas to put in order

@@ -11,6 +11,7 @@ import pytest
 from analysis.evidence import evidence
 from analysis.study import open_study, query
 from arena.settings import Prior, PriorProgram
+from bench.whole import whole_study
 from meta.begin import create, take_up
 from meta.evolve import evolve
 from meta.population import starters
@@ -23,7 +24,9 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = replace(TINY, run_budget=0.8, best_of_seeds=0, starters=6, opening_runs=4, opening_more=6)
+PLAN = replace(
+    TINY, run_budget=0.8, best_of_seeds=0, starters=6, opening_runs=4, opening_more=6, confirm_runs=2, ablation_runs=0
+)
 RACED = "SELECT DISTINCT program_id FROM arms JOIN matches USING (match_id) WHERE purpose = 'race'"
 
 
@@ -35,8 +38,7 @@ def planted(folder: Path, seed: int) -> Task:
 def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
     folder = tmp_path_factory.mktemp("prior")
     task = planted(folder / "home", 2)
-    study, began = create(folder / "past", task=task, plan=PLAN, workers=2, seed=1)
-    evolve(study, PLAN, began, silent)
+    whole_study(task, PLAN, 1, folder / "past")
     return folder / "past", task
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
 from analysis.report.verdict import verdict
-from analysis.study import open_study, query
 from analysis.study_power import measured
 from analysis.transfer import transfer_cells
 from arena.executor import Executor
@@ -31,13 +31,13 @@ from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_re
 from meta.verdict import Champion
 from programs.errors import NotComparable, UsageError
 from programs.shelf import meta_program, starter
-from tests.studies import TINY, silent
+from tests.studies import TINY, Snapshot, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = Plan(**{**TINY.__dict__, "run_budget": 0.8, "best_of_seeds": 0})
+PLAN = replace(TINY, run_budget=0.8, ablation_runs=0, best_of_seeds=0)
 Ended = tuple[Path, Champion]
 
 
@@ -53,40 +53,42 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return folder / "study", evolve(study, PLAN, starters, silent)
 
 
-def test_nothing_touches_a_reserved_task_before_the_claim_at_home(ended: Ended) -> None:
-    rows = query(ended[0], "SELECT task, purpose, stream, min(started_at) AS first FROM matches GROUP BY ALL")
+@pytest.fixture(scope="module")
+def ask(ended: Ended) -> Snapshot:
+    return Snapshot(ended[0])
+
+
+def test_nothing_touches_a_reserved_task_before_the_claim_at_home(ask: Snapshot) -> None:
+    rows = ask("SELECT task, purpose, stream, min(started_at) AS first FROM matches GROUP BY ALL")
     away = [row for row in rows if row["task"] != "home"]
     assert {row["task"] for row in away} == {"far", "farther"}
     assert {(row["purpose"], row["stream"]) for row in away} == {("reserve", "reserve")}
     assert min(row["first"] for row in away) > max(row["first"] for row in rows if row["task"] == "home")
-    seen = query(ended[0], "SELECT DISTINCT task FROM credit")
+    seen = ask("SELECT DISTINCT task FROM credit")
     assert seen == [{"task": "home"}]
 
 
-def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
+def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) -> None:
     folder, champion = ended
     for there in champion.elsewhere:
         assert there.claim is not None
         sql = f"SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE task = '{there.task}' GROUP BY 1"
-        gains = {row["role"]: (row["gain"], row["n"]) for row in query(folder, sql)}
+        gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
         assert gains["champion"] == pytest.approx((there.claim.champion.mean, PLAN.confirm_runs))
         assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
         assert f"on {there.task}, which the search never used" in champion.verdict
         assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
-    baselines = query(
-        folder, "SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1"
-    )
+    baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
     seeds = "SELECT run_seed, stream FROM runs"
-    drawn = [{row["run_seed"] for row in query(folder, f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
+    drawn = [{row["run_seed"] for row in ask(f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
 
 
-def test_the_report_tells_of_each_beside_the_verdict(ended: Ended) -> None:
+def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot) -> None:
     folder, champion = ended
-    with open_study(folder) as con:
-        found = verdict(gather(ReportSource(con, str(folder))))
-        kinds = {cell.task: cell.task_kind for cell in transfer_cells(con)}
+    found = verdict(gather(ReportSource(ask.con, str(folder))))
+    kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
     for there in champion.elsewhere:
         [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
         assert ("also beats stock" in note) == there.holds and "after Holm" in note
@@ -103,20 +105,18 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended) -> None:
     assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
 
 
-def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended: Ended) -> None:
-    with open_study(ended[0], views=()) as con:
-        two = over_reserved(con, {"far": True, "farther": True})
-        three = over_reserved(con, {"far": True, "farther": True, "farthest": False})
-        assert over_reserved(con, {"far": True}) is None and over_reserved(con, {"a": False, "b": False}) is None
+def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended: Ended, ask: Snapshot) -> None:
+    two = over_reserved(ask.con, {"far": True, "farther": True})
+    three = over_reserved(ask.con, {"far": True, "farther": True, "farthest": False})
+    assert over_reserved(ask.con, {"far": True}) is None and over_reserved(ask.con, {"a": False, "b": False}) is None
     assert two and three and two.champion.ratio and three.tasks == 3
     assert three.champion.ratio == pytest.approx((2 * two.champion.ratio + 1) / 3)
     known = {there.task: there.claim for there in ended[1].elsewhere}
     assert two.champion.ratio == pytest.approx(sum(c.ratio.ratio or 0.0 for c in known.values() if c) / 2)
 
 
-def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ended: Ended) -> None:
-    with open_study(ended[0], views=()) as con:
-        assert measured(con).task == "home"
+def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
+    assert measured(ask.con).task == "home"
 
 
 def shifted(by: float) -> Claim:
@@ -222,13 +222,13 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_
     ]
 
 
-def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ended: Ended) -> None:
+def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ended: Ended, ask: Snapshot) -> None:
     """Of all the programs that ran: the two arms of stock, raced, and of the confirmation none."""
     sql = (
         "SELECT role, avg(verified_gain) AS mean, count(*) AS n, var_samp(verified_gain) AS var FROM runs "
         "WHERE task = 'home' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
-    stock, twin = query(ended[0], sql)
+    stock, twin = ask(sql)
     control = brief(take_up(ended[0])[0], meta_program()).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])

@@ -15,7 +15,6 @@ from analysis.report.source import ReportSource
 from analysis.report.verdict import intro
 from analysis.scales import UNIT
 from analysis.statistics import mean_interval
-from analysis.study import open_study, query
 from analysis.wording import duration
 from arena.race import ArmScore
 from arena.task_set import TaskSet
@@ -26,11 +25,11 @@ from meta.reserve import refuse_twice
 from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
-from tests.studies import TINY, silent
+from tests.studies import TINY, Snapshot, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, confirm_runs=4)
+PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, best_of_seeds=0)
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 Ended = tuple[Path, Champion]
 
@@ -49,12 +48,17 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return folder / "study", evolve(study, PLAN, starters, silent)
 
 
-def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_same_arms(ended: Ended) -> None:
+@pytest.fixture(scope="module")
+def ask(ended: Ended) -> Snapshot:
+    return Snapshot(ended[0])
+
+
+def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_same_arms(ask: Snapshot) -> None:
     sql = "SELECT task, purpose, program_id, role, count(*) AS n FROM runs WHERE task = '{}' GROUP BY ALL ORDER BY ALL"
-    north, south = ([{**row, "task": ""} for row in query(ended[0], sql.format(task))] for task in ("north", "south"))
+    north, south = ([{**row, "task": ""} for row in ask(sql.format(task))] for task in ("north", "south"))
     assert north == south
     assert {row["purpose"] for row in north} == {"race", "generation", "confirmation"}
-    labels = {row["label"] for row in query(ended[0], "SELECT label FROM matches WHERE task = 'south'")}
+    labels = {row["label"] for row in ask("SELECT label FROM matches WHERE task = 'south'")}
     assert labels == {"opening-south", "generation-1-south", "confirmation-south"}
 
 
@@ -68,23 +72,25 @@ def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended:
     assert {events[i]["kind"] for i in away} >= {"match", "baseline", "run_started", "verification"}
 
 
-def gains(folder: Path, task: str, role: str) -> list[float]:
+def gains(ask: Snapshot, task: str, role: str) -> list[float]:
     sql = f"SELECT verified_gain FROM runs WHERE purpose = 'confirmation' AND task = '{task}' AND role = '{role}'"
-    return [row["verified_gain"] for row in query(folder, sql)]
+    return [row["verified_gain"] for row in ask(sql)]
 
 
-def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gained_in_the_search(ended: Ended) -> None:
+def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gained_in_the_search(
+    ended: Ended, ask: Snapshot
+) -> None:
     folder, champion = ended
     stock = starter("stock").program_id
     apart, ratios = [], []
     for on in champion.claim.tasks:
         search = f"SELECT verified_gain FROM runs WHERE task = '{on.task}' AND stream = 'selection'"
-        found = query(folder, f"{search} AND program_id = '{stock}'")
+        found = ask(f"{search} AND program_id = '{stock}'")
         before = mean_interval([row["verified_gain"] for row in found])
         assert on.of_stock == ((before.low or 0.0) > 0.0)
         assert not on.of_stock or on.scale == pytest.approx(before.mean)
-        both = gains(folder, on.task, "control") + gains(folder, on.task, "a/a")  # the same program: one sample
-        ours, stocks = mean_interval(gains(folder, on.task, "champion")), mean_interval(both)
+        both = gains(ask, on.task, "control") + gains(ask, on.task, "a/a")  # the same program: one sample
+        ours, stocks = mean_interval(gains(ask, on.task, "champion")), mean_interval(both)
         assert (on.claim.champion.mean, on.claim.stock.mean) == pytest.approx((ours.mean, stocks.mean))
         apart.append(((ours.mean or 0.0) - (stocks.mean or 0.0)) / on.scale)
         ratios.append((ours.mean or 0.0) / (stocks.mean or math.nan))
@@ -147,19 +153,18 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
     assert len(second.gains) == 1  # a run counts once there is one of its number on every task
 
 
-def test_the_report_says_how_long_a_run_is_on_each_task(ended: Ended) -> None:
-    with open_study(ended[0]) as con:
-        facts = gather(ReportSource(con, str(ended[0])))
-        [told] = intro(facts)
+def test_the_report_says_how_long_a_run_is_on_each_task(ended: Ended, ask: Snapshot) -> None:
+    facts = gather(ReportSource(ask.con, str(ended[0])))
+    [told] = intro(facts)
     config = facts.config
     for task, seconds in (("north", config["run_budget"]), ("south", config["further"][0]["run_budget"])):
         assert f"{duration(seconds)} on {task}" in told and f"One task, {task}" in told
     assert "keeps changes that score better" in told
 
 
-def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended) -> None:
+def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended, ask: Snapshot) -> None:
     study, _, _ = take_up(ended[0])
     with study:
         used = {scale.task: (scale.size, scale.of_stock) for scale in TaskSet.of(study).scales()}
-    told = query(ended[0], "SELECT task, size, of_stock FROM scales")
+    told = ask("SELECT task, size, of_stock FROM scales")
     assert {row["task"]: (pytest.approx(row["size"]), row["of_stock"]) for row in told} == used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,14 @@ class Elements(HTMLParser):
         return [text for attributes, text in self.scripts if attributes.get("type") == "application/json"]
 
 
+@dataclass(frozen=True)
+class HostilePage:
+    """Of a study whose texts attack the page."""
+
+    elements: Elements
+    card: str
+
+
 def made(folder: Path) -> str:
     with open_study(folder) as con:
         return page.report(con, str(folder))
@@ -136,16 +145,38 @@ def answers(parts: list[ReportSection]) -> list[QueryResult[Any]]:
     return [*found, *(answer for part in parts for figure in part.figures for answer in figure.answers)]
 
 
-def test_a_finished_study_has_all_parts_in_order(tmp_path: Path) -> None:
-    html = made(studies.finished(tmp_path))
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests only read it."""
+    return studies.finished(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def html(ended: Path) -> str:
+    return made(ended)
+
+
+@pytest.fixture(scope="module")
+def parts(ended: Path) -> list[ReportSection]:
+    return sections(ended)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> HostilePage:
+    folder = studies.finished(tmp_path_factory.mktemp("hostile"), hostile=True)
+    with open_study(folder) as con:
+        return HostilePage(Elements(page.report(con, str(folder))), page.card(con, str(folder)))
+
+
+def test_a_finished_study_has_all_parts_in_order(html: str) -> None:
     assert re.findall(r'<section id="([a-z]+)"', html) == PARTS
     assert "champion beats stock" in html
     assert "0.520 nats [0.470 to 0.570] for champion" in html
 
 
-def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
+def test_what_others_wrote_stays_text(hostile: HostilePage) -> None:
     """Program, reasons, findings: none adds an element, ends a script, leaves its attribute or turns the writing."""
-    elements = Elements(made(studies.finished(tmp_path, hostile=True)))
+    elements = hostile.elements
     assert {tag for tag, _ in elements.found} <= OURS
     assert not [name for _, attributes in elements.found for name in attributes if name.startswith("on")]
     executable = [text for attributes, text in elements.scripts if attributes.get("type") != "application/json"]
@@ -156,8 +187,8 @@ def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
     assert "\u202e" not in written
 
 
-def test_embedded_data_is_json_that_no_parser_can_leave(tmp_path: Path) -> None:
-    data = Elements(made(studies.finished(tmp_path, hostile=True))).data
+def test_embedded_data_is_json_that_no_parser_can_leave(hostile: HostilePage) -> None:
+    data = hostile.elements.data
     assert len(data) >= 6
     for text in data:
         assert not set(text) & set("<>&\u2028\u2029")
@@ -165,8 +196,7 @@ def test_embedded_data_is_json_that_no_parser_can_leave(tmp_path: Path) -> None:
     assert any("onerror" in text for text in data)
 
 
-def test_nothing_is_asked_of_any_server(tmp_path: Path) -> None:
-    html = made(studies.finished(tmp_path))
+def test_nothing_is_asked_of_any_server(html: str) -> None:
     own = html
     for name in page.LIBRARIES:
         own = own.replace(page.asset(name), "")
@@ -178,8 +208,8 @@ def test_nothing_is_asked_of_any_server(tmp_path: Path) -> None:
     assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|EventSource|importScripts|csvParse|eval)\s*\(", own)
 
 
-def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
-    elements = Elements(made(studies.finished(tmp_path)))
+def test_the_policy_names_each_script_by_its_hash(html: str) -> None:
+    elements = Elements(html)
     [policy] = [a["content"] or "" for tag, a in elements.found if tag == "meta" and a.get("http-equiv")]
     assert "default-src 'none'" in policy and "unsafe-eval" not in policy
     assert "script-src" in policy and "unsafe-inline" not in policy.partition("script-src")[2]
@@ -189,11 +219,10 @@ def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
+def test_every_figure_follows_from_its_query(ended: Path, html: str, parts: list[ReportSection]) -> None:
     """What the page shows under "SQL query" gives, through `metaloop sql`, the rows that the page is made of."""
-    folder = studies.finished(tmp_path)
-    found = {answer.sql: answer for answer in answers(sections(folder))}
-    html = made(folder)
+    folder = ended
+    found = {answer.sql: answer for answer in answers(parts)}
     assert len(found) > 15
     with open_study(folder) as con:
         for sql, answer in found.items():
@@ -205,9 +234,8 @@ def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
     assert html.count("metaloop sql ") >= len(found)
 
 
-def test_the_same_ledger_gives_the_same_page(tmp_path: Path) -> None:
-    folder = studies.finished(tmp_path)
-    assert made(folder) == made(folder)
+def test_the_same_ledger_gives_the_same_page(ended: Path, html: str) -> None:
+    assert made(ended) == html
 
 
 def test_no_secret_is_on_the_page(tmp_path: Path) -> None:
@@ -246,10 +274,10 @@ def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
     assert "No run of this study has ended" in made(tmp_path)
 
 
-def test_ablation_and_power_have_their_places(tmp_path: Path) -> None:
+def test_ablation_and_power_have_their_places(ended: Path, parts: list[ReportSection]) -> None:
     """Left out while there are no such rows, there as soon as there are."""
-    folder = studies.finished(tmp_path)
-    assert "ablation" not in {part.name for part in sections(folder)}
+    folder = ended
+    assert "ablation" not in {part.name for part in parts}
     with open_study(folder) as con:
         con.execute(
             "INSERT INTO credit BY NAME SELECT 'c1' AS credit_id, 'strokes' AS task, 'factorial' AS method, "
@@ -261,10 +289,9 @@ def test_ablation_and_power_have_their_places(tmp_path: Path) -> None:
     assert "+0.40" in html and "difference" in html
 
 
-def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
+def test_an_ablation_alone_is_told_by_its_effects(ended: Path) -> None:
     """Strongest method first, by program and by run; the verdict counts significant effects, names the largest."""
-    folder = studies.finished(tmp_path)
-    with open_study(folder) as con:
+    with open_study(ended) as con:
         con.execute(
             "INSERT INTO credit BY NAME SELECT * FROM (VALUES "
             "('c1', 'p-best', NULL, 'factorial', 'randomised', 'Raise the rate', 0.4, 0.1, 0.2, 0.6, 24, 0.01), "
@@ -273,7 +300,7 @@ def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
             ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
             "(SELECT 'strokes' AS task, 'nats' AS unit)"
         )
-        facts = gather(ReportSource(con, str(folder)))
+        facts = gather(ReportSource(con, str(ended)))
         found = ablation.section(facts)
         told = verdict._of_ablation(facts)
     assert found is not None
@@ -287,10 +314,9 @@ def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
     assert "“Raise the rate”, +0.40 nats [0.20 to 0.60] (24 runs, randomised)" in told.sentence
 
 
-def test_an_ablation_is_no_race(tmp_path: Path) -> None:
+def test_an_ablation_is_no_race(parts: list[ReportSection], tmp_path: Path) -> None:
     """Its match decides nothing beside others, and its variants stand neither in the lineage nor among the programs."""
-    folder = studies.finished(tmp_path)
-    before = sections(folder)
+    folder, before = studies.finished(tmp_path), parts
     with Ledger(folder / "ledger", "later") as ledger:
         synthetic.program(ledger, "variant", operator="ablation", parent_ids=["p-best"], generation=1)
         match = {"match_id": "m3", "purpose": "ablation", "stream": "selection", "task": "strokes", "config": {},
@@ -306,9 +332,8 @@ def test_an_ablation_is_no_race(tmp_path: Path) -> None:
     assert ("2", "programs") in told["verdict"].more["tiles"]
 
 
-def test_the_card_holds_the_verdict(tmp_path: Path) -> None:
-    with open_study(studies.finished(tmp_path, hostile=True)) as con:
-        card = page.card(con, str(tmp_path))
+def test_the_card_holds_the_verdict(hostile: HostilePage) -> None:
+    card = hostile.card
     assert "beats stock" in card and "<img" not in card and "<script" not in card
 
 
