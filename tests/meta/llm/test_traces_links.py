@@ -11,6 +11,15 @@ from meta.mutators.llm import traces
 from programs.errors import Corrupt
 
 
+def experiment(number: int) -> traces.TraceExperiment:
+    tried = traces.TriedExperiment(
+        run_id="r1", number=number, experiment_id=f"x{number}", parent_number=None, status="ok", decision=None,
+        reason=None, outcome_reason=None, metric=1.0, gain=None, delta=None, fraction=1.0, replicate=0, cost=None,
+        description=None, directive_ids=None, edit=None, diff=None,
+    )  # fmt: skip
+    return traces.TraceExperiment.of(tried, "")
+
+
 def test_no_trace_is_written_through_a_link(tmp_path: Path) -> None:
     study, outside = tmp_path / "study", tmp_path / "outside"
     (study / "traces" / "runs").mkdir(parents=True)
@@ -40,8 +49,8 @@ def test_no_log_is_read_through_a_link(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "private").write_text("of the user")
     (logs / "0000.log").write_text(secret + "x" * (traces.MOST_LOG - 5))
     (logs / "0001.log").symlink_to(tmp_path / "private")
-    told = traces._logs(logs, [{"number": n, "status": "ok"} for n in (0, 1, 2)])
+    told = traces._logs(logs, [experiment(n) for n in (0, 1, 2)])
     assert "experiment 0" in told and "of the user" not in told
     assert "56789" not in scrub(told)  # the cut went through the secret
     (tmp_path / "linked").symlink_to(logs)
-    assert traces._logs(tmp_path / "linked", [{"number": 0, "status": "ok"}]).startswith("experiment 0")
+    assert traces._logs(tmp_path / "linked", [experiment(0)]).startswith("experiment 0")
