@@ -25,9 +25,7 @@ from tests.studies import TINY, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(
-    TINY, run_budget=0.6, generations=2, children=3, best_of_seeds=0, confirm_runs=2, ablation_runs=0, opening_more=2
-)
+PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, best_of_seeds=0)
 WHAT = "operator, model, accepted, reason, child_id, evidence_ids, repairs, call, meta_program_id"
 Play = Callable[..., Path]
 
