@@ -58,8 +58,21 @@ def metaloop(*words: str, url: str) -> subprocess.CompletedProcess[str]:
 
 
 def assert_sound(study: Path, task: Path, *, chat: bool) -> None:
-    """A champion that can be read, equal budgets, whole books, calls with tokens, and a model's child that ran."""
+    """A champion that can be read, runs that are sound, and a model's child that ran."""
     assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0
+    tried = assert_runs_sound(study)
+    runs = query(study, "SELECT run_id, program_id FROM runs")
+    calls = query(study, "SELECT run_id FROM calls")
+    assert [call for call in calls if call["run_id"] is None]
+    assert not chat or {call["run_id"] for call in calls} >= {
+        row["run_id"] for row in runs if len(tried[row["run_id"]]) > 1
+    }
+    bred = query(study, "SELECT child_id FROM mutations WHERE model IS NOT NULL AND accepted")
+    assert {row["child_id"] for row in bred} & {row["program_id"] for row in runs}
+
+
+def assert_runs_sound(study: Path) -> dict[str, list[int]]:
+    """Equal budgets, whole books, calls with tokens, and no key on disk. Returns the experiments of each run."""
     verify(study / "ledger")
     runs = query(study, "SELECT run_id, program_id, state, device_seconds_charged AS charged FROM runs")
     assert {row["state"] for row in runs} == {"finished"} and len({round(row["charged"], 9) for row in runs}) == 1
@@ -71,17 +84,12 @@ def assert_sound(study: Path, task: Path, *, chat: bool) -> None:
     assert set(tried) == {row["run_id"] for row in runs}
     assert all(numbers == list(range(len(numbers))) for numbers in tried.values())
     assert sum(map(len, tried.values())) > 2 * len(runs)  # more than the baselines, by far
-    calls = query(study, "SELECT run_id, model, status, tokens, tokens_in FROM calls")
+    calls = query(study, "SELECT status, tokens, tokens_in FROM calls")
     assert all(call["tokens"] > 0 and call["tokens_in"] > 0 for call in calls if call["status"] == "ok")
-    assert [call for call in calls if call["run_id"] is None]
-    assert not chat or {call["run_id"] for call in calls} >= {
-        row["run_id"] for row in runs if len(tried[row["run_id"]]) > 1
-    }
-    bred = query(study, "SELECT child_id FROM mutations WHERE model IS NOT NULL AND accepted")
-    assert {row["child_id"] for row in bred} & {row["program_id"] for row in runs}
     assert not list(study.glob("runs/*/agent/worktree"))
     for path in study.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    return tried
 
 
 def plain_loop(folder: Path, program: bytes) -> tuple[list[str], list[str]]:
