@@ -13,8 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from analysis.events import Event, MutationEvent
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_text import page
@@ -30,6 +28,7 @@ from programs.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     import duckdb
+    from pydantic import JsonValue
 
 FILES = ("outcomes", "preferences", "traces")
 

@@ -18,13 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue, TypeAdapter
-
+from analysis.json_values import read_as
 from analysis.same_spend import SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio, satterthwaite, t_test
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 LEVEL = 0.025
 CHECK_LEVEL = 0.01
@@ -142,9 +144,6 @@ class Decision:
         return asdict(self)
 
 
-_DECISION, _RATIO = TypeAdapter(Decision), TypeAdapter(Ratio)
-
-
 def state_of(p: float, check: Check | None) -> str:
     """The rule. ``p``: one-sided, of the announced test."""
     if check is not None and not check.passed:
@@ -178,7 +177,7 @@ def twins(arms: Iterable[CheckedArm]) -> Check | None:
 def decision_of(event: Mapping[str, JsonValue]) -> Decision:
     """The decision of a `champion` event; for an older version, the one it announced."""
     record = event.get("decision")
-    return _announced(event) if record is None else _DECISION.validate_python(record)
+    return _announced(event) if record is None else read_as(Decision, record)
 
 
 def _announced(event: Mapping[str, Any]) -> Decision:
@@ -188,7 +187,8 @@ def _announced(event: Mapping[str, Any]) -> Decision:
     ]
     figures = {key: event.get(key) for key in ("difference", "low", "high")}
     bare_ratio = event.get("ratio_without_ideas")
-    return _DECISION.validate_python(
+    return read_as(
+        Decision,
         {
             "state": BETTER if event["holds"] else OPEN,
             "name": str(event.get("name") or event["program_id"]),
@@ -201,10 +201,10 @@ def _announced(event: Mapping[str, Any]) -> Decision:
             "bare_ratio": bare_ratio and _ratio(bare_ratio),
             "trust": event.get("trust"),
             "recorded": False,
-        }
+        },
     )
 
 
 def _ratio(record: Mapping[str, float | None]) -> Ratio:
     """From a record that may lack the level and the counts."""
-    return _RATIO.validate_python({"level": 0.95, "n_top": 0, "n_bottom": 0, **record})
+    return read_as(Ratio, {"level": 0.95, "n_top": 0, "n_bottom": 0, **record})

@@ -5,7 +5,28 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+_ADAPTERS: dict[object, TypeAdapter[Any]] = {}
+
+
+def read_as(kind: type[T], value: object) -> T:
+    """A dataclass of that kind, and of its parts, from JSON. Raises pydantic's ValidationError.
+
+    pydantic is imported here, because most commands read no such record and start faster without it.
+    """
+    from pydantic import TypeAdapter
+
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    made: T = _ADAPTERS[kind].validate_python(value)
+    return made
 
 
 def plain(value: Any) -> Any:

@@ -23,13 +23,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.json_values import plain
 from analysis.ledger_heads import Head, as_json, head_of, heads_in
 from analysis.ledger_problems import SCHEMA, cannot_write, schema_problem
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 RESERVED = frozenset({"seq", "prev", "hash", "schema"})
 MARK = b',"hash":"'

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
 from analysis.ledger import read
@@ -23,6 +22,9 @@ from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 def create(

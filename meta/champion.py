@@ -8,12 +8,13 @@ from pathlib import Path
 from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
 from analysis.events import ChampionEvent
+from analysis.json_values import read_as
 from analysis.same_spend import SameSpend, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import RECORDED, RESERVED, Claim, ReservedClaim, record
+from meta.claim import Claim, ReservedClaim, record
 from meta.confirmation import LOOKS, same_as
 from meta.evidence_page import evidence_page
 from meta.lineage import Lineage
@@ -38,7 +39,7 @@ def crown(
     ended = event is not None and decision_of(event.body).look >= look
     decision = decision_of(event.body) if event and ended else decided(study, program, claim, look)
     said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
-    claim = RECORDED.validate_python(event.body) if event and ended else claim
+    claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
     write_whole(study.folder / "champion.md", program.raw)
@@ -112,7 +113,8 @@ def write_page_again(study: Study) -> bool:
     event = study.state.champion
     if event is None:
         return False
-    body, elsewhere = event.body, RESERVED.validate_python(event.body.get("reserve", ()))
-    program, claim = study.program(str(body["program_id"])), RECORDED.validate_python(body)
+    body = event.body
+    elsewhere = read_as(tuple[ReservedClaim, ...], body.get("reserve", ()))
+    program, claim = study.program(str(body["program_id"])), read_as(Claim, body)
     write_page(study, Champion(program, claim, str(body["verdict"]), decision_of(body), elsewhere))
     return True

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-
-from pydantic import JsonValue, TypeAdapter
+from typing import TYPE_CHECKING
 
 from analysis.decision import BETTER, Check, state_of
 from analysis.decision import LEVEL as LEVEL
@@ -30,6 +29,9 @@ from analysis.statistics import (
     shared_error,
     skewed_difference,
 )
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 STOCK, TWIN, OWN = "control", "a/a", "own"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
@@ -266,6 +268,3 @@ def record(claim_of: Claim) -> dict[str, JsonValue]:
     if claim_of.tasks:
         figures["tasks"] = [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]
     return figures
-
-
-RECORDED, RESERVED = TypeAdapter(Claim), TypeAdapter(tuple[ReservedClaim, ...])  # from the figures of a record

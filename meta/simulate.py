@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from analysis.planted import RunLaw
 from analysis.statistics import mean_interval, share_interval
 from arena.race import ArmScore, SequentialHalving, Stage, shrunken
@@ -21,6 +19,7 @@ from meta.claim import claim
 
 if TYPE_CHECKING:
     import numpy as np
+    from pydantic import JsonValue
 
 STOCK = 0  # place of stock among the programs
 

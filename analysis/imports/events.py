@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.imports.figures import Figures
 from analysis.imports.judge import Judged, Judgement
@@ -13,6 +12,9 @@ from analysis.imports.repository import Joined
 from analysis.imports.runs import Run
 from analysis.imports.table import Aside
 from programs.ids import content_id, content_ids
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 TRUST = "self-reported"
 STATE = "imported"

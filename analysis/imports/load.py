@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.imports import events
 from analysis.imports.direction import Direction
@@ -18,6 +17,9 @@ from analysis.imports.runs import Run, runs_of
 from analysis.imports.table import LogTable, read_table, set_aside
 from analysis.imports.text import UnreadableLog, decode, lines
 from trainer.metric_names import plain_name
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SHOWN = 5  # quarantined lines and contradictions of a log that a summary quotes
 Key = str | tuple[str, ...] | None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.events import DirectiveEntry
 from analysis.imports.text import UnreadableLog, read_bytes
@@ -13,6 +12,9 @@ from programs.errors import MetaloopError
 from programs.ids import content_id, normalise
 from programs.program import Program
 from programs.text import MAX_BYTES
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 NAMES = ("program.md", "PROGRAM.md", "Program.md")
 

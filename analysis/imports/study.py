@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.imports import events
 from analysis.imports.find import LogFile, find
@@ -21,6 +20,9 @@ from analysis.imports.text import UnreadableLog
 from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SMALL = 4 << 20  # bytes of logs below which a second process is not worthwhile
 BATCH = 4096  # events of one write

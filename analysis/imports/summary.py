@@ -6,11 +6,13 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from analysis.imports.load import RunOfLog
 from analysis.imports.study import Imported
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 HIDDEN = ("kind", "digest", "noise")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from analysis.decision import CheckedArm
 from analysis.study_settings import StudySettings
 from analysis.wording import short
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 class RecordedMean(TypedDict):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from analysis.json_values import read_as
 from analysis.report.model import Again
 from analysis.study_settings import PlanSettings, StudySettings
 from arena.sandbox import FLAG as WITHOUT_SANDBOX
@@ -130,8 +131,6 @@ def task_of(config: StudySettings) -> Task | None:
 
 def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], str]:
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
-    from pydantic import TypeAdapter
-
     from meta.plan import Plan
 
     task = task_of(config)
@@ -140,7 +139,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
             "--run-budget",
             f"{config['run_budget']:g}",
         ], "Its task is not on this machine, so the flags for its size are unknown."
-    plan = TypeAdapter(Plan).validate_python(recorded)
+    plan = read_as(Plan, recorded)
     best: tuple[int, list[str], Plan] | None = None
     try:
         further = [load_task(other["task"]) for other in config.get("further") or ()]

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import JsonValue
-
 from analysis.wording import many
 from arena import sandbox
 from meta.cli import capacity, plan_words, resolve
@@ -24,6 +22,8 @@ from programs.errors import NotComparable, UsageError
 from trainer import command_budget
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from analysis.power import RunNoise
     from arena.study import Study
     from programs.program import Program

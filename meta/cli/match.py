@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import JsonValue
-
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import LaunchSettings
@@ -20,6 +18,8 @@ from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from arena.arms import Entry, Match
     from arena.study import Study
     from trainer.task import Task

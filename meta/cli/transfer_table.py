@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from analysis.wording import at_least, decimals, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, table
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from analysis.over_reserved import OverReserved
     from analysis.rank_correlation import RankCorrelation
     from analysis.transfer import Cell, Transfer
@@ -241,14 +241,15 @@ class ChampionByTask:
     @classmethod
     def of(cls, folder: Path, champion: Mapping[str, JsonValue]) -> ChampionByTask:
         """From the ledger of ``folder``; ``champion``: the champion's event."""
+        from analysis.json_values import read_as
         from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
-        from meta.claim import RECORDED, RESERVED
+        from meta.claim import Claim, ReservedClaim
 
-        reserve = RESERVED.validate_python(champion.get("reserve") or ())
+        reserve = read_as(tuple[ReservedClaim, ...], champion.get("reserve") or ())
         if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger again
             return cls()
-        claim = RECORDED.validate_python(champion)
+        claim = read_as(Claim, champion)
         with resolve.connect(folder, []) as con:
             results = transfer(con)
             over = over_reserved(con, {there.task: there.claim is not None for there in reserve})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from pydantic import JsonValue
 
 from inner_loop import proposers
 from inner_loop.bench import Bench
@@ -16,6 +16,9 @@ from meta.conformance.base import BAD, FAILING, GOOD, Conformance, changes, edit
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea
 from trainer.experiment import Trainer
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 IDEAS = tuple((ProgramIdea(f"idea {n}", f"d{n}", n, ()), edit_of([c])) for n, c in enumerate(changes(1, 6)[3:]))
 TRIED = ((GOOD, "keep"), (FAILING, "discard"), (BAD, "discard"), (edit_of(changes(1, 5)[4:]), "discard"))

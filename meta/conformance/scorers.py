@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import pytest
-from pydantic import JsonValue
 
 from meta.conformance.base import Conformance
 from trainer.outcome import Trust
 from trainer.predictions import InvalidPredictions
 from trainer.scoring import Score, Scorer, scorer_of
 from trainer.task_file import ScoreSection
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 @dataclass

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from inner_loop.models.scrub import scrub
@@ -26,6 +24,8 @@ from programs.text import clipped
 from trainer.places import private_folder
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from analysis.evidence import Evidence
     from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
