@@ -227,7 +227,7 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
     size = f"{sds:.1f} SD between runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    return f"{many(runs, 'run')} per program detect a difference of {size} with 80% power{corrected}"
+    return f"with {many(runs, 'run')} per program, a difference of {size} is detected with 80% power{corrected}"
 
 
 def known_noise(study: Study | None) -> RunNoise | None:
