@@ -83,7 +83,7 @@ class ContestFlags:
     ]
     run_budget: RunBudgetFlag
     hidden: Annotated[str | None, flag("Secret tasks on which the leaders run after the decision.", metavar="TASK,…")]
-    runs: Annotated[int, flag("Runs per entry.", "-n", min=2, default=4)]
+    runs: Annotated[int, flag("Runs per entry and task.", "-n", min=2, default=4)]
     confirm_runs: Annotated[int | None, flag("Fresh runs per leader  [default: 3 x --runs].", min=2)]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")

@@ -69,9 +69,9 @@ def credit(
     ],
     on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """The estimated effect of each edit, directive and mutation on the gain: estimate,
-    95% interval, n and study design. Estimates from observational data are marked as
-    associations."""
+    """The estimated effect of each edit, each directive and each change between programs
+    (mutation) on the gain: estimate, 95% interval, n, and whether it was randomized or
+    only observed (an association)."""
     from analysis.attribution import recomputed
 
     if on and not bundle:

@@ -196,7 +196,7 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
         "device_seconds": round(seconds, 1),
         "workers": workers,
         "wall_seconds": round(seconds / min(workers, max(runs, 1)) / SHARE_AT_WORK + SETUP_SECONDS, 1),
-        "price": "own device, no model is called",
+        "price": "no cost: this machine, no model is called",
     }
 
 
@@ -256,7 +256,7 @@ def announce(out: Output, plan: PlannedWork) -> None:
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
-        out.note(f"power: {plan['tells']}")
+        out.note(str(plan["tells"]))
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if crowd := capacity.crowd(plan):
