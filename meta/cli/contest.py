@@ -130,8 +130,10 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         del created["further"]
     out.thing(created)
     out.note("Save both now, they are not shown again: join_code is for the entrants, admin_token is for you (/host).")
-    out.note("Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and,")
-    out.note("when the secret is published with the decision, that the seeds were fixed before the contest opened.")
+    out.note(
+        "Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and, when "
+        "the secret is published with the decision, that the seeds were fixed before the contest opened."
+    )
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 

@@ -335,10 +335,12 @@ def _show(
     by_task: transfer_table.ChampionByTask,
 ) -> None:
     """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, the diff, the files."""
+    from rich.text import Text
+
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    out.text(verdict)
+    out.show(Text(verdict))
     query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
     with resolve.connect(folder, []) as con:
         matches = [row["match_id"] for row in resolve.fetch(con, query)]

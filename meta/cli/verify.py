@@ -292,6 +292,8 @@ def consent(study: Study, how: How, yes: bool) -> None:
 
 def present(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
+    from rich.text import Text
+
     from analysis.trust import remarks
 
     event = audit.event().body
@@ -301,7 +303,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
         return
     figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
     if out.mode == "person":
-        out.text(sentence(event))
+        out.show(Text(sentence(event)))
         out.rows(cast("list[Row]", audit.details.get("arms", [])), ARMS)
     else:
         out.thing(figures)
