@@ -103,7 +103,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     """The best of as many stock runs as the whole study cost, beside one run of the champion."""
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
-    text = f"The device time of the whole study{where} pays for {many(same.runs, 'stock run')}. "
+    text = f"The device time of the whole study{where} would pay for {many(same.runs, 'stock run')} instead. "
     if same.gain is None:
         return f"{text}{many(same.known, 'stock run')} are too few to estimate the gain of the best of them."
     digits = interval_decimals(same.low, same.high)
@@ -113,7 +113,7 @@ def spend(same: SameSpend, d: Decision) -> str:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
     text += f"Estimated from {many(same.known, 'stock run')}: the best script of {same.best_of} gains {gain}; {beside}."
     if same.best_of < same.runs:
-        text += f" These runs are too few to estimate the best of {same.runs}; --same-spend measures it."
+        text += f" The best of {same.runs} cannot be estimated from so few; metaloop evolve --same-spend measures it."
     return text
 
 
@@ -146,8 +146,9 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("note", "Compared with stock", _same(d)))
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and (d.bare_ratio.lower or 0.0) <= 1:
         text = (
-            f"Without its idea list, the champion reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)}, "
-            "which is not significantly more. The idea list may be specific to this task: expect less on other tasks."
+            f"Without its idea list, the champion is not significantly better than {reference(d)} "
+            f"({d.bare_ratio.ratio:.2f} times its gain). The idea list may be specific to this task: expect less on "
+            "other tasks."
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     if d.check is not None and d.check.passed:

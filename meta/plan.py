@@ -105,7 +105,7 @@ class Plan:
             "device_seconds": round(seconds, 1),
             "workers": workers,
             "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
-            "price": "own device, no model is called",
+            "price": "no cost: this machine, no model is called",
             "plan": asdict(self),
         }
         if further:

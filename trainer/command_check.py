@@ -16,6 +16,7 @@ from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding
+from trainer.freshness import takes_seed
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -108,7 +109,7 @@ def _seen(section: RunSection) -> list[str]:
 def _scaling(task: Task) -> CheckFinding:
     if task.scales:
         return CheckFinding("ok", "a part of the budget", "possible; not tested: a run takes too long")
-    message = "not possible, because the command takes no budget: screens are full experiments"
+    message = "not possible, because the command takes no budget: every training is a full one"
     hint = "set [run] budget_constant, or use {budget} in command or environment"
     return CheckFinding("ok", "a part of the budget", message, hint)
 
@@ -125,7 +126,7 @@ def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
     message = f"a quarter costs {part.device_seconds:.2f} of {full.device_seconds:.2f} CPU-s"
     if part.device_seconds > _SAVED * full.device_seconds + _LEAST_SECONDS:
         return CheckFinding(
-            "warning", clause, f"{message}: a screen saves nothing", "the run does not end at its budget"
+            "warning", clause, f"{message}: a short training saves nothing", "the run does not end at its budget"
         )
     return CheckFinding("ok", clause, message)
 
@@ -159,10 +160,17 @@ def _noise(trainer: CommandTrainer, task: Task, first: float) -> Iterator[CheckF
     spread = statistics.stdev([first, *values[1:]])
     again = abs(values[0] - first)
     if spread == 0.0:
-        yield CheckFinding("ok", "seed noise", "none: three seeds give the same metric")
+        yield _no_noise(task)
     else:
         message = f"SD {spread:.3g} over three seeds; two runs of one seed differ by {again:.3g}"
         yield CheckFinding("ok", "seed noise", message)
+
+
+def _no_noise(task: Task) -> CheckFinding:
+    if takes_seed(task):
+        return CheckFinding("ok", "seed noise", "none: three seeds give the same metric")
+    message = "unknown: the command takes no seed, and three runs gave the same metric"
+    return CheckFinding("warning", "seed noise", message, "use {seed} in command, or set [run] seed_constant")
 
 
 def _edits(task: Task) -> CheckFinding:

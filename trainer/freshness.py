@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 SPLIT, SEEDS, NOTHING = "split", "seeds", "nothing"
 
 SAID = {
-    SPLIT: "Fresh: run seeds, training seeds, and a split that no researcher saw.",
-    SEEDS: "Fresh: run seeds and training seeds only. This task has no hidden split: the script is scored on the data "
-    "that selected it.",
-    NOTHING: "Fresh: run seeds only. The command takes no training seed and there is no hidden split, so training "
+    SPLIT: "The run seeds, the training seeds and the data split are fresh: no researcher saw them.",
+    SEEDS: "Only run seeds and training seeds are fresh. This task has no hidden split: the script is scored on the "
+    "data that selected it.",
+    NOTHING: "Only run seeds are fresh. The command takes no training seed and there is no hidden split, so training "
     "again repeats the same measurement.",
 }
 #: For sentences such as "trained again on …".

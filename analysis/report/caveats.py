@@ -175,7 +175,7 @@ def of_the_claim(facts: ReportFacts) -> Iterator[Caveat]:
 def of_runs(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     few = [row.display_name for row in facts.board if row.n < FEW_RUNS]
     if few:
-        text = f"{listed(few)}: fewer than {FEW_RUNS} runs. Their intervals are wide and assume normal noise."
+        text = f"{listed(few)}: fewer than {FEW_RUNS} runs each, so the intervals are wide and assume normal noise."
         yield Caveat("mind", "Few runs in the deciding match", text)
     if doubts.running:
         text = f"{many(doubts.running, 'run')} had not ended when this report was written."

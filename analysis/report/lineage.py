@@ -56,9 +56,9 @@ def section(facts: ReportFacts) -> ReportSection | None:
     nodes = tree([replace(node(row, champion), change=summary(edges[row.program_id])) for row in programs.rows])
     left = facts.totals.programs - len(nodes)
     lead = (
-        "Each row is a program, below its parent. A line connects the two; a line to the right means a larger gain. "
-        "On the right: the number of directives that the child added (+), removed (−) and changed (~). A name like "
-        "idea-queue-v2 is a program that this study wrote from idea-queue."
+        "Each row is a program, below its parent. The line from parent to child leans to the right if the child "
+        "gains more. On the right: the number of directives that the child added (+), removed (−) and changed (~). A "
+        "name like idea-queue-v2 is a program that this study wrote from idea-queue."
     )
     unrun = any(item.gain is None for item in nodes)
     note = (
@@ -71,7 +71,7 @@ def section(facts: ReportFacts) -> ReportSection | None:
         kind="lineage",
         title=f"Verified gain by program, in {facts.score_unit}",
         caption=f"{note}Mean over the runs of the search (without the confirmation), with 95% interval. Programs "
-        "selected for a high mean are overestimated by it."
+        "selected for their high mean look better than they are."
         f"{over_tasks(facts)}{' Not run: the program behaves like another one, or the study ended first.' * unrun}",
         data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
         table=table(nodes, edges, facts.score_unit),

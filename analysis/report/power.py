@@ -43,7 +43,7 @@ def lead(facts: ReportFacts, row: Power) -> str:
     size = f"{number(row.detectable, digits)} {facts.unit}{ratio(row)}"
     if row.comparison != "champion and stock":
         return (
-            f"With {runs(row)} per program, this {name(row, facts)} detects a true difference of {size} between two "
+            f"With {runs(row)} per program, this {name(row, facts)} detects a true difference of {size}, between two "
             "programs with 80% power. Smaller differences may be noise, whatever the order in the table."
         )
     text = (

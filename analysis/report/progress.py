@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -94,7 +94,7 @@ def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[Fina
     runs = [
         DrawnRun(
             row.run_id,
-            label(row, index),
+            label(row),
             MARKS.get(row.role or "", "program"),
             row.deciding,
             row.program,
@@ -102,7 +102,7 @@ def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[Fina
             noise.get((row.match_id, row.score_stream)) or row.noise_sd,
             by_run[row.run_id],
         )
-        for index, row in _numbered(facts.runs.rows)
+        for row in facts.runs.rows
     ]
     direction = facts.deciding.direction or facts.runs.rows[0].direction or "lower"
     return DrawnRuns(facts.unit, facts.measure, direction, runs, _median(runs))
@@ -194,21 +194,10 @@ def point_table(data: DrawnRuns) -> ReportTable:
     return ReportTable((">number", "result", f">{data.metric}", "what was tried"), rows)
 
 
-def label(row: RunRow, index: int) -> str:
+def label(row: RunRow) -> str:
     role = f", {row.role}" if row.role not in (None, "program") else ""
     gain = f", verified gain {brief(row.verified_gain)}" if row.verified_gain is not None else ""
-    return f"{row.program}{role}: run {index}{gain}"
-
-
-def _numbered(rows: Sequence[RunRow]) -> list[tuple[int, RunRow]]:
-    """Each run with its index among the runs of its program in a match."""
-    seen: Counter[tuple[str | None, ...]] = Counter()
-    out = []
-    for row in rows:
-        key = (row.match_id, row.program_id, row.role)
-        seen[key] += 1
-        out.append((seen[key], row))
-    return out
+    return f"{row.program}{role}, run {short(row.run_id)}{gain}"
 
 
 def _median(runs: Sequence[DrawnRun]) -> int:

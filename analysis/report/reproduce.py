@@ -48,7 +48,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "versions": versions(facts),
         "segments": segments,
     }
-    lead = "Everything on this page is a query over the ledger."
+    lead = "Every number on this page comes from a query on the study's records (the ledger)."
     answers = (facts.study, facts.matches, heads)
     return ReportSection(
         "reproduce", "How to reproduce", lead, template="reproduce.html.j2", more=more, answers=answers

@@ -67,11 +67,11 @@ def section(facts: ReportFacts) -> ReportSection:
         kind="spent",
         title="Device time by use",
         caption="Hollow bar: device time charged to the runs, which includes cached results in full. Filled bar: "
-        "device time spent on this machine. Verification is not charged to runs; the arena pays for it.",
+        "device time spent on this machine. Verification is counted for the study, not charged to its runs.",
         data={"rows": [{key: getattr(row, key) for key in ("name", "n", "charged", "spent", "payer")} for row in rows]},
         table=ReportTable.of(rows, COLUMNS),
         answers=(spent, idle),
-        legend=(("bar-run", "spent by runs"), ("bar-arena", "spent by the arena"), ("bar-charged", "charged")),
+        legend=(("bar-run", "spent by runs"), ("bar-arena", "spent by the study itself"), ("bar-charged", "charged")),
     )
     return ReportSection(
         "spent", "Where the time went", " ".join([*wall_time(facts, busy), dollars(facts.totals)]), (figure,)
@@ -88,7 +88,8 @@ def wall_time(facts: ReportFacts, row: BusyRow) -> list[str]:
     out = [f"The study took {duration(row.wall)} of wall time{by}."] if row.wall else []
     if idle is not None:
         out.append(
-            f"Inside runs {percent(max(idle, 0.0), 1)} of the wall time was idle (bookkeeping, waiting, decisions)."
+            f"Within the runs, {percent(max(idle, 0.0), 1)} of the wall time was spent outside experiments "
+            "(bookkeeping, waiting, decisions)."
         )
     if row.cached_seconds:
         out.append(

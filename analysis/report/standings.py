@@ -67,7 +67,8 @@ def section(facts: ReportFacts) -> ReportSection:
     figures = tuple(figure(facts, match_id, best) for match_id in order)
     lead = (
         "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
-        "from scratch on seeds and data that no researcher saw. An arm is one entry of a program in a match."
+        "from scratch on seeds and data that no researcher saw. A match compares programs; an arm is a program in a "
+        "match, and stock may have two arms."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(figures)

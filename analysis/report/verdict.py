@@ -95,8 +95,8 @@ def intro(facts: ReportFacts) -> list[str]:
     )
     if facts.has_search:
         text += (
-            " The study raced programs, wrote new ones from the measured effects, and finally compared the best one "
-            f"with stock, the baseline program, on {fresh}."
+            " The study compared several programs, wrote new ones from the measured effects, and finally compared the "
+            f"best one with stock, the baseline program, on {fresh}."
         )
     known = [one for one in tasks if one is not None]
     if any(freshness.freshness(one) != freshness.SPLIT for one in known):

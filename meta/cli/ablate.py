@@ -65,7 +65,7 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
 
     PROGRAM: switches its directives on and off by a two-level factorial design
     (Hadamard, with mirrored blocks). Every variant runs at equal budget with the
-    same run seeds. Directives that this researcher ignores are left out.
+    same run seeds. Directives that the scripted researcher ignores are left out.
 
     RUN: trains its kept commits again on fresh seeds: each commit alone on the
     original source, the final source without each, and, for up to 8 commits,
@@ -241,7 +241,7 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
         "device_seconds": round(seconds, 1),
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
         "workers": study.config.workers,
-        "price": "own device, no model is called",
+        "price": "no cost: this machine, no model is called",
     }
     plan = launch.with_sandbox(plan, study.task, study.config.sandbox)
     if settings.dry_run:

@@ -83,7 +83,7 @@ class ContestFlags:
     ]
     run_budget: RunBudgetFlag
     hidden: Annotated[str | None, flag("Secret tasks on which the leaders run after the decision.", metavar="TASK,…")]
-    runs: Annotated[int, flag("Runs per entry.", "-n", min=2, default=4)]
+    runs: Annotated[int, flag("Runs per entry and task.", "-n", min=2, default=4)]
     confirm_runs: Annotated[int | None, flag("Fresh runs per leader  [default: 3 x --runs].", min=2)]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
@@ -130,8 +130,10 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         del created["further"]
     out.thing(created)
     out.note("Save both now, they are not shown again: join_code is for the entrants, admin_token is for you (/host).")
-    out.note("Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and,")
-    out.note("when the secret is published with the decision, that the seeds were fixed before the contest opened.")
+    out.note(
+        "Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and, when "
+        "the secret is published with the decision, that the seeds were fixed before the contest opened."
+    )
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 

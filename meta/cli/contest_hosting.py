@@ -52,7 +52,7 @@ def void(
     because: Annotated[str, flag("Public reason; it stays on record.", metavar="TEXT", required=True)],
 ) -> None:
     """Declare an entry void. It leaves the queue, the ranking and the decision, and does
-    not count against its entrant's quota. A run that has started is finished. ENTRY is
+    not count against its entrant's quota. A run that has started goes on to its end. ENTRY is
     a number on the leaderboard, or an entry_id. Works with or without `serve`."""
     from arena.contest import acts
 
@@ -73,8 +73,8 @@ def unvoid(
     entry: EntryName,
     because: Annotated[str, flag("Public reason.", metavar="TEXT", default="")],
 ) -> None:
-    """Restore a void entry to its state in the ledger. An entry that the host itself
-    had given up starts again from the beginning."""
+    """Undo `void`: the entry goes on where it was. An entry that the server had given up
+    after repeated errors starts again from the beginning."""
     from arena.contest import acts
 
     contest = opened(folder, out)

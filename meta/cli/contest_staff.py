@@ -59,10 +59,10 @@ def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | No
 def caps(
     out: Output,
     folder: ContestFolder,
-    flags: Annotated[ModelFlags, only("max_usd", "max_tokens", "run_usd", "run_tokens", "price")],
+    flags: Annotated[ModelFlags, only("max_usd", "max_tokens", "price")],
 ) -> None:
     """Show or change the spending limits of a contest's models. The limits per run are
-    part of the rules and cannot be changed."""
+    part of the rules: they are set when the contest is created."""
     from arena.contest.contest import Contest
     from inner_loop.models.spend_limiter import SpendLimiter
     from meta.cli.researcher_choice import CAPS as KEPT
@@ -71,8 +71,6 @@ def caps(
     contest = Contest.open(path)
     wanted = ResearcherChoice.of(flags, yes=False).config
     given = {name: getattr(wanted, name) for name in KEPT if getattr(wanted, name)}
-    if flags.run_usd or flags.run_tokens:
-        raise UsageError("the limits per run are part of the rules", hint="create a new contest for other rules")
     if given:
         config = contest.study.model_copy(update={"staff": contest.study.staff.model_copy(update=given)})
         config.dump(path / resolve.MARK)

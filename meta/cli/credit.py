@@ -63,15 +63,15 @@ def credit(
     out: Output,
     study: AnyStudy,
     method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
-    all: Annotated[bool, flag("Include effects not significantly different from zero.")],
+    all: Annotated[bool, flag("Include effects whose 95% interval includes zero.")],
     bundle: Annotated[
         str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
     ],
     on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """The estimated effect of each edit, directive and mutation on the gain: estimate,
-    95% interval, n and study design. Estimates from observational data are marked as
-    associations."""
+    """The estimated effect of each edit, each directive and each change between programs
+    (mutation) on the gain: estimate, 95% interval, n, and whether it was randomized or
+    only observed (an association)."""
     from analysis.attribution import recomputed
 
     if on and not bundle:
@@ -88,11 +88,11 @@ def credit(
             out.note(older)
     empty = EMPTY
     if not all and rows:
-        hidden, empty = len(rows), "no significant effects"
+        hidden, empty = len(rows), "no effect whose 95% interval excludes zero"
         rows = [r for r in rows if resolved(r)]
         if hidden > len(rows):
             out.note(
-                f"{many(hidden - len(rows), 'row')} hidden: not significantly different from zero (--all shows them)"
+                f"{many(hidden - len(rows), 'row')} hidden: no interval, or one that includes zero (--all shows them)"
             )
     if out.mode != "person":
         out.rows(rows, PLAIN, extra={"study": str(folder)}, empty=empty)

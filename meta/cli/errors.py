@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import click
 
+from meta.cli.output import wrapped
 from programs.errors import MetaloopError
 
 KINDS: dict[str, int] = {
@@ -69,7 +70,7 @@ def classify(error: BaseException) -> ErrorReport:
 def report(problem: ErrorReport, *, as_json: bool) -> None:
     """Write an error to stderr; it is never data."""
     text = problem.to_json() if as_json else "\n".join(problem.lines())
-    click.echo(text, err=True)
+    click.echo(text if as_json else wrapped(text), err=True)
 
 
 def wants(flag: str, argv: list[str]) -> bool:

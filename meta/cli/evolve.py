@@ -48,7 +48,9 @@ class Dial:
         bool, flag("With --resume: repeat the confirmation once, on new data, after a failed A/A check.")
     ]
     race_rule: RaceRuleFlag
-    same_spend: Annotated[bool, flag("Also spend the same budget on stock runs and measure their best train.py.")]
+    same_spend: Annotated[
+        bool, flag("Also spend as much device time as the whole study on stock runs; measure their best train.py.")
+    ]
     best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
 
 
@@ -64,7 +66,13 @@ class EvolveFlags:
     reserve: Annotated[
         str | None, flag("Held-out tasks: the champion is tested on them once, at the end.", metavar="TASK,…")
     ]
-    prior: Annotated[str | None, flag("Past studies whose results choose the starting programs.", metavar="STUDY,…")]
+    prior: Annotated[
+        str | None,
+        flag(
+            "Past studies whose results choose further starting programs and what is expected of them.",
+            metavar="STUDY,…",
+        ),
+    ]
     dial: Dial
     playing: PlayingFlags
     models: StudyModelFlags
@@ -327,10 +335,12 @@ def _show(
     by_task: transfer_table.ChampionByTask,
 ) -> None:
     """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, the diff, the files."""
+    from rich.text import Text
+
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    out.text(verdict)
+    out.show(Text(verdict))
     query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
     with resolve.connect(folder, []) as con:
         matches = [row["match_id"] for row in resolve.fetch(con, query)]

@@ -103,7 +103,8 @@ class ModelFlags:
     """The researcher, its models, their spending limits, how they are called, and recordings of the calls."""
 
     researcher: Annotated[
-        str | None, flag("What follows the program: scripted, chat or command:NAME (an agent).", "-r", metavar="KIND")
+        str | None,
+        flag("Who carries out the program: scripted, chat (a model) or command:NAME (an agent).", "-r", metavar="KIND"),
     ] = None
     model: Annotated[
         str | None, flag("LiteLLM models; the later ones are fallbacks for the first.", "-m", metavar="NAME,…")

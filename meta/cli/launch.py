@@ -196,7 +196,7 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
         "device_seconds": round(seconds, 1),
         "workers": workers,
         "wall_seconds": round(seconds / min(workers, max(runs, 1)) / SHARE_AT_WORK + SETUP_SECONDS, 1),
-        "price": "own device, no model is called",
+        "price": "no cost: this machine, no model is called",
     }
 
 
@@ -227,7 +227,7 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
     size = f"{sds:.1f} SD between runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    return f"{many(runs, 'run')} per program detect a difference of {size} with 80% power{corrected}"
+    return f"with {many(runs, 'run')} per program, a difference of {size} is detected with 80% power{corrected}"
 
 
 def known_noise(study: Study | None) -> RunNoise | None:
@@ -256,7 +256,7 @@ def announce(out: Output, plan: PlannedWork) -> None:
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
-        out.note(f"power: {plan['tells']}")
+        out.note(str(plan["tells"]))
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if crowd := capacity.crowd(plan):

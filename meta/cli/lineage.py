@@ -76,7 +76,7 @@ class ProposalCount(TypedDict):
 )
 def lineage(out: Output, study: AnyStudy) -> None:
     """The tree of programs: the parents of each, the operator that wrote it, and its
-    mean verified gain in the search (not in the confirmation). A program with two
+    mean measured gain in the search (not in the confirmation). A program with two
     parents is listed under the first and names the other."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:

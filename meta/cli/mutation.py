@@ -67,7 +67,7 @@ def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
     from meta.mutators.llm.bill import sentence
 
     limit = most(plan.generations, plan.children, staff)
-    price = str(planned["price"]).replace("own device, no model is called", "own device")
+    price = str(planned["price"]).replace("no cost: this machine, no model is called", "own device")
     return {
         "models": ", ".join(staff.models),
         "researcher": planned.get("researcher", "scripted"),

@@ -23,8 +23,8 @@ RATIOS = (1.1, 1.2, 1.3, 1.5, 2.0)
 SDS = (0.25, 0.5, 1.0, 2.0)
 METHOD = (
     "method: one-sided Welch test at {level:.1%} with {power:.0%} power, noncentral t distribution, exact for "
-    "normally distributed runs. The test of a study also corrects for skewness, which lowers the power by 0.05 with "
-    "10 runs per program and by 0.02 with 20. Device time and dollars cover both programs, verification included."
+    "normally distributed runs. The test of a study also corrects for skewness, which costs 5 percentage points of "
+    "power with 10 runs per program and 2 with 20. Device time and dollars cover both programs, verification included."
 )
 
 

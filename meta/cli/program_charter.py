@@ -52,11 +52,12 @@ def charter(
     write: Annotated[bool, flag("Write the new charter into PROGRAM; asks before it changes a value.")],
     yes: YesFlag,
 ) -> None:
-    """Show a program's charter. The charter is the settings that Metaloop itself enforces.
+    """Show a program's charter. The charter is the settings that Metaloop enforces
+    for scripts and models; agents get them as sentences.
 
-    With -m, a model reads the settings from the prose. Each is shown with its
-    sentence, which is checked against the program; then contradictory sentences,
-    and those that no field can express. -o and --write put the settings into the
+    With -m, a model reads the settings from the prose. Each is shown with the sentence
+    that it was read from, which must be in the program. Then come sentences that
+    contradict each other, and sentences for which there is no setting. -o and --write put the settings into the
     front matter; other fields stay unchanged. Without -m, --prose reads only the
     sentences that `metaloop export --prose` writes."""
     source = click.get_current_context().get_parameter_source

@@ -25,7 +25,11 @@ class AgentFlags:
         flag("Run this agent; it gets the prompt on stdin or as {prompt}.", "--agent-command", metavar="COMMAND"),
     ] = None
     agent_network: Annotated[
-        str | None, flag("The agent's network besides its models  [default: none].", type=click.Choice(NETWORKS))
+        str | None,
+        flag(
+            "What the agent reaches besides its models  [default: none; proxy without the gateway].",
+            type=click.Choice(NETWORKS),
+        ),
     ] = None
     agent_direct: Annotated[bool | None, flag("Give it your key or login: no price, no spending limit.")] = None
     agent_allow: Annotated[str | None, flag("More hosts that the proxy allows.", metavar="HOST,…")] = None

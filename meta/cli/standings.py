@@ -110,8 +110,9 @@ def standings(
     match: Annotated[str | None, flag("This match  [default: the last one].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
-    """The verified gain of each program with its 95% interval and its range of ranks;
-    programs with overlapping ranges are tied. The runs' own claims, and best-of-N
+    """The measured gain of each program with its 95% interval and its range of ranks,
+    which begins after the programs that are significantly better; those whose range
+    begins at 1 are tied for the lead. The runs' own claims, and best-of-N
     (the best script of a program's runs), are shown but not used for ranking."""
     folder = resolve.study_folder(study, out)
     chosen = None if all else _chosen(folder, match, out)
@@ -285,7 +286,7 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
         out.append(f"To separate the first two programs: {needed} (80% power).")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
-    out.append(f"{many(runs, 'run')}, {duration(spent)} of device time charged.")
+    out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
 
 

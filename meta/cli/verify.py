@@ -80,15 +80,16 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     SOURCE, RUN: measures the gain over the task's original train.py with a 95% Welch
     interval. Verdicts: better or worse (the interval is above or below 0); not shown
-    (the interval contains 0); invalid (training fails on every seed, or the source has
-    more than half of its gain without training).
+    (the interval contains 0); invalid (training fails on every seed, or more than half
+    of the gain is there already before training).
 
-    STUDY: checks the ledger's hash chain, then trains sources of the confirmation's
-    champion and stock (without a confirmation: the best program of the last match and
-    stock), each on a fresh seed. Verdicts: contradicted (the fresh gain or lead is
-    significantly, at 99%, below 80% of the recorded one; the 20% allow for the other
-    split. Or more than half of the gain needs no training); confirmed (recorded and
-    fresh lead are both significantly above 0, at 95%); else not confirmed.
+    STUDY: checks the ledger's hash chain. Then it takes runs of the champion and of
+    stock from the confirmation and trains the final train.py of each on a fresh seed.
+    (Without a confirmation, the best program of the last match is taken for the
+    champion.) Verdicts: contradicted (the fresh gain or lead is below 80% of the recorded
+    one, significant at 99%, where 20% are allowed because the data are others; or more
+    than half of the gain is there before training); confirmed (recorded and fresh lead
+    are both significantly above 0, at 95%); else not confirmed.
 
     A task that is not built in makes its data with its own data.py. If a study names
     such a task, the command asks before it runs that file (without a terminal, pass
@@ -291,6 +292,8 @@ def consent(study: Study, how: How, yes: bool) -> None:
 
 def present(out: Output, what: str, audit: Audit) -> None:
     """Show the verdict, the figures, the findings, and the secret that repeats the check."""
+    from rich.text import Text
+
     from analysis.trust import remarks
 
     event = audit.event().body
@@ -300,7 +303,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
         return
     figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
     if out.mode == "person":
-        out.text(sentence(event))
+        out.show(Text(sentence(event)))
         out.rows(cast("list[Row]", audit.details.get("arms", [])), ARMS)
     else:
         out.thing(figures)
