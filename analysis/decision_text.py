@@ -8,7 +8,19 @@ from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compar
 from analysis.same_spend import SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
-from analysis.wording import at_least, bracket, decimals, interval_decimals, listed, many, number, p_text, span
+from analysis.wording import (
+    at_least,
+    bracket,
+    decimals,
+    interval_decimals,
+    listed,
+    many,
+    number,
+    p_text,
+    plain_number,
+    plain_span,
+    span,
+)
 from trainer import freshness
 
 
@@ -49,21 +61,26 @@ def sentence(d: Decision, where: str = "") -> str:
 
 def line(d: Decision) -> str:
     """Headline and figures on one line, for the end of a command and for the ledger."""
-    figures = f"{gains(d.champion, d.tested, d.unit)}; {runs(d)}"
+    figures = f"Gain {gains(d.champion, d.tested, d.unit)}; {runs(d)}"
     if d.tasks:
         each = [
             f"on {on.task} gain {interval(on.champion)} {on.unit} against {interval(on.tested)}{times(on.ratio)}"
             for on in d.tasks
         ]
         apart = f"{d.tested.difference:.4g}{bracket(d.tested.low, d.tested.high)} {d.unit}"
-        figures = f"mean over {len(each)} tasks, difference {apart}; {'; '.join(each)}; {runs(d)} on each"
+        figures = f"Mean over {len(each)} tasks, difference {apart}; {'; '.join(each)}; {runs(d)} on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
-    ratio = times(d.tested.ratio) if d.holds else ""
-    return f"{headline(d)}{ratio} ({figures}; one-sided p = {d.p:.2g}){doubt}"
+    ratio = times(d.tested.ratio).lstrip(",") if d.holds else ""
+    return f"{headline(d)}{ratio and ':' + ratio}. {figures}; one-sided p = {d.p:.2g}{doubt}"
 
 
 def gains(champion: Mean, other: Compared, unit: str) -> str:
-    return f"gain {interval(champion)} {unit} against {interval(other.gain)} of {other.name}"
+    digits = interval_decimals(other.low, other.high)
+    ours, theirs = (
+        f"{plain_number(mean.mean, digits)} [{plain_span(mean.low, mean.high, digits)}]"
+        for mean in (champion, other.gain)
+    )
+    return f"{ours} {unit} against {theirs} of {other.name}"
 
 
 def runs(d: Decision) -> str:

@@ -32,6 +32,19 @@ BUNDLE = (
     Column("task"),
 )
 EMPTY = "no effects estimated yet"
+# What the rows of a method estimate, as a title.
+ESTIMATED = {
+    "claimed": "what the runs themselves claim",
+    "add-one-in": "a kept change alone, trained again",
+    "leave-one-out": "a kept change removed from the end of its run",
+    "shapley": "a kept change, averaged over orders",
+    "edit": "a single change to the untouched script",
+    "directive": "all experiments that cite the directive",
+    "following": "runs that followed the directive minus runs that did not",
+    "mutation": "child minus parent",
+    "having": "programs with the directive minus programs without it",
+    "factorial": "the directive in a planned ablation",
+}
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 
 
@@ -101,6 +114,8 @@ def credit(
         out.note(empty)
     for name in dict.fromkeys(r["method"] for r in rows):
         _show(out, [r for r in rows if r["method"] == name])
+    if any(r["q"] is None for r in rows):
+        out.note("q: false discovery rate; - where a row has fewer than three runs and is not tested")
 
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
@@ -160,12 +175,11 @@ def _show(out: Output, rows: Sequence[CreditLine]) -> None:
 
 
 def title(rows: Sequence[CreditLine]) -> str:
-    """Method and unit of one method's rows, with their design, or a legend where rows have different designs."""
-    kinds = designs(rows)
-    if len(kinds) == 1:
-        return f"{rows[0]['method']}: {kinds[0]}, in {rows[0]['unit']}"
-    legend = "; ".join(f"{kind[:SHORT]}: {kind}" for kind in kinds)
-    return f"{rows[0]['method']}: in {rows[0]['unit']} ({legend})"
+    """Method, what it estimates, unit and design of its rows; a legend where they have different designs."""
+    kinds, method = designs(rows), rows[0]["method"]
+    about = f"{method}: {ESTIMATED[method]}" if method in ESTIMATED else method
+    legend = kinds[0] if len(kinds) == 1 else "; ".join(f"{kind[:SHORT]}: {kind}" for kind in kinds)
+    return f"{about}, in {rows[0]['unit']} ({legend})"
 
 
 def designs(rows: Sequence[CreditLine]) -> list[str]:

@@ -347,6 +347,8 @@ def _show(
     if matches:
         standings(out, folder, matches, verdict_shown=True)
     by_task.show(out)
+    if changes:
+        out.show(Text("changes from the program it started from", style="bold"))
     out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")

@@ -62,7 +62,9 @@ class PlayingFlags:
         int | None,
         flag("Seed of the study; guessable, so not for contests  [default: a fresh secret].", min=0),
     ] = None
-    workers: Annotated[int | None, flag("Worker processes  [default: one per core].", "-j", min=1)] = None
+    workers: Annotated[
+        int | None, flag("Worker processes; each has a device for its run  [default: one per core].", "-j", min=1)
+    ] = None
     devices_per_run: Annotated[
         int | None, flag("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
@@ -78,7 +80,7 @@ class PlayingFlags:
     runs_per_device: Annotated[
         int | None,
         flag(
-            "Runs that share each of the -j devices; one trains while the others wait for their model  [default: 1].",
+            "Runs that share the device of each worker; one trains while the others wait for a model  [default: 1].",
             min=1,
             max=8,
             callback=_share_devices,

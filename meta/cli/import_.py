@@ -181,7 +181,7 @@ def _keep_line(item: ImportSummary) -> str:
 def _noise_line(item: ImportSummary, runs: Sequence[RunOfLog]) -> str:
     noise = item.noise
     kept = f"{noise.kept_by_chance:.1f}"
-    chance = f"kept {noise.kept}; the same number of trials without any effect would keep {kept}"
+    chance = f"of as many changes without any effect, keep-if-better would keep {kept} (here {noise.kept})"
     if len(runs) == 1:
         figures = runs[0].figures
         if figures.noise.sd is None:

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 MARKS = {"finished": "*", "running": ">"}
 MOST_ARMS = 14
 
+
+def _ended(marks: str) -> str:
+    """``6/7``: ended runs of those that were started."""
+    started = len(marks.replace(".", ""))
+    return f"{started - marks.count('>')}/{started}"
+
+
 ARM_COLUMNS = (
     Column("program", flex=True, style="bold"),
     Column("from", flex=True),
-    Column("runs"),
+    Column("runs", "ended", right=True, show=_ended),
     Column("tried", "kept", right=True),
     Column("claimed", "best", right=True),
     Column("gain", right=True, style="green"),
@@ -42,7 +49,10 @@ def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork |
     match = board.current
     if match is not None:
         parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
-        parts.append(table(arm_rows(board, match)[:MOST_ARMS], ARM_COLUMNS, width))
+        rows = arm_rows(board, match)[:MOST_ARMS]
+        # once all is done, names need the room more
+        columns = [c for c in ARM_COLUMNS if c.key != "doing" or any(row["doing"] != "done" for row in rows)]
+        parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))
     parts += [Text(render.fit(clean(line), width), style="dim") for line in board.news]

@@ -124,6 +124,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
 
     ``verdict_shown``: the verdict is already printed above.
     """
+    from rich.text import Text
+
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch_as(con, StandingLine, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
@@ -145,6 +147,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
     for match_id in played:
+        if match_id != played[0]:
+            out.show(Text())
         of_match = [row for row in rows if row["match_id"] == match_id]
         made_from = decision if decision and rests_on(decision, of_match[0]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
@@ -173,11 +177,13 @@ def show_match(
     from rich.text import Text
 
     first = rows[0]
-    generation = "" if not first["generation"] else f", generation {first['generation']}"
+    purpose = first["purpose"] or "match"
+    number = "" if not first["generation"] else f" {first['generation']}"
+    generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
     state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
     on = "" if first["stream"] == first["purpose"] else f", {first['stream']} stream"
-    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}{on}{state}"
+    title = f"{purpose}{generation} on {first['task']}{on}{state}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
@@ -283,7 +289,7 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
     if more is not None:
         feasible = more <= MOST_MORE
         needed = f"about {many(more, 'more run')} each" if feasible else f"more than {MOST_MORE:,} more runs each"
-        out.append(f"To separate the first two programs: {needed} (80% power).")
+        out.append(f"To show which of the first two programs is better: {needed} (80% power).")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
     out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
