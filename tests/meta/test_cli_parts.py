@@ -216,7 +216,7 @@ def test_a_verdict_tells_how_little_it_can_be_trusted() -> None:
     sentence = line(decision)
     assert sentence.startswith("local beats stock")
     assert sentence.endswith("; self-reported: the script printed these numbers itself")
-    assert "; " not in line(replace(decision, trust="verified")).rpartition(")")[2]
+    assert line(replace(decision, trust="verified")) == sentence.rpartition("; ")[0]
 
 
 def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_remarks_of_the_standings() -> None:
     assert runs_to_separate([row, twin]) is None
     spent = {"device_seconds_charged": 1.0}
     near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
-    assert any("first two programs: more than 1,000 more runs each" in line for line in remarks(near))
+    assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 SD" in power_sentence(10)
 
@@ -329,9 +329,10 @@ def test_best_of_n_stands_below_its_match_and_ranks_nothing(tmp_path: Path) -> N
 def test_credit_names_the_design_once_or_row_by_row() -> None:
     paired = {"method": "mutation", "unit": "nats", "design": "paired", "causal": True}
     observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
-    assert title([paired, paired]) == "mutation: paired, in nats"
-    assert title([observed]) == "mutation: observational, an association, in nats"
-    assert title([paired, observed]) == "mutation: in nats (p: paired; o: observational, an association)"
+    assert title([paired, paired]) == "mutation: child minus parent, in nats (paired)"
+    assert title([observed]) == "mutation: child minus parent, in nats (observational, an association)"
+    assert title([paired, observed]).endswith("in nats (p: paired; o: observational, an association)")
+    assert title([{**paired, "method": "of-a-plug-in"}]) == "of-a-plug-in, in nats (paired)"
 
 
 def test_a_study_goes_on_with_its_own_programs_only() -> None:
