@@ -60,21 +60,22 @@ def load(processes: int) -> Iterator[None]:
             process.wait()
 
 
-def use(outcome: Outcome) -> CpuUse:
-    return CpuUse(outcome.training_seconds, outcome.prediction_seconds)
+def use(outcome: Outcome, seed: int | None = None) -> CpuUse:
+    return CpuUse(outcome.training_seconds, outcome.prediction_seconds, seed)
 
 
 def verifications(trainer: Trainer, count: int, seed: int) -> Iterator[tuple[Outcome, Outcome, Outcome]]:
     """(experiment, first training, what was made of it) of honest sources, ``count`` times; failures are left out."""
     streams, made = Streams.from_seed(seed), 0
     for number, source in enumerate(sources(trainer.task, seed)):
-        own = trainer.run(Spec(source, streams.seed("search", "train", number)))
+        known = streams.seed("search", "train", number)
+        own = trainer.run(Spec(source, known))
         for k in range(TIMES if own.status == "ok" else 0):
             spec = Spec(source, streams.seed("confirmation", "verify", number, k), "confirmation")
             first = trainer.run(spec)
             if first.status == "ok":
                 again = overrun([use(own)], first)
-                yield own, first, verification(trainer, spec, [use(own)]) if again else first
+                yield own, first, verification(trainer, spec, [use(own, known)]) if again else first
                 made += 1
             if made == count:
                 return

@@ -2,8 +2,10 @@
 
 A source may recognise a verification, for example by its training seed. It could then train longer than in its
 experiments, up to the hard limit, or train again while it is scored, and no run would pay for that. Such a verification
-does not count as `verified`. An honest source stops by its own CPU clock, so its CPU time hardly depends on the seed or
-the load.
+does not count as `verified`. An honest source that stops by its own CPU clock hardly depends on the seed or the load.
+One whose work is fixed before it looks at the clock does: on a busy machine its memory is slower. So a verification
+that used too much is compared with one of its experiments, made again at once under its old seed, which the source
+cannot tell from the experiment.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from trainer.outcome import Outcome
 #: twice the 99% quantile of 300 honest verifications on strokes, at load 11; the shares are for longer tasks.
 _RULES = {"training_seconds": ("training", 0.05, 0.011), "prediction_seconds": ("predicting", 0.25, 0.016)}
 TRIES = 3  # a verification is refused only if it exceeds the limit each time: a busy machine's effect does not repeat
+#: The most that an experiment made again counts, as a multiple of the recorded ones: with more, a source that trains
+#: longer at random, at the price of a few experiments, would have as many further draws as there are tries.
+_MOST_AGAIN = 1.4
 
 
 class Experiment(Protocol):
@@ -26,6 +31,9 @@ class Experiment(Protocol):
 
     @property
     def source_id(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
 
     @property
     def fraction(self) -> float: ...
@@ -39,16 +47,17 @@ class Experiment(Protocol):
 
 @dataclass(frozen=True)
 class CpuUse:
-    """CPU-seconds of a full experiment; None if an older version did not record them."""
+    """CPU-seconds of a full experiment, and its training seed; None if an older version did not record them."""
 
     training_seconds: float | None = None
     prediction_seconds: float | None = None
+    seed: int | None = None
 
 
 def own_experiments(events: Iterable[Experiment], source_id: str) -> tuple[CpuUse, ...]:
     """The CPU use of the full experiments of a source."""
     full = (event for event in events if event.source_id == source_id and event.fraction >= 1.0)
-    return tuple(CpuUse(event.training_seconds, event.prediction_seconds) for event in full)
+    return tuple(CpuUse(event.training_seconds, event.prediction_seconds, event.seed) for event in full)
 
 
 def excess(own: Iterable[CpuUse], outcome: Outcome, key: str) -> float | None:
@@ -72,18 +81,34 @@ def overrun(own: Iterable[CpuUse], outcome: Outcome) -> str:
 
 
 def verification(trainer: Trainer, spec: Spec, own: Iterable[CpuUse]) -> Outcome:
-    """The outcome of ``spec``; invalid, with a finding, if it used more CPU than ``own`` in each of `TRIES` trainings.
+    """The outcome of ``spec``; invalid, with a finding, if it used more CPU than ``own`` in each of `TRIES` trainings,
+    and more than one of these experiments made again after each of them.
 
     ``own``: experiments of the same source at full budget; without any, nothing is compared.
     """
     own, spent = tuple(own), 0.0
+    seed = next((row.seed for row in own if row.seed is not None), None)
     for number in range(TRIES):
         outcome = trainer.run(spec, use_cache=number == 0)
         spent += outcome.spent_seconds
         text = overrun(own, outcome) if outcome.status == "ok" else ""
+        if text and seed is not None:
+            again = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False)
+            spent += again.spent_seconds
+            text = overrun((*own, _at_most(again, own)), outcome)
         if not text:
             return replace(outcome, spent_seconds=spent)
     findings = (*outcome.findings, text)
     return replace(
         outcome, status="invalid", metric=None, trust="scored", reason=text, spent_seconds=spent, findings=findings
     )
+
+
+def _at_most(again: Outcome, own: Iterable[CpuUse]) -> CpuUse:
+    """The use of an experiment made again, at most `_MOST_AGAIN` times that of the recorded ones."""
+    used = CpuUse(again.training_seconds, again.prediction_seconds)
+    for key in _RULES:
+        known = [seconds for row in own if (seconds := getattr(row, key)) is not None]
+        if known and getattr(used, key) is not None:
+            used = replace(used, **{key: min(getattr(used, key), _MOST_AGAIN * max(known))})
+    return used

@@ -89,7 +89,7 @@ def tried(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
     """An experiment of a source, and a verification as a run of that experiment makes it."""
     own = worker.trainer.run(Spec(source, KNOWN))
     return own, worker.measure(
-        Spec(source, FRESH, "confirmation"), own=[CpuUse(own.training_seconds, own.prediction_seconds)]
+        Spec(source, FRESH, "confirmation"), own=[CpuUse(own.training_seconds, own.prediction_seconds, KNOWN)]
     )
 
 
@@ -121,6 +121,23 @@ def test_a_source_that_recognises_its_verification(strokes: Worker, how: dict[st
 def test_an_honest_source_is_verified_under_any_seed(strokes: Worker) -> None:
     _, found = tried(strokes, strokes.trainer.task.baseline())
     assert (found.status, found.trust, found.findings) == ("ok", "verified", ()), found
+
+
+@pytest.mark.slow
+@pytest.mark.exploit(45)
+@pytest.mark.parametrize(
+    ("share", "seed", "status"), [(1 / 1.3, KNOWN, "ok"), (1 / 1.3, None, "invalid"), (1 / 2, KNOWN, "invalid")]
+)
+def test_a_slower_machine_is_seen_by_an_experiment_made_again(
+    strokes: Worker, share: float, seed: int | None, status: str
+) -> None:
+    """45 an honest source that used ``share`` of its CPU when the machine was quiet; but no source may double it."""
+    source = strokes.trainer.task.baseline()
+    own = strokes.trainer.run(Spec(source, KNOWN))
+    assert own.training_seconds is not None and own.prediction_seconds is not None
+    quiet = CpuUse(own.training_seconds * share, own.prediction_seconds, seed)
+    found = strokes.measure(Spec(source, FRESH, "confirmation"), own=[quiet])
+    assert found.status == status, found
 
 
 @pytest.mark.slow

@@ -58,4 +58,4 @@ def test_full_experiments_of_the_same_source_count() -> None:
         row(0.02, 0.01, fraction=0.25),
         row(None, None),
     ]
-    assert own_experiments(rows, "s1") == (CpuUse(0.08, 0.01), CpuUse(None, None))
+    assert own_experiments(rows, "s1") == (CpuUse(0.08, 0.01, rows[0].seed), CpuUse(None, None, rows[0].seed))
