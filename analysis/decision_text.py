@@ -107,7 +107,7 @@ def notes(d: Decision) -> list[str]:
             f"{times(d.beside.ratio)}."
         )
     out += [on_task(on.task, d) for on in d.tasks]
-    if d.bare_ratio is not None and d.bare_ratio.ratio is not None:
+    if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
         these = "these tasks" if d.tasks else "this task"
         out.append(
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
@@ -161,7 +161,7 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("mind", "Part of the confirmation is not fresh", freshness.SAID[d.fresh] + cure))
     if d.same_as:
         out.append(Caveat("note", "Compared with stock", _same(d)))
-    if d.bare_ratio is not None and d.bare_ratio.ratio is not None and (d.bare_ratio.lower or 0.0) <= 1:
+    if d.bare_ratio is not None and _list_alone(d):
         text = (
             f"Without its idea list, the champion is not significantly better than {reference(d)} "
             f"({d.bare_ratio.ratio:.2f} times its gain). The idea list may be specific to this task: expect less on "
@@ -179,6 +179,11 @@ def caveats(d: Decision) -> list[Caveat]:
         text = "An older version announced this verdict. It did not pool stock with its A/A arm and made no A/A check."
         out.append(Caveat("note", "Older verdict", text))
     return out
+
+
+def _list_alone(d: Decision) -> bool:
+    """Whether the champion without its idea list is not shown to beat what it is tested against."""
+    return d.bare_ratio is not None and d.bare_ratio.ratio is not None and (d.bare_ratio.lower or 0.0) <= 1
 
 
 def check(aa: Check) -> str:

@@ -21,6 +21,7 @@ _SOURCES = {
     "recombine": "two changes that were kept before, joined",
 }
 _NAME_OF = {said: name for name, said in _SOURCES.items()}
+_OF_PART = "what the proposer {} proposes"  # a plug-in's, or one without a sentence of its own
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
 _PLAIN_NAME = re.compile(r"\w[\w+/-]*(?: \w[\w+/-]*)*")
 _NAMES = re.compile(r'"(?:[^"\\]|\\.)*"|[^",]+')
@@ -92,13 +93,13 @@ def _percent(text: str) -> float:
 
 
 def _weighted(name: str, share: float) -> str:
-    return f"{_SOURCES[name]} (weight {_exact(share)})"
+    return f"{_said(name)} (weight {_exact(share)})"
 
 
 def _write_shares(shares: Mapping[str, float]) -> str:
     """The shares as percentages; if they do not add up to 1, each share follows as a weight."""
     if sum(Decimal(repr(float(share))) for share in shares.values()) == 1:
-        return "; ".join(f"in {_exact(share, 2)}% of cases {_SOURCES[name]}" for name, share in shares.items())
+        return "; ".join(f"in {_exact(share, 2)}% of cases {_said(name)}" for name, share in shares.items())
     total = sum(shares.values())
     parts = ((f"{100 * share / total:.3g}", _weighted(name, share)) for name, share in shares.items())
     return "; ".join(f"in {percent}% of cases {said}" for percent, said in parts)
@@ -115,7 +116,7 @@ def _read_shares(text: str) -> dict[str, float]:
 
 def _write_source(shares: Mapping[str, float]) -> str:
     ((name, share),) = shares.items()
-    return _SOURCES[name] if share == 1 else _weighted(name, share)
+    return _said(name) if share == 1 else _weighted(name, share)
 
 
 def _read_source(text: str) -> dict[str, float]:
@@ -123,10 +124,22 @@ def _read_source(text: str) -> dict[str, float]:
     return {_source(_WEIGHT.sub("", text)): _number(weight[1]) if weight else 1.0}
 
 
+def _said(name: str) -> str:
+    return _SOURCES.get(name) or _OF_PART.format(name)
+
+
 def _source(said: str) -> str:
-    if said not in _NAME_OF:
+    before, _, after = _OF_PART.partition("{}")
+    name = _NAME_OF.get(said) or said.removeprefix(before).removesuffix(after)
+    if _said(name) != said:
         raise ValueError(said)
-    return _NAME_OF[said]
+    return name
+
+
+def _word(text: str) -> str:
+    if not _PLAIN_NAME.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def _write_names(names: tuple[str, ...]) -> str:
@@ -148,6 +161,7 @@ _SLOTS = {
     "number": _Slot(_exact, _number),
     "percent": _Slot(lambda value: _exact(value, 2) + "%", _percent),
     "count": _Slot(str, int),
+    "word": _Slot(str, _word),
     "source": _Slot(_write_source, _read_source),
     "shares": _Slot(_write_shares, _read_shares),
     "names": _Slot(_write_names, _read_names),
@@ -166,6 +180,7 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
                " revert it.", "margin"),
         Phrase("Before you keep a change, train it and the kept version on the same fresh seeds, and keep it only if it"
                " is better on average over these pairs; else revert it.", "paired"),
+        Phrase("Keep or revert each change by the rule {word}."),
     ),
     "keep.margin": (
         Phrase("That margin is {number} standard deviations of the baseline's metric between training seeds.",

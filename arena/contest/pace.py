@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -59,7 +60,7 @@ class Deciding:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
             self.done += 1
             self._tell()
-            if self.done == self.wanted or self.done % max(1, self.wanted // LINES) == 0:
+            if self.done == self.wanted or self.done % math.ceil(self.wanted / LINES) == 0:
                 self.progress({"kind": "note", "text": f"{self.done} of {self.wanted} confirming runs"})
         self.progress(event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +85,7 @@ def where(contest: Contest) -> str:
     progress = deciding(contest)
     if not progress:
         return f"waiting for the queue: {many(left(contest), 'entry')} with unfinished runs"
-    step = max(1, progress["wanted"] // LINES)
+    step = math.ceil(progress["wanted"] / LINES)
     return f"{progress['done'] // step * step} of {progress['wanted']} confirming runs"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -191,9 +192,16 @@ def design(r: CreditLine) -> str:
     return r["design"] + ("" if r["causal"] else ", an association")
 
 
+def _label(text: str) -> str:
+    """The edits of an idea before its words: a narrow terminal cuts the end off, and ideas begin alike."""
+    edits = re.findall("`([^`]+)`", text)
+    return f"{' '.join(edits)}: {text}" if edits else text
+
+
 def _row(r: CreditLine, axis: render.Axis, digits: int) -> Row:
+    label = _label(r["label"]) if r["label"] else None
     return {
-        "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
+        "label": label or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
         "estimate": plain_number(r["estimate"], digits, sign=True),
         "95%": plain_span(r["low"], r["high"], digits),
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),

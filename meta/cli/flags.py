@@ -40,7 +40,7 @@ RunBudgetFlag = Annotated[
 
 
 RaceRuleFlag = Annotated[
-    str | None, flag("How a race gives out its runs: allocation, halving, top-two, or a plug-in.", metavar="NAME")
+    str | None, flag("How a race gives out its runs; an unknown name lists those that there are.", metavar="NAME")
 ]
 
 

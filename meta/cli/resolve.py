@@ -64,6 +64,7 @@ def _study_folder(text: str | None, out: Output) -> Path:
         )
     near = [p for p in known_studies() if p.name.startswith(text)]
     if len(near) == 1:
+        out.note(f"study: {shown(near[0])}")
         return near[0]
     if near:
         names = [p.name for p in near]

@@ -71,7 +71,7 @@ def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, 
         named = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
         matches = {row["program_id"]: ID_COLUMNS[0] for row in named}
     if not matches:
-        raise NotFound(f"no id in this study starts with {prefix!r}", hint="metaloop log, metaloop lineage")
+        raise NotFound(f"no id in this study starts with {prefix!r}", hint="metaloop log, metaloop lineage; -s STUDY")
     full = resolve.by_prefix(prefix, matches) if any(i.startswith(prefix) for i in matches) else next(iter(matches))
     return (*matches[full], full)
 

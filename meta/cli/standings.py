@@ -34,7 +34,7 @@ PLAIN = tuple(
     )
 )  # fmt: skip
 QUERY = """
-SELECT s.*, m.started_at, m.generation FROM standings AS s JOIN matches AS m USING (match_id)
+SELECT s.*, m.started_at, m.generation, m.unit FROM standings AS s JOIN matches AS m USING (match_id)
 WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
@@ -42,7 +42,7 @@ BEST_OF = """
 SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
     'best-of-' || b."of" || ' ' || coalesce(p.name, b.program_id) AS name, 'best-of' AS role, b.gain, b.low, b.high,
     b.se, b.n, b.claimed_gain AS claimed, p.words, b.trust, b.task, b.stream,
-    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation
+    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit
 FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
 WHERE $1 IS NULL OR list_contains($1, b.match_id)
 ORDER BY b.gain DESC, b.arm_id
@@ -81,6 +81,7 @@ class StandingLine(DeviceUse):
     stream: str | None
     purpose: str | None
     generation: int | None
+    unit: str | None
     n: int
     gain: float | None
     se: float | None
@@ -183,7 +184,8 @@ def show_match(
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
     state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
     on = "" if first["stream"] == first["purpose"] else f", {first['stream']} stream"
-    title = f"{purpose}{generation} on {first['task']}{on}{state}"
+    unit = f"; gain in {first['unit']}" if first.get("unit") else ""
+    title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
@@ -297,7 +299,7 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
 
 
 def _checked(r: StandingLine) -> CheckedArm:
-    return CheckedArm(r["program_id"], r["role"], r.get("task"), None, r["n"], r["gain"], r.get("se"))
+    return CheckedArm(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
 
 
 def runs_to_separate(rows: Sequence[StandingLine]) -> int | None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 IDEAS = tuple((ProgramIdea(f"idea {n}", f"d{n}", n, ()), edit_of([c])) for n, c in enumerate(changes(1, 6)[3:]))
-TRIED = ((GOOD, "keep"), (FAILING, "discard"), (BAD, "discard"), (edit_of(changes(1, 5)[4:]), "discard"))
+NEARLY = tuple(edit_of([change]) for change in changes(1, 7)[4:])
+TRIED = ((GOOD, "keep"), (FAILING, "discard"), (BAD, "discard"), *((edit, "discard") for edit in NEARLY))
 
 
 class ProposerConformance(Conformance):
@@ -30,7 +31,7 @@ class ProposerConformance(Conformance):
     @pytest.fixture(scope="class")
     @classmethod
     def bench(cls, trainer: Trainer) -> Bench:
-        """With some history: an edit that was kept, one that failed, two that were dropped."""
+        """With some history: an edit that was kept, one that failed, others that were dropped."""
         bench, _ = open_bench(trainer)
         for edit, decision in TRIED:
             bench.decide(bench.experiment(edit), decision, "for the test")
@@ -38,6 +39,13 @@ class ProposerConformance(Conformance):
 
     def test_it_has_its_name(self, name: str) -> None:
         assert PROPOSERS.get(name)(ProposerStart(IDEAS, ("d0",))).name == name
+
+    def test_it_proposes_by_itself_and_signs(self, bench: Bench, name: str) -> None:
+        """Without the mixture, whose other proposers answer for one that has nothing to offer."""
+        part, here, rng = PROPOSERS.get(name)(ProposerStart(IDEAS, ("d0",))), situation(bench), np.random.default_rng(3)
+        proposals = [proposal for _ in range(12) if (proposal := part.propose(here, rng)) is not None]
+        assert proposals, "it has nothing to propose after six experiments"
+        assert all(proposal.proposer == name and here.allowed(proposal.edit) for proposal in proposals)
 
     @pytest.mark.parametrize(
         "charter", [{}, {"no_repeat": True, "avoid_failures": True}, {"focus": ["optimizer"]}], ids=str

@@ -12,6 +12,7 @@ from meta.conformance.markdown import FIXTURES
 from programs.charter import PROPOSERS, Charter, fields
 from programs.charter_edit import charter_fields, set_charter, take_charter
 from programs.charter_kinds import kind_of
+from programs.charter_phrases import read, say
 from programs.charter_prose import sentences, with_prose
 from programs.charter_read import FIELDS, CharterClaim, judge, read_phrases, written
 from programs.shelf import starters
@@ -181,3 +182,12 @@ def test_writing_one_field_leaves_every_digit_of_another() -> None:
     text = set_charter(PROGRAM, "keep.margin", 5.162038290587798e-09)
     assert "1e-3" in set_charter("---\nmetaloop:\n  simplicity: 1e-3\n---\nGo.\n", "wave", 2)
     assert charter_fields(set_charter(text, "wave", 2))["keep.margin"] == 5.162038290587798e-09
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("proposers", {"my-own": 1.0}), ("proposers", {"my-own": 0.25, "random": 0.75}), ("keep.rule", "my-own")],
+)
+def test_parts_of_other_packages_have_a_sentence_too(field: str, value: object) -> None:
+    sentence = say(field, value, Charter())
+    assert "my-own" in sentence and read(sentence) == (field, value)

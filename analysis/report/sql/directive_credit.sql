@@ -7,6 +7,6 @@ FROM directives AS d LEFT JOIN credit AS c ON c.directive_id = d.directive_id AN
 WHERE d.program_id = $program
 QUALIFY row_number() OVER (PARTITION BY d.directive_id, d.position
     ORDER BY coalesce(list_position(['randomised', 'paired', 'observational'], c.design), 9),
-        coalesce(list_position(['factorial', 'ablation', 'having', 'following', 'directive'], c.method), 9),
+        coalesce(list_position(['factorial', 'ablation', 'having', 'directive', 'following'], c.method), 9),
         c.n DESC, c.credit_id) = 1
 ORDER BY d.position

@@ -8,7 +8,7 @@ import pytest
 
 from arena.race import RACE_RULES, Allocation, ArmScore, Racer, SequentialHalving, Stage, TopTwo
 from meta.conformance import RaceRuleConformance
-from meta.conformance.race_rules import ARMS, RACED, scores
+from meta.conformance.race_rules import ARMS, RACED, RacerConformance, scores
 
 SETTINGS: dict[str, Callable[[], Racer]] = {
     "allocation": lambda: Allocation({arm: 4 + (arm == "a0") if arm in RACED else 2 for arm in ARMS}),
@@ -24,7 +24,7 @@ class TestEveryRaceRule(RaceRuleConformance):
 
 
 @pytest.mark.parametrize("make", SETTINGS.values(), ids=SETTINGS.keys())
-class TestOtherSettings(RaceRuleConformance):
+class TestOtherSettings(RacerConformance):
     pass
 
 
