@@ -84,7 +84,7 @@ def gains(champion: Mean, other: Compared, unit: str) -> str:
 
 
 def runs(d: Decision) -> str:
-    pooled = " of its two arms" if d.check is not None and not d.against_own else ""
+    pooled = " of stock's two arms" if d.check is not None and not d.against_own else ""
     return f"{d.champion.n} runs against {d.tested.gain.n}{pooled}"
 
 
@@ -120,7 +120,8 @@ def spend(same: SameSpend, d: Decision) -> str:
     """The best of as many stock runs as the whole study cost, beside one run of the champion."""
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
-    text = f"The device time of the whole study{where} would pay for {many(same.runs, 'stock run')} instead. "
+    stock_runs = many(same.runs, "stock run")
+    text = f"With the device time of the whole study{where} one could instead make {stock_runs} and keep the best. "
     if same.gain is None:
         return f"{text}{many(same.known, 'stock run')} are too few to estimate the gain of the best of them."
     digits = interval_decimals(same.low, same.high)
@@ -128,7 +129,9 @@ def spend(same: SameSpend, d: Decision) -> str:
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
     if same.measured:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
-    text += f"Estimated from {many(same.known, 'stock run')}: the best script of {same.best_of} gains {gain}; {beside}."
+    text += (
+        f"From the {many(same.known, 'stock run')} measured, the best of {same.best_of} would gain {gain}; {beside}."
+    )
     if same.best_of < same.runs:
         text += f" The best of {same.runs} cannot be estimated from so few; metaloop evolve --same-spend measures it."
     return text

@@ -106,7 +106,7 @@ class Evolution:
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             where = "on each of the tasks" if self.tasks.several else "on this task"
-            note = f"{self.name(later)} behaves like {self.name(first)} {where}: not run twice"
+            note = f"the program {self.name(later)} would do the same as {self.name(first)} {where}, so it is not run"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 

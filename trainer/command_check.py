@@ -108,17 +108,17 @@ def _seen(section: RunSection) -> list[str]:
 
 def _scaling(task: Task) -> CheckFinding:
     if task.scales:
-        return CheckFinding("ok", "a part of the budget", "possible; not tested: a run takes too long")
+        return CheckFinding("ok", "shortened training", "possible; not tested: a run takes too long")
     message = "not possible, because the command takes no budget: every training is a full one"
     hint = "set [run] budget_constant, or use {budget} in command or environment"
-    return CheckFinding("ok", "a part of the budget", message, hint)
+    return CheckFinding("ok", "shortened training", message, hint)
 
 
 def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
     """Whether a quarter of the budget works and costs less."""
     if not task.scales:
         return _scaling(task)
-    clause, part = "a part of the budget", trainer.run(Spec(task.baseline(), 1, fraction=_PART))
+    clause, part = "shortened training", trainer.run(Spec(task.baseline(), 1, fraction=_PART))
     if part.metric is None:
         message = f"a quarter fails: {part.status}: {part.reason}"
         hint = "remove budget_constant or {budget}, or make the code work with a short budget"
@@ -134,7 +134,7 @@ def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
 def _trust(trainer: CommandTrainer) -> CheckFinding:
     if trainer.trust == "scored":
         return CheckFinding("ok", "trust", "scored: by a separate command, from the artifacts of training")
-    hint = "for decisions, set [run] score_command and artifacts"
+    hint = "set [run] score_command and artifacts: then the score is computed apart from the training"
     return CheckFinding("warning", "trust", "self-reported: the printed metric is not checked", hint)
 
 

@@ -148,8 +148,9 @@ def of_audits(facts: ReportFacts, audits: QueryResult[AuditRow]) -> Iterator[Cav
         if facts.champion.rows:
             yield Caveat(
                 "note",
-                "Not audited",
-                "The lead was not measured again on fresh seeds and fresh hidden data (metaloop verify).",
+                "Not repeated",
+                "metaloop verify would measure the champion's lead once more, on seeds and hidden data that are newer "
+                "than the confirmation's. That was not done.",
             )
         return
     digits = interval_decimals(last.difference_low, last.difference_high)

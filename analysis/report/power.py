@@ -149,4 +149,4 @@ def spread(row: Power, digits: int) -> str:
 
 
 def ratio(row: Power) -> str:
-    return f" ({number(row.detectable_ratio, 1)} times stock's gain)" if row.detectable_ratio else ""
+    return f" (a gain {number(row.detectable_ratio, 1)} times stock's there)" if row.detectable_ratio else ""

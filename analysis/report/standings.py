@@ -115,6 +115,11 @@ def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: S
         "Further right is better. Shaded arms are tied for the lead: no other arm is significantly better (pairwise "
         "Welch tests, 5% over the match, Holm)."
     ]
+    if any(row.role == "champion" for row in arms):
+        sentences.append(
+            "The verdict comes from one planned test, of the champion against what it is compared with; ranks test all "
+            "pairs and are stricter, so an arm that it beats can share its rank."
+        )
     ties = [row.rank_low == 1 for row in arms]
     if ties != sorted(ties, reverse=True):
         sentences.append(

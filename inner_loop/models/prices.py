@@ -71,7 +71,7 @@ def _require_key(model: str) -> None:
     if missing and not check.get("keys_in_environment"):
         raise CredentialMissing(
             f"{model} needs {' and '.join(missing)}, which is not set",
-            hint=f"export {missing[0]}=…; a local server takes any value",
+            hint=f"export {missing[0]}=…; for a local server, any value will do",
         )
 
 

@@ -129,7 +129,10 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     if not config.further and out.mode != "json":
         del created["further"]
     out.thing(created)
-    out.note("Save both now, they are not shown again: join_code is for the entrants, admin_token is for you (/host).")
+    out.note(
+        "Save admin_token and join_code now: they are not shown again. Entrants need join_code; admin_token is "
+        "yours, for /host."
+    )
     out.note(
         "Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and, when "
         "the secret is published with the decision, that the seeds were fixed before the contest opened."

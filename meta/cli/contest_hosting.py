@@ -65,7 +65,7 @@ def void(
 
 @verb(
     ("metaloop contest unvoid my-contest 7", "the entry resumes"),
-    ("metaloop contest unvoid my-contest 7 --because 'it was not'", "with a reason"),
+    ("metaloop contest unvoid my-contest 7 --because 'the mistake was ours'", "with a reason"),
 )
 def unvoid(
     out: Output,

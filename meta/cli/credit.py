@@ -116,7 +116,7 @@ def credit(
     for name in dict.fromkeys(r["method"] for r in rows):
         _show(out, [r for r in rows if r["method"] == name])
     if any(r["q"] is None for r in rows):
-        out.note("q: false discovery rate; - where a row has fewer than three runs and is not tested")
+        out.note('q: false discovery rate ("-": fewer than three runs, not tested)')
 
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:

@@ -259,7 +259,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
     origin = study.config.plan.get("origin") if study else programs[0].program_id
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
     if plan.own_arm:
-        return f"your program {name}; stock runs too, but is not part of the test"
+        return f"your own program, {name}; stock runs too, but is not part of the test"
     if study is not None and "own_arm" not in study.config.plan:
         return "stock: this study was created by an older version"
     return "stock" if name == "stock" else f"stock: this researcher runs {name} exactly like stock"
@@ -323,7 +323,7 @@ def present(out: Output, folder: Path) -> None:
     else:
         _show(out, folder, verdict, changes, files, by_task)
     name = resolve.typed(folder)
-    out.note(f"next: metaloop credit {name}, metaloop lineage {name}, metaloop standings {name} --all")
+    out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
 
 
 def _show(

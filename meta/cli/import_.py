@@ -148,7 +148,7 @@ def _rows_line(item: ImportSummary) -> str:
     return (
         f"{item.rows} imported, {item.quarantined} set aside; {item.tried} tried: {item.kept} kept, "
         f"{item.discarded} discarded, {item.failed} failed"
-        + (f", {rest} without a decision or a metric" if rest > 0 else "")
+        + (f", {rest} incomplete (no decision, or no metric)" if rest > 0 else "")
     )
 
 
@@ -181,7 +181,7 @@ def _keep_line(item: ImportSummary) -> str:
 def _noise_line(item: ImportSummary, runs: Sequence[RunOfLog]) -> str:
     noise = item.noise
     kept = f"{noise.kept_by_chance:.1f}"
-    chance = f"of as many changes without any effect, keep-if-better would keep {kept} (here {noise.kept})"
+    chance = f"by luck alone {kept} would be kept; kept here: {noise.kept}"
     if len(runs) == 1:
         figures = runs[0].figures
         if figures.noise.sd is None:

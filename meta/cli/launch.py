@@ -225,9 +225,10 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     if sds is None:
         return "one run per program has no interval, so no difference can be detected"
     known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
-    size = f"{sds:.1f} SD between runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
+    size = f"{sds:.1f} times the SD of runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    return f"with {many(runs, 'run')} per program, a difference of {size} is detected with 80% power{corrected}"
+    programs = "a difference between two programs"
+    return f"with {many(runs, 'run')} per program, {programs} of {size} is detected with 80% power{corrected}"
 
 
 def known_noise(study: Study | None) -> RunNoise | None:

@@ -116,6 +116,11 @@ class Output:
         if not self.quiet:
             click.echo(wrapped(clean(text, keep="\n")), err=True, color=False)
 
+    def next(self, *commands: str) -> None:
+        """Commands that go on from here, one a line, so that each can be copied."""
+        if not self.quiet:
+            click.echo("\n  ".join(["next:", *(clean(command) for command in commands)]), err=True, color=False)
+
     def warn(self, text: str) -> None:
         """A warning; shown with ``-q`` too."""
         click.echo("warning: " + clean(text), err=True, color=False)

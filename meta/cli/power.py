@@ -223,5 +223,5 @@ def said(basis: Basis, smallest: SmallestDifference | None) -> list[str]:
 
 
 def _size(row: SmallestDifference | Power, digits: int) -> str:
-    ratio = f" (a ratio of {row.detectable_ratio:.2f})" if row.detectable_ratio else ""
+    ratio = f" (a gain {row.detectable_ratio:.2f} times stock's there)" if row.detectable_ratio else ""
     return f"a difference of {plain_number(row.detectable, digits)}{ratio}"

@@ -102,4 +102,4 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     for remark in said:
         out.note(remark)
     name = resolve.typed(folder)
-    out.note(f"next: metaloop log {name} --all, metaloop show {resolve.short(row['run_id'])} -s {name}")
+    out.next(f"metaloop log {name} --all", f"metaloop show {resolve.short(row['run_id'])} -s {name}")

@@ -22,7 +22,7 @@ SELECT count(DISTINCT path) AS logs, coalesce(sum("rows"), 0)::BIGINT AS experim
 FROM imports
 """
 STUDIES = (
-    Column("study", style="bold", flex=True),
+    Column("study", style="bold", show=lambda folder: str(folder).removeprefix("studies/")),
     Column("state"),
     Column("task"),
     Column("runs_finished", "runs", right=True),
@@ -114,7 +114,7 @@ def _imported(out: Output, counts: ImportCounts, name: str) -> None:
     aside = f"{many(counts['quarantined'], 'line')} set aside"
     out.show(Text(f"{name}: {many(counts['logs'], 'imported log')}; nothing was run here", style="bold"))
     out.show(Text(f"{many(counts['experiments'], 'experiment')}, {kept}, {aside}"))
-    out.note(f"next: metaloop report {name}, metaloop log {name}")
+    out.next(f"metaloop report {name}", f"metaloop log {name}")
 
 
 def _once(out: Output, folder: Path, board: StudyView) -> None:

@@ -42,7 +42,7 @@ EDITS = (
 
 @noun(
     ("metaloop task ls", "the built-in tasks"),
-    ("metaloop task show strokes", "budget, edits and measured card"),
+    ("metaloop task show strokes", "budget, edits and measured noise and times"),
     ("metaloop task init my-task", "creates a new task"),
 )
 def task() -> None:
@@ -63,11 +63,11 @@ def ls(out: Output) -> None:
 
 
 @verb(
-    ("metaloop task show strokes", "budget, edits and measured card"),
+    ("metaloop task show strokes", "budget, edits and measured noise and times"),
     ("metaloop task show my-task/ --json", "your own task, for a script"),
 )
 def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> None:
-    """Show a task's budget, edits and measured card. The edits are those that an idea can name."""
+    """Show a task's budget, edits and measured noise and times. The edits are those that an idea can name."""
     from trainer.task import Task
 
     loaded = Task.load(task)

@@ -70,7 +70,7 @@ def present(out: Output, folder: Path) -> None:
         out.note(line)
     show_across(out, moved, results.tasks.all)
     name = resolve.typed(folder)
-    out.note(f"next: metaloop standings {name} --all, metaloop transfer {name} --json, metaloop report {name}")
+    out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
 
 
 def as_json(results: Transfer) -> Row:

@@ -105,7 +105,7 @@ def test_an_experiment_is_told_by_a_letter() -> None:
 def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
     found: list[Caveat] = part(studies.finished(tmp_path, hostile=True), "caveats").more["caveats"]
     titles = [caveat.title for caveat in found]
-    assert "The referee noticed: leak" in titles and "Not audited" in titles and "One task" in titles
+    assert "The referee noticed: leak" in titles and "Not repeated" in titles and "One task" in titles
     assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
 
 
