@@ -2,7 +2,7 @@
 
 On a GPU the charge covers everything from launch to the end of scoring, including start-up, compilation and crashes,
 because the GPU is occupied in that time. If several experiments share a GPU (`per_device`), each pays its full wall
-time, so that the cost of an experiment does not depend on whether the GPU is shared at that moment.
+time; it is not halved while the GPU is shared.
 """
 
 from __future__ import annotations
