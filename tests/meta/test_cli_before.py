@@ -145,8 +145,9 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
     _, _, err = call("task", "init", law, "--simulated")
     assert err == f"next: metaloop task check {shlex.quote(law)}\n"
     code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
-    (following,) = (line for line in err.splitlines() if line.startswith("next: "))
-    words = shlex.split(following.removeprefix("next: ").partition(",")[0])
+    _, following = err.split("next:\n")
+    words, other = (shlex.split(line) for line in following.splitlines())
+    assert other[:2] == ["metaloop", "show"] and other[-2:] == ["-s", study]
     assert code == 0 and words == ["metaloop", "log", study, "--all"]
     assert call(*words[1:])[0] == 0
     hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]

@@ -64,7 +64,7 @@ def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytes
     assert run(["contest", "init", str(tmp_path / "c"), "-t", str(law), "-n", "2"]) == 0
     said = capsys.readouterr()
     assert "further" not in said.out and "join_code" in said.out
-    for figure in ("join_code is for the entrants", "rules_hash and secret_hash", "not shown again"):
+    for figure in ("Entrants need join_code", "rules_hash and secret_hash", "not shown again"):
         assert figure in said.err
 
 
