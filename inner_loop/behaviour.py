@@ -12,7 +12,8 @@ from programs.directives import Directive
 from programs.ideas import ProgramIdea
 from programs.ids import content_id
 from programs.program import Program
-from trainer.edits import Edit, EditSpace, Knob
+from trainer.conditional import ConditionalEdit, read
+from trainer.edits import EditSpace, Knob
 from trainer.task import Task
 
 
@@ -24,11 +25,11 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
     """
     if researcher != "scripted":
         return content_id("b", program.program_id, researcher)
-    queue = [edit.key() for _, edit in resolved_ideas(program, task)]
+    queue = [edit.key for _, edit in resolved_ideas(program, task)]
     return content_id("b", json.dumps([effective(program.charter, task), queue], sort_keys=True))
 
 
-def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Edit]]:
+def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, ConditionalEdit]]:
     """The ideas that a scripted researcher tries here, in order; none unless the queue is a proposer.
 
     Ideas are left out if they name no edit of this task or touch knobs out of focus.
@@ -36,8 +37,8 @@ def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Edit
     if "queue" not in program.charter.proposers:
         return []
     allowed = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
-    resolved = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
-    return [(idea, edit) for idea, edit in resolved if edit and {*edit.set, *edit.apply} <= allowed]
+    resolved = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in program.ideas]
+    return [(idea, edit) for idea, edit in resolved if edit and edit.knobs <= allowed]
 
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:

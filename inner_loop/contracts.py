@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from inner_loop.record import Record
 from programs.ideas import ProgramIdea
+from trainer.conditional import ConditionalEdit
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source
 
@@ -51,10 +52,10 @@ class Situation:
 
 @dataclass(frozen=True)
 class ProposerStart:
-    """The input of a proposer's `make`: the program's ideas that the task knows, each with its edit, in order; and
-    the directives to cite for proposals that come from no idea."""
+    """The input of a proposer's `make`: the program's ideas that the task knows, each with what it asks for, in order;
+    and the directives to cite for proposals that come from no idea."""
 
-    ideas: tuple[tuple[ProgramIdea, Edit], ...]
+    ideas: tuple[tuple[ProgramIdea, ConditionalEdit], ...]
     because: tuple[str, ...]
 
 

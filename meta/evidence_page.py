@@ -29,7 +29,7 @@ from meta.verdict import Champion
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line
-from trainer.edits import Edit
+from trainer.conditional import ConditionalEdit
 from trainer.freshness import SAID, freshness
 from trainer.task import Task
 
@@ -173,7 +173,7 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            CarriedOutIdea(task.name, idea.text, single(edit, known)) for idea, edit in resolved_ideas(program, task)
+            CarriedOutIdea(task.name, idea.text, single(asked, known)) for idea, asked in resolved_ideas(program, task)
         ]
     return out
 
@@ -190,8 +190,12 @@ def verb(fact: EditCredit) -> str:
     return "caused a gain of" if fact.causal else "was associated with a gain of"
 
 
-def single(edit: Edit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
-    """The estimate of an edit that changes one thing; None if it changes several, or was not tried."""
+def single(asked: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
+    """The estimate of an idea that changes one thing to a given value; None if it changes several, depends on the
+    source, or was not tried."""
+    if not asked.is_fixed:
+        return None
+    edit = asked.fixed
     parts = [(name.lower(), str(value)) for name, value in edit.set.items()]
     parts += [(name.lower(), "True") for name in edit.apply]
     return known.get(parts[0]) if len(parts) == 1 else None

@@ -93,12 +93,14 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
             "proposers does not contain queue: a scripted researcher ignores these ideas",
         )
     for idea in program.ideas:
-        if not idea.terms:
+        if idea.conditions and not idea.terms:
+            yield LintMessage(idea.line, "warning", "no-edit", "states a condition, but no edit in backticks")
+        elif not idea.terms:
             yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
         for name in (name for name, count in names.items() if count > 1):
             yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value is used")
-        for term in idea.terms if known_terms else ():
+        for term in (*idea.terms, *map(str, idea.conditions)) if known_terms else ():
             if known_terms and not known_terms(term):
                 yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: idea skipped")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PATH = " > "
+ARROW = "→"  # between the conditions of an idea and its edits
+_ARROWS = (ARROW, "->")
 _MOST_TITLE = 200  # characters of a title in a path, which is repeated in every statement below it
 
 
@@ -162,7 +164,7 @@ class _Walk:
     def _inline(self, token: Token, path: str) -> StatementBlock | None:
         if token.level == 1 and self._is_heading(token):
             return None
-        terms = [one_line(child.content) for child in token.children or () if child.type == "code_inline"]
+        terms = _terms(token)
         text = one_line(token.content)
         if self.row is not None:
             cells = [text] if not self.row.parts else [self.row.parts.pop() + " | " + text]
@@ -194,6 +196,17 @@ class _Walk:
         while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
             end -= 1
         return StatementBlock(kind, path, start, end, depth=depth)
+
+
+def _terms(token: Token) -> list[str]:
+    """The backticked words, with `ARROW` where the text between two of them has an arrow."""
+    terms: list[str] = []
+    for child in token.children or ():
+        if child.type == "code_inline":
+            terms.append(one_line(child.content))
+        elif child.type == "text" and terms and any(arrow in child.content for arrow in _ARROWS):
+            terms.append(ARROW)
+    return terms[:-1] if terms and terms[-1] == ARROW else terms
 
 
 def one_line(text: str) -> str:

@@ -91,6 +91,16 @@ class Knob:
     note: str = ""
     file: str = "train.py"
     replacements: tuple[Replacement, ...] = ()
+    role: str = ""  # what the knob is in any task (`trainer.roles`)
+
+    def beside(self, value: Value, step: int) -> Value | None:
+        """The next value of the ladder above ``value`` (``step`` 1) or below it (-1), also from between two; None at
+        its end, and for knobs whose values have no order."""
+        if self.kind not in ("float", "int") or isinstance(value, str):
+            return None
+        rungs = sorted(float(known) for known in self.values)
+        further = [rung for rung in rungs if (rung - value) * step > 0]
+        return self.legal(further[0] if step > 0 else further[-1]) if further else None
 
     def legal(self, value: Value) -> Value | None:
         """``value`` as this knob stores it (with the right case and number type), None if it is not allowed."""
@@ -127,7 +137,8 @@ def read_value(text: str) -> Value:
     return text
 
 
-_TERM = re.compile(r"\s*\+?\s*([A-Za-z_]\w*)\s*(?:(?:=|:)\s*(\S.*?))?\s*")
+ROLE = "@"  # before the name of a role
+_TERM = re.compile(r"\s*\+?\s*(@?[A-Za-z_]\w*)\s*(?:(?:=|:)\s*(\S.*?))?\s*")
 
 
 @dataclass(frozen=True)
@@ -137,8 +148,16 @@ class EditSpace:
     knobs: tuple[Knob, ...] = ()
 
     def knob(self, name: str) -> Knob | None:
+        """The knob of this name; ``@learning_rate``: the first knob of this role."""
         wanted = name.lower()
+        if wanted.startswith(ROLE):
+            return next((knob for knob in self.knobs if knob.role == wanted[1:]), None)
         return next((knob for knob in self.knobs if knob.name.lower() == wanted), None)
+
+    @staticmethod
+    def names_edit(term: str) -> bool:
+        """Whether a backticked word has the form of an edit."""
+        return _TERM.fullmatch(term) is not None
 
     def config(self, source: Source) -> dict[str, Value]:
         """The value of every knob that ``source`` still has; for a patch, whether it is applied."""

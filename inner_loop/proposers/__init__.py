@@ -12,10 +12,12 @@ from programs.charter import PROPOSERS
 if TYPE_CHECKING:
     from programs.charter import Charter
     from programs.ideas import ProgramIdea
-    from trainer.edits import Edit
+    from trainer.conditional import ConditionalEdit
 
 
-def make(charter: Charter, ideas: Sequence[tuple[ProgramIdea, Edit]], because: tuple[str, ...] = ()) -> Mixture:
+def make(
+    charter: Charter, ideas: Sequence[tuple[ProgramIdea, ConditionalEdit]], because: tuple[str, ...] = ()
+) -> Mixture:
     """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's."""
     start = ProposerStart(tuple(ideas), because)
     known = {name: PROPOSERS.get(name)(start) for name in charter.proposers}

@@ -125,7 +125,10 @@ def described(program: Program) -> Row:
         "words": program.words,
         "charter": program.charter.model_dump(mode="json"),
         "directives": [_directive(d) for d in program.directives],
-        "ideas": [{"text": i.text, "terms": list(i.terms), "line": i.line} for i in program.ideas],
+        "ideas": [
+            {"text": i.text, "conditions": list(map(str, i.conditions)), "terms": list(i.terms), "line": i.line}
+            for i in program.ideas
+        ],
         "text": program.text,
     }
 
@@ -156,7 +159,8 @@ def _set_fields(program: Program) -> list[str]:
 def _known_terms(task: str | None) -> Callable[[str], bool] | None:
     if task is None:
         return None
+    from trainer.conditional import known
     from trainer.task import Task
 
     edits = Task.load(task).edits
-    return lambda term: edits.parse_terms([term]) is not None
+    return lambda word: known(edits, word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from inner_loop.proposers.recombine import RecombineProposer, union
 from inner_loop.proposers.tpe import TpeProposer
 from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
-from programs.ideas import ProgramIdea
+from programs.ideas import ProgramIdea, split
 from tests.inner_loop.situations import seen, tried
+from trainer.conditional import ConditionalEdit, read
 from trainer.edits import Edit, Knob
 from trainer.experiment import Trainer
 
@@ -48,9 +50,28 @@ def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
         (ProgramIdea("as it is", "d2", 2, ()), LR),
         (ProgramIdea("last", "d3", 3, ()), Edit({"INIT": "zero"})),
     ]
-    queue, rng = QueueProposer(ideas), np.random.default_rng(1)
+    queue, rng = QueueProposer([(idea, ConditionalEdit(edit)) for idea, edit in ideas]), np.random.default_rng(1)
     served = [queue.propose(seen(bench), rng) for _ in range(3)]
     assert [p.because if p else None for p in served] == [("d1",), ("d3",), None]
+
+
+def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
+    space = bench.task.edits
+    words = [("lr==0.1", "lr=*3"), ("lr!=0.1", "init=zero"), ("momentum=0.99",)]
+    ideas = []
+    for number, each in enumerate(words):
+        terms, conditions = split(each)
+        asked = read(space, terms, conditions)
+        assert asked is not None
+        ideas.append((ProgramIdea(" ".join(each), f"d{number}", number, terms, conditions), asked))
+    queue, rng = QueueProposer(ideas), np.random.default_rng(1)
+    assert seen(bench).parent.config["LR"] == 0.1
+    first, second, third = (queue.propose(seen(bench), rng) for _ in range(3))
+    assert first and first.edit.set == {"LR": pytest.approx(0.3)} and first.because == ("d0",)
+    assert second and second.edit == Edit({"MOMENTUM": 0.99}) and third is None
+    there = replace(seen(bench), parent=bench.baseline)  # where the rate is another one
+    late = queue.propose(there, rng)
+    assert late and late.because == ("d1",) and queue.propose(there, rng) is None
 
 
 def test_random_draws_every_knob_alike(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
 from arena.contest.web.security import HOSTING, SESSION
+from trainer.conditional import known
 from trainer.task import Task
 
 
@@ -49,7 +50,7 @@ class Host:
 
     def knows(self, term: str) -> bool:
         """Whether ``term``, named in backticks in a program, is an edit of the task."""
-        return bool(self.task.edits.parse_terms((term,)))
+        return known(self.task.edits, term)
 
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""

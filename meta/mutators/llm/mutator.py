@@ -22,6 +22,7 @@ from meta.mutators.offline.cross_sections import chapters
 from programs.errors import ProgramError
 from programs.lint import check
 from programs.program import Program
+from trainer.conditional import known
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +184,7 @@ class LlmMutator:
         return self.kind.check(parents[0].program, Program.parse(text))
 
     def _known(self, term: str) -> bool:
-        return self.briefing.task.edits.parse_terms([term]) is not None
+        return known(self.briefing.task.edits, term)
 
 
 def problems(text: str, known: Any = None) -> list[str]:

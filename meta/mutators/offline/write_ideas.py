@@ -69,7 +69,9 @@ class WriteIdeas:
         items = written(table, on, self.bundles)[: self.most * len(on)]
         if not items:
             return None
-        kept = [Item(idea.text, 0.0) for idea in program.ideas if _is_news(idea.text, idea.terms, table)]
+        kept = [
+            Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
+        ]
         said = wordings(program)
         every = [*items, *kept, *by_turns(map(beside_winners, on))]
         listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
@@ -84,7 +86,7 @@ class WriteIdeas:
 
 def wordings(program: Program) -> dict[frozenset[Key], str]:
     """The program's own sentence for each change that it proposes, which says more than the name of a setting."""
-    ideas = [idea for idea in program.ideas if not WRITTEN.match(idea.text)]
+    ideas = [idea for idea in program.ideas if not WRITTEN.match(idea.text) and not idea.conditions]
     return {keys: idea.text for idea in reversed(ideas) if (keys := _keys(idea.terms))}
 
 

@@ -1,0 +1,96 @@
+"""Ideas with conditions and relative values, as a task reads and carries them out."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs.ideas import split
+from programs.program import Program
+from trainer.conditional import known, read
+from trainer.edits import Edit, EditSpace, Knob, Value
+
+SPACE = EditSpace(
+    (
+        Knob("ETA", "float", (0.01, 0.1, 1.0), 0.001, 1.0, role="learning_rate"),
+        Knob("RULE", "choice", ("sgd", "adamw"), role="optimizer"),
+        Knob("LAYERS", "int", (1, 2, 4, 8), 1, 16, role="depth"),
+        Knob("conv", "patch", (False, True)),
+    )
+)
+CONFIG: dict[str, Value] = {"ETA": 0.02, "RULE": "sgd", "LAYERS": 2, "conv": False}
+
+
+def edit(text: str, config: dict[str, Value] = CONFIG) -> Edit | str | None:
+    """What an idea does on a source: its edit, None if it waits, "unknown" if the task cannot read it."""
+    (idea,) = Program.parse(f"## Ideas\n\n- {text}\n").ideas
+    asked = read(SPACE, idea.terms, idea.conditions)
+    return asked.on(config) if asked else "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Use `eta=0.1`.", Edit({"ETA": 0.1})),
+        ("Raise the rate threefold: `eta=*3`.", Edit({"ETA": 0.06})),
+        ("Lower it: `eta=/2`.", Edit({"ETA": 0.01})),
+        ("Any task: `@learning_rate=*3` `@optimizer=adamw`.", Edit({"RULE": "adamw", "ETA": 0.06})),
+        ("The next rung: `eta=up`.", Edit({"ETA": 0.1})),
+        ("The rung below: `eta=down`.", Edit({"ETA": 0.01})),
+        ("Twice as deep: `layers=*2`.", Edit({"LAYERS": 4})),
+        ("When `rule==sgd` and `eta<0.03`, raise it: `eta=*10`.", Edit({"ETA": 0.2})),
+        ("`rule=sgd` `eta<0.03` → `eta=*10`", Edit({"ETA": 0.2})),
+        ("`rule=sgd` -> `conv`", Edit({}, ("conv",))),
+        ("`conv==off` → `layers=up`", Edit({"LAYERS": 4})),
+        ("`@depth>=2` → `@depth=down`", Edit({"LAYERS": 1})),
+        ("Only with the patch: `conv` → `eta=0.1`", None),
+        ("`rule==adamw` → `eta=0.1`", None),
+        ("`rule!=adamw` → `eta=0.1`", Edit({"ETA": 0.1})),
+        ("`eta>0.02` → `eta=0.01`", None),
+        ("`eta>=0.02` → `eta=0.01`", Edit({"ETA": 0.01})),
+        ("Out of its range: `eta=*100`.", None),
+        ("`layers==8.0` → `eta=0.1`", None),
+        ("A knob of other tasks: `warmup=*2`.", "unknown"),
+        ("A role of other tasks: `@dropout=0.1`.", "unknown"),
+        ("`warmup<0.1` → `eta=0.1`", "unknown"),
+        ("A choice has no order: `rule=up`.", "unknown"),
+        ("`rule<adamw` → `eta=0.1`", "unknown"),
+        ("`rule==lion` → `eta=0.1`", "unknown"),
+        ("`eta=*0`", "unknown"),
+        ("`eta=*-2`", "unknown"),
+        ("A condition alone: `eta<0.1`.", "unknown"),
+        ("`a + b` and `train.py` are no edits; `eta=up` is.", Edit({"ETA": 0.1})),
+    ],
+)
+def test_what_an_idea_does(text: str, expected: Edit | str | None) -> None:
+    found = edit(text)
+    if isinstance(found, Edit) and isinstance(expected, Edit):
+        assert found.apply == expected.apply and found.set == pytest.approx(expected.set)
+    else:
+        assert found == expected
+
+
+def test_the_ends_of_a_ladder_and_missing_knobs() -> None:
+    assert edit("`eta=up`", CONFIG | {"ETA": 1.0}) is None
+    assert edit("`eta=up`", CONFIG | {"ETA": 0.5}) == Edit({"ETA": 1.0})
+    assert edit("`eta=*3`", {"RULE": "sgd"}) is None and edit("`eta<1` → `rule=adamw`", {"RULE": "sgd"}) is None
+    assert edit("`layers=/4`", CONFIG | {"LAYERS": 1}) is None  # rounds to 0, which is not allowed
+
+
+def test_a_key_is_equal_for_ideas_that_ask_for_the_same() -> None:
+    def key(*words: str) -> str:
+        asked = read(SPACE, *split(words))
+        assert asked is not None
+        return asked.key
+
+    assert key("eta=0.1") == Edit({"ETA": 0.1}).key()
+    assert key("eta<0.03", "rule==sgd", "eta=*10") == key(
+        "@optimizer==SGD", "@learning_rate<0.03", "@learning_rate=*10"
+    )
+    keys = {key("eta=*10"), key("eta=10e-2"), key("eta<0.03", "eta=*10"), key("eta<0.3", "eta=*10"), key("eta=up")}
+    assert len(keys) == 5
+
+
+def test_known_words_for_the_linter() -> None:
+    words = ("eta=*2", "@depth=up", "eta<0.1", "conv", "conv==on", "eta=0.1")
+    assert all(known(SPACE, word) for word in words)
+    assert not any(known(SPACE, word) for word in ("warmup=*2", "@noise=1", "warmup<1", "train.py", "eta=7"))

@@ -1,0 +1,166 @@
+"""An edit that depends on the source: conditions under which it is made, and values relative to the source's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from programs.ideas import Comparison, compared
+from trainer.edits import Edit, EditSpace, Knob, Value, read_value
+
+_SIGNS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_STEPS = {"up": 1, "down": -1}
+_SWITCH = {"on": True, "off": False}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Holds if the source has the knob and its value compares so; for a patch, whether it is applied."""
+
+    knob: Knob
+    sign: str  # <, <=, >, >=, == or !=
+    value: Value
+
+    def holds(self, config: Mapping[str, Value]) -> bool:
+        """``config``: the value of every knob that the source has (`EditSpace.config`)."""
+        found = config.get(self.knob.name)
+        if found is None:
+            return False
+        if compare := _SIGNS.get(self.sign):
+            return _is_number(found) and compare(float(found), float(self.value))
+        return _same(found, self.value) == (self.sign == "==")
+
+    def __str__(self) -> str:
+        return f"{self.knob.name}{self.sign}{self.value}"
+
+
+@dataclass(frozen=True)
+class RelativeValue:
+    """``times``: the source's value multiplied; ``step``: the next rung of the ladder, up (1) or down (-1)."""
+
+    knob: Knob
+    kind: Literal["times", "step"]
+    size: float
+
+    def on(self, config: Mapping[str, Value]) -> Value | None:
+        """The new value; None where the source has no number there, or the value would leave the knob's range."""
+        found = config.get(self.knob.name)
+        if found is None or not _is_number(found):
+            return None
+        if self.kind == "step":
+            return self.knob.beside(found, int(self.size))
+        value = float(found) * self.size
+        return self.knob.legal(round(value) if self.knob.kind == "int" else value)
+
+    def __str__(self) -> str:
+        if self.kind == "step":
+            return f"{self.knob.name}={'up' if self.size > 0 else 'down'}"
+        return f"{self.knob.name}=*{self.size:.6g}"
+
+
+@dataclass(frozen=True)
+class ConditionalEdit:
+    """What an idea asks for on a task. Without conditions and relative values it is its ``fixed`` edit everywhere."""
+
+    fixed: Edit
+    conditions: tuple[Condition, ...] = ()
+    relative: tuple[RelativeValue, ...] = ()
+
+    @property
+    def is_fixed(self) -> bool:
+        return not self.conditions and not self.relative
+
+    @property
+    def knobs(self) -> set[str]:
+        """The knobs that it changes."""
+        return {*self.fixed.set, *self.fixed.apply, *(one.knob.name for one in self.relative)}
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text, equal for ideas that ask for the same."""
+        if self.is_fixed:
+            return self.fixed.key()
+        parts = sorted(map(str, self.conditions)), self.fixed.key(), sorted(map(str, self.relative))
+        return json.dumps(parts)
+
+    def on(self, config: Mapping[str, Value]) -> Edit | None:
+        """The edit of a source with these values; None if a condition does not hold or a relative value has none."""
+        if not all(condition.holds(config) for condition in self.conditions):
+            return None
+        values = dict(self.fixed.set)
+        for one in self.relative:
+            value = one.on(config)
+            if value is None:
+                return None
+            values[one.knob.name] = value
+        return Edit(values, self.fixed.apply)
+
+
+def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison] = ()) -> ConditionalEdit | None:
+    """What an idea asks for on this task; None if the task lacks a knob or a role of it, or does not allow a value.
+
+    Words that cannot name an edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
+    """
+    found = [_condition(space, one) for one in conditions]
+    relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
+    rest = [term for term in terms if term not in relative]
+    fixed = space.parse_terms(rest) if any(map(space.names_edit, rest)) else Edit()
+    if fixed is None or any(one is None for one in found) or not (fixed or relative):
+        return None
+    own = {*fixed.set, *fixed.apply}
+    moved = tuple(one for one in relative.values() if one.knob.name not in own)
+    return ConditionalEdit(fixed, tuple(one for one in found if one is not None), moved)
+
+
+def known(space: EditSpace, word: str) -> bool:
+    """Whether this task can interpret a backticked word: an edit, a relative value, or a condition."""
+    written = compared(word)
+    return _condition(space, written) is not None if written else read(space, [word]) is not None
+
+
+def _condition(space: EditSpace, written: Comparison) -> Condition | None:
+    knob = space.knob(written.name)
+    if knob is None:
+        return None
+    value = read_value(written.value)
+    if knob.kind == "patch":
+        value = _SWITCH.get(written.value.lower(), value)
+    if written.sign in _SIGNS:
+        comparable = knob.kind in ("float", "int") and _is_number(value)
+        return Condition(knob, written.sign, value) if comparable else None
+    known = knob.kind in ("float", "int") and _is_number(value)
+    legal = value if known else knob.legal(value)
+    return None if legal is None else Condition(knob, written.sign, legal)
+
+
+def _relative(space: EditSpace, term: str) -> RelativeValue | None:
+    name, sign, value = term.strip().lstrip("+").partition("=")
+    knob, value = space.knob(name.strip()), value.strip().lower()
+    if not sign or knob is None or knob.kind not in ("float", "int"):
+        return None
+    if value in _STEPS:
+        return RelativeValue(knob, "step", _STEPS[value])
+    factor = read_value(value[1:]) if value[:1] in ("*", "/") else None
+    if factor is None or not _is_number(factor) or not 0 < float(factor) < math.inf:
+        return None
+    return RelativeValue(knob, "times", float(factor) if value[0] == "*" else 1 / float(factor))
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(first: Value, second: Value) -> bool:
+    if _is_number(first) and _is_number(second):
+        return float(first) == float(second)
+    return str(first).lower() == str(second).lower()
