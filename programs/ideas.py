@@ -1,4 +1,4 @@
-"""The Ideas list: the edits that a program proposes, in order, each with the conditions under which it proposes them."""
+"""The Ideas list: the edits that a program proposes, in order, each with the conditions under which it does."""
 
 from __future__ import annotations
 

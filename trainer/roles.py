@@ -1,4 +1,4 @@
-"""What a knob is in any task: the vocabulary of `role` in task.toml. An idea names a role with `@`: `@learning_rate=*3`.
+"""What a knob is in any task: the vocabulary of `role` in task.toml. An idea names one with `@`: `@learning_rate=*3`.
 
 A role says what a setting does, not what it is called. Docs (docs/roles.md) print these definitions.
 """

@@ -13,6 +13,7 @@ from meta.cli.program_charter import charter
 
 if TYPE_CHECKING:
     from programs.directives import Directive
+    from programs.ideas import ProgramIdea
     from programs.program import Program
 
 LIST = (
@@ -125,12 +126,14 @@ def described(program: Program) -> Row:
         "words": program.words,
         "charter": program.charter.model_dump(mode="json"),
         "directives": [_directive(d) for d in program.directives],
-        "ideas": [
-            {"text": i.text, "conditions": list(map(str, i.conditions)), "terms": list(i.terms), "line": i.line}
-            for i in program.ideas
-        ],
+        "ideas": [_idea(idea) for idea in program.ideas],
         "text": program.text,
     }
+
+
+def _idea(idea: ProgramIdea) -> Row:
+    conditions = list(map(str, idea.conditions))
+    return {"text": idea.text, "conditions": conditions, "terms": list(idea.terms), "line": idea.line}
 
 
 def differences(old: Program, new: Program) -> list[Row]:

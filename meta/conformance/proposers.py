@@ -15,12 +15,16 @@ from inner_loop.surroundings import Surroundings
 from meta.conformance.base import BAD, FAILING, GOOD, Conformance, changes, edit_of, open_bench
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea
+from trainer.conditional import ConditionalEdit
 from trainer.experiment import Trainer
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-IDEAS = tuple((ProgramIdea(f"idea {n}", f"d{n}", n, ()), edit_of([c])) for n, c in enumerate(changes(1, 6)[3:]))
+IDEAS = tuple(
+    (ProgramIdea(f"idea {n}", f"d{n}", n, ()), ConditionalEdit(edit_of([change])))
+    for n, change in enumerate(changes(1, 6)[3:])
+)
 NEARLY = tuple(edit_of([change]) for change in changes(1, 7)[4:])
 TRIED = ((GOOD, "keep"), (FAILING, "discard"), (BAD, "discard"), *((edit, "discard") for edit in NEARLY))
 

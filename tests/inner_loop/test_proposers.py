@@ -57,7 +57,7 @@ def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
 
 def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
     space = bench.task.edits
-    words = [("lr==0.1", "lr=*3"), ("lr!=0.1", "init=zero"), ("momentum=0.99",)]
+    words = [("lr==0.1", "lr=*3"), ("lr!=0.1", "init=zero"), ("momentum=0.5",)]
     ideas = []
     for number, each in enumerate(words):
         terms, conditions = split(each)
@@ -68,7 +68,7 @@ def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
     assert seen(bench).parent.config["LR"] == 0.1
     first, second, third = (queue.propose(seen(bench), rng) for _ in range(3))
     assert first and first.edit.set == {"LR": pytest.approx(0.3)} and first.because == ("d0",)
-    assert second and second.edit == Edit({"MOMENTUM": 0.99}) and third is None
+    assert second and second.edit == Edit({"MOMENTUM": 0.5}) and third is None
     there = replace(seen(bench), parent=bench.baseline)  # where the rate is another one
     late = queue.propose(there, rng)
     assert late and late.because == ("d1",) and queue.propose(there, rng) is None
@@ -130,7 +130,7 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     rng, situation = np.random.default_rng(1), seen(bench)
     mixed = proposers.make(
         Charter.model_validate({"proposers": {"queue": 1000.0, "local": 1.0}}),
-        [(ProgramIdea("one", "d1", 1, ()), Edit({"INIT": "zero"}))],
+        [(ProgramIdea("one", "d1", 1, ()), ConditionalEdit(Edit({"INIT": "zero"})))],
     )
     names = [p.proposer for p in (mixed.propose(situation, rng) for _ in range(10)) if p]
     assert names[0] == "queue"
