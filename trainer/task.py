@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import py_compile
+import re
 import shlex
 import tempfile
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
+_ROLE = re.compile(rb"(?m)^role = \"\w*\"\r?\n")
 _LISTED = ("classification", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
@@ -295,7 +297,11 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
             values = tuple(sorted(int(value) for value in values))
         replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
         _check_anchors(path, text, name, replacements, sources)
-        knobs.append(Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements))
+        knobs.append(
+            Knob(
+                name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements, edit.role
+            )
+        )
     return EditSpace(tuple(knobs))
 
 
@@ -323,12 +329,16 @@ def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
 
 
 def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
-    """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text."""
+    """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text.
+
+    Roles of knobs are left out: they change no measurement, and a task that gets some remains comparable with itself.
+    """
     names = {"task.toml", *parsed.task.read_only}
     names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
     parts: list[str | bytes] = []
     for name in sorted(names):
-        parts += [name, (folder / name).read_bytes()]
+        raw = (folder / name).read_bytes()
+        parts += [name, _ROLE.sub(b"", raw) if name == "task.toml" else raw]
     if text_hash:
         parts += ["[data] source", text_hash]
     return content_id("t", *parts)

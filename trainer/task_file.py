@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, cast
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from programs.errors import TaskError
+from trainer.roles import ROLES
 from trainer.scoring import ScoreSettings
 
 Value = bool | int | float | str
@@ -186,6 +188,7 @@ class EditSection(TomlSection):
     values: list[Value] = []
     low: float | None = None
     high: float | None = None
+    role: str = Field(default="", description="what the knob is in any task: a name of docs/ideas.md")
     group: str = ""
     note: str = ""
     file: str = "train.py"
@@ -205,6 +208,11 @@ class EditSection(TomlSection):
             raise ValueError(f"values of a knob of kind {self.kind} must be numbers")
         if self.kind == "int" and any(number != int(number) for number in numbers):
             raise ValueError("values of a knob of kind int must be whole numbers")
+        if self.role and self.role not in ROLES:
+            near = get_close_matches(self.role, ROLES, 3)
+            raise ValueError(
+                f"no role {self.role!r}; {'near: ' + ', '.join(near) if near else 'docs/ideas.md lists all'}"
+            )
         low, high = self.low, self.high
         if any((low is not None and n < low) or (high is not None and n > high) for n in numbers):
             raise ValueError("values must be between low and high")

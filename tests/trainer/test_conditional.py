@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
+from programs.errors import TaskError
 from programs.ideas import split
 from programs.program import Program
 from trainer.conditional import known, read
 from trainer.edits import Edit, EditSpace, Knob, Value
+from trainer.roles import ROLES
+from trainer.task import Task
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SPACE = EditSpace(
     (
@@ -94,3 +103,25 @@ def test_known_words_for_the_linter() -> None:
     words = ("eta=*2", "@depth=up", "eta<0.1", "conv", "conv==on", "eta=0.1")
     assert all(known(SPACE, word) for word in words)
     assert not any(known(SPACE, word) for word in ("warmup=*2", "@noise=1", "warmup<1", "train.py", "eta=7"))
+
+
+def test_every_role_is_defined_in_the_docs_and_every_knob_of_ours_has_one() -> None:
+    page = (ROOT / "docs" / "ideas.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    assert {name: text for name, text in rows.items() if name in ROLES} == ROLES
+    for path in sorted((ROOT / "trainer" / "tasks").glob("[!_]*/task.toml")):
+        task = Task.load(path.parent)
+        assert all(knob.role for knob in task.edits.knobs), path
+
+
+def test_a_role_changes_no_id_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "blobs"
+    shutil.copytree(ROOT / "tests" / "inner_loop" / "blobs", folder)
+    file = folder / "task.toml"
+    before, text = Task.load(folder).task_id, file.read_text()
+    file.write_text(text.replace("[edits.LR]\n", '[edits.LR]\nrole = "learning_rate"\n'))
+    task = Task.load(folder)
+    assert task.task_id == before and task.edits.knob("@learning_rate") is task.edits.knob("lr")
+    file.write_text(text.replace("[edits.LR]\n", '[edits.LR]\nrole = "learning_speed"\n'))
+    with pytest.raises(TaskError, match="no role 'learning_speed'; near: learning_rate"):
+        Task.load(folder)
