@@ -92,9 +92,8 @@ class Charter(CharterPart):
         default_factory=_stock_proposers,
         min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
-        " their order, random, local = neighbours of kept values, tpe, recombine = combinations of kept edits, or an"
-        " installed one."
-        " Default random: 1.0.",
+        " their order, random, local = neighbours of kept values, tpe, recombine = combinations of kept edits,"
+        " elite = crosses of the best scripts, or an installed one. Default random: 1.0.",
     )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
     replicates: int = Field(

@@ -19,6 +19,7 @@ _SOURCES = {
     "local": "a small step from the value of one setting that is kept",
     "tpe": "values that look like those of the better half of the experiments so far",
     "recombine": "two changes that were kept before, joined",
+    "elite": "a cross of the best scripts so far, or one of them with up to three settings changed",
 }
 _NAME_OF = {said: name for name, said in _SOURCES.items()}
 _OF_PART = "what the proposer {} proposes"  # a plug-in's, or one without a sentence of its own

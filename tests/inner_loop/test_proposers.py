@@ -11,6 +11,7 @@ import pytest
 from inner_loop import proposers
 from inner_loop.bench import Bench
 from inner_loop.moves import after, changed, neighbours, others
+from inner_loop.proposers.elite import EliteProposer, parents
 from inner_loop.proposers.local import LocalProposer
 from inner_loop.proposers.queue import QueueProposer
 from inner_loop.proposers.random import RandomProposer
@@ -72,6 +73,20 @@ def test_queue_keeps_an_idea_until_its_condition_holds(bench: Bench) -> None:
     there = replace(seen(bench), parent=bench.baseline)  # where the rate is another one
     late = queue.propose(there, rng)
     assert late and late.because == ("d1",) and queue.propose(there, rng) is None
+
+
+def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
+    situation, rng = seen(bench), np.random.default_rng(2)
+    best = parents(situation)
+    metrics = [record.metric for record in best if record.metric is not None]
+    assert len(best) == 4 and metrics == sorted(metrics, key=lambda metric: situation.sign * metric)
+    every = [r.metric for r in situation.history if r.ok and r.full and r.metric is not None]
+    assert situation.sign * metrics[0] == min(situation.sign * metric for metric in every)
+    proposer = EliteProposer(("d1",))
+    drawn = [proposer.propose(situation, rng) for _ in range(60)]
+    wanted = [situation.parent.config | dict(changed(p.edit)) for p in drawn if p]
+    apart = [min(sum(r.config[k] != config[k] for k in config) for r in best) for config in wanted]
+    assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
 def test_random_draws_every_knob_alike(bench: Bench) -> None:
@@ -136,8 +151,8 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     assert names[0] == "queue"
     assert set(names[1:]) == {"local"}
     ideas = [
-        (ProgramIdea("slower", "d1", 1, ()), Edit({"LR": 0.03})),
-        (ProgramIdea("zero", "d2", 2, ()), Edit({"INIT": "zero"})),
+        (ProgramIdea("slower", "d1", 1, ()), ConditionalEdit(Edit({"LR": 0.03}))),
+        (ProgramIdea("zero", "d2", 2, ()), ConditionalEdit(Edit({"INIT": "zero"}))),
     ]
     alone = proposers.make(Charter.model_validate({"proposers": {"queue": 1.0}}), ideas, ("d0",))
     names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
