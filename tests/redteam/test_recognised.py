@@ -126,7 +126,7 @@ def test_an_honest_source_is_verified_under_any_seed(strokes: Worker) -> None:
 @pytest.mark.slow
 @pytest.mark.exploit(45)
 @pytest.mark.parametrize(
-    ("share", "seed", "status"), [(1 / 1.3, KNOWN, "ok"), (1 / 1.3, None, "invalid"), (1 / 2, KNOWN, "invalid")]
+    ("share", "seed", "status"), [(1 / 1.5, KNOWN, "ok"), (1 / 1.5, None, "invalid"), (1 / 2.5, KNOWN, "invalid")]
 )
 def test_a_slower_machine_is_seen_by_an_experiment_made_again(
     strokes: Worker, share: float, seed: int | None, status: str
