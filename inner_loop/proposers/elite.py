@@ -55,4 +55,7 @@ def parents(situation: Situation) -> list[Record]:
     """The best different scripts that were trained in full, best first."""
     scored = [record for record in situation.history if record.ok and record.full and record.metric is not None]
     ordered = sorted(scored, key=lambda record: (situation.sign * float(record.metric or 0.0), record.number))
-    return list({record.source.source_id: record for record in reversed(ordered)}.values())[::-1][:PARENTS]
+    best: dict[str, Record] = {}
+    for record in ordered:
+        best.setdefault(record.source.source_id, record)
+    return list(best.values())[:PARENTS]
