@@ -124,7 +124,7 @@ def test_what_is_known_in_the_templates_place(world: World, monkeypatch: pytest.
         "environment": "open('/proc/1/environ').read() + str(dict(os.environ))",
         "command": "open('/proc/1/cmdline').read()[-100:]",
         "processes": "[name for name in os.listdir('/proc') if name.isdigit()]",
-        "descriptors": "''.join(KIND(n) for n in range(99) if ATTEMPT(lambda: os.fstat(n))[0] == 'd')",
+        "descriptors": "''.join(KIND(n) for n in range(4096) if ATTEMPT(lambda: os.fstat(n))[0] == 'd')",
         "net": "[line.split(':')[0].strip() for line in open('/proc/net/dev').read().splitlines()[2:]]",
         "unix": "len(open('/proc/net/unix').read().splitlines())",
         "keys": "open('/proc/keys').read()",
