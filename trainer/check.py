@@ -50,7 +50,7 @@ _NEEDED = {
     "kernel": {"solve": "the referee calls solve(inputs) with a list of arrays"},
     "optimizer": {"optimizer": "the referee calls optimizer(shapes, steps) -> update"},
 }
-_NEEDED["language_model"] = _NEEDED["classification"]
+_NEEDED["language_model"] = _NEEDED["regression"] = _NEEDED["classification"]
 # clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
 _FREE = {
     kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"}
@@ -62,7 +62,7 @@ _FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
 _CHAINED = 0.5  # share of rows that start with the last target of the previous row; by chance it is far lower
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
 _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
-_OFFERED["language_model"] = _OFFERED["classification"]
+_OFFERED["language_model"] = _OFFERED["regression"] = _OFFERED["classification"]
 
 
 def _error(clause: str, message: str, hint: str = "") -> CheckFinding:
@@ -193,6 +193,9 @@ class _Checker:
         wanted = inputs.shape if language else inputs.shape[:1]
         if targets.shape != wanted:
             yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
+        elif self.kind == "regression":
+            if not (np.isfinite(targets).all() and targets.std() > 0):
+                yield _error("data", "targets must be finite and not all equal", "they are numbers, one a row")
         elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
             message = f"targets range from {targets.min()} to {targets.max()}"
             yield _error("data", message, "they must be below [score] classes and not negative")

@@ -30,7 +30,7 @@ from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
 _ROLE = re.compile(rb"(?m)^role = \"\w*\"\r?\n")
-_LISTED = ("classification", "language_model")  # kinds of scorers that use plain lists without torch
+_LISTED = ("classification", "regression", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
 

@@ -91,10 +91,14 @@ class DataSection(TomlSection):
 class ScoreSection(TomlSection):
     kind: str = Field(
         default="classification",
-        description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
+        description="classification, regression, language_model, kernel, optimizer, printed, simulated, or an entry "
+        "point",
     )
     classes: int = Field(
-        default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
+        default=10,
+        ge=1,
+        le=Most,
+        description="width of the logits: classes, symbols of a language model, or 1 for a regression",
     )
     chunk: int = Field(default=500, gt=0, le=Most, description="rows per call of logits()")
     checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
@@ -113,6 +117,14 @@ class ScoreSection(TomlSection):
         default="", max_length=400, description="printed, by a command: file to which it writes the metric"
     )
     key: str = Field(default="", max_length=200, description="printed: path of the metric in JSON, e.g. gemm.seconds")
+
+    @model_validator(mode="after")
+    def _one_output_in_a_regression(self) -> ScoreSection:
+        if self.kind == "regression" and self.classes != 1:
+            raise ValueError("a regression has one output: classes = 1")
+        if self.kind in ("classification", "language_model") and self.classes == 1:
+            raise ValueError(f"{self.kind} needs two classes or more")
+        return self
 
     def settings(self) -> ScoreSettings:
         return cast(ScoreSettings, self.model_dump())

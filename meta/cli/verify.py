@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS, RUNS = 4, 8
-SCORED_WITHOUT_ITS_CODE = ("classification", "language_model", "printed", "simulated")  # kinds of [score]
+SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]
 HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
 ARMS = (
     Column("program", style="bold", flex=True),

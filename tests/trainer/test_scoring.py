@@ -14,11 +14,13 @@ from meta.conformance import GivenReferee, ScorerConformance
 from programs.errors import TaskError
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
 from trainer.scorers.language_model import Text
-from trainer.scoring import SCORERS, ScoreSettings, scorer_of
+from trainer.scoring import SCORERS, Scorer, ScoreSettings, scorer_of
 from trainer.task_file import ScoreSection
 
 
-@pytest.mark.parametrize("name", [name for name in SCORERS.built_in if name not in ("printed", "classification")])
+@pytest.mark.parametrize(
+    "name", [name for name in SCORERS.built_in if name not in ("printed", "classification", "regression")]
+)
 class TestScorersOfRealCandidates(ScorerConformance):
     pass
 
@@ -49,6 +51,40 @@ class TestClassification(ScorerConformance):
     @pytest.fixture
     def bad(self, good: GivenReferee) -> GivenReferee:
         return replace(good, answer=lambda inputs: np.zeros((len(inputs), 3)))
+
+
+class TestRegression(ScorerConformance):
+    part = "regression"
+    settings: ClassVar[dict[str, Any]] = {"classes": 1}
+
+    @pytest.fixture
+    def good(self, tmp_path: Path) -> GivenReferee:
+        np.save(tmp_path / "inputs.npy", np.arange(9.0))
+        np.save(tmp_path / "targets.npy", 3 * np.arange(9.0) + 1)
+        return GivenReferee(tmp_path, answer=lambda inputs: 3 * inputs[:, None] + 1.5)
+
+    @pytest.fixture
+    def bad(self, good: GivenReferee) -> GivenReferee:
+        return replace(good, answer=lambda inputs: np.full((len(inputs), 1), 13.0))
+
+    def test_the_mean_scores_one_and_learning_from_the_other_rows_is_refused(
+        self, scorer: Scorer, good: GivenReferee, bad: GivenReferee
+    ) -> None:
+        assert scorer.score(bad).metric == pytest.approx(1.0)
+        assert scorer.score(replace(good, verifying=True)).trust == "verified"
+        batch = replace(good, answer=lambda inputs: 3 * inputs[:, None] + 1 + 0.1 * inputs.mean(), verifying=True)
+        for wrong, words in (
+            (batch, "depends on the other rows"),
+            (replace(good, answer=lambda inputs: np.full((len(inputs), 1), np.nan)), "not finite"),
+            (replace(good, answer=lambda inputs: np.full((len(inputs), 1), 99.0)), "diverged"),
+        ):
+            with pytest.raises(InvalidPredictions, match=words):
+                scorer.score(wrong)
+
+    def test_it_has_one_output_and_other_kinds_have_more(self) -> None:
+        for kind, classes in (("regression", 2), ("classification", 1), ("language_model", 1)):
+            with pytest.raises(ValueError, match=r"classes"):
+                ScoreSection.model_validate({"kind": kind, "classes": classes})
 
 
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:
@@ -103,6 +139,6 @@ def test_kinds() -> None:
     for kind in SCORERS.built_in:
         scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
         assert scorer.per_position is (kind == "language_model")
-        assert scorer.needs_checkpoint is (kind in ("classification", "language_model"))
+        assert scorer.needs_checkpoint is (kind in ("classification", "regression", "language_model"))
     with pytest.raises(TaskError, match="no scorer"):
         scorer_of({"kind": "beauty", "classes": 2})
