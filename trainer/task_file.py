@@ -72,6 +72,7 @@ class DataSection(TomlSection):
     megabytes: Positive | None = Field(default=None, description="limit of the training text, if data.py supports it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
+    variant: int | None = Field(default=None, ge=0, le=Most, description="number of the data set, if data.py has several")
     public: bool = Field(default=False, description="anyone can read its hidden text: not allowed in contests")
 
     @field_validator("source")
