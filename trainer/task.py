@@ -29,7 +29,7 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
-_ROLE = re.compile(rb"(?m)^role = \"\w*\"\r?\n")
+_NOT_MEASURED = re.compile(rb"(?m)^role = \"\w*\"\r?\n|^\[family\]\r?\n(?:[^\[\r\n].*\r?\n|\r?\n)*")
 _LISTED = ("classification", "regression", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
@@ -69,6 +69,7 @@ class Task:
     data_seed: int = 1
     text: str = ""  # [data] source: "stdlib" or a path; empty: the data are generated
     text_hash: str = ""  # of the bytes of that text
+    family: task_file.FamilySection | None = None
     grammar: int | None = None  # the number of its generated language, if it has several
     public: bool = False  # anyone can read its hidden data, so contests must not use it
     card: dict[str, JsonValue] | None = field(default=None, hash=False)
@@ -196,6 +197,7 @@ class Task:
             data_seed=data.seed,
             text=data.source,
             text_hash=text_id,
+            family=parsed.family,
             grammar=data.grammar,
             public=data.public or bool(data.source and at_hand(data.source)),
             card=card,
@@ -331,14 +333,15 @@ def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
 def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
     """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text.
 
-    Roles of knobs are left out: they change no measurement, and a task that gets some remains comparable with itself.
+    Roles of knobs and the section [family] are left out: they change no measurement, and a task that gets them remains
+    comparable with itself.
     """
     names = {"task.toml", *parsed.task.read_only}
     names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
     parts: list[str | bytes] = []
     for name in sorted(names):
         raw = (folder / name).read_bytes()
-        parts += [name, _ROLE.sub(b"", raw) if name == "task.toml" else raw]
+        parts += [name, _NOT_MEASURED.sub(b"", raw) if name == "task.toml" else raw]
     if text_hash:
         parts += ["[data] source", text_hash]
     return content_id("t", *parts)

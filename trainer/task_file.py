@@ -72,7 +72,9 @@ class DataSection(TomlSection):
     megabytes: Positive | None = Field(default=None, description="limit of the training text, if data.py supports it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
-    variant: int | None = Field(default=None, ge=0, le=Most, description="number of the data set, if data.py has several")
+    variant: int | None = Field(
+        default=None, ge=0, le=Most, description="number of the data set, if data.py has several"
+    )
     public: bool = Field(default=False, description="anyone can read its hidden text: not allowed in contests")
 
     @field_validator("source")
@@ -267,11 +269,20 @@ class LawSection(TomlSection):
         return value
 
 
+class FamilySection(TomlSection):
+    """For a task that has relatives, see `trainer.families`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name that all members share")
+    baseline: list[str] = Field(default=[], description="knobs whose value in train.py a member draws")
+    share: Share = Field(default=0.5, description="share of them that a member draws; the others stay")
+
+
 class TaskFile(TomlSection):
     task: TaskSection
     budget: BudgetSection
     data: DataSection = DataSection()
     score: ScoreSection = ScoreSection()
+    family: FamilySection | None = None
     edits: dict[str, EditSection] = {}
     law: LawSection | None = None
     run: RunSection | None = None
@@ -282,6 +293,13 @@ class TaskFile(TomlSection):
             raise ValueError("[score] kind must be printed if there is a section [run]")
         if self.run is None and (self.score.file or self.score.key):
             raise ValueError("[score] file and key need a section [run] with a command")
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_of_knobs(self) -> TaskFile:
+        for name in self.family.baseline if self.family else ():
+            if name not in self.edits or self.edits[name].kind == "patch":
+                raise ValueError(f"[family] baseline: there is no constant [edits.{name}]")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import UsageError
+from trainer.families import write_member
 from trainer.scaffold import refuse_taken, task_name
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.text_source import at_hand
@@ -23,11 +24,13 @@ _OF_TEXT, _OF_LANGUAGE = "codelm", "tinylm"  # defaults of --like
 
 @dataclass(frozen=True)
 class Variant:
-    """The requested variant. ``grammar`` is the number of another generated language, ``text`` a file or folder."""
+    """The requested variant. ``grammar`` is the number of another generated language, ``text`` a file or folder,
+    ``member`` the number of a member of the task's family."""
 
     like: str | None = None
     grammar: int | None = None
     text: Path | None = None
+    member: int | None = None
 
     @property
     def base(self) -> str:
@@ -49,7 +52,10 @@ def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
         toml = draft / "task.toml"
         toml.write_text(_written(toml.read_text("utf-8"), wanted, source, task_name(folder)), "utf-8")
         examined = _examined(draft) if source else ""
-        Task.load(draft)
+        written = Task.load(draft)
+        if wanted.member is not None:
+            write_member(written, wanted.member, draft)
+            Task.load(draft)
         folder.mkdir(exist_ok=True)
         for path in draft.iterdir():
             if path.is_file():

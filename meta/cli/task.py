@@ -16,6 +16,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.task import Task
+    from trainer.variants import Variant
 
 LIST = (
     Column("name", style="bold"),
@@ -100,6 +101,10 @@ def init(
     grammar: Annotated[
         int | None, flag("Train on another generated language, by its number.", min=0, max=2**30, metavar="N")
     ],
+    member: Annotated[
+        int | None,
+        flag("With --like: another task of its family, by its number.", min=1, max=2**30, metavar="N"),
+    ],
     simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
     seed: Annotated[int, flag("Seed of that formula.", min=0, default=1)],
 ) -> int:
@@ -113,6 +118,8 @@ def init(
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
         raise UsageError(f"{copied} and {other} exclude each other", hint="leave one of them out")
+    if member is not None and like is None:
+        raise UsageError("--member needs --like TASK", hint="metaloop task init my-task --like tabular --member 7")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, repository)
     if named := next((name for name, value in vars(repository).items() if value), None):
@@ -121,10 +128,12 @@ def init(
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
     from trainer.scaffold import init as write
     from trainer.scaffold import init_simulated
+    from trainer.variants import Variant
 
     path = Path(folder).expanduser()
     if copied:
-        return init_copied(out, path, like, text, grammar)
+        variant = Variant(like, grammar, Path(text) if text is not None else None, member)
+        return init_copied(out, path, variant)
     made = init_simulated(path, seed) if simulated else write(path)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
@@ -132,11 +141,11 @@ def init(
     return 0
 
 
-def init_copied(out: Output, folder: Path, like: str | None, text: str | None, grammar: int | None) -> int:
-    """Copy a built-in task into ``folder``, on another text or language if given."""
-    from trainer.variants import Variant, init_like
+def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
+    """Copy a built-in task into ``folder``, on another text or language or as another member if asked for."""
+    from trainer.variants import init_like
 
-    made, text_note = init_like(folder, Variant(like, grammar, Path(text) if text is not None else None))
+    made, text_note = init_like(folder, wanted)
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     out.thing({"folder": str(folder), "files": files, **origin(made)})
     if text_note:

@@ -1,0 +1,65 @@
+"""Members of a family: other data, another untouched script, the same knobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meta.cli.main import run
+from programs.errors import TaskError, UsageError
+from trainer.data import DataStore
+from trainer.experiment import Spec, Trainer
+from trainer.families import baseline_of
+from trainer.streams import Streams
+from trainer.task import Task
+from trainer.variants import Variant, init_like
+
+
+def member(folder: Path, number: int | None) -> Task:
+    return init_like(folder, Variant("tabular", member=number))[0]
+
+
+def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
+    first, other, again = member(tmp_path / "a", 1), member(tmp_path / "b", 2), member(tmp_path / "c", 2)
+    assert len({Task.load("tabular").task_id, first.task_id, other.task_id}) == 3
+    assert again.baseline() == other.baseline() != first.baseline() and again.edits == other.edits == first.edits
+    drawn = baseline_of(other, 2).set
+    config = other.edits.config(other.baseline())
+    assert len(drawn) >= 3 and all(config[name] == value for name, value in drawn.items())
+    splits = [DataStore(task, Streams.from_seed(1), tmp_path / task.name).split("search") for task in (first, other)]
+    one, two = (np.load(split / "inputs.npy") for split in splits)
+    assert one.shape == two.shape and not np.allclose(one.std(0), two.std(0), rtol=0.2)
+
+
+def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
+    task = member(tmp_path / "a", None)
+    assert task.family is not None and task.family.name == "tabular"
+    file = task.folder / "task.toml"
+    file.write_text(file.read_text().replace("[family]", "[family]\nshare = 0.9"))
+    changed = Task.load(task.folder)
+    assert changed.task_id == task.task_id and changed.family is not None and changed.family.share == 0.9
+    file.write_text(file.read_text().replace('baseline = ["ETA"', 'baseline = ["whiten"'))
+    with pytest.raises(TaskError, match=r"there is no constant \[edits\.whiten\]"):
+        Task.load(task.folder)
+
+
+def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="is no family"):
+        init_like(tmp_path / "s", Variant("strokes", member=1))
+    assert not (tmp_path / "s").exists()
+    assert run(["task", "init", str(tmp_path / "t"), "--member", "3"]) != 0
+    assert "--member needs --like" in capsys.readouterr().err
+    assert run(["task", "init", str(tmp_path / "t"), "--like", "tabular", "--member", "3"]) == 0
+
+
+def test_members_train_and_differ_in_what_helps(tmp_path: Path) -> None:
+    metrics = []
+    for number in (1, 2, 3):
+        task = member(tmp_path / f"m{number}", number)
+        streams = Streams.from_seed(1)
+        with Trainer(task, DataStore(task, streams, tmp_path / f"d{number}"), sandbox=False) as trainer:
+            outcome = trainer.run(Spec(task.baseline(), 1))
+        metrics.append((outcome.status, outcome.metric))
+    assert len(set(metrics)) == 3 and sum(status == "ok" for status, _ in metrics) >= 1

@@ -1,0 +1,58 @@
+"""Families of tasks: section `[family]` of task.toml says what distinguishes their members, drawn by a number.
+
+A member has other data (``[data] variant``, else ``grammar``, else ``seed``) and another untouched train.py, whose
+constants are drawn from the values that the knobs have. Members of a family share the names of their knobs; families
+differ in them, and share roles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from programs.errors import UsageError
+from trainer.edits import Edit, Value
+from trainer.task import Task
+
+_KEYS = ("variant", "grammar", "seed")  # of [data], the first that a task has
+
+
+def baseline_of(task: Task, number: int) -> Edit:
+    """What distinguishes a member's untouched script from that of the family's first task."""
+    import numpy as np
+
+    if task.family is None:
+        raise UsageError(f"the task {task.name} is no family", hint="task.toml needs a section [family]")
+    digest = hashlib.sha256(f"{task.family.name} {number}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    values: dict[str, Value] = {}
+    for name in task.family.baseline:
+        knob = task.edits.knob(name)
+        assert knob is not None  # checked when task.toml is read
+        drawn = rng.random() < task.family.share
+        at = int(rng.integers(len(knob.values)))
+        if drawn:
+            values[knob.name] = knob.values[at]
+    return Edit(values)
+
+
+def write_member(task: Task, number: int, folder: Path) -> None:
+    """Turn ``folder``, a copy of the family's task, into its member ``number``; 0 leaves it as it is."""
+    if number == 0:
+        return
+    for name, text in task.edits.apply(task.baseline(), baseline_of(task, number)).files:
+        (folder / name).write_text(text, "utf-8")
+    path = folder / "task.toml"
+    path.write_text(_numbered(path.read_text("utf-8"), number), "utf-8")
+
+
+def _numbered(toml: str, number: int) -> str:
+    """task.toml with the number in the key of [data] that distinguishes data sets."""
+    head, mark, rest = toml.partition("\n[data]\n")
+    section, end, tail = rest.partition("\n[")
+    key = next((key for key in _KEYS if re.search(rf"(?m)^{key}\s*=", section)), "")
+    if not mark or not key:
+        raise UsageError("task.toml has no key of [data] that names its data", hint=f"one of {', '.join(_KEYS)}")
+    section = re.sub(rf"(?m)^{key}\s*=\s*\d+", f"{key} = {number}", section, count=1)
+    return head + mark + section + end + tail
