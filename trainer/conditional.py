@@ -33,12 +33,12 @@ class Condition:
 
     def holds(self, config: Mapping[str, Value]) -> bool:
         """``config``: the value of every knob that the source has (`EditSpace.config`)."""
-        found = config.get(self.knob.name)
-        if found is None:
+        current = config.get(self.knob.name)
+        if current is None:
             return False
         if compare := _SIGNS.get(self.sign):
-            return _is_number(found) and compare(float(found), float(self.value))
-        return _same(found, self.value) == (self.sign == "==")
+            return _is_number(current) and compare(float(current), float(self.value))
+        return _same(current, self.value) == (self.sign == "==")
 
     def __str__(self) -> str:
         return f"{self.knob.name}{self.sign}{self.value}"
@@ -54,12 +54,12 @@ class RelativeValue:
 
     def on(self, config: Mapping[str, Value]) -> Value | None:
         """The new value; None where the source has no number there, or the value would leave the knob's range."""
-        found = config.get(self.knob.name)
-        if found is None or not _is_number(found):
+        current = config.get(self.knob.name)
+        if current is None or not _is_number(current):
             return None
         if self.kind == "step":
-            return self.knob.beside(found, int(self.size))
-        value = float(found) * self.size
+            return self.knob.beside(current, int(self.size))
+        value = float(current) * self.size
         return self.knob.legal(round(value) if self.knob.kind == "int" else value)
 
     def __str__(self) -> str:
@@ -111,15 +111,15 @@ def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison
 
     Words that cannot name an edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
     """
-    found = [_condition(space, one) for one in conditions]
+    read_conditions = [_condition(space, one) for one in conditions]
     relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
     rest = [term for term in terms if term not in relative]
     fixed = space.parse_terms(rest) if any(map(space.names_edit, rest)) else Edit()
-    if fixed is None or any(one is None for one in found) or not (fixed or relative):
+    if fixed is None or any(one is None for one in read_conditions) or not (fixed or relative):
         return None
     own = {*fixed.set, *fixed.apply}
     moved = tuple(one for one in relative.values() if one.knob.name not in own)
-    return ConditionalEdit(fixed, tuple(one for one in found if one is not None), moved)
+    return ConditionalEdit(fixed, tuple(one for one in read_conditions if one is not None), moved)
 
 
 def known(space: EditSpace, word: str) -> bool:
