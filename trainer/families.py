@@ -1,7 +1,7 @@
 """Families of tasks: section `[family]` of task.toml says what distinguishes their members, drawn by a number.
 
 A member has other data (``[data] variant``, else ``grammar``, else ``seed``) and another untouched train.py, whose
-constants are drawn from the values that the knobs have. Members of a family share the names of their knobs; families
+constants are drawn from the values that the family names. Members of a family share the names of their knobs; families
 differ in them, and share roles.
 """
 
@@ -27,13 +27,11 @@ def baseline_of(task: Task, number: int) -> Edit:
     digest = hashlib.sha256(f"{task.family.name} {number}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
     values: dict[str, Value] = {}
-    for name in task.family.baseline:
-        knob = task.edits.knob(name)
-        assert knob is not None  # checked when task.toml is read
+    for name, offered in task.family.baseline.items():
         drawn = rng.random() < task.family.share
-        at = int(rng.integers(len(knob.values)))
+        at = int(rng.integers(len(offered)))
         if drawn:
-            values[knob.name] = knob.values[at]
+            values[name] = offered[at]
     return Edit(values)
 
 

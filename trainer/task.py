@@ -29,7 +29,7 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
-_NOT_MEASURED = re.compile(rb"(?m)^role = \"\w*\"\r?\n|^\[family\]\r?\n(?:[^\[\r\n].*\r?\n|\r?\n)*")
+_NOT_MEASURED = re.compile(rb"(?m)^role = \"\w*\"\r?\n|(?:^\r?\n)?^\[family[\].].*\r?\n(?:[^\[\r\n].*\r?\n)*")
 _LISTED = ("classification", "regression", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 

@@ -273,7 +273,9 @@ class FamilySection(TomlSection):
     """For a task that has relatives, see `trainer.families`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name that all members share")
-    baseline: list[str] = Field(default=[], description="knobs whose value in train.py a member draws")
+    baseline: dict[str, list[str | float | int]] = Field(
+        default={}, description="knobs whose value in train.py a member draws, each with the values to draw from"
+    )
     share: Share = Field(default=0.5, description="share of them that a member draws; the others stay")
 
 
@@ -297,9 +299,11 @@ class TaskFile(TomlSection):
 
     @model_validator(mode="after")
     def _baseline_of_knobs(self) -> TaskFile:
-        for name in self.family.baseline if self.family else ():
+        for name, values in self.family.baseline.items() if self.family else ():
             if name not in self.edits or self.edits[name].kind == "patch":
-                raise ValueError(f"[family] baseline: there is no constant [edits.{name}]")
+                raise ValueError(f"[family.baseline] {name}: there is no constant [edits.{name}]")
+            if other := [value for value in values if value not in (self.edits[name].values or [])] or not values:
+                raise ValueError(f"[family.baseline] {name}: must be values of [edits.{name}], and is {other or 'empty'}")
         return self
 
     @model_validator(mode="after")

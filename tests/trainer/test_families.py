@@ -37,17 +37,17 @@ def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
     task = member(tmp_path / "a", None)
     assert task.family is not None and task.family.name == "tabular"
     file = task.folder / "task.toml"
-    file.write_text(file.read_text().replace("[family]", "[family]\nshare = 0.9"))
+    file.write_text(file.read_text().replace("share = 0.6", "share = 0.9"))
     changed = Task.load(task.folder)
     assert changed.task_id == task.task_id and changed.family is not None and changed.family.share == 0.9
-    file.write_text(file.read_text().replace('baseline = ["ETA"', 'baseline = ["whiten"'))
+    file.write_text(file.read_text().replace("[family.baseline]\nETA", "[family.baseline]\nwhiten"))
     with pytest.raises(TaskError, match=r"there is no constant \[edits\.whiten\]"):
         Task.load(task.folder)
 
 
 def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="is no family"):
-        init_like(tmp_path / "s", Variant("strokes", member=1))
+        init_like(tmp_path / "s", Variant("kernel", member=1))
     assert not (tmp_path / "s").exists()
     assert run(["task", "init", str(tmp_path / "t"), "--member", "3"]) != 0
     assert "--member needs --like" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from trainer.source import Source
 from trainer.task import Task, builtin_tasks
 
 SEPARATING = ("codelm", "kernel", "microgpt", "optimizer", "strokes", "tinylm")  # their cards show it
-PRINTED = {"nll": "val_nll", "bits_per_byte": "val_bpb", "time": "time"}
+PRINTED = {"nll": "val_nll", "rmse": "val_error", "bits_per_byte": "val_bpb", "time": "time"}
 NEEDS = {"kernel-c": pytest.mark.skipif(building.compiler() is None, reason="no C compiler on this machine")}
 LONG = {"codelm": pytest.mark.slow, "tinylm": pytest.mark.slow}
 
