@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from programs.ideas import Comparison, compared
-from trainer.edits import Edit, EditSpace, Knob, Value, read_value
+from trainer.edits import ROLE, Edit, EditSpace, Knob, Value, read_value
 
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -139,7 +139,8 @@ def _condition(space: EditSpace, written: Comparison) -> Condition | None:
         comparable = knob.kind in ("float", "int") and _is_number(value)
         return Condition(knob, written.sign, value) if comparable else None
     known = knob.kind in ("float", "int") and _is_number(value)
-    legal = value if known else knob.legal(value)
+    by_role = written.name.startswith(ROLE)
+    legal = value if known else knob.meant(value) if by_role else knob.legal(value)
     return None if legal is None else Condition(knob, written.sign, legal)
 
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeGuard
 
 from programs.errors import UsageError
 from trainer import constants
+from trainer.roles import meaning
 from trainer.source import Source
 
 Value = str | float | int | bool
@@ -115,6 +116,14 @@ class Knob:
         wanted = str(value).lower()
         return next((known for known in self.values if str(known).lower() == wanted), None)
 
+    def meant(self, value: Value) -> Value | None:
+        """`legal`, and for a choice also by another task's name for the same (`roles.meaning`): adam for adamw."""
+        known = self.legal(value)
+        if known is not None or self.kind != "choice":
+            return known
+        wanted = meaning(self.role, value)
+        return next((known for known in self.values if meaning(self.role, known) == wanted), None)
+
     def _legal_float(self, value: Value) -> Value | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
@@ -186,7 +195,8 @@ class EditSpace:
             knob = self.knob(match[1])
             if knob is None:
                 return None
-            value = knob.legal(read_value(match[2]) if match[2] else True)
+            asked = read_value(match[2]) if match[2] else True
+            value = knob.meant(asked) if match[1].startswith(ROLE) else knob.legal(asked)
             if value is None or (match[2] is None and knob.kind != "patch"):
                 return None
             if knob.kind != "patch":

@@ -32,13 +32,17 @@ def silent(_: str) -> None:
     """No progress shown."""
 
 
-def declared_edits(task: Task, per_knob: int | None = None) -> list[tuple[Edit, str]]:
-    """Every declared edit that changes the baseline, with its group; at most ``per_knob`` values of a ladder."""
-    now = task.edits.config(task.baseline())
+def declared_edits(
+    task: Task, per_knob: int | None = None, *, source: Source | None = None
+) -> list[tuple[Edit, str]]:
+    """Every declared edit that changes the baseline (or another source), with its group; at most ``per_knob`` values of
+    a ladder."""
+    now = task.edits.config(source or task.baseline())
     edits: list[tuple[Edit, str]] = []
     for knob in task.edits.knobs:
         if knob.kind == "patch":
-            edits.append((Edit(apply=(knob.name,)), knob.group))
+            if not now.get(knob.name):
+                edits.append((Edit(apply=(knob.name,)), knob.group))
             continue
         others = [value for value in knob.values if value != now.get(knob.name)]
         if per_knob and len(others) > per_knob:

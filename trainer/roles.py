@@ -87,3 +87,22 @@ ROLES = {
     "subsampling": "patch that leaves out a part of the input",
     "conditioning": "a constant is taken off, so that fewer digits are lost",
 }
+
+# names of one choice in several tasks; the first is the one that ideas by role and the knowledge base use
+MEANINGS = {
+    "optimizer": (
+        ("sgd", "plain", "gd"),
+        ("momentum", "heavy", "inertial", "nesterov"),
+        ("adam", "adamw"),
+        ("rmsprop", "rms"),
+    ),
+    "loss": (("squared", "square", "mse"), ("absolute", "l1", "mae"), ("huber", "smooth_l1")),
+}
+
+
+def meaning(role: str, value: str | float | int | bool) -> str | float | int | bool:
+    """A knob's value as every task with this role understands it: ``heavy`` is ``momentum``."""
+    if not isinstance(value, str):
+        return value
+    word = value.lower()
+    return next((names[0] for names in MEANINGS.get(role, ()) if word in names), word)
