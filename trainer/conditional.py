@@ -19,6 +19,7 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+OPTIONAL = "?"  # after a term
 _STEPS = {"up": 1, "down": -1}
 _SWITCH = {"on": True, "off": False}
 
@@ -109,8 +110,10 @@ class ConditionalEdit:
 def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison] = ()) -> ConditionalEdit | None:
     """What an idea asks for on this task; None if the task lacks a knob or a role of it, or does not allow a value.
 
-    Words that cannot name an edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
+    A term with a question mark (``@dropout=0?``) is left out on a task that cannot read it. Words that cannot name an
+    edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
     """
+    terms = [term.rstrip("? ") for term in terms if not term.endswith(OPTIONAL) or known(space, term.rstrip("? "))]
     read_conditions = [_condition(space, one) for one in conditions]
     relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
     rest = [term for term in terms if term not in relative]
@@ -123,7 +126,10 @@ def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison
 
 
 def known(space: EditSpace, word: str) -> bool:
-    """Whether this task can interpret a backticked word: an edit, a relative value, or a condition."""
+    """Whether this task can interpret a backticked word: an edit (or one that is left out where it has none), a relative
+    value, or a condition."""
+    if word.endswith(OPTIONAL):
+        return space.names_edit(word.rstrip("? "))
     written = compared(word)
     return _condition(space, written) is not None if written else read(space, [word]) is not None
 

@@ -27,7 +27,7 @@ _FIRST = 4  # experiments with the script that a round starts from
 
 
 @dataclass(frozen=True)
-class Effect:
+class EditTrial:
     """What one edit did to one script, in words of roles.
 
     ``context``: the script's value of each role before the edit; ``edit``: the new values. ``before`` and ``after`` in
@@ -68,7 +68,7 @@ def moves(task: Task, source: Source) -> list[Edit]:
     ]
 
 
-def sweep(trainer: Trainer, rounds: int = 2, progress: Progress = silent) -> list[Effect]:
+def sweep(trainer: Trainer, rounds: int = 2, progress: Progress = silent) -> list[EditTrial]:
     """The effects of a task's edits, in ``rounds`` rounds. Raises TaskError if the untouched script fails."""
     return _Sweep(trainer, progress).effects(rounds)
 
@@ -81,8 +81,8 @@ class _Sweep:
         self.made = 0
         self.seeds: dict[str, int] = {}
 
-    def effects(self, rounds: int) -> list[Effect]:
-        source, found = self.task.baseline(), list[Effect]()
+    def effects(self, rounds: int) -> list[EditTrial]:
+        source, found = self.task.baseline(), list[EditTrial]()
         for number in range(rounds):
             before = [value for _, value in self._runs(source, _FIRST) if value is not None]
             if not before:
@@ -133,14 +133,14 @@ class _Sweep:
 
     def _effect(
         self, source: Source, before: list[float], edit: Edit, runs: list[tuple[Status, float | None]]
-    ) -> Effect:
+    ) -> EditTrial:
         after = [value for _, value in runs if value is not None]
         status: Status = next((status for status, value in runs if value is None), "ok")
         context = role_values(self.task, source)
         changed = role_values(self.task, self.task.edits.apply(source, edit))
         sd = statistics.stdev(before) if len(before) > 1 else None
         failed = status != "ok"
-        return Effect(
+        return EditTrial(
             context=context,
             edit={role: value for role, value in changed.items() if context.get(role) != value},
             status=status,

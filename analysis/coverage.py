@@ -1,0 +1,276 @@
+"""A list of ideas learnt over many tasks: each idea is chosen for what it adds to those before it.
+
+`TaskValues` predicts, for one task, the score of a script by its values of roles: an additive model of all effects that
+the knowledge base has of the task, with the optimizer and its rate as one role. `choose` then plays a list on all tasks
+at once: each idea is tried where its condition holds and kept where the model gains. The next idea is the one that adds
+most per experiment that it costs. Families count alike, whatever number of tasks each has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from analysis.knowledge import Effect
+from trainer.edits import Value
+
+Config = Mapping[str, Value]
+JOINT = ("optimizer", "learning_rate")  # which rate is good depends on the optimizer
+FAILED = -0.5  # share of the reach that a failed experiment counts as
+BEST = 1.2  # largest share that counts
+RIDGE = 0.5  # experiments that say "no effect", of each value
+LEAST_GAIN = 0.004  # share of the reach, mean over tasks, below which an idea is not written
+LEAST_COST = 0.15  # share of the tasks that an idea is counted as tried on, at least
+
+
+@dataclass(frozen=True)
+class TaskValues:
+    """What values of roles are worth on one task, in shares of its reach.
+
+    ``start``: the untouched script. ``worth``: for each group of roles (one, or `JOINT`) the share that each value adds.
+    """
+
+    family: str
+    task: str
+    start: Config
+    worth: Mapping[tuple[str, ...], Mapping[tuple[Value, ...], float]]
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        return {role: group for group in self.worth for role in group}
+
+    def gain(self, config: Config, edit: Config) -> float | None:
+        """What an edit adds to a script; None if the task lacks one of its roles, or was never seen with such a value."""
+        total = 0.0
+        for group in {self.groups.get(role) for role in edit}:
+            if group is None:
+                return None
+            now = self._worth(group, tuple(config[role] for role in group))
+            then = self._worth(group, tuple(edit.get(role, config[role]) for role in group))
+            if then is None:
+                return None
+            total += then - (now or 0.0)
+        return total
+
+    def _worth(self, group: tuple[str, ...], values: tuple[Value, ...]) -> float | None:
+        """Between two numbers that were tried, a straight line over their logarithms; nothing beyond the last ones."""
+        known = self.worth[group]
+        if values in known:
+            return known[values]
+        *rest, last = values
+        if isinstance(last, bool | str):
+            return None
+        rungs = sorted(
+            (float(key[-1]), worth)
+            for key, worth in known.items()
+            if list(key[:-1]) == rest and not isinstance(key[-1], bool | str)
+        )
+        places = [place for place, _ in rungs]
+        if len(rungs) < 2 or not places[0] <= last <= places[-1]:
+            return None
+        smallest = min(place for place in places if place > 0)
+        scale = [math.log(max(place, smallest / 3)) for place in (*places, last)]
+        return float(np.interp(scale[-1], scale[:-1], [worth for _, worth in rungs]))
+
+
+def task_values(effects: Iterable[Effect]) -> list[TaskValues]:
+    """The model of each task, in the order of family and task."""
+    by_task: dict[tuple[str, str, str], list[Effect]] = defaultdict(list)
+    for effect in effects:
+        by_task[effect.family, effect.task, effect.task_id].append(effect)
+    return [_fitted(family, task, by_task[family, task, key]) for family, task, key in sorted(by_task)]
+
+
+def _fitted(family: str, task: str, effects: Sequence[Effect]) -> TaskValues:
+    start = min(effects, key=lambda effect: abs(effect.level)).context
+    joined = all(role in start for role in JOINT)
+    groups = [(role,) for role in start if not (joined and role in JOINT)] + [JOINT] * joined
+    columns: dict[tuple[tuple[str, ...], tuple[Value, ...]], int] = {}
+    lines, shares, weights = [], [], []
+    for effect in effects:
+        config = {**effect.context, **effect.edit}
+        lines.append(
+            [columns.setdefault((group, tuple(config[role] for role in group)), len(columns)) for group in groups]
+        )
+        share = FAILED if effect.gain is None else effect.level + effect.gain
+        shares.append(min(BEST, max(FAILED, share)))
+        weights.append(float(effect.n))
+    design = np.zeros((len(lines), len(columns) + 1))
+    design[:, -1] = 1.0
+    for row, line in enumerate(lines):
+        design[row, line] = 1.0
+    weighted = design * np.array(weights)[:, None]
+    penalty = np.diag([RIDGE] * len(columns) + [0.0])
+    worth = np.linalg.solve(weighted.T @ design + penalty, weighted.T @ np.array(shares))
+    table: dict[tuple[str, ...], dict[tuple[Value, ...], float]] = {group: {} for group in groups}
+    for (group, values), column in columns.items():
+        table[group][values] = float(worth[column])
+    return TaskValues(family, task, start, table)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``role`` compared with ``value``: <, > or ==."""
+
+    role: str
+    sign: str
+    value: Value
+
+    def holds(self, config: Config) -> bool:
+        now = config.get(self.role)
+        if now is None:
+            return False
+        if self.sign == "==":
+            return now == self.value
+        if isinstance(now, bool | str) or isinstance(self.value, bool | str):
+            return False
+        return now < self.value if self.sign == "<" else now > self.value
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An idea that may be chosen. ``optional``: what a task lacks is left out."""
+
+    edit: Config
+    conditions: tuple[Condition, ...] = ()
+    optional: bool = False
+
+    def on(self, task: TaskValues, config: Config) -> tuple[Config, float] | None:
+        """The edit that it is on this script, with what the model expects; None where it asks for nothing."""
+        if not all(condition.holds(config) for condition in self.conditions):
+            return None
+        edit = {role: value for role, value in self.edit.items() if config.get(role) != value}
+        if self.optional:
+            edit = self._possible(task, config)
+        gain = task.gain(config, edit) if edit else None
+        return (edit, gain) if gain is not None else None
+
+    def _possible(self, task: TaskValues, config: Config) -> Config:
+        """Without what the task lacks; an optimizer's rate goes with the optimizer."""
+        left = {role for role, value in self.edit.items() if task.gain(config, {role: value}) is None and role not in JOINT}
+        joint = {role: value for role, value in self.edit.items() if role in JOINT}
+        if joint and task.gain(config, joint) is None:
+            left |= set(joint)
+        left |= {role for role, value in self.edit.items() if config.get(role) == value}
+        return {role: value for role, value in self.edit.items() if role not in left}
+
+
+@dataclass(frozen=True)
+class LearntIdea:
+    """An idea of the list. ``gain``: share of the reach that it adds, mean over the tasks where it is tried;
+    ``helped`` of ``tried`` tasks keep it."""
+
+    candidate: Candidate
+    gain: float
+    helped: int
+    tried: int
+    families: tuple[str, ...]
+
+
+@dataclass
+class _Played:
+    """Where the list has led each task so far."""
+
+    tasks: Sequence[TaskValues]
+    configs: list[dict[str, Value]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.configs = [dict(task.start) for task in self.tasks]
+        sizes = defaultdict(int)
+        for task in self.tasks:
+            sizes[task.family] += 1
+        self.weights = np.array([1.0 / sizes[task.family] / len(sizes) for task in self.tasks])
+
+    def try_(self, candidate: Candidate) -> list[tuple[Config, float] | None]:
+        return [candidate.on(task, config) for task, config in zip(self.tasks, self.configs, strict=True)]
+
+    def added(self, tried: Sequence[tuple[Config, float] | None]) -> tuple[float, float]:
+        """What it adds, kept only where it helps, and the share of the tasks where it costs an experiment."""
+        gains = np.array([max(0.0, one[1]) if one else 0.0 for one in tried])
+        costs = np.array([one is not None for one in tried])
+        return float(self.weights @ gains), float(self.weights @ costs)
+
+    def keep(self, tried: Sequence[tuple[Config, float] | None]) -> None:
+        for config, one in zip(self.configs, tried, strict=True):
+            if one and one[1] > 0:
+                config.update(one[0])
+
+
+def choose(tasks: Sequence[TaskValues], most: int = 40, *, conditions: bool = True, bundle: bool = True) -> list[LearntIdea]:
+    """The list, at most ``most`` ideas. Without ``conditions`` the same ideas hold everywhere (flat)."""
+    played, chosen = _Played(tasks), list[LearntIdea]()
+    pool = _pool(tasks, conditions)
+    if bundle and (first := _bundle(played)) is not None:
+        tried = played.try_(first)
+        chosen.append(_learnt(first, tried, tasks))
+        played.keep(tried)
+    while len(chosen) < most:
+        best, value = None, 0.0
+        for candidate in pool:
+            tried = played.try_(candidate)
+            added, cost = played.added(tried)
+            if added >= LEAST_GAIN and added / max(cost, LEAST_COST) > value:
+                best, value = (candidate, tried), added / max(cost, LEAST_COST)
+        if best is None:
+            break
+        chosen.append(_learnt(*best, tasks))
+        played.keep(best[1])
+        pool.remove(best[0])
+    return chosen
+
+
+def _learnt(candidate: Candidate, tried: Sequence[tuple[Config, float] | None], tasks: Sequence[TaskValues]) -> LearntIdea:
+    gains = [one[1] for one in tried if one]
+    families = sorted({task.family for task, one in zip(tasks, tried, strict=True) if one and one[1] > 0})
+    mean = float(np.mean(gains)) if gains else 0.0
+    return LearntIdea(candidate, mean, sum(gain > 0 for gain in gains), len(gains), tuple(families))
+
+
+def _bundle(played: _Played) -> Candidate | None:
+    """The values of many roles at once whose mean gain is largest; a task leaves out what it lacks."""
+    edit: dict[str, Value] = {}
+    singles = [candidate.edit for candidate in _pool(played.tasks, conditions=False)]
+
+    def mean(config: Config) -> float:
+        tried = played.try_(Candidate(config, (), True))
+        return float(played.weights @ np.array([one[1] if one else 0.0 for one in tried]))
+
+    best = 0.0
+    while True:
+        found = max(((mean({**edit, **one}), index) for index, one in enumerate(singles)), default=(0.0, 0))
+        if found[0] < best + LEAST_GAIN:
+            return Candidate(edit, (), True) if len(edit) > 1 else None
+        best = found[0]
+        edit.update(singles[found[1]])
+
+
+def _pool(tasks: Sequence[TaskValues], conditions: bool) -> list[Candidate]:
+    """Every value of every role that was tried on some task; with conditions, also only from below or above a number,
+    and only from one choice."""
+    values: dict[tuple[str, ...], set[tuple[Value, ...]]] = defaultdict(set)
+    for task in tasks:
+        for group, worth in task.worth.items():
+            values[group] |= {new for new in worth if new[-1] is not False}  # a patch cannot be taken off
+    pool: list[Candidate] = []
+    for group in sorted(values):
+        for new in sorted(values[group], key=str):
+            edit = dict(zip(group, new, strict=True))
+            pool.append(Candidate(edit))
+            if not conditions:
+                continue
+            last = new[-1]
+            if len(group) == 1 and not isinstance(last, bool | str):
+                pool += [Candidate(edit, (Condition(group[0], sign, last),)) for sign in "<>"]
+            elif len(group) == 1 and not isinstance(last, bool):
+                pool += [Candidate(edit, (Condition(group[0], "==", old[0]),)) for old in sorted(values[group], key=str) if old != new]
+            elif len(group) == 2:
+                pool += [
+                    Candidate({"learning_rate": last}, (Condition("optimizer", "==", new[0]), Condition("learning_rate", sign, last)))
+                    for sign in "<>"
+                ]
+    return pool
