@@ -21,7 +21,7 @@ from torch.nn import functional as F
 SPAN, LETTERS = 16, 27  # of a window; different ones, 0 is the space
 LAUNCHED = "METALOOP_TRAIN_CHECKPOINT" in os.environ  # the process (a fork, as a rule) then belongs to the experiment
 SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
-BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.08"))  # soft budget, seconds; task.toml says the same
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.12"))  # soft budget, seconds; task.toml says the same
 STEPS = int(os.environ["METALOOP_TRAIN_STEPS"]) if os.environ.get("METALOOP_TRAIN_STEPS") else None
 DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -18,8 +18,8 @@ SHAPE = "tanh"  # a key of SHAPES
 BALANCE = "none"  # none, layer or batch
 START = 1.0  # initial weights, as a multiple of torch's
 # updates
-METHOD = "gd"  # gd, inertial, adamw or adagrad
-SPEED = 0.1  # size of a step
+METHOD = "inertial"  # gd, inertial, adamw or adagrad
+SPEED = 0.3  # size of a step
 GLIDE = 0.8  # of inertial
 PULL = 0.0  # weight decay
 LIMIT = 0.0  # largest norm of the gradients; 0: none

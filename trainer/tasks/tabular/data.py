@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 COLUMNS = 16
 ROWS = {"train": 8000, "hidden": 2000}
-UNITS = (0.2, 0.5, 1.0, 2.0, 5.0)  # of a column
+UNITS = (0.3, 0.5, 0.8, 1.2, 2.0)  # of a column
 LAW = 0x7AB1E  # mixed into the seed of a variant's law, so that it is no seed of its rows
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ def make(split: str, seed: int, out: Path) -> None:
     """Write inputs.npy, float32 [rows, COLUMNS], and targets.npy, float32 [rows], of a split."""
     law, rows = Words(LAW * 1_000_003 + variant()), ROWS.get(split, ROWS["hidden"])
     unit = np.array([UNITS[at] for at in law.whole(len(UNITS), COLUMNS)])
-    offset = (law.uniform(COLUMNS) - 0.5) * 3.0
+    offset = (law.uniform(COLUMNS) - 0.5) * 2.0
     together = law.uniform(COLUMNS) * 0.8  # how much a column shares with the one before
     terms = 3 + law.whole(6, 1)[0]
     noise = (0.05, 0.1, 0.2, 0.4)[law.whole(4, 1)[0]]

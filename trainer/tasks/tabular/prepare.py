@@ -20,7 +20,7 @@ import torch
 COLUMNS = 16
 LAUNCHED = "METALOOP_TRAIN_CHECKPOINT" in os.environ  # the process (a fork, as a rule) then belongs to the experiment
 SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
-BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.06"))  # soft budget, seconds; task.toml says the same
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.1"))  # soft budget, seconds; task.toml says the same
 STEPS = int(os.environ["METALOOP_TRAIN_STEPS"]) if os.environ.get("METALOOP_TRAIN_STEPS") else None
 DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -16,8 +16,8 @@ CURVE = "tanh"  # a key of CURVES
 SCALING = "none"  # none, layer or batch
 SPREAD = 1.0  # of the initial weights, as a multiple of torch's
 # descent
-RULE = "plain"  # plain, heavy (with momentum), adam or rms
-ETA = 0.01  # step size
+RULE = "heavy"  # plain, heavy (with momentum), adam or rms
+ETA = 0.03  # step size
 INERTIA = 0.8  # of heavy and rms
 # schedule
 RAMP = 0.0  # first share of the budget in which the step size rises
@@ -26,7 +26,7 @@ FADE = 0.0  # last share of the budget in which the step size falls to 0
 SHRINK = 0.0  # weight decay
 MASK = 0.0  # share of hidden units left out
 COST = "square"  # square, absolute or huber
-CAP = 0.0  # largest norm of the gradients; 0: none
+CAP = 1.0  # largest norm of the gradients; 0: none
 
 CURVES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 COSTS = {"square": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}
