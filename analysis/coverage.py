@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.knowledge import Effect
 from trainer.edits import Value
 
 Config = Mapping[str, Value]
+Tried = tuple[Config, float] | None  # the edit that an idea is on a script, and what it adds; None: no experiment
 JOINT = ("optimizer", "learning_rate")  # which rate is good depends on the optimizer
 FAILED = -0.5  # share of the reach that a failed experiment counts as
 BEST = 1.2  # largest share that counts
@@ -32,7 +34,7 @@ LEAST_COST = 0.15  # share of the tasks that an idea is counted as tried on, at 
 class TaskValues:
     """What values of roles are worth on one task, in shares of its reach.
 
-    ``start``: the untouched script. ``worth``: for each group of roles (one, or `JOINT`) the share that each value adds.
+    ``start``: the untouched script. ``worth``: for each group of roles (one, or `JOINT`), what each value adds.
     """
 
     family: str
@@ -45,7 +47,7 @@ class TaskValues:
         return {role: group for group in self.worth for role in group}
 
     def gain(self, config: Config, edit: Config) -> float | None:
-        """What an edit adds to a script; None if the task lacks one of its roles, or was never seen with such a value."""
+        """What an edit adds to a script; None if the task lacks a role of it, or was never seen with such a value."""
         total = 0.0
         for group in {self.groups.get(role) for role in edit}:
             if group is None:
@@ -87,7 +89,7 @@ def task_values(effects: Iterable[Effect]) -> list[TaskValues]:
 
 
 def _fitted(family: str, task: str, effects: Sequence[Effect]) -> TaskValues:
-    start = min(effects, key=lambda effect: abs(effect.level)).context
+    start = next(effect.context for effect in effects if not effect.edit)
     joined = all(role in start for role in JOINT)
     groups = [(role,) for role in start if not (joined and role in JOINT)] + [JOINT] * joined
     columns: dict[tuple[tuple[str, ...], tuple[Value, ...]], int] = {}
@@ -140,11 +142,11 @@ class Candidate:
     conditions: tuple[Condition, ...] = ()
     optional: bool = False
 
-    def on(self, task: TaskValues, config: Config) -> tuple[Config, float] | None:
+    def on(self, task: TaskValues, config: Config) -> Tried:
         """The edit that it is on this script, with what the model expects; None where it asks for nothing."""
         if not all(condition.holds(config) for condition in self.conditions):
             return None
-        edit = {role: value for role, value in self.edit.items() if config.get(role) != value}
+        edit: Config = {role: value for role, value in self.edit.items() if config.get(role) != value}
         if self.optional:
             edit = self._possible(task, config)
         gain = task.gain(config, edit) if edit else None
@@ -152,7 +154,8 @@ class Candidate:
 
     def _possible(self, task: TaskValues, config: Config) -> Config:
         """Without what the task lacks; an optimizer's rate goes with the optimizer."""
-        left = {role for role, value in self.edit.items() if task.gain(config, {role: value}) is None and role not in JOINT}
+        alone = {role: value for role, value in self.edit.items() if role not in JOINT}
+        left = {role for role, value in alone.items() if task.gain(config, {role: value}) is None}
         joint = {role: value for role, value in self.edit.items() if role in JOINT}
         if joint and task.gain(config, joint) is None:
             left |= set(joint)
@@ -181,27 +184,29 @@ class _Played:
 
     def __post_init__(self) -> None:
         self.configs = [dict(task.start) for task in self.tasks]
-        sizes = defaultdict(int)
+        sizes: dict[str, int] = defaultdict(int)
         for task in self.tasks:
             sizes[task.family] += 1
         self.weights = np.array([1.0 / sizes[task.family] / len(sizes) for task in self.tasks])
 
-    def try_(self, candidate: Candidate) -> list[tuple[Config, float] | None]:
+    def try_(self, candidate: Candidate) -> list[Tried]:
         return [candidate.on(task, config) for task, config in zip(self.tasks, self.configs, strict=True)]
 
-    def added(self, tried: Sequence[tuple[Config, float] | None]) -> tuple[float, float]:
+    def added(self, tried: Sequence[Tried]) -> tuple[float, float]:
         """What it adds, kept only where it helps, and the share of the tasks where it costs an experiment."""
         gains = np.array([max(0.0, one[1]) if one else 0.0 for one in tried])
         costs = np.array([one is not None for one in tried])
         return float(self.weights @ gains), float(self.weights @ costs)
 
-    def keep(self, tried: Sequence[tuple[Config, float] | None]) -> None:
+    def keep(self, tried: Sequence[Tried]) -> None:
         for config, one in zip(self.configs, tried, strict=True):
             if one and one[1] > 0:
                 config.update(one[0])
 
 
-def choose(tasks: Sequence[TaskValues], most: int = 40, *, conditions: bool = True, bundle: bool = True) -> list[LearntIdea]:
+def choose(
+    tasks: Sequence[TaskValues], most: int = 40, *, conditions: bool = True, bundle: bool = True
+) -> list[LearntIdea]:
     """The list, at most ``most`` ideas. Without ``conditions`` the same ideas hold everywhere (flat)."""
     played, chosen = _Played(tasks), list[LearntIdea]()
     pool = _pool(tasks, conditions)
@@ -224,7 +229,7 @@ def choose(tasks: Sequence[TaskValues], most: int = 40, *, conditions: bool = Tr
     return chosen
 
 
-def _learnt(candidate: Candidate, tried: Sequence[tuple[Config, float] | None], tasks: Sequence[TaskValues]) -> LearntIdea:
+def _learnt(candidate: Candidate, tried: Sequence[Tried], tasks: Sequence[TaskValues]) -> LearntIdea:
     gains = [one[1] for one in tried if one]
     families = sorted({task.family for task, one in zip(tasks, tried, strict=True) if one and one[1] > 0})
     mean = float(np.mean(gains)) if gains else 0.0
@@ -232,21 +237,30 @@ def _learnt(candidate: Candidate, tried: Sequence[tuple[Config, float] | None], 
 
 
 def _bundle(played: _Played) -> Candidate | None:
-    """The values of many roles at once whose mean gain is largest; a task leaves out what it lacks."""
+    """The values of many roles at once whose mean gain is largest; a task leaves out what it lacks.
+
+    A value joins while what it adds is above zero by one standard error over the tasks.
+    """
     edit: dict[str, Value] = {}
     singles = [candidate.edit for candidate in _pool(played.tasks, conditions=False)]
 
-    def mean(config: Config) -> float:
-        tried = played.try_(Candidate(config, (), True))
-        return float(played.weights @ np.array([one[1] if one else 0.0 for one in tried]))
+    def gains(config: Config) -> NDArray[np.float64]:
+        return np.array([one[1] if one else 0.0 for one in played.try_(Candidate(config, (), True))])
 
-    best = 0.0
+    now = np.zeros(len(played.tasks))
     while True:
-        found = max(((mean({**edit, **one}), index) for index, one in enumerate(singles)), default=(0.0, 0))
-        if found[0] < best + LEAST_GAIN:
+        added = [gains({**edit, **one}) - now for one in singles]
+        sure = [float(played.weights @ more) - _error(more) for more in added]
+        best = int(np.argmax(sure)) if sure else 0
+        if not sure or sure[best] < LEAST_GAIN:
             return Candidate(edit, (), True) if len(edit) > 1 else None
-        best = found[0]
-        edit.update(singles[found[1]])
+        edit.update(singles[best])
+        now = now + added[best]
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    """Standard error of their mean; a single task tells nothing about others."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _pool(tasks: Sequence[TaskValues], conditions: bool) -> list[Candidate]:
@@ -261,16 +275,23 @@ def _pool(tasks: Sequence[TaskValues], conditions: bool) -> list[Candidate]:
         for new in sorted(values[group], key=str):
             edit = dict(zip(group, new, strict=True))
             pool.append(Candidate(edit))
-            if not conditions:
-                continue
-            last = new[-1]
-            if len(group) == 1 and not isinstance(last, bool | str):
-                pool += [Candidate(edit, (Condition(group[0], sign, last),)) for sign in "<>"]
-            elif len(group) == 1 and not isinstance(last, bool):
-                pool += [Candidate(edit, (Condition(group[0], "==", old[0]),)) for old in sorted(values[group], key=str) if old != new]
-            elif len(group) == 2:
-                pool += [
-                    Candidate({"learning_rate": last}, (Condition("optimizer", "==", new[0]), Condition("learning_rate", sign, last)))
-                    for sign in "<>"
-                ]
+            if conditions:
+                pool += [Candidate(kept, when) for kept, when in _conditional(group, new, values[group])]
     return pool
+
+
+def _conditional(
+    group: tuple[str, ...], new: tuple[Value, ...], values: Iterable[tuple[Value, ...]]
+) -> Iterator[tuple[Config, tuple[Condition, ...]]]:
+    """A number only from below or above it, a rate only under its optimizer, a choice only from one other choice."""
+    last = new[-1]
+    if isinstance(last, bool):
+        return
+    if not isinstance(last, str):
+        under = tuple(Condition(role, "==", value) for role, value in zip(group[:-1], new[:-1], strict=True))
+        for sign in "<>":
+            yield {group[-1]: last}, (*under, Condition(group[-1], sign, last))
+        return
+    for old in sorted(values, key=str):
+        if old != new:
+            yield {group[0]: last}, (Condition(group[0], "==", old[0]),)

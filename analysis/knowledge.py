@@ -7,19 +7,28 @@ bases is copying files. A row is one edit on one script of one task.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from analysis.tables import rows as rows_of
+from analysis.tables import rows
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from trainer.edits import Value
+from trainer.hardware import hardware_class
+from trainer.sweep import EditTrial, role_values_of
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    import duckdb
 
 SCHEMA = 1
+JSON = ("context", "edit")
 COLUMNS = {
-    "schema": "INTEGER",
+    "schema": "INTEGER",  # the version of this table
     "kind": "VARCHAR",
     "source": "VARCHAR",
     "family": "VARCHAR",
@@ -42,10 +51,10 @@ class Effect:
     """What one edit did to one script of a task.
 
     ``kind``: sweep, study or log; ``source``: what told it, for people. ``context``: the script's value of each role
-    before the edit; ``edit``: the new values, in the words of `trainer.roles.meaning`. Gains and levels are shares of
-    the task's reach, the gain of the best script that its source found: ``level`` is that of the script before the edit
-    (0: the untouched one), ``gain`` what the edit added; None if the experiment failed. ``n``: experiments with the
-    edit; ``se``: of the gain.
+    before the edit; ``edit``: the new values (none: the script itself), in the words of `trainer.roles.meaning`. Gains
+    and levels are shares of the task's reach, the gain of the best script that its source found: ``level`` is that of
+    the script before the edit (0: the untouched one), ``gain`` what the edit added; None if an experiment failed.
+    ``n``: experiments with the edit; ``se``: of the gain.
     """
 
     kind: str
@@ -64,21 +73,108 @@ class Effect:
     n: int
 
 
+def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str) -> list[Effect]:
+    """The effects of one task's trials, in shares of its reach; none if nothing was better than the untouched script.
+
+    The first trial is one on the untouched script.
+    """
+    start = trials[0].before
+    best = min((task.sign * trial.after for trial in trials if trial.after is not None), default=task.sign * start)
+    reach = task.sign * start - best
+    if reach <= 0:
+        return []
+    family = task.family.name if task.family else task.name
+    return [
+        Effect(
+            kind=kind,
+            source=source,
+            family=family,
+            task=task.name,
+            task_id=task.task_id,
+            metric=task.metric,
+            hardware_class=hardware_class(task.device),
+            context=trial.context,
+            edit=trial.edit,
+            status=trial.status,
+            gain=None if trial.after is None else task.sign * (trial.before - trial.after) / reach,
+            se=None if trial.se is None else trial.se / reach,
+            level=task.sign * (start - trial.before) / reach,
+            n=trial.n,
+        )
+        for trial in trials
+    ]
+
+
+def of_study(con: duckdb.DuckDBPyConnection, task: Task, source: str) -> list[Effect]:
+    """What the experiments of an open study tell about a task: each script against the one that it was made from.
+
+    Scripts that were tried several times count once, with their mean; screens and imported rows are left out.
+    """
+    found = rows(con.execute(_TRIED, {"task": task.name}))
+    starts = [row for row in found if row["parent_config"] is None]
+    if not starts:
+        return []
+    trials = [_trial(task, starts[0])]
+    trials += [_trial(task, row) for row in found if row["parent_config"] is not None]
+    return of_trials(trials, task, kind="study", source=source)
+
+
+# one line for each script and the script before it; full experiments on the data of the search alone
+_TRIED = """
+WITH tried AS (
+    SELECT source_id, any_value(config) AS config, avg(metric) AS metric, count(*)::INTEGER AS n,
+        stddev(metric) AS sd, bool_and(status = 'ok') AS ok, any_value(status) FILTER (status <> 'ok') AS failed,
+        min(number) AS first
+    FROM experiments WHERE task = $task AND fraction = 1 AND status <> 'fault' GROUP BY source_id
+), pairs AS (
+    SELECT DISTINCT source_id, parent_source_id FROM experiments
+    WHERE task = $task AND fraction = 1 AND status <> 'fault'
+)
+SELECT child.config, parent.config AS parent_config, parent.metric AS before, child.metric AS after,
+    child.ok, coalesce(child.failed, 'ok') AS status, child.n, child.sd, parent.n AS parent_n, parent.sd AS parent_sd
+FROM pairs JOIN tried AS child USING (source_id)
+LEFT JOIN tried AS parent ON parent.source_id = pairs.parent_source_id
+WHERE parent.source_id IS NULL OR parent.metric IS NOT NULL
+ORDER BY parent.source_id IS NOT NULL, child.first, child.source_id, parent.source_id
+"""
+
+
+def _trial(task: Task, row: Mapping[str, Any]) -> EditTrial:
+    config = role_values_of(task, _parsed(row["config"]))
+    if row["parent_config"] is None:  # the untouched script
+        return EditTrial(config, {}, "ok", row["after"], row["after"], None, row["n"])
+    context = role_values_of(task, _parsed(row["parent_config"]))
+    sds = [sd for sd in (row["sd"], row["parent_sd"]) if sd is not None]
+    sd = max(sds, default=None)
+    return EditTrial(
+        context=context,
+        edit={role: value for role, value in config.items() if context.get(role) != value},
+        status=row["status"],
+        before=row["before"],
+        after=row["after"] if row["ok"] else None,
+        se=sd * math.sqrt(1 / row["n"] + 1 / row["parent_n"]) if sd is not None and row["ok"] else None,
+        n=row["n"],
+    )
+
+
+def _parsed(config: Any) -> dict[str, Value]:
+    return json.loads(config) if isinstance(config, str) else dict(config)
+
+
 def write(folder: Path, effects: Sequence[Effect]) -> Path:
     """Add a file with the effects of one source; the same effects again are the same file. Returns its path."""
     import duckdb
     import pandas as pd
 
     lines = [_line(effect) for effect in effects]
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"effects-{content_id('', json.dumps(lines))}.parquet"
     if target.exists():
         return target
+    folder.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(".new")
-    table = pd.DataFrame(lines, columns=list(COLUMNS))
     columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
     with duckdb.connect(":memory:") as con:
-        con.register("effects", table)
+        con.register("effects", pd.DataFrame(lines, columns=list(COLUMNS)))
         quoted = str(draft).replace("'", "''")
         con.execute(f"COPY (SELECT {columns} FROM effects) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
     os.replace(draft, target)
@@ -86,33 +182,60 @@ def write(folder: Path, effects: Sequence[Effect]) -> Path:
 
 
 def _line(effect: Effect) -> dict[str, object]:
-    line = {"schema": SCHEMA, **asdict(effect)}
-    return line | {key: json.dumps(line[key], sort_keys=True) for key in ("context", "edit")}
+    line: dict[str, object] = {"schema": SCHEMA, **asdict(effect)}
+    return line | {key: json.dumps(line[key], sort_keys=True) for key in JSON}
+
+
+def files_of(folders: Iterable[Path]) -> list[Path]:
+    """The files of these knowledge bases, each once, in however many folders. NotFound for a folder without one."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        files = sorted(folder.glob("effects-*.parquet"))
+        if not files:
+            raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep and metaloop learn write one")
+        found |= {file.name: file for file in files}
+    return list(found.values())
 
 
 def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effect]:
-    """The effects in these knowledge bases, without those of the tasks and families in ``without``.
+    """The effects in these knowledge bases, but for those of the tasks and families in ``without``.
 
-    Raises NotFound for a folder without effects, UsageError for one of a later version or a file that is damaged.
+    Raises NotFound for a folder without effects, UsageError for a file of another version or a damaged one.
     """
+    effects: list[Effect] = []
+    for file in files_of(folders):
+        for line in _lines_of(file):
+            if line.get("schema") != SCHEMA:
+                problem = f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}"
+                raise UsageError(problem, hint="read it with the version of Metaloop that wrote it")
+            values = {name: line[name] for name in COLUMNS if name != "schema"}
+            effect = Effect(**{**values, **{key: json.loads(values[key]) for key in JSON}})
+            if not {effect.family, effect.task, effect.task_id} & set(without):
+                effects.append(effect)
+    return effects
+
+
+def _lines_of(file: Path) -> list[dict[str, Any]]:
     import duckdb
 
-    effects: dict[str, Effect] = {}
-    for folder in folders:
-        files = sorted(folder.glob("*.parquet"))
-        if not files:
-            raise NotFound(f"{folder} holds no knowledge", hint="metaloop sweep and metaloop learn write some")
-        for file in files:
-            try:
-                with duckdb.connect(":memory:") as con:
-                    lines = rows_of(con.execute("FROM read_parquet(?)", [str(file)]))
-            except duckdb.Error as error:
-                raise UsageError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
-            for line in lines:
-                if line.get("schema") != SCHEMA:
-                    hint = "it was written by another version of Metaloop"
-                    raise UsageError(f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}", hint=hint)
-                effect = Effect(**{k: json.loads(v) if k in ("context", "edit") else v for k, v in line.items() if k != "schema"})
-                if not {effect.family, effect.task, effect.task_id} & set(without):
-                    effects[f"{file.name} {len(effects)}"] = effect
-    return list(effects.values())
+    with duckdb.connect(":memory:") as con:
+        try:
+            return rows(con.execute("FROM read_parquet(?)", [str(file)]))
+        except duckdb.Error as error:
+            raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
+
+
+def query(folders: Iterable[Path], sql: str) -> list[dict[str, Any]]:
+    """Rows of one SQL query over the table `effects`. Raises UsageError with DuckDB's message; else as `files_of`."""
+    import duckdb
+
+    files = [str(file) for file in files_of(folders)]
+    with duckdb.connect(":memory:") as con:
+        try:
+            con.execute("CREATE TABLE effects AS FROM read_parquet(?)", [files])
+            con.execute("SET enable_external_access = false")
+            result = con.execute(sql)
+        except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:
+            problem = " ".join(str(error).split())
+            raise UsageError(f"SQL: {problem}", hint="docs/knowledge.md lists the columns of effects") from error
+        return rows(result)

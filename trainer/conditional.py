@@ -110,10 +110,11 @@ class ConditionalEdit:
 def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison] = ()) -> ConditionalEdit | None:
     """What an idea asks for on this task; None if the task lacks a knob or a role of it, or does not allow a value.
 
-    A term with a question mark (``@dropout=0?``) is left out on a task that cannot read it. Words that cannot name an
+    A term with a question mark (``@dropout=0?``) is left out on a task that cannot read it, an optimizer with its
+    learning rate. Words that cannot name an
     edit (``train.py``) are ignored, as in `EditSpace.parse_terms`.
     """
-    terms = [term.rstrip("? ") for term in terms if not term.endswith(OPTIONAL) or known(space, term.rstrip("? "))]
+    terms = _possible(space, terms)
     read_conditions = [_condition(space, one) for one in conditions]
     relative = {term: one for term in terms if (one := _relative(space, term)) is not None}
     rest = [term for term in terms if term not in relative]
@@ -125,9 +126,26 @@ def read(space: EditSpace, terms: Sequence[str], conditions: Sequence[Comparison
     return ConditionalEdit(fixed, tuple(one for one in read_conditions if one is not None), moved)
 
 
+def _possible(space: EditSpace, terms: Sequence[str]) -> list[str]:
+    """The terms without their question marks, and without those that this task has to leave out."""
+    possible: list[str] = []
+    left: set[str] = set()
+    for term in terms:
+        plain = term.rstrip(f"{OPTIONAL} ")
+        name = plain.partition("=")[0].strip().lower()
+        alone = name == f"{ROLE}learning_rate" and f"{ROLE}optimizer" in left
+        if plain != term and (alone or not known(space, plain)):
+            left.add(name)
+        else:
+            possible.append(plain)
+    return possible
+
+
 def known(space: EditSpace, word: str) -> bool:
-    """Whether this task can interpret a backticked word: an edit (or one that is left out where it has none), a relative
-    value, or a condition."""
+    """Whether this task can interpret a backticked word: an edit, a relative value, or a condition.
+
+    A term with a question mark is understood everywhere, because a task may leave it out.
+    """
     if word.endswith(OPTIONAL):
         return space.names_edit(word.rstrip("? "))
     written = compared(word)

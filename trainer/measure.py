@@ -32,9 +32,7 @@ def silent(_: str) -> None:
     """No progress shown."""
 
 
-def declared_edits(
-    task: Task, per_knob: int | None = None, *, source: Source | None = None
-) -> list[tuple[Edit, str]]:
+def declared_edits(task: Task, per_knob: int | None = None, *, source: Source | None = None) -> list[tuple[Edit, str]]:
     """Every declared edit that changes the baseline (or another source), with its group; at most ``per_knob`` values of
     a ladder."""
     now = task.edits.config(source or task.baseline())

@@ -30,8 +30,9 @@ _FIRST = 4  # experiments with the script that a round starts from
 class EditTrial:
     """What one edit did to one script, in words of roles.
 
-    ``context``: the script's value of each role before the edit; ``edit``: the new values. ``before`` and ``after`` in
-    the metric's unit; ``after`` None if no experiment ended well. ``se``: of their difference.
+    ``context``: the script's value of each role before the edit; ``edit``: the new values, none for the script itself.
+    ``before`` and ``after`` in the metric's unit; ``after`` is None if an experiment failed. ``se``: of the
+    difference.
     """
 
     context: Mapping[str, Value]
@@ -45,7 +46,11 @@ class EditTrial:
 
 def role_values(task: Task, source: Source) -> dict[str, Value]:
     """The value of each role that the script has, as other tasks understand it."""
-    config = task.edits.config(source)
+    return role_values_of(task, task.edits.config(source))
+
+
+def role_values_of(task: Task, config: Mapping[str, Value]) -> dict[str, Value]:
+    """The same of the values of its knobs."""
     values: dict[str, Value] = {}
     for knob in task.edits.knobs:
         if knob.role and knob.name in config:
@@ -69,7 +74,10 @@ def moves(task: Task, source: Source) -> list[Edit]:
 
 
 def sweep(trainer: Trainer, rounds: int = 2, progress: Progress = silent) -> list[EditTrial]:
-    """The effects of a task's edits, in ``rounds`` rounds. Raises TaskError if the untouched script fails."""
+    """The effects of a task's edits, in ``rounds`` rounds; the first one is the untouched script itself.
+
+    Raises TaskError if that fails.
+    """
     return _Sweep(trainer, progress).effects(rounds)
 
 
@@ -89,6 +97,7 @@ class _Sweep:
                 if number:
                     break
                 raise TaskError(f"{self.task.name}: the untouched script fails", hint="metaloop task check tests it")
+            found.append(self._effect(source, before, Edit(), [("ok", value) for value in before]))
             tried = self._round(source)
             found += [self._effect(source, before, edit, runs) for edit, runs in tried.items()]
             source = self._next(source, statistics.mean(before), tried)

@@ -302,8 +302,8 @@ class TaskFile(TomlSection):
         for name, values in self.family.baseline.items() if self.family else ():
             if name not in self.edits or self.edits[name].kind == "patch":
                 raise ValueError(f"[family.baseline] {name}: there is no constant [edits.{name}]")
-            if other := [value for value in values if value not in (self.edits[name].values or [])] or not values:
-                raise ValueError(f"[family.baseline] {name}: must be values of [edits.{name}], and is {other or 'empty'}")
+            if not values or any(value not in self.edits[name].values for value in values):
+                raise ValueError(f"[family.baseline] {name}: {values} are not values of [edits.{name}]")
         return self
 
     @model_validator(mode="after")

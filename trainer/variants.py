@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from trainer.text_source import at_hand
 
 _LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is valid only for the measured task
 _EXAMINE = "import sys; sys.path.insert(0, sys.argv[1]); import data; print(data.examine())"
+_MEMBERS = re.compile(r"([a-z][\w-]*):(\d+)(?:-(\d+))?")
+_MOST = 1000  # members that one text names
 _OF_TEXT, _OF_LANGUAGE = "codelm", "tinylm"  # defaults of --like
 
 
@@ -61,6 +64,19 @@ def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
             if path.is_file():
                 path.rename(folder / path.name)
     return Task.load(folder), examined
+
+
+def tasks_of(text: str, folder: Path) -> Iterator[Task]:
+    """The tasks that ``text`` names: a name, a folder, or members of a family (``tabular:1-8``), made in ``folder``."""
+    match = _MEMBERS.fullmatch(text)
+    if match is None:
+        yield Task.load(text)
+        return
+    first, last = int(match[2]), int(match[3] or match[2])
+    if not 0 < first <= last < first + _MOST:
+        raise UsageError(f"{text}: members are numbered from 1, at most {_MOST} at a time", hint="tabular:1-8")
+    for number in range(first, last + 1):
+        yield init_like(folder / f"{match[1]}-{number}", Variant(match[1], member=number))[0]
 
 
 def _base(wanted: Variant) -> Path:

@@ -1,0 +1,242 @@
+"""``metaloop sweep``, ``metaloop learn`` and ``metaloop knowledge``: what many tasks tell about edits, by role."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from analysis.wording import many
+from meta.cli import resolve
+from meta.cli.flags import PlayingFlags
+from meta.cli.options import argument, flag, noun, only, verb
+from meta.cli.output import Column, Output, Row
+from meta.cli.progress import ticker
+from meta.cli.sql import columns_of
+from meta.cli.task_work import launcher_of
+from programs.errors import TaskError, UsageError
+
+if TYPE_CHECKING:
+    from analysis.knowledge import Effect
+    from trainer.sweep import EditTrial
+    from trainer.task import Task
+
+Into = Annotated[str, flag("The knowledge base: a folder, made if there is none.", metavar="DIR", required=True)]
+Without = Annotated[
+    tuple[str, ...], flag("Leave out what this task or family told; repeatable.", metavar="TASK|FAMILY")
+]
+SHOWN = (
+    Column("role", style="bold"),
+    Column("value", "best most often"),
+    Column("tasks", right=True),
+    Column("families", wrap=True),
+    Column("effects", right=True),
+)
+
+
+@verb(
+    ("metaloop sweep tabular:1-8 --into kb/", "eight members of a family"),
+    ("metaloop sweep my-task/ --into kb/", "your own task, whose knobs have roles"),
+)
+def sweep(
+    out: Output,
+    tasks: Annotated[tuple[str, ...], argument(metavar="TASK|FAMILY:FIRST-LAST...", required=True, nargs=-1)],
+    into: Into,
+    rounds: Annotated[
+        int, flag("From the untouched script, then from the best script of the round before.", min=1, max=8, default=2)
+    ],
+    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+) -> None:
+    """Measure what each single edit of a task does, and store it by role in a knowledge base.
+    A task is a name or a folder; tabular:1-8 are eight members of the family tabular (docs/tasks.md).
+    A task that cannot be trained is named and left out."""
+    from analysis.knowledge import of_trials, write
+    from trainer.variants import tasks_of
+
+    stored = 0
+    with ticker(out) as progress, tempfile.TemporaryDirectory() as folder:
+        for task in (task for text in tasks for task in tasks_of(text, Path(folder))):
+            try:
+                trials = _swept(task, rounds, progress, playing.unsafe_no_sandbox)
+            except TaskError as error:
+                out.warn(f"{error.message}; left out")
+                continue
+            effects = of_trials(trials, task, kind="sweep", source=f"sweep of {task.name}")
+            if not effects:
+                out.warn(f"{task.name}: no edit was better than the untouched script; left out")
+                continue
+            file = write(Path(into).expanduser(), effects)
+            stored += 1
+            out.note(f"{task.name}: {many(sum(trial.n for trial in trials), 'experiment')}, in {resolve.shown(file)}")
+    if not stored:
+        raise UsageError("nothing was learnt", hint="metaloop task check tests a task")
+    out.next(f"metaloop knowledge ideas {resolve.typed(Path(into))} -o program.md")
+
+
+def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: bool) -> list[EditTrial]:
+    from trainer.data import DataStore
+    from trainer.simulated import trainer_for
+    from trainer.streams import Streams
+    from trainer.sweep import sweep as carry_out
+
+    if not any(knob.role for knob in task.edits.knobs):
+        hint = 'write role = "learning_rate" and so on into task.toml, see docs/ideas.md'
+        raise UsageError(f"{task.name}: no knob has a role", hint=hint)
+    with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
+        data = DataStore(task, Streams.from_seed(1), Path(folder))
+        return carry_out(trainer_for(task, data, launcher=launcher), rounds, progress)
+
+
+@verb(
+    ("metaloop learn studies/NAME --into kb/", "what a study's experiments tell"),
+    ("metaloop learn studies/* other-kb/ --into kb/", "several studies, and another knowledge base"),
+)
+def learn(
+    out: Output,
+    paths: Annotated[tuple[str, ...], argument(metavar="STUDY|DIR...", required=True, nargs=-1)],
+    into: Into,
+) -> None:
+    """Store what the experiments of studies tell about edits, by role, in a knowledge base.
+    A path may also be another knowledge base, whose files are copied."""
+    import shutil
+
+    from analysis.knowledge import files_of, of_study, write
+    from arena.settings import StudyConfig
+    from trainer.task import Task
+
+    target = Path(into).expanduser()
+    for text in paths:
+        path = Path(text).expanduser()
+        if any(path.glob("effects-*.parquet")):
+            target.mkdir(parents=True, exist_ok=True)
+            files = files_of([path])
+            for file in files:
+                if not (target / file.name).exists():
+                    shutil.copyfile(file, target / file.name)
+            out.note(f"{resolve.shown(path)}: {many(len(files), 'file')} of effects")
+            continue
+        folder = resolve.study_folder(text, out)
+        config = StudyConfig.read(folder / "study.toml")
+        with resolve.connect(folder, []) as con:
+            for task in map(Task.load, [config.task, *(other.task for other in config.further)]):
+                effects = of_study(con, task, folder.resolve().name)
+                if not any(effect.edit for effect in effects):
+                    out.warn(f"{resolve.shown(folder)}: tells nothing about edits of {task.name} by role; left out")
+                    continue
+                file = write(target, effects)
+                out.note(f"{task.name}: {many(len(effects), 'effect')}, in {resolve.shown(file)}")
+    files_of([target])
+    out.next(f"metaloop knowledge ideas {resolve.typed(target)} -o program.md")
+
+
+@noun(
+    ("metaloop knowledge show kb/", "its roles and their best values"),
+    ("metaloop knowledge ideas kb/ -o program.md", "a program with what was learnt"),
+    ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
+)
+def knowledge() -> None:
+    """What many tasks tell about edits, by role: show it, query it, and write it into a program."""
+
+
+@verb(
+    ("metaloop knowledge show kb/", "its roles and their best values"),
+    ("metaloop knowledge show kb/ --without strokes --json", "without a family, for a script"),
+)
+def show(
+    out: Output,
+    folders: Annotated[tuple[str, ...], argument(metavar="DIR...", required=True, nargs=-1)],
+    without: Without,
+) -> None:
+    """Show the roles that a knowledge base tells about. The best value is the one that is best on most tasks,
+    by a model of each task's effects."""
+    effects = _read(folders, without)
+    out.rows(_by_role(effects), SHOWN)
+    families = sorted({effect.family for effect in effects})
+    tasks = len({effect.task_id for effect in effects})
+    trials = many(sum(effect.n for effect in effects), "experiment")
+    out.note(f"{many(len(effects), 'effect')} from {trials} on {many(tasks, 'task')} of {', '.join(families)}")
+
+
+def _by_role(effects: Sequence[Effect]) -> list[Row]:
+    from analysis.coverage import task_values
+
+    best: dict[str, list[str]] = defaultdict(list)
+    families: dict[str, set[str]] = defaultdict(set)
+    for task in task_values(effects):
+        for group, worth in task.worth.items():
+            top = max(worth.items(), key=lambda item: item[1])[0]
+            for role, value in zip(group, top, strict=True):
+                best[role].append(str(value))
+                families[role].add(task.family)
+    return [
+        {
+            "role": role,
+            "value": max(sorted(set(values)), key=values.count),
+            "tasks": len(values),
+            "families": ", ".join(sorted(families[role])),
+            "effects": sum(role in effect.edit for effect in effects),
+        }
+        for role, values in sorted(best.items())
+    ]
+
+
+@verb(
+    ("metaloop knowledge ideas kb/ -o program.md", "a program with what was learnt"),
+    ("metaloop knowledge ideas kb/ --base my/program.md --without strokes", "in your own program, without a family"),
+)
+def ideas(
+    out: Output,
+    folders: Annotated[tuple[str, ...], argument(metavar="DIR...", required=True, nargs=-1)],
+    base: Annotated[str, flag("The program whose list is written again.", default="idea-queue", metavar="PROGRAM")],
+    without: Without,
+    most: Annotated[int, flag("Ideas at most.", "-n", min=1, max=200, default=30)],
+    flat: Annotated[bool, flag("The same ideas without conditions, for comparison.")],
+    output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
+) -> None:
+    """Write a program whose ideas are learnt from a knowledge base. Each idea is chosen for what it adds to those
+    before it, over all tasks; it says where it helped."""
+    from analysis.coverage import choose, task_values
+    from meta.learnt import with_ideas
+
+    chosen = choose(task_values(_read(folders, without)), most, conditions=not flat)
+    if not chosen:
+        raise UsageError("no idea helps on these tasks by more than noise", hint="metaloop sweep adds more tasks")
+    text = with_ideas(resolve.one_program(base), chosen)
+    if output is None:
+        out.text(text)
+        return
+    path = Path(output).expanduser()
+    path.write_text(text, "utf-8")
+    out.note(f"wrote {resolve.shown(path)}: {many(len(chosen), 'idea')}")
+    out.next(f"metaloop match {resolve.typed(path)} -t TASK")
+
+
+@verb(
+    ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
+    ('metaloop knowledge sql kb/ "FROM effects" --json > effects.json', "everything, for a script"),
+)
+def sql(out: Output, folder: Annotated[str, argument(metavar="DIR")], query: Annotated[str, argument()]) -> None:
+    """Query the table effects of a knowledge base with DuckDB SQL. Its columns: docs/knowledge.md."""
+    from analysis.knowledge import query as ask
+
+    rows = ask([Path(folder).expanduser()], sys.stdin.read() if query == "-" else query)
+    if out.mode == "json":
+        out.json(rows)
+    else:
+        out.rows(rows, columns_of(rows), empty="no rows")
+
+
+def _read(folders: Sequence[str], without: Sequence[str]) -> list[Effect]:
+    from analysis.knowledge import read
+
+    effects = read([Path(text).expanduser() for text in folders], without=without)
+    if not effects:
+        raise UsageError("no effects are left", hint="leave out fewer tasks or families")
+    return effects
+
+
+for command in (show, ideas, sql):
+    knowledge.add_command(command)
