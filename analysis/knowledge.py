@@ -194,7 +194,7 @@ def files_of(folders: Iterable[Path]) -> list[Path]:
         if not files:
             raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep and metaloop learn write one")
         found |= {file.name: file for file in files}
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effect]:

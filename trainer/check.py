@@ -60,6 +60,7 @@ _FREE["simulated"].add("by hand")  # its source is edited and never run
 _SPLITLESS = set(_FREE)  # kinds without hidden rows
 _FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
 _CHAINED = 0.5  # share of rows that start with the last target of the previous row; by chance it is far lower
+_BLIND = 0.98  # share of a blind guess's score above which a script has learnt nothing
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
 _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
 _OFFERED["language_model"] = _OFFERED["regression"] = _OFFERED["classification"]
@@ -242,8 +243,24 @@ class _Checker:
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
             yield CheckFinding("warning", "cost", message, "correct [budget] cost")
+        blind = self._blind_guess()
+        if blind is not None and outcome.metric is not None and outcome.metric > _BLIND * blind:
+            message = f"{outcome.metric:.4f} {unit} is no better than a guess that ignores the inputs, {blind:.4f}"
+            yield CheckFinding("warning", "baseline", message, "start from a script that learns something")
         if outcome.steps is None and self.kind not in _FREE:
             yield CheckFinding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
+
+    def _blind_guess(self) -> float | None:
+        """The score of always predicting the share of each class, or the mean; None for other kinds of scorer."""
+        import numpy as np
+
+        if self.kind == "regression":
+            return 1.0  # the metric is in standard deviations of the targets
+        if self.kind != "classification":
+            return None
+        shares = np.bincount(np.load(self.store.split("search") / "targets.npy").ravel().astype(np.int64))
+        shares = shares[shares > 0] / shares.sum()
+        return float(-(shares * np.log(shares)).sum())
 
     def soft_budget(self) -> Iterator[CheckFinding]:
         """train.py stops itself: a quarter of the budget costs less and does not reach the hard limit.

@@ -107,7 +107,7 @@ def learn(
     from arena.settings import StudyConfig
     from trainer.task import Task
 
-    target = Path(into).expanduser()
+    target, stored = Path(into).expanduser(), 0
     for text in paths:
         path = Path(text).expanduser()
         if any(path.glob("effects-*.parquet")):
@@ -116,6 +116,7 @@ def learn(
             for file in files:
                 if not (target / file.name).exists():
                     shutil.copyfile(file, target / file.name)
+            stored += len(files)
             out.note(f"{resolve.shown(path)}: {many(len(files), 'file')} of effects")
             continue
         folder = resolve.study_folder(text, out)
@@ -127,8 +128,11 @@ def learn(
                     out.warn(f"{resolve.shown(folder)}: tells nothing about edits of {task.name} by role; left out")
                     continue
                 file = write(target, effects)
+                stored += 1
                 out.note(f"{task.name}: {many(len(effects), 'effect')}, in {resolve.shown(file)}")
-    files_of([target])
+    if not stored:
+        hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
+        raise UsageError("nothing was learnt", hint=hint)
     out.next(f"metaloop knowledge ideas {resolve.typed(target)} -o program.md")
 
 

@@ -62,6 +62,18 @@ def test_breaches_are_found(
     assert any(message in finding.message for finding in _errors(findings)), findings
 
 
+def test_a_script_that_learns_nothing_is_warned_of(folder: Path, launcher: LocalLauncher) -> None:
+    def warned() -> list[str]:
+        findings = check(folder, launcher=launcher, only=["baseline"])
+        return [finding.message for finding in findings if finding.level == "warning" and finding.clause == "baseline"]
+
+    assert warned() == []
+    path = folder / "train.py"
+    path.write_text(path.read_text().replace("LR = 0.03", "LR = 0.0"))
+    (message,) = warned()
+    assert "no better than a guess that ignores the inputs" in message
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from programs.ideas import split
+from programs.ideas import Comparison, split
 from programs.program import Program
 from trainer.conditional import known, read
 from trainer.edits import Edit, EditSpace, Knob, Value
@@ -125,3 +125,22 @@ def test_a_role_changes_no_id_and_an_unknown_one_is_refused(tmp_path: Path) -> N
     file.write_text(text.replace("[edits.LR]\n", '[edits.LR]\nrole = "learning_speed"\n'))
     with pytest.raises(TaskError, match="no role 'learning_speed'; near: learning_rate"):
         Task.load(folder)
+
+
+def test_a_term_with_a_question_mark_is_left_out_where_a_task_lacks_it() -> None:
+    space = EditSpace(
+        (
+            Knob("RULE", "choice", ("plain", "heavy"), role="optimizer"),
+            Knob("ETA", "float", (0.01, 0.1), 0.001, 1.0, role="learning_rate"),
+            Knob("UNITS", "int", (8, 64), 4, 512, role="width"),
+        )
+    )
+    asked = read(space, ["@width=64?", "@heads=8?", "@optimizer=momentum?", "@learning_rate=0.1?"])
+    assert asked is not None and asked.fixed == Edit({"RULE": "heavy", "ETA": 0.1, "UNITS": 64})
+    without = read(space, ["@width=64?", "@optimizer=adam?", "@learning_rate=0.003?"])
+    assert without is not None and without.fixed == Edit({"UNITS": 64})  # a rate goes with its optimizer
+    assert read(space, ["@width=64?", "@heads=8"]) is None and read(space, ["@heads=8?"]) is None
+    assert known(space, "@heads=8?") and not known(space, "@heads=8")
+    condition = read(space, ["@width=64"], [Comparison("@optimizer", "==", "sgd")])
+    assert condition is not None and condition.on({"RULE": "plain", "ETA": 0.1, "UNITS": 8}) == Edit({"UNITS": 64})
+    assert condition.on({"RULE": "heavy", "ETA": 0.1, "UNITS": 8}) is None
