@@ -239,10 +239,10 @@ def _learnt(candidate: Candidate, tried: Sequence[Tried], tasks: Sequence[TaskVa
 def _bundle(played: _Played) -> Candidate | None:
     """The values of many roles at once whose mean gain is largest; a task leaves out what it lacks.
 
-    A value joins while what it adds is above zero by one standard error over the tasks.
+    A value joins while what it adds is above zero by one standard error over the tasks, if most families know it.
     """
     edit: dict[str, Value] = {}
-    singles = [candidate.edit for candidate in _pool(played.tasks, conditions=False)]
+    singles = [one.edit for one in _pool(played.tasks, conditions=False) if _widely_known(one.edit, played.tasks)]
 
     def gains(config: Config) -> NDArray[np.float64]:
         return np.array([one[1] if one else 0.0 for one in played.try_(Candidate(config, (), True))])
@@ -256,6 +256,13 @@ def _bundle(played: _Played) -> Candidate | None:
             return Candidate(edit, (), True) if len(edit) > 1 else None
         edit.update(singles[best])
         now = now + added[best]
+
+
+def _widely_known(edit: Config, tasks: Sequence[TaskValues]) -> bool:
+    """Whether more than half of the families that have its roles know its values: others will, too."""
+    able = [task for task in tasks if all(role in task.start for role in edit)]
+    knowing = {task.family for task in able if task.gain(task.start, edit) is not None}
+    return 2 * len(knowing) > len({task.family for task in able})
 
 
 def _error(values: NDArray[np.float64]) -> float:

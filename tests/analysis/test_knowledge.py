@@ -21,10 +21,10 @@ from trainer.streams import Streams
 from trainer.sweep import moves, sweep
 from trainer.task import Task
 
-ROLES = (
-    "learning_rate width optimizer depth dropout weight_average momentum heads activation batch_size init_scale "
-    "conditioning weight_decay block_size normalisation context_length"
-).split()
+ROLES = [
+    "learning_rate", "width", "optimizer", "depth", "dropout", "weight_average", "momentum", "heads", "activation",
+    "batch_size", "init_scale", "conditioning", "weight_decay", "block_size", "normalisation", "context_length",
+]  # fmt: skip
 
 
 def effect(family: str, task: str) -> Effect:
