@@ -116,7 +116,7 @@ def _fitted(family: str, task: str, effects: Sequence[Effect]) -> TaskValues:
 
 
 @dataclass(frozen=True)
-class Condition:
+class RoleCondition:
     """``role`` compared with ``value``: <, > or ==."""
 
     role: str
@@ -139,7 +139,7 @@ class Candidate:
     """An idea that may be chosen. ``optional``: what a task lacks is left out."""
 
     edit: Config
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[RoleCondition, ...] = ()
     optional: bool = False
 
     def on(self, task: TaskValues, config: Config) -> Tried:
@@ -289,16 +289,16 @@ def _pool(tasks: Sequence[TaskValues], conditions: bool) -> list[Candidate]:
 
 def _conditional(
     group: tuple[str, ...], new: tuple[Value, ...], values: Iterable[tuple[Value, ...]]
-) -> Iterator[tuple[Config, tuple[Condition, ...]]]:
+) -> Iterator[tuple[Config, tuple[RoleCondition, ...]]]:
     """A number only from below or above it, a rate only under its optimizer, a choice only from one other choice."""
     last = new[-1]
     if isinstance(last, bool):
         return
     if not isinstance(last, str):
-        under = tuple(Condition(role, "==", value) for role, value in zip(group[:-1], new[:-1], strict=True))
+        under = tuple(RoleCondition(role, "==", value) for role, value in zip(group[:-1], new[:-1], strict=True))
         for sign in "<>":
-            yield {group[-1]: last}, (*under, Condition(group[-1], sign, last))
+            yield {group[-1]: last}, (*under, RoleCondition(group[-1], sign, last))
         return
     for old in sorted(values, key=str):
         if old != new:
-            yield {group[0]: last}, (Condition(group[0], "==", old[0]),)
+            yield {group[0]: last}, (RoleCondition(group[0], "==", old[0]),)

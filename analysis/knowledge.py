@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 JSON = ("context", "edit")
+SHIPPED = Path(__file__).with_name("shipped")  # what was learnt from the built-in families
 COLUMNS = {
     "schema": "INTEGER",  # the version of this table
     "kind": "VARCHAR",

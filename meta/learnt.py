@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.coverage import JOINT, Condition, LearntIdea
+from analysis.coverage import JOINT, LearntIdea, RoleCondition
 from analysis.wording import many
 from meta.mutators.queue_first import queue_first
 from programs.edit import replace_ideas
@@ -48,7 +48,7 @@ def _said(roles: list[str]) -> str:
     return f"Change the {_words(roles[0])}"
 
 
-def _when(conditions: Sequence[Condition]) -> str:
+def _when(conditions: Sequence[RoleCondition]) -> str:
     parts = [
         f"the {_words(one.role)} is {_SIGNS[one.sign]} {_value(one.value)}".replace("  ", " ") for one in conditions
     ]

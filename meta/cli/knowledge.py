@@ -28,6 +28,7 @@ Into = Annotated[str, flag("The knowledge base: a folder, made if there is none.
 Without = Annotated[
     tuple[str, ...], flag("Leave out what this task or family told; repeatable.", metavar="TASK|FAMILY")
 ]
+Folders = Annotated[tuple[str, ...], argument(metavar="[DIR]...", nargs=-1)]
 SHOWN = (
     Column("role", style="bold"),
     Column("value", "best most often"),
@@ -137,8 +138,8 @@ def learn(
 
 
 @noun(
-    ("metaloop knowledge show kb/", "its roles and their best values"),
-    ("metaloop knowledge ideas kb/ -o program.md", "a program with what was learnt"),
+    ("metaloop knowledge show", "its roles and their best values"),
+    ("metaloop knowledge ideas -o program.md", "a program with what was learnt"),
     ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
 )
 def knowledge() -> None:
@@ -146,16 +147,16 @@ def knowledge() -> None:
 
 
 @verb(
-    ("metaloop knowledge show kb/", "its roles and their best values"),
-    ("metaloop knowledge show kb/ --without strokes --json", "without a family, for a script"),
+    ("metaloop knowledge show", "what comes with Metaloop"),
+    ("metaloop knowledge show kb/ --without strokes --json", "your own, without a family, for a script"),
 )
 def show(
     out: Output,
-    folders: Annotated[tuple[str, ...], argument(metavar="DIR...", required=True, nargs=-1)],
+    folders: Folders,
     without: Without,
 ) -> None:
-    """Show the roles that a knowledge base tells about. The best value is the one that is best on most tasks,
-    by a model of each task's effects."""
+    """Show the roles that a knowledge base tells about, by default the one that comes with Metaloop. The best value is
+    the one that is best on most tasks, by a model of each task's effects."""
     effects = _read(folders, without)
     out.rows(_by_role(effects), SHOWN)
     families = sorted({effect.family for effect in effects})
@@ -188,20 +189,20 @@ def _by_role(effects: Sequence[Effect]) -> list[Row]:
 
 
 @verb(
-    ("metaloop knowledge ideas kb/ -o program.md", "a program with what was learnt"),
+    ("metaloop knowledge ideas -o program.md", "a program with what comes with Metaloop"),
     ("metaloop knowledge ideas kb/ --base my/program.md --without strokes", "in your own program, without a family"),
 )
 def ideas(
     out: Output,
-    folders: Annotated[tuple[str, ...], argument(metavar="DIR...", required=True, nargs=-1)],
+    folders: Folders,
     base: Annotated[str, flag("The program whose list is written again.", default="idea-queue", metavar="PROGRAM")],
     without: Without,
     most: Annotated[int, flag("Ideas at most.", "-n", min=1, max=200, default=30)],
     flat: Annotated[bool, flag("The same ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
 ) -> None:
-    """Write a program whose ideas are learnt from a knowledge base. Each idea is chosen for what it adds to those
-    before it, over all tasks; it says where it helped."""
+    """Write a program whose ideas are learnt from a knowledge base, by default the one that comes with Metaloop. Each
+    idea is chosen for what it adds to those before it, over all tasks; it says where it helped."""
     from analysis.coverage import choose, task_values
     from meta.learnt import with_ideas
 
@@ -234,9 +235,9 @@ def sql(out: Output, folder: Annotated[str, argument(metavar="DIR")], query: Ann
 
 
 def _read(folders: Sequence[str], without: Sequence[str]) -> list[Effect]:
-    from analysis.knowledge import read
+    from analysis.knowledge import SHIPPED, read
 
-    effects = read([Path(text).expanduser() for text in folders], without=without)
+    effects = read([Path(text).expanduser() for text in folders] or [SHIPPED], without=without)
     if not effects:
         raise UsageError("no effects are left", hint="leave out fewer tasks or families")
     return effects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.coverage import Candidate, Condition, TaskValues, choose, task_values
+from analysis.coverage import Candidate, RoleCondition, TaskValues, choose, task_values
 from analysis.knowledge import Effect
 from trainer.edits import Value
 
@@ -73,7 +73,9 @@ def test_a_condition_saves_the_experiments_where_an_idea_would_lose() -> None:
     tasks = [values(f"low{n}", {"width": 16}, low) for n in range(3)]
     tasks += [values(f"high{n}", {"width": 256}, high) for n in range(3)]
     first = choose(tasks, bundle=False)[0]
-    assert dict(first.candidate.edit) == {"width": 64} and first.candidate.conditions == (Condition("width", "<", 64),)
+    assert dict(first.candidate.edit) == {"width": 64} and first.candidate.conditions == (
+        RoleCondition("width", "<", 64),
+    )
     assert (first.helped, first.tried) == (3, 3)
     flat = choose(tasks, bundle=False, conditions=False)[0]
     assert not flat.candidate.conditions and (flat.helped, flat.tried) == (3, 6)
@@ -105,4 +107,4 @@ def test_a_candidate_asks_for_nothing_where_nothing_would_change() -> None:
     task = values("t", {"width": 2}, {"width": {1: 0.0, 2: 0.5}})
     assert Candidate({"width": 2}).on(task, task.start) is None
     assert Candidate({"depth": 2}).on(task, task.start) is None
-    assert Candidate({"width": 1}, (Condition("width", ">", 2),)).on(task, task.start) is None
+    assert Candidate({"width": 1}, (RoleCondition("width", ">", 2),)).on(task, task.start) is None

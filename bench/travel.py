@@ -1,0 +1,131 @@
+"""Whether a list learnt on other families of tasks helps on a family that it never saw.
+
+python -m bench.travel FILE [EXPERIMENTS]      default: 16; each of the three families is left out in turn
+
+The program: `metaloop knowledge ideas` of the shipped knowledge without the family. The tasks: of the members from
+FIRST on, the first TASKS whose untouched script trains. On each, RUNS runs of the program and of stock under the same
+seeds and budget (EXPERIMENTS full experiments), judged by verified gains. Real training; one line for each task is
+appended to FILE, and those that FILE has are not made again.
+
+Intervals: 10,000 resamples of the tasks within each family and of the runs within each task. Ratios of mean gains, in
+the metric's unit: SD for tabular, nats for the others.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.coverage import choose, task_values
+from analysis.knowledge import SHIPPED, read
+from bench.common import METALOOP, figure, go_on, kept, sql
+from meta.learnt import with_ideas
+from programs.shelf import starter
+from trainer.task import Task
+from trainer.variants import Variant, init_like
+
+FAMILIES, FIRST, TASKS, RUNS = ("tabular", "strokes", "letters"), 101, 8, 2
+SEED, RESAMPLES = 16, 10_000
+GOALS = {16: "mean >= 2.0, lower bound >= 1.5", 24: ">= 1.7, >= 1.35", 60: ">= 1.3, > 1.05"}
+
+
+@dataclass(frozen=True)
+class Travelled:
+    """One task: verified gains of the runs, and the share of the budget after which the program's kept script was as
+    good as stock's last one (1.0: not within it), both by the scores that the researcher saw."""
+
+    family: str
+    member: int
+    experiments: int
+    trained: bool
+    program: list[float]
+    stock: list[float]
+    reached: list[float]
+
+
+def travelled(job: tuple[str, int, int]) -> Travelled:
+    family, member, experiments = job
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
+        learnt = choose(task_values(read([SHIPPED], without=[family])))
+        (folder / "learnt.md").write_text(with_ideas(starter("idea-queue"), learnt))
+        study = folder / "study"
+        play = [METALOOP, "match", str(folder / "learnt.md"), "stock", "--no-controls", "-t", str(task.folder)]
+        play += ["-n", str(RUNS), "-b", f"{experiments * task.cost_seconds:.4f}s", "--seed", str(member)]
+        play += ["-s", str(study), "-j", "2", "-y", "-q"]
+        done = subprocess.run(play, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{family} {member}: {done.stderr.strip().splitlines()[0]}", file=sys.stderr)
+            return Travelled(family, member, experiments, False, [], [], [])
+        gains: dict[str, list[float]] = {"learnt": [], "stock": []}
+        for row in sql(study, "SELECT name, verified_gain FROM runs ORDER BY run_id"):
+            gains[row["name"]].append(row["verified_gain"])
+        return Travelled(family, member, experiments, True, gains["learnt"], gains["stock"], _reached(study, task))
+
+
+def _reached(study: Path, task: Task) -> list[float]:
+    """For each pair of runs with the same seed, the share of the program's spend until it was as good as stock's."""
+    made = sql(
+        study,
+        "SELECT runs.name, runs.run_seed AS seed, e.metric, e.decision, e.device_seconds_charged AS seconds "
+        "FROM experiments AS e JOIN runs USING (run_id) ORDER BY runs.run_id, e.number",
+    )
+    shares = []
+    for seed in sorted({row["seed"] for row in made}):
+        ours, theirs = ([r for r in made if (r["name"], r["seed"]) == (name, seed)] for name in ("learnt", "stock"))
+        good = [task.sign * row["metric"] for row in theirs if row["decision"] in ("keep", "baseline")]
+        spent, total = 0.0, sum(row["seconds"] for row in ours)
+        share = 1.0
+        for row in ours:
+            spent += row["seconds"]
+            if row["decision"] in ("keep", "baseline") and task.sign * row["metric"] <= min(good):
+                share = spent / total
+                break
+        shares.append(share)
+    return shares
+
+
+def main(file: str, experiments: int = 16) -> None:
+    path = Path(file)
+    for family in FAMILIES:
+        member = FIRST
+        while True:
+            known = [one for one in kept(path, Travelled) if (one.family, one.experiments) == (family, experiments)]
+            trained = sum(one.trained for one in known)
+            if trained == TASKS:
+                break
+            member = max((one.member for one in known), default=FIRST - 1) + 1
+            go_on(path, travelled, [(family, member, experiments)], 1)
+    told = [one for one in kept(path, Travelled) if one.experiments == experiments and one.trained]
+    for family in FAMILIES:
+        figure(f"{family} left out, times stock", _ratio([one for one in told if one.family == family]))
+    cells = sum(len(one.stock) for one in told)
+    figure(f"all, {len(told)} tasks, {cells} cells", _ratio(told), GOALS.get(experiments, ""))
+    shares = sorted(share for one in told for share in one.reached)
+    figure("share of the budget until stock's last score, median", f"{np.median(shares):.2f}", "<= 0.25")
+
+
+def _ratio(told: list[Travelled]) -> str:
+    rng = np.random.default_rng(SEED)
+    families = [[one for one in told if one.family == family] for family in FAMILIES]
+    drawn = []
+    for _ in range(RESAMPLES):
+        sums = np.zeros(2)
+        for tasks in families:
+            for at in rng.integers(len(tasks), size=len(tasks)) if tasks else ():
+                runs = rng.integers(RUNS, size=RUNS)
+                sums += [sum(tasks[at].program[run] for run in runs), sum(tasks[at].stock[run] for run in runs)]
+        drawn.append(sums[0] / sums[1] if sums[1] > 0 else np.inf)
+    whole = sum(sum(one.program) for one in told) / sum(sum(one.stock) for one in told)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{whole:.2f} [{low:.2f}, {high:.2f}]"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
