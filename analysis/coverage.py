@@ -266,7 +266,7 @@ def _widely_known(edit: Config, tasks: Sequence[TaskValues]) -> bool:
 
 
 def _error(values: NDArray[np.float64]) -> float:
-    """Standard error of their mean; a single task tells nothing about others."""
+    """Standard error of their mean; unknown from a single task."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 

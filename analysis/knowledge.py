@@ -1,6 +1,6 @@
 """Knowledge base: effects of edits over many tasks, by role, in a folder of Parquet files (docs/knowledge.md).
 
-Each file holds what one source told: a sweep, a study, an imported log. Files are only added, so merging two knowledge
+Each file holds what one source showed: a sweep of a task, or a study. Files are only added, so merging two knowledge
 bases is copying files. A row is one edit on one script of one task.
 """
 
@@ -51,7 +51,7 @@ COLUMNS = {
 class Effect:
     """What one edit did to one script of a task.
 
-    ``kind``: sweep, study or log; ``source``: what told it, for people. ``context``: the script's value of each role
+    ``kind``: sweep or study; ``source``: where it comes from, for people. ``context``: the script's value of each role
     before the edit; ``edit``: the new values (none: the script itself), in the words of `trainer.roles.meaning`. Gains
     and levels are shares of the task's reach, the gain of the best script that its source found: ``level`` is that of
     the script before the edit (0: the untouched one), ``gain`` what the edit added; None if an experiment failed.
@@ -107,7 +107,7 @@ def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str
 
 
 def of_study(con: duckdb.DuckDBPyConnection, task: Task, source: str) -> list[Effect]:
-    """What the experiments of an open study tell about a task: each script against the one that it was made from.
+    """What the experiments of an open study showed about a task: each script against the one that it was made from.
 
     Scripts that were tried several times count once, with their mean; screens and imported rows are left out.
     """

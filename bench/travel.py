@@ -102,18 +102,18 @@ def main(file: str, experiments: int = 16) -> None:
                 break
             member = max((one.member for one in known), default=FIRST - 1) + 1
             go_on(path, travelled, [(family, member, experiments)], 1)
-    told = [one for one in kept(path, Travelled) if one.experiments == experiments and one.trained]
+    measured = [one for one in kept(path, Travelled) if one.experiments == experiments and one.trained]
     for family in FAMILIES:
-        figure(f"{family} left out, times stock", _ratio([one for one in told if one.family == family]))
-    cells = sum(len(one.stock) for one in told)
-    figure(f"all, {len(told)} tasks, {cells} cells", _ratio(told), GOALS.get(experiments, ""))
-    shares = sorted(share for one in told for share in one.reached)
+        figure(f"{family} left out, times stock", _ratio([one for one in measured if one.family == family]))
+    cells = sum(len(one.stock) for one in measured)
+    figure(f"all, {len(measured)} tasks, {cells} cells", _ratio(measured), GOALS.get(experiments, ""))
+    shares = sorted(share for one in measured for share in one.reached)
     figure("share of the budget until stock's last score, median", f"{np.median(shares):.2f}", "<= 0.25")
 
 
-def _ratio(told: list[Travelled]) -> str:
+def _ratio(measured: list[Travelled]) -> str:
     rng = np.random.default_rng(SEED)
-    families = [[one for one in told if one.family == family] for family in FAMILIES]
+    families = [[one for one in measured if one.family == family] for family in FAMILIES]
     drawn = []
     for _ in range(RESAMPLES):
         sums = np.zeros(2)
@@ -122,7 +122,7 @@ def _ratio(told: list[Travelled]) -> str:
                 runs = rng.integers(RUNS, size=RUNS)
                 sums += [sum(tasks[at].program[run] for run in runs), sum(tasks[at].stock[run] for run in runs)]
         drawn.append(sums[0] / sums[1] if sums[1] > 0 else np.inf)
-    whole = sum(sum(one.program) for one in told) / sum(sum(one.stock) for one in told)
+    whole = sum(sum(one.program) for one in measured) / sum(sum(one.stock) for one in measured)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return f"{whole:.2f} [{low:.2f}, {high:.2f}]"
 

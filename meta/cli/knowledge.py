@@ -1,4 +1,4 @@
-"""``metaloop sweep``, ``metaloop learn`` and ``metaloop knowledge``: what many tasks tell about edits, by role."""
+"""``metaloop sweep``, ``metaloop learn`` and ``metaloop knowledge``: what many tasks showed about edits, by role."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Into = Annotated[str, flag("The knowledge base: a folder, made if there is none.", metavar="DIR", required=True)]
 Without = Annotated[
-    tuple[str, ...], flag("Leave out what this task or family told; repeatable.", metavar="TASK|FAMILY")
+    tuple[str, ...], flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY")
 ]
 Folders = Annotated[tuple[str, ...], argument(metavar="[DIR]...", nargs=-1)]
 SHOWN = (
@@ -92,7 +92,7 @@ def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: boo
 
 
 @verb(
-    ("metaloop learn studies/NAME --into kb/", "what a study's experiments tell"),
+    ("metaloop learn studies/NAME --into kb/", "what a study's experiments showed"),
     ("metaloop learn studies/* other-kb/ --into kb/", "several studies, and another knowledge base"),
 )
 def learn(
@@ -100,7 +100,7 @@ def learn(
     paths: Annotated[tuple[str, ...], argument(metavar="STUDY|DIR...", required=True, nargs=-1)],
     into: Into,
 ) -> None:
-    """Store what the experiments of studies tell about edits, by role, in a knowledge base.
+    """Store what the experiments of studies showed about edits, by role, in a knowledge base.
     A path may also be another knowledge base, whose files are copied."""
     import shutil
 
@@ -126,7 +126,7 @@ def learn(
             for task in map(Task.load, [config.task, *(other.task for other in config.further)]):
                 effects = of_study(con, task, folder.resolve().name)
                 if not any(effect.edit for effect in effects):
-                    out.warn(f"{resolve.shown(folder)}: tells nothing about edits of {task.name} by role; left out")
+                    out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
                     continue
                 file = write(target, effects)
                 stored += 1
@@ -143,7 +143,7 @@ def learn(
     ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
 )
 def knowledge() -> None:
-    """What many tasks tell about edits, by role: show it, query it, and write it into a program."""
+    """What many tasks showed about edits, by role: show it, query it, and write it into a program."""
 
 
 @verb(
@@ -155,7 +155,7 @@ def show(
     folders: Folders,
     without: Without,
 ) -> None:
-    """Show the roles that a knowledge base tells about, by default the one that comes with Metaloop. The best value is
+    """Show the roles in a knowledge base, by default the one that comes with Metaloop. The best value is
     the one that is best on most tasks, by a model of each task's effects."""
     effects = _read(folders, without)
     out.rows(_by_role(effects), SHOWN)

@@ -25,14 +25,14 @@ def values(
 
 def test_effects_of_several_scripts_are_one_model() -> None:
     start = {"width": 16, "dropout": 0.2}
-    told = [
+    known = [
         effect("a", start, {}, 0.0),
         effect("a", start, {"width": 64}, 0.5),
         effect("a", start, {"dropout": 0.0}, 0.3),
         effect("a", {"width": 64, "dropout": 0.2}, {"dropout": 0.0}, 0.3, level=0.5),
         effect("a", start, {"width": 4}, None),
     ]
-    (task,) = task_values(told)
+    (task,) = task_values(known)
     assert task.start == start
     wider, both = task.gain(start, {"width": 64}), task.gain(start, {"width": 64, "dropout": 0.0})
     assert wider is not None and both is not None and 0.3 < wider < both < 0.9
@@ -45,13 +45,13 @@ def test_effects_of_several_scripts_are_one_model() -> None:
 
 def test_a_rate_belongs_to_its_optimizer() -> None:
     start: dict[str, Value] = {"optimizer": "sgd", "learning_rate": 0.1}
-    told = [effect("a", start, {}, 0.0)]
-    told += [effect("a", start, {"learning_rate": rate}, gain) for rate, gain in ((0.01, -0.3), (1.0, 0.2))]
-    told += [
+    known = [effect("a", start, {}, 0.0)]
+    known += [effect("a", start, {"learning_rate": rate}, gain) for rate, gain in ((0.01, -0.3), (1.0, 0.2))]
+    known += [
         effect("a", start, {"optimizer": "adam", "learning_rate": rate}, gain)
         for rate, gain in ((0.01, 1.0), (0.1, -0.4), (1.0, -0.5))
     ]
-    (task,) = task_values(told)
+    (task,) = task_values(known)
     good, bad = task.gain(start, {"optimizer": "adam", "learning_rate": 0.01}), task.gain(start, {"optimizer": "adam"})
     assert good is not None and bad is not None and good > 0.5 and bad < 0
     first = choose([task], bundle=False)[0]

@@ -59,7 +59,7 @@ def test_the_same_effects_are_one_file_and_merging_is_copying(tmp_path: Path) ->
     assert all(f"`{name}`" in page for name in COLUMNS)
 
 
-def test_what_a_task_or_a_family_told_is_left_out(tmp_path: Path) -> None:
+def test_what_a_task_or_a_family_showed_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, [effect("a", "a1"), effect("a", "a2"), effect("b", "b1")])
     assert [each.task for each in read([tmp_path], without=["a"])] == ["b1"]
     assert [each.task for each in read([tmp_path], without=["a1"])] == ["a2", "b1"]
@@ -115,8 +115,8 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytes
     study = str(tmp_path / "study")
     command = ["match", str(written), "stock", "--no-controls", "-t", names[0], "-n", "3", "--seed", "1"]
     assert run([*command, "-s", study, "-y", "-q"]) == 0
-    told = "SELECT name, avg(verified_gain) AS gain FROM runs GROUP BY name"
-    gains = {row["name"]: row["gain"] for row in ask_study(study, told)}
+    query_text = "SELECT name, avg(verified_gain) AS gain FROM runs GROUP BY name"
+    gains = {row["name"]: row["gain"] for row in ask_study(study, query_text)}
     assert gains["program"] > gains["stock"]
     assert run(["learn", study, "--into", str(tmp_path / "other"), "-q"]) == 0
     assert {each.kind for each in read([tmp_path / "other"])} == {"study"}
