@@ -1,8 +1,11 @@
-"""Writes what a knowledge base has learnt into a program: a list of ideas by role, each with where it comes from."""
+"""Writes what a knowledge base has learnt into a program: a list of ideas by role, each with where it comes from.
+
+That an idea is expected to help on a task is said by the model of that task's effects (`analysis.coverage`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.coverage import JOINT, LearntIdea, RoleCondition
 from analysis.wording import many
@@ -25,11 +28,11 @@ def sentence(idea: LearntIdea) -> str:
     chosen = idea.candidate
     optional = "?" if chosen.optional else ""
     terms = " ".join(_term(role, value) + optional + "`" for role, value in chosen.edit.items())
-    where = f"helped on {idea.helped} of {many(idea.tried, 'task')} where it was tried: {', '.join(idea.families)}"
+    where = f"expected to help on {idea.helped} of {many(idea.tried, 'measured task')}: {', '.join(idea.families)}"
     if chosen.optional:
         return f"All at once, as far as the script has them, what helped most: {terms} ({where})."
     if not chosen.conditions:
-        return f"{_said(list(chosen.edit))}: {terms} ({where})."
+        return f"{_said(chosen.edit)}: {terms} ({where})."
     conditions = " ".join(f"`{ROLE}{one.role}{one.sign}{_value(one.value)}`" for one in chosen.conditions)
     return f"{_when(chosen.conditions)}: {conditions} {ARROW} {terms} ({where})."
 
@@ -42,10 +45,11 @@ def _value(value: Value) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else format_value(value)
 
 
-def _said(roles: list[str]) -> str:
-    if set(roles) == set(JOINT):
-        return "Another optimizer with a learning rate that suits it"
-    return f"Change the {_words(roles[0])}"
+def _said(edit: Mapping[str, Value]) -> str:
+    if set(edit) == set(JOINT):
+        return "Use another optimizer with a learning rate that suits it"
+    (role, value), *_ = edit.items()
+    return f"Turn on the {_words(role)}" if value is True else f"Change the {_words(role)}"
 
 
 def _when(conditions: Sequence[RoleCondition]) -> str:
