@@ -165,8 +165,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LearntIdea:
-    """An idea of the list. ``gain``: share of the reach that it adds, mean over the tasks where it would be tried, after
-    the ideas before it; ``helped`` of these ``tried`` tasks gain by it. All by the models of the tasks.
+    """An idea of the list. ``gain``: share of the reach that it adds to the ideas before it, mean over the tasks where
+    it would be tried; ``helped`` of these ``tried`` tasks gain by it. All by the models of the tasks.
     """
 
     candidate: Candidate
