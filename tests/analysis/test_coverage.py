@@ -108,3 +108,12 @@ def test_a_candidate_asks_for_nothing_where_nothing_would_change() -> None:
     assert Candidate({"width": 2}).on(task, task.start) is None
     assert Candidate({"depth": 2}).on(task, task.start) is None
     assert Candidate({"width": 1}, (RoleCondition("width", ">", 2),)).on(task, task.start) is None
+
+
+def test_a_task_on_which_an_idea_loses_stays_as_it_was() -> None:
+    gaining = values("a", {"width": 16}, {"width": {8: -0.5, 16: 0.0, 64: 0.6}})
+    losing = values("b", {"width": 16}, {"width": {8: 0.2, 16: 0.0, 64: -0.4}})
+    first, second = choose([gaining, losing], bundle=False, conditions=False)
+    assert (first.candidate.edit, first.helped) == ({"width": 64}, 1)
+    assert (second.candidate.edit, second.helped) == ({"width": 8}, 1)
+    assert abs(second.gain - (0.2 - 1.1) / 2) < 1e-9  # from 16 on one task, from 64 on the other
