@@ -73,6 +73,12 @@ def moves(task: Task, source: Source) -> list[Edit]:
     ]
 
 
+def expected_experiments(task: Task, rounds: int) -> int:
+    """About how many experiments a sweep makes: scripts that edits lead to may allow more or fewer edits."""
+    edits = len(moves(task, task.baseline()))
+    return rounds * (_FIRST + edits + math.ceil(edits * _AGAIN) * (_SEEDS - 1) + _SEEDS)
+
+
 def sweep(trainer: Trainer, rounds: int = 2, progress: Progress = silent) -> list[EditTrial]:
     """The effects of a task's edits, in ``rounds`` rounds; the first one is the untouched script itself.
 

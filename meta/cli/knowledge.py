@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, flag, noun, only, verb
+from meta.cli.options import argument, duration, flag, noun, only, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from meta.cli.sql import columns_of
@@ -55,11 +55,14 @@ def sweep(
     A task is a name or a folder; tabular:1-8 are eight members of the family tabular (docs/tasks.md).
     A task that cannot be trained is named and left out."""
     from analysis.knowledge import of_trials, write
+    from trainer.sweep import expected_experiments
     from trainer.variants import tasks_of
 
     stored = 0
     with ticker(out) as progress, tempfile.TemporaryDirectory() as folder:
         for task in (task for text in tasks for task in tasks_of(text, Path(folder))):
+            count = expected_experiments(task, rounds)
+            out.note(f"{task.name}: about {count} experiments, {duration(count * task.cost_seconds)} of device time")
             try:
                 trials = _swept(task, rounds, progress, playing.unsafe_no_sandbox)
             except TaskError as error:

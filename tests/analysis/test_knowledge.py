@@ -18,7 +18,7 @@ from trainer.law import Law
 from trainer.planted import random_law, simulated_task
 from trainer.simulated import trainer_for
 from trainer.streams import Streams
-from trainer.sweep import moves, sweep
+from trainer.sweep import expected_experiments, moves, sweep
 from trainer.task import Task
 
 ROLES = [
@@ -96,6 +96,7 @@ def test_a_sweep_tells_each_effect_by_role(tmp_path: Path) -> None:
     shares = [each.level + each.gain for each in effects if each.gain is not None]
     assert max(shares) == pytest.approx(1.0) and effects[0].level == 0.0
     assert len(moves(task, task.baseline())) > len(task.edits.knobs)
+    assert expected_experiments(task, 2) == pytest.approx(sum(trial.n for trial in trials), rel=0.25)
 
 
 def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
