@@ -75,7 +75,7 @@ class TaskValues:
         places = [place for place, _ in rungs]
         if len(rungs) < 2 or not places[0] <= last <= places[-1]:
             return None
-        smallest = min(place for place in places if place > 0)
+        smallest = min((place for place in places if place > 0), default=1.0)
         scale = [math.log(max(place, smallest / 3)) for place in (*places, last)]
         return float(np.interp(scale[-1], scale[:-1], [worth for _, worth in rungs]))
 
@@ -89,13 +89,16 @@ def task_values(effects: Iterable[Effect]) -> list[TaskValues]:
 
 
 def _fitted(family: str, task: str, effects: Sequence[Effect]) -> TaskValues:
-    start = next(effect.context for effect in effects if not effect.edit)
+    """An additive model by ridge regression. Scripts without one of the untouched script's roles are left out."""
+    start = min(effects, key=lambda effect: (bool(effect.edit), abs(effect.level))).context
     joined = all(role in start for role in JOINT)
     groups = [(role,) for role in start if not (joined and role in JOINT)] + [JOINT] * joined
     columns: dict[tuple[tuple[str, ...], tuple[Value, ...]], int] = {}
     lines, shares, weights = [], [], []
     for effect in effects:
         config = {**effect.context, **effect.edit}
+        if not start.keys() <= config.keys():
+            continue
         lines.append(
             [columns.setdefault((group, tuple(config[role] for role in group)), len(columns)) for group in groups]
         )

@@ -117,3 +117,17 @@ def test_a_task_on_which_an_idea_loses_stays_as_it_was() -> None:
     assert (first.candidate.edit, first.helped) == ({"width": 64}, 1)
     assert (second.candidate.edit, second.helped) == ({"width": 8}, 1)
     assert abs(second.gain - (0.2 - 1.1) / 2) < 1e-9  # from 16 on one task, from 64 on the other
+
+
+def test_scripts_that_lost_a_setting_are_left_out() -> None:
+    start: Mapping[str, Value] = {"width": 16, "shift": -2.0}
+    known = [
+        effect("a", {"width": 64, "shift": -2.0}, {"shift": -1.0}, 0.1, level=0.5),
+        effect("a", start, {}, 0.0),
+        effect("a", start, {"width": 64}, 0.5),
+        effect("a", {"width": 64}, {"width": 16}, -5.0, level=0.5),  # an agent deleted the other constant
+    ]
+    (task,) = task_values(known)
+    assert task.start == start
+    wider, between = task.gain(start, {"width": 64}), task.gain(start, {"shift": -1.5})
+    assert wider is not None and wider > 0.2 and between is not None
