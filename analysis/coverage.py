@@ -9,9 +9,9 @@ most per experiment that it costs. Families count alike, whatever number of task
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -59,11 +59,18 @@ class TaskValues:
             total += then - (now or 0.0)
         return total
 
+    @cached_property
+    def _looked_up(self) -> dict[tuple[tuple[str, ...], tuple[Value, ...]], float | None]:
+        return {(group, values): worth for group, known in self.worth.items() for values, worth in known.items()}
+
     def _worth(self, group: tuple[str, ...], values: tuple[Value, ...]) -> float | None:
+        if (group, values) not in self._looked_up:
+            self._looked_up[group, values] = self._between(group, values)
+        return self._looked_up[group, values]
+
+    def _between(self, group: tuple[str, ...], values: tuple[Value, ...]) -> float | None:
         """Between two numbers that were tried, a straight line over their logarithms; nothing beyond the last ones."""
         known = self.worth[group]
-        if values in known:
-            return known[values]
         *rest, last = values
         if isinstance(last, bool | str):
             return None
@@ -137,13 +144,19 @@ class RoleCondition:
         return now < self.value if self.sign == "<" else now > self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """An idea that may be chosen. ``optional``: what a task lacks is left out."""
 
     edit: Config
     conditions: tuple[RoleCondition, ...] = ()
     optional: bool = False
+
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """Those on which it depends; an optimizer and its rate are worth what they are together."""
+        named = {*self.edit, *(condition.role for condition in self.conditions)}
+        return frozenset(named | set(JOINT) if named & set(JOINT) else named)
 
     def on(self, task: TaskValues, config: Config) -> Tried:
         """The edit that it is on this script, with what the model expects; None where it asks for nothing."""
@@ -179,19 +192,14 @@ class LearntIdea:
     families: tuple[str, ...]
 
 
-@dataclass
 class _Played:
     """Where the list has led each task so far."""
 
-    tasks: Sequence[TaskValues]
-    configs: list[dict[str, Value]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.configs = [dict(task.start) for task in self.tasks]
-        sizes: dict[str, int] = defaultdict(int)
-        for task in self.tasks:
-            sizes[task.family] += 1
-        self.weights = np.array([1.0 / sizes[task.family] / len(sizes) for task in self.tasks])
+    def __init__(self, tasks: Sequence[TaskValues]) -> None:
+        self.tasks = tasks
+        self.configs = [dict(task.start) for task in tasks]
+        sizes = Counter(task.family for task in tasks)
+        self.weights = np.array([1.0 / sizes[task.family] / len(sizes) for task in tasks])
 
     def try_(self, candidate: Candidate) -> list[Tried]:
         return [candidate.on(task, config) for task, config in zip(self.tasks, self.configs, strict=True)]
@@ -202,10 +210,18 @@ class _Played:
         costs = np.array([one is not None for one in tried])
         return float(self.weights @ gains), float(self.weights @ costs)
 
-    def keep(self, tried: Sequence[Tried]) -> None:
-        for config, one in zip(self.configs, tried, strict=True):
-            if one and one[1] > 0:
-                config.update(one[0])
+    def make(self, pool: dict[Candidate, list[Tried]], chosen: Candidate, *, anyhow: bool = False) -> None:
+        """Makes the edit of ``chosen`` on each task where it helps (``anyhow``: where it can be made), takes it out of
+        the pool, and tries those again that depend on the roles that changed."""
+        changed: dict[int, set[str]] = {}
+        for number, one in enumerate(pool.pop(chosen)):
+            if one and (anyhow or one[1] > 0):
+                self.configs[number].update(one[0])
+                changed[number] = set(one[0])
+        for candidate, tried in pool.items():
+            for number, roles in changed.items():
+                if not roles.isdisjoint(candidate.roles):
+                    tried[number] = candidate.on(self.tasks[number], self.configs[number])
 
 
 def choose(
@@ -213,23 +229,21 @@ def choose(
 ) -> list[LearntIdea]:
     """The list, at most ``most`` ideas. Without ``conditions`` the same ideas hold everywhere (flat)."""
     played, chosen = _Played(tasks), list[LearntIdea]()
-    pool = _pool(tasks, conditions)
-    if bundle and (first := _bundle(played)) is not None:
-        tried = played.try_(first)
-        chosen.append(_learnt(first, tried, tasks))
-        played.keep(tried)
+    if bundle and (first := _bundle(tasks)) is not None:
+        together = {first: played.try_(first)}
+        chosen.append(_learnt(first, together[first], tasks))
+        played.make(together, first)
+    pool = {candidate: played.try_(candidate) for candidate in _pool(tasks, conditions)}
     while len(chosen) < most:
         best, value = None, 0.0
-        for candidate in pool:
-            tried = played.try_(candidate)
+        for candidate, tried in pool.items():
             added, cost = played.added(tried)
             if added >= LEAST_GAIN and added / max(cost, LEAST_COST) > value:
-                best, value = (candidate, tried), added / max(cost, LEAST_COST)
+                best, value = candidate, added / max(cost, LEAST_COST)
         if best is None:
             break
-        chosen.append(_learnt(*best, tasks))
-        played.keep(best[1])
-        pool.remove(best[0])
+        chosen.append(_learnt(best, pool[best], tasks))
+        played.make(pool, best)
     return chosen
 
 
@@ -240,26 +254,24 @@ def _learnt(candidate: Candidate, tried: Sequence[Tried], tasks: Sequence[TaskVa
     return LearntIdea(candidate, mean, sum(gain > 0 for gain in gains), len(gains), tuple(families))
 
 
-def _bundle(played: _Played) -> Candidate | None:
+def _bundle(tasks: Sequence[TaskValues]) -> Candidate | None:
     """The values of many roles at once whose mean gain is largest; a task leaves out what it lacks.
 
     A value joins while what it adds is above zero by one standard error over the tasks, if most families know it.
     """
     edit: dict[str, Value] = {}
-    singles = [one.edit for one in _pool(played.tasks, conditions=False) if _widely_known(one.edit, played.tasks)]
-
-    def gains(config: Config) -> NDArray[np.float64]:
-        return np.array([one[1] if one else 0.0 for one in played.try_(Candidate(config, (), True))])
-
-    now = np.zeros(len(played.tasks))
-    while True:
-        added = [gains({**edit, **one}) - now for one in singles]
-        sure = [float(played.weights @ more) - _error(more) for more in added]
-        best = int(np.argmax(sure)) if sure else 0
-        if not sure or sure[best] < LEAST_GAIN:
-            return Candidate(edit, (), True) if len(edit) > 1 else None
-        edit.update(singles[best])
-        now = now + added[best]
+    played = _Played(tasks)
+    known = [one for one in _pool(tasks, conditions=False) if _widely_known(one.edit, tasks)]
+    pool = {one: played.try_(one) for one in known}
+    while pool:
+        gains = {one: np.array([each[1] if each else 0.0 for each in tried]) for one, tried in pool.items()}
+        sure = {one: float(played.weights @ more) - _error(more) for one, more in gains.items()}
+        best = max(sure, key=lambda one: sure[one])
+        if sure[best] < LEAST_GAIN:
+            break
+        edit.update(best.edit)
+        played.make(pool, best, anyhow=True)
+    return Candidate(edit, (), True) if len(edit) > 1 else None
 
 
 def _widely_known(edit: Config, tasks: Sequence[TaskValues]) -> bool:
