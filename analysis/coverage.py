@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.knowledge import Effect
+from trainer.conditional import compares
 from trainer.edits import Value
 
 Config = Mapping[str, Value]
@@ -135,13 +136,7 @@ class RoleCondition:
 
     def holds(self, config: Config) -> bool:
         now = config.get(self.role)
-        if now is None:
-            return False
-        if self.sign == "==":
-            return now == self.value
-        if isinstance(now, bool | str) or isinstance(self.value, bool | str):
-            return False
-        return now < self.value if self.sign == "<" else now > self.value
+        return now is not None and compares(now, self.sign, self.value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,11 +35,7 @@ class Condition:
     def holds(self, config: Mapping[str, Value]) -> bool:
         """``config``: the value of every knob that the source has (`EditSpace.config`)."""
         current = config.get(self.knob.name)
-        if current is None:
-            return False
-        if compare := _SIGNS.get(self.sign):
-            return _is_number(current) and compare(float(current), float(self.value))
-        return _same(current, self.value) == (self.sign == "==")
+        return current is not None and compares(current, self.sign, self.value)
 
     def __str__(self) -> str:
         return f"{self.knob.name}{self.sign}{self.value}"
@@ -179,6 +175,13 @@ def _relative(space: EditSpace, term: str) -> RelativeValue | None:
     if factor is None or not _is_number(factor) or not 0 < float(factor) < math.inf:
         return None
     return RelativeValue(knob, "times", float(factor) if value[0] == "*" else 1 / float(factor))
+
+
+def compares(current: Value, sign: str, value: Value) -> bool:
+    """Whether a comparison holds; text is neither below nor above anything."""
+    if compare := _SIGNS.get(sign):
+        return _is_number(current) and _is_number(value) and compare(float(current), float(value))
+    return _same(current, value) == (sign == "==")
 
 
 def _is_number(value: Value) -> bool:
