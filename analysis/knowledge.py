@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.tables import rows
+from analysis.tables import answer, quoted, record, rows
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from trainer.edits import Value
@@ -141,10 +141,10 @@ ORDER BY parent.source_id IS NOT NULL, child.first, child.source_id, parent.sour
 
 
 def _trial(task: Task, row: Mapping[str, Any]) -> EditTrial:
-    config = role_values_of(task, _parsed(row["config"]))
+    config = role_values_of(task, row["config"])
     if row["parent_config"] is None:  # the untouched script
         return EditTrial(config, {}, "ok", row["after"], row["after"], None, row["n"])
-    context = role_values_of(task, _parsed(row["parent_config"]))
+    context = role_values_of(task, row["parent_config"])
     sds = [sd for sd in (row["sd"], row["parent_sd"]) if sd is not None]
     sd = max(sds, default=None)
     return EditTrial(
@@ -156,10 +156,6 @@ def _trial(task: Task, row: Mapping[str, Any]) -> EditTrial:
         se=sd * math.sqrt(1 / row["n"] + 1 / row["parent_n"]) if sd is not None and row["ok"] else None,
         n=row["n"],
     )
-
-
-def _parsed(config: Any) -> dict[str, Value]:
-    return json.loads(config) if isinstance(config, str) else dict(config)
 
 
 def write(folder: Path, effects: Sequence[Effect]) -> Path:
@@ -176,8 +172,7 @@ def write(folder: Path, effects: Sequence[Effect]) -> Path:
     columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
     with duckdb.connect(":memory:") as con:
         con.register("effects", pd.DataFrame(lines, columns=list(COLUMNS)))
-        quoted = str(draft).replace("'", "''")
-        con.execute(f"COPY (SELECT {columns} FROM effects) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+        con.execute(f"COPY (SELECT {columns} FROM effects) TO '{quoted(draft)}' (FORMAT parquet, COMPRESSION zstd)")
     os.replace(draft, target)
     return target
 
@@ -209,8 +204,7 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
             if line.get("schema") != SCHEMA:
                 problem = f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}"
                 raise UsageError(problem, hint="read it with the version of Metaloop that wrote it")
-            values = {name: line[name] for name in COLUMNS if name != "schema"}
-            effect = Effect(**{**values, **{key: json.loads(values[key]) for key in JSON}})
+            effect = record(line | {key: json.loads(line[key]) for key in JSON}, Effect)
             if not {effect.family, effect.task, effect.task_id} & set(without):
                 effects.append(effect)
     return effects
@@ -234,9 +228,7 @@ def query(folders: Iterable[Path], sql: str) -> list[dict[str, Any]]:
     with duckdb.connect(":memory:") as con:
         try:
             con.execute("CREATE TABLE effects AS FROM read_parquet(?)", [files])
-            con.execute("SET enable_external_access = false")
-            result = con.execute(sql)
-        except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:
-            problem = " ".join(str(error).split())
-            raise UsageError(f"SQL: {problem}", hint="docs/knowledge.md lists the columns of effects") from error
-        return rows(result)
+        except duckdb.Error as error:
+            raise UsageError(str(error).splitlines()[0], hint="copy the damaged file again, or remove it") from None
+        con.execute("SET enable_external_access = false")
+        return answer(con, sql, "docs/knowledge.md lists the columns of effects")

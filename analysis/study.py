@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.compact import opened
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import SQL_VIEWS, make, plain, rows
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from analysis.tables import SQL_VIEWS, answer, make, plain
+from programs.errors import EnvironmentProblem, NotFound
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,21 +79,14 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
     Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
-    import duckdb
-
     words = set(re.findall(r"[a-z_]+", sql.lower()))
     everything = bool(words & {"show", "describe", "summarize", "duckdb_tables", "information_schema"})
     views = [name for name in VIEWS if everything or name in words]
     with open_study(path, views=views) as con:
         for name, other in (beside or {}).items():
             _place_beside(con, name, other, views)
-        try:
-            result = con.execute(sql)
-        except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:  # the last two: text that is no UTF-8
-            problem = " ".join(str(error).split())
-            hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
-            raise UsageError(f"SQL: {problem}", hint=hint) from error
-        return rows(result)
+        hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
+        return answer(con, sql, hint)
 
 
 def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:

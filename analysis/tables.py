@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from analysis.ledger import refuse, sound
 from analysis.merged import BATCH, Disordered, batches
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -162,6 +163,17 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*out, strict=True), strict=True)]
     names = [name for name, _ in columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def answer(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> list[dict[str, Any]]:
+    """The rows of a query that somebody wrote. Raises UsageError with DuckDB's message."""
+    import duckdb
+
+    try:
+        result = con.execute(sql)
+    except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:  # the last two: text that is no UTF-8
+        raise UsageError(f"SQL: {' '.join(str(error).split())}", hint=hint) from error
+    return rows(result)
 
 
 def typed_rows(

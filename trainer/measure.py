@@ -50,6 +50,14 @@ def declared_edits(task: Task, per_knob: int | None = None, *, source: Source | 
     return edits
 
 
+def run_or_refuse(trainer: Trainer, source: Source, seed: int) -> Outcome:
+    """An experiment's outcome. Raises TaskError where experiments cannot run at all."""
+    outcome = trainer.run(Spec(source, seed))
+    if outcome.status == "fault":
+        raise TaskError(f"{trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor")
+    return outcome
+
+
 @dataclass
 class _Bench:
     """Runs sources over seeds and records the outcomes."""
@@ -59,9 +67,7 @@ class _Bench:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def run(self, source: Source, seed: int, label: str) -> Outcome:
-        outcome = self.trainer.run(Spec(source, seed))
-        if outcome.status == "fault":
-            raise TaskError(f"{self.trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor")
+        outcome = run_or_refuse(self.trainer, source, seed)
         self.outcomes.append(outcome)
         shown = f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
         self.progress(f"{len(self.outcomes):4d}  {label}  {shown}")

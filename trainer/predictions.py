@@ -40,10 +40,19 @@ def refuse_diverged(loss: float, guess: float, unit: str) -> float:
     return loss
 
 
-def refuse_different(first: Any, second: Any, tolerance: float, what: str) -> None:
+def predict_among(referee: Any, inputs: Any, company: Any, rng: Any) -> Any:
+    """Predictions of ``inputs`` when they are asked for in random order among the rows of ``company``."""
+    import numpy as np
+
+    order = rng.permutation(len(inputs) + len(company))
+    positions = np.argsort(order)[: len(inputs)]  # of the inputs
+    return referee.predict(np.concatenate([inputs, company.astype(inputs.dtype)])[order])[positions]
+
+
+def refuse_different(first: Any, second: Any, tolerance: float, what: str, unit: str = "nats") -> None:
     """InvalidPredictions unless two arrays of losses agree within ``tolerance``, absolute plus relative."""
     import numpy as np
 
     apart = np.abs(first - second)
     if wrong := int((apart > tolerance * (1.0 + np.abs(first))).sum()):
-        raise InvalidPredictions(f"{what}: {wrong} of {apart.size} differ, by up to {apart.max():.3g} nats")
+        raise InvalidPredictions(f"{what}: {wrong} of {apart.size} differ, by up to {apart.max():.3g} {unit}")

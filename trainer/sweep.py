@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from programs.errors import TaskError
 from trainer.edits import Edit, EditError, Value
-from trainer.experiment import Spec, Trainer
-from trainer.measure import Progress, declared_edits, silent
+from trainer.experiment import Trainer
+from trainer.measure import Progress, declared_edits, run_or_refuse, silent
 from trainer.outcome import Status
 from trainer.roles import meaning
 from trainer.source import Source
@@ -170,10 +170,7 @@ class _Sweep:
         runs: list[tuple[Status, float | None]] = []
         for _ in range(count):
             seed = self.seeds[source.source_id] = self.seeds.get(source.source_id, -1) + 1
-            outcome = self.trainer.run(Spec(source, seed))
-            if outcome.status == "fault":
-                message = f"{self.task.name}: cannot be run here: {outcome.reason}"
-                raise TaskError(message, hint="metaloop doctor")
+            outcome = run_or_refuse(self.trainer, source, seed)
             self.made += 1
             runs.append((outcome.status, outcome.metric))
             if self.made % 50 == 0:

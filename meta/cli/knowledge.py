@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from meta.cli.flags import PlayingFlags
 from meta.cli.options import argument, duration, flag, noun, only, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
-from meta.cli.sql import columns_of
+from meta.cli.sql import show_rows, text_of
 from meta.cli.task_work import launcher_of
 from programs.errors import TaskError, UsageError
 
@@ -230,11 +229,8 @@ def sql(out: Output, folder: Annotated[str, argument(metavar="DIR")], query: Ann
     """Query the table effects of a knowledge base with DuckDB SQL. Its columns: docs/knowledge.md."""
     from analysis.knowledge import query as ask
 
-    rows = ask([Path(folder).expanduser()], sys.stdin.read() if query == "-" else query)
-    if out.mode == "json":
-        out.json(rows)
-    else:
-        out.rows(rows, columns_of(rows), empty="no rows")
+    text = text_of(query, f"metaloop knowledge sql {folder}")
+    show_rows(out, ask([Path(folder).expanduser()], text))
 
 
 def _read(folders: Sequence[str], without: Sequence[str]) -> list[Effect]:

@@ -34,10 +34,21 @@ def sql(
     from analysis.study import query as ask
 
     folder = resolve.study_folder(study, out)
+    text = text_of(query, f"metaloop sql {study}")
+    rows = ask(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
+    show_rows(out, rows)
+
+
+def text_of(query: str, command: str) -> str:
+    """The query, or stdin for ``-``. Raises UsageError if it is empty."""
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
-        raise UsageError("the query is empty", hint=f'metaloop sql {study} "SHOW TABLES"')
-    rows = ask(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
+        raise UsageError("the query is empty", hint=f'{command} "SHOW TABLES"')
+    return text
+
+
+def show_rows(out: Output, rows: Sequence[Row]) -> None:
+    """The rows of a query; as JSON a bare list."""
     if out.mode == "json":
         out.json(rows)
     else:

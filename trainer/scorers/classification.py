@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainer.predictions import negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.predictions import negative_log_likelihood, predict_among, refuse_different, refuse_diverged
 from trainer.scoring import Referee, Score, ScoreSettings
 
 _SHARE = 4  # a verification predicts one row in four again
@@ -43,11 +43,8 @@ class Classification:
         some = rng.permutation(self.classes)[: max(1, self.classes // 2)]
         chosen = _of_classes(rng, targets, some)[: max(1, len(inputs) // _SHARE)]
         public, theirs = (np.load(referee.public_split / f"{name}.npy") for name in ("inputs", "targets"))
-        company = public[_of_classes(rng, theirs, some)[: len(chosen)]].astype(inputs.dtype)
-        order = rng.permutation(len(chosen) + len(company))
-        positions = np.argsort(order)[: len(chosen)]  # of the chosen rows
-        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[positions]
-        again = negative_log_likelihood(logits, targets[chosen])
+        company = public[_of_classes(rng, theirs, some)[: len(chosen)]]
+        again = negative_log_likelihood(predict_among(referee, inputs[chosen], company, rng), targets[chosen])
         refuse_different(losses[chosen], again, self.tolerance, "a row's prediction depends on the other rows")
 
 

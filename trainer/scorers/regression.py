@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.predictions import InvalidPredictions, refuse_different, refuse_diverged
+from trainer.predictions import InvalidPredictions, predict_among, refuse_different, refuse_diverged
 from trainer.scoring import Referee, Score, ScoreSettings
 
 _SHARE = 4  # a verification predicts one row in four again
@@ -45,11 +45,9 @@ class Regression:
         chosen = rng.permutation(np.flatnonzero(targets <= np.median(targets)))[: max(1, len(inputs) // _SHARE)]
         public, theirs = (np.load(referee.public_split / f"{name}.npy") for name in ("inputs", "targets"))
         low = rng.permutation(np.flatnonzero(theirs <= np.median(theirs)))[: len(chosen)]
-        order = rng.permutation(len(chosen) + len(low))
-        positions = np.argsort(order)[: len(chosen)]  # of the chosen rows
-        answers = referee.predict(np.concatenate([inputs[chosen], public[low].astype(inputs.dtype)])[order])[positions]
-        again = _errors(answers, targets[chosen], float(targets.std()))
-        refuse_different(errors[chosen], again, self.tolerance, "a row's prediction depends on the other rows")
+        again = _errors(predict_among(referee, inputs[chosen], public[low], rng), targets[chosen], float(targets.std()))
+        what = "a row's prediction depends on the other rows"
+        refuse_different(errors[chosen], again, self.tolerance, what, "standard deviations")
 
 
 def _errors(answers: Any, targets: Any, scale: float) -> Any:
