@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.json_values import read_as
-from analysis.same_spend import SameSpend
+from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio, satterthwaite, t_test
 
@@ -126,6 +126,7 @@ class Decision:
     look: int = 1
     match_ids: tuple[str, ...] = ()
     spend: tuple[SameSpend, ...] = ()
+    scripts: tuple[FoundScript, ...] = ()
     recorded: bool = True
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compared, Decision
-from analysis.same_spend import SameSpend
+from analysis.same_spend import FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
@@ -113,7 +113,41 @@ def notes(d: Decision) -> list[str]:
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
             f"({at_least(d.bare_ratio.lower, 95)}): what the list adds may be specific to {these}."
         )
-    return out + [spend(each, d) for each in d.spend]
+    return out + best_scripts(d)
+
+
+def best_scripts(d: Decision) -> list[str]:
+    """The best train.py of the study, and of other uses of its device time; none of it is tested."""
+    longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
+    ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
+    texts = [*ours, *(spend(each, d) for each in d.spend), *longs]
+    if ours and d.spend and not longs:
+        texts.append("metaloop evolve --same-spend also measures one long TPE search and one long elite search.")
+    return texts
+
+
+def harvested(script: FoundScript, d: Decision) -> str:
+    where = f" on {script.task}" if d.tasks else ""
+    return (
+        f"The best train.py that all experiments of the study{where} allow (found with {script.experiments} more) "
+        f"gains {script_gain(script)}. It was chosen on other seeds and data than those that measure it."
+    )
+
+
+def long_search(script: FoundScript, d: Decision) -> str:
+    where = f" on {script.task}" if d.tasks else ""
+    name = {"long-tpe": "TPE", "long-elite": "elite"}.get(script.search, script.search)
+    return (
+        f"Measured: one long {name} search with the device time of the whole study{where} "
+        f"({many(script.experiments, 'experiment')}) ends with a train.py that gains {script_gain(script)}."
+    )
+
+
+def script_gain(script: FoundScript) -> str:
+    digits = interval_decimals(script.low, script.high)
+    doubt = f", {marked(script.trust)}" if marked(script.trust) else ""
+    interval_ = f"[{span(script.low, script.high, digits)}]"
+    return f"{number(script.gain, digits)} {script.unit} {interval_} ({many(script.n, 'fresh seed')}{doubt})"
 
 
 def spend(same: SameSpend, d: Decision) -> str:

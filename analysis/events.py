@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from inner_loop.events import Event, read_event
 from programs.program import Program
+from trainer.edits import Edit, Value
 
 __all__ = ["Event", "read_event"]
 
@@ -240,6 +241,63 @@ class BestOfEvent(Event, kind="best_of"):
     n: int  # fresh seeds
     failed: int  # of them, each gains 0
     trust: str | None
+    device_seconds_spent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run")):
+    """One training of a search for the best train.py; ``number`` counts within its stage."""
+
+    task: str
+    search: str  # harvest, or long-elite: the search that it is compared with
+    stage: str  # search, choose (among the finalists) or measure (the winner)
+    number: int
+    stream: str
+    seed: int
+    source_id: str
+    origin: str  # untouched, model (the best edits by the mixed model), run (a run's final source) or elite
+    parent_source_id: str | None = None  # of an elite child; else the edit is one of the untouched source
+    from_run: str | None = None
+    edit: Edit
+    config: Mapping[str, Value]
+    status: str
+    metric: float | None
+    reason: str = ""
+    trust: str = ""
+    device_seconds_charged: float
+    device_seconds_spent: float
+    training_seconds: float | None = None
+    prediction_seconds: float | None = None
+    wall_seconds: float
+
+    @property
+    def fraction(self) -> float:
+        """Of a full experiment's budget."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarvestEvent(Event, kind="harvest"):
+    """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing."""
+
+    task: str
+    search: str
+    stream: str
+    source_id: str
+    origin: str
+    config: Mapping[str, Value]
+    files: tuple[tuple[str, str], ...]  # name and text
+    experiments: int  # of the search
+    finalists: int
+    chosen_by: float  # mean gain on the split that chose among the finalists
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int  # fresh seeds
+    failed: int  # of them, each gains 0
+    trust: str | None
+    device_seconds_charged: float
     device_seconds_spent: float
 
 

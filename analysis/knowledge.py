@@ -84,12 +84,11 @@ def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str
     reach = task.sign * start - best
     if reach <= 0:
         return []
-    family = task.family.name if task.family else task.name
     return [
         Effect(
             kind=kind,
             source=source,
-            family=family,
+            family=family_of(task),
             task=task.name,
             task_id=task.task_id,
             metric=task.metric,
@@ -104,6 +103,10 @@ def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str
         )
         for trial in trials
     ]
+
+
+def family_of(task: Task) -> str:
+    return task.family.name if task.family else task.name
 
 
 def of_study(con: duckdb.DuckDBPyConnection, task: Task, source: str) -> list[Effect]:
@@ -198,9 +201,13 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
 
     Raises NotFound for a folder without effects, UsageError for a file of another version or a damaged one.
     """
+    import duckdb
+
     effects: list[Effect] = []
-    for file in files_of(folders):
-        for line in _lines_of(file):
+    with duckdb.connect(":memory:") as con:
+        read_lines = [(file, _lines_of(con, file)) for file in files_of(folders)]
+    for file, lines in read_lines:
+        for line in lines:
             if line.get("schema") != SCHEMA:
                 problem = f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}"
                 raise UsageError(problem, hint="read it with the version of Metaloop that wrote it")
@@ -210,14 +217,13 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
     return effects
 
 
-def _lines_of(file: Path) -> list[dict[str, Any]]:
+def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, Any]]:
     import duckdb
 
-    with duckdb.connect(":memory:") as con:
-        try:
-            return rows(con.execute("FROM read_parquet(?)", [str(file)]))
-        except duckdb.Error as error:
-            raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
+    try:
+        return rows(con.execute("FROM read_parquet(?)", [str(file)]))
+    except duckdb.Error as error:
+        raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
 
 
 def query(folders: Iterable[Path], sql: str) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from analysis.events import (
     ChampionEvent,
     EntryEvent,
     GenerationEvent,
+    HarvestEvent,
+    HarvestExperimentEvent,
     MatchArm,
     MatchEndedEvent,
     MatchEvent,
@@ -130,6 +132,10 @@ class StudyState:
         self.ablations: dict[str, AblationEvent] = {}  # in order of the last record
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], ReplayEvent]] = defaultdict(dict)
         self.best_of: dict[str, BestOfEvent] = {}  # by arm
+        self.harvests: dict[tuple[str, str], HarvestEvent] = {}  # by task and search
+        self.harvested: dict[tuple[str, str], dict[tuple[str, int], HarvestExperimentEvent]] = defaultdict(
+            dict
+        )  # the same, then by stage and number
         self.champion: ChampionEvent | None = None
         self.entries: dict[str, EntryEvent] = {}  # of a contest
 
@@ -182,6 +188,10 @@ class StudyState:
             self.replays[event.ablation_id].setdefault((event.commits, event.seed), event)
         elif isinstance(event, BestOfEvent):
             self.best_of.setdefault(event.arm_id, event)
+        elif isinstance(event, HarvestExperimentEvent):
+            self.harvested[event.task, event.search].setdefault((event.stage, event.number), event)
+        elif isinstance(event, HarvestEvent):
+            self.harvests.setdefault((event.task, event.search), event)
         elif isinstance(event, EntryEvent):
             self.entries.setdefault(event.entry_id, event)
         elif isinstance(event, ChampionEvent):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHARE = 2  # a best of m is estimated from at least SHARE * m runs
 RESAMPLES = 2000
 ROLE = "same-spend"
+LONG_TPE = "long-tpe"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,30 @@ class SameSpend:
     low: float | None
     high: float | None
     measured: bool
+
+
+@dataclass(frozen=True)
+class FoundScript:
+    """The one train.py that a search ended with: its gain on fresh seeds, on data that chose nothing, with a 95%
+    interval over seeds. ``search``: harvest, long-elite or long-tpe; ``seconds``: its device time, verification
+    included."""
+
+    search: str
+    task: str
+    unit: str
+    seconds: float
+    experiments: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    n: int
+    trust: str | None
+
+
+def found_scripts(con: duckdb.DuckDBPyConnection, task: str, unit: str) -> list[FoundScript]:
+    """Of an open study: the harvest first."""
+    found = rows(con.execute(statement("found_scripts"), {"task": task}))
+    return [FoundScript(task=task, unit=unit, **row) for row in found]
 
 
 def same_spend(con: duckdb.DuckDBPyConnection, task: str, unit: str, program_id: str) -> SameSpend | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.compact import opened
 from analysis.ledger import require_whole, segments, verify
 from analysis.tables import SQL_VIEWS, answer, make, plain
-from programs.errors import EnvironmentProblem, NotFound
+from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
+_CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
 
 
-def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.DuckDBPyConnection:
+def open_study(
+    path: Path | str, *, views: Sequence[str] = VIEWS, tables: Collection[str] = SQL_VIEWS
+) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection with a table for each view of the study at ``path``, as of now.
 
     ``path`` is a study folder or its ledger folder. ``con.sql("FROM runs").df()`` gives a pandas frame.
-    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies).
+    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies). Without any of
+    them, ``tables`` may omit others; what those that stay read is there all the same.
     Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
     import duckdb
@@ -39,7 +43,7 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     try:
         if not opened(con, ledger):
             verify(ledger)
-            make(con, segments(ledger))
+            make(con, segments(ledger), SQL_VIEWS if views else tables)
         require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
@@ -80,22 +84,32 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
     words = set(re.findall(r"[a-z_]+", sql.lower()))
-    everything = bool(words & {"show", "describe", "summarize", "duckdb_tables", "information_schema"})
-    views = [name for name in VIEWS if everything or name in words]
-    with open_study(path, views=views) as con:
-        for name, other in (beside or {}).items():
-            _place_beside(con, name, other, views)
-        hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
-        return answer(con, sql, hint)
+    everything = any(word.startswith(_CATALOGUE) for word in words)
+    views = [name for name in COMPUTED_VIEWS if everything or name in words]
+    named = [name for name in SQL_VIEWS if everything or name in words]
+
+    def ask(tables: Sequence[str]) -> list[dict[str, Any]]:
+        with open_study(path, views=views, tables=tables) as con:
+            for name, other in (beside or {}).items():
+                _place_beside(con, name, other, views, tables)
+            hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
+            return answer(con, sql, hint)
+
+    try:
+        return ask(named)
+    except UsageError:  # DuckDB may know what was meant where it has them all
+        return ask(SQL_VIEWS)
 
 
-def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
+def _place_beside(
+    con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str], tables: Sequence[str]
+) -> None:
     """The views of another study in a schema of that name."""
     ledger = ledger_folder(path)
     verify(ledger)
     require_whole(ledger)
     con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
-    make(con, segments(ledger))
+    make(con, segments(ledger), SQL_VIEWS if views else tables)
     _compute(con, views)
     con.execute("USE main")
 

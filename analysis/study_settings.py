@@ -36,6 +36,10 @@ class PriorSettings(TypedDict):
     studies: list[PriorStudySettings]
 
 
+class KnowledgeSettings(TypedDict):
+    program_id: str
+
+
 class StudySettings(TypedDict, total=False):
     """The keys in use. An import has few of them."""
 
@@ -52,4 +56,5 @@ class StudySettings(TypedDict, total=False):
     further: list[TaskSettings]
     reserve: list[TaskSettings]
     prior: PriorSettings
+    knowledge: KnowledgeSettings | None
     versions: dict[str, str | None]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis.evidence import evidence
 from analysis.statistics import between_variance
-from programs.charter import PROPOSERS
+from programs.charter import PROPOSERS, Charter
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -163,11 +163,26 @@ def _weights(known: Sequence[ProgramGain]) -> Tensor:
 
 
 def features(program: Program) -> dict[str, float]:
-    """The charter in numbers; each edit named by the ideas, by position; each other directive."""
-    charter = program.charter
+    """The charter in numbers, its phases by their lengths; each edit named by the ideas, by position; each other
+    directive."""
+    inputs: dict[str, float] = {}
+    begin = 0.0
+    for until, charter in program.charter.by_phase():
+        for name, value in _settings(charter).items():
+            inputs[name] = inputs.get(name, 0.0) + (until - begin) * value
+        begin = until
+    inputs |= {"words": math.log1p(program.words), "ideas": math.log1p(len(program.ideas))}
+    for index, idea in enumerate(program.ideas):
+        for term in idea.terms:
+            inputs.setdefault(f"idea {term.casefold()}", 1.0 / (1 + index))
+    inputs |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
+    return {name: value for name, value in inputs.items() if value}
+
+
+def _settings(charter: Charter) -> dict[str, float]:
     total = sum(charter.proposers.values())
     inputs = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
-    inputs |= {
+    return inputs | {
         "keep margin": charter.keep.margin if charter.keep.rule == "margin" else 0.0,
         "keep paired": float(charter.keep.rule == "paired"),
         "replicates": math.log(charter.replicates),
@@ -180,14 +195,7 @@ def features(program: Program) -> dict[str, float]:
         "no repeat": float(charter.no_repeat),
         "focus": float(bool(charter.focus)),
         "avoid failures": float(charter.avoid_failures),
-        "words": math.log1p(program.words),
-        "ideas": math.log1p(len(program.ideas)),
     }
-    for index, idea in enumerate(program.ideas):
-        for term in idea.terms:
-            inputs.setdefault(f"idea {term.casefold()}", 1.0 / (1 + index))
-    inputs |= {f"says {d.directive_id}": 1.0 for d in program.directives if d.kind in ("item", "paragraph")}
-    return {name: value for name, value in inputs.items() if value}
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

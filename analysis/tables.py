@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from datetime import datetime
@@ -28,8 +29,8 @@ Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "calls", "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits",
-    "ablations", "replays", "imports", "import_rows", "quarantine",
+    "calls", "runs", "baselines", "mutations", "champions", "best_of", "harvest", "harvest_experiments", "faults",
+    "findings", "audits", "edits", "ablations", "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
 _PLAIN = frozenset(
@@ -45,16 +46,28 @@ def statement(name: str, folder: str = "queries") -> str:
     return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """Makes a table of each of SQL_VIEWS out of the segments."""
+def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], names: Collection[str] = SQL_VIEWS) -> None:
+    """Makes a table of each of SQL_VIEWS out of the segments, or of ``names`` and those that they read."""
     _lines(con, files)
     con.execute(f"CREATE TEMP TABLE records AS {statement('records', 'views')}")
-    for name in SQL_VIEWS:
+    for name in with_sources(names):
         if name == "experiments":
             con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
             con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
         con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
-    con.execute("DROP VIEW placed; DROP TABLE outcomes; DROP TABLE records; DROP VIEW parsed; DROP VIEW lines")
+    con.execute("DROP VIEW IF EXISTS placed; DROP TABLE IF EXISTS outcomes")
+    con.execute("DROP TABLE records; DROP VIEW parsed; DROP VIEW lines")
+
+
+def with_sources(names: Collection[str]) -> list[str]:
+    """Those of SQL_VIEWS among ``names``, and those before them that their statements name, in order."""
+    found = set(names)
+    for place, name in reversed(list(enumerate(SQL_VIEWS))):
+        if name in found:
+            parts = ("outcomes", "placed", name) if name == "experiments" else (name,)
+            words = {word for part in parts for word in re.findall(r"\w+", statement(part, "views"))}
+            found |= words & set(SQL_VIEWS[:place])
+    return [name for name in SQL_VIEWS if name in found]
 
 
 def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:

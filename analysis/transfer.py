@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from analysis.rank_correlation import MeasuredGain, RankCorrelation, correlation
 from analysis.scope import tasks
@@ -170,9 +170,23 @@ def _cells_on(
     return list(made.values())
 
 
-def stock_of(runs: Sequence[TransferRun]) -> str:
+class RunOfProgram(Protocol):
+    """What says which program of a match is stock."""
+
+    @property
+    def program_id(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def stock_of(runs: Iterable[RunOfProgram]) -> str:
     """The id of the stock program among these runs: the program with an A/A twin, else the control named stock, else
     the only control, else the library's."""
+    runs = list(runs)
     twins = {run.program_id for run in runs if run.role == TWIN}
     controls = {run.program_id: run.name for run in runs if run.role == "control"}
     named = [program for program, name in controls.items() if name == "stock"]

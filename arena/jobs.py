@@ -112,7 +112,10 @@ def from_json(data: Mapping[str, Any]) -> Job:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The referee's value of one source under one fresh seed; what it took in device-seconds and on the clock."""
+    """The referee's value of one source under one fresh seed; what it took in device-seconds and on the clock.
+
+    ``spent_seconds`` is 0 if the cache had it; ``charged_seconds`` is what a run would be charged.
+    """
 
     seed: int
     status: str
@@ -122,6 +125,9 @@ class Measurement:
     spent_seconds: float
     wall_seconds: float
     findings: tuple[str, ...] = ()
+    charged_seconds: float = 0.0
+    training_seconds: float | None = None  # CPU, see `trainer.outcome`
+    prediction_seconds: float | None = None
 
 
 class ErrorRecord(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 
-from analysis.events import BaselineEvent, VerificationEvent
+from analysis.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
@@ -96,7 +96,6 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
     for m in measured:
         if m.seed in on.state.run(job.run_id).verifications:
             continue
-        gain = on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
         final = result.run.final_source_id if result.run else None
         record_findings(on, m, run_id=job.run_id, source_id=final, stream=job.stream)
         on.record(
@@ -111,12 +110,18 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
                 reason=m.reason,
                 metric=m.metric,
                 baseline_metric=baseline,
-                gain=gain,
+                gain=gain_over(on, baseline, m),
                 trust=m.trust,
                 device_seconds_spent=m.spent_seconds,
                 wall_seconds=m.wall_seconds,
             )
         )
+
+
+def gain_over(on: TaskStudy, baseline: float, measured: Measurement | HarvestExperimentEvent) -> float:
+    """0 under a seed with which the source fails."""
+    ok = measured.status == "ok" and measured.metric is not None
+    return on.task.sign * (baseline - (measured.metric or 0.0)) if ok else 0.0
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

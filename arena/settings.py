@@ -41,6 +41,7 @@ class Reserved(BaseModel):
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     text_hash: str = Field(default="", description="of the text file that the task's data come from")
+    variant: bool = Field(default=False, description="an unseen variant of the first task, which the study chose")
 
 
 class PriorStudy(BaseModel):
@@ -76,6 +77,19 @@ class Prior(BaseModel):
     seated: list[str] = []
 
 
+class UsedKnowledge(BaseModel):
+    """What a study started from beside its programs: files of knowledge bases (their names carry the hash of their
+    content), what was left out of them, and the program that holds what was learnt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: list[str]
+    families: list[str]
+    tasks: int = Field(ge=1)
+    without: list[str] = []
+    program_id: str
+
+
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -107,6 +121,7 @@ class StudyConfig(BaseModel):
     versions: Versions
     meta_program: str | None = Field(default=None, description="text that instructs the models that write programs")
     prior: Prior | None = Field(default=None, description="estimates from past studies, as they were used")
+    knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from arena.choice import hardware_of_jobs
 from arena.same_task import with_texts
 from arena.sandbox import holds
-from arena.settings import Prior, Reserved, StudyConfig, Versions
+from arena.settings import Prior, Reserved, StudyConfig, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -82,6 +82,7 @@ class StudySetup:
     staff: ModelConfig | None = None
     meta_program: str | None = None
     prior: Prior | None = None
+    knowledge: UsedKnowledge | None = None
 
     def config(self) -> StudyConfig:
         """As study.toml holds it, with a new secret, or that of the seed."""
@@ -107,6 +108,7 @@ class StudySetup:
             staff=self.staff or ModelConfig(),
             meta_program=self.meta_program,
             prior=self.prior,
+            knowledge=self.knowledge,
             seed=self.seed,
             secret=streams.secret.hex(),
             data_bits=streams.data_bits,
@@ -138,10 +140,13 @@ def reference(task: Task) -> str:
     return task.name if builtin else str(task.folder.resolve())
 
 
-def beside(first: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
+def beside(first: Task, run_budget: float, others: Sequence[Task], *, variant: bool = False) -> list[Reserved]:
     """Other tasks as study.toml names them. The budget scales, so that a run has as many experiments on each task."""
     cost = RunCost(first, run_budget)
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget) for t in others]
+    return [
+        Reserved(task=reference(t), task_id=t.task_id, run_budget=cost.on(t).run_budget, variant=variant)
+        for t in others
+    ]
 
 
 def versions() -> Versions:

@@ -46,6 +46,12 @@ class TaskStudy:
     def cost(self) -> RunCost:
         return RunCost(self.task, self.config.run_budget, self.config.verify_seeds, self.config.baseline_seeds)
 
+    def with_runs_of(self, seconds: float) -> TaskStudy:
+        """The same with runs of the scripted researcher that have another budget, in device-seconds."""
+        other = TaskStudy(self.study, self.task_id)
+        other.config = self.config.model_copy(update={"run_budget": seconds, "researcher": "scripted"})
+        return other
+
     def record(self, event: Event) -> None:
         self.study.record(event)
 

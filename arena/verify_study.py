@@ -20,6 +20,7 @@ from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
 from trainer.clock_rule import CpuUse, own_experiments
 from trainer.source import Source
+from trainer.task import Task
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -105,15 +106,19 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     return AuditedClaim(others[0], first, second)
 
 
-def final_source(study: Study, run_id: str, source_id: str) -> Source:
-    """The final source of a run, checked against its hash in the ledger. Raises Corrupt."""
-    baseline = study.task.baseline()
+def final_source(study: Study, run_id: str, source_id: str, task: Task | None = None) -> Source:
+    """The final source of a run, checked against its hash in the ledger; ``task``: where it is not the study's first.
+
+    Raises Corrupt.
+    """
+    task = task or study.task
+    baseline = task.baseline()
     if source_id == baseline.source_id:
         return baseline
     folder = study.folder / "runs" / run_id
     hint = f"git -C {folder} reset --hard main, or restore the folder from a copy"
     try:
-        source = Source.from_folder(folder, study.task.editable)
+        source = Source.from_folder(folder, task.editable)
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
     if source.source_id != source_id:

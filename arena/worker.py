@@ -136,6 +136,9 @@ class Worker:
             outcome.spent_seconds,
             time.perf_counter() - began - self.trainer.waited,
             outcome.findings,
+            outcome.device_seconds,
+            outcome.training_seconds,
+            outcome.prediction_seconds,
         )
 
     def play(self, job: RunJob) -> JobResult:

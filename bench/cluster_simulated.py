@@ -1,6 +1,7 @@
 """Device utilization and fairness of a contest on 16 and on 1,024 devices, in simulated time.
 
-python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS]      default 5 3; some 10 minutes; `5 0`: no 1,024 devices
+python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS] [ENTRIES]    default 5 3 64; some 10 minutes
+    `5 0`: no 1,024 devices. ENTRIES of each organization on 256 devices, where one thing is changed after the other.
 
 What is assumed stands in `bench/simulation/world.py`; nodes have 8 devices and come back after 10 minutes (spread by
 half), a run has 24 experiments of 5 minutes and 2 that verify it, 12 organizations have 16 runs each, on 1,024 devices
@@ -102,14 +103,14 @@ DEATHS: dict[str, Callable[[World], World]] = {
 
 
 def main() -> None:
-    seeds, large = (int(told) for told in (sys.argv[1:] + ["5", "3"][len(sys.argv) - 1 :]))
+    seeds, large, entries = (int(told) for told in (sys.argv[1:] + ["5", "3", "64"][len(sys.argv) - 1 :]))
     thinking = replace(SMALL, think=THINK)
     told("16 devices, no thought, leased for a run", SMALL, seeds, ">= 0.95")
     told("16 devices, thought of 340 s, leased for a run: the public run", thinking, seeds)
     shared = replace(thinking, runs_per_device=3)
     told("16 devices, thought of 340 s, leased for an experiment, 3 runs a device", shared, seeds, ">= 0.95")
     changed("16 devices, 3 runs a device", shared, seeds, SIZES)
-    failing = replace(QUARTER, think=THINK, runs_per_device=3)
+    failing = replace(QUARTER, think=THINK, runs_per_device=3, entries=entries)
     few = {name: SIZES[name] for name in list(SIZES)[:3]}
     changed("256 devices, a failure every 4 minutes, 3 runs a device", failing, 1, few | DEATHS)
     if large:

@@ -24,11 +24,10 @@ from typing import Any
 
 from analysis.study import open_study
 from analysis.tables import rows
-from bench.common import figure, go_on, kept
+from bench.common import TRIED, figure, go_on, kept
 from bench.nulls import SMALL
 from bench.simulated import EXPERIMENTS, told
-from bench.whole import whole_study
-from meta import plan as plans
+from bench.whole import quick_plan, whole_study
 from trainer.law import Law
 from trainer.planted import null_law, random_law, simulated_task
 from trainer.task import Task
@@ -83,7 +82,9 @@ def make(job: Job) -> Seen:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="credit-", dir=memory if memory.is_dir() else None) as name:
         task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
-        whole_study(task, SMALL if job.plan == "small" else plans.quick(task), job.seed, Path(name) / "study")
+        whole_study(
+            task, SMALL if job.plan == "small" and not TRIED else quick_plan(task), job.seed, Path(name) / "study"
+        )
         with open_study(Path(name) / "study", views=("credit",)) as con:
             credit = rows(con.execute("SELECT * FROM credit"))
             true = truths(law, credit, rows(con.execute(CITED)))

@@ -34,8 +34,7 @@ from analysis.statistics import ErrorEstimate, mean_interval, one_sided, skewed_
 from analysis.study import query
 from bench.common import figure, go_on, kept
 from bench.simulated import EXPERIMENTS, LAWS, told
-from bench.whole import whole_study
-from meta import plan as plans
+from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
 from meta.simulate import Design, World, simulate
@@ -92,7 +91,7 @@ def make(job: Job) -> Made:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="nulls-", dir=memory if memory.is_dir() else None) as name:
         task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
-        plan = SMALL if job.plan == "small" else plans.quick(task)
+        plan = SMALL if job.plan == "small" else quick_plan(task)
         _, said = whole_study(task, plan, job.seed, Path(name) / "study")
         found = query(Path(name) / "study", FINAL)
     changes: dict[str, list[int]] = {}

@@ -16,8 +16,7 @@ from pathlib import Path
 from analysis.statistics import mean_interval
 from bench.common import figure
 from bench.simulated import EXPERIMENTS, told
-from bench.whole import whole_study
-from meta import plan as plans
+from bench.whole import quick_plan, whole_study
 from meta.claim import Claim
 from meta.prior import gather
 from trainer.planted import random_law, simulated_task
@@ -39,7 +38,7 @@ def carry_out(job: Job) -> dict[str, Claim]:
     tasks = {}
     for name, seed in (("home", job.seed), ("other", job.seed + OTHER)):
         tasks[name] = Task.load(simulated_task(random_law(seed), place / name, name=name, experiments=EXPERIMENTS))
-    size = plans.quick(tasks["home"])
+    size = quick_plan(tasks["home"])
     for name, task in tasks.items():
         whole_study(task, size, job.seed, place / f"past-{name}")
     claims = {}

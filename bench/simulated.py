@@ -17,8 +17,7 @@ from pathlib import Path
 
 from analysis.statistics import share_interval
 from bench.common import figure
-from bench.whole import whole_study
-from meta import plan as plans
+from bench.whole import quick_plan, whole_study
 from meta.plan import Plan
 from trainer.law import Law
 from trainer.planted import random_law, simulated_task
@@ -57,7 +56,7 @@ def studies(laws: Sequence[Law], count: int, workers: int, plan: Plan | None = N
     """``count`` studies with seeds 1, 2 …, by turns over the tasks of these laws; ``plan`` left out: quick."""
     with tempfile.TemporaryDirectory() as place:
         tasks = [simulated_task(law, Path(place) / f"task-{i}", experiments=EXPERIMENTS) for i, law in enumerate(laws)]
-        size = plan or plans.quick(Task.load(tasks[0]))
+        size = plan or quick_plan(Task.load(tasks[0]))
         jobs = [Job(str(tasks[seed % len(tasks)]), size, seed) for seed in range(1, count + 1)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             held = 0

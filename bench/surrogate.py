@@ -18,9 +18,8 @@ from statistics import fmean
 from analysis.statistics import mean_interval
 from analysis.study import open_study
 from analysis.surrogate import ProgramGain, Skill, known_programs, skill
-from bench.whole import whole_study
+from bench.whole import quick_plan, whole_study
 from meta.gate import gate_among
-from meta.plan import quick
 from trainer.planted import null_law, random_law, simulated_task
 from trainer.task import Task
 
@@ -44,7 +43,7 @@ class Seen:
 def one(seed: int, null: bool, generations: int, folder: Path) -> Seen:
     law = null_law(seed) if null else random_law(seed)
     task = Task.load(simulated_task(law, folder / "task"))
-    plan = replace(quick(task), generations=generations, confirm_runs=2, ablation_runs=0, control_runs=0)
+    plan = replace(quick_plan(task), generations=generations, confirm_runs=2, ablation_runs=0, control_runs=0)
     whole_study(task, plan, seed, folder / "study")
     with open_study(folder / "study", views=()) as con:
         known = known_programs(con, task.name)

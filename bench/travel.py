@@ -1,11 +1,15 @@
 """Whether a list learnt on other families of tasks helps on a family that it never saw.
 
-python -m bench.travel FILE [EXPERIMENTS] [TASKS]      default: 16 8; each of the three families is left out in turn
+python -m bench.travel FILE [EXPERIMENTS] [TASKS] [KIND]      default: 16 8 learnt; each family is left out in turn
 
 The program: `metaloop knowledge ideas` of the shipped knowledge without the family. The tasks: of each family's members
 from FIRST on, the first TASKS whose untouched script trains. On each, RUNS runs of the program and of stock under the
 same seeds and budget (EXPERIMENTS full experiments), judged by verified gains. Real training; one line for each task is
 appended to FILE, and those that FILE has are not made again.
+
+Kinds: learnt; flat (the same without conditions); wrong (learnt from effects with the opposite sign); own and own-flat
+(learnt on the family itself, members 1 to 12); bare (the same process without any idea). With -followed, the list is
+followed however many of its ideas fail (charter field doubt_ideas).
 
 Intervals: 10,000 resamples of the tasks within each family and of the runs within each task. Ratios of mean gains, in
 the metric's unit: SD for tabular, nats for the others.
@@ -16,7 +20,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,8 @@ from analysis.coverage import choose, task_values
 from analysis.knowledge import SHIPPED, read
 from bench.common import METALOOP, figure, go_on, kept, sql
 from meta.learnt import with_ideas
+from programs.bare import without_ideas
+from programs.edit import set_charter
 from programs.shelf import starter
 from trainer.task import Task
 from trainer.variants import Variant, init_like
@@ -46,15 +52,31 @@ class Travelled:
     program: list[float]
     stock: list[float]
     reached: list[float]
+    kind: str = "learnt-followed"
 
 
-def travelled(job: tuple[str, int, int]) -> Travelled:
-    family, member, experiments = job
+def program(family: str, kind: str) -> str:
+    """The program of a kind."""
+    words = kind.split("-")
+    if "bare" in words:
+        return without_ideas(starter("idea-queue")).text
+    others = [name for name in FAMILIES if name != family]
+    tasks = task_values(read([SHIPPED], without=others if "own" in words else [family]))
+    if "wrong" in words:
+        tasks = [
+            replace(task, worth={group: {v: -w for v, w in known.items()} for group, known in task.worth.items()})
+            for task in tasks
+        ]
+    text = with_ideas(starter("idea-queue"), choose(tasks, conditions="flat" not in words))
+    return set_charter(text, "doubt_ideas", False) if "followed" in words else text
+
+
+def travelled(job: tuple[str, int, int, str]) -> Travelled:
+    family, member, experiments, kind = job
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
-        learnt = choose(task_values(read([SHIPPED], without=[family])))
-        (folder / "learnt.md").write_text(with_ideas(starter("idea-queue"), learnt))
+        (folder / "learnt.md").write_text(program(family, kind))
         study = folder / "study"
         play = [METALOOP, "match", str(folder / "learnt.md"), "stock", "--no-controls", "-t", str(task.folder)]
         play += ["-n", str(RUNS), "-b", f"{experiments * task.cost_seconds:.4f}s", "--seed", str(member)]
@@ -62,11 +84,12 @@ def travelled(job: tuple[str, int, int]) -> Travelled:
         done = subprocess.run(play, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{family} {member}: {done.stderr.strip().splitlines()[0]}", file=sys.stderr)
-            return Travelled(family, member, experiments, False, [], [], [])
+            return Travelled(family, member, experiments, False, [], [], [], kind)
         gains: dict[str, list[float]] = {"learnt": [], "stock": []}
         for row in sql(study, "SELECT name, verified_gain FROM runs ORDER BY run_id"):
             gains[row["name"]].append(row["verified_gain"])
-        return Travelled(family, member, experiments, True, gains["learnt"], gains["stock"], _reached(study, task))
+        reached = _reached(study, task)
+        return Travelled(family, member, experiments, True, gains["learnt"], gains["stock"], reached, kind)
 
 
 def _reached(study: Path, task: Task) -> list[float]:
@@ -91,18 +114,20 @@ def _reached(study: Path, task: Task) -> list[float]:
     return shares
 
 
-def main(file: str, experiments: int = 16, tasks: int = 8) -> None:
+def main(file: str, experiments: int = 16, tasks: int = 8, kind: str = "learnt") -> None:
     path = Path(file)
     for family in FAMILIES:
         member = FIRST
         while True:
-            known = [one for one in kept(path, Travelled) if (one.family, one.experiments) == (family, experiments)]
+            asked = (family, experiments, kind)
+            known = [one for one in kept(path, Travelled) if (one.family, one.experiments, one.kind) == asked]
             trained = sum(one.trained for one in known)
             if trained >= tasks:
                 break
             member = max((one.member for one in known), default=FIRST - 1) + 1
-            go_on(path, travelled, [(family, member, experiments)], 1)
-    measured = [one for one in kept(path, Travelled) if one.experiments == experiments and one.trained]
+            go_on(path, travelled, [(family, member, experiments, kind)], 1)
+    chosen = (experiments, kind, True)
+    measured = [one for one in kept(path, Travelled) if (one.experiments, one.kind, one.trained) == chosen]
     for family in FAMILIES:
         figure(f"{family} left out, times stock", _ratio([one for one in measured if one.family == family]))
     cells = sum(len(one.stock) for one in measured)
@@ -131,4 +156,4 @@ def _ratio(measured: list[Travelled]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1], *map(int, sys.argv[2:4]), *sys.argv[4:5])

@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
 from arena.setup import reference
+from bench.common import TRIED
 from meta.begin import create, take_up
 from meta.claim import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
-from meta.plan import Plan
+from meta.plan import Plan, quick
 from meta.prior import Known
 from programs.program import Program
 from trainer.task import Task
 
 _IN_MEMORY = Path("/dev/shm")
+
+
+def quick_plan(task: Task) -> Plan:
+    """The plan quick; where a command is only tried, one with as many parts and as few runs as there can be."""
+    if not TRIED:
+        return quick(task)
+    return replace(
+        quick(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2,
+        children=2, elites=1, child_runs=2, child_keep=1, child_more=2, confirm_runs=3, ablation_runs=2,
+        control_runs=2,
+    )  # fmt: skip
 
 
 def silent(_: Mapping[str, Any]) -> None:

@@ -32,13 +32,14 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
 def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, ConditionalEdit]]:
     """The ideas that a scripted researcher tries here, in order; none unless the queue is a proposer.
 
-    Ideas are left out if they name no edit of this task or touch knobs out of focus.
+    Ideas are left out if they name no edit of this task or touch knobs out of focus in every phase with the queue.
     """
-    if "queue" not in program.charter.proposers:
+    queued = [charter for _, charter in program.charter.by_phase() if "queue" in charter.proposers]
+    if not queued:
         return []
-    allowed = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
+    focuses = [{knob.name for knob in in_focus(task.edits, charter.focus)} for charter in queued]
     resolved = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in program.ideas]
-    return [(idea, edit) for idea, edit in resolved if edit and edit.knobs <= allowed]
+    return [(idea, edit) for idea, edit in resolved if edit and any(edit.knobs <= focus for focus in focuses)]
 
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:
@@ -54,12 +55,21 @@ def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
 
 
 def effective(charter: Charter, task: Task) -> dict[str, JsonValue]:
-    """The charter with its defaults, without settings that cannot matter: fields of inactive rules. Shares are
-    normalised, groups are replaced by their knobs."""
-    fields = charter.model_dump(mode="json", exclude={"version", "history"})
+    """The charter with its defaults, without settings that cannot matter: fields of inactive rules, phases that change
+    nothing. Shares are normalised, groups are replaced by their knobs."""
+    phases = [(until, _in_phase(one, task)) for until, one in charter.by_phase()]
+    ends = [this for this, after in zip(phases, [*phases[1:], None], strict=True) if not after or this[1] != after[1]]
+    return ends[0][1] if len(ends) == 1 else {"phases": [[until, fields] for until, fields in ends]}
+
+
+def _in_phase(charter: Charter, task: Task) -> dict[str, JsonValue]:
+    """A charter without phases, as far as it has an effect."""
+    fields = charter.model_dump(mode="json", exclude={"version", "history", "phases"})
     total = sum(charter.proposers.values())
     fields["proposers"] = {name: round(share / total, 6) for name, share in charter.proposers.items()}
     fields["focus"] = [knob.name for knob in in_focus(task.edits, charter.focus)]
+    if not charter.doubt_ideas or "queue" not in charter.proposers:
+        del fields["doubt_ideas"]
     if charter.keep.rule != "margin":
         del fields["keep"]["margin"]
     if charter.keep.rule != "paired":

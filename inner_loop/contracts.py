@@ -38,7 +38,7 @@ class Situation:
 
     `knobs` are those in focus that can still change. `allowed` says whether an edit of the parent may be tried (it
     changes something, it is not banned, and under no-repeat its source is new); `was_tried` whether it was tried
-    already.
+    already. `focus`: the names of all knobs in focus; None: all knobs of the task.
     """
 
     space: EditSpace
@@ -48,6 +48,7 @@ class Situation:
     sign: float
     allowed: Callable[[Edit], bool]
     was_tried: Callable[[Edit], bool]
+    focus: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inner_loop.bench import Bench
-from programs.charter import Charter
+from programs.charter import Charter, promoted
 
 
 def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
@@ -26,8 +26,3 @@ def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
     while size > 1 and not bench.meter.affords(size * full):
         size -= 1
     return size, 0
-
-
-def promoted(size: int, share: float) -> int:
-    """How many of a wave are promoted: at least one."""
-    return max(1, round(share * size))

@@ -19,7 +19,7 @@ class Surroundings:
     """Tracks what one run has tried, what failed and what does not apply; builds situations from it."""
 
     def __init__(self, charter: Charter) -> None:
-        self._charter = charter
+        self.charter = charter  # of the current phase
         self._seen = 0
         self._tried: set[Config] = set()
         self._sources: set[str] = set()
@@ -30,7 +30,8 @@ class Surroundings:
         """The situation of a parent now."""
         self._update(bench)
         here = after(parent.config, Edit())
-        knobs = tuple(k for k in in_focus(bench.task.edits, self._charter.focus) if others(k, parent.config))
+        focused = in_focus(bench.task.edits, self.charter.focus)
+        knobs = tuple(knob for knob in focused if others(knob, parent.config))
 
         def was_tried(edit: Edit) -> bool:
             return after(parent.config, edit) in self._tried
@@ -38,11 +39,12 @@ class Surroundings:
         def allowed(edit: Edit) -> bool:
             if after(parent.config, edit) == here or (parent.source.source_id, edit.key()) in self._inapplicable:
                 return False
-            if self._charter.no_repeat and was_tried(edit):
+            if self.charter.no_repeat and was_tried(edit):
                 return False
-            return not (self._charter.avoid_failures and self._is_banned(edit))
+            return not (self.charter.avoid_failures and self._is_banned(edit))
 
-        return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
+        focus = frozenset(knob.name for knob in focused)
+        return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried, focus)
 
     def plan(self, parent: Record, edit: Edit) -> None:
         """Note an edit that will be tried, so that a wave does not contain it twice under no-repeat."""
@@ -54,7 +56,7 @@ class Surroundings:
 
     def repeats(self, source_id: str) -> bool:
         """Whether no-repeat forbids a source, however it is reached."""
-        return self._charter.no_repeat and source_id in self._sources
+        return self.charter.no_repeat and source_id in self._sources
 
     def _update(self, bench: Bench) -> None:
         for record in bench.history[self._seen :]:

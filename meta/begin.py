@@ -13,6 +13,7 @@ from arena.setup import StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.confirmation import LOOKS
+from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
 from meta.plan import Plan
 from meta.population import starters
@@ -32,13 +33,15 @@ def create(
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
-    devices: int = 1, known: Known | None = None, race_rule: str | None = None,
+    devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
+    variant: Task | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
     ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
-    search traces is decided here, so that a later price list changes nothing. ``known``: from past studies.
+    search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
+    ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown.
     """
     if staff and staff.models:
         from meta.mutators.llm.trace_access import trace_mode
@@ -46,7 +49,7 @@ def create(
         staff = staff.model_copy(update={"traces": trace_mode(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
-    chosen, prior = starters(plan.starters, own), None
+    chosen, prior = starters(plan.starters, own, learnt.program if learnt else None), None
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, JsonValue] = asdict(plan)
@@ -70,10 +73,12 @@ def create(
         programs=chosen,
         sandbox=sandbox,
         further=beside(task, plan.run_budget, further),
-        reserve=beside(task, plan.run_budget, reserve),
+        reserve=beside(task, plan.run_budget, reserve)
+        + beside(task, plan.run_budget, [variant] if variant else [], variant=True),
         staff=staff,
         meta_program=follows,
         prior=prior,
+        knowledge=learnt.used if learnt and learnt.program in chosen else None,
     )
     study = Study.create(folder, setup)
     return study, chosen

@@ -9,7 +9,7 @@ from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
 from analysis.events import ChampionEvent
 from analysis.json_values import read_as
-from analysis.same_spend import SameSpend, same_spend
+from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
 from arena.study import Study
@@ -17,6 +17,7 @@ from arena.task_set import TaskSet
 from meta.claim import Claim, ReservedClaim, record
 from meta.confirmation import LOOKS, same_as
 from meta.evidence_page import evidence_page
+from meta.harvest_page import harvests
 from meta.lineage import Lineage
 from meta.verdict import Champion, decide, sentence
 from programs.program import Program
@@ -43,6 +44,10 @@ def crown(
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
     write_whole(study.folder / "champion.md", program.raw)
+    for found in harvests(study):
+        for path, text in found.files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text.encode())
     write_page(study, champion)
     if not ended:
         study.record(
@@ -76,6 +81,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
     same = same_as(tasks, own, program) if own else ""
+    spend, scripts = best_scripts_of(tasks)
     return decide(
         program,
         claim,
@@ -85,16 +91,18 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
         same_as=same,
         look=look,
         match_ids=sorted(played),
-        spend=spend_of(tasks),
+        spend=spend,
+        scripts=scripts,
     )
 
 
-def spend_of(tasks: TaskSet) -> list[SameSpend]:
-    """For each task, the best gain of stock with the device time that the study spent on it."""
+def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]:
+    """For each task, the best gain of stock with the device time that the study spent on it, and those of searches."""
     stock = starter("stock").program_id
     with open_study(tasks.study.folder, views=()) as con:
         spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
-    return [each for each in spends if each is not None]
+        scripts = [found for task in tasks.tasks for found in found_scripts(con, task.name, task.unit)]
+    return [each for each in spends if each is not None], scripts
 
 
 def write_page(study: Study, champion: Champion) -> None:

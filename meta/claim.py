@@ -93,8 +93,9 @@ class ReservedClaim:
     task: str
     unit: str
     claim: Claim | None
-    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run
+    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run, and on a variant
     holds: bool
+    variant: bool = False  # an unseen variant of the first task, on which nothing is tested
 
     def record(self) -> dict[str, JsonValue]:
         return vars(self) | {"claim": record(self.claim) if self.claim else None}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.decision import CONTROL_FAILED, decision_of
-from analysis.same_spend import ROLE, same_spend
+from analysis.same_spend import LONG_TPE, ROLE, same_spend
 from analysis.study import open_study
 from arena.arms import Entry, Match, enter
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
+from arena.harvest import harvest, long_elite
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
@@ -50,24 +51,35 @@ def confirm(
         for arm in match.arms:
             if plan.best_of_seeds and arm.role in ("champion", "control"):
                 best_of(on, executor, match, arm, plan.best_of_seeds)
-    if plan.same_spend and look == 1:
-        for on in tasks:
-            spend_on_stock(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
     return claimed
 
 
-def spend_on_stock(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:
-    """Spend on runs of stock what the study has spent on this task, and measure the best of their scripts."""
+def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
+    """After the confirmation: the harvest, and what other uses of the same device time end with."""
+    for on in tasks:
+        if plan.harvest_percent:
+            progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
+            harvest(on, executor, plan.harvest_experiments(tasks.tasks[0]))
+        if plan.same_spend:
+            spend_otherwise(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
+
+
+def spend_otherwise(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:
+    """Spend what the study has spent on this task on runs of stock, on one long TPE search and on one long elite
+    search, and measure the best script of each."""
     stock = starter("stock")
     with open_study(on.folder, views=()) as con:
         spend = same_spend(con, on.task.name, on.task.unit, stock.program_id)
     if spend is None:
         return
-    entered = [Entry(stock, ROLE)]
-    label = f"{ROLE}-{on.task.name}"
-    match = enter(on, label, entered, purpose=ROLE, stream="confirmation")
-    play(on, executor, match, Allocation({match.arms[0].arm_id: spend.runs}), progress)
-    best_of(on, executor, match, match.arms[0], seeds)
+    long = Program.parse("---\nmetaloop:\n  proposers: {tpe: 1}\n---\n# One long TPE search\n", LONG_TPE)
+    on.study.admit(long, generation=0, operator=LONG_TPE, parent_ids=[])
+    uses = [(on, stock, ROLE, spend.runs), (on.with_runs_of(spend.spent), long, LONG_TPE, 1)]
+    for there, program, role, runs in uses:
+        match = enter(there, f"{role}-{on.task.name}", [Entry(program, role)], purpose=ROLE, stream="confirmation")
+        play(there, executor, match, Allocation({match.arms[0].arm_id: runs}), progress)
+        best_of(there, executor, match, match.arms[0], seeds)
+    long_elite(on, executor, spend.spent)
 
 
 def play_final(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import decision_text
+from analysis.anytime import GRID, MOMENTS, anytime
 from analysis.credit import CreditViewRow
 from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.events import MutationEvent
@@ -20,15 +21,19 @@ from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
+from analysis.wording import until
 from arena.public import public_lines
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
+from meta.claim import Claim
 from meta.confirmation import FINAL, LOOKS
+from meta.harvest_page import harvests
 from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line
+from trainer.card_summary import summary
 from trainer.conditional import ConditionalEdit
 from trainer.freshness import SAID, freshness
 from trainer.task import Task
@@ -55,6 +60,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "cell": cell,
         "verb": verb,
         "mean": decision_text.interval,
+        "percent": until,
     }
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
@@ -64,6 +70,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
         task_rows, over = tasks_of(con, champion), together(con, champion)
+        early = anytime(con)
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
@@ -79,9 +86,24 @@ def evidence_page(study: Study, champion: Champion) -> str:
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in tasks],
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
+        headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
+        early=early, grid=GRID, moments=MOMENTS, harvests=harvests(study),
         task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
         one_line=any(row.role == "one-line" for row in standings),
     )  # fmt: skip
+
+
+def of_headroom(task: Task, claim: Claim) -> str:
+    """The champion's gain as a share of the best gain that the task's card knows; empty without an up-to-date card."""
+    known = summary(task)
+    mean = next((on.claim.champion.mean for on in claim.tasks if on.task == task.name), claim.champion.mean)
+    if known.state != "measured" or not known.headroom_sd or not known.seed_sd or mean is None:
+        return ""
+    best = known.headroom_sd * known.seed_sd
+    return (
+        f"The champion's gain on {task.name} is {mean / best:.0%} of the headroom on the task's card: {best:.4g} "
+        f"{task.unit}, by stacking the best single edits (`metaloop task show {task.name}`)."
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
-from meta.confirmation import FINAL, confirm, look_of
+from meta.confirmation import FINAL, best_scripts, confirm, look_of
 from meta.gate import gate_over
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
@@ -58,6 +58,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         look = look_of(study, again)
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
+            best_scripts(TaskSet.of(study), executor, plan, progress)
             if look > 1:
                 claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, progress, look)
         elsewhere = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
@@ -100,8 +101,9 @@ class Evolution:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
         if 0 not in self.study.state.generations:
             for program in starters:
-                self.lineage.add(program, operator="starter", parent_ids=(), reason="starter")
-                self.study.admit(program, generation=0, operator="starter")
+                operator, parents = self.origin_of(program)
+                self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
+                self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
             self.close_generation(0, starters, ())
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
@@ -109,6 +111,13 @@ class Evolution:
             note = f"the program {self.name(later)} would do the same as {self.name(first)} {where}, so it is not run"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
+
+    def origin_of(self, program: Program) -> tuple[str, tuple[str, ...]]:
+        """Operator and parents of a starter; the one with ideas learnt on other tasks is written from the user's."""
+        used = self.study.config.knowledge
+        if used is None or program.program_id != used.program_id:
+            return "starter", ()
+        return "knowledge", (self.own,) if self.own else ()
 
     def advance(self, generation: int) -> None:
         """Write children from the evidence, then race them beside the elites, which run again."""

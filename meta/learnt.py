@@ -6,21 +6,93 @@ That an idea is expected to help on a task is said by the model of that task's e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
-from analysis.coverage import JOINT, LearntIdea, RoleCondition
+from analysis.coverage import JOINT, LearntIdea, RoleCondition, choose, task_values
+from analysis.knowledge import SHIPPED, family_of, files_of, read
 from analysis.wording import many
+from arena.settings import UsedKnowledge
 from meta.mutators.queue_first import queue_first
-from programs.edit import replace_ideas
+from programs.edit import replace_ideas, set_charter
 from programs.program import Program
 from programs.structure import ARROW
+from trainer.conditional import read as read_idea
 from trainer.edits import ROLE, Value, format_value
+from trainer.task import Task
 
 _SIGNS = {"<": "below", ">": "above", "==": ""}
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """A program with ideas learnt on other tasks, and what a study records about them."""
+
+    program: Program
+    used: UsedKnowledge
+
+
+def learnt_for(
+    base: Program, tasks: Sequence[Task], reserve: Sequence[Task] = (), folders: Sequence[Path] = (SHIPPED,)
+) -> Learnt | None:
+    """``base`` with the ideas that one of ``tasks`` can follow; None if there are none, as where no knob has a role.
+
+    What comes from a reserved task or its family is left out: a reserved task is one that nothing was learnt from.
+    """
+    if not knows_roles(tasks):
+        return None
+    masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))}
+    files = files_of(folders)
+    items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
+    followed = [item for item in items if any(_follows(item, task) for task in tasks)]
+    if not followed:
+        return None
+    program = Program.parse(_with_list(base, followed), f"{base.name}-learnt")
+    used = UsedKnowledge(
+        files=[file.name for file in files],
+        families=list(families),
+        tasks=measured,
+        without=sorted(masked),
+        program_id=program.program_id,
+    )
+    return Learnt(program, used)
+
+
+@lru_cache(maxsize=8)
+def _chosen(
+    folders: tuple[Path, ...], files: tuple[Path, ...], without: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """(sentences of the ideas, families, number of tasks) of knowledge bases; ``files``, named by their content, are
+    what makes them different."""
+    effects = read(folders, without=without)
+    items = tuple(sentence(idea) for idea in choose(task_values(effects)))
+    return items, tuple(sorted({effect.family for effect in effects})), len({effect.task_id for effect in effects})
+
+
+def knows_roles(tasks: Sequence[Task]) -> bool:
+    """Whether what was learnt on other tasks can mean anything here."""
+    return any(knob.role for task in tasks for knob in task.edits.knobs)
+
+
+def in_words(used: UsedKnowledge) -> str:
+    """For a plan: ``36 tasks of letters, strokes and tabular; nothing from codelm``."""
+    without = f"; nothing from {', '.join(used.without)}" if used.without else ""
+    return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{without}"
+
+
+def _follows(item: str, task: Task) -> bool:
+    idea = Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
+    return read_idea(task.edits, idea.terms, idea.conditions) is not None
+
+
 def with_ideas(program: Program, ideas: Sequence[LearntIdea]) -> str:
-    """The program's text with these ideas as its list, and the queue first among its proposers."""
-    return queue_first(replace_ideas(program.text, [sentence(idea) for idea in ideas]))
+    """The program's text with these ideas as its list, which comes first as long as its ideas do not fail."""
+    return _with_list(program, [sentence(idea) for idea in ideas])
+
+
+def _with_list(program: Program, items: Sequence[str]) -> str:
+    return set_charter(queue_first(replace_ideas(program.text, items)), "doubt_ideas", True)
 
 
 def sentence(idea: LearntIdea) -> str:
@@ -33,15 +105,16 @@ def sentence(idea: LearntIdea) -> str:
         return f"All at once, as far as the script has them, what helped most: {terms} ({where})."
     if not chosen.conditions:
         return f"{_said(chosen.edit)}: {terms} ({where})."
-    conditions = " ".join(f"`{ROLE}{one.role}{one.sign}{_value(one.value)}`" for one in chosen.conditions)
+    conditions = " ".join(f"`{ROLE}{one.role}{one.sign}{value_text(one.value)}`" for one in chosen.conditions)
     return f"{_when(chosen.conditions)}: {conditions} {ARROW} {terms} ({where})."
 
 
 def _term(role: str, value: Value) -> str:
-    return f"`{ROLE}{role}" if value is True else f"`{ROLE}{role}={_value(value)}"
+    return f"`{ROLE}{role}" if value is True else f"`{ROLE}{role}={value_text(value)}"
 
 
-def _value(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """A value as an idea writes it; for a patch, whether it is applied."""
     return ("on" if value else "off") if isinstance(value, bool) else format_value(value)
 
 
@@ -54,7 +127,7 @@ def _said(edit: Mapping[str, Value]) -> str:
 
 def _when(conditions: Sequence[RoleCondition]) -> str:
     parts = [
-        f"the {_words(one.role)} is {_SIGNS[one.sign]} {_value(one.value)}".replace("  ", " ") for one in conditions
+        f"the {_words(one.role)} is {_SIGNS[one.sign]} {value_text(one.value)}".replace("  ", " ") for one in conditions
     ]
     return f"When {' and '.join(parts)}"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from arena.harvest import LEAST
 from arena.race import Stage
 from arena.setup import BASELINE_SEEDS, RunCost
 from meta.planned_work import PlannedWork
@@ -31,7 +32,9 @@ class Plan:
     so that children are raced beside all their parents;
     ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's; with ``own_arm``
     the user's program is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` the cost of the study
-    is spent once more on runs of stock.
+    is spent once more on runs of stock, on one long TPE search and on one long elite search. ``harvest_percent`` of the
+    device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
+    number of runs of each arm on an unseen variant of the first task, if it has a family.
     """
 
     starters: int
@@ -53,6 +56,8 @@ class Plan:
     best_of_seeds: int = 0
     own_arm: int = 0
     same_spend: int = 0
+    variant_runs: int = 0
+    harvest_percent: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -79,7 +84,15 @@ class Plan:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost = RunCost(task, self.run_budget)
         seconds = cost.seconds(self.runs, 2 * BASELINE_SEEDS + 2 * self.best_of_seeds)
-        return seconds + self.stock_runs(task) * cost.run if self.same_spend else seconds
+        seconds += self.harvest_experiments(task) * task.cost_seconds
+        return seconds + self.stock_runs(task) * cost.run + 2 * seconds if self.same_spend else seconds
+
+    def harvest_experiments(self, task: Task) -> int:
+        """Trainings of the harvest, those that verify its result included; 0 without one."""
+        if not self.harvest_percent:
+            return 0
+        seconds = RunCost(task, self.run_budget).seconds(self.runs)
+        return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
 
     def stock_runs(self, task: Task) -> int:
         """Runs of stock that the same spend pays for; 0 without ``same_spend``."""
@@ -108,6 +121,8 @@ class Plan:
             "price": "no cost: this machine, no model is called",
             "plan": asdict(self),
         }
+        if self.harvest_percent:
+            planned["harvest_experiments"] = self.harvest_experiments(task)
         if further:
             planned["run_budgets_s"] = self.budgets(task, further)
         return planned
@@ -119,14 +134,14 @@ class Plan:
 
 
 QUICK = Plan(
-    starters=6, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
-    child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=6, run_budget=0.0,
-    stock_breeds=1, control_runs=4,
+    starters=5, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
+    child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=4, run_budget=0.0,
+    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
-    stock_breeds=1, control_runs=4,
+    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
 BEST_OF_SEEDS = 8
@@ -145,16 +160,15 @@ def within(
     task: Task,
     run_budget: float | None = None,
     besides: Callable[[Plan], float] = lambda _: 0.0,
-    own_arm: int = 0,
-    same_spend: int = 0,
+    **fields: int | None,
 ) -> Plan:
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
-    ``besides``: device-seconds of a plan on other tasks.
+    ``besides``: device-seconds of a plan on other tasks; ``fields``: numbers of it that are given.
 
     Raises UsageError when not even the smallest study fits.
     """
-    whole = replace(default(task, run_budget), own_arm=own_arm, same_spend=same_spend)
+    whole = override(default(task, run_budget), **fields)
     for percent in range(400, 0, -2):
         plan = scaled(whole, percent / 100)
         if plan.device_seconds(task) + besides(plan) <= budget:
@@ -190,6 +204,7 @@ def scaled(plan: Plan, factor: float) -> Plan:
         confirm_runs=count(plan.confirm_runs, 4),
         ablation_runs=count(plan.ablation_runs, 3),
         control_runs=count(plan.control_runs, 3),
+        variant_runs=count(plan.variant_runs, 3),
     )
 
 

@@ -20,6 +20,7 @@ class PlannedWork(TypedDict, total=False):
     runs: int
     experiments_per_run: int
     experiments: int
+    harvest_experiments: int  # on each task
     run_budget_s: float
     run_budgets_s: dict[str, float]  # by task, where there are several
     device_seconds: float
@@ -45,7 +46,10 @@ class PlannedWork(TypedDict, total=False):
     mutation_usd: float | None
     reserve: str
     runs_on_reserve: int
+    variant: str
+    runs_on_variant: int
     prior: str
+    knowledge: str
     compared_with: str
     programs: str | int
     runs_by_task: str

@@ -26,8 +26,10 @@ DIVERSE = (
 )
 
 
-def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
+def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = None) -> list[Program]:
     """The programs of generation 0: stock, the user's, and the library's unless the user gave several.
+
+    ``learnt``: a program with ideas learnt on other tasks, before the library's; one of these gives up its place.
 
     The library adds evidence and diversity to one user program; several are raced among themselves. The one-line
     control comes last, beyond ``count``: if it behaves like stock it costs nothing.
@@ -38,8 +40,9 @@ def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
         return [stock, *mine, one_line]
     library = [starter(name) for name in DIVERSE[1:]]
     known = {program.program_id for program in mine}
-    racing = [stock, *mine, *(p for p in library if p.program_id not in known)]
-    return [*racing[: max(2, count)], one_line]
+    taught = [learnt] if learnt else []
+    racing = [stock, *mine, *taught, *(p for p in library if p.program_id not in known)]
+    return [*racing[: max(2 + len(mine) * len(taught), count)], one_line]
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:

@@ -2,12 +2,18 @@
 
 The champion, stock, and the champion without its ideas run from the reserved task's own baseline on the stream
 `reserve`. To keep the study's error rate, these tests count only if the main claim holds, and are corrected by Holm.
+
+A study on a task that has a family adds an unseen variant of it by itself: champion and stock run there, too, and
+nothing is tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import numpy as np
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
@@ -23,8 +29,12 @@ from meta.plan import Plan
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
+from trainer.streams import Streams
 from trainer.task import Task
+from trainer.variants import member
 
+FIRST_UNSEEN = 1000  # members below it may have been used for what Metaloop comes with
+TRIED = 8  # members of which one must train
 At = Callable[[TaskStudy], AbstractContextManager[Executor]]  # the executor for one reserved task
 
 
@@ -38,22 +48,42 @@ def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
         names.append(task.name)
 
 
+def unseen_variant(home: Task, seed: int | None, trains: Callable[[Task], bool] = lambda _: True) -> Task | None:
+    """A member of the home task's family that nothing was learnt from: other data, and another untouched script.
+
+    None where the task has no family, or where none of several members ``trains``. With a seed it is always the same,
+    else it is drawn. All members cost the same.
+    """
+    if home.family is None:
+        return None
+    drawn = Streams.from_seed(seed) if seed is not None else Streams.fresh()
+    numbers = np.random.default_rng(drawn.seed("search", "variant", 0)).integers(FIRST_UNSEEN, 10**6, TRIED)
+    members = (member(home, int(number)) for number in numbers)
+    return next((task for task in members if trains(task)), None)
+
+
 def runs_on_reserved(plan: Plan) -> int:
     """Runs on one reserved task, at most."""
     return (2 + plan.own_arm) * plan.confirm_runs + plan.ablation_runs
 
 
-def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task]) -> float:
-    """Device-seconds that the reserved tasks take at most."""
+def runs_on_variant(plan: Plan) -> int:
+    return (2 + plan.own_arm) * plan.variant_runs
+
+
+def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant: Task | None = None) -> float:
+    """Device-seconds that the reserved tasks and the unseen variant take at most."""
     cost = RunCost(first, plan.run_budget)
-    return sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
+    unseen = cost.on(variant).seconds(runs_on_variant(plan)) if variant else 0.0
+    return unseen + sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
 
 
 def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
 ) -> list[ReservedClaim]:
-    """Run the champion on every reserved task, one after the other."""
+    """Run the champion on every reserved task, one after the other, the unseen variant last."""
     claims: list[tuple[Task, Claim | None]] = []
+    unseen = {each.task_id for each in study.config.reserve if each.variant}
     for on in reserved_tasks(study):
         if not differ(TaskSet((on,)), champion, starter("stock")):
             note = f"{champion.name} behaves like stock on {on.task.name}: not run there"
@@ -61,8 +91,12 @@ def confirm_on_reserved(
             claims.append((on.task, None))
             continue
         with at(on) as executor:
-            claims.append((on.task, confirm_on(TaskSet((on,)), executor, lineage, champion, plan, progress)))
-    return gated(claims, home)
+            variant = on.task_id in unseen
+            there = confirm_on(TaskSet((on,)), executor, lineage, champion, plan, progress, variant=variant)
+            claims.append((on.task, there))
+    tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home)
+    shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
+    return tested + [ReservedClaim(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
 
 
 def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[ReservedClaim]:
@@ -77,9 +111,19 @@ def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Rese
 
 
 def confirm_on(
-    reserved: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
+    reserved: TaskSet,
+    executor: Executor,
+    lineage: Lineage,
+    champion: Program,
+    plan: Plan,
+    progress: Progress,
+    *,
+    variant: bool = False,
 ) -> Claim:
     entered = arms(reserved, champion, own_of(reserved.study, plan))
+    if variant:
+        plan = replace(plan, confirm_runs=plan.variant_runs)
+        entered = [entry for entry in entered if entry.role != "without-ideas"]
     label = f"reserve-{reserved.tasks[0].name}"
     matches = reserved.enter(label, entered, purpose="reserve", stream="reserve")
     return play_final(reserved, executor, lineage, champion, matches, plan, "for a reserved task", progress)

@@ -45,4 +45,5 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[ChampionOnTask
 
 def together(con: DuckDBPyConnection, champion: Champion) -> OverReserved | None:
     """The mean over several held-out tasks."""
-    return over_reserved(con, {there.task: there.claim is not None for there in champion.elsewhere})
+    tested = (there for there in champion.elsewhere if not there.variant)
+    return over_reserved(con, {there.task: there.claim is not None for there in tested})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import interval, times
-from analysis.same_spend import SameSpend
+from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from meta.claim import Claim, ReservedClaim
 from programs.program import Program
@@ -40,6 +40,7 @@ def decide(
     look: int = 1,
     match_ids: Sequence[str] = (),
     spend: Sequence[SameSpend] = (),
+    scripts: Sequence[FoundScript] = (),
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
@@ -60,7 +61,7 @@ def decide(
         p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, check=claim.check,
         own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
-        look=look, match_ids=tuple(match_ids), spend=tuple(spend),
+        look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts),
     )  # fmt: skip
 
 
@@ -71,6 +72,8 @@ def sentence(on: ReservedClaim) -> str:
     measured = on.claim
     reference = "your program" if measured.own else "stock"
     figures = f"gain {interval(measured.champion)} {on.unit} against {interval(measured.reference)} of {reference}"
+    if on.variant:
+        return f"on {on.task}, an unseen variant (not tested): {figures}{times(measured.ratio)}"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
     beats = f"beats {reference} too{times(measured.ratio)}" if on.holds else f"is not shown to beat {reference}"
     return f"on {on.task}, which the search never used, it {beats} ({figures}; {tested})"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from programs.registry import Registry
 
@@ -17,12 +18,25 @@ PROPOSERS: Registry[Any] = Registry(
 KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
 )
-CharterValue = str | float | tuple[str, ...] | dict[str, float]  # of a dotted field; also int and bool
+PhaseValue = dict[str, Any]  # the fields that a phase sets, as in YAML
+_PARTS = ("keep", "screen", "branch")  # fields that have fields
+CharterValue = str | float | tuple[str, ...] | dict[str, float] | list[PhaseValue]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
 def _stock_proposers() -> dict[str, float]:
     return {"random": 1.0}
+
+
+def _in_canonical_order(shares: dict[str, float]) -> dict[str, float]:
+    # The written order of the shares has no meaning; equal charters must dump to equal text.
+    known = PROPOSERS.built_in if shares.keys() <= set(PROPOSERS.built_in) else PROPOSERS.names
+    return {name: float(shares[name]) for name in known if name in shares}
+
+
+Shares = Annotated[dict[Annotated[str, PROPOSERS], Share], AfterValidator(_in_canonical_order)]
+Wave = Annotated[int, Field(ge=1, le=1000)]
+Groups = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class CharterPart(BaseModel):
@@ -84,11 +98,36 @@ class Branch(CharterPart):
     )
 
 
+class Phase(CharterPart):
+    """Fields that have other values while a part of the budget is spent. Those that a phase does not set are as outside
+    the phases; the defaults here mean nothing."""
+
+    until: float = Field(default=1.0, gt=0, le=1)
+    proposers: Shares = Field(default_factory=_stock_proposers, min_length=1)
+    keep: Keep = Field(default_factory=Keep)
+    screen: Screen = Field(default_factory=Screen)
+    wave: Wave = 1
+    no_repeat: bool = False
+    avoid_failures: bool = False
+    doubt_ideas: bool = False
+    focus: Groups = ()
+
+    @property
+    def plain(self) -> PhaseValue:
+        """What it sets; without ``until`` where it lasts to the end."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude=None if self.until < 1 else {"until"})
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The dotted charter fields that it sets."""
+        return {field: value for field, value in flat(self.plain).items() if field != "until"}
+
+
 class Charter(CharterPart):
     """How a run spends its budget. The defaults of all fields are the stock loop."""
 
     version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
-    proposers: dict[Annotated[str, PROPOSERS], Share] = Field(
+    proposers: Shares = Field(
         default_factory=_stock_proposers,
         min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
@@ -100,10 +139,8 @@ class Charter(CharterPart):
         default=1, ge=1, le=64, description="Training seeds per experiment; the mean metric counts. Default 1."
     )
     screen: Screen = Field(default_factory=Screen, description="A short first training of each candidate.")
-    wave: int = Field(
+    wave: Wave = Field(
         default=1,
-        ge=1,
-        le=1000,
         description="Candidates made from one parent before the keep rule is applied. Default 1.",
     )
     branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
@@ -119,11 +156,11 @@ class Charter(CharterPart):
         default=False,
         description="Never retry a value that crashed, timed out or ran out of memory. Default false.",
     )
-    focus: tuple[str, ...] = Field(
-        default=(),
-        strict=False,
-        description="Groups of knobs that may be changed; empty = all. Default empty.",
+    doubt_ideas: bool = Field(
+        default=False,
+        description="Follow the list of ideas less often the more of its ideas fail in this run. Default false.",
     )
+    focus: Groups = Field(default=(), description="Groups of knobs that may be changed; empty = all. Default empty.")
     simplicity: float = Field(
         default=0.0,
         ge=0,
@@ -137,12 +174,42 @@ class Charter(CharterPart):
         description="Number of experiments of its own run that an LLM researcher sees. Default 20.",
     )
 
-    @field_validator("proposers")
+    phases: tuple[Phase, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=20,
+        description="Parts of the run, one after the other: until = share of the run's budget that is spent at the end"
+        " of the phase (the last one has none), and the fields that are different there. Default empty.",
+    )
+
+    @field_validator("phases")
     @classmethod
-    def _in_canonical_order(cls, shares: dict[str, float]) -> dict[str, float]:
-        # The written order of the shares has no meaning; equal charters must dump to equal text.
-        known = PROPOSERS.built_in if shares.keys() <= set(PROPOSERS.built_in) else PROPOSERS.names
-        return {name: float(shares[name]) for name in known if name in shares}
+    def _in_order(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        before, last = 0.0, len(phases) - 1
+        for at, phase in enumerate(phases):
+            if at < last and phase.until == 1:
+                wrong = "needs until, a share of the budget below 1: another phase follows"
+            elif at == last and phase.until < 1:
+                wrong = "is the last one and lasts to the end of the run: leave out until"
+            elif phase.until <= before:
+                wrong = f"must end after the phase before it, at more than {before:g} of the budget"
+            else:
+                before = phase.until
+                continue
+            raise PydanticCustomError("phase", "{wrong}", {"wrong": wrong, "at": at, "until": phase.until})
+        return phases
+
+    @field_serializer("phases")
+    def _plain(self, phases: tuple[Phase, ...]) -> list[PhaseValue]:
+        return [phase.plain for phase in phases]
+
+    def by_phase(self) -> tuple[tuple[float, Charter], ...]:
+        """Each phase of a run: the share of the budget at its end, and the charter in it, which has no phases."""
+        if not self.phases:
+            return ((1.0, self),)
+        base = flat(self.model_dump(mode="json", exclude_unset=True, exclude={"phases"}))
+        merged = (nested((base | phase.overrides).items()) for phase in self.phases)
+        return tuple((p.until, Charter.model_validate(tree)) for p, tree in zip(self.phases, merged, strict=True))
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
@@ -151,7 +218,12 @@ class Charter(CharterPart):
             if not isinstance(value, BaseModel) or part not in type(value).model_fields:
                 raise KeyError(field)
             value = getattr(value, part)
-        return value
+        return [phase.plain for phase in value] if field == "phases" else value
+
+
+def promoted(size: int, share: float) -> int:
+    """How many of a wave are promoted: at least one."""
+    return max(1, round(share * size))
 
 
 def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -162,3 +234,24 @@ def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple
             yield from fields(inner, f"{prefix}{name}.")
         else:
             yield prefix + name, info
+
+
+def flat(tree: PhaseValue) -> dict[str, Any]:
+    """What a phase sets, by dotted field."""
+    return {
+        dotted: inner
+        for name, value in tree.items()
+        for dotted, inner in ({f"{name}.{n}": v for n, v in value.items()} if name in _PARTS else {name: value}).items()
+    }
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> PhaseValue:
+    """The phase that has these dotted fields."""
+    tree: PhaseValue = {}
+    for field, value in pairs:
+        name, _, leaf = field.partition(".")
+        if leaf:
+            tree.setdefault(name, {})[leaf] = value
+        else:
+            tree[name] = value
+    return tree

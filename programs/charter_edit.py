@@ -86,8 +86,8 @@ def _tree(text: str) -> Any:
 
 def _keep_digits(node: Any) -> None:
     """ruamel changes the last digit of some numbers with an exponent; write those as Python does."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
+    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+        if isinstance(value, Mapping | list):
             _keep_digits(value)
         elif getattr(value, "_exp", None):
             out = StringIO()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from programs.registry import Registry
@@ -37,6 +38,8 @@ def _kind(annotation: Any, bounds: Iterable[Any]) -> str:
             return f"an object: its keys are {_kind(inner[0], ())}, each value is {_kind(inner[1], ())}"
         case kind if kind is tuple:
             return f"a list, each part is {_kind(inner[0], ())}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"an object ({'; '.join(f'{name}: {kind_of(info)}' for name, info in annotation.model_fields.items())})"
     if parts := next((bound for bound in bounds if isinstance(bound, Registry)), None):
         return _one_of(parts.names)
     return _WORDS[annotation] + _range(bounds)

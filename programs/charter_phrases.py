@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
-from programs.charter import Charter
+from programs.charter import Charter, PhaseValue, flat, nested
 
 _SOURCES = {
     "queue": "the next idea of the list of ideas in this program, in its order",
@@ -28,6 +28,12 @@ _PLAIN_NAME = re.compile(r"\w[\w+/-]*(?: \w[\w+/-]*)*")
 _NAMES = re.compile(r'"(?:[^"\\]|\\.)*"|[^",]+')
 _WEIGHT = re.compile(r" \(weight (\S+)\)$")
 _MARK = re.compile(r"\{(\w+)\}")
+_AS_ELSEWHERE = "only the rules outside the phases"
+_QUOTED = re.compile(r"“([^”]*)”")
+_PHASE = re.compile(
+    r"(?:until (?P<until>\S+) of it is spent|from then on|throughout), "
+    rf"(?P<said>(?:“[^”]*”(?: and )?)+|{_AS_ELSEWHERE})"
+)
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,27 @@ def _read_names(text: str) -> tuple[str, ...]:
     return tuple(json.loads(part) if part.startswith('"') else part for part in parts if part)
 
 
+def _write_phases(phases: list[PhaseValue]) -> str:
+    """The sentences of each phase, in quotation marks that no sentence contains."""
+    parts: list[str] = []
+    for phase in phases:
+        until, own = phase.get("until"), {name: value for name, value in phase.items() if name != "until"}
+        when = f"until {_exact(until, 2)}% of it is spent" if until else "from then on" if parts else "throughout"
+        charter = Charter.model_validate(own)
+        said = (say(field, charter.get(field), charter).removesuffix(".") for field in flat(own))
+        parts.append(f"{when}, {' and '.join(f'“{sentence}”' for sentence in said) or _AS_ELSEWHERE}")
+    return "; ".join(parts)
+
+
+def _read_phases(text: str) -> list[PhaseValue]:
+    phases = []
+    for part in _PHASE.finditer(text):
+        given = [read(f"{sentence}.") for sentence in _QUOTED.findall(part["said"])]
+        own = nested((pair[0], list(pair[1]) if isinstance(pair[1], tuple) else pair[1]) for pair in given if pair)
+        phases.append(({"until": _percent(part["until"])} if part["until"] else {}) | own)
+    return phases
+
+
 _SLOTS = {
     "number": _Slot(_exact, _number),
     "percent": _Slot(lambda value: _exact(value, 2) + "%", _percent),
@@ -166,6 +193,7 @@ _SLOTS = {
     "source": _Slot(_write_source, _read_source),
     "shares": _Slot(_write_shares, _read_shares),
     "names": _Slot(_write_names, _read_names),
+    "phases": _Slot(_write_phases, _read_phases),
 }
 
 #: for every field except ``version``, which concerns only the format
@@ -225,6 +253,10 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         Phrase("Never try a value again that crashed, timed out or ran out of memory.", True),
         Phrase("A value that failed once may be tried again.", False),
     ),
+    "doubt_ideas": (
+        Phrase("The more ideas of the list fail, the less often take one from it.", True),
+        Phrase("Take ideas from the list, however many of them fail.", False),
+    ),
     "focus": (
         Phrase("Any setting may be changed.", ()),
         Phrase("Change only settings of these groups: {names}."),
@@ -236,6 +268,10 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
     "history": (
         Phrase("Decide without looking at the log of earlier experiments.", 0),
         Phrase("Before each decision, read the log of your last {count} experiment{s}."),
+    ),
+    "phases": (
+        Phrase("Follow the same rules from the first experiment to the last.", []),
+        Phrase("Change the rules as the budget is spent: {phases}."),
     ),
 }  # fmt: skip
 

@@ -144,7 +144,8 @@ def _value(field: str, value: Any) -> tuple[Any, str]:
     try:
         json.dumps(value, allow_nan=False)
         parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-        if len(parts) > _MOST_PARTS or any(isinstance(part, dict | list) for part in parts):
+        deeper = field != "phases" and any(isinstance(part, dict | list) for part in parts)
+        if len(parts) > _MOST_PARTS or deeper:
             return None, f"{field} must be a single value, a list of names or a mapping from names to numbers"
         return charter_fields(set_charter("Go.\n", field, value))[field], ""
     except ProgramError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from programs.charter import Charter, Phase
 from programs.charter_edit import settings_of
 from programs.errors import ProgramError
 from programs.front_matter import OUR_KEY
@@ -36,11 +37,17 @@ class LintMessage:
         return f"{file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
 
-def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
-    """Messages in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name."""
+def lint(
+    program: Program,
+    known_terms: Callable[[str], bool] | None = None,
+    doubt_screen: Callable[[Charter], str] | None = None,
+) -> list[LintMessage]:
+    """Messages in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name;
+    ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string."""
     parsed = outline(program.text)
     checks = (
         _charter(program),
+        _screens(program, doubt_screen) if doubt_screen else (),
         _ideas(program, known_terms),
         _repeated(program),
         _headings(parsed),
@@ -67,7 +74,26 @@ def _told(message: LintMessage) -> LintMessage:
 
 
 def _charter(program: Program) -> Iterator[LintMessage]:
-    charter, lines = program.charter, dict(settings_of(program.text).set_fields)
+    settings, phases = settings_of(program.text), program.charter.phases or (Phase(),)
+    idle = [_idle(charter, program) for _, charter in program.charter.by_phase()]
+    for field, line in settings.set_fields:
+        reasons = [why.get(field, "") for why, phase in zip(idle, phases, strict=True) if field not in phase.overrides]
+        if all(reasons) and field != "phases":
+            why = reasons[0] if reasons else "every phase sets it"
+            yield LintMessage(line, "warning", "no-effect", f"{field} has no effect: {why}")
+    lines = dict(settings.phase_lines)
+    for at, phase in enumerate(program.charter.phases):
+        if why := _idle_phase(program.charter, at):
+            message = f"phase {at + 1} has no effect: {why}"
+            yield LintMessage(lines[f"phases.{at}"], "warning", "no-effect", message)
+        for field in phase.overrides:
+            if why := idle[at].get(field, ""):
+                message = f"phase {at + 1}: {field} has no effect: {why}"
+                yield LintMessage(lines[f"phases.{at}.{field}"], "warning", "no-effect", message)
+
+
+def _idle(charter: Charter, program: Program) -> dict[str, str]:
+    """The fields that have no effect in a charter without phases, and why."""
     idle = {
         "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
         "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
@@ -79,13 +105,32 @@ def _charter(program: Program) -> Iterator[LintMessage]:
         and not any(i.terms for i in program.ideas)
         and "it contains queue, but no idea names an edit in backticks",
     }
-    for field, why in idle.items():
-        if why and field in lines:
-            yield LintMessage(lines[field], "warning", "no-effect", f"{field} has no effect: {why}")
+    return {field: why for field, why in idle.items() if why}
+
+
+def _idle_phase(charter: Charter, at: int) -> str:
+    """Why a phase changes nothing, or an empty string."""
+    phases = charter.by_phase()
+    begin = phases[at - 1][0] if at else 0.0
+    if begin >= 1 - charter.confirm:
+        return f"it begins at {begin:.0%} of the budget, and confirm keeps the last {charter.confirm:.0%} for the end"
+    return "its charter is that of the phase before it" if at and phases[at][1] == phases[at - 1][1] else ""
+
+
+def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[LintMessage]:
+    """One message for each line that sets a screen which does not pay."""
+    settings = settings_of(program.text)
+    lines, found = dict((*settings.phase_lines, *settings.set_fields)), dict[int, str]()
+    for at, (_, charter) in enumerate(program.charter.by_phase()):
+        if why := doubt(charter):
+            field = f"phases.{at}.screen.fraction"
+            found.setdefault(lines[field if field in lines else "screen.fraction"], why)
+    yield from (LintMessage(line, "warning", "below-break-even", why) for line, why in found.items())
 
 
 def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Iterator[LintMessage]:
-    if any(i.terms for i in program.ideas) and "queue" not in program.charter.proposers:
+    queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
+    if any(i.terms for i in program.ideas) and not queued:
         yield LintMessage(
             program.ideas[0].line,
             "info",

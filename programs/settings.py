@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from programs.charter import Charter, fields
+from programs.charter import Charter, Phase, fields
 from programs.errors import ProgramError
 from programs.front_matter import FrontMatter
 from programs.text import one_line
@@ -26,11 +26,13 @@ _MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and th
 
 @dataclass(frozen=True)
 class CharterSettings:
-    """The content of ``metaloop:``. ``set_fields``: each dotted field that is set, with its line."""
+    """The content of ``metaloop:``. ``set_fields``: each dotted field that is set, with its line; ``phase_lines``: the
+    line of each phase (``phases.0``) and of each field that it sets (``phases.0.keep.rule``)."""
 
     charter: Charter
     name: str = ""
     set_fields: tuple[tuple[str, int], ...] = ()
+    phase_lines: tuple[tuple[str, int], ...] = ()
 
 
 def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> CharterSettings:
@@ -51,7 +53,8 @@ def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> Charte
     except ValidationError as error:
         raise _complaint(error, where, start + 1, file) from None
     set_fields = tuple(_set_fields(data, where))
-    return CharterSettings(charter, name, set_fields)
+    phase_lines = tuple((".".join(path), line) for path, line in where.items() if path[0] == "phases")
+    return CharterSettings(charter, name, set_fields, phase_lines)
 
 
 def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Lines]:
@@ -106,9 +109,10 @@ def _unfit(value: str, plain: bool) -> str:
 
 
 def _note_lines(node: Any, path: tuple[str, ...], first_line: int, where: Lines) -> None:
-    for key, value in node.items():
-        where[(*path, str(key))] = first_line + node.lc.key(key)[0]
-        if isinstance(value, Mapping):
+    mapping = isinstance(node, Mapping)
+    for key, value in node.items() if mapping else enumerate(node):
+        where[(*path, str(key))] = first_line + (node.lc.key(key) if mapping else node.lc.item(key))[0]
+        if isinstance(value, Mapping | list):
             _note_lines(value, (*path, str(key)), first_line, where)
 
 
@@ -137,6 +141,7 @@ def _complaint(error: ValidationError, where: Lines, first_line: int, file: str)
     complaints = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"] if part != "[key]")
+        path += (str(item["ctx"]["at"]),) if item["type"] == "phase" else ()
         known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
         complaints.append((where.get(known, first_line), path, item))
     complaints.sort(key=lambda entry: entry[0])
@@ -149,6 +154,13 @@ def _complaint(error: ValidationError, where: Lines, first_line: int, file: str)
 
 def _said(path: tuple[str, ...], item: ErrorDetails) -> str:
     """The text of one of pydantic's errors."""
+    if path[0] == "phases" and len(path) > 1:
+        phase = f"phase {int(path[1]) + 1}"
+        if item["type"] == "phase":
+            return f"{phase} {item['msg']}"
+        if len(path) == 3 and path[2] in Charter.model_fields and item["type"] == "extra_forbidden":
+            return f"{phase} sets {path[2]}, which cannot change during a run"
+        return f"{phase}: {_said(path[2:] or ('it',), item)}"
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
         return f"unknown charter field {_cut(field)}{_nearest(path)}"
@@ -164,6 +176,7 @@ def _in_our_words(message: str) -> str:
         (r"\ba valid (?=integer)", "an "),
         (r"\ba valid ", "a "),
         (r"dictionary( or instance of \w+)?", "mapping of fields"),
+        (r"^Tuple should have at most (\d+) items.*", r"must have at most \1 parts"),
         (r"^Dictionary should have at least 1 item.*", "must name at least one"),
         (r"\btuple\b", "list"),
     ):
@@ -181,6 +194,8 @@ def _nearest(path: tuple[str, ...]) -> str:
 
 
 def _known_fields(path: tuple[str, ...]) -> str:
+    if path[0] == "phases" and len(path) == 3:
+        return "a phase can set: " + ", ".join(Phase.model_fields)
     parts = {name: info.annotation for name, info in Charter.model_fields.items()}
     inner = parts.get(path[0]) if len(path) > 1 else Charter
     if isinstance(inner, type) and issubclass(inner, BaseModel):

@@ -15,8 +15,21 @@ def shared(factory: pytest.TempPathFactory) -> Path:
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
+TESTS = Path(__file__).parent
+#: Files that take longest, as of all their tests; whatever else takes a minute alone is marked with a timeout.
+LONG = ("test_bench.py", "meta/test_cli_study.py", "meta/llm/test_traces.py", "arena/contest/hostile/test_cost.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are cores: a quarter of the time the tests wait, for a disk, a process or a limit."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a test that may take long come first, so that no process is left alone with one at the end."""
+    """Files that take long, or have a test that may, come first, so that no process is left alone with one at the
+    end."""
+    first = {TESTS / name for name in LONG}
 
     def allowed(item: pytest.Item) -> float:
         mark = item.get_closest_marker("timeout")
@@ -25,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest: dict[Path, float] = {}
     for item in items:
         longest[item.path] = max(longest.get(item.path, 0.0), allowed(item))
-    items.sort(key=lambda item: -longest[item.path])
+    items.sort(key=lambda item: (item.path not in first, -longest[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -73,7 +73,7 @@ def test_its_own_tests_pass(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def study(place: Path, run: Run) -> Path:
-    dial = ["--quick", "--generations", "2", "--seeds", "2", "--seed", "1", "--race-rule", "knockout"]
+    dial = ["--quick", "--generations", "2", "--seeds", "2", "--seed", "1", "-b", "0.6s", "--race-rule", "knockout"]
     run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "--executor", "timed", "-s", "study")
     return place / "study"
 

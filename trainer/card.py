@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.edits import Edit
+from trainer.screening import Screening, gains_of
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -72,15 +73,14 @@ class Card:
     hardware_class: str
     torch: str
     text_hash: str = ""  # of the task's text, if it is not generated
+    screening: Screening | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         return asdict(self)
 
     def write(self, folder: Path) -> Path:
         """Save as ``card.json``, which `Task.load` reads."""
-        path = folder / "card.json"
-        path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        return path
+        return write(folder, self.to_json())
 
     def lines(self) -> list[str]:
         """The card as lines of text, with the effects from the best to the worst."""
@@ -95,8 +95,17 @@ class Card:
         if self.headroom:
             best = self.headroom
             lines.append(f"headroom {best.gain_sd:+.1f} SD: {best.metric:.4g} with {best.label}")
+        if self.screening:
+            lines += self.screening.lines(gains_of([(effect.gain_sd, effect.resolved) for effect in self.effects]))
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
             gain = f"{effect.gain_sd:+7.1f} SD" if effect.gain_sd is not None else f"{effect.status:>10}"
             lines.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
         return lines
+
+
+def write(folder: Path, card: dict[str, JsonValue]) -> Path:
+    """Save a card, as ``Card.to_json`` makes it, in the task's folder."""
+    path = folder / "card.json"
+    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path

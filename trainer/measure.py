@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from programs.errors import TaskError
+from programs.errors import TaskError, UsageError
 from trainer.card import RESOLVED, Baseline, Card, EditEffect, Headroom
+from trainer.card_summary import summary
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
@@ -18,13 +21,18 @@ from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.outcome import Outcome
+from trainer.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.simulated import trainer_for
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
 
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
 Progress = Callable[[str], None]
 _STACKED = 12  # edits that the greedy chain tries at most
+_SAME_SD = 2.0  # the baseline may differ by so many SD from the card's
 _MIN_GAIN_SD = 1.0  # edits with a smaller gain are not tried in the chain
 
 
@@ -50,9 +58,9 @@ def declared_edits(task: Task, per_knob: int | None = None, *, source: Source | 
     return edits
 
 
-def run_or_refuse(trainer: Trainer, source: Source, seed: int) -> Outcome:
+def run_or_refuse(trainer: Trainer, source: Source, seed: int, fraction: float = 1.0) -> Outcome:
     """An experiment's outcome. Raises TaskError where experiments cannot run at all."""
-    outcome = trainer.run(Spec(source, seed))
+    outcome = trainer.run(Spec(source, seed, fraction=fraction))
     if outcome.status == "fault":
         raise TaskError(f"{trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor")
     return outcome
@@ -66,8 +74,8 @@ class _Bench:
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def run(self, source: Source, seed: int, label: str) -> Outcome:
-        outcome = run_or_refuse(self.trainer, source, seed)
+    def run(self, source: Source, seed: int, label: str, fraction: float = 1.0) -> Outcome:
+        outcome = run_or_refuse(self.trainer, source, seed, fraction)
         self.outcomes.append(outcome)
         shown = f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
         self.progress(f"{len(self.outcomes):4d}  {label}  {shown}")
@@ -127,6 +135,34 @@ class _Bench:
         sd = statistics.stdev(known) if len(known) > 1 else None
         return Headroom(gain, final, edit.label(), edit, sd, tried)
 
+    def screening(self, measured: Sequence[tuple[Edit, float]], mean: float, sd: float) -> Screening | None:
+        """How short looks rank edits whose metric in full experiments is known, on a seed that those do not have.
+
+        ``mean`` and ``sd``: of the baseline then. None if the task cannot be given a part of its budget. Raises
+        TaskError where the baseline is another one now, as on a busy machine, where an experiment gets less done.
+        """
+        task, looks = self.trainer.task, []
+        if not task.scales:
+            return None
+        full = [self.run(task.baseline(), seed, f"baseline, seed {seed}") for seed in range(400, 404)]
+        now = statistics.mean(math.inf if outcome.metric is None else outcome.metric for outcome in full)
+        if not abs(now - mean) <= _SAME_SD * sd:
+            message = f"{task.name}: the baseline reaches {now:.4g} now, and {mean:.4g} (SD {sd:.2g}) in the card"
+            raise TaskError(message, hint="measure short looks when nothing else uses this machine")
+        ratios = []
+        for fraction in FRACTIONS:
+            pairs, costs = [], []
+            for edit, metric in [(Edit(), mean)] * len(full) + list(measured):
+                source = task.edits.apply(task.baseline(), edit)
+                look = self.run(source, 400, f"{edit.label()}, {fraction:.0%} of the time", fraction)
+                pairs += [(look.metric, metric)] if look.metric is not None and edit else []
+                costs += [look.device_seconds] if not edit else []
+            ratio = statistics.median(costs) / statistics.median(outcome.device_seconds for outcome in full)
+            ratios.append((ratio - fraction) / (1 - fraction))
+            agreement = rank_correlation(pairs)
+            looks += [Look(fraction, agreement, len(pairs))] if agreement is not None else []
+        return Screening(min(1.0, max(0.0, statistics.mean(ratios))), tuple(looks)) if looks else None
+
 
 def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
     """The best value of each knob, best first."""
@@ -158,11 +194,12 @@ def measure(
     repeats: int = 2,
     per_knob: int | None = None,
     stack: bool = True,
+    looks: bool = True,
     progress: Progress = silent,
 ) -> Card:
     """Measure a task's card: ``seeds`` baseline runs, each edit ``repeats`` times, a greedy combination of the best.
 
-    ``per_knob`` limits the number of values of each knob; ``progress`` receives one line per experiment.
+    ``per_knob`` limits the number of values of each knob; ``looks``: with short ones; ``progress``: gets one line each.
     Raises TaskError if the baseline fails.
     """
     own = launcher or launcher_for(task)
@@ -175,6 +212,12 @@ def measure(
             edits = declared_edits(task, per_knob)
             effects = [bench.effect(edit, group, baseline, repeats) for edit, group in edits]
             headroom = bench.headroom(effects, baseline) if stack else None
+            known = [(effect.edit, effect.metric) for effect in effects if effect.metric is not None]
+            try:
+                screening = bench.screening(known, baseline.mean, baseline.sd) if looks else None
+            except TaskError as busy:
+                progress(f"short looks are left out: {busy.message}")
+                screening = None
         finally:
             if launcher is None:
                 own.close()
@@ -198,7 +241,29 @@ def measure(
         hardware_class=hardware_class(task.device),
         torch=_torch_version() if task.torch else "none",
         text_hash=task.text_hash,
+        screening=screening,
     )
+
+
+def measure_looks(task: Task, launcher: Launcher, progress: Progress = silent) -> dict[str, JsonValue]:
+    """The task's card with newly measured short looks; the rest stays.
+
+    Raises UsageError without an up-to-date card, and TaskError on a busy machine.
+    """
+    if task.card is None or summary(task).state != "measured":
+        raise UsageError(f"{task.name} has no up-to-date card", hint="measure the task without --looks")
+    card: dict[str, Any] = dict(task.card)
+    known = [
+        (Edit(effect["edit"]["set"], tuple(effect["edit"]["apply"])), effect["metric"])
+        for effect in card["effects"]
+        if effect["metric"] is not None
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        data = DataStore(task, Streams.from_seed(1), Path(folder))
+        bench = _Bench(trainer_for(task, data, launcher=launcher), progress)
+        bench.run(task.baseline(), 0, "warm-up")
+        screening = bench.screening(known, card["baseline"]["mean"], card["baseline"]["sd"])
+    return {**card, "screening": asdict(screening) if screening else None}
 
 
 def _torch_version() -> str:

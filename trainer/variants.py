@@ -1,4 +1,5 @@
-"""`task init DIR --like TASK`: copies a built-in task, optionally for another language or the user's own text."""
+"""Tasks made from others: `task init DIR --like TASK` copies one, optionally for another language, the user's own text
+or as another member of its family; members that a command line names (``tabular:7``) are made in the user's cache."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import UsageError
 from trainer.families import write_member
+from trainer.places import user_cache
 from trainer.scaffold import refuse_taken, task_name
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.text_source import at_hand
@@ -46,7 +49,7 @@ def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
     On an error nothing is written. UsageError for an unsuitable text or a task that does not support the request.
     """
     base = _base(wanted)
-    refuse_taken(folder, [path.name for path in base.iterdir() if path.is_file()])
+    refuse_taken(folder, [path.name for path in base.iterdir() if path.name != "__pycache__"])
     source = _source(wanted.text, folder) if wanted.text is not None else ""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as temporary:
@@ -61,13 +64,12 @@ def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
             Task.load(draft)
         folder.mkdir(exist_ok=True)
         for path in draft.iterdir():
-            if path.is_file():
-                path.rename(folder / path.name)
+            path.rename(folder / path.name)
     return Task.load(folder), examined
 
 
-def tasks_of(text: str, folder: Path) -> Iterator[Task]:
-    """The tasks that ``text`` names: a name, a folder, or members of a family (``tabular:1-8``), made in ``folder``."""
+def tasks_of(text: str) -> Iterator[Task]:
+    """The tasks that ``text`` names: a name, a folder, or members of a family (``tabular:1-8``)."""
     match = _MEMBERS.fullmatch(text)
     if match is None:
         yield Task.load(text)
@@ -75,13 +77,27 @@ def tasks_of(text: str, folder: Path) -> Iterator[Task]:
     first, last = int(match[2]), int(match[3] or match[2])
     if not 0 < first <= last < first + _MOST:
         raise UsageError(f"{text}: members are numbered from 1, at most {_MOST} at a time", hint="tabular:1-8")
-    for number in range(first, last + 1):
-        yield init_like(folder / f"{match[1]}-{number}", Variant(match[1], member=number))[0]
+    base = Task.load(match[1])
+    yield from (member(base, number) for number in range(first, last + 1))
+
+
+def member(base: Task, number: int) -> Task:
+    """Member ``number`` of the family of ``base``, made once in the user's cache. UsageError if it has no family."""
+    folder = user_cache() / "tasks" / base.task_id / f"{base.name}-{number}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".member-", dir=folder.parent) as temporary:
+            made = init_like(Path(temporary) / folder.name, Variant(str(base.folder), member=number))[0]
+            with suppress(OSError):  # another process was faster
+                made.folder.rename(folder)
+    return Task.load(folder)
 
 
 def _base(wanted: Variant) -> Path:
     """The folder of the task to copy, which must support the request."""
     if wanted.base not in builtin_tasks():
+        if wanted.member is not None:
+            return Task.load(wanted.base).folder
         raise UsageError(f"--like {wanted.base}: no built-in task", hint=f"one of {', '.join(builtin_tasks())}")
     if wanted.grammar is not None and wanted.text is not None:
         raise UsageError("--grammar and --text exclude each other", hint="give one of them")

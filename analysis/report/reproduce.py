@@ -16,6 +16,7 @@ PLAN = {
     "control_runs": "runs of the other controls",
     "ablation_runs": "runs of the champion without its ideas",
     "best_of_seeds": "seeds of best-of-N",
+    "harvest_percent": "harvest, in percent of the device time of the runs",
     "seeds": "runs of each program",
     "batch": "a race; runs at a time",
     "roles": "",

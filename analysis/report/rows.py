@@ -42,6 +42,7 @@ class HeldOutResult(TypedDict):
     claim: RecordedClaim | None
     p_adjusted: float | None
     holds: bool
+    variant: NotRequired[bool]
 
 
 @dataclass(frozen=True)

@@ -274,8 +274,9 @@ def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> 
 
 
 def _on_reserved(on: HeldOutResult) -> str:
-    """The result on one held-out task."""
-    where = f"On the held-out task {on['task']},"
+    """The result on one held-out task, or on the unseen variant of the first task."""
+    variant = on.get("variant")
+    where = f"On {on['task']}, an unseen variant," if variant else f"On the held-out task {on['task']},"
     there = on["claim"]
     if there is None:
         return f"{where} it behaves like stock, so it was not run."
@@ -283,13 +284,16 @@ def _on_reserved(on: HeldOutResult) -> str:
     ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
     who = "your program" if there.get("own") else "stock"
     beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
+    said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
     times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
-    return f"{where} {beats}: {ours} {on['unit']} against {stocks}. {times}".rstrip()
+    beside = f" of {who} (not tested)" if variant else ""
+    return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
 
 
 def _over_reserved(facts: ReportFacts, row: ChampionRow) -> list[str]:
     """The mean ratio over several held-out tasks; it is not tested."""
-    over = over_reserved(facts.source.con, {on["task"]: on["claim"] is not None for on in row.reserve or []})
+    tested = [on for on in row.reserve or [] if not on.get("variant")]
+    over = over_reserved(facts.source.con, {on["task"]: on["claim"] is not None for on in tested})
     if over is None:
         return []
 

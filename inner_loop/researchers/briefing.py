@@ -34,6 +34,7 @@ class TurnBriefing:
         self._editable = list(task.editable)
         self._plain = _plain(task)
         self._rows: dict[int, str] = {}  # of decided experiments, which no longer change
+        focuses = [in_focus(task.edits, one.focus) for _, one in charter.by_phase()]
         self._system = render(
             "researcher.system",
             task=self._plain,
@@ -41,7 +42,7 @@ class TurnBriefing:
             editable=self._editable,
             read_only=list(task.read_only),
             most_bytes=SOURCE_BYTES,
-            knobs=[_knob(knob) for knob in in_focus(task.edits, charter.focus)],
+            knobs=[_knob(knob) for knob in task.edits.knobs if any(knob in focus for focus in focuses)],
             prose=labels.prose,
             charter=labels.charter,
         )

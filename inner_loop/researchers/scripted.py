@@ -5,19 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inner_loop import keep, proposers
-from inner_loop.behaviour import resolved_ideas
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.citations import Citations, joined
+from inner_loop.citations import joined
 from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
 from inner_loop.pace import next_wave
+from inner_loop.phases import RunPhase, current, run_phases
 from inner_loop.record import Record
 from inner_loop.run_context import RunContext
 from inner_loop.surroundings import Surroundings
-from inner_loop.trials import Trials
 from programs.program import Program
 from trainer.edits import Edit, EditError
 from trainer.task import Task
@@ -31,19 +29,16 @@ DRAWS = 50
 
 class ScriptedResearcher:
     """Repeats rounds: pick a parent, draw a wave, screen it, train the promoted candidates, apply the keep rule.
+    Each round follows the charter of the phase in which it begins.
 
     All its choices follow from the program, the outcomes and `rng`, so a run can be resumed by replay.
     """
 
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
-        self._charter = program.charter
         self._rng = rng
-        self._citations = Citations(program)
-        self._rule = keep.make(program.charter.keep, self._citations)
-        because = self._citations.cite("proposers", "focus")
-        self._proposer = proposers.make(program.charter, resolved_ideas(program, task), because)
-        self._trials = Trials(program.charter, self._rule, self._citations)
+        self._phases = run_phases(program, task)
         self._surroundings = Surroundings(program.charter)
+        self._enter(self._phases[0])
 
     def work(self, bench: Bench) -> None:
         bench.set_aside(self._for_confirmation(bench))
@@ -61,6 +56,11 @@ class ScriptedResearcher:
         if self._charter.confirm > 0:
             confirm(bench, self._citations.cite("confirm"))
 
+    def _enter(self, phase: RunPhase) -> None:
+        self._phase = phase
+        self._charter = self._surroundings.charter = phase.charter
+        self._citations, self._trials = phase.citations, phase.trials
+
     def _for_confirmation(self, bench: Bench) -> float:
         """Device-seconds to reserve; 0 if they do not cover one fresh seed for two candidates."""
         share = self._charter.confirm * bench.budget_seconds
@@ -76,10 +76,12 @@ class ScriptedResearcher:
                 description=f"baseline, seed {replicate}",
             )
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
-        self._rule.prepare(bench)
+        for rule in {id(phase.rule): phase.rule for phase in self._phases}.values():
+            rule.prepare(bench)
 
     def _round(self, bench: Bench, frontier: Frontier) -> bool:
         """One wave from one parent; False when the budget or the edits are used up."""
+        self._enter(current(self._phases, bench))
         size, promoted = next_wave(bench, self._charter)
         parent = frontier.parent()
         wave = self._draw(bench, parent, size)
@@ -102,13 +104,13 @@ class ScriptedResearcher:
             if len(wave) == size:
                 break
             situation = self._surroundings.situation(bench, parent)
-            proposal = self._proposer.propose(situation, self._rng)
+            proposal = self._phase.proposer.propose(situation, self._rng)
             if proposal is None:
                 break
             fresh = all(proposal.edit != other.edit for other in wave)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(_with(proposal, branching))
+                wave.append(_with(proposal, branching if proposal.because else joined(self._phase.because, branching)))
         return wave
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:

@@ -72,7 +72,11 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
     own: Sequence[NamedText] = ()
     if command in ("evolve", "improve"):
         dial, note = dial_of(config, plan)
-        own = started_with(resolve.fetch_as(con, NamedText, STARTERS), plan)
+        used = config.get("knowledge")
+        learnt = used["program_id"] if used else None
+        rows = [row for row in resolve.fetch_as(con, NamedText, STARTERS) if row["program_id"] != learnt]
+        own = started_with(rows, plan)
+        dial += ["--from-scratch"] if not learnt and len(own) < 2 and has_roles(config) else []
     elif command == "match":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--race"] * ("batch" in plan)
         dial += ["--no-controls"] * (not any(entry["role"] in CONTROLS for entry in entries))
@@ -119,6 +123,14 @@ def is_default(config: StudySettings) -> bool:
     if config["command"] in ("evolve", "improve"):
         return True  # `dial_of` adds the budget where the size flags do not imply it
     return task is not None and task.run_budget == config["run_budget"]
+
+
+def has_roles(config: StudySettings) -> bool:
+    """Whether the command would start from what was learnt on other tasks."""
+    from meta.learnt import knows_roles
+
+    task = task_of(config)
+    return task is not None and knows_roles([task])
 
 
 def task_of(config: StudySettings) -> Task | None:
@@ -171,8 +183,9 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
         ["--run-budget", f"{plan.run_budget:g}"],
         ["--seeds", str(plan.opening_runs)],
         ["--generations", str(plan.generations)],
+        ["--harvest", str(plan.harvest_percent)],
     ]
-    best_of = ["--best-of-n"] if plan.best_of_seeds else []
+    always = ["--best-of-n"] * bool(plan.best_of_seeds) + ["--same-spend"] * plan.same_spend
     for size, taken in product(sizes, product((False, True), repeat=len(changes))):
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
         dial = Dial(
@@ -182,15 +195,16 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
             seeds=plan.opening_runs if taken[1] else None,
             generations=plan.generations if taken[2] else None,
             confirm_again=False,
-            same_spend=False,
+            same_spend=bool(plan.same_spend),
+            harvest=plan.harvest_percent if taken[3] else None,
             race_rule=None,
-            best_of_n=bool(best_of),
+            best_of_n=bool(plan.best_of_seeds),
         )
         try:
             made = plan_of(homes, dial, reserve)
         except UsageError:  # too small a budget for any plan
             continue
-        yield [*flags, *best_of], made
+        yield [*flags, *always], made
 
 
 def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:

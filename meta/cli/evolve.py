@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
-from meta.cli import launch, mutation, resolve, transfer_table
+from meta.cli import launch, mutation, resolve
 from meta.cli.flags import (
     BudgetFlag,
+    HarvestFlag,
     PlayingFlags,
     ProgramOrNone,
     Programs,
@@ -22,9 +23,10 @@ from meta.cli.flags import (
 from meta.cli.launch import LaunchSettings
 from meta.cli.mutation import MutationFlags
 from meta.cli.options import flag, only, verb
-from meta.cli.output import Output, Row
+from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
+from meta.cli.study_result import present
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -49,8 +51,13 @@ class Dial:
     ]
     race_rule: RaceRuleFlag
     same_spend: Annotated[
-        bool, flag("Also spend as much device time as the whole study on stock runs; measure their best train.py.")
+        bool,
+        flag(
+            "Also spend the device time of the whole study on stock runs, again on one long TPE search, and again on "
+            "one long elite search; measure the best train.py of each."
+        ),
     ]
+    harvest: HarvestFlag
     best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
 
 
@@ -73,6 +80,7 @@ class EvolveFlags:
             metavar="STUDY,…",
         ),
     ]
+    from_scratch: Annotated[bool, flag("Without the program whose ideas were learnt on other tasks.")]
     dial: Dial
     playing: PlayingFlags
     models: StudyModelFlags
@@ -110,17 +118,14 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -> None:
     from meta.begin import champion_of, confirmed_again, create, take_up
     from meta.confirmation import look_of
+    from meta.learnt import in_words, learnt_for
     from meta.prior import gather, sentence
-    from meta.reserve import refuse_twice
-    from trainer.task import Task
+    from meta.reserve import refuse_twice, unseen_variant
 
     reserve = launch.load_tasks(flags.reserve)
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows = mutation.load(flags.mutation.meta_program)
-    dial, again = flags.dial, flags.dial.confirm_again
-    choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
-    which = replace(flags.which, task=flags.task, run_budget=dial.run_budget)
-    settings = LaunchSettings.of(which, flags.playing, flags.start, choice)
+    dial, again, settings = flags.dial, flags.dial.confirm_again, settings_of(flags)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
@@ -128,24 +133,24 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
-        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
-        reserve = [Task.load(other.task) for other in study.config.reserve]
+        homes, reserve, variant = tasks_of(study)
     else:
-        if again:
-            raise UsageError(
-                "--confirm-again needs --resume", hint=f"metaloop {command} --resume STUDY --confirm-again"
-            )
+        refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
         refuse_twice(homes, reserve)
         own_arm = command == "improve" and not like_stock(own[0], homes, settings.researcher_choice.researcher)
-        plan = plan_of(homes, dial, reserve, own_arm=own_arm)
+        variant = unseen_variant(homes[0], settings.seed or 0)
+        plan = plan_of(homes, dial, reserve, own_arm=own_arm, variant=variant)
         known = gather(past, [other.name for other in reserve]) if past else None
-    described = describe(plan, homes, settings, study if folder else None, reserve)
-    if prior := study.config.prior if folder else known and known.prior:
-        described["prior"] = sentence(prior)
+        learnt = None if flags.from_scratch or len(own) > 1 else learnt_for(base_of(own), homes, reserve)
+    described = describe(plan, homes, settings, study if folder else None, reserve, variant)
+    prior = study.config.prior if folder else known and known.prior
+    used = study.config.knowledge if folder else learnt and learnt.used
+    beside = {"prior": prior and sentence(prior), "knowledge": used and in_words(used)}
     if command == "improve":
-        described["compared_with"] = compared_with(plan, own or starters, study if folder else None)
+        beside["compared_with"] = compared_with(plan, own or starters, study if folder else None)
+    described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
         return
@@ -156,17 +161,57 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         task, *further = homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
+        variant = unseen_variant(task, settings.seed, lambda drawn: trains(drawn, settings))
         study, starters = create(
             folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
             seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=further, reserve=reserve, researcher=settings.researcher_choice.researcher,
             staff=settings.researcher_choice.config, meta_program=follows, known=known, race_rule=dial.race_rule,
+            learnt=learnt, variant=variant,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder)
+
+
+def settings_of(flags: EvolveFlags) -> LaunchSettings:
+    choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
+    which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
+    return LaunchSettings.of(which, flags.playing, flags.start, choice)
+
+
+def tasks_of(study: Study) -> tuple[list[Task], list[Task], Task | None]:
+    """(training tasks, reserved tasks, unseen variant) of a study that is resumed."""
+    from trainer.task import Task
+
+    homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
+    reserved = [(Task.load(other.task), other.variant) for other in study.config.reserve]
+    variant = next((task for task, unseen in reserved if unseen), None)
+    return homes, [task for task, unseen in reserved if not unseen], variant
+
+
+def trains(task: Task, settings: LaunchSettings) -> bool:
+    """Whether the untouched script of a drawn task can be trained and scored at all."""
+    from meta.cli.task_work import trainer_at
+    from trainer.experiment import Spec
+
+    with trainer_at(task, settings.unsafe_no_sandbox) as trainer:
+        return trainer.run(Spec(task.baseline(), 1)).status == "ok"
+
+
+def base_of(own: list[Program]) -> Program:
+    """The program that gets the ideas learnt on other tasks: the user's, or one whose list comes first."""
+    from programs.shelf import starter
+
+    return own[0] if own else starter("idea-queue")
+
+
+def refuse_again(command: str, again: bool) -> None:
+    if again:
+        hint = f"metaloop {command} --resume STUDY --confirm-again"
+        raise UsageError("--confirm-again needs --resume", hint=hint)
 
 
 def refuse_change(
@@ -206,14 +251,21 @@ def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -
 
 def refuse_reserve(study: Study, named: list[Task]) -> None:
     """Raise NotComparable where a study is resumed with other reserved tasks than it was created with."""
-    known = {other.task_id for other in study.config.reserve}
+    known = {other.task_id for other in study.config.reserve if not other.variant}
     if named and {task.task_id for task in named} != known:
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
         )
 
 
-def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, own_arm: bool = False) -> Plan:
+def plan_of(
+    homes: Sequence[Task],
+    dial: Dial,
+    reserve: Sequence[Task] = (),
+    *,
+    own_arm: bool = False,
+    variant: Task | None = None,
+) -> Plan:
     """The size of a study, from its flags."""
     from arena.race import RACE_RULES
     from meta import plan as plans
@@ -224,6 +276,7 @@ def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, 
         RACE_RULES.get(dial.race_rule)  # refused before anything is spent
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
+    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None:
@@ -231,17 +284,15 @@ def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, 
             dial.budget,
             task,
             dial.run_budget,
-            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve),
-            int(own_arm),
-            int(dial.same_spend),
+            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve, variant),
+            **more,
         )
     else:
         whole = plans.default(task, dial.run_budget)
     if dial.seeds is not None:
-        more = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
-        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **more)
+        most = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
+        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **most)
     best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
-    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend)}
     return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
 
 
@@ -266,18 +317,27 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
 
 
 def describe(
-    plan: Plan, homes: Sequence[Task], settings: LaunchSettings, study: Study | None, reserve: Sequence[Task] = ()
+    plan: Plan,
+    homes: Sequence[Task],
+    settings: LaunchSettings,
+    study: Study | None,
+    reserve: Sequence[Task] = (),
+    variant: Task | None = None,
 ) -> PlannedWork:
     """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
-    from meta.reserve import runs_on_reserved, seconds_on_reserved
+    from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
     task, *further = homes
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     workers, devices = settings.at_once(study)
-    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve), further)
+    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
+    if variant:
+        named = f"a member of the family of {task.name}" if study is None and settings.seed is None else variant.name
+        whole["variant"] = f"{named}: other data and another untouched script"
+        whole["runs_on_variant"] = runs_on_variant(plan)
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
     planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, planned)
@@ -302,71 +362,3 @@ def play(
 
     launch.announce(out, described)
     launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
-
-
-def present(out: Output, folder: Path) -> None:
-    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
-    from meta.begin import champion_of
-
-    champion = champion_of(folder) or {}
-    shown = Path(resolve.shown(folder))
-    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
-    changes = _changes(folder, str(champion.get("program_id", "")))
-    by_task = transfer_table.ChampionByTask.of(folder, champion)
-    if out.mode == "json":
-        event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
-        return
-    verdict = str(champion.get("verdict", "no champion"))
-    if out.mode == "plain":
-        out.thing({"study": str(shown), "verdict": verdict, **by_task.plain, **files})
-    else:
-        _show(out, folder, verdict, changes, files, by_task)
-    name = resolve.typed(folder)
-    out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
-
-
-def _show(
-    out: Output,
-    folder: Path,
-    verdict: str,
-    changes: Sequence[Row],
-    files: dict[str, str],
-    by_task: transfer_table.ChampionByTask,
-) -> None:
-    """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, the diff, the files."""
-    from rich.text import Text
-
-    from meta.cli.program import DIFF
-    from meta.cli.standings import present as standings
-
-    out.show(Text(verdict))
-    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
-    with resolve.connect(folder, []) as con:
-        matches = [row["match_id"] for row in resolve.fetch(con, query)]
-    if matches:
-        standings(out, folder, matches, verdict_shown=True)
-    by_task.show(out)
-    if changes:
-        out.show(Text("changes from the program it started from", style="bold"))
-    out.rows(changes, DIFF)
-    for name, path in files.items():
-        out.text(f"{name}: {path}")
-
-
-def _changes(folder: Path, champion: str) -> list[Row]:
-    """How the champion differs from the program to improve, or else from its first parent."""
-    from arena.settings import StudyConfig
-    from meta.cli.program import differences
-    from programs.program import Program
-
-    plan = StudyConfig.read(folder / resolve.MARK).plan
-    with resolve.connect(folder, []) as con:
-        known = {p["program_id"]: p for p in resolve.fetch(con, "SELECT * FROM programs")}
-    if champion not in known:
-        return []
-    origin = plan.get("origin") or next(iter(known[champion]["parent_ids"]), None)
-    if origin not in known or origin == champion:
-        return []
-    old, new = (Program.parse(known[i]["text"], known[i]["name"]) for i in (origin, champion))
-    return differences(old, new)

@@ -37,6 +37,16 @@ BudgetFlag = Annotated[float | None, flag("Device time of the whole command, e.g
 RunBudgetFlag = Annotated[
     float | None, flag("Device time of one run: 20m, 5400s, 8h  [default: the task's].", "-b", type=Duration())
 ]
+HarvestFlag = Annotated[
+    int | None,
+    flag(
+        "Device time of the final search for the best train.py, in percent of that of the runs; 0: none  "
+        "[default: 10; 5 with --quick].",
+        min=0,
+        max=400,
+        metavar="PERCENT",
+    ),
+]
 
 
 RaceRuleFlag = Annotated[

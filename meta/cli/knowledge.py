@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from meta.cli.options import argument, duration, flag, noun, only, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from meta.cli.sql import show_rows, text_of
-from meta.cli.task_work import launcher_of
+from meta.cli.task_work import trainer_at
 from programs.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def sweep(
     from trainer.variants import tasks_of
 
     stored = 0
-    with ticker(out) as progress, tempfile.TemporaryDirectory() as folder:
-        for task in (task for text in tasks for task in tasks_of(text, Path(folder))):
+    with ticker(out) as progress:
+        for task in (task for text in tasks for task in tasks_of(text)):
             count = expected_experiments(task, rounds)
             out.note(f"{task.name}: about {count} experiments, {duration(count * task.cost_seconds)} of device time")
             try:
@@ -80,17 +79,13 @@ def sweep(
 
 
 def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: bool) -> list[EditTrial]:
-    from trainer.data import DataStore
-    from trainer.simulated import trainer_for
-    from trainer.streams import Streams
     from trainer.sweep import sweep as carry_out
 
     if not any(knob.role for knob in task.edits.knobs):
         hint = 'write role = "learning_rate" and so on into task.toml, see docs/ideas.md'
         raise UsageError(f"{task.name}: no knob has a role", hint=hint)
-    with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
-        data = DataStore(task, Streams.from_seed(1), Path(folder))
-        return carry_out(trainer_for(task, data, launcher=launcher), rounds, progress)
+    with trainer_at(task, unsafe) as trainer:
+        return carry_out(trainer, rounds, progress)
 
 
 @verb(
@@ -169,24 +164,24 @@ def show(
 
 def _by_role(effects: Sequence[Effect]) -> list[Row]:
     from analysis.coverage import task_values
+    from meta.learnt import value_text
 
-    best: dict[str, list[str]] = defaultdict(list)
-    families: dict[str, set[str]] = defaultdict(set)
+    best: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    families: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for task in task_values(effects):
         for group, worth in task.worth.items():
             top = max(worth.items(), key=lambda item: item[1])[0]
-            for role, value in zip(group, top, strict=True):
-                best[role].append(str(value))
-                families[role].add(task.family)
+            best[group].append(", ".join(map(value_text, top)))
+            families[group].add(task.family)
     return [
         {
-            "role": role,
+            "role": ", ".join(group),
             "value": max(sorted(set(values)), key=values.count),
             "tasks": len(values),
-            "families": ", ".join(sorted(families[role])),
-            "effects": sum(role in effect.edit for effect in effects),
+            "families": ", ".join(sorted(families[group])),
+            "effects": sum(not effect.edit.keys().isdisjoint(group) for effect in effects),
         }
-        for role, values in sorted(best.items())
+        for group, values in sorted(best.items())
     ]
 
 

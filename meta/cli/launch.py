@@ -170,15 +170,20 @@ def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
 
 
 def load_task(text: str | None) -> Task:
-    """The task of ``--task``, or the default task."""
-    from trainer.task import Task
+    """The task of ``--task`` (a name, a folder or a member of a family: ``tabular:7``), or the default task."""
+    from trainer.variants import tasks_of
 
-    return Task.load(text or DEFAULT_TASK)
+    task, *others = tasks_of(text or DEFAULT_TASK)
+    if others:
+        raise UsageError(f"{text}: one task is needed, these are {1 + len(others)}", hint=f"--task {task.folder}")
+    return task
 
 
 def load_tasks(text: str | None) -> list[Task]:
-    """The tasks of a comma-separated list; empty where it was left out."""
-    return [load_task(name) for name in resolve.listed(text)]
+    """The tasks of a comma-separated list, members of families included; empty where it was left out."""
+    from trainer.variants import tasks_of
+
+    return [task for name in resolve.listed(text) for task in tasks_of(name)]
 
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
@@ -260,6 +265,10 @@ def announce(out: Output, plan: PlannedWork) -> None:
         out.note(str(plan["tells"]))
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
+    if plan.get("knowledge"):
+        out.note(f"one starting program has ideas learnt on other tasks: {plan['knowledge']}")
+    if plan.get("variant"):
+        out.note(f"champion and stock also run on {plan['variant']}")
     if crowd := capacity.crowd(plan):
         out.note(crowd)
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
@@ -280,7 +289,8 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
     from arena.drain import Drained
 
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
-    goal: PlannedWork = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
+    runs = plan["runs"] + plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
+    goal: PlannedWork = {"runs": runs, "device_seconds": runs * sum(budgets) / len(budgets)}
     unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:

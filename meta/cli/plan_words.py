@@ -13,7 +13,7 @@ from meta.planned_work import PlannedWork
 
 _SHOWN_BY_NAME = (
     "task", "runs", "run_budget_s", "run_budgets_s",
-    "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
+    "experiments_per_run", "experiments", "harvest_experiments", "device_seconds", "wall_seconds", "workers",
     "devices_per_run",
     "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
     "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
@@ -27,6 +27,7 @@ def words(plan: PlannedWork) -> list[tuple[str, str]]:
         ("task", plan.get("task", "")),
         ("runs", _runs(plan)),
         ("stages", _parts(plan.get("plan"))),
+        ("harvest", _harvest(plan)),
         ("device time", _device(plan)),
         ("wall time", wall(plan) if "wall_seconds" in plan else ""),
         ("researcher", _researcher(plan)),
@@ -97,7 +98,8 @@ def _parts(sizes: Any) -> str:
         f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
     )
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
-    spend = "; the same budget again for runs of stock alone" if sizes.get("same_spend") else ""
+    again = "; the same device time again for runs of stock, for one long TPE search and for one long elite search"
+    spend = again if sizes.get("same_spend") else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
         f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}{spend}"
@@ -107,6 +109,13 @@ def _parts(sizes: Any) -> str:
 def _times(sizes: Mapping[str, int], which: str) -> str:
     least, most = sizes[f"{which}_runs"], sizes[f"{which}_more"]
     return f"{least} to {most} runs each" if most > least else f"{many(least, 'run')} each"
+
+
+def _harvest(plan: PlannedWork) -> str:
+    if "harvest_experiments" not in plan:
+        return ""
+    each = " on each task" if "run_budgets_s" in plan else ""
+    return f"{many(plan['harvest_experiments'], 'experiment')}{each}, which search for the best train.py and verify it"
 
 
 def _device(plan: PlannedWork) -> str:

@@ -12,6 +12,7 @@ from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
 
 if TYPE_CHECKING:
+    from programs.charter import Charter
     from programs.directives import Directive
     from programs.ideas import ProgramIdea
     from programs.program import Program
@@ -89,16 +90,19 @@ def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> N
 def lint(
     out: Output,
     programs: Annotated[tuple[str, ...], argument(metavar="PROGRAM...", nargs=-1, required=True)],
-    task: Annotated[str | None, flag("Also check which ideas name an edit of this task.", "-t", metavar="NAME|DIR")],
+    task: Annotated[
+        str | None,
+        flag("Also check which ideas name an edit of this task, and if screening pays.", "-t", metavar="NAME|DIR"),
+    ],
 ) -> int:
     """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""
     from programs.lint import lint as examine
 
-    known = _known_terms(task)
+    checks = _of_task(task) if task else ()
     items = [
         {"place": f"{text}:{m.line}", "level": m.level, "code": m.code, "message": m.message}
         for text in programs
-        for m in examine(resolve.one_program(text), known)
+        for m in examine(resolve.one_program(text), *checks)
     ]
     out.rows(items, LINT, empty="no problems")
     return 2 if any(item["level"] == "error" for item in items) else 0
@@ -159,11 +163,11 @@ def _set_fields(program: Program) -> list[str]:
     return [d.text.split(":", 1)[0] for d in program.directives if d.kind == "charter"]
 
 
-def _known_terms(task: str | None) -> Callable[[str], bool] | None:
-    if task is None:
-        return None
+def _of_task(task: str) -> tuple[Callable[[str], bool], Callable[[Charter], str]]:
+    """Whether the task can read an idea's word, and why a charter's screening does not pay there."""
     from trainer.conditional import known
+    from trainer.screening import doubt
     from trainer.task import Task
 
-    edits = Task.load(task).edits
-    return lambda word: known(edits, word)
+    loaded = Task.load(task)
+    return lambda word: known(loaded.edits, word), lambda charter: doubt(loaded, charter)

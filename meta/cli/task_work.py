@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 
 if TYPE_CHECKING:
+    from trainer.experiment import Trainer
     from trainer.local import LocalLauncher
     from trainer.task import Task
 
@@ -62,17 +64,34 @@ def measure(
     seeds: Annotated[int, flag("Runs of the baseline.", "-n", min=2, default=8)],
     repeats: Annotated[int, flag("Runs per edit.", min=1, default=2)],
     per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
+    looks: Annotated[
+        bool, flag("Only measure short looks, as a charter's screen makes them, and add them to the card.")
+    ],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
     """Measure a task's card by experiments. The card has the seed noise, the cost of an
-    experiment, the effect of each declared edit, and the headroom."""
+    experiment, the effect of each declared edit, the headroom, and whether screening pays:
+    how well short trainings rank the edits, and the break-even."""
+    from trainer import card as cards
+    from trainer import screening
     from trainer.measure import measure as carry_out
+    from trainer.measure import measure_looks
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
     with ticker(out) as progress, launcher_of(loaded, playing.unsafe_no_sandbox) as launcher:
+        if looks:
+            new = measure_looks(loaded, launcher, progress)
+            known = screening.of_card(new)
+            lines = (
+                known[0].lines(known[1]) if known else ["this task has no shorter experiments, or no edit that helps"]
+            )
+            out.text("\n".join(lines), item=new)
+            if write:
+                out.note(f"wrote {cards.write(loaded.folder, new)}")
+            return
         card = carry_out(
             loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob, stack=stack
         )
@@ -103,6 +122,17 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
         yield launcher
     finally:
         launcher.close()
+
+
+@contextmanager
+def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
+    """A trainer of ``task`` outside any study, with data of its own that is thrown away."""
+    from trainer.data import DataStore
+    from trainer.simulated import trainer_for
+    from trainer.streams import Streams
+
+    with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:
+        yield trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder)), launcher=launcher)
 
 
 def _reference(text: str) -> str:

@@ -252,7 +252,7 @@ class ChampionByTask:
         claim = read_as(Claim, champion)
         with resolve.connect(folder, []) as con:
             results = transfer(con)
-            over = over_reserved(con, {there.task: there.claim is not None for there in reserve})
+            over = over_reserved(con, {there.task: there.claim is not None for there in reserve if not there.variant})
         unrun = tuple(there.task for there in reserve if there.claim is None)
         several = bool(claim.tasks)  # several training tasks: one test of the mean over them
         claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import VIEWS, open_study, query
-from analysis.tables import rows
+from analysis.tables import SQL_VIEWS, rows
 from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 
@@ -50,6 +50,17 @@ def test_promised_columns(folder: Path) -> None:
         there = {name for name, *_ in con.execute(f"DESCRIBE {view}").fetchall()}
         assert set(columns.split()) <= there, view
     assert {name for (name,) in con.execute("SHOW TABLES").fetchall()} == set(VIEWS)
+
+
+def test_a_query_finds_in_every_view_what_all_of_them_hold_and_says_what_was_meant(folder: Path) -> None:
+    """Though only the tables that it reads are made."""
+    con = open_study(folder, views=())
+    for view in SQL_VIEWS:
+        found = query(folder, f"SELECT count(*) AS n, bit_xor(hash(v)) AS bits FROM {view} AS v")
+        assert found == rows(con.execute(f"SELECT count(*) AS n, bit_xor(hash(v)) AS bits FROM {view} AS v")), view
+    assert {row["name"] for row in query(folder, "SHOW TABLES")} == set(VIEWS)
+    with pytest.raises(UsageError, match=r"Did you mean.*experiments"):
+        query(folder, "FROM experimints")
 
 
 def test_relations_become_frames(folder: Path) -> None:

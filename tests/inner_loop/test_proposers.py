@@ -89,6 +89,20 @@ def test_elite_crosses_and_changes_the_best_scripts(bench: Bench) -> None:
     assert len(wanted) > 50 and max(apart) <= 4  # three settings, and a patch of the kept script that stays
 
 
+def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
+    situation, rng, failed = seen(tried(cached, [(HISTORY[1][0], "discard")])), np.random.default_rng(1), HISTORY[1][0]
+    assert [record.number for record in parents(situation)] == [0]
+    assert EliteProposer().propose(situation, rng) is None
+    bench = tried(cached, [(failed, "discard"), (BATCH, "discard")])
+    for charter in ({"focus": ["optimizer"]}, {"no_repeat": True, "avoid_failures": True}):
+        situation = seen(bench, **charter)
+        drawn = [proposal for _ in range(60) if (proposal := EliteProposer().propose(situation, rng))]
+        touched = {name for proposal in drawn for name, _ in changed(proposal.edit)}
+        assert drawn and touched <= {knob.name for knob in situation.knobs}
+        assert not any(situation.was_tried(proposal.edit) for proposal in drawn)
+        assert "focus" in charter or not any(set(changed(failed)) <= set(changed(p.edit)) for p in drawn)
+
+
 def test_random_draws_every_knob_alike(bench: Bench) -> None:
     rng, proposer, situation = np.random.default_rng(1), RandomProposer(), seen(bench)
     drawn = [proposer.propose(situation, rng) for _ in range(700)]
@@ -157,6 +171,22 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     alone = proposers.make(Charter.model_validate({"proposers": {"queue": 1.0}}), ideas, ("d0",))
     names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
     assert names == ["queue", "queue", "random", "random", "random"]
+
+
+def test_a_doubted_queue_is_followed_less_the_more_of_its_ideas_fail(bench: Bench) -> None:
+    ideas = [(ProgramIdea(f"n{n}", f"d{n}", n, ()), ConditionalEdit(Edit({"LR": 0.001 * n}))) for n in range(1, 300)]
+    charter = Charter.model_validate({"proposers": {"queue": 1.0}, "doubt_ideas": True})
+
+    def share(decisions: list[str]) -> float:
+        here = seen(bench)
+        history = [replace(here.history[0], proposer="queue", decision=decision) for decision in decisions]
+        situation, rng = replace(here, history=history), np.random.default_rng(4)
+        fresh = proposers.make(charter, ideas)
+        return sum(p.proposer == "queue" for p in (fresh.propose(situation, rng) for _ in range(200)) if p) / 200
+
+    assert share([]) == share(["keep"] * 4) == 1.0
+    assert abs(share(["discard"]) - 0.2) < 0.09 and abs(share(["discard"] * 9) - 0.08) < 0.06
+    assert abs(share(["keep", *["discard"] * 3]) - 0.54) < 0.1
 
 
 def test_moves_know_ladders_choices_and_patches() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from inner_loop.confirm import confirm
 from inner_loop.frontier import Frontier
-from inner_loop.pace import promoted
 from inner_loop.record import Record
+from programs.charter import promoted
 from tests.inner_loop.play import FULL, Event, Played, open_bench, play, program
 from trainer.edits import Edit
 from trainer.experiment import Trainer

@@ -16,7 +16,7 @@ from tests.trainer import foreign_repos
 AGENTS = Path(__file__).parents[1] / "inner_loop" / "agents"
 #: one generation of the smallest study: three experiments a run
 SIZE = (
-    "--budget", "14s", "--run-budget", "0.12s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps",
+    "--budget", "16s", "--run-budget", "0.12s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps",
     "--json",
 )  # fmt: skip
 BUDGET = "seconds = 0.03\ncost = 0.04\nsteps = 1\nseconds_per_step = 0.04 "

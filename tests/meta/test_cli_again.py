@@ -45,7 +45,8 @@ def command(folder: Path) -> str:
 def config(command: str, plan: Any, **more: Any) -> dict[str, Any]:
     size = plan if isinstance(plan, dict) else asdict(plan)
     budget = size.get("run_budget", TASK.run_budget)
-    return {"command": command, "task": "strokes", "run_budget": budget, "sandbox": True, "plan": size, **more}
+    made = {"command": command, "task": "strokes", "run_budget": budget, "sandbox": True, "plan": size, **more}
+    return made if command == "match" else {"knowledge": {"program_id": "p0"}, **made}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,21 @@ def test_seed_sandbox_and_fixed_steps_are_told(tmp_path: Path) -> None:
     made = config("evolve", plans.quick(TASK), seed=4, fixed_steps=True) | {"sandbox": False}
     told = command(founded(tmp_path, made, [starter("stock")]))
     assert told == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --unsafe-no-sandbox"
+
+
+def test_a_study_that_started_without_what_other_tasks_taught_says_so(tmp_path: Path) -> None:
+    plan = plans.quick(TASK)
+    before = founded(tmp_path / "a", config("evolve", plan, knowledge=None), [starter("stock")])
+    assert command(before) == "metaloop evolve --task strokes --quick --from-scratch"
+    own = [starter("stock"), OWN, Program.parse(OWN.text + "\nMore.\n", "other")]
+    several = founded(tmp_path / "b", config("evolve", plan, knowledge=None), own)
+    assert "--from-scratch" not in command(several)  # with several programs nothing is added
+
+
+def test_the_program_that_the_command_wrote_is_not_named(tmp_path: Path) -> None:
+    made = config("improve", plans.quick(TASK), knowledge={"program_id": starter("careful").program_id})
+    told = command(founded(tmp_path, made, [starter("stock"), OWN, starter("careful")]))
+    assert told == "metaloop improve my-own.md --task strokes --quick"
 
 
 def test_a_program_of_ones_own_is_written_out_first(tmp_path: Path) -> None:

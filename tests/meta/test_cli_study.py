@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.inner_loop.play import BLOBS
+
 from .cli_study import cli
 
-SMALL = ("--fixed-steps", "--seed", "1", "-b", "0.5s")
+STROKES = ("--fixed-steps", "--seed", "1", "-b", "0.5s")  # the task that a command takes unless it is told of another
+SMALL = ("-t", str(BLOBS), "--fixed-steps", "--seed", "1", "-b", "1.2s")  # six full experiments a run
+LONG = (*SMALL[:-1], "4s")  # with time to be interrupted
 pytestmark = pytest.mark.slow
 
 
@@ -38,7 +42,7 @@ def wait_for_experiments(folder: Path, count: int) -> None:
 
 
 def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
-    done = cli("run", "stock", *SMALL, "--json", cwd=tmp_path)
+    done = cli("run", "stock", *STROKES, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["study"].startswith("studies/strokes-")
@@ -56,7 +60,7 @@ def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> N
 
 def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> None:
     folder = tmp_path / "drained"
-    process = start("match", "local", "stock", "-n", "4", *SMALL, "-s", str(folder), cwd=tmp_path)
+    process = start("match", "local", "stock", "-n", "3", *LONG, "-s", str(folder), cwd=tmp_path)
     wait_for_experiments(folder, 3)
     status = json.loads(cli("status", str(folder), "--json", cwd=tmp_path).stdout)
     assert status["state"] == "running"
@@ -73,7 +77,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     rows = json.loads(done.stdout)["items"]
     assert len(rows) == 4  # local, stock, the control one-line, and stock once more
     assert {row["role"] for row in rows} == {"program", "control", "a/a"}
-    assert {row["n"] for row in rows} == {4}
+    assert {row["n"] for row in rows} == {3}
     refused = cli("match", "--resume", str(folder), "-b", "9s", cwd=tmp_path)
     assert refused.returncode == 2
     assert "run_budget" in refused.stderr
@@ -81,7 +85,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
 
 def test_stop_drains_from_another_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
-    process = start("match", "local", "--no-controls", *SMALL, "-s", str(folder), "--json", cwd=tmp_path)
+    process = start("match", "local", "--no-controls", *LONG, "-s", str(folder), "--json", cwd=tmp_path)
     wait_for_experiments(folder, 2)
     asked = cli("stop", str(folder), "--json", cwd=tmp_path)
     assert json.loads(asked.stdout)["stop_requested"] is True
@@ -92,7 +96,7 @@ def test_stop_drains_from_another_terminal(tmp_path: Path) -> None:
 
 
 def test_evolve_ends_with_a_champion_and_its_evidence(tmp_path: Path) -> None:
-    flags = ("--quick", "-n", "2", "--generations", "1", *SMALL, "-s", "small", "-q")
+    flags = ("--quick", "-n", "2", "--generations", "1", *SMALL, "-b", "0.6s", "-s", "small", "-q")
     done = cli("evolve", *flags, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -118,12 +122,12 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     refused = cli("run", "stock", "--resume", "bare", cwd=tmp_path)
     assert refused.returncode == 2 and "was created without a sandbox" in refused.stderr
 
-    checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "--json", cwd=tmp_path)
+    checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     audit = json.loads(checked.stdout)
     assert (audit["subject"], audit["run_id"], audit["trust"]) == ("run", told["run_id"], "verified")
     assert audit["recorded_gain"] == told["verified_gain"] and audit["secret_hash"] in checked.stderr
-    again = ("-n", "2", "--secret", audit["secret"], "--json")
+    again = ("-n", "2", "--secret", audit["secret"], "-y", "--json")
     repeated = json.loads(cli("verify", told["run_id"], "-s", "bare", *again, cwd=tmp_path).stdout)
     assert repeated["gain"] == audit["gain"]
     shown = json.loads(cli("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).stdout)
@@ -131,5 +135,5 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
 
     source = tmp_path / "mine.py"
     source.write_bytes((tmp_path / "bare" / "runs" / told["run_id"] / "train.py").read_bytes())
-    done = cli("verify", "mine.py", "-t", "strokes", "-n", "2", "--fixed-steps", "--json", cwd=tmp_path)
+    done = cli("verify", "mine.py", "-t", str(BLOBS), "-n", "2", "--fixed-steps", "-y", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["subject"] == "source", done.stderr

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from meta.begin import champion_of, create, take_up
+from meta.claim import claim
+from meta.evidence_page import of_headroom
 from meta.evolve import evolve
 from tests.studies import TINY, silent
+from trainer.card_summary import summary
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -30,3 +33,13 @@ def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -
     told = champion_of(study.folder)
     assert told is not None and told["verdict"] == champion.verdict
     assert not list(study.folder.glob(".*.partial"))
+
+
+def test_the_gain_is_also_a_share_of_the_headroom_on_the_card() -> None:
+    task = Task.load("strokes")
+    known = summary(task)
+    assert known.headroom_sd and known.seed_sd
+    best = known.headroom_sd * known.seed_sd
+    half = claim({"champion": [best / 2] * 3, "control": [0.0, 0.1, 0.2]})
+    assert "strokes is 50% of the headroom on the task's card" in of_headroom(task, half)
+    assert of_headroom(replace(task, card=None), half) == ""

@@ -19,17 +19,23 @@ from analysis.ledger import check
 from analysis.study import VIEWS, open_study
 from analysis.tables import rows
 from meta.begin import create
+from tests.meta.cli_study import cli
 from tests.studies import TINY
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-KILLS_ANYWHERE = 4
-AT = ('"purpose":"confirmation"', '"kind":"best_of"', '"kind":"champion"')  # and as soon as the ledger holds these
+KILLS_ANYWHERE = 3
+AT = (
+    '"purpose":"confirmation"',
+    '"kind":"best_of"',
+    '"kind":"harvest_experiment"',
+    '"kind":"champion"',
+)  # and as soon as the ledger holds these
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 
 
 def make(folder: Path, task: Task, *further: Task) -> Path:
-    plan = replace(TINY, run_budget=task.run_budget)
+    plan = replace(TINY, run_budget=task.run_budget, opening_more=2, child_more=2, confirm_runs=2, harvest_percent=5)
     create(folder, task=task, further=further, plan=plan, workers=1, seed=7)
     return folder
 
@@ -81,7 +87,7 @@ def test_a_simulated_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_pa
         for number in range(homes)
     ]
     calm, shaken = make(tmp_path / "calm", *tasks), make(tmp_path / "shaken", *tasks)
-    finish(resume(calm))
+    assert cli("evolve", "--resume", str(calm), "-q").returncode == 0
     rng, kills, total = np.random.default_rng(5), 0, written(calm).count(b"\n")
     process = resume(shaken)
     for moment in [*sorted(rng.integers(2, 0.7 * total, KILLS_ANYWHERE).tolist()), *AT]:

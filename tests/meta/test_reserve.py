@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -27,7 +29,7 @@ from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
-from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_reserved
+from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_reserved, unseen_variant
 from meta.verdict import Champion
 from programs.errors import NotComparable, UsageError
 from programs.shelf import meta_program, starter
@@ -237,3 +239,53 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
     assert control_of(short) == Control(1.0, 2.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
     assert control_of(short[::-1]) == Control(2.0, 1.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
     assert control_of(short[:1]) is None
+
+
+def with_family(folder: Path, seed: int) -> Task:
+    """A simulated task with relatives of other ids. A law is about one untouched script, so they share it."""
+    task = planted(folder, seed)
+    family = '\n[data]\nseed = 1\n\n[family]\nname = "planted"\nshare = 0.0\n\n[family.baseline]\n'
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text() + family + "LADDER1 = [0.01, 0.5]\nLADDER5 = [0.01, 0.5]\n")
+    return Task.load(folder)
+
+
+def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -> None:
+    home, other = with_family(tmp_path / "home", 2), planted(tmp_path / "far", 3)
+    variant = unseen_variant(home, 5, lambda task: True)
+    assert variant is not None and variant == unseen_variant(home, 5, lambda task: True)
+    assert variant.task_id != home.task_id
+    assert variant != unseen_variant(home, 6, lambda task: True) and unseen_variant(other, 5, lambda task: True) is None
+    assert unseen_variant(home, 5, lambda task: False) is None
+    plan = replace(PLAN, variant_runs=3)
+    both, alone = (seconds_on_reserved(plan, home, [other], there) for there in (variant, None))
+    assert both - alone == pytest.approx(seconds_on_reserved(plan, home, [], variant))
+    study, starters = create(
+        tmp_path / "study", task=home, plan=plan, workers=2, seed=1, reserve=[other], variant=variant
+    )
+    champion = evolve(study, plan, starters, silent)
+    tested, unseen = champion.elsewhere
+    assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
+    assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds
+    assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test
+    assert (unseen.claim.champion.n, unseen.claim.stock.n, unseen.claim.without_ideas) == (3, 3, None)
+    assert f"on {variant.name}, an unseen variant (not tested): gain" in champion.verdict
+    ask = Snapshot(tmp_path / "study")
+    note = next(n for n in verdict(gather(ReportSource(ask.con, "study"))).notes if variant.name in n)
+    assert "(not tested)" in note and "of stock" in note
+    page = (tmp_path / "study" / "champion.evidence.md").read_text()
+    assert f"{variant.name} is an unseen variant of the first task" in page and "| not tested |" in page
+    again, _, _ = take_up(tmp_path / "study")
+    assert [each.variant for each in again.config.reserve] == [False, True]
+
+
+def test_members_of_families_are_named_on_command_lines() -> None:
+    done = cli("evolve", "-t", "tabular:7", "--reserve", "letters:3-4", "--quick", "--dry-run", "--json", "--seed", "3")
+    plan = json.loads(done.stdout)
+    assert plan["task"] == "tabular-7" and plan["reserve"] == "letters-3, letters-4"
+    assert re.fullmatch(r"tabular-7-\d{4,6}: other data and another untouched script", plan["variant"])
+    assert plan["runs_on_variant"] == 8
+    refused = cli("match", "stock", "-t", "tabular:1-2", "--dry-run")
+    assert refused.returncode == 2 and "one task is needed, these are 2" in refused.stderr
+    unknown = cli("match", "stock", "-t", "kernel:3", "--dry-run")
+    assert unknown.returncode == 2 and "is no family" in unknown.stderr

@@ -29,7 +29,7 @@ from tests.studies import TINY, Snapshot, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, best_of_seeds=0)
+PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, best_of_seeds=0, harvest_percent=5)
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 Ended = tuple[Path, Champion]
 
@@ -70,6 +70,24 @@ def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended:
     away = [i for i, e in enumerate(events) if e.get("task") == "far" and e["kind"] != "champion"]
     assert away and min(away) > last
     assert {events[i]["kind"] for i in away} >= {"match", "baseline", "run_started", "verification"}
+
+
+def test_each_task_has_a_harvest_of_its_own(ended: Ended, ask: Snapshot) -> None:
+    found = ask("SELECT task, files, source_id, gain FROM harvest ORDER BY task")
+    assert [row["task"] for row in found] == ["north", "south"] and found[0]["source_id"] != found[1]["source_id"]
+    page = (ended[0] / "champion.evidence.md").read_text()
+    for row, script in zip(found, ended[1].decision.scripts, strict=True):
+        [[name, text]] = row["files"]
+        assert (ended[0] / "best" / row["task"] / name).read_text() == text
+        assert f"## Best train.py on {row['task']}" in page
+        assert (script.task, script.gain) == (row["task"], row["gain"])
+        trained = ask(
+            f"SELECT DISTINCT config FROM harvest_experiments WHERE task = '{row['task']}' AND origin = 'run'"
+        )
+        runs = ask(
+            f"SELECT DISTINCT config FROM experiments JOIN runs USING (run_id) WHERE runs.task = '{row['task']}'"
+        )
+        assert trained and {str(one["config"]) for one in trained} <= {str(one["config"]) for one in runs}
 
 
 def gains(ask: Snapshot, task: str, role: str) -> list[float]:

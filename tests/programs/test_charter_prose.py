@@ -27,9 +27,19 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "confirm": ((0.2, "last 20% of the budget"), (0.0, "whole budget on the search")),
     "no_repeat": ((True, "Never run the same code twice"), (False, "may be run again")),
     "avoid_failures": ((True, "Never try a value again"), (False, "may be tried again")),
+    "doubt_ideas": ((True, "the less often take one"), (False, "however many of them fail")),
     "focus": ((["optimizer", "model"], "optimizer, model"), ([], "Any setting")),
     "simplicity": ((0.01, "earn 0.01 units"), (0.0, "does not count")),
     "history": ((50, "last 50 experiments"), (0, "without looking")),
+    "phases": (
+        (
+            [{"until": 0.3, "proposers": {"queue": 1.0}}, {"keep": {"rule": "margin", "margin": 2.0}, "wave": 3}],
+            "until 30% of it is spent, “Take each next experiment from one place only: the next idea of the list of"
+            " ideas in this program, in its order”; from then on, “Keep a change only if its metric beats the kept one"
+            " by more than a margin of the seed noise; else revert it” and “That margin is 2 standard deviations",
+        ),
+        ([{"focus": ["model"]}], "throughout, “Change only settings of these groups: model”"),
+    ),
 }
 
 

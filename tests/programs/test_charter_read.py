@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meta.conformance.markdown import FIXTURES
-from programs.charter import PROPOSERS, Charter, fields
+from programs.charter import PROPOSERS, Charter, Phase, fields, nested
 from programs.charter_edit import charter_fields, set_charter, take_charter
 from programs.charter_kinds import kind_of
 from programs.charter_phrases import read, say
@@ -31,10 +31,25 @@ SIX, QUARTER = (2, "six candidates"), (3, "a quarter of the time")
 TWICE, TEN = (4, "Never train"), (6, "ten candidates")
 
 
+PHASED = [name for name in FIELDS if name.split(".")[0] in Phase.model_fields]
+
+
+def random_phases(luck: random.Random) -> list[Any]:
+    """Up to four phases, some of which change nothing."""
+    shares = sorted({luck.choice((luck.random(), 0.3, 1e-9)) or 0.5 for _ in range(luck.randint(0, 3))})
+    phases = []
+    for share in [*shares, None]:
+        own = {name: random_value(name, luck) for name in luck.sample(PHASED, luck.randint(0, 4))}
+        phases.append(({} if share is None else {"until": share}) | nested(own.items()))
+    return phases if luck.random() < 0.9 else []
+
+
 def random_value(field: str, luck: random.Random) -> Any:
     """Any value that the charter takes, ugly ones too."""
     real = luck.choice((luck.random(), round(luck.random(), 2), 10 ** luck.uniform(-9, -1)))
     match field:
+        case "phases":
+            return random_phases(luck)
         case "proposers":
             names = luck.sample(PROPOSERS.built_in, luck.randint(1, 5))
             return {name: luck.choice((1.0, real or 0.5, luck.uniform(0.1, 90))) for name in names}
@@ -51,7 +66,7 @@ def random_value(field: str, luck: random.Random) -> Any:
             return luck.choice((real or 0.5, 1.0))
         case "confirm":
             return luck.choice((min(0.9, real), 0.0, 0.9))
-        case "no_repeat" | "avoid_failures":
+        case "no_repeat" | "avoid_failures" | "doubt_ideas":
             return luck.random() < 0.5
         case "branch.rewind_after" | "history":
             return luck.choice((0, 1, luck.randint(2, 10_000)))
@@ -79,6 +94,17 @@ def test_charter_to_prose_to_charter_is_the_identity(seed: int) -> None:
     for field in luck.sample(FIELDS, luck.randint(1, len(FIELDS))):
         text = set_charter(text, field, random_value(field, luck))
     assert charter_fields(again(text)) == charter_fields(text)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_phases_are_one_sentence_that_gives_them_back(seed: int) -> None:
+    text = set_charter("Go.\n", "phases", random_phases(random.Random(seed)))
+    ((field, sentence),) = sentences(text)
+    value = charter_fields(text)["phases"]
+    assert field == "phases" and read(sentence) == ("phases", value)
+    assert charter_fields(again(text)) == {"phases": value}
+    for near in (sentence.replace("until ", "until 0"), sentence.replace("; ", ", "), sentence.replace("“", "“a ")):
+        assert near == sentence or read(near) is None
 
 
 def test_each_sentence_is_traced_to_its_line_and_nothing_else_is_read() -> None:
@@ -151,6 +177,8 @@ def test_a_claim_without_its_words_or_with_a_wrong_value_does_not(
 def test_a_default_without_a_sentence_is_left_out_in_silence() -> None:
     assert judged(CharterClaim("wave", 1, ()), CharterClaim("proposers", {"random": 1.0}, ())).refusals == ()
     assert judged(CharterClaim("no_repeat", True, (TWICE,))).values == {"no_repeat": True}
+    phases = [{"until": 0.5, "no_repeat": True}, {}]
+    assert judged(CharterClaim("phases", phases, (TWICE,))).values == {"phases": phases}
 
 
 def test_two_sentences_with_two_values_contradict_each_other_and_neither_is_written() -> None:
@@ -174,6 +202,7 @@ def test_every_field_has_a_kind_that_its_default_is_of() -> None:
     kinds = {name: kind_of(info) for name, info in fields()}
     assert kinds["wave"] == "a whole number from 1 to 1000" and kinds["screen.promote"] == "a number above 0 to 1"
     assert kinds["keep.rule"] == 'one of "better", "margin", "paired"' and kinds["no_repeat"] == "true or false"
+    assert "(until: a number above 0 to 1; proposers: an object" in kinds["phases"]
     assert '"tpe"' in kinds["proposers"] and "a number above 0" in kinds["proposers"]
     assert set(FIELDS) == {name for name, _ in fields()} - {"version"} and Charter().get(FIELDS[0])
 

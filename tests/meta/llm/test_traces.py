@@ -25,7 +25,9 @@ from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 pytestmark = pytest.mark.slow
-PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, best_of_seeds=0)
+PLAN = replace(
+    TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0, best_of_seeds=0
+)
 Play = Callable[..., Path]
 ATTEMPTS = "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL ORDER BY place"
 CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
@@ -54,8 +56,22 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def ended(play: Play) -> Path:
-    return play("ended")
+def heard() -> list[Any]:
+    """What the model of the study ``ended`` was asked."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the calls of the study ``ended`` are recorded."""
+    return tmp_path_factory.mktemp("recorded") / "tape"
+
+
+@pytest.fixture(scope="module")
+def ended(play: Play, heard: list[Any], tape: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METALOOP_RECORD", str(tape))
+        return play("ended", lambda body: heard.append(body) or searcher(body))
 
 
 def test_a_model_with_tools_searches_before_it_writes(ended: Path) -> None:
@@ -123,11 +139,9 @@ def test_a_study_that_stopped_between_two_rounds_asks_nothing_twice(play: Play, 
     assert query(folder, OUTCOME) == query(ended, OUTCOME)
 
 
-def test_a_recording_of_tool_turns_is_replayed(play: Play, ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tape = ended.parent / "tape"
-    monkeypatch.setenv("METALOOP_RECORD", str(tape))
-    play("recorded")
-    monkeypatch.delenv("METALOOP_RECORD")
+def test_a_recording_of_tool_turns_is_replayed(
+    play: Play, ended: Path, tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("METALOOP_REPLAY", str(tape))
     seen: list[Any] = []
     folder = play("replayed", lambda body: seen.append(body) or "nothing")
@@ -147,7 +161,7 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
         assert "instead of replying" in a["reason"]
         assert len(json.dumps(a["turns"])) < 200_000
     children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 2"
-    assert query(folder, children)[0]["n"] == 3  # written offline
+    assert query(folder, children)[0]["n"] == PLAN.children  # written offline
 
 
 def test_the_cap_holds_over_rounds(play: Play) -> None:
@@ -177,7 +191,7 @@ def test_without_traces_nothing_is_offered(play: Play) -> None:
     assert take_up(folder)[0].config.staff.traces == "none"  # LiteLLM does not know what openai/test can do
 
 
-def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tmp_path: Path) -> None:
+def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tape: Path, tmp_path: Path) -> None:
     dataset(ended, tmp_path / "data")
     traces = [json.loads(line) for line in (tmp_path / "data" / "traces.jsonl").read_text().splitlines()]
     asked = [t for t in traces if t["model"]]
@@ -195,15 +209,13 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tm
     for name in ("outcomes", "preferences", "traces"):  # as readers of JSON lines do, which guess one type a column
         rows = duckdb.sql(f"SELECT * FROM read_json('{data}/{name}.jsonl', format = 'newline_delimited')").fetchall()
         assert len(rows) == len((tmp_path / "data" / f"{name}.jsonl").read_text().splitlines()) > 0
-    for place in (ended, tmp_path):
+    for place in (ended, tape, tmp_path):
         for path in (p for p in place.rglob("*") if p.is_file()):
             assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_every_request_of_a_talk_holds_what_was_said_before(litellm_loaded: None, play: Play) -> None:
-    seen: list[Any] = []
-    play("heard", lambda body: seen.append(body) or searcher(body))
-    second = [body for body in seen if rounds(body) == 2]
+def test_every_request_of_a_talk_holds_what_was_said_before(ended: Path, heard: list[Any]) -> None:
+    second = [body for body in heard if rounds(body) == 2]
     assert second
     for body in second:
         assert len(results(body)) == 3

@@ -29,7 +29,7 @@ WORDS = (
 )  # fmt: skip
 VALUES = tuple(dict.fromkeys([*map(str, NUMBERS), *WORDS]))
 FEW = ("", "-1", str(MOST_NUMBER + 1), str(10**20), "9" * 5000, "NaN", "\ud800")
-TURNS = 5
+TURNS = 10
 SLOW = pytest.mark.slow
 
 
@@ -114,7 +114,12 @@ def usual(ground: Ground) -> dict[str, str]:
 @mark("api")
 @pytest.mark.parametrize(
     ("who", "values"),
-    [("host", FEW), *(pytest.param(who, VALUES, marks=SLOW) for who in ("nobody", "entrant", "host"))],
+    [
+        ("host", FEW),
+        pytest.param("host", VALUES, marks=SLOW),
+        pytest.param("nobody", VALUES[::2], marks=SLOW),  # both are turned away alike, each meets half of the values
+        pytest.param("entrant", VALUES[1::2], marks=SLOW),
+    ],
 )
 @pytest.mark.exploit(53)
 def test_no_parameter_breaks_the_server(

@@ -1,0 +1,317 @@
+"""Harvest: the best train.py that the experiments of a study allow, found by a last search and measured afresh.
+
+The search starts from the best edits by the mixed model of all experiments and from the best final sources of all runs,
+and goes on from the best of what it has trained (`inner_loop.elite`). Each training has a seed of its own and is scored
+on the split that runs see. The finalists are trained again and chosen among by the split `selection`; the winner is
+trained once more, and its gain is measured on the split `confirmation`. So neither the seeds nor the data behind the
+announced figure chose anything.
+
+The search that it is compared with is the same one, from the untouched source alone and with the device time of the
+whole study.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.edit_effects import edit_effects
+from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.mixed_model import PosteriorEstimate
+from analysis.scope import Scope
+from analysis.statistics import mean_interval
+from analysis.study import open_study
+from analysis.tables import rows, statement
+from analysis.trust import weakest
+from arena.drain import drained
+from arena.executor import Executor
+from arena.jobs import MeasureJob, Measurement
+from arena.measuring import gain_over, measure_baseline, record_findings
+from arena.task_study import TaskStudy
+from arena.verify_study import final_source
+from inner_loop.elite import PARENTS, elite_edit
+from trainer.clock_rule import CpuUse, own_experiments
+from trainer.edits import Edit, EditError, Value
+from trainer.source import Source
+from trainer.streams import Stream
+from trainer.task import Task
+
+HARVEST, LONG_ELITE = "harvest", "long-elite"
+FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
+LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
+WAVE = 4  # children of the same parents, trained side by side
+STARTS = 8  # final sources of runs
+_TRIES = 50  # draws of a child that was not trained before
+
+
+@dataclass(frozen=True)
+class HarvestCandidate:
+    """A source to train; ``edit``: of the source ``parent_source_id``, else of the untouched one."""
+
+    source: Source
+    origin: str
+    edit: Edit
+    parent_source_id: str | None = None
+    from_run: str | None = None
+
+
+Starts = Callable[[], list[HarvestCandidate]]
+
+
+def harvest(on: TaskStudy, executor: Executor, experiments: int) -> HarvestEvent:
+    """Search with the device time of ``experiments``, verification included, measure and record, once per task.
+
+    Raises Drained where the study is stopped meanwhile.
+    """
+    return _Search(on, executor, HARVEST).winner(experiments * on.task.cost_seconds, lambda: starts(on))
+
+
+def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEvent:
+    """The same search from the untouched source, with ``seconds`` of device time."""
+    return _Search(on, executor, LONG_ELITE).winner(seconds, lambda: [untouched(on.task)])
+
+
+def starts(on: TaskStudy) -> list[HarvestCandidate]:
+    """The mixed model's best configurations and the best final sources of runs, each source once."""
+    with open_study(on.folder, views=()) as con:
+        found = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
+        apart = con.execute("SELECT match_id FROM matches WHERE purpose IN ('same-spend', 'ablation')").fetchall()
+        effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
+    bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))
+    candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]
+    before = on.task.edits.config(on.task.baseline())
+    for row in found:
+        source = final_source(on.study, row["run_id"], row["final_source_id"], on.task)
+        edit = on.task.edits.between(before, on.task.edits.config(source))
+        candidates.append(HarvestCandidate(source, "run", edit, from_run=row["run_id"]))
+    first = {candidate.source.source_id: candidate for candidate in reversed(candidates)}
+    once = [each for each in candidates if first[each.source.source_id] is each]
+    return once or [untouched(on.task)]
+
+
+def untouched(task: Task) -> HarvestCandidate:
+    return HarvestCandidate(task.baseline(), "untouched", Edit())
+
+
+def best_edits(
+    task: Task, effects: dict[tuple[str, str], PosteriorEstimate], certain: bool = False
+) -> tuple[Source, Edit]:
+    """The untouched source with the value of each knob that has the best posterior mean, if that is a gain.
+
+    ``certain``: only values whose 95% interval is above zero. An edit that conflicts with better ones is left out.
+    """
+    best: dict[str, tuple[float, Edit]] = {}
+    for knob in task.edits.knobs:
+        for (name, text), effect in effects.items():
+            value = knob.legal(json.loads(text)) if name == knob.name.lower() else None
+            least = effect.low if certain else effect.mean
+            if value is None or least <= 0.0 or effect.mean <= best.get(knob.name, (0.0, None))[0]:
+                continue
+            single = Edit({}, (knob.name,)) if knob.kind == "patch" else Edit({knob.name: value})
+            best[knob.name] = effect.mean, single
+    baseline = source = task.baseline()
+    for _, edit in sorted(best.values(), key=lambda pair: -pair[0]):
+        try:
+            source = task.edits.apply(source, edit)
+        except EditError:
+            continue
+    return source, task.edits.between(task.edits.config(baseline), task.edits.config(source))
+
+
+class _Search:
+    """One search on one task. What the ledger has of it is not trained again."""
+
+    def __init__(self, on: TaskStudy, executor: Executor, name: str) -> None:
+        self.on = on
+        self.task = on.task
+        self.executor = executor
+        self.name = name
+        self.known = on.state.harvested[on.task.name, name]
+        # by source id: its sign * metric, inf if it failed
+        self.trained: dict[str, tuple[HarvestCandidate, list[float]]] = {}
+
+    def winner(self, seconds: float, starts: Starts) -> HarvestEvent:
+        ended = self.on.state.harvests.get((self.task.name, self.name))
+        if ended is not None:
+            return ended
+        final = (FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS) * self.task.cost_seconds
+        number = self.search(seconds - final, starts)
+        finalists = self.best(FINALISTS) or [untouched(self.task)]
+        chosen = self.again(finalists, "choose", "selection", CHOOSING_SEEDS)
+        means = [statistics.fmean(gains) for gains in chosen]
+        best = means.index(max(means))
+        [gains] = self.again([finalists[best]], "measure", "confirmation", FRESH_SEEDS)
+        event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
+        self.on.record(event)
+        return event
+
+    def search(self, seconds: float, starts: Starts) -> int:
+        """Train the starting sources, on half the device time at most, then children of the best, wave by wave; returns
+        the number of experiments."""
+        coming = self.starting(max(1, int(seconds / 2 / self.task.cost_seconds)), starts)
+        number, spent = 0, 0.0
+        while (room := int((seconds - spent) / self.task.cost_seconds + 1e-9)) > 0:
+            wave = coming[number : number + min(WAVE, room)] or self.children(number, min(WAVE, room))
+            if not wave:
+                break
+            seeds = [self.on.streams.seed("search", self.name, self.task.name, number + i) for i in range(len(wave))]
+            events = self.train("search", "search", number, list(zip(wave, seeds, strict=True)))
+            for candidate, event in zip(wave, events, strict=True):
+                loss = math.inf if event.metric is None else self.task.sign * event.metric
+                self.trained.setdefault(event.source_id, (candidate, []))[1].append(loss)
+            spent += sum(event.device_seconds_charged for event in events)
+            number += len(wave)
+        return number
+
+    def starting(self, most: int, starts: Starts) -> list[HarvestCandidate]:
+        """The first candidates: those of the ledger, and more unless it has children of them already."""
+        begun = [event for (stage, _), event in sorted(self.known.items()) if stage == "search"]
+        known = [self.rebuilt(event) for event in begun if event.origin != "elite"]
+        return known if len(known) < len(begun) else known + starts()[:most][len(known) :]
+
+    def rebuilt(self, event: HarvestExperimentEvent) -> HarvestCandidate:
+        """The candidate of a recorded experiment."""
+        if event.from_run:
+            source = final_source(self.on.study, event.from_run, event.source_id, self.task)
+        else:
+            parent = self.trained[event.parent_source_id][0].source if event.parent_source_id else self.task.baseline()
+            source = self.task.edits.apply(parent, event.edit)
+        return HarvestCandidate(source, event.origin, event.edit, event.parent_source_id, event.from_run)
+
+    def children(self, first: int, count: int) -> list[HarvestCandidate]:
+        """Children of the best candidates, each a source that was not trained before; fewer if none is left."""
+        parents = self.best(PARENTS) or [untouched(self.task)]
+        configs = [self.task.edits.config(parent.source) for parent in parents]
+        made: dict[str, HarvestCandidate] = {}
+        for number in range(first, first + count):
+            recorded = self.known.get(("search", number))
+            child = self.rebuilt(recorded) if recorded else self.child(number, parents, configs, made)
+            if child is None:
+                break
+            made[child.source.source_id] = child
+        return list(made.values())
+
+    def child(
+        self,
+        number: int,
+        parents: Sequence[HarvestCandidate],
+        configs: Sequence[Mapping[str, Value]],
+        made: Mapping[str, HarvestCandidate],
+    ) -> HarvestCandidate | None:
+        rng = np.random.default_rng(self.on.streams.seed("search", self.name, self.task.name, "child", number))
+        for _ in range(_TRIES):
+            drawn = elite_edit(self.task.edits, configs, rng)
+            if drawn is None:
+                continue
+            parent, edit = parents[drawn[0]].source, drawn[1]
+            try:
+                source = self.task.edits.apply(parent, edit)
+            except EditError:
+                continue
+            if source.source_id not in self.trained and source.source_id not in made:
+                return HarvestCandidate(source, "elite", edit, parent.source_id)
+        return None
+
+    def best(self, count: int) -> list[HarvestCandidate]:
+        """The candidates with the best mean metric of the search, without those that failed."""
+        means = [(statistics.fmean(losses), source_id) for source_id, (_, losses) in self.trained.items()]
+        ranked = sorted(pair for pair in means if math.isfinite(pair[0]))
+        return [self.trained[source_id][0] for _, source_id in ranked[:count]]
+
+    def again(
+        self, candidates: Sequence[HarvestCandidate], stage: str, stream: Stream, seeds: int
+    ) -> list[list[float]]:
+        """The gains of each candidate on another split, under fresh seeds that they share."""
+        baseline = measure_baseline(self.on, self.executor, stream, "")
+        fresh = [self.on.streams.seed(stream, self.name, self.task.name, k) for k in range(seeds)]
+        events = self.train(stage, stream, 0, [(candidate, seed) for candidate in candidates for seed in fresh])
+        gains = [gain_over(self.on, baseline, event) for event in events]
+        return [gains[at : at + seeds] for at in range(0, len(gains), seeds)]
+
+    def train(
+        self, stage: str, stream: Stream, first: int, trainings: Sequence[tuple[HarvestCandidate, int]]
+    ) -> list[HarvestExperimentEvent]:
+        """Train those that the ledger does not have, and record each. Raises Drained."""
+        jobs: dict[str, tuple[int, HarvestCandidate]] = {}
+        wanted: list[MeasureJob] = []
+        for number, (candidate, seed) in enumerate(trainings, first):
+            if (stage, number) in self.known:
+                continue
+            own = self.own(candidate) if stream != "search" else ()
+            job_id = f"{self.name}-{self.task.name}-{stage}-{number}"
+            jobs[job_id] = number, candidate
+            wanted.append(MeasureJob(job_id, candidate.source.files, stream, seed, task=self.on.task_id, own=own))
+        for result in self.executor.run(wanted):
+            number, candidate = jobs[result.job_id]
+            (measured,) = result.measurements
+            record_findings(self.on, measured, source_id=candidate.source.source_id, stream=stream)
+            self.on.record(self.experiment(candidate, stage, stream, number, measured))
+        numbers = range(first, first + len(trainings))
+        if any((stage, number) not in self.known for number in numbers):
+            raise drained(self.on.study)
+        return [self.known[stage, number] for number in numbers]
+
+    def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
+        """CPU that the candidate's experiments of the search used."""
+        return own_experiments(
+            (event for (stage, _), event in sorted(self.known.items()) if stage == "search"), candidate.source.source_id
+        )
+
+    def experiment(
+        self, candidate: HarvestCandidate, stage: str, stream: Stream, number: int, measured: Measurement
+    ) -> HarvestExperimentEvent:
+        return HarvestExperimentEvent(
+            task=self.task.name,
+            search=self.name,
+            stage=stage,
+            number=number,
+            stream=stream,
+            seed=measured.seed,
+            source_id=candidate.source.source_id,
+            origin=candidate.origin,
+            parent_source_id=candidate.parent_source_id,
+            from_run=candidate.from_run,
+            edit=candidate.edit,
+            config=self.task.edits.config(candidate.source),
+            status=measured.status,
+            metric=measured.metric,
+            reason=measured.reason,
+            trust=measured.trust,
+            device_seconds_charged=measured.charged_seconds,
+            device_seconds_spent=measured.spent_seconds,
+            training_seconds=measured.training_seconds,
+            prediction_seconds=measured.prediction_seconds,
+            wall_seconds=measured.wall_seconds,
+        )
+
+    def event(
+        self, winner: HarvestCandidate, gains: Sequence[float], *, experiments: int, finalists: int, chosen_by: float
+    ) -> HarvestEvent:
+        mean, all_of_it = mean_interval(gains), self.known.values()
+        measured = [event for event in all_of_it if event.stage == "measure"]
+        return HarvestEvent(
+            task=self.task.name,
+            search=self.name,
+            stream="confirmation",
+            source_id=winner.source.source_id,
+            origin=winner.origin,
+            config=self.task.edits.config(winner.source),
+            files=winner.source.files,
+            experiments=experiments,
+            finalists=finalists,
+            chosen_by=chosen_by,
+            gain=mean.mean,
+            se=mean.se,
+            low=mean.low,
+            high=mean.high,
+            n=mean.n,
+            failed=sum(event.status != "ok" for event in measured),
+            trust=weakest(event.trust for event in measured),
+            device_seconds_charged=math.fsum(event.device_seconds_charged for event in all_of_it),
+            device_seconds_spent=math.fsum(event.device_seconds_spent for event in all_of_it),
+        )

@@ -1,0 +1,141 @@
+"""The harvest of quick studies against other uses of the same device time: best of N stock runs, one long TPE search,
+one long elite search.
+
+python -m bench.harvest FILE [STUDIES] [EXPERIMENTS] [PERCENT] [TASK…]
+default: 5 studies on each task, 16 experiments a run, the share of --quick (-1), two members of each family
+
+Each study is `metaloop evolve --quick --same-spend`; its ledger has all four gains, each of one train.py under fresh
+seeds on data that chose nothing. Real training; one line for each study is appended to FILE, and those that FILE has
+are not made again. A member whose untouched script fails is replaced by the next.
+
+Ratios: of mean gains on each task, then the mean over tasks, because units differ. The best is the other use with the
+highest mean gain on each task, found anew in each resample, which favours it. Intervals: 10,000 resamples of the tasks
+and of the studies within each task.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.common import METALOOP, figure, go_on, kept, sql
+from trainer.task import Task
+from trainer.variants import Variant, init_like
+
+FAMILIES, FIRST, MEMBERS, STUDIES, EXPERIMENTS = ("tabular", "strokes", "letters"), 201, 2, 5, 16
+RESAMPLES, SEED = 10_000, 16
+OTHERS = {
+    "same-spend": "best of N stock runs",
+    "long-tpe": "one long TPE search",
+    "long-elite": "one long elite search",
+}
+
+
+@dataclass(frozen=True)
+class Harvested:
+    """One study: the verified gain of each train.py, in the task's unit, and the study's device-seconds."""
+
+    task: str
+    study: int
+    experiments: int
+    percent: int
+    trained: bool
+    gains: dict[str, float]
+    spent: float
+
+
+Job = tuple[str, int, int, int]  # as the fields of the line
+
+
+def harvested(job: Job) -> Harvested:
+    name, number, experiments, percent = job
+    with tempfile.TemporaryDirectory() as place:
+        task = _task(name, Path(place))
+        study = Path(place) / "study"
+        play = [METALOOP, "evolve", "--quick", "--same-spend", "-t", str(task.folder), "--seed", str(number)]
+        play += ["-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study), "-j", "2", "-y", "-q"]
+        play += [] if percent < 0 else ["--harvest", str(percent)]
+        done = subprocess.run(play, capture_output=True, text=True, check=False)
+        if done.returncode:
+            problem = f"{name}, study {number}: {done.stderr.strip()[-300:]}"
+            if "baseline fails" not in done.stderr:
+                raise RuntimeError(problem)
+            print(problem, file=sys.stderr)
+            return Harvested(name, number, experiments, percent, False, {}, 0.0)
+        gains = {row["search"]: row["gain"] for row in sql(study, "SELECT search, gain FROM harvest")}
+        best = "SELECT role, gain FROM best_of WHERE role IN ('same-spend', 'long-tpe')"
+        gains |= {row["role"]: row["gain"] for row in sql(study, best)}
+        [spent] = sql(study, "SELECT (details -> 'decision' -> 'spend' -> 0 ->> 'spent')::DOUBLE AS s FROM champions")
+        return Harvested(name, number, experiments, percent, True, gains, spent["s"])
+
+
+def _task(name: str, place: Path) -> Task:
+    """A task's folder, or ``family-member``."""
+    if Path(name).is_dir():
+        return Task.load(name)
+    family, _, member = name.rpartition("-")
+    return init_like(place / name, Variant(family, member=int(member)))[0]
+
+
+def main(file: str, studies: int = STUDIES, experiments: int = EXPERIMENTS, percent: int = -1, *named: str) -> None:
+    path, begun = Path(file), (experiments, percent)
+    for name in named:
+        _go_on(path, name, studies, begun)
+    for family in () if named else FAMILIES:
+        member, complete = FIRST, 0
+        while complete < MEMBERS:
+            complete += _go_on(path, f"{family}-{member}", studies, begun)
+            member += 1
+    lines = [one for one in kept(path, Harvested) if (one.experiments, one.percent) == begun and one.trained]
+    tasks = sorted({one.task for one in lines})
+    table = [
+        np.array([[one.gains[use] for use in ("harvest", *OTHERS)] for one in lines if one.task == task])
+        for task in tasks
+    ]
+    for task, gains in zip(tasks, table, strict=True):
+        figure(
+            f"{Path(task).name}, mean gains of harvest, {', '.join(OTHERS)}",
+            " ".join(f"{g:.3f}" for g in gains.mean(0)),
+        )
+    counted = f"{len(tasks)} tasks, {len(lines)} studies"
+    for at, what in enumerate(OTHERS.values(), 1):
+        figure(f"{counted}, harvest over {what}", _ratio(table, [at]))
+    figure(f"{counted}, harvest over the best of them", _ratio(table, [1, 2, 3]), ">= 1.0, lower bound >= .98")
+
+
+def _go_on(path: Path, name: str, studies: int, begun: tuple[int, int]) -> bool:
+    """Bring a task to its number of studies; False if its untouched script fails."""
+    for number in range(1, studies + 1):
+        known = [one for one in kept(path, Harvested) if (one.task, one.experiments, one.percent) == (name, *begun)]
+        if any(not one.trained for one in known):
+            return False
+        if number not in {one.study for one in known}:
+            go_on(path, harvested, [(name, number, *begun)], 1)
+    return all(one.trained for one in kept(path, Harvested) if one.task == name)
+
+
+def _ratio(table: Sequence[np.ndarray], others: Sequence[int]) -> str:
+    """The mean over tasks of harvest over the best of ``others``, with a 95% interval."""
+
+    def once(tasks: Sequence[np.ndarray]) -> float:
+        means = [gains.mean(0) for gains in tasks]
+        best = [max(mean[at] for at in others) for mean in means]
+        return float(np.mean([mean[0] / top if top > 0 else np.inf for mean, top in zip(means, best, strict=True)]))
+
+    rng = np.random.default_rng(SEED)
+    drawn = []
+    for _ in range(RESAMPLES):
+        picked = [table[at] for at in rng.integers(len(table), size=len(table))]
+        drawn.append(once([gains[rng.integers(len(gains), size=len(gains))] for gains in picked]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{once(table):.2f} [{low:.2f}, {high:.2f}]"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:])

@@ -1,0 +1,109 @@
+"""The result of ``metaloop evolve`` and ``metaloop improve``: verdict, standings, files, and what else is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from meta.cli import resolve, transfer_table
+from meta.cli.output import Output, Row
+
+
+def present(out: Output, folder: Path) -> None:
+    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
+    from analysis.decision import decision_of
+    from analysis.decision_text import best_scripts
+    from meta.begin import champion_of
+
+    champion = champion_of(folder) or {}
+    shown = Path(resolve.shown(folder))
+    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
+    if best := next(iter(sorted(shown.glob("best*"))), None):
+        files["best train.py"] = str(best)
+    scripts = best_scripts(decision_of(champion)) if champion else []
+    changes = _changes(folder, str(champion.get("program_id", "")))
+    by_task = transfer_table.ChampionByTask.of(folder, champion)
+    if out.mode == "json":
+        event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
+        out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
+        return
+    verdict = str(champion.get("verdict", "no champion"))
+    early = how_early(folder, str(champion.get("program_id", "")))
+    if out.mode == "plain":
+        more = {"how early": early, "best scripts": " ".join(scripts)}
+        known = {name: text for name, text in more.items() if text}
+        out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
+    else:
+        _show(out, folder, verdict, changes, files, by_task, [early, *scripts])
+    name = resolve.typed(folder)
+    out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
+
+
+def _show(
+    out: Output,
+    folder: Path,
+    verdict: str,
+    changes: Sequence[Row],
+    files: dict[str, str],
+    by_task: transfer_table.ChampionByTask,
+    said: Sequence[str],
+) -> None:
+    """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, what is ``said`` beside,
+    the diff, the files."""
+    from rich.text import Text
+
+    from meta.cli.program import DIFF
+    from meta.cli.standings import present as standings
+
+    out.show(Text(verdict))
+    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
+    with resolve.connect(folder, []) as con:
+        matches = [row["match_id"] for row in resolve.fetch(con, query)]
+    if matches:
+        standings(out, folder, matches, verdict_shown=True)
+    by_task.show(out)
+    for text in filter(None, said):
+        out.text(text)
+    if changes:
+        out.show(Text("changes from the program it started from", style="bold"))
+    out.rows(changes, DIFF)
+    for name, path in files.items():
+        out.text(f"{name}: {path}")
+
+
+def how_early(folder: Path, champion: str) -> str:
+    """After which share of its budget a run of the champion is as good as stock's runs become; empty if unknown."""
+    from analysis.anytime import anytime
+    from analysis.wording import many, until
+
+    with resolve.connect(folder, []) as con:
+        known = [one for one in anytime(con) if one.program_id == champion and not one.is_stock]
+    if not known:
+        return ""
+    own = max(known, key=lambda one: len(one.tasks))
+    median, low, high = own.median()
+    where = f"on {' and '.join(own.tasks)}, " if len(own.tasks) > 1 else ""
+    runs = f"median of {many(own.runs, 'run')}; by the researchers' own scores"
+    if not math.isfinite(median):
+        return f"{where}half of the champion's runs or more never gain as much as stock's runs do on average ({runs})"
+    share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"
+    return f"{where}a run of the champion gains as much as stock's runs do on average after {share} ({runs})"
+
+
+def _changes(folder: Path, champion: str) -> list[Row]:
+    """How the champion differs from the program to improve, or else from its first parent."""
+    from arena.settings import StudyConfig
+    from meta.cli.program import differences
+    from programs.program import Program
+
+    plan = StudyConfig.read(folder / resolve.MARK).plan
+    with resolve.connect(folder, []) as con:
+        known = {p["program_id"]: p for p in resolve.fetch(con, "SELECT * FROM programs")}
+    if champion not in known:
+        return []
+    origin = plan.get("origin") or next(iter(known[champion]["parent_ids"]), None)
+    if origin not in known or origin == champion:
+        return []
+    old, new = (Program.parse(known[i]["text"], known[i]["name"]) for i in (origin, champion))
+    return differences(old, new)

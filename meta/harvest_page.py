@@ -1,0 +1,71 @@
+"""The files of a harvest, and how its train.py was made, for champion.evidence.md."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.events import HarvestEvent, HarvestExperimentEvent
+from arena.harvest import HARVEST
+from arena.setup import reference
+from arena.study import Study
+from arena.task_study import tasks_of
+from trainer.edits import Edit
+
+
+@dataclass(frozen=True)
+class HarvestStep:
+    """An edit on the way to the train.py; ``origin``: what it changed."""
+
+    origin: str
+    edit: Edit
+
+
+@dataclass(frozen=True)
+class HarvestedScript:
+    """The harvest on one task. ``verified``: what `metaloop verify` is given; both words are quoted for a shell."""
+
+    event: HarvestEvent
+    files: list[tuple[Path, str]]
+    verified: str
+    task: str
+    unit: str
+    steps: list[HarvestStep]
+
+
+def harvests(study: Study) -> list[HarvestedScript]:
+    """``best_train.py``, or ``best/TASK/FILE`` where the study has several tasks or the task several files."""
+    found = []
+    for on in tasks_of(study):
+        event = study.state.harvests.get((on.task.name, HARVEST))
+        if event is None:
+            continue
+        folder = study.folder / "best" / event.task
+        alone = not study.config.further and len(event.files) == 1 and "/" not in event.files[0][0]
+        files = [(study.folder / f"best_{name}" if alone else folder / name, text) for name, text in event.files]
+        verified = files[0][0] if len(files) == 1 else folder
+        made = {
+            one.source_id: one
+            for (stage, _), one in sorted(study.state.harvested[event.task, HARVEST].items(), reverse=True)
+            if stage == "search"
+        }
+        names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
+        found.append(HarvestedScript(event, files, *names, on.task.unit, steps(event.source_id, made)))
+    return found
+
+
+def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[HarvestStep]:
+    """The edits that lead to a source, the first one of the untouched train.py."""
+    if source_id not in made:
+        return []
+    one = made[source_id]
+    by_run = f"the untouched train.py, by run {one.from_run}"
+    origins = {
+        "model": "the untouched train.py, by the mixed model",
+        "run": by_run,
+        "elite": "the step before, by the elite search",
+    }
+    step = HarvestStep(origins.get(one.origin, "the untouched train.py"), one.edit)
+    return [*(steps(one.parent_source_id, made) if one.parent_source_id else []), step]

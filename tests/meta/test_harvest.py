@@ -1,0 +1,261 @@
+"""The best train.py of a study: how it is found, measured, written and compared; simulated tasks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from analysis import decision_text
+from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.mixed_model import PosteriorEstimate
+from analysis.report import page as report
+from analysis.study import open_study, query
+from arena.drain import Drained
+from arena.harvest import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, HARVEST, LEAST, best_edits, harvest
+from arena.inprocess import InProcessExecutor
+from arena.jobs import Job, JobResult, MeasureJob
+from arena.measuring import measure_baseline
+from arena.study import Study
+from arena.task_study import TaskStudy
+from bench.whole import Unwritten
+from meta.begin import create, take_up
+from meta.cli.output import Output
+from meta.cli.study_result import present
+from meta.evolve import evolve, search
+from meta.plan import Plan, default, override, quick, within
+from meta.verdict import Champion
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+EXPERIMENTS = LEAST + 8
+PLAN = replace(
+    TINY, run_budget=0.6, starters=2, opening_more=2, generations=0, confirm_runs=2, ablation_runs=0, control_runs=0,
+    harvest_percent=50,
+)  # fmt: skip
+
+
+class StopsEarly(InProcessExecutor):
+    """Asks the study to stop after some results."""
+
+    left = 10**9
+    own: ClassVar[dict[str, tuple[int | None, ...]]] = {}  # by job: seeds of the experiments that it is compared with
+
+    def noted(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        for job in jobs:
+            if isinstance(job, MeasureJob):
+                self.own[job.job_id] = tuple(used.seed for used in job.own)
+            yield job
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        for result in super().run(self.noted(jobs)):
+            yield result
+            self.left -= 1
+            if not self.left:
+                (self._worker.folder / "stop").touch()
+
+
+def harvested(folder: Path, stop_after: int = 0) -> HarvestEvent:
+    study, _, _ = take_up(folder)
+    with study, StopsEarly(study, silent, repositories=True) as executor:
+        executor.left = stop_after or executor.left
+        return harvest(TaskStudy(study), executor, EXPERIMENTS)
+
+
+def experiments(folder: Path) -> dict[tuple[str, int], HarvestExperimentEvent]:
+    study = Study.open(folder)
+    study.look()
+    made = study.state.harvested[study.task.name, HARVEST]
+    return {at: replace(event, wall_seconds=0.0) for at, event in made.items()}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study up to its confirmation; the best of its finalists is not the one that the search found best."""
+    folder = tmp_path_factory.mktemp("harvest")
+    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=6))
+    study, starters = create(folder / "study", task=task, plan=PLAN, workers=1, seed=5)
+    with study, InProcessExecutor(study, silent, repositories=True) as executor, Unwritten() as lineage:
+        search(study, PLAN, starters, executor, lineage, silent)
+    return folder / "study"
+
+
+@pytest.fixture(scope="module")
+def whole(searched: Path) -> tuple[Path, HarvestEvent]:
+    folder = Path(shutil.copytree(searched, searched.parent / "whole", symlinks=True))
+    return folder, harvested(folder)
+
+
+def test_it_starts_from_the_model_and_the_runs_and_goes_on_from_the_best(whole: tuple[Path, HarvestEvent]) -> None:
+    folder, event = whole
+    made = [one for (stage, _), one in sorted(experiments(folder).items()) if stage == "search"]
+    origins = [one.origin for one in made]
+    assert origins[0] == "model" and {"run", "elite"} <= set(origins) and len(made) == event.experiments
+    assert origins == sorted(origins, key=["model", "run", "elite"].index)
+    assert len({one.source_id for one in made}) == len({one.seed for one in made}) == len(made)
+    runs = {row["run_id"]: row for row in query(folder, "SELECT run_id, final_source_id, claimed_gain FROM runs")}
+    best = max(row["claimed_gain"] for row in runs.values())
+    [first, *_] = [one for one in made if one.origin == "run"]
+    assert first.from_run and runs[first.from_run]["claimed_gain"] == best
+    assert runs[first.from_run]["final_source_id"] == first.source_id
+    seen = {one.source_id: one.metric for one in made}
+    for at, one in enumerate(made):
+        if one.origin == "elite":  # its parent is among the best four before its wave
+            before = sorted((m, s) for s, m in ((x.source_id, x.metric) for x in made[:at]) if m is not None)
+            assert one.parent_source_id in seen and one.parent_source_id in {s for _, s in before[:7]}
+
+
+def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: tuple[Path, HarvestEvent]) -> None:
+    folder, event = whole
+    stages: dict[str, list[HarvestExperimentEvent]] = {"search": [], "choose": [], "measure": []}
+    for (stage, _), one in sorted(experiments(folder).items()):
+        stages[stage].append(one)
+    assert [{one.stream for one in made} for made in stages.values()] == [{"search"}, {"selection"}, {"confirmation"}]
+    seeds = [{one.seed for one in made} for made in stages.values()]
+    assert len(seeds[1]) == CHOOSING_SEEDS and len(seeds[2]) == event.n == FRESH_SEEDS
+    assert not seeds[0] & seeds[1] and not seeds[1] & seeds[2] and not seeds[0] & seeds[2]
+    others = query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")
+    assert not seeds[2] & {row["seed"] for row in others}
+    study, _, _ = take_up(folder)
+    with study, InProcessExecutor(study, silent) as executor:
+        base = {s: measure_baseline(TaskStudy(study), executor, s, "") for s in ("selection", "confirmation")}
+    by_source: dict[str, list[float]] = {}
+    for one in stages["choose"]:
+        by_source.setdefault(one.source_id, []).append(base["selection"] - (one.metric or 0.0))
+    means = {source_id: sum(gains) / CHOOSING_SEEDS for source_id, gains in by_source.items()}
+    assert len(means) == event.finalists == FINALISTS and max(means, key=means.__getitem__) == event.source_id
+    assert event.source_id != stages["choose"][0].source_id
+    assert event.chosen_by == pytest.approx(means[event.source_id])
+    assert {one.source_id for one in stages["measure"]} == {event.source_id} and event.trust == "verified"
+    gains = [base["confirmation"] - (one.metric or 0.0) for one in stages["measure"]]
+    assert event.gain == pytest.approx(sum(gains) / FRESH_SEEDS) and event.low is not None and event.high is not None
+    assert event.low < event.gain < event.high
+    spent = sum(one.device_seconds_charged for made in stages.values() for one in made)
+    assert (
+        event.device_seconds_charged == pytest.approx(spent)
+        and 0 < spent <= EXPERIMENTS * study.task.cost_seconds + 1e-9
+    )
+
+
+def test_a_verification_is_compared_with_the_sources_own_experiments(whole: tuple[Path, HarvestEvent]) -> None:
+    made = experiments(whole[0])
+    seeds = {one.source_id: one.seed for (stage, _), one in made.items() if stage == "search"}
+    for (stage, number), one in made.items():
+        own = () if stage == "search" else (seeds[one.source_id],)
+        assert StopsEarly.own[f"harvest-{one.task}-{stage}-{number}"] == own
+
+
+def test_a_stopped_harvest_goes_on_to_the_same_end(whole: tuple[Path, HarvestEvent], searched: Path) -> None:
+    """Between waves and within them, and at each stage; what the ledger has is not trained again."""
+    folder = Path(shutil.copytree(searched, searched.parent / "stopped", symlinks=True))
+    for more in (2, 5, 8, 6):
+        had = len(experiments(folder))
+        with pytest.raises(Drained):
+            harvested(folder, stop_after=more)
+        assert len(experiments(folder)) == had + more
+    assert harvested(folder) == whole[1] and experiments(folder) == experiments(whole[0])
+    had = len(query(folder, "FROM events WHERE kind LIKE 'harvest%'"))
+    assert harvested(folder) == whole[1]
+    assert len(query(folder, "FROM events WHERE kind LIKE 'harvest%'")) == had
+
+
+def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -> None:
+    task = Study.open(searched).task
+    first, second, third, *_ = (knob for knob in task.edits.knobs if knob.kind == "float")
+    known = task.edits.config(task.baseline())
+    values = [value for value in first.values if value != known[first.name]]
+
+    def effect(mean: float, low: float) -> PosteriorEstimate:
+        return PosteriorEstimate(mean, 0.1, low, 2 * mean - low, 9.0, 0.5, mean, 0.1)
+
+    other = next(value for value in second.values if value != known[second.name])
+    worse = next(value for value in third.values if value != known[third.name])
+    effects = {
+        (first.name.lower(), f"{values[0]:.12g}"): effect(0.2, 0.1),
+        (first.name.lower(), f"{values[1]:.12g}"): effect(0.3, -0.1),
+        (second.name.lower(), f"{other:.12g}"): effect(0.1, 0.05),
+        (third.name.lower(), f"{worse:.12g}"): effect(-0.1, -0.2),
+        ("gone", '"x"'): effect(9.0, 8.0),
+    }
+    assert best_edits(task, effects)[1].set == {first.name: values[1], second.name: other}
+    source, edit = best_edits(task, effects, certain=True)
+    assert edit.set == {first.name: values[0], second.name: other}
+    assert source == task.edits.apply(task.baseline(), edit)
+
+
+def ended(folder: Path, plan: Plan) -> Champion:
+    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=6))
+    study, starters = create(folder / "study", task=task, plan=plan, workers=1, seed=4)
+    return evolve(study, plan, starters, silent)
+
+
+def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
+    champion, folder = ended(tmp_path, PLAN), tmp_path / "study"
+    [row] = query(folder, "FROM harvest")
+    [[name, text]] = row["files"]
+    assert name == "train.py" and (folder / "best_train.py").read_text() == text
+    page = (folder / "champion.evidence.md").read_text()
+    assert "## Best train.py" in page and f"{row['gain']:.4g} [{row['low']:.4g}, {row['high']:.4g}]" in page
+    assert "metaloop verify" in page and champion.decision.scripts[0].gain == row["gain"]
+    [said, *_] = decision_text.best_scripts(champion.decision)
+    told = StringIO()
+    with redirect_stdout(told):
+        present(Output(quiet=True, person=False), folder)
+    assert said in page and said in told.getvalue() and "best_train.py" in told.getvalue()
+    with open_study(folder) as con:
+        assert said in report.report(con, str(folder))
+    (folder / "best_train.py").unlink()
+    again, plan, starters = take_up(folder)
+    assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
+
+
+@pytest.mark.slow
+def test_the_same_device_time_goes_to_stock_and_to_two_long_searches(tmp_path: Path) -> None:
+    plan, folder = replace(PLAN, same_spend=1), tmp_path / "study"
+    champion = ended(tmp_path, plan)
+    task = Study.open(folder).task
+    spent = query(
+        folder,
+        "SELECT (SELECT sum(device_seconds_charged) FROM runs WHERE purpose <> 'same-spend')"
+        " + (SELECT sum(v.device_seconds_spent) FROM verifications AS v JOIN runs USING (run_id) "
+        "WHERE purpose <> 'same-spend')"
+        " + (SELECT sum(device_seconds_charged) FROM harvest_experiments WHERE search = 'harvest')"
+        " + (SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
+    )[0]["s"]
+    [stock] = champion.decision.spend
+    assert stock.measured and stock.spent == pytest.approx(spent)
+    assert [script.search for script in champion.decision.scripts] == ["harvest", "long-elite", "long-tpe"]
+    ours, elite, tpe = champion.decision.scripts
+    assert ours.seconds <= plan.harvest_experiments(task) * task.cost_seconds + 1e-9
+    cost = task.cost_seconds
+    assert spent - cost < elite.seconds + 1e-9 and elite.seconds <= spent + cost and elite.n == FRESH_SEEDS
+    [long] = query(folder, "SELECT * FROM runs WHERE arm_id IN (SELECT arm_id FROM best_of WHERE role = 'long-tpe')")
+    assert long["device_seconds_budget"] == pytest.approx(spent) and long["experiments"] == tpe.experiments
+    proposers = query(folder, f"SELECT DISTINCT proposer FROM experiments WHERE run_id = '{long['run_id']}'")
+    assert {row["proposer"] for row in proposers} - {"", "baseline"} == {"tpe"}
+    origins = query(folder, "SELECT origin FROM harvest_experiments WHERE search = 'long-elite' AND stage = 'search'")
+    assert origins[0]["origin"] == "untouched" and {row["origin"] for row in origins[1:]} == {"elite"}
+    page = (folder / "champion.evidence.md").read_text()
+    for text in ("one long TPE search", "one long elite search", "the best script of"):
+        assert f"Measured: {text}" in page
+
+
+def test_the_plan_states_its_share() -> None:
+    task = Task.load("strokes")
+    for plan in (quick(task), default(task), within(3000.0, task)):
+        with_it, without = plan.harvest_experiments(task), override(plan, harvest_percent=0)
+        assert with_it >= LEAST and without.harvest_experiments(task) == 0
+        more = plan.device_seconds(task) - without.device_seconds(task)
+        assert more == pytest.approx(with_it * task.cost_seconds)
+        assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST * task.cost_seconds)
+        assert plan.describe(task, 1)["harvest_experiments"] == with_it
+    assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0
+    twice = override(quick(task), same_spend=1)
+    assert twice.device_seconds(task) > 3.5 * quick(task).device_seconds(task)

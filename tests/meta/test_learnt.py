@@ -1,0 +1,102 @@
+"""A study that starts from what was learnt on other tasks: its program, its parents, what is written down."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.knowledge import of_trials, write
+from analysis.study import query
+from meta.begin import create, take_up
+from meta.cli.main import run
+from meta.evolve import evolve
+from meta.learnt import in_words, learnt_for
+from meta.population import starters
+from programs.program import Program
+from programs.shelf import starter
+from tests.analysis.test_knowledge import with_roles
+from tests.studies import TINY, silent
+from trainer.data import DataStore
+from trainer.planted import random_law, simulated_task
+from trainer.simulated import trainer_for
+from trainer.streams import Streams
+from trainer.sweep import sweep
+from trainer.task import Task
+
+PLAN = replace(
+    TINY, run_budget=0.8, best_of_seeds=0, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0
+)
+MINE = Program.parse("# Mine\n\nBe quick.\n\n## Ideas\n\n- An idea of my own: `LADDER1=0.02`.\n", "mine")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    folder = tmp_path_factory.mktemp("tasks")
+    return [with_roles(folder / name, random_law(5)) for name in ("swept", "also-swept", "new")]
+
+
+@pytest.fixture(scope="module")
+def kb(tmp_path_factory: pytest.TempPathFactory, tasks: list[Task]) -> Path:
+    folder = tmp_path_factory.mktemp("kb")
+    for task in tasks[:2]:
+        data = DataStore(task, Streams.from_seed(1), folder / "data")
+        write(folder, of_trials(sweep(trainer_for(task, data)), task, kind="sweep", source=task.name))
+    return folder
+
+
+def test_the_users_program_gets_the_ideas_that_the_task_can_follow(tasks: list[Task], kb: Path) -> None:
+    learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
+    assert learnt is not None and learnt.program.name == "mine-learnt"
+    assert "Be quick." in learnt.program.text and "An idea of my own" not in learnt.program.text
+    assert learnt.used.families == ["also-swept", "swept"] and learnt.used.tasks == 2
+    assert in_words(learnt.used) == "2 measured tasks of also-swept, swept"
+    assert len(learnt.used.files) == 2 and all(re.fullmatch(r"effects-\w+\.parquet", n) for n in learnt.used.files)
+
+
+def test_nothing_is_learnt_from_a_reserved_task(tasks: list[Task], kb: Path) -> None:
+    learnt = learnt_for(MINE, [tasks[2]], [tasks[0]], [kb])
+    assert learnt is not None and learnt.used.families == ["also-swept"]
+    assert "nothing from" in in_words(learnt.used) and "swept" in learnt.used.without
+    assert learnt_for(MINE, [tasks[2]], tasks[:2], [kb]) is None  # nothing is left
+
+
+def test_a_task_without_roles_learns_nothing(tmp_path: Path, kb: Path) -> None:
+    task = Task.load(simulated_task(random_law(5), tmp_path / "t"))
+    assert learnt_for(MINE, [task], folders=[kb]) is None
+
+
+def test_it_takes_a_place_of_the_library(tasks: list[Task], kb: Path) -> None:
+    learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
+    assert learnt is not None
+    plain, taught = starters(6, [MINE]), starters(6, [MINE], learnt.program)
+    assert len(plain) == len(taught) and taught[:3] == [starter("stock"), MINE, learnt.program]
+    assert learnt.program in starters(2, [MINE], learnt.program)
+
+
+@pytest.mark.slow
+def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path: Path) -> None:
+    learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
+    assert learnt is not None
+    study, began = create(
+        tmp_path / "s", task=tasks[2], plan=PLAN, own=[MINE], workers=2, seed=7, command="improve", learnt=learnt
+    )
+    evolve(study, PLAN, began, silent)
+    [row] = query(tmp_path / "s", f"FROM programs WHERE program_id = '{learnt.program.program_id}'")
+    assert row["operator"] == "knowledge" and row["parent_ids"] == [MINE.program_id]
+    page = (tmp_path / "s" / "champion.evidence.md").read_text()
+    assert "## Learnt on other tasks" in page and "2 measured tasks of also-swept, swept" in page
+    again, _, began_again = take_up(tmp_path / "s")
+    assert again.config.knowledge == learnt.used and began_again == began
+
+
+def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.md"
+    file.write_text(MINE.text)
+    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
+    assert run(command) == 0
+    assert "36 measured tasks of letters, strokes, tabular" in capsys.readouterr().out
+    assert run([*command, "--from-scratch"]) == 0
+    assert "measured tasks" not in capsys.readouterr().out
