@@ -28,10 +28,13 @@ Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of it
 
 
 def leaders(contest: Contest) -> list[int]:
-    """Numbers of the leaders, best first: rank range includes 1; of entries with one program the earliest."""
-    rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
+    """Numbers of the leaders, best first: rank range includes 1; of entries with one program the earliest.
+
+    If stock is significantly above every entry, the best of them: the decision then says that it does not beat stock.
+    """
+    rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and is_measured(row)]
     first: dict[str, int] = {}
-    for row in rows:
+    for row in [row for row in rows if row["rank_low"] == 1] or rows[:1]:
         first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
     return list(first.values())[: contest.config.most_leaders]
 

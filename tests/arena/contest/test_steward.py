@@ -17,7 +17,7 @@ from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import ContestEntry
 from arena.contest.views import queue_view
-from arena.jobs import JobResult
+from arena.jobs import JobResult, Measurement
 from arena.measuring import run_job, settle
 from arena.study import Study
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
@@ -130,8 +130,8 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
     assert steward.next_job() is not None
 
 
-def measured(steward: Steward, number: int) -> None:
-    """The ledger has all runs of the entry."""
+def measured(steward: Steward, number: int, metric: float | None = None) -> None:
+    """The ledger has all runs of the entry; ``metric``: of its scripts, about that (the untouched one: 1)."""
     for index in range(steward.wanted):
         board, arm, nth = steward._on(number, index)
         job = run_job(board.on, board.match, arm, nth)
@@ -139,7 +139,10 @@ def measured(steward: Steward, number: int) -> None:
         board.on.record(example(RunStartedEvent, task=board.on.task.name, **started))
         ended = example(RunEndedEvent, run_id=job.run_id, state="finished")
         board.on.record(ended)
-        result = JobResult(job.job_id, "finished", final_is_baseline=True, run=ended)
+        found = () if metric is None else tuple(
+            Measurement(seed, "ok", metric + index / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds
+        )  # fmt: skip
+        result = JobResult(job.job_id, "finished", final_is_baseline=metric is None, run=ended, measurements=found)
         settle(board.on, job, arm, result, 1.0)
 
 
@@ -158,6 +161,13 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     acts.unvoid(steward.contest, "3", "the host is mended")
     steward.record_acts()
     assert sorted(leaders(steward.contest)) == [3, 4]
+
+
+def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(steward: Steward) -> None:
+    for number, metric in ((1, 0.5), (2, 0.5), (3, 0.8), (4, 0.7)):
+        steward._arms(number)
+        measured(steward, number, metric)
+    assert leaders(steward.contest) == [4]
 
 
 def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
