@@ -128,6 +128,7 @@ class Decision:
     spend: tuple[SameSpend, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     recorded: bool = True
+    families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
 
     @property
     def holds(self) -> bool:

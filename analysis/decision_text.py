@@ -68,7 +68,9 @@ def line(d: Decision) -> str:
             for on in d.tasks
         ]
         apart = f"{d.tested.difference:.4g}{bracket(d.tested.low, d.tested.high)} {d.unit}"
-        figures = f"Mean over {len(each)} tasks, difference {apart}; {'; '.join(each)}; {runs(d)} on each"
+        what = "families" if d.families else "tasks"
+        figures = f"Mean over {len(each)} {what}, difference {apart}; {'; '.join(each)}; {runs(d)}"
+        figures += "" if d.families else " on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     ratio = times(d.tested.ratio).lstrip(",") if d.holds else ""
     return f"{headline(d)}{ratio and ':' + ratio}. {figures}; one-sided p = {d.p:.2g}{doubt}"
@@ -84,6 +86,9 @@ def gains(champion: Mean, other: Compared, unit: str) -> str:
 
 
 def runs(d: Decision) -> str:
+    if d.families:
+        named = d.families[0] if len(d.families) == 1 else "each"
+        return f"{many(d.champion.n, 'new task')} of {named}, intervals over tasks"
     pooled = " of stock's two arms" if d.check is not None and not d.against_own else ""
     return f"{d.champion.n} runs against {d.tested.gain.n}{pooled}"
 
@@ -108,7 +113,7 @@ def notes(d: Decision) -> list[str]:
         )
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
-        these = "these tasks" if d.tasks else "this task"
+        these = "these families" if d.families else "these tasks" if d.tasks else "this task"
         out.append(
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
             f"({at_least(d.bare_ratio.lower, 95)}): what the list adds may be specific to {these}."
@@ -179,7 +184,7 @@ def on_task(task: str, d: Decision) -> str:
     ours, theirs = number(on.champion.mean, digits), number(on.tested.mean, digits)
     return (
         f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.ratio)}. The mean over "
-        f"tasks divides them by {size} {on.unit}, {what}."
+        f"{'families' if d.families else 'tasks'} divides them by {size} {on.unit}, {what}."
     )
 
 
@@ -201,8 +206,8 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.bare_ratio is not None and _list_alone(d):
         text = (
             f"Without its idea list, the champion is not significantly better than {reference(d)} "
-            f"({d.bare_ratio.ratio:.2f} times its gain). The idea list may be specific to this task: expect less on "
-            "other tasks."
+            f"({d.bare_ratio.ratio:.2f} times its gain)."
+            + ("" if d.families else " The idea list may be specific to this task: expect less on other tasks.")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     if d.check is not None and d.check.passed:

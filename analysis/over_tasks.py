@@ -2,11 +2,15 @@
 
 The mean of an edit is over the tasks on which it was tried. A program needs runs on all tasks. Rows of the mean list
 the ids of the averaged rows.
+
+Where the tasks change from stage to stage, programs were run on different ones. They are compared by their lead over
+stock on the same tasks, which has the difficulty of the tasks removed.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -14,7 +18,7 @@ from typing import TypeVar
 from analysis.credit import CreditEstimate, DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import interval
+from analysis.statistics import interval, mean_interval, posterior
 from analysis.trust import weakest
 
 Row = TypeVar("Row", bound=CreditEstimate)
@@ -42,6 +46,47 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
         device_seconds=math.fsum(part.device_seconds for part in divided),
         trust=weakest(part.trust for part in divided if part.trust),
         parts=divided,
+    )
+
+
+def over_stages(stages: Sequence[Parts], scales: Sequence[Sequence[GainScale]], stock: str) -> Evidence:
+    """`over_tasks` where each stage has tasks of its own. ``stock``: id of the program that ran in every stage.
+
+    A program's score is 1 plus the mean of its leads over stock, over all tasks of the stages that it was raced in. Its
+    SE is that of the mean over tasks, at least that of the runs.
+    """
+    parts = [part for stage in stages for part in stage]
+    whole = over_tasks(parts, [scale for stage in scales for scale in stage])
+    left, leads = list(whole.parts), defaultdict[str, list[tuple[ProgramScore, float]]](list)
+    runs: Counter[str] = Counter()
+    for stage in stages:
+        by_task = [{score.program_id: score for score in left.pop(0).programs} for _ in stage]
+        for program_id in set.intersection(*(set(scores) for scores in by_task)):
+            runs[program_id] += min(scores[program_id].n for scores in by_task)
+            leads[program_id] += [(s[program_id], s[program_id].mean - s[stock].mean) for s in by_task if stock in s]
+    programs = [_led(scored, runs[program_id], whole.task) for program_id, scored in sorted(leads.items()) if scored]
+    known = posterior([p.mean for p in programs], [p.se for p in programs], [p.n for p in programs])
+    shrunk = [
+        replace(p, shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se)
+        for p, score in zip(programs, known, strict=True)
+    ]
+    return replace(whole, programs=tuple(sorted(shrunk, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))))
+
+
+def _led(scored: Sequence[tuple[ProgramScore, float]], n: int, task: str) -> ProgramScore:
+    first, count = scored[0][0], len(scored)
+    over = mean_interval([1.0 + lead for _, lead in scored])
+    of_runs = math.sqrt(math.fsum(score.se**2 for score, _ in scored)) / count
+    claims = [score.claimed for score, _ in scored if score.claimed is not None]
+    return replace(
+        first,
+        task=task,
+        mean=over.mean or 0.0,
+        se=max(over.se or 0.0, of_runs),
+        n=n,
+        low=over.low,
+        high=over.high,
+        claimed=math.fsum(claims) / count if len(claims) == count else None,
     )
 
 

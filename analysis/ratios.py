@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import Ratio, error_of, ratio, satterthwaite, t_quantile
+from analysis.statistics import Ratio, error_of, mean_interval, ratio, satterthwaite, t_quantile
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,31 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
         return Ratio(mean, mean, level, n_top, n_bottom)
     t = t_quantile(level, satterthwaite(parts))
     return Ratio(mean, mean - t * math.sqrt(total) / len(all_ratios), level, n_top, n_bottom)
+
+
+def mean_of_paired_ratios(families: Sequence[tuple[Sequence[float], Sequence[float]]], level: float = 0.95) -> Ratio:
+    """Mean over families of sum(top) / sum(bottom). Each family has one pair of values for each of its tasks, which are
+    a sample.
+
+    The bound is that of the linear approximation (Cochran, Sampling Techniques, 3rd ed., 2.11): the variance of a ratio
+    r is that of the mean of (top - r bottom), divided by the square of bottom's mean; degrees of freedom by
+    Satterthwaite. No bound where a bottom's mean is not significantly above 0, no ratio where it is not above 0.
+    """
+    n = min(len(top) for top, _ in families)
+    means = [mean_interval(bottom) for _, bottom in families]
+    if any((mean.mean or 0.0) <= 0.0 for mean in means):
+        return Ratio(None, None, level, n, n)
+    ratios = [math.fsum(top) / math.fsum(bottom) for top, bottom in families]
+    middle = math.fsum(ratios) / len(ratios)
+    if n < 2 or any((mean.mean or 0.0) <= t_quantile(level, mean.n - 1) * (mean.se or 0.0) for mean in means):
+        return Ratio(middle, None, level, n, n)
+    parts = [
+        (error_of([x - r * y for x, y in zip(*pair, strict=True)]) / (mean.mean or 1.0) ** 2, len(pair[0]) - 1.0)
+        for pair, r, mean in zip(families, ratios, means, strict=True)
+    ]
+    total = math.fsum(part for part, _ in parts)
+    t = t_quantile(level, satterthwaite(parts)) if total else 0.0
+    return Ratio(middle, middle - t * math.sqrt(total) / len(ratios), level, n, n)
 
 
 def _parts(task: Sides, r: float) -> list[tuple[float, float]]:

@@ -40,6 +40,11 @@ class KnowledgeSettings(TypedDict):
     program_id: str
 
 
+class FamilySettings(TypedDict):
+    searched: list[str]
+    left_out: list[str]
+
+
 class StudySettings(TypedDict, total=False):
     """The keys in use. An import has few of them."""
 
@@ -55,6 +60,7 @@ class StudySettings(TypedDict, total=False):
     plan: PlanSettings
     further: list[TaskSettings]
     reserve: list[TaskSettings]
+    families: FamilySettings | None
     prior: PriorSettings
     knowledge: KnowledgeSettings | None
     versions: dict[str, str | None]

@@ -94,9 +94,12 @@ class Cell:
 
     @property
     def task_kind(self) -> str:
-        """``training task``, ``held-out task`` (reserved during the evolution) or ``other task``."""
+        """``training task``, ``new task`` (of a family that the search used), ``held-out task`` (reserved during the
+        evolution) or ``other task``."""
         if self.place == "home":
             return "training task"
+        if self.stream == "confirmation":
+            return "new task"
         return "held-out task" if self.stream == "reserve" else "other task"
 
 
@@ -125,7 +128,10 @@ def study_tasks(con: duckdb.DuckDBPyConnection) -> StudyTasks:
     settings = json.loads(config) if isinstance(config, str) else dict(config)
     names = dict(con.execute("SELECT DISTINCT task_id, task FROM matches WHERE task_id IS NOT NULL").fetchall())
     first = [names[i] for i in [settings.get("task_id")] if i in names and names[i] in played] or played[:1]
-    reserved = [names[each["task_id"]] for each in settings.get("reserve") or () if each.get("task_id") in names]
+    after = max((each["stage"] for each in settings.get("fresh") or ()), default=0)  # the confirmation of a family
+    new = [each for each in settings.get("fresh") or () if each["stage"] == after]
+    unused = [*(settings.get("reserve") or ()), *new]
+    reserved = [names[each["task_id"]] for each in unused if each.get("task_id") in names]
     evolved = settings.get("command") in ("evolve", "improve") or reserved
     training = [*first, *(task for task in played if task not in [*first, *reserved])] if evolved else first
     return StudyTasks(tuple(training), tuple(task for task in played if task not in training))

@@ -6,7 +6,7 @@ Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MINUS = "\u2212"
 
@@ -87,6 +87,11 @@ def at_least(lower: float | None, level: int | None = None) -> str:
 def count(value: float | None) -> str:
     """``1,489``."""
     return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)
+
+
+def few(names: Sequence[str], noun: str = "task", most: int = 3) -> str:
+    """The names, or how many they are where they would fill a line: ``a, b`` or ``16 tasks``."""
+    return ", ".join(names) if len(names) <= most else many(len(names), noun)
 
 
 def many(value: float | None, noun: str) -> str:

@@ -9,7 +9,7 @@ from arena.jobs import Job, JobResult, WorkerMessage
 from arena.sandbox import runs_code
 from arena.settings import StudyConfig
 from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
+from arena.task_study import TaskStudy, all_tasks
 from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.errors import UsageError
@@ -25,7 +25,7 @@ class InProcessExecutor:
     def __init__(
         self, study: Study, progress: Progress, tasks: Sequence[TaskStudy] = (), *, repositories: bool = False
     ) -> None:
-        if trains(tasks or tasks_of(study)):
+        if trains(tasks or all_tasks(study)):
             raise UsageError(f"{study.task.name} trains for real", hint="use --executor local")
         self._progress = progress
         trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)

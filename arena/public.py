@@ -22,7 +22,7 @@ def public_line(task: Task) -> str:
 def public_lines(study: Study) -> list[str]:
     """One line for each public task of a study; tasks that are missing or changed are left out."""
     lines = []
-    for name in (study.config.task, *(each.task for each in (*study.config.further, *study.config.reserve))):
+    for name in (study.config.task, *(each.task for each in study.config.others)):
         try:
             lines.append(public_line(Task.load(name)))
         except MetaloopError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from arena.settings import Reserved, StudyConfig
 from programs.errors import NotComparable
@@ -29,8 +30,16 @@ def require_same(task: Task, config: StudyConfig) -> None:
     )
 
 
-def with_texts(others: Sequence[Reserved]) -> tuple[list[Reserved], list[Task]]:
-    """Tasks of a study with the hashes of their texts, and loaded."""
+@dataclass(frozen=True)
+class NamedTasks:
+    """Tasks of a study as study.toml names them, and loaded."""
+
+    named: list[Reserved]
+    tasks: list[Task]
+
+
+def with_texts(others: Sequence[Reserved]) -> NamedTasks:
+    """Tasks of a study with the hashes of their texts."""
     tasks = [Task.load(each.task) for each in others]
     named = [each.model_copy(update={"text_hash": t.text_hash}) for each, t in zip(others, tasks, strict=True)]
-    return named, tasks
+    return NamedTasks(named, tasks)

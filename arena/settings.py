@@ -30,7 +30,8 @@ class Versions(BaseModel):
 
 
 class Reserved(BaseModel):
-    """A task of a study after its first: a further one, or a reserved one, which is used once at the end.
+    """A task of a study after its first: a further one, a fresh one of a later stage, or a reserved one, which is used
+    once at the end.
 
     run_budget in device-seconds.
     """
@@ -42,6 +43,7 @@ class Reserved(BaseModel):
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     text_hash: str = Field(default="", description="of the text file that the task's data come from")
     variant: bool = Field(default=False, description="an unseen variant of the first task, which the study chose")
+    stage: int = Field(default=0, ge=0, description="of a fresh task: a generation; the confirmation comes after them")
 
 
 class PriorStudy(BaseModel):
@@ -90,6 +92,15 @@ class UsedKnowledge(BaseModel):
     program_id: str
 
 
+class UsedFamilies(BaseModel):
+    """First tasks of the families that a study searches on, and of those left out, as a command names them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    searched: list[str]
+    left_out: list[str] = []
+
+
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -105,6 +116,8 @@ class StudyConfig(BaseModel):
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     further: list[Reserved] = Field(default_factory=list, description="every match is also played on these")
     reserve: list[Reserved] = Field(default_factory=list)
+    fresh: list[Reserved] = Field(default_factory=list, description="of a study over families: tasks of later stages")
+    families: UsedFamilies | None = Field(default=None, description="of a study over families")
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
@@ -129,10 +142,15 @@ class StudyConfig(BaseModel):
         """The config with the task and budget of one of its tasks; empty is the first. Raises NotFound."""
         if task_id in ("", self.task_id):
             return self
-        other = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
+        other = next((each for each in self.others if each.task_id == task_id), None)
         if other is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
         return self.model_copy(update=other.model_dump())
+
+    @property
+    def others(self) -> list[Reserved]:
+        """All tasks after the first."""
+        return [*self.further, *self.fresh, *self.reserve]
 
     @field_validator("plan")
     @classmethod
@@ -161,7 +179,7 @@ class StudyConfig(BaseModel):
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
         for table in ("plan", "staff"):
             body[table] = {k: v for k, v in body[table].items() if v is not None}
-        for table in (body, *body["further"], *body["reserve"]):
+        for table in (body, *body["further"], *body["fresh"], *body["reserve"]):
             if not table["text_hash"]:
                 del table["text_hash"]
         partial = path.with_suffix(".partial")

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from arena.choice import hardware_of_jobs
 from arena.same_task import with_texts
 from arena.sandbox import holds
-from arena.settings import Prior, Reserved, StudyConfig, UsedKnowledge, Versions
+from arena.settings import Prior, Reserved, StudyConfig, UsedFamilies, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -62,7 +62,7 @@ class StudySetup:
     """The settings of a new study. ``run_budget`` in device-seconds, of a run on the first task.
 
     ``plan`` is what the command needs to resume; ``further`` tasks are played on like the first, those in ``reserve``
-    once, at the end.
+    once, at the end. ``fresh``: the tasks of later stages of a study over ``families``.
     """
 
     command: str
@@ -79,6 +79,8 @@ class StudySetup:
     sandbox: bool = True
     further: Sequence[Reserved] = ()
     reserve: Sequence[Reserved] = ()
+    fresh: Sequence[Reserved] = ()
+    families: UsedFamilies | None = None
     staff: ModelConfig | None = None
     meta_program: str | None = None
     prior: Prior | None = None
@@ -88,7 +90,8 @@ class StudySetup:
         """As study.toml holds it, with a new secret, or that of the seed."""
         streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        (further, more), (reserve, hidden) = with_texts(self.further), with_texts(self.reserve)
+        further, reserve, fresh = (with_texts(tasks) for tasks in (self.further, self.reserve, self.fresh))
+        all_tasks = (self.task, *further.tasks, *reserve.tasks, *fresh.tasks)
         return StudyConfig(
             study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
             created_at=created,
@@ -97,13 +100,15 @@ class StudySetup:
             task_id=self.task.task_id,
             text_hash=self.task.text_hash,
             run_budget=self.run_budget,
-            further=further,
-            reserve=reserve,
+            further=further.named,
+            reserve=reserve.named,
+            fresh=fresh.named,
+            families=self.families,
             verify_seeds=self.verify_seeds,
             workers=self.workers,
             devices=self.devices,
             fixed_steps=self.fixed_steps,
-            sandbox=all(holds(each, self.sandbox) for each in (self.task, *more, *hidden)),
+            sandbox=all(holds(each, self.sandbox) for each in all_tasks),
             researcher=self.researcher,
             staff=self.staff or ModelConfig(),
             meta_program=self.meta_program,

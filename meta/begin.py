@@ -19,6 +19,7 @@ from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
 from meta.reserve import refuse_twice
+from meta.task_families import DrawnTasks
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
@@ -34,14 +35,15 @@ def create(
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
-    variant: Task | None = None,
+    variant: Task | None = None, drawn: DrawnTasks | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
     ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
     search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
-    ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown.
+    ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown;
+    ``drawn``: the tasks of a study over families, whose first one is ``task``.
     """
     if staff and staff.models:
         from meta.mutators.llm.trace_access import trace_mode
@@ -74,7 +76,10 @@ def create(
         sandbox=sandbox,
         further=beside(task, plan.run_budget, further),
         reserve=beside(task, plan.run_budget, reserve)
-        + beside(task, plan.run_budget, [variant] if variant else [], variant=True),
+        + beside(task, plan.run_budget, [variant] if variant else [], variant=True)
+        + (drawn.reserve if drawn else []),
+        fresh=drawn.fresh if drawn else (),
+        families=drawn.families if drawn else None,
         staff=staff,
         meta_program=follows,
         prior=prior,

@@ -15,7 +15,7 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
-from meta.mutators.base import ChildProposal, ModelCalls
+from meta.mutators.base import ChildProposal, ModelCalls, Mutator
 from meta.novelty import Novelty
 from programs.errors import ProgramError
 from programs.lint import lint
@@ -46,20 +46,23 @@ def breed(
     count: int,
     first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
+    leading: Sequence[Mutator] = (),
 ) -> list[Attempt]:
     """Try until ``count`` children are admitted, or the operators propose nothing new.
 
-    The first child of a generation is written from the evidence; the others come from the mix.
+    After those of ``leading``, the first child of a generation is written from the evidence; the others come from the
+    mix.
     A model may repair a faulty reply once.
     """
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
     attempts: list[Attempt] = []
+    first = [*leading, mix.named("write-ideas")]
     for number in range(count * TRIES):
         admitted = [a.program.name for a in attempts if a.program is not None and not a.refusal]
         if len(admitted) == count:
             break
-        mutator = mix.named("write-ideas") if number == 0 else mix.draw(rng)
+        mutator = first[number] if number < len(first) else mix.draw(rng)
         parents = archive.parents(rng, mutator.parents, first_among)
         if len(parents) < mutator.parents:
             continue

@@ -69,7 +69,7 @@ def crown(
 
 def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision:
     """The decision, from the claim and the study's records of its confirmation."""
-    tasks, stream = TaskSet.of(study), LOOKS[look][1]
+    tasks, stream = TaskSet.confirming(study), LOOKS[look][1]
     played = {
         match_id: [arm.arm_id for arm in match.arms]
         for match_id, match in study.state.matches.items()
@@ -98,6 +98,8 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
 
 def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]:
     """For each task, the best gain of stock with the device time that the study spent on it, and those of searches."""
+    if tasks.study.config.families:  # no task has a train.py of its own to look for
+        return [], []
     stock = starter("stock").program_id
     with open_study(tasks.study.folder, views=()) as con:
         spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]

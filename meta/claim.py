@@ -63,6 +63,7 @@ class Claim:
     own: Mean | None = None
     over_stock: tuple[float, float | None, float | None] | None = None
     ratio_stock: Ratio | None = None
+    families: tuple[str, ...] = ()  # of a study over families: the means are over new tasks of these, not over runs
 
     @property
     def reference(self) -> Mean:
@@ -154,7 +155,7 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
 
     def apart(role: str) -> ErrorEstimate:
         each = [(_difference(*against_role(gains, measured, role)), scale.size) for scale, gains, measured in sides]
-        return _over([ErrorEstimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
+        return over([ErrorEstimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
 
     def ratios(role: str, other: str) -> Ratio:
         return mean_of_ratios([_sides(gains, measured, role, other) for _, gains, measured in sides])
@@ -162,9 +163,9 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     tested = apart(reference)
     low, high = limits(tested)
     result = Claim(
-        champion=_mean_over(tasks, lambda c: c.champion),
-        stock=_mean_over(tasks, lambda c: c.stock),
-        without_ideas=_mean_over(tasks, lambda c: c.without_ideas) if bare else None,
+        champion=mean_over(tasks, lambda c: c.champion),
+        stock=mean_over(tasks, lambda c: c.stock),
+        without_ideas=mean_over(tasks, lambda c: c.without_ideas) if bare else None,
         difference=tested.value,
         low=low,
         high=high,
@@ -176,7 +177,7 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     )
     if reference == STOCK:
         return result
-    other, own = apart(STOCK), _mean_over(tasks, lambda c: c.own)
+    other, own = apart(STOCK), mean_over(tasks, lambda c: c.own)
     over_stock = other.value, *limits(other)
     return replace(result, own=own, over_stock=over_stock, ratio_stock=ratios("champion", STOCK))
 
@@ -237,18 +238,18 @@ def _ratio(sides: Sides) -> Ratio:
     return ratio(sides.top, sides.bottom, baseline=sides.baseline, touched=sides.touched)
 
 
-def _mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> Mean:
+def mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> Mean:
     means = [(mean, on.scale) for on in tasks if (mean := of(on.claim)) is not None and mean.mean is not None]
     if len(means) < len(tasks):
         return Mean(None, None, 0, None, None)
     estimates = [
         ErrorEstimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means
     ]
-    middle, se, df, _ = _over(estimates)
+    middle, se, df, _ = over(estimates)
     return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
 
 
-def _over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
+def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
     """Mean of independent estimates; no se where one has none. Satterthwaite's degrees of freedom."""
     mean, count = math.fsum(task.value for task in tasks) / len(tasks), len(tasks)
     parts = [(task.se, task) for task in tasks if task.se is not None]
@@ -262,10 +263,10 @@ def _over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
 
 def record(claim_of: Claim) -> dict[str, JsonValue]:
     """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
-    newer = ("check", "own", "over_stock", "ratio_stock")
+    newer = ("check", "own", "over_stock", "ratio_stock", "families")
     figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]
-    figures = {key: value for key, value in figures.items() if key not in newer or value is not None}
+    figures = {key: value for key, value in figures.items() if key not in newer or value}
     if claim_of.tasks:
         figures["tasks"] = [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]
     return figures

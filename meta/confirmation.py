@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.decision import CONTROL_FAILED, decision_of
+from analysis.knowledge import family_of
 from analysis.same_spend import LONG_TPE, ROLE, same_spend
 from analysis.study import open_study
 from arena.arms import Entry, Match, enter
@@ -17,7 +18,8 @@ from arena.study import Study
 from arena.task_set import Scores, TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import Against, Claim, claim, claim_over
+from meta.claim import Against, Claim, Gains, claim, claim_over
+from meta.family_claim import OnNewTasks, family_claim
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import BEST_OF_SEEDS, Plan
@@ -108,10 +110,24 @@ def claim_from(tasks: TaskSet, matches: Sequence[Match], played: Scores) -> Clai
         {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
         for match, scores in zip(matches, played, strict=True)
     ]
+    if tasks.study.config.families:
+        return family_claim(by_family(tasks, gains))
     measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
         return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
     return claim_over(list(zip(tasks.scales(), gains, measured, strict=True)))
+
+
+def by_family(tasks: TaskSet, gains: Sequence[Gains]) -> list[OnNewTasks]:
+    """The gains of each family's new tasks, with its scale if the search used the family."""
+    scales = {scale.task: scale for scale in tasks.scales()}
+    families: dict[str, list[int]] = {}
+    for number, task in enumerate(tasks.tasks):
+        families.setdefault(family_of(task), []).append(number)
+    return [
+        OnNewTasks(family, tasks.tasks[of[0]].unit, [gains[n] for n in of], scales.get(tasks.tasks[of[0]].name))
+        for family, of in families.items()
+    ]
 
 
 def against(on: TaskStudy, match_id: str) -> Against:

@@ -21,7 +21,7 @@ from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
-from analysis.wording import until
+from analysis.wording import few, until
 from arena.public import public_lines
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
@@ -61,6 +61,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "verb": verb,
         "mean": decision_text.interval,
         "percent": until,
+        "few": few,
     }
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
@@ -70,7 +71,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
         task_rows, over = tasks_of(con, champion), together(con, champion)
-        early = anytime(con)
+        early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,

@@ -20,15 +20,17 @@ from arena.executor import Executor, Progress
 from arena.executors import executor_of
 from arena.race import RACE_RULES, Racer, RaceStart, Stage
 from arena.study import Study
-from arena.task_set import TaskSet
-from arena.task_study import TaskStudy
+from arena.task_set import TaskSet, evidence_of
+from arena.task_study import all_tasks
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
 from meta.confirmation import FINAL, best_scripts, confirm, look_of
 from meta.gate import gate_over
+from meta.learnt import relearnt
 from meta.lineage import Lineage
+from meta.mutators.learn_ideas import LearnIdeas
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
 from meta.novelty import novelty_on
@@ -45,8 +47,8 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
     """Run a study, from wherever it stopped, to its champion. ``again``: confirm it once more, because its control
     failed the check; raises UsageError if it did not."""
 
-    def at(reserved: TaskStudy) -> AbstractContextManager[Executor]:
-        return executor_of(study, progress, [reserved])
+    def at(reserved: TaskSet) -> AbstractContextManager[Executor]:
+        return executor_of(study, progress, reserved.studies)
 
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
@@ -58,9 +60,10 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         look = look_of(study, again)
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
-            best_scripts(TaskSet.of(study), executor, plan, progress)
+            if not study.config.families:
+                best_scripts(TaskSet.of(study), executor, plan, progress)
             if look > 1:
-                claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, progress, look)
+                claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress, look)
         elsewhere = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
         return crown(study, lineage, champion, claim, elsewhere, look)
 
@@ -74,7 +77,7 @@ def search(
     for generation in range(1, plan.generations + 1):
         loop.advance(generation)
     champion = loop.best()
-    return champion, confirm(loop.tasks, executor, lineage, champion, plan, progress)
+    return champion, confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress)
 
 
 class Evolution:
@@ -87,7 +90,7 @@ class Evolution:
         self.executor = executor
         self.lineage = lineage
         self.progress = progress
-        self.novelty = novelty_on(self.tasks)
+        self.novelty = novelty_on(all_tasks(study))
         self.mix = Mix(named_operators(study.config.plan.get("operators", ())))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
@@ -135,6 +138,7 @@ class Evolution:
                 count=self.plan.children,
                 first_among=self.lineage_of_own(),
                 gate=gate_over(self.tasks.studies, self.plan.children) if self.author else None,
+                leading=[LearnIdeas(relearnt(self.study, generation))] if self.study.config.families else [],
             )
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)
@@ -144,6 +148,8 @@ class Evolution:
         for child in children:
             self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
+        if self.study.config.families:  # gains on new tasks mean something beside stock's on the same ones
+            racers.append(Entry(starter("stock"), "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
     def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:
@@ -174,8 +180,9 @@ class Evolution:
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"
-        matches = self.tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
-        self.tasks.play(self.executor, matches, self.racer(matches[0], stages), self.progress)
+        tasks = TaskSet.of(self.study, generation)
+        matches = tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
+        tasks.play(self.executor, matches, self.racer(matches[0], stages), self.progress)
 
     def racer(self, match: Match, stages: Sequence[Stage]) -> Racer:
         """By the study's race rule; halving unless it was created with another one."""
@@ -194,7 +201,7 @@ class Evolution:
         # A confirmation may not influence the choice of the champion, not even after a resume.
         last = [m for m, event in self.study.state.matches.items() if event.purpose in FINAL]
         with open_study(self.study.folder, views=()) as con:
-            facts = self.tasks.evidence(con, exclude_matches=last)
+            facts = evidence_of(self.study, con, last)
         bred = Counter(p for m in self.study.state.mutations if m.accepted for p in m.parent_ids)
         # The user's own program may be a parent even if it behaves like another one and was not run.
         twins = {later: first for later, first in self.twins.items() if later == self.own}

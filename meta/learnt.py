@@ -5,15 +5,19 @@ That an idea is expected to help on a task is said by the model of that task's e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from analysis.coverage import JOINT, LearntIdea, RoleCondition, choose, task_values
-from analysis.knowledge import SHIPPED, family_of, files_of, read
+from analysis.knowledge import SHIPPED, family_of, files_of, of_study, read
+from analysis.study import open_study
 from analysis.wording import many
 from arena.settings import UsedKnowledge
+from arena.study import Study
+from arena.task_study import tasks_of
 from meta.mutators.queue_first import queue_first
 from programs.edit import replace_ideas, set_charter
 from programs.program import Program
@@ -22,6 +26,7 @@ from trainer.conditional import read as read_idea
 from trainer.edits import ROLE, Value, format_value
 from trainer.task import Task
 
+_TASK_ID = re.compile(r"t[0-9a-f]{12}")
 _SIGNS = {"<": "below", ">": "above", "==": ""}
 
 
@@ -31,6 +36,14 @@ class Learnt:
 
     program: Program
     used: UsedKnowledge
+
+
+@dataclass(frozen=True)
+class Relearnt:
+    """Sentences of a list, and how many tasks of the study it was learnt from."""
+
+    items: tuple[str, ...]
+    tasks: int
 
 
 def learnt_for(
@@ -48,7 +61,7 @@ def learnt_for(
     followed = [item for item in items if any(_follows(item, task) for task in tasks)]
     if not followed:
         return None
-    program = Program.parse(_with_list(base, followed), f"{base.name}-learnt")
+    program = Program.parse(with_list(base, followed), f"{base.name}-learnt")
     used = UsedKnowledge(
         files=[file.name for file in files],
         families=list(families),
@@ -57,6 +70,20 @@ def learnt_for(
         program_id=program.program_id,
     )
     return Learnt(program, used)
+
+
+def relearnt(study: Study, generation: int) -> Relearnt:
+    """The list that is learnt from the tasks of a study before ``generation``, together with the knowledge that it
+    started from."""
+    used = study.config.knowledge
+    effects = read((SHIPPED,), without=used.without) if used else []
+    before = len(effects)
+    tasks = [on.task for stage in range(generation) for on in tasks_of(study, stage)]
+    with open_study(study.folder, views=()) as con:
+        for task in tasks:
+            effects += of_study(con, task, study.config.study_id)
+    items = tuple(sentence(idea) for idea in choose(task_values(effects))) if len(effects) > before else ()
+    return Relearnt(items, len(tasks))
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +104,8 @@ def knows_roles(tasks: Sequence[Task]) -> bool:
 
 def in_words(used: UsedKnowledge) -> str:
     """For a plan: ``36 tasks of letters, strokes and tabular; nothing from codelm``."""
-    without = f"; nothing from {', '.join(used.without)}" if used.without else ""
+    names = [name for name in used.without if not _TASK_ID.fullmatch(name)]
+    without = f"; nothing from {', '.join(names)}" if names else ""
     return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{without}"
 
 
@@ -88,10 +116,11 @@ def _follows(item: str, task: Task) -> bool:
 
 def with_ideas(program: Program, ideas: Sequence[LearntIdea]) -> str:
     """The program's text with these ideas as its list, which comes first as long as its ideas do not fail."""
-    return _with_list(program, [sentence(idea) for idea in ideas])
+    return with_list(program, [sentence(idea) for idea in ideas])
 
 
-def _with_list(program: Program, items: Sequence[str]) -> str:
+def with_list(program: Program, items: Sequence[str]) -> str:
+    """The program's text with these items as its list."""
     return set_charter(queue_first(replace_ideas(program.text, items)), "doubt_ideas", True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from arena.task_set import TaskSet
+from arena.task_study import TaskStudy
 from inner_loop.behaviour import behaviour_id
 from programs.ids import content_id
 from programs.program import Program
@@ -34,8 +35,9 @@ class Novelty:
         return ids[0] if len(ids) == 1 else content_id("b", *ids)
 
 
-def novelty_on(tasks: TaskSet) -> Novelty:
-    return Novelty(tasks.tasks, tasks.study.config.researcher)
+def novelty_on(tasks: Iterable[TaskStudy]) -> Novelty:
+    played = list(tasks)
+    return Novelty([on.task for on in played], played[0].study.config.researcher)
 
 
 def differ(tasks: TaskSet, one: Program, other: Program) -> bool:

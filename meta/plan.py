@@ -34,7 +34,8 @@ class Plan:
     the user's program is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` the cost of the study
     is spent once more on runs of stock, on one long TPE search and on one long elite search. ``harvest_percent`` of the
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
-    number of runs of each arm on an unseen variant of the first task, if it has a family.
+    number of runs of each arm on an unseen variant of the first task, if it has a family. A study over families plays
+    each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
     """
 
     starters: int
@@ -58,6 +59,8 @@ class Plan:
     same_spend: int = 0
     variant_runs: int = 0
     harvest_percent: int = 0
+    family_tasks: int = 0
+    family_confirm: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:

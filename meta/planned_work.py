@@ -44,6 +44,7 @@ class PlannedWork(TypedDict, total=False):
     mutation_calls: int
     mutation_tokens: int
     mutation_usd: float | None
+    families: str
     reserve: str
     runs_on_reserve: int
     variant: str

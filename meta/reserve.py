@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.knowledge import family_of
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
 from arena.setup import RunCost
@@ -35,7 +36,7 @@ from trainer.variants import member
 
 FIRST_UNSEEN = 1000  # members below it may have been used for what Metaloop comes with
 TRIED = 8  # members of which one must train
-At = Callable[[TaskStudy], AbstractContextManager[Executor]]  # the executor for one reserved task
+At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a reserved task
 
 
 def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
@@ -84,19 +85,32 @@ def confirm_on_reserved(
     """Run the champion on every reserved task, one after the other, the unseen variant last."""
     claims: list[tuple[Task, Claim | None]] = []
     unseen = {each.task_id for each in study.config.reserve if each.variant}
-    for on in reserved_tasks(study):
-        if not differ(TaskSet((on,)), champion, starter("stock")):
-            note = f"{champion.name} behaves like stock on {on.task.name}: not run there"
+    for on in reserved_sets(study):
+        first = on.tasks[0]
+        if not differ(on, champion, starter("stock")):
+            note = (
+                f"{champion.name} behaves like stock on {family_of(first) if on.several else first.name}: not run there"
+            )
             progress({"kind": "note", "text": note})
-            claims.append((on.task, None))
+            claims.append((first, None))
             continue
         with at(on) as executor:
-            variant = on.task_id in unseen
-            there = confirm_on(TaskSet((on,)), executor, lineage, champion, plan, progress, variant=variant)
-            claims.append((on.task, there))
+            variant = first.task_id in unseen
+            there = confirm_on(on, executor, lineage, champion, plan, progress, variant=variant)
+            claims.append((first, there))
     tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home)
     shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
     return tested + [ReservedClaim(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
+
+
+def reserved_sets(study: Study) -> list[TaskSet]:
+    """The reserved tasks one by one; in a study over families the new tasks of each family that was left out."""
+    if not study.config.families:
+        return [TaskSet((on,)) for on in reserved_tasks(study)]
+    families: dict[str, list[TaskStudy]] = {}
+    for on in reserved_tasks(study):
+        families.setdefault(family_of(on.task), []).append(on)
+    return [TaskSet(tuple(tasks)) for tasks in families.values()]
 
 
 def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[ReservedClaim]:
@@ -106,7 +120,8 @@ def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Rese
     for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        gated_claims.append(ReservedClaim(task.name, task.unit, there, p, holds))
+        name = there.families[0] if there is not None and there.families else task.name
+        gated_claims.append(ReservedClaim(name, task.unit, there, p, holds))
     return gated_claims
 
 

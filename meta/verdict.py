@@ -9,6 +9,7 @@ from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import interval, times
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
+from analysis.wording import many
 from meta.claim import Claim, ReservedClaim
 from programs.program import Program
 from trainer import freshness
@@ -61,7 +62,7 @@ def decide(
         p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, check=claim.check,
         own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
-        look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts),
+        look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
     )  # fmt: skip
 
 
@@ -74,6 +75,9 @@ def sentence(on: ReservedClaim) -> str:
     figures = f"gain {interval(measured.champion)} {on.unit} against {interval(measured.reference)} of {reference}"
     if on.variant:
         return f"on {on.task}, an unseen variant (not tested): {figures}{times(measured.ratio)}"
+    where = f"on {on.task}, which the search never used,"
+    if measured.families:
+        where = f"on {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
     beats = f"beats {reference} too{times(measured.ratio)}" if on.holds else f"is not shown to beat {reference}"
-    return f"on {on.task}, which the search never used, it {beats} ({figures}; {tested})"
+    return f"{where} it {beats} ({figures}; {tested})"

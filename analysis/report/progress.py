@@ -13,7 +13,7 @@ from analysis.report.rows import RunRow
 from analysis.report.source import QueryResult, clean
 from analysis.report.standings import MARKS
 from analysis.tables import statement, typed_rows
-from analysis.wording import brief, count, decimals, many, number, percent, short, until
+from analysis.wording import brief, count, decimals, few, many, number, percent, short, until
 
 # The result of an experiment, as one letter in the data of the page.
 BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
@@ -139,7 +139,7 @@ def early_table(rows: Sequence[Anytime]) -> ReportTable:
         {
             "program": lambda one: one.name,
             "role": lambda one: one.role,
-            "tasks": lambda one: ", ".join(one.tasks),
+            "tasks": lambda one: few(one.tasks),
             ">runs": lambda one: count(one.runs),
             ">budget until stock's mean gain, median": median,
             **{f">targets after {spent:.0%}": partial(_reached, spent) for spent in GRID},

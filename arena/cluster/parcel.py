@@ -34,7 +34,7 @@ class Parcel:
 def parcel_of(config: StudyConfig, study: Path) -> Parcel:
     """The data that a worker of the study needs; without its starters, which only the driver uses."""
     tasks = {}
-    for name in (config.task, *(each.task for each in (*config.further, *config.reserve))):
+    for name in (config.task, *(each.task for each in config.others)):
         files = files_of(Task.load(name).folder)
         tasks[name] = hashlib.sha256(repr(files).encode()).hexdigest()[:16], files
     slim = config.model_copy(update={"programs": [], "plan": {}})
@@ -72,7 +72,7 @@ def lay(parcel: Parcel, root: Path) -> StudyConfig:
     config = parcel.config
     moved = {
         kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
-        for kind in ("further", "reserve")
+        for kind in ("further", "fresh", "reserve")
     }
     return config.model_copy(update={"task": at[config.task], **moved})
 

@@ -42,7 +42,7 @@ class RemoteWorker(Worker):
 def check(folder: Path, study: Path) -> None:
     """Raise, before the first job, if this machine cannot run the study's experiments."""
     config = StudyConfig.read(folder / "study.toml")
-    for task in (config.task, *(each.task for each in config.further)):
+    for task in (config.task, *(each.task for each in (*config.further, *config.fresh))):
         require(Task.load(task), config.sandbox)
     if config.researcher == "scripted":
         return

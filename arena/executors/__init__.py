@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from arena.choice import EXECUTORS, chosen
 from arena.drain import drain_on_interrupt
 from arena.lease import processes
-from arena.task_study import TaskStudy, tasks_of
+from arena.task_study import TaskStudy, all_tasks
 
 if TYPE_CHECKING:
     from arena.executor import ClosingExecutor, Progress
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def executor_of(study: Study, progress: Progress, tasks: Sequence[TaskStudy] = ()) -> ClosingExecutor:
-    """The executor that the command chose, for jobs on ``tasks`` (default: those of every match).
+    """The executor that the command chose, for jobs on ``tasks`` (default: all but the reserved ones).
 
     Raises NotFound where its package is not installed.
     """
     processes(study.config)  # refuses to share devices where they cannot be shared
-    return cast("ClosingExecutor", EXECUTORS.get(chosen())(study, progress, tasks or tasks_of(study)))
+    return cast("ClosingExecutor", EXECUTORS.get(chosen())(study, progress, tasks or all_tasks(study)))
 
 
 @contextmanager

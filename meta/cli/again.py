@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -18,6 +18,7 @@ from programs.errors import MetaloopError, UsageError
 if TYPE_CHECKING:
     import duckdb
 
+    from meta.cli.evolve import Dial
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -102,10 +103,13 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
 
 
 def tasks_of(config: StudySettings) -> list[str]:
-    """The flags that name the training tasks and the reserved tasks."""
-    training = [config["task"], *(other["task"] for other in config.get("further") or ())]
-    reserve = [other["task"] for other in config.get("reserve") or ()]
-    return ["--task", ",".join(map(str, training)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
+    """The flags that name the training tasks, or families, and the reserved ones."""
+    if families := config.get("families"):
+        flag, training, reserve = "--family", families["searched"], families["left_out"]
+    else:
+        flag, training = "--task", [config["task"], *(other["task"] for other in config.get("further") or ())]
+        reserve = [other["task"] for other in config.get("reserve") or ()]
+    return [flag, ",".join(map(str, training)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
 
 
 def settings(config: StudySettings, dial: Sequence[str]) -> list[str]:
@@ -143,7 +147,9 @@ def task_of(config: StudySettings) -> Task | None:
 
 def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], str]:
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
+    from meta.cli.evolve import family_plan, plan_of
     from meta.plan import Plan
+    from meta.reserve import seconds_on_reserved
 
     task = task_of(config)
     if task is None:
@@ -152,14 +158,23 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
             f"{config['run_budget']:g}",
         ], "Its task is not on this machine, so the flags for its size are unknown."
     plan = read_as(Plan, recorded)
-    best: tuple[int, list[str], Plan] | None = None
+    if config.get("families"):
+        return nearest(dials(plan, lambda dial: family_plan(task, dial, bool(plan.own_arm))), plan)
     try:
         further = [load_task(other["task"]) for other in config.get("further") or ()]
         reserve = [load_task(other["task"]) for other in config.get("reserve") or ()]
     except (MetaloopError, OSError):
         further, reserve = [], []
-    for flags, made in dials([task, *further], plan, reserve):
-        candidate = (len(differing(made, plan)), flags, made)
+    other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
+    budget = math.ceil(plan.device_seconds(task) + other_seconds)
+    return nearest(dials(plan, lambda dial: plan_of([task, *further], dial, reserve), budget), plan)
+
+
+def nearest(made: Iterable[tuple[list[str], Plan]], plan: Plan) -> tuple[list[str], str]:
+    """(the flags whose plan is nearest to the recorded one, a remark on what differs)."""
+    best: tuple[int, list[str], Plan] | None = None
+    for flags, one in made:
+        candidate = (len(differing(one, plan)), flags, one)
         best = min((best, candidate), key=lambda one: (one[0], len(one[1]))) if best else candidate
     if best is None:
         return [], ""
@@ -168,17 +183,13 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     return best[1], f"This version of metaloop plans slightly differently: {changes}." if apart else ""
 
 
-def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterator[tuple[list[str], Plan]]:
+def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -> Iterator[tuple[list[str], Plan]]:
     """Flags with the plans that they make: every possible size, with and without single changes."""
     from itertools import product
 
-    from meta.cli.evolve import Dial, plan_of
-    from meta.reserve import seconds_on_reserved
+    from meta.cli.evolve import Dial
 
-    task, *further = homes
-    other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
-    budget = math.ceil(plan.device_seconds(task) + other_seconds)
-    sizes: list[list[str]] = [[], ["--quick"], ["--budget", f"{budget}"]]
+    sizes: list[list[str]] = [[], ["--quick"]] + ([["--budget", f"{budget}"]] if budget is not None else [])
     changes = [
         ["--run-budget", f"{plan.run_budget:g}"],
         ["--seeds", str(plan.opening_runs)],
@@ -190,7 +201,7 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
         dial = Dial(
             run_budget=plan.run_budget if taken[0] else None,
-            budget=float(budget) if "--budget" in flags else None,
+            budget=float(budget) if budget is not None and "--budget" in flags else None,
             quick="--quick" in flags,
             seeds=plan.opening_runs if taken[1] else None,
             generations=plan.generations if taken[2] else None,
@@ -201,7 +212,7 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
             best_of_n=bool(plan.best_of_seeds),
         )
         try:
-            made = plan_of(homes, dial, reserve)
+            made = make(dial)
         except UsageError:  # too small a budget for any plan
             continue
         yield [*flags, *always], made

@@ -33,6 +33,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.study import Study
     from meta.plan import Plan
+    from meta.task_families import Families
     from programs.program import Program
     from trainer.task import Task
 
@@ -73,6 +74,14 @@ class EvolveFlags:
     reserve: Annotated[
         str | None, flag("Held-out tasks: the champion is tested on them once, at the end.", metavar="TASK,…")
     ]
+    family: Annotated[
+        str | None,
+        flag(
+            "Instead of --task: families of tasks; each stage is played on new members, and --reserve leaves families "
+            "out for the end.",
+            metavar="FAMILY,…",
+        ),
+    ]
     prior: Annotated[
         str | None,
         flag(
@@ -92,6 +101,7 @@ class EvolveFlags:
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
+    ("metaloop evolve --family tabular,strokes --reserve letters", "a program for tasks that nobody has seen"),
     ("metaloop evolve --resume studies/NAME", "resume a study that was stopped"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
@@ -120,31 +130,29 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     from meta.confirmation import look_of
     from meta.learnt import in_words, learnt_for
     from meta.prior import gather, sentence
-    from meta.reserve import refuse_twice, unseen_variant
+    from meta.reserve import unseen_variant
+    from meta.task_families import draw
 
-    reserve = launch.load_tasks(flags.reserve)
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows = mutation.load(flags.mutation.meta_program)
     dial, again, settings = flags.dial, flags.dial.confirm_again, settings_of(flags)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
-        refuse_change(study, settings, reserve, past, follows, dial.race_rule)
+        refuse_change(study, settings, flags, past, follows)
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
-        homes, reserve, variant = tasks_of(study)
+        on = StudyTasks.of(study)
     else:
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config)
-        homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
-        refuse_twice(homes, reserve)
-        own_arm = command == "improve" and not like_stock(own[0], homes, settings.researcher_choice.researcher)
-        variant = unseen_variant(homes[0], settings.seed or 0)
-        plan = plan_of(homes, dial, reserve, own_arm=own_arm, variant=variant)
-        known = gather(past, [other.name for other in reserve]) if past else None
-        learnt = None if flags.from_scratch or len(own) > 1 else learnt_for(base_of(own), homes, reserve)
-    described = describe(plan, homes, settings, study if folder else None, reserve, variant)
+        on = StudyTasks.named(flags, settings.seed)
+        own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
+        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
+        known = gather(past, [other.name for other in on.reserve]) if past else None
+        learnt = None if flags.from_scratch or len(own) > 1 else learnt_for(base_of(own), on.homes, on.reserve)
+    described = describe(plan, on, settings, study if folder else None)
     prior = study.config.prior if folder else known and known.prior
     used = study.config.knowledge if folder else learnt and learnt.used
     beside = {"prior": prior and sentence(prior), "knowledge": used and in_words(used)}
@@ -155,19 +163,20 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         launch.dry_run(out, described)
         return
     if folder is None or champion_of(folder) is None or again:
-        for each in (*homes, *reserve):
+        for each in (*on.homes, *on.reserve):
             settings.ready(each, study if folder else None)
     if folder is None:
-        task, *further = homes
+        task, *further = on.homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
-        variant = unseen_variant(task, settings.seed, lambda drawn: trains(drawn, settings))
+        drawn = draw(on.families, plan, settings.seed) if on.families else None
+        variant = None if drawn else unseen_variant(task, settings.seed, lambda one: trains(one, settings))
         study, starters = create(
-            folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
-            seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
-            further=further, reserve=reserve, researcher=settings.researcher_choice.researcher,
-            staff=settings.researcher_choice.config, meta_program=follows, known=known, race_rule=dial.race_rule,
-            learnt=learnt, variant=variant,
+            folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
+            devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
+            command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
+            researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.config,
+            meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
@@ -176,20 +185,55 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     present(out, folder)
 
 
+@dataclass(frozen=True)
+class StudyTasks:
+    """What a study is about: training tasks, reserved tasks, and the unseen variant. Over ``families`` the first two
+    are one task of each family."""
+
+    homes: Sequence[Task]
+    reserve: Sequence[Task]
+    variant: Task | None = None
+    families: Families | None = None
+
+    @classmethod
+    def named(cls, flags: EvolveFlags, seed: int | None) -> StudyTasks:
+        """Those of a new study."""
+        from meta.reserve import refuse_twice, unseen_variant
+        from meta.task_families import Families
+
+        reserve = launch.load_tasks(flags.reserve)
+        if flags.family:
+            if flags.task:
+                raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
+            families = Families(launch.load_tasks(flags.family), reserve)
+            families.check()
+            return cls(families.searched, reserve, families=families)
+        homes = launch.load_tasks(flags.task) or [launch.load_task(None)]
+        refuse_twice(homes, reserve)
+        return cls(homes, reserve, unseen_variant(homes[0], seed or 0))
+
+    @classmethod
+    def of(cls, study: Study) -> StudyTasks:
+        """Those of a study that is resumed."""
+        from meta.task_families import Families
+        from trainer.task import Task
+
+        if used := study.config.families:
+            families = Families([*map(Task.load, used.searched)], [*map(Task.load, used.left_out)])
+            return cls(families.searched, families.left_out, families=families)
+        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
+        named = [(Task.load(other.task), other.variant) for other in study.config.reserve]
+        reserve = [task for task, unseen in named if not unseen]
+        return cls(homes, reserve, next((task for task, unseen in named if unseen), None))
+
+    def plan(self, dial: Dial, own_arm: bool) -> Plan:
+        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant)
+
+
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
     choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
     which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
-
-
-def tasks_of(study: Study) -> tuple[list[Task], list[Task], Task | None]:
-    """(training tasks, reserved tasks, unseen variant) of a study that is resumed."""
-    from trainer.task import Task
-
-    homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
-    reserved = [(Task.load(other.task), other.variant) for other in study.config.reserve]
-    variant = next((task for task, unseen in reserved if unseen), None)
-    return homes, [task for task, unseen in reserved if not unseen], variant
 
 
 def trains(task: Task, settings: LaunchSettings) -> bool:
@@ -215,19 +259,15 @@ def refuse_again(command: str, again: bool) -> None:
 
 
 def refuse_change(
-    study: Study,
-    settings: LaunchSettings,
-    reserve: list[Task],
-    past: list[Path],
-    follows: Program | None,
-    race_rule: str | None,
+    study: Study, settings: LaunchSettings, flags: EvolveFlags, past: list[Path], follows: Program | None
 ) -> None:
     """Raise NotComparable where a study is resumed with other settings than it was created with."""
     from meta.plan import RACE_RULE
     from meta.prior import refuse_other
 
     settings.check(study)
-    refuse_reserve(study, reserve)
+    refuse_reserve(study, flags)
+    race_rule = flags.dial.race_rule
     refuse_other(study.folder, study.config.prior, past)
     mutation.check(study, follows)
     mutation.check_traces(study, settings.researcher_choice.config.traces)
@@ -249,10 +289,13 @@ def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -
         )
 
 
-def refuse_reserve(study: Study, named: list[Task]) -> None:
-    """Raise NotComparable where a study is resumed with other reserved tasks than it was created with."""
-    known = {other.task_id for other in study.config.reserve if not other.variant}
-    if named and {task.task_id for task in named} != known:
+def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
+    """Raise NotComparable where a study is resumed with other families or reserved tasks than it was created with."""
+    families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
+    made = StudyTasks.of(study) if families or named else None
+    if made and families and {task.task_id for task in families} != {task.task_id for task in made.homes}:
+        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
+    if made and named and {task.task_id for task in named} != {task.task_id for task in made.reserve}:
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
         )
@@ -296,6 +339,29 @@ def plan_of(
     return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
 
 
+def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
+    """The size of a study over families, from its flags."""
+    from meta import plan as plans
+    from meta.task_families import sized
+
+    for given, name in (
+        (dial.budget is not None, "--budget"),
+        (dial.same_spend, "--same-spend"),
+        (dial.best_of_n, "--best-of-n"),
+        (bool(dial.harvest), "--harvest"),
+    ):
+        if given:
+            raise UsageError(
+                f"{name} is for a study on tasks, not over families", hint="leave it out, or name a --task"
+            )
+    size = "quick" if dial.quick else "default"
+    whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
+    if dial.seeds is not None:
+        most = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
+        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **most)
+    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm))
+
+
 def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
     """Whether the researcher does the same under the user's program as under stock, on every task."""
     from meta.novelty import Novelty
@@ -318,18 +384,35 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
 
 def describe(
     plan: Plan,
-    homes: Sequence[Task],
+    on: StudyTasks,
     settings: LaunchSettings,
     study: Study | None,
-    reserve: Sequence[Task] = (),
-    variant: Task | None = None,
 ) -> PlannedWork:
     """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
+    from meta.task_families import describe as family_work
+
+    task, *further = on.homes
+    workers, devices = settings.at_once(study)
+    whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
+    sandboxed = settings.sandbox if study is None else study.config.sandbox
+    planned = launch.with_sandbox(whole, task, sandboxed, devices)
+    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
+    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, planned)
+    if on.families:
+        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
+    if further:  # each run is a sample of the mean over the tasks, in one unit
+        power = launch.power_sentence(plan.confirm_runs * len(on.homes))
+        return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
+    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    return {"tells": f"confirmation: {power}"} | planned
+
+
+def on_tasks(plan: Plan, on: StudyTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
+    """The cost of a study on tasks."""
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
-    task, *further = homes
-    sandboxed = settings.sandbox if study is None else study.config.sandbox
-    workers, devices = settings.at_once(study)
+    (task, *further), reserve, variant = on.homes, on.reserve, on.variant
+    workers, _ = settings.at_once(study)
     whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
@@ -338,14 +421,7 @@ def describe(
         named = f"a member of the family of {task.name}" if study is None and settings.seed is None else variant.name
         whole["variant"] = f"{named}: other data and another untouched script"
         whole["runs_on_variant"] = runs_on_variant(plan)
-    planned = launch.with_sandbox(whole, task, sandboxed, devices)
-    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, planned)
-    if further:  # each run is a sample of the mean over the tasks, in one unit
-        power = launch.power_sentence(plan.confirm_runs * len(homes))
-        return {"tells": f"confirmation over {len(homes)} tasks: {power}"} | planned
-    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
-    return {"tells": f"confirmation: {power}"} | planned
+    return whole
 
 
 def play(

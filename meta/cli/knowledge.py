@@ -120,7 +120,7 @@ def learn(
         folder = resolve.study_folder(text, out)
         config = StudyConfig.read(folder / "study.toml")
         with resolve.connect(folder, []) as con:
-            for task in map(Task.load, [config.task, *(other.task for other in config.further)]):
+            for task in map(Task.load, [config.task, *(other.task for other in (*config.further, *config.fresh))]):
                 effects = of_study(con, task, folder.resolve().name)
                 if not any(effect.edit for effect in effects):
                     out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")

@@ -236,6 +236,19 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     return f"with {many(runs, 'run')} per program, {programs} of {size} is detected with 80% power{corrected}"
 
 
+def power_over_tasks(tasks: int) -> str:
+    """The smallest mean lead over ``tasks`` tasks that a t test, one-sided at 2.5%, detects with 80% power."""
+    from analysis.power import RunSample, detectable
+
+    least = detectable(RunSample(1.0, tasks), RunSample(0.0, 2))
+    if least is None:
+        return "one task has no interval, so no difference can be detected"
+    return (
+        f"confirmation over {tasks} new tasks: a mean lead of {least:.1f} times the SD of the leads between tasks is "
+        "detected with 80% power"
+    )
+
+
 def known_noise(study: Study | None) -> RunNoise | None:
     """The noise of a study's runs so far; None before there are enough runs."""
     from analysis.study import open_study

@@ -75,7 +75,7 @@ def _show(
 def how_early(folder: Path, champion: str) -> str:
     """After which share of its budget a run of the champion is as good as stock's runs become; empty if unknown."""
     from analysis.anytime import anytime
-    from analysis.wording import many, until
+    from analysis.wording import few, many, until
 
     with resolve.connect(folder, []) as con:
         known = [one for one in anytime(con) if one.program_id == champion and not one.is_stock]
@@ -83,7 +83,7 @@ def how_early(folder: Path, champion: str) -> str:
         return ""
     own = max(known, key=lambda one: len(one.tasks))
     median, low, high = own.median()
-    where = f"on {' and '.join(own.tasks)}, " if len(own.tasks) > 1 else ""
+    where = f"on {few(own.tasks)}, " if len(own.tasks) > 1 else ""
     runs = f"median of {many(own.runs, 'run')}; by the researchers' own scores"
     if not math.isfinite(median):
         return f"{where}half of the champion's runs or more never gain as much as stock's runs do on average ({runs})"

@@ -237,6 +237,7 @@ class ChampionByTask:
     unrun: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
     over: OverReserved | None = None
+    families: bool = False
 
     @classmethod
     def of(cls, folder: Path, champion: Mapping[str, JsonValue]) -> ChampionByTask:
@@ -258,7 +259,8 @@ class ChampionByTask:
         claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
         claims |= {there.task: there.p_adjusted for there in reserve}
         together = ([over_homes(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
-        return cls(tuple(results.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
+        cells = tuple(results.of(str(champion.get("program_id"))))
+        return cls(cells, claims, unrun, tuple(together), over, bool(claim.families))
 
     @property
     def json(self) -> Row:
@@ -270,7 +272,9 @@ class ChampionByTask:
 
     @property
     def plain(self) -> dict[str, str]:
-        """The champion's ratio to stock on each task."""
+        """The champion's ratio to stock on each task; not over families, whose ratios the verdict has."""
+        if self.families:
+            return {}
         own = [cell for cell in self.cells if cell.role == "champion"]
         lines = {f"ratio to stock on {cell.task}": times(cell.ratio, cell.ratio_lower) for cell in own}
         lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
@@ -282,7 +286,7 @@ class ChampionByTask:
         return self.claims.get(cell.task) if cell.role == "champion" else None
 
     def show(self, out: Output) -> None:
-        if self.cells:
+        if self.cells and not self.families:
             show_cells(out, self.cells, self.claims)
         for line in self.together:
             out.note(line)
@@ -307,4 +311,5 @@ def over_homes(claim: Claim) -> str:
     parts = [f"{plain_number(claim.ratio.ratio, 2)} × stock, {at_least(claim.ratio.lower)}"]
     bare = claim.ratio_without_ideas
     parts += [f"without its ideas {times(bare.ratio, bare.lower)}"] if bare else []
-    return f"over the training tasks ({names}): {'; '.join(parts)}; p = {claim.p:.2g}"
+    over = "new tasks of the families" if claim.families else "the training tasks"
+    return f"over {over} ({names}): {'; '.join(parts)}; p = {claim.p:.2g}"

@@ -1,0 +1,112 @@
+"""The claim of a study over families: one pre-declared one-sided test, over tasks that nothing has used.
+
+The new tasks are a sample of their families, so the test is over tasks: on each, the mean gain of the champion's runs
+minus that of the reference's. Within a family this is a paired t test, corrected for skewness as in `meta.claim`; over
+several families it is the mean of their differences, each divided by the family's scale (stock's mean gain there in the
+search), with Satterthwaite's degrees of freedom. The A/A check compares stock's two arms in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis.decision import Check
+from analysis.ratios import mean_of_paired_ratios
+from analysis.scales import GainScale
+from analysis.statistics import ErrorEstimate, Mean, limits, mean_interval, one_sided, skewed_difference, t_test
+from meta.claim import OWN, STOCK, TWIN, Claim, Gains, OnTask, mean_over, over, pooled, worst
+
+
+@dataclass(frozen=True)
+class OnNewTasks:
+    """The gains on the new tasks of one family, task by task; ``scale``: None for a family that the search left out."""
+
+    family: str
+    unit: str
+    gains: Sequence[Gains]
+    scale: GainScale | None = None
+
+    def means(self, role: str) -> list[float]:
+        """Of the runs of that role, by task; empty unless it ran on every task."""
+        runs = [pooled(gains, None)[0].get(role, ()) for gains in self.gains]
+        return [math.fsum(played) / len(played) for played in runs] if all(runs) else []
+
+
+def family_claim(measured: Sequence[OnNewTasks]) -> Claim:
+    """The claim over one or several families; its means and intervals are over tasks."""
+    if len(measured) == 1:
+        return _on_family(measured[0])
+    families = [
+        OnTask(on.family, on.unit, on.scale.size, on.scale.of_stock, _on_family(on)) for on in measured if on.scale
+    ]
+    reference = OWN if all(on.means(OWN) for on in measured) else STOCK
+    result = _claim(measured, reference)
+    bare = all(on.means("without-ideas") for on in measured)
+    return replace(
+        result,
+        champion=mean_over(families, lambda c: c.champion),
+        stock=mean_over(families, lambda c: c.stock),
+        without_ideas=mean_over(families, lambda c: c.without_ideas) if bare else None,
+        own=mean_over(families, lambda c: c.own) if reference == OWN else None,
+        tasks=tuple(families),
+        check=worst([on.claim.check for on in families]),
+    )
+
+
+def _on_family(on: OnNewTasks) -> Claim:
+    return _claim([on], OWN if on.means(OWN) else STOCK)
+
+
+def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
+    """The test over the families together; its means are those of the first one."""
+    first = measured[0]
+    tested = _lead(measured, "champion", reference)
+    low, high = limits(tested)
+    bare = mean_interval(first.means("without-ideas"))
+    beside = _lead(measured, "champion", STOCK) if reference == OWN else None
+    return Claim(
+        champion=mean_interval(first.means("champion")),
+        stock=mean_interval(first.means(STOCK)),
+        without_ideas=bare if bare.n else None,
+        difference=tested.value,
+        low=low,
+        high=high,
+        p=one_sided(tested),
+        ratio=mean_of_paired_ratios([(on.means("champion"), on.means(reference)) for on in measured]),
+        ratio_without_ideas=mean_of_paired_ratios([(on.means("without-ideas"), on.means(reference)) for on in measured])
+        if bare.n
+        else None,
+        check=_checked(first),
+        own=mean_interval(first.means(OWN)) if reference == OWN else None,
+        over_stock=(beside.value, *limits(beside)) if beside else None,
+        ratio_stock=mean_of_paired_ratios([(on.means("champion"), on.means(STOCK)) for on in measured])
+        if beside
+        else None,
+        families=tuple(on.family for on in measured),
+    )
+
+
+def _lead(measured: Sequence[OnNewTasks], role: str, reference: str) -> ErrorEstimate:
+    """Of one program over another, in units of the scales where there are several families."""
+    parts = []
+    for on in measured:
+        size = on.scale.size if on.scale and len(measured) > 1 else 1.0
+        leads = [a - b for a, b in zip(on.means(role), on.means(reference), strict=True)]
+        apart = skewed_difference(leads, [0.0] * len(leads))
+        parts.append(apart._replace(value=apart.value / size, se=apart.se and apart.se / size))
+    return over(parts) if len(parts) > 1 else parts[0]
+
+
+def _checked(on: OnNewTasks) -> Check | None:
+    """Stock's second arm minus its first, over the tasks."""
+    if not all(gains.get(TWIN) for gains in on.gains):
+        return None
+    apart: Mean = mean_interval([_mean(gains[TWIN]) - _mean(gains[STOCK]) for gains in on.gains])
+    p = t_test(apart.mean or 0.0, apart.se, apart.n - 1.0)
+    return Check(on.family, on.unit, apart.mean or 0.0, apart.se, p, apart.n, apart.n)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

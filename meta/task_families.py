@@ -1,0 +1,141 @@
+"""A study over families of tasks: each stage is played on new members of them, and none is used twice.
+
+The opening race and every generation have ``family_tasks`` new tasks of each family, the confirmation
+``family_confirm``, and so has, after it, each family that the search left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from analysis.knowledge import family_of
+from analysis.wording import listed, many
+from arena.settings import Reserved, UsedFamilies
+from arena.setup import BASELINE_SEEDS, RunCost, beside, reference
+from meta.plan import OVERHEAD, SETUP, Plan
+from meta.planned_work import PlannedWork
+from meta.reserve import FIRST_UNSEEN, runs_on_reserved
+from programs.errors import UsageError
+from trainer.streams import Streams
+from trainer.task import Task
+from trainer.variants import member
+
+SIZES = {
+    "quick": {"family_tasks": 2, "family_confirm": 6, "confirm_runs": 2, "opening_more": 2},
+    "default": {"family_tasks": 3, "family_confirm": 12, "confirm_runs": 3, "opening_more": 4},
+}
+COMMON = {
+    "opening_runs": 2, "aa_runs": 2, "child_runs": 2, "child_more": 4, "ablation_runs": 2, "control_runs": 2,
+    "harvest_percent": 0, "variant_runs": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Families:
+    """First tasks of the families that a study searches on, and of those that it leaves out."""
+
+    searched: Sequence[Task]
+    left_out: Sequence[Task] = ()
+
+    @property
+    def all(self) -> list[Task]:
+        return [*self.searched, *self.left_out]
+
+    def check(self) -> None:
+        """Raises UsageError for a task without a family, or a family that is named twice."""
+        for task in self.all:
+            if task.family is None:
+                hint = "a family's task.toml has a section [family]: see docs/tasks.md"
+                raise UsageError(f"the task {task.name} has no family", hint=hint)
+        names = [family_of(task) for task in self.all]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"the family {twice} is named twice", hint="name each family once")
+
+    @property
+    def names(self) -> list[str]:
+        return [family_of(task) for task in self.searched]
+
+
+@dataclass(frozen=True)
+class DrawnTasks:
+    """The tasks of a study over families. ``opening``: of the opening race; ``fresh``: of the later stages."""
+
+    families: UsedFamilies
+    opening: list[Task]
+    fresh: list[Reserved]
+    reserve: list[Reserved]
+
+
+def sized(plan: Plan, size: str) -> Plan:
+    """The plan of a study over families: fewer runs on each task, on more tasks."""
+    return replace(plan, **COMMON, **SIZES[size])
+
+
+def draw(families: Families, plan: Plan, seed: int | None) -> DrawnTasks:
+    """Members from ``FIRST_UNSEEN`` on, each once; always the same with a seed."""
+    streams = Streams.from_seed(seed) if seed is not None else Streams.fresh()
+    rng = np.random.default_rng(streams.seed("search", "families", 0))
+    last = plan.generations + 1
+    many_each = [plan.family_tasks] * last + [plan.family_confirm]
+    stages: list[list[Task]] = [[] for _ in many_each]
+    for family in families.searched:
+        numbers = iter(_numbers(rng, sum(many_each)))
+        for tasks, count in zip(stages, many_each, strict=True):
+            tasks += [member(family, next(numbers)) for _ in range(count)]
+    opening = stages[0]
+    left_out = [member(f, n) for f in families.left_out for n in _numbers(rng, plan.family_confirm)]
+    return DrawnTasks(
+        UsedFamilies(searched=[*map(reference, families.searched)], left_out=[*map(reference, families.left_out)]),
+        opening,
+        [
+            one.model_copy(update={"stage": stage})
+            for stage in range(1, last + 1)
+            for one in beside(opening[0], plan.run_budget, stages[stage])
+        ],
+        beside(opening[0], plan.run_budget, left_out),
+    )
+
+
+def _numbers(rng: np.random.Generator, count: int) -> list[int]:
+    return [FIRST_UNSEEN + int(n) for n in rng.choice(10**6 - FIRST_UNSEEN, size=count, replace=False)]
+
+
+def runs_by_stage(plan: Plan) -> tuple[int, int]:
+    """Runs on one task: of the whole search, if it were played on one task in every stage, and of the confirmation."""
+    stock = plan.generations * plan.child_runs  # stock runs in every stage
+    return plan.search_runs + stock, plan.runs - plan.search_runs
+
+
+def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
+    """The cost of the study."""
+    first = families.searched[0]
+    cost = RunCost(first, plan.run_budget)
+    searching, confirming = runs_by_stage(plan)
+    searched, confirmed = searching * plan.family_tasks, confirming * plan.family_confirm
+    elsewhere = runs_on_reserved(plan) * plan.family_confirm
+    trained = BASELINE_SEEDS * (plan.family_tasks * (plan.generations + 1) + plan.family_confirm)
+    seconds = sum(cost.on(task).seconds(searched + confirmed, trained) for task in families.searched)
+    seconds += sum(cost.on(task).seconds(elsewhere, BASELINE_SEEDS * plan.family_confirm) for task in families.left_out)
+    runs = (searched + confirmed) * len(families.searched) + elsewhere * len(families.left_out)
+    each = many(plan.family_tasks, "new task")
+    planned: PlannedWork = {
+        "task": ", ".join(families.names),
+        "runs": runs,
+        "experiments_per_run": cost.experiments,
+        "experiments": runs * cost.experiments,
+        "run_budget_s": plan.run_budget,
+        "device_seconds": round(seconds, 1),
+        "workers": workers,
+        "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
+        "price": "no cost: this machine, no model is called",
+        "plan": asdict(plan),
+        "families": f"{listed(families.names)}: {each} of each in every stage, {plan.family_confirm} to confirm on",
+    }
+    if families.left_out:
+        names = listed([family_of(task) for task in families.left_out])
+        planned["reserve"] = f"{names}: {many(plan.family_confirm, 'new task')} of each, at the end"
+        planned["runs_on_reserve"] = elsewhere * len(families.left_out)
+    return planned

@@ -1,0 +1,270 @@
+"""A study over families: new tasks in every stage, scores beside stock on the same tasks, a claim over tasks."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.evidence import Evidence, ProgramScore
+from analysis.ledger import read
+from analysis.over_tasks import over_stages
+from analysis.ratios import mean_of_paired_ratios
+from analysis.report.facts import gather
+from analysis.report.source import ReportSource
+from analysis.report.verdict import verdict
+from analysis.scales import GainScale
+from analysis.statistics import mean_interval
+from arena.settings import StudyConfig, UsedFamilies
+from arena.setup import beside
+from arena.task_set import TaskSet
+from meta.begin import create, take_up
+from meta.claim import Gains
+from meta.evolve import evolve
+from meta.family_claim import OnNewTasks, family_claim
+from meta.learnt import relearnt
+from meta.plan import Plan
+from meta.task_families import DrawnTasks, Families, describe, draw, sized
+from meta.verdict import Champion
+from programs.errors import UsageError
+from programs.shelf import starter
+from tests.studies import TINY, Snapshot, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+from .cli_study import cli
+
+PLAN = replace(
+    TINY, run_budget=0.8, confirm_runs=2, ablation_runs=2, control_runs=2, best_of_seeds=0, harvest_percent=0,
+    variant_runs=0, family_tasks=1, family_confirm=3,
+)  # fmt: skip
+Ended = tuple[Path, Champion]
+
+
+def member_of(folder: Path, family: str, number: int) -> Task:
+    """A simulated task that says of which family it is."""
+    made = simulated_task(random_law(number), folder / f"{family}-{number}", name=f"{family}-{number}", experiments=8)
+    toml = made / "task.toml"
+    toml.write_text(toml.read_text() + f'\n[family]\nname = "{family}"\n')
+    return Task.load(made)
+
+
+def drawn(folder: Path, plan: Plan = PLAN) -> DrawnTasks:
+    """Two families to search on, one that is left out."""
+    stages = [
+        [member_of(folder, family, number) for family in ("east", "west") for number in numbers]
+        for numbers in ((1,), (2,), (5, 6, 7))
+    ]
+    opening = stages[0]
+    fresh = [
+        one.model_copy(update={"stage": stage})
+        for stage in (1, 2)
+        for one in beside(opening[0], plan.run_budget, stages[stage])
+    ]
+    far = [member_of(folder, "far", number) for number in (8, 9, 10)]
+    used = UsedFamilies(searched=[str(opening[0].folder), str(opening[1].folder)], left_out=[str(far[0].folder)])
+    return DrawnTasks(used, opening, fresh, beside(opening[0], plan.run_budget, far))
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("families")
+    tasks = drawn(folder)
+    study, starters = create(
+        folder / "study", task=tasks.opening[0], further=tasks.opening[1:], drawn=tasks, plan=PLAN, workers=1, seed=1
+    )  # fmt: skip
+    return folder / "study", evolve(study, PLAN, starters, silent)
+
+
+@pytest.fixture(scope="module")
+def ask(ended: Ended) -> Snapshot:
+    return Snapshot(ended[0])
+
+
+def test_every_stage_has_new_tasks_of_each_family_and_none_is_used_twice(ask: Snapshot) -> None:
+    rows = ask("SELECT task, list(DISTINCT purpose) AS purposes FROM matches GROUP BY task")
+    used = {row["task"]: row["purposes"] for row in rows}
+    assert all(len(purposes) == 1 for purposes in used.values())
+    by_purpose = {p: sorted(task for task, of in used.items() if of == [p]) for of in used.values() for p in of}
+    assert by_purpose == {
+        "race": ["east-1", "west-1"],
+        "generation": ["east-2", "west-2"],
+        "confirmation": ["east-5", "east-6", "east-7", "west-5", "west-6", "west-7"],
+        "reserve": ["far-10", "far-8", "far-9"],
+    }
+
+
+def test_stock_runs_on_the_tasks_of_every_stage(ask: Snapshot) -> None:
+    stock = starter("stock").program_id
+    tasks = ask(f"SELECT DISTINCT task FROM runs WHERE program_id = '{stock}'")
+    assert len(tasks) == 2 + 2 + 6 + 3
+
+
+def test_the_scale_of_a_task_is_what_stock_gained_on_its_family_in_the_search(ended: Ended, ask: Snapshot) -> None:
+    study, *_ = take_up(ended[0])
+    study.look()
+    stock = starter("stock").program_id
+    scales = {scale.task: scale for scale in TaskSet.confirming(study).scales()}
+    for family in ("east", "west"):
+        sql = f"SELECT verified_gain FROM runs WHERE stream = 'selection' AND task LIKE '{family}-%'"
+        searched = [row["verified_gain"] for row in ask(f"{sql} AND program_id = '{stock}'")]
+        for number in (5, 6, 7):
+            assert scales[f"{family}-{number}"].stock.mean == pytest.approx(mean_interval(searched).mean)
+
+
+def test_the_claim_is_over_new_tasks_each_counting_once(ended: Ended, ask: Snapshot) -> None:
+    champion = ended[1]
+    assert champion.claim.families == ("east", "west") and [on.task for on in champion.claim.tasks] == ["east", "west"]
+    for on in champion.claim.tasks:
+        sql = f"SELECT task, avg(verified_gain) AS gain FROM runs WHERE task LIKE '{on.task}-%' AND stream = 'confirmation'"
+        best, stock = (
+            {row["task"]: row["gain"] for row in ask(f"{sql} AND role IN {roles} GROUP BY 1")}
+            for roles in ("('champion')", "('control', 'a/a')")
+        )
+        leads = mean_interval([best[task] - stock[task] for task in best])
+        assert on.claim.champion.n == 3
+        assert on.claim.difference == pytest.approx(leads.mean)
+        assert on.claim.ratio.ratio == pytest.approx(sum(best.values()) / sum(stock.values()))
+    sizes = [on.claim.difference / on.scale for on in champion.claim.tasks]
+    assert champion.claim.difference == pytest.approx(sum(sizes) / 2)
+
+
+def test_a_family_that_was_left_out_has_one_test_of_its_own_at_the_end(ended: Ended, ask: Snapshot) -> None:
+    (far,) = ended[1].elsewhere
+    assert far.task == "far" and far.claim is not None and far.claim.families == ("far",) and far.claim.champion.n == 3
+    assert f"on 3 new tasks of far, a family that the search left out, it {'beats' if far.holds else 'is not'}" in (
+        ended[1].verdict
+    )
+    order = ask("SELECT purpose, min(started_at) AS first, max(started_at) AS last FROM matches GROUP BY purpose")
+    times = {row["purpose"]: (row["first"], row["last"]) for row in order}
+    assert times["reserve"][0] >= times["confirmation"][1]
+
+
+def test_the_first_child_has_a_list_learnt_also_from_the_tasks_of_the_study(ended: Ended) -> None:
+    study, *_ = take_up(ended[0])
+    children = [m.operator for m in study.state.mutations if m.generation == 1]
+    learnt = relearnt(study, 1)
+    assert learnt.tasks == 2  # simulated knobs have no roles, so nothing is learnt from them and it proposes nothing
+    assert ("learn-ideas" in children) == bool(learnt.items)
+
+
+def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapshot) -> None:
+    folder, champion = ended
+    page = (folder / "champion.evidence.md").read_text()
+    assert (
+        "Mean over 2 families" in champion.verdict and "3 new tasks of each, intervals over tasks" in champion.verdict
+    )
+    assert "Intervals are 95% over tasks." in page and "new members of east and west" in page
+    assert "| east-5 | new task |" in page and "| far-8 | held-out task |" in page
+    assert "one could instead make" not in page  # a best script of stock is of one task
+    assert "new tasks of each" in verdict(gather(ReportSource(ask.con, str(folder)))).sentence
+
+
+@pytest.mark.slow
+def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
+    before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]
+    study, plan, starters = take_up(folder)
+    assert evolve(study, plan, starters, silent) == ended[1]
+    assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
+
+
+def test_members_are_drawn_once_each_and_always_the_same_with_a_seed() -> None:
+    families = Families([Task.load("tabular"), Task.load("letters")], [Task.load("strokes")])
+    families.check()
+    first, again, other = (draw(families, PLAN, seed) for seed in (7, 7, 8))
+    assert first == again and first != other
+    names = [
+        *(task.folder.name for task in first.opening),
+        *(Path(one.task).name for one in first.fresh + first.reserve),
+    ]
+    assert len(set(names)) == len(names) == 2 * (1 + 1 + 3) + 3
+    assert all(int(name.rpartition("-")[2]) >= 1000 for name in names)
+    assert {one.stage for one in first.fresh} == {1, 2}
+
+
+def test_the_plan_counts_every_run(ended: Ended, ask: Snapshot) -> None:
+    study, *_ = take_up(ended[0])
+    families = Families(TaskSet.of(study).tasks, [Task.load(study.config.reserve[0].task)])
+    [made] = ask("SELECT count(*) AS n FROM runs")
+    planned = describe(PLAN, families, 1)
+    assert planned["runs"] - 20 <= made["n"] <= planned["runs"]  # programs that behave alike are run once
+
+
+def test_words_that_name_no_family_are_refused(tmp_path: Path) -> None:
+    for words, why in (
+        (("--family", "tinylm"), "has no family"),
+        (("--family", "tabular,tabular"), "named twice"),
+        (("--family", "tabular", "--reserve", "tabular:3"), "named twice"),
+        (("--family", "tabular", "-t", "strokes"), "--family and --task"),
+        (("--family", "tabular", "--budget", "1h"), "--budget"),
+        (("--family", "tabular", "--same-spend"), "--same-spend"),
+    ):
+        done = cli("evolve", *words, "--dry-run", cwd=tmp_path)
+        assert done.returncode == 2 and why in done.stderr and len(done.stderr.strip().splitlines()) <= 2, done.stderr
+
+
+def test_a_paired_ratio_has_the_bound_of_its_linear_approximation() -> None:
+    top, bottom = [2.0, 2.4, 4.4], [1.0, 1.3, 2.0]
+    found = mean_of_paired_ratios([(top, bottom)])
+    ratio = sum(top) / sum(bottom)
+    rest = [x - ratio * y for x, y in zip(top, bottom, strict=True)]
+    se = math.sqrt(sum(r * r for r in rest) / 2 / 3) / (sum(bottom) / 3)
+    assert found.ratio == pytest.approx(ratio) and found.lower == pytest.approx(ratio - 2.919986 * se, rel=1e-5)
+    assert mean_of_paired_ratios([(top, [-1.0, 0.5, 0.1])]).ratio is None
+    assert mean_of_paired_ratios([(top, [0.1, 2.0, 5.0])]).lower is None  # its mean may be 0
+
+
+def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
+    """Both programs gain much more on some tasks than on others: only their difference counts."""
+    easy = [1.0, 5.0, 9.0, 13.0]
+    gains: list[Gains] = [{"champion": [e + 0.5, e + 0.6], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy]
+    told = family_claim([OnNewTasks("hills", "nats", gains)])
+    assert told.holds and told.difference == pytest.approx(0.5) and told.champion.n == 4
+    assert told.check is not None and told.check.passed
+    apart: list[Gains] = [{**one, "a/a": [gain + 3.0 for gain in one["control"]]} for one in gains]
+    assert not family_claim([OnNewTasks("hills", "nats", apart)]).holds  # two arms of stock differ on every task
+
+
+def part_of(stage: dict[str, tuple[float, float]]) -> tuple[list[Evidence], list[GainScale]]:
+    """The evidence of a stage of two tasks: the gains of programs on each, all in the same scale."""
+    parts = []
+    for number in (0, 1):
+        scores = tuple(
+            ProgramScore(name, name, f"t{number}", gains[number], 0.1, 2, gains[number], 0.1, None, None, None, 9, 0)
+            for name, gains in stage.items()
+        )
+        parts.append(Evidence(f"t{number}", "nats", (), (), (), scores, (), (), 6, 60, 1.0))
+    scale = GainScale("t", "nats", 1.0, True, mean_interval([1.0, 1.1]))
+    return parts, [scale, scale]
+
+
+def test_programs_of_different_stages_are_compared_by_their_lead_over_stock() -> None:
+    """The second stage has harder tasks; the program that ran there alone is the better one."""
+    stages, scales = zip(*(part_of(stage) for stage in STAGES), strict=True)
+    scores = {score.program_id: score for score in over_stages(stages, scales, "stock").programs}
+    assert scores["early"].mean == pytest.approx(1 + 0.5) and scores["late"].mean == pytest.approx(1 + 0.8)
+    assert scores["stock"].mean == pytest.approx(1.0) and scores["stock"].se > 0
+    assert scores["both"].n == 4 and scores["both"].mean == pytest.approx(1 + 0.3)
+
+
+STAGES = (
+    {"stock": (3.0, 3.2), "early": (3.5, 3.7), "both": (3.2, 3.4)},
+    {"stock": (1.0, 0.6), "late": (1.8, 1.4), "both": (1.4, 1.0)},
+)
+
+
+def test_a_plan_over_families_has_few_runs_on_many_tasks() -> None:
+    plan = sized(replace(PLAN, family_tasks=0), "default")
+    assert (plan.family_tasks, plan.family_confirm, plan.harvest_percent) == (3, 12, 0)
+    with pytest.raises(UsageError, match="has no family"):
+        Families([Task.load("tinylm")]).check()
+
+
+def test_study_toml_names_the_families(ended: Ended) -> None:
+    config = StudyConfig.read(ended[0] / "study.toml")
+    assert config.families is not None and len(config.families.searched) == 2 and len(config.fresh) == 8
+    assert config.at(config.fresh[-1].task_id).task == config.fresh[-1].task
