@@ -93,12 +93,14 @@ class UsedKnowledge(BaseModel):
 
 
 class UsedFamilies(BaseModel):
-    """First tasks of the families that a study searches on, and of those left out, as a command names them."""
+    """The families of a study: their first tasks as a command names them, those searched on and those left out; and the
+    ids of all tasks of each, by its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     searched: list[str]
     left_out: list[str] = []
+    members: dict[str, list[str]]
 
 
 class StudyConfig(BaseModel):

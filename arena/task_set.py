@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.evidence import Evidence, evidence
-from analysis.knowledge import family_of
 from analysis.over_tasks import over_stages, over_tasks
 from analysis.scales import GainScale, scale_of
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
@@ -125,7 +124,9 @@ class TaskSet:
         """task → the tasks that have its scale: itself, or in a study over families all members of its family."""
         if not self.study.config.families:
             return {task.name: {task.name} for task in self.tasks}
-        known = {each.task.name: family_of(each.task) for each in (*self, *all_tasks(self.study))}
+        members = self.study.config.families.members.items()
+        family = {task_id: name for name, ids in members for task_id in ids}
+        known = {each.task.name: family[each.task.task_id] for each in (*self, *all_tasks(self.study))}
         return {name: {other for other in known if known[other] == known[name]} for name in known}
 
     def scales(self, before: int | None = None) -> list[GainScale]:

@@ -87,8 +87,12 @@ def draw(families: Families, plan: Plan, seed: int | None) -> DrawnTasks:
             tasks += [member(family, next(numbers)) for _ in range(count)]
     opening = stages[0]
     left_out = [member(f, n) for f in families.left_out for n in _numbers(rng, plan.family_confirm)]
+    members: dict[str, list[str]] = {}
+    for task in (*(one for stage in stages for one in stage), *left_out):
+        members.setdefault(family_of(task), []).append(task.task_id)
+    searched, others = (list(map(reference, some)) for some in (families.searched, families.left_out))
     return DrawnTasks(
-        UsedFamilies(searched=[*map(reference, families.searched)], left_out=[*map(reference, families.left_out)]),
+        UsedFamilies(searched=searched, left_out=others, members=members),
         opening,
         [
             one.model_copy(update={"stage": stage})

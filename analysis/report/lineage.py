@@ -9,6 +9,7 @@ from analysis.report.model import ReportFacts, ReportFigure, ReportSection, Repo
 from analysis.statistics import interval
 from analysis.wording import count, decimals, listed, number, short, span, typical
 from programs.errors import ProgramError
+from programs.shelf import starter
 
 MOST = 40  # programs drawn
 
@@ -49,7 +50,8 @@ class DrawnProgram:
 def section(facts: ReportFacts) -> ReportSection | None:
     """None for a match or an import, where no program has a parent."""
     champion = facts.champion_id
-    programs = facts.source.ask("lineage", ProgramRow, champion=champion or "", most=MOST)
+    stock = starter("stock").program_id
+    programs = facts.source.ask("lineage", ProgramRow, champion=champion or "", most=MOST, stock=stock)
     if not any(row.parent_ids for row in programs.rows):
         return None
     edges = {row.program_id: change(row, programs.rows) for row in programs.rows}
@@ -88,6 +90,10 @@ def over_tasks(facts: ReportFacts) -> str:
     """How the scores over several tasks are computed."""
     if not facts.homes:
         return ""
+    if any(row.family for row in facts.scales.rows):
+        by_family = {row.family: f"{row.size:.3g} {row.unit} on {row.family}" for row in facts.scales.rows}
+        lead = "Gains are 1 plus the mean lead over stock on the same tasks, in units of its mean gain on the family"
+        return f" {lead}: {listed(list(by_family.values()))}."
     sizes = (f"{number(row.size, decimals(row.size))} {row.unit} on {row.task}" for row in facts.scales.rows)
     scales = listed(list(sizes))
     return f" Gains are means over {len(facts.homes)} tasks, each divided by stock's gain there: {scales}."

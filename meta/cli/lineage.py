@@ -9,18 +9,24 @@ from analysis.wording import many, plain_number
 from meta.cli import resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
+from programs.shelf import starter
 
 QUERY = """
 WITH on_tasks AS (  -- with several tasks, gains are divided by each task's scale
-    SELECT program_id, avg(verified_gain) / coalesce(any_value(size), 1) AS gain, count(verified_gain) AS n,
+    SELECT program_id, task, avg(verified_gain) / coalesce(any_value(size), 1) AS gain, count(verified_gain) AS n,
         var_samp(verified_gain) / coalesce(any_value(size), 1) ^ 2 / count(verified_gain) AS error
     FROM runs LEFT JOIN (SELECT task, size FROM scales WHERE (SELECT count(*) FROM scales) > 1) USING (task)
     WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
     GROUP BY program_id, task),
 measured AS (
-    SELECT program_id, avg(gain) AS gain, sum(n)::BIGINT AS n, sqrt(sum(error)) / count(*) AS se
-    FROM on_tasks GROUP BY program_id HAVING count(*) >= (SELECT count(*) FROM scales)),
+    SELECT o.program_id, sum(o.n)::BIGINT AS n, sqrt(sum(o.error)) / count(*) AS of_runs, avg(o.gain) AS mean,
+        1 + avg(o.gain - s.gain) AS led, coalesce(stddev_samp(o.gain - s.gain) / sqrt(count(*)), 0) AS of_tasks,
+        any_value(families) AS changing, if(changing, led, mean) AS gain,
+        if(changing, greatest(of_tasks, of_runs), of_runs) AS se
+    FROM on_tasks AS o LEFT JOIN (FROM on_tasks WHERE program_id = ?) AS s USING (task),
+        (SELECT count(family) > 0 AS families FROM scales)  -- their tasks change: compared with stock on the same ones
+    GROUP BY o.program_id HAVING count(*) >= (SELECT count(*) FROM scales) OR any_value(families)),
 named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
     p.program_id IN (SELECT program_id FROM named) AS champion,
@@ -81,7 +87,7 @@ def lineage(out: Output, study: AnyStudy) -> None:
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:
         scales = resolve.fetch(con, "SELECT * FROM scales")
-        programs = resolve.fetch_as(con, LineageRow, QUERY)
+        programs = resolve.fetch_as(con, LineageRow, QUERY, [starter("stock").program_id])
         proposals = resolve.fetch_as(con, ProposalCount, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
     drawn = list(tree(programs))
@@ -95,13 +101,21 @@ def lineage(out: Output, study: AnyStudy) -> None:
     if out.mode == "person" and any(p["champion"] for p in programs):
         out.note("* the champion")
     if len(scales) > 1:
-        sizes = ", ".join(f"{row['size']:.4g} {row['unit']} on {row['task']}" for row in scales)
-        out.note(f"gains are averages over {len(scales)} tasks, each divided by the task's scale: {sizes}")
+        out.note(said_of(scales))
     for line in proposal_lines(proposals):
         out.note(line)
     if any(row["refused"] for row in proposals):
         query = "SELECT operator, model, reason FROM mutations WHERE NOT accepted"
         out.note(f'reasons: metaloop sql {resolve.typed(folder)} "{query}"')
+
+
+def said_of(scales: Sequence[Row]) -> str:
+    """What the gains are over, and what divides them."""
+    by_scale = {row["family"] or row["task"]: row for row in scales}
+    sizes = ", ".join(f"{row['size']:.4g} {row['unit']} on {name}" for name, row in by_scale.items())
+    if any(row["family"] for row in scales):
+        return f"gains are 1 + the mean lead over stock on the same tasks, divided by the family's scale: {sizes}"
+    return f"gains are averages over {len(scales)} tasks, each divided by the task's scale: {sizes}"
 
 
 def proposal_lines(proposals: Sequence[ProposalCount]) -> Iterator[str]:

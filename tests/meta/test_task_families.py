@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -18,11 +19,13 @@ from analysis.report.source import ReportSource
 from analysis.report.verdict import verdict
 from analysis.scales import GainScale
 from analysis.statistics import mean_interval
+from analysis.study import open_study
 from arena.settings import StudyConfig, UsedFamilies
 from arena.setup import beside
-from arena.task_set import TaskSet
+from arena.task_set import TaskSet, evidence_of
 from meta.begin import create, take_up
 from meta.claim import Gains
+from meta.confirmation import FINAL
 from meta.evolve import evolve
 from meta.family_claim import OnNewTasks, family_claim
 from meta.learnt import relearnt
@@ -65,7 +68,11 @@ def drawn(folder: Path, plan: Plan = PLAN) -> DrawnTasks:
         for one in beside(opening[0], plan.run_budget, stages[stage])
     ]
     far = [member_of(folder, "far", number) for number in (8, 9, 10)]
-    used = UsedFamilies(searched=[str(opening[0].folder), str(opening[1].folder)], left_out=[str(far[0].folder)])
+    members: dict[str, list[str]] = {}
+    for task in (*(one for stage in stages for one in stage), *far):
+        members.setdefault(task.name.partition("-")[0], []).append(task.task_id)
+    bases = [str(task.folder) for task in opening]
+    used = UsedFamilies(searched=bases, left_out=[str(far[0].folder)], members=members)
     return DrawnTasks(used, opening, fresh, beside(opening[0], plan.run_budget, far))
 
 
@@ -119,9 +126,12 @@ def test_the_claim_is_over_new_tasks_each_counting_once(ended: Ended, ask: Snaps
     champion = ended[1]
     assert champion.claim.families == ("east", "west") and [on.task for on in champion.claim.tasks] == ["east", "west"]
     for on in champion.claim.tasks:
-        sql = f"SELECT task, avg(verified_gain) AS gain FROM runs WHERE task LIKE '{on.task}-%' AND stream = 'confirmation'"
+        sql = f"SELECT task, avg(verified_gain) AS gain FROM runs WHERE task LIKE '{on.task}-%'"
         best, stock = (
-            {row["task"]: row["gain"] for row in ask(f"{sql} AND role IN {roles} GROUP BY 1")}
+            {
+                row["task"]: row["gain"]
+                for row in ask(f"{sql} AND stream = 'confirmation' AND role IN {roles} GROUP BY 1")
+            }
             for roles in ("('champion')", "('control', 'a/a')")
         )
         leads = mean_interval([best[task] - stock[task] for task in best])
@@ -170,6 +180,19 @@ def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Pa
     study, plan, starters = take_up(folder)
     assert evolve(study, plan, starters, silent) == ended[1]
     assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
+
+
+def test_programs_are_shown_with_their_lead_over_stock_on_the_same_tasks(ended: Ended) -> None:
+    shown = json.loads(cli("lineage", str(ended[0]), "--json").stdout)["items"]
+    stock = next(row for row in shown if row["name"] == "stock")
+    assert stock["gain"] == pytest.approx(1.0)
+    study, *_ = take_up(ended[0])
+    study.look()
+    with open_study(ended[0], views=()) as con:
+        final = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
+        scores = {score.program_id: score for score in evidence_of(study, con, final).programs}
+    measured = {row["program_id"]: row["gain"] for row in shown if row["gain"] is not None}
+    assert len(measured) > 3 and measured == {p: pytest.approx(scores[p].mean) for p in measured}
 
 
 def test_members_are_drawn_once_each_and_always_the_same_with_a_seed() -> None:
