@@ -23,6 +23,7 @@ TITLES = {
     "factorial": "Directives, switched on and off by a plan drawn beforehand",
     "without-ideas": "Idea lists: programs with them minus the same programs without them",
 }
+MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
@@ -38,9 +39,21 @@ def section(facts: ReportFacts) -> ReportSection | None:
     lead = (
         "Do programs that win on the training tasks also win on others? Each gain is divided by stock's gain on that "
         f"task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
-        + " ".join(of_ranks(correlation) for correlation in study.correlations)
+        + " ".join(ranked(study.correlations))
     )
     return ReportSection("transfer", "Several tasks", lead, tuple(figures))
+
+
+def ranked(correlations: Sequence[RankCorrelation]) -> list[str]:
+    """A sentence on each pair of tasks; one on all that are unknown where they are many."""
+    known = [ranks for ranks in correlations if ranks.estimate is not None]
+    left = len(correlations) - len(known)
+    if left <= MOST_UNKNOWN:
+        return [of_ranks(ranks) for ranks in correlations]
+    return [of_ranks(ranks) for ranks in known] + [
+        f"The rank correlation between {'the other ' * bool(known)}{left} pairs of tasks is unknown: too few programs "
+        "ran on both."
+    ]
 
 
 def of_ranks(ranks: RankCorrelation) -> str:
