@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
-from analysis.decision import CheckedArm, twins
+from analysis.decision import Check, CheckedArm, twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
@@ -170,11 +170,16 @@ def aa_spread(rows: Sequence[RankedRow]) -> float | None:
     return max(apart, default=None)
 
 
-def aa_check(rows: Sequence[RankedRow], unit: str) -> str | None:
-    """The A/A check of the two stock arms in a sentence; None without two."""
-    check = twins(
+def check_of(rows: Sequence[RankedRow], unit: str) -> Check | None:
+    """The A/A check of the two stock arms; None without two."""
+    return twins(
         CheckedArm(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows
     )
+
+
+def aa_check(rows: Sequence[RankedRow], unit: str) -> str | None:
+    """The A/A check in a sentence."""
+    check = check_of(rows, unit)
     return decision_text.check(check) if check else None
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import undefer
 from analysis.statistics import mean_interval
 from arena.arms import Match
 from arena.contest import acts, arms, careful
-from arena.contest.board import aa_spread, board_rows, is_measured, over_tasks
+from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain
@@ -116,6 +116,9 @@ def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mappi
     decided = decide(entries, scores_of(entries, gains))
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if is_measured(row)]
+    check = check_of(rows, unit)
+    if check is not None and not check.passed:
+        decided = withheld(decided)
     return {
         **decided,
         "decided_at": utc_now().isoformat(),
@@ -176,6 +179,12 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
         "over_low": least,
         "over_high": most,
     }
+
+
+def withheld(decided: Announcement) -> Announcement:
+    """Equal programs did not get equal results in the confirmation: nobody wins; the gains stay."""
+    headline = "No winner: the A/A check failed, stock's two arms differ significantly"
+    return {**decided, "outcome": "none", "winners": [], "headline": headline} if decided["winners"] else decided
 
 
 def _who(entry: ContestEntry) -> NamedEntry:

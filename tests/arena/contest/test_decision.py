@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arena.contest.decision import decide
+from arena.contest.decision import decide, withheld
 from arena.contest.score import plain
 from arena.contest.tables import ContestEntry, Person
 
@@ -55,6 +55,15 @@ def test_the_first_has_to_beat_both_arms_of_stock(near: int) -> None:
     assert (decided["outcome"], decided["winners"]) == ("none", []) and "No winner: the best entry" in decided[
         "headline"
     ]
+
+
+def test_without_its_check_nobody_wins_and_the_gains_stay() -> None:
+    scores = plain({0: GAINS["high"], 1: GAINS["low"], 2: GAINS["low"]})
+    decided = decide(entries("program", "program", "control"), scores)
+    assert decided["outcome"] == "won"
+    kept = withheld(decided)
+    assert (kept["outcome"], kept["winners"], kept["gain"]) == ("none", [], decided["gain"])
+    assert "A/A check failed" in kept["headline"]
 
 
 def test_nobody_took_part() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from arena.arms import Arm, TaskMatch
 from arena.contest import accounts, acts
+from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import leaders
+from arena.contest.decision import announcement, entered, leaders, taking_part
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.standing import whole_board
@@ -18,8 +20,10 @@ from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import ContestEntry
 from arena.contest.views import queue_view
 from arena.jobs import JobResult, Measurement
-from arena.measuring import run_job, settle
+from arena.match import announce
+from arena.measuring import gains_of, run_job, settle
 from arena.study import Study
+from arena.task_study import tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.program import Program
 from programs.shelf import starter
@@ -134,16 +138,37 @@ def measured(steward: Steward, number: int, metric: float | None = None) -> None
     """The ledger has all runs of the entry; ``metric``: of its scripts, about that (the untouched one: 1)."""
     for index in range(steward.wanted):
         board, arm, nth = steward._on(number, index)
-        job = run_job(board.on, board.match, arm, nth)
-        started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
-        board.on.record(example(RunStartedEvent, task=board.on.task.name, **started))
-        ended = example(RunEndedEvent, run_id=job.run_id, state="finished")
-        board.on.record(ended)
-        found = () if metric is None else tuple(
-            Measurement(seed, "ok", metric + index / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds
-        )  # fmt: skip
-        result = JobResult(job.job_id, "finished", final_is_baseline=metric is None, run=ended, measurements=found)
-        settle(board.on, job, arm, result, 1.0)
+        run_there(board, arm, nth, metric)
+
+
+def run_there(board: TaskMatch, arm: Arm, nth: int, metric: float | None = None) -> None:
+    job = run_job(board.on, board.match, arm, nth)
+    started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
+    board.on.record(example(RunStartedEvent, task=board.on.task.name, **started))
+    ended = example(RunEndedEvent, run_id=job.run_id, state="finished")
+    board.on.record(ended)
+    found = () if metric is None else tuple(
+        Measurement(seed, "ok", metric + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds
+    )  # fmt: skip
+    result = JobResult(job.job_id, "finished", final_is_baseline=metric is None, run=ended, measurements=found)
+    settle(board.on, job, arm, result, 1.0)
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(0.801, "won"), (0.9, "none")])
+def test_nobody_wins_a_confirmation_in_which_two_arms_of_stock_differ(
+    steward: Steward, second: float, outcome: str
+) -> None:
+    on = tasks_of(steward.study)[0]
+    entries = taking_part(steward.contest, [3])
+    match = entered(on, entries, CONFIRMATION)
+    announce(on, match, lambda _: None)
+    for arm, metric in zip(match.arms, (0.5, 0.8, second), strict=True):
+        for nth in range(3):
+            run_there(TaskMatch(on, match), arm, nth, metric)
+    gains = {entry.number: gains_of(on, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
+    told = announcement(steward.contest, entries, {on.task.name: gains})
+    assert told["outcome"] == outcome and told["gain"] == pytest.approx(0.5, abs=0.01)
+    assert ("A/A check failed" in told["headline"]) == (outcome == "none")
 
 
 def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:
