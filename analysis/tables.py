@@ -179,7 +179,7 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def answer(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> list[dict[str, Any]]:
-    """The rows of a query that somebody wrote. Raises UsageError with DuckDB's message."""
+    """The rows of a query that a person wrote. Raises UsageError with DuckDB's message."""
     import duckdb
 
     try:

@@ -119,11 +119,11 @@ def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
     cost = RunCost(first, plan.run_budget)
     searching, confirming = runs_by_stage(plan)
     searched, confirmed = searching * plan.family_tasks, confirming * plan.family_confirm
-    elsewhere = runs_on_reserved(plan) * plan.family_confirm
+    final = runs_on_reserved(plan) * plan.family_confirm
     trained = BASELINE_SEEDS * (plan.family_tasks * (plan.generations + 1) + plan.family_confirm)
     seconds = sum(cost.on(task).seconds(searched + confirmed, trained) for task in families.searched)
-    seconds += sum(cost.on(task).seconds(elsewhere, BASELINE_SEEDS * plan.family_confirm) for task in families.left_out)
-    runs = (searched + confirmed) * len(families.searched) + elsewhere * len(families.left_out)
+    seconds += sum(cost.on(task).seconds(final, BASELINE_SEEDS * plan.family_confirm) for task in families.left_out)
+    runs = (searched + confirmed) * len(families.searched) + final * len(families.left_out)
     each = many(plan.family_tasks, "new task")
     planned: PlannedWork = {
         "task": ", ".join(families.names),
@@ -141,5 +141,5 @@ def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
     if families.left_out:
         names = listed([family_of(task) for task in families.left_out])
         planned["reserve"] = f"{names}: {many(plan.family_confirm, 'new task')} of each, at the end"
-        planned["runs_on_reserve"] = elsewhere * len(families.left_out)
+        planned["runs_on_reserve"] = final * len(families.left_out)
     return planned

@@ -182,7 +182,7 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
 
 
 def withheld(decided: Announcement) -> Announcement:
-    """Equal programs did not get equal results in the confirmation: nobody wins; the gains stay."""
+    """Equal programs did not get equal results in the confirmation: no entry wins; the gains stay."""
     headline = "No winner: the A/A check failed, stock's two arms differ significantly"
     return {**decided, "outcome": "none", "winners": [], "headline": headline} if decided["winners"] else decided
 
