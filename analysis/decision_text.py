@@ -214,7 +214,8 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("note", "A/A check passed", check(d.check)))
     if d.look > 1:
         text = (
-            "The first confirmation was not announced, because its A/A check failed. This is the second, on new data."
+            "The first confirmation was not announced, because its A/A check failed. This is the second, on new data"
+            f"{' of the same tasks' if d.families else ''}."
         )
         out.append(Caveat("note", "Second confirmation", text))
     if not d.recorded:

@@ -57,26 +57,32 @@ def over_stages(stages: Sequence[Parts], scales: Sequence[Sequence[GainScale]], 
     """
     parts = [part for stage in stages for part in stage]
     whole = over_tasks(parts, [scale for stage in scales for scale in stage])
-    left, leads = list(whole.parts), defaultdict[str, list[tuple[ProgramScore, float]]](list)
+    left, leads = list(whole.parts), defaultdict[str, list[tuple[ProgramScore, ProgramScore]]](list)
     runs: Counter[str] = Counter()
     for stage in stages:
         by_task = [{score.program_id: score for score in left.pop(0).programs} for _ in stage]
         for program_id in set.intersection(*(set(scores) for scores in by_task)):
             runs[program_id] += min(scores[program_id].n for scores in by_task)
-            leads[program_id] += [(s[program_id], s[program_id].mean - s[stock].mean) for s in by_task if stock in s]
+            leads[program_id] += [(s[program_id], s[stock]) for s in by_task if stock in s]
     programs = [_led(scored, runs[program_id], whole.task) for program_id, scored in sorted(leads.items()) if scored]
-    known = posterior([p.mean for p in programs], [p.se for p in programs], [p.n for p in programs])
+    known = posterior(
+        [p.mean for p in programs], [p.se for p in programs], [len(leads[p.program_id]) for p in programs]
+    )
     shrunk = [
         replace(p, shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se)
         for p, score in zip(programs, known, strict=True)
     ]
-    return replace(whole, programs=tuple(sorted(shrunk, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))))
+    return replace(
+        whole, stages=len(stages), programs=tuple(sorted(shrunk, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id)))
+    )
 
 
-def _led(scored: Sequence[tuple[ProgramScore, float]], n: int, task: str) -> ProgramScore:
+def _led(scored: Sequence[tuple[ProgramScore, ProgramScore]], n: int, task: str) -> ProgramScore:
+    """The score from those of the program and of stock on each task."""
     first, count = scored[0][0], len(scored)
-    over = mean_interval([1.0 + lead for _, lead in scored])
-    of_runs = math.sqrt(math.fsum(score.se**2 for score, _ in scored)) / count
+    over = mean_interval([1.0 + score.mean - stock.mean for score, stock in scored])
+    errors = [s.se**2 + (stock.se**2 if s.program_id != stock.program_id else 0.0) for s, stock in scored]
+    of_runs = math.sqrt(math.fsum(errors)) / count
     claims = [score.claimed for score, _ in scored if score.claimed is not None]
     return replace(
         first,

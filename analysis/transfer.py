@@ -72,7 +72,7 @@ class Cell:
     """A row of the view `transfer`: one program on one task. Gains are in the task's unit, positive is better."""
 
     task: str
-    place: str  # home or elsewhere
+    place: str  # home, new (a confirming task of a study over families) or elsewhere
     program_id: str
     name: str
     role: str  # champion, program, without-ideas, control (stock), a/a, one-line
@@ -98,7 +98,7 @@ class Cell:
         evolution) or ``other task``."""
         if self.place == "home":
             return "training task"
-        if self.stream == "confirmation":
+        if self.place == "new":
             return "new task"
         return "held-out task" if self.stream == "reserve" else "other task"
 
@@ -109,6 +109,7 @@ class StudyTasks:
 
     training: tuple[str, ...]
     other: tuple[str, ...]
+    new: tuple[str, ...] = ()  # those of the others on which a study over families is confirmed
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -129,12 +130,13 @@ def study_tasks(con: duckdb.DuckDBPyConnection) -> StudyTasks:
     names = dict(con.execute("SELECT DISTINCT task_id, task FROM matches WHERE task_id IS NOT NULL").fetchall())
     first = [names[i] for i in [settings.get("task_id")] if i in names and names[i] in played] or played[:1]
     after = max((each["stage"] for each in settings.get("fresh") or ()), default=0)  # the confirmation of a family
-    new = [each for each in settings.get("fresh") or () if each["stage"] == after]
-    unused = [*(settings.get("reserve") or ()), *new]
-    reserved = [names[each["task_id"]] for each in unused if each.get("task_id") in names]
+    confirming = [each for each in settings.get("fresh") or () if each["stage"] == after]
+    new = [names[each["task_id"]] for each in confirming if each["task_id"] in names]
+    unused = settings.get("reserve") or ()
+    reserved = [*new, *(names[each["task_id"]] for each in unused if each.get("task_id") in names)]
     evolved = settings.get("command") in ("evolve", "improve") or reserved
     training = [*first, *(task for task in played if task not in [*first, *reserved])] if evolved else first
-    return StudyTasks(tuple(training), tuple(task for task in played if task not in training))
+    return StudyTasks(tuple(training), tuple(task for task in played if task not in training), tuple(new))
 
 
 def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
@@ -147,7 +149,7 @@ def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:
     shared = typed_rows(con.execute(statement("transfer_shared")), SharedFigures)
     made: list[Cell] = []
     for task in names.all:
-        side = "home" if task in names.training else "elsewhere"
+        side = "home" if task in names.training else "new" if task in names.new else "elsewhere"
         on_task = [run for run in runs if run.task == task]
         cells = _cells_on(con, task, side, on_task, variants)
         cells += _like(cells, [row for row in shared if row.task == task], con, variants)

@@ -24,6 +24,7 @@ from analysis.trust import findings_line
 from analysis.wording import few, until
 from arena.public import public_lines
 from arena.study import Study
+from arena.task_set import TaskSet
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.claim import Claim
 from meta.confirmation import FINAL, LOOKS
@@ -85,7 +86,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         ]))],
         steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
-        fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in tasks],
+        fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in TaskSet.confirming(study).tasks],
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
         early=early, grid=GRID, moments=MOMENTS, harvests=harvests(study),
@@ -167,7 +168,10 @@ def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) ->
 
 
 def training_tasks(study: Study) -> list[Task]:
-    return [study.task, *(Task.load(other.task) for other in study.config.further)]
+    """The tasks of the search, in a study over families those of all its stages."""
+    last = max((each.stage for each in study.config.fresh), default=0)
+    later = [each for each in study.config.fresh if each.stage < last]
+    return [study.task, *(Task.load(other.task) for other in (*study.config.further, *later))]
 
 
 def inert_everywhere(program: Program, tasks: Sequence[Task]) -> set[str]:

@@ -148,8 +148,10 @@ class Evolution:
         for child in children:
             self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
+        stock = starter("stock")
         if self.study.config.families:  # gains on new tasks mean something beside stock's on the same ones
-            racers.append(Entry(starter("stock"), "control"))
+            racers = [one for one in racers if one.program.program_id != stock.program_id]
+            racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
     def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:

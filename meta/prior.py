@@ -68,7 +68,8 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
                 f"--prior {folder}: has no usable estimates: it needs verified gains and a stock that clearly gained",
                 hint="name a study of evolve, improve or match that has ended",
             )
-        searched |= _inherited(StudyConfig.read(folder / "study.toml"))
+        config = StudyConfig.read(folder / "study.toml")
+        searched |= _inherited(config) | _families(config)
         if touched := sorted(searched & set(reserved)):
             raise UsageError(
                 f"--prior {folder}: it searched on {touched[0]}, which this study reserves",
@@ -82,6 +83,13 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
         estimates += estimates_of_study
     programs = [PriorProgram(**asdict(one)) for one in expected(estimates)]
     return Known(Prior(studies=list(studies.values()), programs=programs), texts)
+
+
+def _families(config: StudyConfig) -> set[str]:
+    """The families that a study over families had searched on; a study that leaves one out may not start from it."""
+    used = config.families
+    left_out = {each.task_id for each in config.reserve}
+    return {name for name, ids in used.members.items() if not left_out & set(ids)} if used else set()
 
 
 def _inherited(config: StudyConfig) -> set[str]:

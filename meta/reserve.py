@@ -9,9 +9,10 @@ nothing is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -98,7 +99,9 @@ def confirm_on_reserved(
             variant = first.task_id in unseen
             there = confirm_on(on, executor, lineage, champion, plan, progress, variant=variant)
             claims.append((first, there))
-    tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home)
+    of_families = study.config.families
+    names = {task_id: family for family, ids in of_families.members.items() for task_id in ids} if of_families else {}
+    tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home, names)
     shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
     return tested + [ReservedClaim(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
 
@@ -113,15 +116,19 @@ def reserved_sets(study: Study) -> list[TaskSet]:
     return [TaskSet(tuple(tasks)) for tasks in families.values()]
 
 
-def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[ReservedClaim]:
-    """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks."""
+def gated(
+    claims: Sequence[tuple[Task, Claim | None]], home: Claim, names: Mapping[str, str] = MappingProxyType({})
+) -> list[ReservedClaim]:
+    """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks.
+
+    ``names``: task id → what the result is about, where that is not the task.
+    """
     adjusted = iter(holm([there.p for _, there in claims if there is not None]))
     gated_claims = []
     for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        name = there.families[0] if there is not None and there.families else task.name
-        gated_claims.append(ReservedClaim(name, task.unit, there, p, holds))
+        gated_claims.append(ReservedClaim(names.get(task.task_id, task.name), task.unit, there, p, holds))
     return gated_claims
 
 

@@ -6,7 +6,8 @@ The opening race and every generation have ``family_tasks`` new tasks of each fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -31,6 +32,9 @@ COMMON = {
     "opening_runs": 2, "aa_runs": 2, "child_runs": 2, "child_more": 4, "ablation_runs": 2, "control_runs": 2,
     "harvest_percent": 0, "variant_runs": 0,
 }  # fmt: skip
+
+
+SPARE = 8  # members beyond those that are needed, for those that do not train
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,26 @@ def sized(plan: Plan, size: str) -> Plan:
     return replace(plan, **COMMON, **SIZES[size])
 
 
-def draw(families: Families, plan: Plan, seed: int | None) -> DrawnTasks:
-    """Members from ``FIRST_UNSEEN`` on, each once; always the same with a seed."""
+def draw(
+    families: Families, plan: Plan, seed: int | None, trains: Callable[[Task], bool] = lambda _: True, at_once: int = 1
+) -> DrawnTasks:
+    """Members from ``FIRST_UNSEEN`` on whose untouched script ``trains``, each once; always the same with a seed.
+
+    ``at_once``: members that are tried in parallel. Raises UsageError where too few of a family train.
+    """
     streams = Streams.from_seed(seed) if seed is not None else Streams.fresh()
     rng = np.random.default_rng(streams.seed("search", "families", 0))
     last = plan.generations + 1
     many_each = [plan.family_tasks] * last + [plan.family_confirm]
     stages: list[list[Task]] = [[] for _ in many_each]
     for family in families.searched:
-        numbers = iter(_numbers(rng, sum(many_each)))
+        drawn = iter(_members(family, rng, sum(many_each), trains, at_once))
         for tasks, count in zip(stages, many_each, strict=True):
-            tasks += [member(family, next(numbers)) for _ in range(count)]
+            tasks += [next(drawn) for _ in range(count)]
     opening = stages[0]
-    left_out = [member(f, n) for f in families.left_out for n in _numbers(rng, plan.family_confirm)]
+    left_out = [
+        task for family in families.left_out for task in _members(family, rng, plan.family_confirm, trains, at_once)
+    ]
     members: dict[str, list[str]] = {}
     for task in (*(one for stage in stages for one in stage), *left_out):
         members.setdefault(family_of(task), []).append(task.task_id)
@@ -103,8 +114,22 @@ def draw(families: Families, plan: Plan, seed: int | None) -> DrawnTasks:
     )
 
 
-def _numbers(rng: np.random.Generator, count: int) -> list[int]:
-    return [FIRST_UNSEEN + int(n) for n in rng.choice(10**6 - FIRST_UNSEEN, size=count, replace=False)]
+def _members(
+    family: Task, rng: np.random.Generator, count: int, trains: Callable[[Task], bool], at_once: int
+) -> list[Task]:
+    """The first ``count`` that train, of numbers in a random order."""
+    numbers = rng.choice(10**6 - FIRST_UNSEEN, size=count + SPARE, replace=False)
+    drawn: list[Task] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        for start in range(0, len(numbers), count):
+            tasks = [member(family, FIRST_UNSEEN + int(number)) for number in numbers[start : start + count]]
+            drawn += [task for task, ok in zip(tasks, pool.map(trains, tasks), strict=True) if ok]
+            if len(drawn) >= count:
+                return drawn[:count]
+    raise UsageError(
+        f"of {len(numbers)} members of the family {family_of(family)} the untouched script of only {len(drawn)} trains",
+        hint="leave the family out, or mend its values in [family.baseline]",
+    )
 
 
 def runs_by_stage(plan: Plan) -> tuple[int, int]:

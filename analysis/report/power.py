@@ -50,6 +50,8 @@ def lead(facts: ReportFacts, row: Power) -> str:
         f"With {count(row.n)} runs of the champion and {count(row.n_other)} of stock, the confirmation detects a true "
         f"difference of {size} with 80% power. "
     )
+    if any(scale.family for scale in facts.scales.rows):
+        return f"{text}This is for {facts.task} alone; the announced test is over new tasks of the families."
     if facts.homes:
         return (
             text

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 class RecordedMean(TypedDict):
     mean: float | None
+    n: int
 
 
 class RecordedRatio(TypedDict):

@@ -154,6 +154,7 @@ def tiles(facts: ReportFacts) -> list[tuple[str, str]]:
 def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> ReportVerdict:
     """The text of the decision, with the results on held-out tasks."""
     where = f"over {listed([on.task for on in decision.tasks])}" if decision.tasks else f"on {facts.task}"
+    where = f"on new tasks of {listed(decision.families)}" if decision.families else where
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
@@ -278,6 +279,8 @@ def _on_reserved(on: HeldOutResult) -> str:
     variant = on.get("variant")
     where = f"On {on['task']}, an unseen variant," if variant else f"On the held-out task {on['task']},"
     there = on["claim"]
+    if there is not None and there.get("families"):
+        where = f"On {many(there['champion']['n'], 'new task')} of {on['task']}, a family that the search left out,"
     if there is None:
         return f"{where} it behaves like stock, so it was not run."
     digits = interval_decimals(there["low"], there["high"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -169,8 +170,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         task, *further = on.homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
-        drawn = draw(on.families, plan, settings.seed) if on.families else None
-        variant = None if drawn else unseen_variant(task, settings.seed, lambda one: trains(one, settings))
+        if on.families:
+            out.note("trying the untouched script of each new task once")
+        able, at_once = partial(trains, settings=settings), settings.workers_or_cores()
+        drawn = draw(on.families, plan, settings.seed, able, at_once) if on.families else None
+        variant = None if drawn else unseen_variant(task, settings.seed, able)
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
@@ -293,7 +297,8 @@ def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
     """Raise NotComparable where a study is resumed with other families or reserved tasks than it was created with."""
     families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
     made = StudyTasks.of(study) if families or named else None
-    if made and families and {task.task_id for task in families} != {task.task_id for task in made.homes}:
+    known = {task.task_id for task in made.homes} if made and made.families else set()
+    if families and {task.task_id for task in families} != known:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
     if made and named and {task.task_id for task in named} != {task.task_id for task in made.reserve}:
         raise resolve.settings_differ(
@@ -341,9 +346,12 @@ def plan_of(
 
 def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     """The size of a study over families, from its flags."""
+    from arena.race import RACE_RULES
     from meta import plan as plans
     from meta.task_families import sized
 
+    if dial.race_rule:
+        RACE_RULES.get(dial.race_rule)  # refused before anything is spent
     for given, name in (
         (dial.budget is not None, "--budget"),
         (dial.same_spend, "--same-spend"),

@@ -20,10 +20,11 @@ WITH on_tasks AS (  -- with several tasks, gains are divided by each task's scal
     WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
     GROUP BY program_id, task),
 measured AS (
-    SELECT o.program_id, sum(o.n)::BIGINT AS n, sqrt(sum(o.error)) / count(*) AS of_runs, avg(o.gain) AS mean,
+    SELECT o.program_id, sum(o.n)::BIGINT AS n, sqrt(sum(o.error)) / count(*) AS of_runs,
+        sqrt(sum(o.error + if(o.program_id = s.program_id, 0, s.error))) / count(*) AS of_leads, avg(o.gain) AS mean,
         1 + avg(o.gain - s.gain) AS led, coalesce(stddev_samp(o.gain - s.gain) / sqrt(count(*)), 0) AS of_tasks,
         any_value(families) AS changing, if(changing, led, mean) AS gain,
-        if(changing, greatest(of_tasks, of_runs), of_runs) AS se
+        if(changing, greatest(of_tasks, of_leads), of_runs) AS se
     FROM on_tasks AS o LEFT JOIN (FROM on_tasks WHERE program_id = ?) AS s USING (task),
         (SELECT count(family) > 0 AS families FROM scales)  -- their tasks change: compared with stock on the same ones
     GROUP BY o.program_id HAVING count(*) >= (SELECT count(*) FROM scales) OR any_value(families)),

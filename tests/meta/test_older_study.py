@@ -87,7 +87,14 @@ def test_it_goes_on_to_the_same_end(older: Path) -> None:
     expected: dict[str, Any] = json.loads((older.parent / "expected.json").read_text())
     assert run(["evolve", "--resume", str(older), "-y", "-q"]) == 0
     for name, sql in SHOWN.items():
-        assert query(older, sql) == expected[name], name
+        shown = query(older, sql)
+        assert len(shown) == len(expected[name]), name
+        for row, before in zip(shown, expected[name], strict=True):
+            if name == "credit":  # solved by a linear algebra library, whose sums depend on the processor
+                near = {k: pytest.approx(v, rel=1e-9) if isinstance(v, float) else v for k, v in before.items()}
+                assert row == near, name
+            else:
+                assert row == before, name
     assert (older / "champion.md").read_text() == expected["champion.md"]
     page = (older / "champion.evidence.md").read_text().replace(str(older.parent), MADE_IN)
     page, newer = re.subn(r"(?s)## How early a run gets there\n.*?(?=## )", "", page)

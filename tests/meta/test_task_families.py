@@ -31,6 +31,7 @@ from meta.evolve import evolve
 from meta.family_claim import OnNewTasks, family_claim
 from meta.learnt import relearnt
 from meta.plan import Plan
+from meta.prior import gather as known_from
 from meta.task_families import DrawnTasks, Families, describe, draw, sized
 from meta.verdict import Champion
 from programs.errors import UsageError
@@ -168,7 +169,10 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
     assert (
         "Mean over 2 families" in champion.verdict and "3 new tasks of each, intervals over tasks" in champion.verdict
     )
-    assert "Intervals are 95% over tasks." in page and "new members of east and west" in page
+    assert (
+        "Intervals are 95% over runs, those of a family over its tasks." in page
+        and "new members of east and west" in page
+    )
     assert "| east-5 | new task |" in page and "| far-8 | held-out task |" in page
     assert "one could instead make" not in page  # a best script of stock is of one task
     assert "new tasks of each" in verdict(gather(ReportSource(ask.con, str(folder)))).sentence
@@ -218,6 +222,29 @@ def test_the_plan_counts_every_run(ended: Ended, ask: Snapshot) -> None:
     assert planned["runs"] - 20 <= made["n"] <= planned["runs"]  # programs that behave alike are run once
 
 
+def test_a_member_whose_untouched_script_does_not_train_is_passed_over() -> None:
+    families = Families([Task.load("tabular")])
+    everything = draw(families, PLAN, 7)
+    unfit = everything.opening[0].name
+    other = draw(families, PLAN, 7, lambda task: task.name != unfit)
+    names = [task.name for task in other.opening] + [Path(one.task).name for one in other.fresh]
+    assert unfit not in names and len(set(names)) == 1 + 1 + 3
+    with pytest.raises(UsageError, match="only 0 trains"):
+        draw(families, PLAN, 7, lambda _: False)
+
+
+def test_a_prior_that_searched_on_a_family_cannot_start_a_study_that_leaves_it_out(ended: Ended) -> None:
+    with pytest.raises(UsageError, match="searched on east"):
+        known_from([ended[0]], ["east"])
+    assert known_from([ended[0]], ["far"]).prior.studies
+
+
+def test_the_page_has_what_children_gained_on_the_tasks_of_their_generation(ended: Ended) -> None:
+    page = (ended[0] / "champion.evidence.md").read_text()
+    assert "did not run in the same match" not in page
+    assert "east-5: " in page and "(t" in page and "west-7" in page.rpartition("## Recompute")[2]
+
+
 def test_words_that_name_no_family_are_refused(tmp_path: Path) -> None:
     for words, why in (
         (("--family", "tinylm"), "has no family"),
@@ -226,6 +253,7 @@ def test_words_that_name_no_family_are_refused(tmp_path: Path) -> None:
         (("--family", "tabular", "-t", "strokes"), "--family and --task"),
         (("--family", "tabular", "--budget", "1h"), "--budget"),
         (("--family", "tabular", "--same-spend"), "--same-spend"),
+        (("--family", "tabular", "--race-rule", "nonsense"), "nonsense"),
     ):
         done = cli("evolve", *words, "--dry-run", cwd=tmp_path)
         assert done.returncode == 2 and why in done.stderr and len(done.stderr.strip().splitlines()) <= 2, done.stderr

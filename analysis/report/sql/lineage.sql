@@ -11,7 +11,7 @@ WITH RECURSIVE on_tasks AS (
 scores AS (
     SELECT o.program_id, sum(o.n)::BIGINT AS n, avg(o.gain ORDER BY task) AS gain,
         sqrt(sum(o.se * o.se ORDER BY task)) / count(*) AS se, 1 + avg(o.gain - s.gain ORDER BY task) AS led,
-        greatest(coalesce(stddev_samp(o.gain - s.gain) / sqrt(count(*)), 0), sqrt(sum(o.se * o.se)) / count(*)) AS led_se
+        greatest(coalesce(stddev_samp(o.gain - s.gain) / sqrt(count(*)), 0), sqrt(sum(o.se * o.se + if(o.program_id = s.program_id, 0, s.se * s.se))) / count(*)) AS led_se
     FROM on_tasks AS o LEFT JOIN (FROM on_tasks WHERE program_id = $stock) AS s USING (task)
     GROUP BY o.program_id HAVING count(*) >= (SELECT count(*) FROM scales) OR (SELECT count(family) FROM scales) > 0),
 ancestors AS (

@@ -74,6 +74,7 @@ class MutationBriefing:
     access: TraceAccess = NO_TRACES
     traces: Sequence[Trace] = ()
     further: Sequence[Task] = ()  # training tasks beside the first
+    families: bool = False  # these are examples of the families that the study is over
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
@@ -97,6 +98,7 @@ class MutationBriefing:
             instruction=self.instruction.text,
             task=self.task,
             tasks=[self.task, *self.further],
+            families=self.families,
             charter=list(fields()),
             scripted=self.researcher == "scripted",
             control=self.control,
@@ -129,6 +131,7 @@ def brief(
         access=access,
         traces=traces,
         further=[on.task for on in tasks_of(study)[1:]],
+        families=study.config.families is not None,
     )
 
 

@@ -122,7 +122,8 @@ class TraceExperiment(TriedExperiment):
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All traces for writing ``generation``; also written to the study's folder."""
-    studies = {on.task.name: on for on in tasks_of(study)}
+    stages = range(generation) if study.config.families else (0,)
+    studies = {on.task.name: on for stage in stages for on in tasks_of(study, stage)}
     with open_study(study.folder, views=()) as con:
         runs = [
             run
