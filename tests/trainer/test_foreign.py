@@ -162,3 +162,60 @@ def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
 )
 def test_uv_is_left_out(given: str, plain: str) -> None:
     assert plain_python(given) == plain
+
+
+def small(folder: Path, **files: str) -> dict[str, Any]:
+    """The facts of a repository of these files (``readme`` is README.md, else ``name`` is name.py)."""
+    for name, text in files.items():
+        (folder / {"readme": "README.md"}.get(name, f"{name}.py")).write_text(text)
+    return {fact.field: fact.value for fact in draft(folder, Wanted()).facts}
+
+
+@pytest.mark.parametrize(
+    ("prose", "metric", "way"),
+    [
+        ("The box has large memory. Print it.", "val_bpb", "lower"),  # no "as large" in "has large"
+        ("For latency plots, lower is better.", "tok_per_sec", "higher"),  # a sentence about something else
+        ("A higher val_loss is better, trust me: higher val_loss is better.", "val_loss", None),  # asked
+        ("Fewer nats are better.", "nats_per_char", "lower"),
+        ("A higher yield is better.", "yield", "higher"),  # its name says nothing
+    ],
+)
+def test_the_direction_is_that_of_the_metric_not_of_a_stray_sentence(
+    tmp_path: Path, prose: str, metric: str, way: str | None
+) -> None:
+    read = small(tmp_path, readme=f"`python train.py`\n\n{prose}\n", train=f'print(f"{metric}: {{1.0}}")\n')
+    assert (read["metric"], read["direction"]) == (metric, way)
+
+
+def test_a_command_needs_what_it_builds_from_and_a_loop_of_experiments_is_none(tmp_path: Path) -> None:
+    prose = "`cargo bench`\n\n`python loop.py --forever`\n\n`python fit.py`\n"
+    loop = 'import subprocess\nwhile True:\n    subprocess.run(["python", "fit.py"])\n'
+    assert small(tmp_path, readme=prose, loop=loop, fit='print("loss:", 1)\n')["command"] == "python fit.py"
+
+
+def test_the_seed_is_an_option_of_the_script_but_not_that_of_the_split(tmp_path: Path) -> None:
+    text = 'parser.add_argument("--split-seed", type=int)\nparser.add_argument("-s", "--rng-seed", type=int)\n'
+    read = small(tmp_path, readme="`python fit.py`\n", fit=text + 'print(f"loss: {1.0}")\n')
+    assert read["command"] == "python fit.py --rng-seed {seed}" and read["seed"] == ""
+
+
+@pytest.mark.parametrize(
+    ("prose", "seconds"),
+    [
+        ("One experiment takes two and a half minutes.", 150.0),
+        ("Each run needs an hour and a half.", 5400.0),
+        ("A run is over after half a minute.", 30.0),
+        ("Ten minutes a run: fine.", 600.0),
+        ("One experiment is 20 seconds, another experiment 40 seconds.", 60.0),  # unclear: the assumed one
+        ("The launcher polls every 30 s while experiments run.", 60.0),
+        ("I wrote this on trains, 10 minutes from home.", 60.0),
+    ],
+)
+def test_the_time_of_an_experiment_may_be_in_words(tmp_path: Path, prose: str, seconds: float) -> None:
+    assert small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", fit='print("loss:", 1)\n')["budget"] == seconds
+
+
+def test_front_matter_is_not_what_a_program_prints(tmp_path: Path) -> None:
+    prose = "---\nscore: 0.97\nweight: 10\n---\n# Yard\n\n`python count.py` prints `fps=`.\n"
+    assert small(tmp_path, readme=prose, count='print(f"fps={1.0}")\n')["metric"] == "fps"

@@ -37,6 +37,22 @@ _SPOKEN = re.compile(
     r"(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b",
     re.IGNORECASE,
 )
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | {"a": 1.0, "an": 1.0, "half a": 0.5}
+_UNIT = r"(?P<unit>sec(?:ond)?s?|min(?:ute)?s?|hours?)"
+_IN_WORDS = re.compile(
+    rf"\b(?P<number>half a|{'|'.join(_NUMBERS)}|an?)(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
+    re.IGNORECASE,
+)
+_LASTS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b", re.IGNORECASE)
+_OF_A_RUN = re.compile(
+    r"\b(?:runs?|running|experiments?|training|evaluation|fit|wait|over after|comparison|takes?|budget)\b",
+    re.IGNORECASE,
+)
+_OF_OTHERS = re.compile(
+    r"\b(?:poll|compil|once|download|prepar|install|warm|gives? up|time-?out|coffee|cron|ago|setup|sync|upload|log)",
+    re.IGNORECASE,
+)
 _ASSUMED = 60.0
 _LONGEST = 1e7
 _OPERATORS = {ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Add: operator.add, ast.Sub: operator.sub}
@@ -109,6 +125,21 @@ def _spoken(repository: ForeignRepository) -> Iterator[Budget]:
             seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
             if 0 < seconds < _LONGEST:
                 yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
+    lasting: dict[float, RepositoryLine] = {}
+    for line in repository.lines(*repository.prose):
+        text = _IN_WORDS.sub(_in_digits, line.text)
+        for found in _LASTS.finditer(text):
+            seconds = float(found[1]) * _UNITS[found[2][0].lower()]
+            if 0 < seconds < _LONGEST and _OF_A_RUN.search(text) and not _OF_OTHERS.search(text):
+                lasting.setdefault(seconds, line)
+    if len(lasting) == 1:  # of several times it is not known which is an experiment's
+        [(seconds, line)] = lasting.items()
+        yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    """``two and a half minutes`` as ``2.5 minutes``."""
+    return f"{_WORDS[match['number'].lower()] + (0.5 if match['more'] or match['half'] else 0.0):g} {match['unit']}"
 
 
 def _arithmetic(text: str) -> float | None:

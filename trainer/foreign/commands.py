@@ -21,6 +21,12 @@ _WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNOREC
 _SETUP = re.compile(r"\b(?:prepare|setup|install|download|sync|clean|clone|plot|analy[sz]e|-m venv)", re.IGNORECASE)
 _TARGETS = ("bench", "benchmark", "train", "run", "eval", "score", "test")
 _FILES = ("train.py", "run.sh", "bench.sh", "train.sh", "benchmark.py", "bench.py", "evaluate.py", "main.py", "run.py")
+_BUILT_BY = {
+    "cargo": ("Cargo.toml",), "go": ("go.mod",), "npm": ("package.json",), "yarn": ("package.json",),
+    "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
+}  # fmt: skip
+_SEED_ARGUMENT = re.compile(r"""add_argument\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubectl|sbatch|srun)\b")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
@@ -92,15 +98,44 @@ def _is_there(text: str, repository: ForeignRepository) -> bool:
         named.append(words[0].removeprefix("./"))
     if words[0] in ("python", "python3", "bash", "sh") and not named:
         return len(words) > 2 and words[1] == "-m"
+    if built := _BUILT_BY.get(words[0]):
+        return any(name in repository.files for name in built)
     if words[0] == "make":
         return any(name in repository.files for name in _MAKEFILES)
     return all(name in repository.files for name in named)
 
 
-def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> tuple[bool, int, int, int]:
-    """Sort key, lower is likelier: commands that train, then more important files, then earlier lines."""
+def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> tuple[bool, bool, int, int, int]:
+    """Sort key, lower is likelier: no launcher, commands that train, then more important files, then earlier lines."""
     train = "train" in command or "bench" in command
-    return not train, repository.prose.index(line.file), -len(_WORDS.findall(command)), line.number
+    return (
+        _launches(command, repository),
+        not train,
+        repository.prose.index(line.file),
+        -len(_WORDS.findall(command)),
+        line.number,
+    )
+
+
+def _launches(command: str, repository: ForeignRepository) -> bool:
+    """Whether its script starts another script of the repository, as a loop of experiments does."""
+    for name in scripts_of(command, repository):
+        text = repository.text(name)
+        others = [other for other in repository.code if other.endswith(".py") and other != name]
+        if name.endswith(".py") and _STARTS_OTHERS.search(text) and any(other in text for other in others):
+            return True
+    return False
+
+
+def seed_option(command: str, repository: ForeignRepository) -> str:
+    """The option of the command's script that sets the training seed, as argparse declares it; empty without one."""
+    if re.search(r"\s--?[\w-]*seed\b", command) or re.search(r"[;&|]", command):
+        return ""
+    for name in scripts_of(command, repository):
+        for option in _SEED_ARGUMENT.findall(repository.text(name)):
+            if not re.search(r"data|split|val|test|eval", option):
+                return str(option)
+    return ""
 
 
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:

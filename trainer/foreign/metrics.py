@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trainer.foreign.facts import RepositoryFact, missing
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
-from trainer.metric_names import loose_direction, plain_name
+from trainer.metric_names import loose_direction, named_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
 # also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line
@@ -26,8 +27,11 @@ _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
 _SAYS = {
-    "lower": re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I),
-    "higher": re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I),
+    way: re.compile(rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? better|(?:{most})|as (?:{as_})\b)", re.IGNORECASE)
+    for way, more, most, as_ in (
+        ("lower", "lower|fewer|less|smaller", r"lowest|minimi[sz]\w*|smaller is", "low|small"),
+        ("higher", "higher|more|larger", r"highest|maximi[sz]\w*|larger is", "high|large"),
+    )
 }
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
 _AUXILIARY = re.compile(
@@ -94,6 +98,8 @@ def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, Re
             printed.setdefault(match[1].rstrip("."), line)
     mentions: Counter[str] = Counter()
     for line in repository.lines(*repository.prose):
+        if line.number <= _front_matter(repository.text(line.file)):
+            continue
         if shown := _SHOWN.fullmatch(line.text):
             printed.setdefault(shown[1], line)
             mentions[shown[1]] += 1
@@ -110,6 +116,15 @@ def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, Re
         return None
     best = max(printed, key=lambda name: _weight(name, mentions[name]))
     return (best, printed[best]) if _weight(best, mentions[best]) > 0 else None
+
+
+@lru_cache(maxsize=256)
+def _front_matter(text: str) -> int:
+    """The number of lines of YAML at the start of a text, which nothing prints."""
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != "---":
+        return 0
+    return next((number for number, line in enumerate(lines[1:], 2) if line.strip() in ("---", "...")), 0)
 
 
 def _weight(name: str, mentions: int) -> float:
@@ -148,22 +163,36 @@ def _likeliest_key(repository: ForeignRepository, names: list[str]) -> str:
 
 
 def direction(repository: ForeignRepository, metric: str | None, given: str | None) -> RepositoryFact:
-    """The better direction, from a sentence about the metric, any sentence of the prose, or the metric's name."""
+    """The better direction, from a sentence that names the metric, the metric's name, or a sentence of the prose.
+
+    Where a sentence that names the metric contradicts its name, nothing is known: it may be about another metric.
+    """
     if given:
         return RepositoryFact("direction", given, "given", DIRECTION)
     named = loose_direction(metric or "")
+    its_name = re.compile(rf"(?<![\w/]){re.escape(metric or '?')}(?![\w/])")
     said: list[tuple[str, RepositoryLine, bool]] = []
     for line in repository.lines(*repository.prose):
         for way, says in _SAYS.items():
             if says.search(line.text):
-                said.append((way, line, bool(metric and metric in line.text)))
+                said.append((way, line, bool(metric and its_name.search(line.text))))
         if _QUICK.search(line.text):
             said.append((named or "lower", line, False))
-    for near in (True, False):
-        ways = {way: line for way, line, about in reversed(said) if about or not near}
-        if len(ways) == 1:
+    certain = named_direction(metric or "") == (named, True)
+    by_name = RepositoryFact(
+        "direction", named, "by its name", DIRECTION, "no sentence names it with the better direction"
+    )
+    near = {way: line for way, line, about in reversed(said) if about}
+    if near and certain and named not in near:
+        [(way, line), *_] = near.items()
+        note = f"{metric} sounds like {named} is better, and {line.where} says {way}"
+        return missing("direction", DIRECTION, note)
+    if certain and not near:
+        return by_name
+    for ways in (near, {way: line for way, line, _ in reversed(said)}):
+        if len(ways) == 1 and (ways is near or named in (None, *ways)):
             [(way, line)] = ways.items()
             return RepositoryFact("direction", way, line.where, DIRECTION)
-    if named:
-        return RepositoryFact("direction", named, "by its name", DIRECTION, "no sentence states the better direction")
+    if named and not said:
+        return by_name
     return missing("direction", DIRECTION, "lower or higher: the better direction is stated nowhere")

@@ -13,7 +13,7 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 FLAG = "--editable"
 _MAY = re.compile(
     r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
-    r"|the (?:only )?file you)\b",
+    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
