@@ -11,8 +11,12 @@ import pytest
 
 from programs.errors import NotFound, UsageError
 from tests.trainer import foreign_repos
+from trainer.command import CommandTrainer
+from trainer.data import DataStore
+from trainer.experiment import Spec
 from trainer.foreign.commands import plain_python
 from trainer.foreign.init import Draft, Wanted, draft, write
+from trainer.streams import Streams
 from trainer.task import Task
 
 
@@ -219,3 +223,46 @@ def test_the_time_of_an_experiment_may_be_in_words(tmp_path: Path, prose: str, s
 def test_front_matter_is_not_what_a_program_prints(tmp_path: Path) -> None:
     prose = "---\nscore: 0.97\nweight: 10\n---\n# Yard\n\n`python count.py` prints `fps=`.\n"
     assert small(tmp_path, readme=prose, count='print(f"fps={1.0}")\n')["metric"] == "fps"
+
+
+@pytest.mark.parametrize(
+    ("prose", "code", "metric"),
+    [
+        ("Look at `recon_mse`.", 'print(f"passes {3} recon_mse {0.25}")\n', "recon_mse"),
+        ("The row **dev_loss** counts.", 'print(f"| dev_loss  | {0.25} |")\n', "dev_loss"),
+        (
+            "`combined_score` is what counts.",
+            'import json\nprint(json.dumps({"combined_score": 0.25}))\n',
+            "combined_score",
+        ),
+    ],
+)
+def test_a_number_beside_a_name_that_the_prose_marks_is_read(
+    tmp_path: Path, prose: str, code: str, metric: str
+) -> None:
+    text = f"`python fit.py`\n\n{prose} A lower one is better. Edit `fit.py`.\n"
+    assert small(tmp_path, readme=text, fit=code)["metric"] == metric
+    task = Task.load(write(draft(tmp_path, Wanted(budget=1.0)), tmp_path / "task"))
+    assert CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")).run(
+        Spec(task.baseline(), 1)
+    ).metric == 0.25  # fmt: skip
+
+
+def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_no_metric(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / ".github").mkdir()
+    (tmp_path / "docs" / "tuning.md").write_text("Run\n\n    TRAIN_SEED=0 python fit.py\n\nWork in `fit.py`.\n")
+    (tmp_path / ".github" / "ci.yml").write_text("accuracy: 0.9\n")
+    loop = 'import subprocess\nprint("score:", 1)\nsubprocess.run(["python", "fit.py"])\n'
+    read = small(tmp_path, loop=loop, fit='print("regret:", 1)\n')
+    assert (read["command"], read["metric"]) == ("TRAIN_SEED={seed} python fit.py", "regret")
+    assert read["editable"] == ["fit.py"]
+    assert ".github/ci.yml" not in draft(tmp_path, Wanted()).source.files
+
+
+def test_both_means_the_files_that_were_named_before(tmp_path: Path) -> None:
+    text = "`net.py` defines it, `fit.py` trains it. You may edit both. `python fit.py`\n"
+    assert small(tmp_path, readme=text, net="WIDTH = 3\n", fit='print("loss:", 1)\n')["editable"] == [
+        "fit.py",
+        "net.py",
+    ]

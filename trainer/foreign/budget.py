@@ -32,6 +32,7 @@ _OPTION = re.compile(
     rf"{_NUMBER}(?=\s|$)"
 )
 _SEED_OPTION = re.compile(r"(\s--?(?:random[-_]|train[-_])?seed[= ])\d+(?=\s|$)")
+_SEED_SET = re.compile(r"(^|\s)((?:TRAIN_|RANDOM_)?SEED=)\d+(?=\s)")
 _SPOKEN = re.compile(
     r"(?:budget|takes?|(?:runs?|trains?|training) for|limit|fixed)\D{0,60}?"
     r"(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b",
@@ -96,7 +97,7 @@ def find(repository: ForeignRepository, given: float | None, command: Repository
 
 def filled(command: str) -> str:
     """A command with the numbers of its seed and budget options replaced by {seed} and {budget}."""
-    return _OPTION.sub(r"\1{budget}", _SEED_OPTION.sub(r"\1{seed}", command))
+    return _OPTION.sub(r"\1{budget}", _SEED_OPTION.sub(r"\1{seed}", _SEED_SET.sub(r"\1\2{seed}", command)))
 
 
 def _held(repository: ForeignRepository) -> Iterator[Budget]:

@@ -26,6 +26,7 @@ _BUILT_BY = {
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
 _SEED_ARGUMENT = re.compile(r"""add_argument\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_ENVIRONMENT = re.compile(r"(?:[A-Z][A-Z0-9_]*=[\w./:-]+\s+)+")
 _STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubectl|sbatch|srun)\b")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
@@ -73,6 +74,9 @@ def _command(text: str, repository: ForeignRepository) -> str:
     while (shorter := _BEFORE.sub("", text)) != text:
         text = shorter
     text = _REDIRECT.sub("", text).strip()
+    if surrounded := _ENVIRONMENT.match(text):
+        inner = _command(text[surrounded.end() :], repository)
+        return surrounded[0] + inner if inner else ""
     if not _STARTS.fullmatch(text) or len(text) > 200 or any(mark in text for mark in "<>;|{}…"):
         return ""
     text = plain_python(text)
@@ -119,17 +123,18 @@ def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> 
 
 def _launches(command: str, repository: ForeignRepository) -> bool:
     """Whether its script starts another script of the repository, as a loop of experiments does."""
-    for name in scripts_of(command, repository):
-        text = repository.text(name)
-        others = [other for other in repository.code if other.endswith(".py") and other != name]
-        if name.endswith(".py") and _STARTS_OTHERS.search(text) and any(other in text for other in others):
-            return True
-    return False
+    return any(is_launcher(name, repository) for name in scripts_of(command, repository))
+
+
+def is_launcher(name: str, repository: ForeignRepository) -> bool:
+    text = repository.text(name) if name.endswith(".py") else ""
+    others = (other for other in repository.code if other.endswith(".py") and other != name)
+    return bool(_STARTS_OTHERS.search(text)) and any(other in text for other in others)
 
 
 def seed_option(command: str, repository: ForeignRepository) -> str:
     """The option of the command's script that sets the training seed, as argparse declares it; empty without one."""
-    if re.search(r"\s--?[\w-]*seed\b", command) or re.search(r"[;&|]", command):
+    if re.search(r"\s--?[\w-]*seed\b|\{seed\}", command) or re.search(r"[;&|]", command):
         return ""
     for name in scripts_of(command, repository):
         for option in _SEED_ARGUMENT.findall(repository.text(name)):

@@ -66,8 +66,9 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     editable = roles.editable(source, wanted.editable, command.value)
     seconds = budget.find(source, wanted.budget, command)
     if command.is_known and command.where != "given":
-        option = commands.seed_option(command.value, source)
-        command = replace(command, value=budget.filled(command.value) + (f" {option} {{seed}}" if option else ""))
+        line = budget.filled(command.value)
+        option = commands.seed_option(line, source)
+        command = replace(command, value=f"{line} {option} {{seed}}" if option else line)
     led = beside.links(source, tuple(wanted.readable))
     seed = _seed(source, editable.value or [], command.value or "")
     around = surroundings.find(source, wanted.readable)

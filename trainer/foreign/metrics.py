@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
+from trainer.foreign.commands import is_launcher
 from trainer.foreign.facts import RepositoryFact, missing
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.metric_names import loose_direction, named_direction, plain_name
@@ -24,6 +25,8 @@ _WITHIN = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,80}}?[\s|,;(]({_NAME}){_VALUE}
 _IN_WORDS = re.compile(rf"""{_SAYING}["'`](?:\\n)?([A-Za-z][\w-]*(?: [\w()-]+){{1,4}}){_VALUE}""")
 _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*(?:\S{{1,6}})?\s*")
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
+_MARKED = re.compile(rf"`({_NAME})`|\*\*({_NAME})\*\*")
+_JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\(.{1,60}sys\.stdout|console\.log\(\s*JSON\.stringify")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
 _SAYS = {
@@ -69,7 +72,9 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
             printed, line = best
             return Metric(RepositoryFact("metric", printed, line.where, METRIC), pattern=pattern_of(printed, first))
     written = _written(repository)
-    return written if written.name.is_known else _in_words(repository) or written
+    if written.name.is_known:
+        return written
+    return _named_in_prose(repository) or _in_words(repository) or written
 
 
 def _in_file(file: str, key: str, where: str) -> Metric:
@@ -77,6 +82,34 @@ def _in_file(file: str, key: str, where: str) -> Metric:
     if file.endswith(".json"):
         return Metric(fact, file=file, key=key)
     return Metric(fact, pattern=pattern_of(key or "?"), file=file)
+
+
+def _named_in_prose(repository: ForeignRepository) -> Metric | None:
+    """A name that the prose marks as code or in bold, and that the code prints beside a number: ``name 1.0``, a row of
+    a table, or a key of JSON on the output."""
+    marked: Counter[str] = Counter()
+    where: dict[str, RepositoryLine] = {}
+    for line in repository.lines(*repository.prose):
+        for name in (one for pair in _MARKED.findall(line.text) for one in pair if one):
+            marked[name] += 1
+            where.setdefault(name, line)
+    found: list[tuple[float, Metric]] = []
+    for name, times in marked.items():
+        quoted = re.escape(name)
+        beside = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,60}}(?<![\w/]){quoted}(?:\s*\|)?\s+[%{{$]""")
+        as_key = re.compile(rf"""["']{quoted}["']\s*:""")
+        fact = RepositoryFact("metric", name, where[name].where, METRIC)
+        if any(beside.search(line.text) for line in repository.lines(*repository.code)):
+            pattern = rf"(?:^|[\s|,;(]){quoted}\s*[|:=]?\s*{_NUMBER}"
+        elif _JSON_OUT.search("\n".join(map(repository.text, repository.code))) and any(
+            as_key.search(line.text) for line in repository.lines(*repository.code, *repository.prose)
+        ):
+            pattern = rf"[\"']{quoted}[\"']\s*:\s*{_NUMBER}"
+        else:
+            continue
+        found.append((_weight(name, times), Metric(fact, pattern=pattern)))
+    best = max(found, key=lambda pair: pair[0], default=None)
+    return best[1] if best and best[0] > 0 else None
 
 
 def _in_words(repository: ForeignRepository) -> Metric | None:
@@ -93,7 +126,8 @@ def _in_words(repository: ForeignRepository) -> Metric | None:
 def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, RepositoryLine] | None:
     """The printed name that is most likely the metric: used with grep, mentioned, well known, not auxiliary."""
     printed: dict[str, RepositoryLine] = {}
-    for line in repository.lines(*repository.code):
+    own = [name for name in repository.code if not is_launcher(name, repository)]
+    for line in repository.lines(*own):
         for match in form.finditer(line.text):
             printed.setdefault(match[1].rstrip("."), line)
     mentions: Counter[str] = Counter()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from trainer import login_keys
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
 _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
+_READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
+_TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
+_INSTRUCTS = re.compile(r"^docs?/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$")
 _TEXT_BYTES, _LINE = 1 << 20, 400
 
 
@@ -65,10 +69,12 @@ class ForeignRepository:
     @cached_property
     def prose(self) -> list[str]:
         """The files with instructions for agents or people, most important first."""
-        known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", "readme.md", "readme.rst", "readme")
+        known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", *_READMES)
         top = [name for name in self.files if "/" not in name]
         names = [name for want in known for name in top if name.lower() == want]
-        return names + sorted(name for name in top if name.lower().endswith(".md") and name not in names)
+        names += sorted(name for name in top if name.lower().endswith(".md") and name not in names)
+        below = [name for name in self.files if "/" in name and _INSTRUCTS.search(name.lower())]
+        return names + sorted(below, key=lambda name: (name.count("/"), name))
 
     @cached_property
     def code(self) -> list[str]:
@@ -119,13 +125,16 @@ def _walk(
         if not name.isprintable():  # this includes names that are not UTF-8
             left.append(f"{inner or '.'}: a name with unprintable characters")
         elif stat.S_ISDIR(form.st_mode):
-            if entry.name in _FOLDERS or entry.name.startswith(".") or (Path(entry.path) / "pyvenv.cfg").is_file():
+            hidden = entry.name.startswith(".") and entry.name not in _TOOLS
+            if entry.name in _FOLDERS or hidden or (Path(entry.path) / "pyvenv.cfg").is_file():
                 continue  # a virtual environment can have any name, and a package may be called env
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
             yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
+            if name.startswith(".") and "/" in name and not _INSTRUCTS.search(name.lower()):
+                continue
             if login_keys.holds_key(Path(entry.path)):
                 left.append(f"{name}: may contain keys")
             elif not entry.name.startswith(".") or entry.name == ".python-version":

@@ -13,7 +13,7 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 FLAG = "--editable"
 _MAY = re.compile(
     r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
-    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?)\b",
+    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
@@ -22,6 +22,7 @@ _MAY_NOT = re.compile(
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
+_SAID_BEFORE = re.compile(r"\b(?:both|either|them|these)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.;!])\s+")
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
 _SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
@@ -84,8 +85,9 @@ class _Reader:
             if self._refuses or _MAY_NOT.search(sentence):
                 self.refused |= set(names or last)
             elif self._allows or _MAY.search(sentence):
-                self.allowed += [name for name in names if name not in self.allowed]
-                self.where = self.where or (line.where if names else "")
+                meant = names or (last if _SAID_BEFORE.search(sentence) else [])
+                self.allowed += [name for name in meant if name not in self.allowed]
+                self.where = self.where or (line.where if meant else "")
             last = names or last
 
 
