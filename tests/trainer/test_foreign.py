@@ -16,6 +16,7 @@ from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.foreign.commands import plain_python
 from trainer.foreign.init import Draft, Wanted, draft, write
+from trainer.foreign.ladders import find
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -34,7 +35,7 @@ def places(found: Draft) -> dict[str, str]:
         (
             foreign_repos.original,
             {"command": "python train.py", "metric": "val_bpb", "direction": "lower", "editable": ["train.py"],
-             "budget": 0.1, "seed": "train.py:SEED", "edits": ["LEARNING_RATE", "BATCH_SIZE"]},
+             "budget": 0.1, "seed": "train.py:SEED", "edits": ["LEARNING_RATE", "MOMENTUM", "BATCH_SIZE"]},
         ),
         (
             foreign_repos.makefile,
@@ -55,7 +56,7 @@ def places(found: Draft) -> dict[str, str]:
             foreign_repos.nested,
             {"command": "python -m eval.score", "metric": "accuracy", "direction": "higher",
              "editable": ["src/model/net.py", "src/optim.py"], "budget": 2.0,
-             "edits": ["WIDTH", "DROPOUT", "LR", "BETA2"]},
+             "edits": ["WIDTH", "DROPOUT", "LR"]},
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -64,7 +65,8 @@ def test_what_is_found(repository: Callable[[Path], Path], expected: dict[str, A
     found = draft(repository(tmp_path / "theirs"), Wanted())
     assert {name: facts(found)[name] for name in expected} == expected and not found.lacking
     task = Task.load(write(found, None))
-    assert task.run is not None and task.run.command == expected["command"] and task.edits.knobs
+    assert task.run is not None and task.run.command == expected["command"]
+    assert bool(task.edits.knobs) == (expected["edits"] is not None)
     assert task.direction == expected["direction"] and list(task.editable) == expected["editable"]
 
 
@@ -266,3 +268,19 @@ def test_both_means_the_files_that_were_named_before(tmp_path: Path) -> None:
         "fit.py",
         "net.py",
     ]
+
+
+def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    code = (
+        "LR = 0.1\nMOMENTUM = 0.0\nCACHE_MB = 64\nVAL_ROWS = 100\nMIN_RECALL = 0.9\ndiverged = False\n"
+        "w = LR * MOMENTUM * VAL_ROWS * MIN_RECALL\ndiverged = w > 1\nprint('loss:', w)\n"
+    )
+    text = "`python fit.py`. Edit `fit.py`. MIN_RECALL is fixed by the contract.\n"
+    read = small(tmp_path, readme=text, fit=code)
+    assert read["edits"] == ["LR", "MOMENTUM"]
+    left = {fact.value: fact.where for fact in draft(tmp_path, Wanted()).facts if fact.field == "left out"}
+    assert left["CACHE_MB"] == "used nowhere"
+    assert left["VAL_ROWS"] == "the score may depend on it" and "fixed by the contract" in left["MIN_RECALL"]
+    assert facts(draft(tmp_path, Wanted(values={"CACHE_MB": "32,128"})))["edits"] == ["CACHE_MB", "LR", "MOMENTUM"]
+    momentum = next(knob for knob in find(draft(tmp_path, Wanted()).source, ["fit.py"], {}) if knob.name == "MOMENTUM")
+    assert momentum.values == (0.0, 0.5, 0.9, 0.95)

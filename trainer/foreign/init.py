@@ -81,6 +81,9 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         RepositoryFact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude")
         for text in source.left_out[:20]
     ]
+    if wanted.ladders:
+        for name, reason in ladders.left_out(source, editable.value or [], wanted.values)[:20]:
+            facts.append(RepositoryFact("left out", name, reason, ladders.FLAG, "a constant that is not varied"))
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     result = Draft(source, tuple(facts), "")

@@ -23,6 +23,20 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _NO_KNOB = re.compile(
     r"SEED|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL", re.I
 )
+_GUARDS = re.compile(r"(?:^|_)(?:VAL|VALID|VALIDATION|TEST|HELD|HOLD|HOLDOUT|FOLDS?|N_?JOBS|BINS)(?:_|$)", re.I)
+_FORBIDS = re.compile(
+    r"\b(?:do not|don't|never|must not|may not|cannot|can't|fixed|forbidden|below|at least|contract"
+    r"|leave\b.{1,60}\balone)\b",
+    re.IGNORECASE,
+)
+_C_LIKE = re.compile(r"\.(?:c|h|cc|cpp|hpp|cu|cuh|rs|go|[jt]sx?|mjs|java|swift|zig|cs|kt|scala|f90)$")
+_FROM_ZERO = {  # role of a constant of 0.0, by a part of its name → values to try; else the last ones
+    "momentum": (0.0, 0.5, 0.9, 0.95),
+    "dropout": (0.0, 0.1, 0.2),
+    "decay": (0.0, 1e-4, 1e-3, 1e-2),
+    "smooth": (0.0, 0.05, 0.1),
+    "": (0.0, 0.1, 0.5),
+}
 _VALUE = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 _DEFINITIONS = (
     re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_VALUE}[fFuUlL]*\s*(?://.*|/\*.*)?"),
@@ -60,6 +74,43 @@ class Ladder:
 
 def find(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
     """The knobs of the editable files, at most 24; those of ``given`` (NAME → "1,2,4") come first."""
+    found = _all(repository, editable, given)
+    ordered = sorted(found, key=lambda ladder: ladder.name not in given)
+    return [ladder for ladder in ordered if ladder.name in given or not _why_not(ladder, repository)][:_MOST]
+
+
+def left_out(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(name, reason) of the constants that are no knobs."""
+    why = {ladder.name: _why_not(ladder, repository) for ladder in _all(repository, editable, given)}
+    return [(name, reason) for name, reason in why.items() if reason and name not in given]
+
+
+def _why_not(ladder: Ladder, repository: ForeignRepository) -> str:
+    """Why a constant is not offered; empty if it is. One that changes nothing, or that the score depends on."""
+    name = re.compile(rf"(?<![\w-]){re.escape(ladder.name)}(?![\w-])")
+    either = re.compile(rf"\b{re.escape(ladder.name.replace('-', '_'))}\b")
+    code = [_uncommented(line) for line in repository.lines(*repository.code)]
+    if sum(len(name.findall(text)) or len(either.findall(text)) for text in code) < 2:
+        return "used nowhere"
+    again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")
+    own = repository.text(ladder.file).splitlines()
+    if ladder.kind != "patch" and sum(bool(again.match(text)) for text in own) > 1:
+        return "assigned more than once"
+    if _GUARDS.search(ladder.name):
+        return "the score may depend on it"
+    prose = " ".join(line.text for line in repository.lines(*repository.prose))
+    for sentence in re.split(r"(?<=[.!;])\s+|\s[-*]\s", prose):
+        if name.search(sentence) and _FORBIDS.search(sentence):
+            return f"the text restricts it: {sentence.strip()[:80]}"
+    return ""
+
+
+def _uncommented(line: RepositoryLine) -> str:
+    sign = r"//" if _C_LIKE.search(line.file) else r"(?:^|(?<=\s))#"
+    return re.sub(rf"{sign}.*", "", line.text)
+
+
+def _all(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
     knobs: dict[str, Ladder] = {}
     for file in editable:
         whole = _of_python(repository, file, given) if file.endswith(".py") else []
@@ -67,15 +118,14 @@ def find(repository: ForeignRepository, editable: Sequence[str], given: Mapping[
             knobs.setdefault(ladder.name.lower(), ladder)
     if unknown := [name for name in given if name.lower() not in knobs]:
         raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
-    ordered = sorted(knobs.values(), key=lambda ladder: ladder.name not in given)
-    return ordered[:_MOST]
+    return list(knobs.values())
 
 
 def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
     knobs = []
     for name, value in constants.read(text).items():
-        values = _values(value, given.get(name)) if _fit(name, given) else ()
+        values = _values(value, given.get(name), name) if _fit(name, given) else ()
         if len(values) > 1:
             kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
             number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
@@ -92,7 +142,7 @@ def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]
         if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
             continue
         now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
-        values = _values(now, given.get(match["name"])) if now is not None else ()
+        values = _values(now, given.get(match["name"]), match["name"]) if now is not None else ()
         patches = tuple(_patch(line, match, value) for value in values if value != now)
         if patches:
             knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
@@ -110,14 +160,17 @@ def _fit(name: str, given: Mapping[str, str]) -> bool:
     return name in given or bool(_NAME.fullmatch(name) and not _NO_KNOB.search(name))
 
 
-def _values(now: Any, given: str | None) -> tuple[Any, ...]:
-    """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1."""
+def _values(now: Any, given: str | None, name: str) -> tuple[Any, ...]:
+    """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1. For 0.0
+    what is usual for a constant of that name."""
     if given is not None:
         return _read(now, given)
     if isinstance(now, bool):
         return (False, True)
     if isinstance(now, int) and 0 < now < 1 << 31:
         return tuple(sorted({max(1, round(now * factor)) for factor in _FACTORS}))
+    if isinstance(now, float) and now == 0.0:
+        return next(values for part, values in _FROM_ZERO.items() if part in name.lower())
     if isinstance(now, float) and 0 < now < 1e12:
         if 0.5 < now < 1:
             shares = {float(f"{1 - (1 - now) * factor:.6g}") for factor in _FACTORS if (1 - now) * factor < 1}
