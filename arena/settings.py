@@ -102,6 +102,11 @@ class UsedFamilies(BaseModel):
     left_out: list[str] = []
     members: dict[str, list[str]]
 
+    @property
+    def by_task_id(self) -> dict[str, str]:
+        """Task id → its family."""
+        return {task_id: family for family, ids in self.members.items() for task_id in ids}
+
 
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""

@@ -124,8 +124,7 @@ class TaskSet:
         """task → the tasks that have its scale: itself, or in a study over families all members of its family."""
         if not self.study.config.families:
             return {task.name: {task.name} for task in self.tasks}
-        members = self.study.config.families.members.items()
-        family = {task_id: name for name, ids in members for task_id in ids}
+        family = self.study.config.families.by_task_id
         known = {each.task.name: family[each.task.task_id] for each in (*self, *all_tasks(self.study))}
         return {name: {other for other in known if known[other] == known[name]} for name in known}
 

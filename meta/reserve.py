@@ -99,8 +99,7 @@ def confirm_on_reserved(
             variant = first.task_id in unseen
             there = confirm_on(on, executor, lineage, champion, plan, progress, variant=variant)
             claims.append((first, there))
-    of_families = study.config.families
-    names = {task_id: family for family, ids in of_families.members.items() for task_id in ids} if of_families else {}
+    names = study.config.families.by_task_id if study.config.families else {}
     tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home, names)
     shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
     return tested + [ReservedClaim(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]

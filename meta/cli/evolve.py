@@ -34,7 +34,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.study import Study
     from meta.plan import Plan
-    from meta.task_families import Families
+    from meta.task_families import DrawnTasks, Families
     from programs.program import Program
     from trainer.task import Task
 
@@ -130,8 +130,6 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     from meta.confirmation import look_of
     from meta.learnt import in_words, learnt_for
     from meta.prior import gather, sentence
-    from meta.reserve import unseen_variant
-    from meta.task_families import draw
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows = mutation.load(flags.mutation.meta_program)
@@ -169,11 +167,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         task, *further = on.homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
-        if on.families:
-            out.note("trying the untouched script of each new task once")
-        able, at_once = partial(trains, settings=settings), settings.workers_or_cores()
-        drawn = draw(on.families, plan, settings.seed, able, at_once) if on.families else None
-        variant = None if drawn else unseen_variant(task, settings.seed, able)
+        drawn, variant = drawn_for(out, on, plan, settings)
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
@@ -186,6 +180,20 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder)
+
+
+def drawn_for(
+    out: Output, on: StudyTasks, plan: Plan, settings: LaunchSettings
+) -> tuple[DrawnTasks | None, Task | None]:
+    """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
+    from meta.reserve import unseen_variant
+    from meta.task_families import draw
+
+    able = partial(trains, settings=settings)
+    if on.families is None:
+        return None, unseen_variant(on.homes[0], settings.seed, able)
+    out.note("trying the untouched script of each new task once")
+    return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
 
 
 @dataclass(frozen=True)
@@ -314,13 +322,11 @@ def plan_of(
     variant: Task | None = None,
 ) -> Plan:
     """The size of a study, from its flags."""
-    from arena.race import RACE_RULES
     from meta import plan as plans
     from meta.reserve import seconds_on_reserved
 
     task, *further = homes
-    if dial.race_rule:
-        RACE_RULES.get(dial.race_rule)  # refused before anything is spent
+    refuse_unknown_rule(dial)
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
@@ -336,21 +342,33 @@ def plan_of(
         )
     else:
         whole = plans.default(task, dial.run_budget)
-    if dial.seeds is not None:
-        most = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
-        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **most)
+    whole = seeded(whole, dial.seeds)
     best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
     return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
 
 
+def refuse_unknown_rule(dial: Dial) -> None:
+    """Raises NotFound before anything is spent."""
+    from arena.race import RACE_RULES
+
+    if dial.race_rule:
+        RACE_RULES.get(dial.race_rule)
+
+
+def seeded(plan: Plan, seeds: int | None) -> Plan:
+    """The plan with so many runs of each program in a race, or more where it has more for the best; None keeps it."""
+    if seeds is None:
+        return plan
+    more = {"opening_more": max(seeds, plan.opening_more), "child_more": max(seeds, plan.child_more)}
+    return replace(plan, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
+
+
 def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     """The size of a study over families, from its flags."""
-    from arena.race import RACE_RULES
     from meta import plan as plans
     from meta.task_families import sized
 
-    if dial.race_rule:
-        RACE_RULES.get(dial.race_rule)  # refused before anything is spent
+    refuse_unknown_rule(dial)
     for given, name in (
         (dial.budget is not None, "--budget"),
         (dial.same_spend, "--same-spend"),
@@ -363,9 +381,7 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
             )
     size = "quick" if dial.quick else "default"
     whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
-    if dial.seeds is not None:
-        most = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
-        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **most)
+    whole = seeded(whole, dial.seeds)
     return plans.override(whole, generations=dial.generations, own_arm=int(own_arm))
 
 

@@ -16,7 +16,7 @@ from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.foreign.commands import plain_python
 from trainer.foreign.init import Draft, Wanted, draft, write
-from trainer.foreign.ladders import find
+from trainer.foreign.ladders import judged, offered
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -282,5 +282,5 @@ def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_th
     assert left["CACHE_MB"] == "used nowhere"
     assert left["VAL_ROWS"] == "the score may depend on it" and "fixed by the contract" in left["MIN_RECALL"]
     assert facts(draft(tmp_path, Wanted(values={"CACHE_MB": "32,128"})))["edits"] == ["CACHE_MB", "LR", "MOMENTUM"]
-    momentum = next(knob for knob in find(draft(tmp_path, Wanted()).source, ["fit.py"], {}) if knob.name == "MOMENTUM")
-    assert momentum.values == (0.0, 0.5, 0.9, 0.95)
+    knobs = {knob.name: knob for knob in offered(judged(draft(tmp_path, Wanted()).source, ["fit.py"], {}))}
+    assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.9, 0.95)

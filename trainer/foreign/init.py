@@ -72,7 +72,8 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     led = beside.links(source, tuple(wanted.readable))
     seed = _seed(source, editable.value or [], command.value or "")
     around = surroundings.find(source, wanted.readable)
-    knobs = ladders.find(source, editable.value or [], wanted.values) if wanted.ladders else []
+    judged = ladders.judged(source, editable.value or [], wanted.values) if wanted.ladders else []
+    knobs = ladders.offered(judged)
     facts = [command, metric.name, _place(metric), way, editable, seconds.fact, seed, *around]
     facts += [
         RepositoryFact("edits", [knob.name for knob in knobs] or None, _places(knobs), ladders.FLAG, _edits_note(knobs))
@@ -81,9 +82,10 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         RepositoryFact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude")
         for text in source.left_out[:20]
     ]
-    if wanted.ladders:
-        for name, reason in ladders.left_out(source, editable.value or [], wanted.values)[:20]:
-            facts.append(RepositoryFact("left out", name, reason, ladders.FLAG, "a constant that is not varied"))
+    facts += [
+        RepositoryFact("left out", knob.name, reason, ladders.FLAG, "a constant that is not varied")
+        for knob, reason in [(knob, reason) for knob, reason in judged if reason][:20]
+    ]
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     result = Draft(source, tuple(facts), "")

@@ -72,24 +72,26 @@ class Ladder:
     patches: tuple[tuple[str, str, str], ...] = field(default=())
 
 
-def find(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
-    """The knobs of the editable files, at most 24; those of ``given`` (NAME → "1,2,4") come first."""
-    found = _all(repository, editable, given)
-    ordered = sorted(found, key=lambda ladder: ladder.name not in given)
-    return [ladder for ladder in ordered if ladder.name in given or not _why_not(ladder, repository)][:_MOST]
+def judged(
+    repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]
+) -> list[tuple[Ladder, str]]:
+    """The constants of the editable files, each with why it is no knob (empty if it is one); those of ``given`` (NAME →
+    "1,2,4") come first and always are."""
+    found = sorted(_all(repository, editable, given), key=lambda ladder: ladder.name not in given)
+    code = [_uncommented(line) for line in repository.lines(*repository.code)]
+    return [(ladder, "" if ladder.name in given else _why_not(ladder, repository, code)) for ladder in found]
 
 
-def left_out(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(name, reason) of the constants that are no knobs."""
-    why = {ladder.name: _why_not(ladder, repository) for ladder in _all(repository, editable, given)}
-    return [(name, reason) for name, reason in why.items() if reason and name not in given]
+def offered(constants_judged: Sequence[tuple[Ladder, str]]) -> list[Ladder]:
+    """The knobs, at most 24."""
+    return [ladder for ladder, reason in constants_judged if not reason][:_MOST]
 
 
-def _why_not(ladder: Ladder, repository: ForeignRepository) -> str:
-    """Why a constant is not offered; empty if it is. One that changes nothing, or that the score depends on."""
+def _why_not(ladder: Ladder, repository: ForeignRepository, code: Sequence[str]) -> str:
+    """Why a constant is not offered; empty if it is. One that changes nothing, or that the score depends on. ``code``:
+    the lines of the repository's code without comments."""
     name = re.compile(rf"(?<![\w-]){re.escape(ladder.name)}(?![\w-])")
     either = re.compile(rf"\b{re.escape(ladder.name.replace('-', '_'))}\b")
-    code = [_uncommented(line) for line in repository.lines(*repository.code)]
     if sum(len(name.findall(text)) or len(either.findall(text)) for text in code) < 2:
         return "used nowhere"
     again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")

@@ -94,6 +94,7 @@ def _named_in_prose(repository: ForeignRepository) -> Metric | None:
             marked[name] += 1
             where.setdefault(name, line)
     found: list[tuple[float, Metric]] = []
+    prints_json = any(_JSON_OUT.search(repository.text(name)) for name in repository.code)
     for name, times in marked.items():
         quoted = re.escape(name)
         beside = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,60}}(?<![\w/]){quoted}(?:\s*\|)?\s+[%{{$]""")
@@ -101,7 +102,7 @@ def _named_in_prose(repository: ForeignRepository) -> Metric | None:
         fact = RepositoryFact("metric", name, where[name].where, METRIC)
         if any(beside.search(line.text) for line in repository.lines(*repository.code)):
             pattern = rf"(?:^|[\s|,;(]){quoted}\s*[|:=]?\s*{_NUMBER}"
-        elif _JSON_OUT.search("\n".join(map(repository.text, repository.code))) and any(
+        elif prints_json and any(
             as_key.search(line.text) for line in repository.lines(*repository.code, *repository.prose)
         ):
             pattern = rf"[\"']{quoted}[\"']\s*:\s*{_NUMBER}"
