@@ -97,6 +97,15 @@ class OnOneTask:
 
 
 @dataclass(frozen=True)
+class Longer:
+    """The champion against stock with ``budgets`` times the run budget."""
+
+    budgets: int
+    champion: Mean
+    against: Compared
+
+
+@dataclass(frozen=True)
 class Decision:
     """``state``: better, open (not shown) or control failed. Gains in ``unit``, positive is better.
 
@@ -104,7 +113,7 @@ class Decision:
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
     program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
     ``cures``: how to make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older version,
-    which pooled no arms and made no check.
+    which pooled no arms and made no check. Nothing is tested in ``longer``.
     """
 
     state: str
@@ -127,6 +136,7 @@ class Decision:
     match_ids: tuple[str, ...] = ()
     spend: tuple[SameSpend, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
+    longer: Longer | None = None
     recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compared, Decision
+from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compared, Decision, Longer
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
@@ -118,7 +118,21 @@ def notes(d: Decision) -> list[str]:
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
             f"({at_least(d.bare_ratio.lower, 95)}): what the list adds may be specific to {these}."
         )
+    if d.longer is not None:
+        out.append(at_length(d.longer, d))
     return out + best_scripts(d)
+
+
+def at_length(longer: Longer, d: Decision) -> str:
+    """Champion and stock with a larger run budget."""
+    ours, theirs = longer.champion, longer.against.gain
+    digits = interval_decimals(longer.against.low, longer.against.high)
+    counted = many(ours.n, "new task") if d.families else f"{ours.n} runs each"
+    return (
+        f"With {longer.budgets} times the run budget (not tested, {counted}), the champion gains "
+        f"{number(ours.mean, digits)} against {number(theirs.mean, digits)} {d.unit} of stock"
+        f"{times(longer.against.ratio)}."
+    )
 
 
 def best_scripts(d: Decision) -> list[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 CLEAR = 2.0  # SEs by which stock's mean gain must exceed 0 to serve as a unit
-EXCLUDED = ("confirmation", "reserve", "ablation", "same-spend")
+EXCLUDED = ("confirmation", "reserve", "ablation", "same-spend", "long")
 
 
 @dataclass(frozen=True)

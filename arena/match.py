@@ -122,7 +122,7 @@ def announcement(on: TaskStudy, match: Match) -> MatchEvent:
         run_budget=config.run_budget,
         hardware_class=config.hardware_class,
         started_at=datetime.now(UTC).isoformat(),
-        config=MatchConfig(task.direction, task.metric, task.unit, config.verify_seeds, config.fixed_steps),
+        config=MatchConfig(task.direction, task.metric, task.unit, config.seeds_on(match.stream), config.fixed_steps),
         arms=tuple(
             MatchArm(arm.arm_id, arm.program.program_id, arm.role, arm.paired_with or None) for arm in match.arms
         ),

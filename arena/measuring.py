@@ -68,7 +68,9 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         stream=match.stream,
         budget=on.config.run_budget,
         researcher=on.config.researcher,
-        verify_seeds=tuple(on.streams.seed(match.stream, "verify", run_id, k) for k in range(on.config.verify_seeds)),
+        verify_seeds=tuple(
+            on.streams.seed(match.stream, "verify", run_id, k) for k in range(on.config.seeds_on(match.stream))
+        ),
         luck=content_id("r", arm.paired_with, str(index)) if arm.paired_with else run_id,
         recorded=on.state.run(run_id).recorded,
         task=on.task_id,
@@ -140,4 +142,5 @@ def gains_of(on: TaskStudy, arm_id: str) -> tuple[float, ...]:
 def run_gain(on: TaskStudy, run_id: str) -> float | None:
     """Verified gain of a run: mean over its fresh training seeds; None while it is not settled."""
     run = on.state.run(run_id)
-    return run.gain if len(run.verifications) >= on.config.verify_seeds else None
+    needed = max((on.config.seeds_on(each.stream) for each in run.verifications.values()), default=1)
+    return run.gain if len(run.verifications) >= needed else None

@@ -13,7 +13,7 @@ from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.devices import MOST_DEVICES
 from trainer.places import write_private
-from trainer.streams import DataBits, Streams
+from trainer.streams import DECIDING, DataBits, Streams
 
 SCHEMA = 1
 MOST_WORKERS = 256
@@ -126,6 +126,7 @@ class StudyConfig(BaseModel):
     fresh: list[Reserved] = Field(default_factory=list, description="of a study over families: tasks of later stages")
     families: UsedFamilies | None = Field(default=None, description="of a study over families")
     verify_seeds: int = Field(default=2, ge=1)
+    confirm_seeds: int | None = Field(default=None, ge=1, description="instead, where arms are compared for good")
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
     staff: ModelConfig = Field(default_factory=ModelConfig)
@@ -144,6 +145,10 @@ class StudyConfig(BaseModel):
     knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
+
+    def seeds_on(self, stream: str) -> int:
+        """Number of fresh seeds that verify a run of a match on that stream."""
+        return self.confirm_seeds if self.confirm_seeds and stream in DECIDING else self.verify_seeds
 
     def at(self, task_id: str) -> StudyConfig:
         """The config with the task and budget of one of its tasks; empty is the first. Raises NotFound."""

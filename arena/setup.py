@@ -24,6 +24,7 @@ from trainer.task import Task
 
 BASELINE_SEEDS = 8
 VERIFY_SEEDS = 2
+CONFIRM_SEEDS = 4  # of runs that decide a claim
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class StudySetup:
     plan: Mapping[str, JsonValue] = field(default_factory=dict)
     programs: Sequence[Program] = ()
     verify_seeds: int = VERIFY_SEEDS
+    confirm_seeds: int | None = None
     sandbox: bool = True
     further: Sequence[Reserved] = ()
     reserve: Sequence[Reserved] = ()
@@ -105,6 +107,7 @@ class StudySetup:
             fresh=fresh.named,
             families=self.families,
             verify_seeds=self.verify_seeds,
+            confirm_seeds=self.confirm_seeds,
             workers=self.workers,
             devices=self.devices,
             fixed_steps=self.fixed_steps,

@@ -73,6 +73,7 @@ def create(
         researcher=researcher,
         plan=settings,
         programs=chosen,
+        confirm_seeds=plan.confirm_seeds or None,
         sandbox=sandbox,
         further=beside(task, plan.run_budget, further),
         reserve=beside(task, plan.run_budget, reserve)

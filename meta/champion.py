@@ -31,14 +31,16 @@ def crown(
     claim: Claim,
     elsewhere: Sequence[ReservedClaim] = (),
     look: int = 1,
+    longer: Claim | None = None,
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
+    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study. ``longer``: the
+    claim with a larger run budget.
 
     In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
     ended = event is not None and decision_of(event.body).look >= look
-    decision = decision_of(event.body) if event and ended else decided(study, program, claim, look)
+    decision = decision_of(event.body) if event and ended else decided(study, program, claim, look, longer)
     said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
     claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
@@ -67,7 +69,7 @@ def crown(
     return champion
 
 
-def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision:
+def decided(study: Study, program: Program, claim: Claim, look: int, longer: Claim | None = None) -> Decision:
     """The decision, from the claim and the study's records of its confirmation."""
     tasks, stream = TaskSet.confirming(study), LOOKS[look][1]
     played = {
@@ -93,6 +95,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
         match_ids=sorted(played),
         spend=spend,
         scripts=scripts,
+        longer=longer,
     )
 
 

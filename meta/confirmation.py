@@ -22,14 +22,14 @@ from meta.claim import Against, Claim, Gains, claim, claim_over
 from meta.family_claim import OnNewTasks, family_claim
 from meta.lineage import Lineage
 from meta.novelty import differ
-from meta.plan import BEST_OF_SEEDS, Plan
+from meta.plan import BEST_OF_SEEDS, LONG, Plan
 from programs.bare import without_ideas
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from trainer.streams import Stream
 
-FINAL = ("confirmation", "reserve", "same-spend")  # purposes of the matches that select nothing
+FINAL = ("confirmation", "reserve", "same-spend", "long")  # purposes of the matches that select nothing
 # Look → label and stream of its match. No task of the search is ever reserved, so its fourth split is unused.
 LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: ("confirmation-2", "reserve")}
 
@@ -56,6 +56,17 @@ def confirm(
     return claimed
 
 
+def at_length(tasks: TaskSet, executor: Executor, champion: Program, plan: Plan, progress: Progress) -> Claim | None:
+    """The champion and stock with LONG times the run budget, of which nothing is tested; None if not planned."""
+    if not plan.long_runs:
+        return None
+    longer = TaskSet(tuple(on.with_budget(LONG * on.config.run_budget) for on in tasks))
+    entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
+    matches = longer.enter("long", entered, purpose="long", stream="confirmation")
+    runs = Allocation({arm.arm_id: plan.long_runs for arm in matches[0].arms})
+    return claim_from(longer, matches, longer.play(executor, matches, runs, progress))
+
+
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
     """After the confirmation: the harvest, and what other uses of the same device time end with."""
     for on in tasks:
@@ -76,7 +87,7 @@ def spend_otherwise(on: TaskStudy, executor: Executor, progress: Progress, seeds
         return
     long = Program.parse("---\nmetaloop:\n  proposers: {tpe: 1}\n---\n# One long TPE search\n", LONG_TPE)
     on.study.admit(long, generation=0, operator=LONG_TPE, parent_ids=[])
-    uses = [(on, stock, ROLE, spend.runs), (on.with_runs_of(spend.spent), long, LONG_TPE, 1)]
+    uses = [(on, stock, ROLE, spend.runs), (on.with_budget(spend.spent, "scripted"), long, LONG_TPE, 1)]
     for there, program, role, runs in uses:
         match = enter(there, f"{role}-{on.task.name}", [Entry(program, role)], purpose=ROLE, stream="confirmation")
         play(there, executor, match, Allocation({match.arms[0].arm_id: runs}), progress)

@@ -26,7 +26,7 @@ from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
-from meta.confirmation import FINAL, best_scripts, confirm, look_of
+from meta.confirmation import FINAL, at_length, best_scripts, confirm, look_of
 from meta.gate import gate_over
 from meta.learnt import relearnt
 from meta.lineage import Lineage
@@ -62,10 +62,11 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if not study.config.families:
                 best_scripts(TaskSet.of(study), executor, plan, progress)
+            longer = at_length(TaskSet.confirming(study), executor, champion, plan, progress)
             if look > 1:
                 claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress, look)
         elsewhere = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
-        return crown(study, lineage, champion, claim, elsewhere, look)
+        return crown(study, lineage, champion, claim, elsewhere, look, longer)
 
 
 def search(

@@ -8,13 +8,14 @@ from typing import Any
 
 from arena.harvest import LEAST
 from arena.race import Stage
-from arena.setup import BASELINE_SEEDS, RunCost
+from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, VERIFY_SEEDS, RunCost
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
 
 RACE_RULE = "halving"  # unless a command names another
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
+LONG = 4  # run budgets of a run in which a champion is also shown
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 
 
@@ -36,6 +37,8 @@ class Plan:
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
     number of runs of each arm on an unseen variant of the first task, if it has a family. A study over families plays
     each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
+    The runs that decide a claim are verified with ``confirm_seeds`` seeds; ``long_runs`` runs each of champion and
+    stock have LONG times the budget.
     """
 
     starters: int
@@ -61,6 +64,8 @@ class Plan:
     harvest_percent: int = 0
     family_tasks: int = 0
     family_confirm: int = 0
+    confirm_seeds: int = 0
+    long_runs: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -80,15 +85,32 @@ class Plan:
         return opening + self.generations * each
 
     @property
+    def final_runs(self) -> int:
+        """Runs of the confirmation."""
+        return (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
+
+    @property
     def runs(self) -> int:
-        return self.search_runs + (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
+        """Runs with the plan's run budget."""
+        return self.search_runs + self.final_runs
+
+    def final_cost(self, task: Task) -> RunCost:
+        """Of runs that decide a claim."""
+        return RunCost(task, self.run_budget, self.confirm_seeds or VERIFY_SEEDS)
 
     def device_seconds(self, task: Task) -> float:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
-        cost = RunCost(task, self.run_budget)
-        seconds = cost.seconds(self.runs, 2 * BASELINE_SEEDS + 2 * self.best_of_seeds)
+        cost, final = RunCost(task, self.run_budget), self.final_cost(task)
+        seconds = cost.seconds(self.search_runs) + final.seconds(
+            self.final_runs, BASELINE_SEEDS + 2 * self.best_of_seeds
+        )
         seconds += self.harvest_experiments(task) * task.cost_seconds
-        return seconds + self.stock_runs(task) * cost.run + 2 * seconds if self.same_spend else seconds
+        seconds += self.stock_runs(task) * cost.run + 2 * seconds if self.same_spend else 0.0
+        return seconds + self.long_seconds(final)
+
+    def long_seconds(self, cost: RunCost) -> float:
+        """Of the runs with a larger budget, on one task."""
+        return replace(cost, run_budget=LONG * cost.run_budget).seconds(2 * self.long_runs, 0)
 
     def harvest_experiments(self, task: Task) -> int:
         """Trainings of the harvest, those that verify its result included; 0 without one."""
@@ -101,7 +123,7 @@ class Plan:
         """Runs of stock that the same spend pays for; 0 without ``same_spend``."""
         if not self.same_spend or not self.run_budget:
             return 0
-        return int(replace(self, same_spend=0).device_seconds(task) / self.run_budget)
+        return int(replace(self, same_spend=0, long_runs=0).device_seconds(task) / self.run_budget)
 
     def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
         """Expected device-seconds on the further tasks; runs have as many experiments on each task."""
@@ -124,6 +146,8 @@ class Plan:
             "price": "no cost: this machine, no model is called",
             "plan": asdict(self),
         }
+        if self.long_runs:
+            planned["experiments"] += 2 * self.long_runs * LONG * per_run * (1 + len(further))
         if self.harvest_percent:
             planned["harvest_experiments"] = self.harvest_experiments(task)
         if further:
@@ -139,14 +163,15 @@ class Plan:
 QUICK = Plan(
     starters=5, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=4, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4,
+    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10,
+    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
+QUICK_LONG, DEFAULT_LONG = 6, 10  # runs each of champion and stock with LONG times the run budget, if asked for
 BEST_OF_SEEDS = 8
 
 
@@ -208,6 +233,7 @@ def scaled(plan: Plan, factor: float) -> Plan:
         ablation_runs=count(plan.ablation_runs, 3),
         control_runs=count(plan.control_runs, 3),
         variant_runs=count(plan.variant_runs, 3),
+        long_runs=plan.long_runs and count(plan.long_runs, 4),
     )
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from analysis.knowledge import family_of
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
-from arena.setup import RunCost
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy, reserved_tasks
@@ -75,7 +74,7 @@ def runs_on_variant(plan: Plan) -> int:
 
 def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant: Task | None = None) -> float:
     """Device-seconds that the reserved tasks and the unseen variant take at most."""
-    cost = RunCost(first, plan.run_budget)
+    cost = plan.final_cost(first)
     unseen = cost.on(variant).seconds(runs_on_variant(plan)) if variant else 0.0
     return unseen + sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
 

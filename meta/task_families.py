@@ -16,7 +16,7 @@ from analysis.knowledge import family_of
 from analysis.wording import listed, many
 from arena.settings import Reserved, UsedFamilies
 from arena.setup import BASELINE_SEEDS, RunCost, beside, reference
-from meta.plan import OVERHEAD, SETUP, Plan
+from meta.plan import LONG, OVERHEAD, SETUP, Plan
 from meta.planned_work import PlannedWork
 from meta.reserve import FIRST_UNSEEN, runs_on_reserved
 from programs.errors import UsageError
@@ -135,26 +135,30 @@ def _members(
 def runs_by_stage(plan: Plan) -> tuple[int, int]:
     """Runs on one task: of the whole search, if it were played on one task in every stage, and of the confirmation."""
     stock = plan.generations * plan.child_runs  # stock runs in every stage
-    return plan.search_runs + stock, plan.runs - plan.search_runs
+    return plan.search_runs + stock, plan.final_runs
 
 
 def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
     """The cost of the study."""
     first = families.searched[0]
-    cost = RunCost(first, plan.run_budget)
+    cost, final_cost = RunCost(first, plan.run_budget), plan.final_cost(first)
     searching, confirming = runs_by_stage(plan)
     searched, confirmed = searching * plan.family_tasks, confirming * plan.family_confirm
     final = runs_on_reserved(plan) * plan.family_confirm
-    trained = BASELINE_SEEDS * (plan.family_tasks * (plan.generations + 1) + plan.family_confirm)
-    seconds = sum(cost.on(task).seconds(searched + confirmed, trained) for task in families.searched)
-    seconds += sum(cost.on(task).seconds(final, BASELINE_SEEDS * plan.family_confirm) for task in families.left_out)
+    trained = BASELINE_SEEDS * plan.family_tasks * (plan.generations + 1)
+    trained_last = BASELINE_SEEDS * plan.family_confirm
+    seconds = sum(cost.on(task).seconds(searched, trained) for task in families.searched)
+    seconds += sum(final_cost.on(task).seconds(confirmed, trained_last) for task in families.searched)
+    seconds += sum(final_cost.on(task).seconds(final, trained_last) for task in families.left_out)
+    seconds += sum(plan.long_seconds(final_cost.on(task)) * plan.family_confirm for task in families.searched)
     runs = (searched + confirmed) * len(families.searched) + final * len(families.left_out)
+    longer = 2 * plan.long_runs * plan.family_confirm * len(families.searched)
     each = many(plan.family_tasks, "new task")
     planned: PlannedWork = {
         "task": ", ".join(families.names),
         "runs": runs,
         "experiments_per_run": cost.experiments,
-        "experiments": runs * cost.experiments,
+        "experiments": (runs + longer * LONG) * cost.experiments,
         "run_budget_s": plan.run_budget,
         "device_seconds": round(seconds, 1),
         "workers": workers,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.decision import Compared, Decision, OnOneTask, state_of
+from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
 from analysis.decision_text import interval, times
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.wording import many
 from meta.claim import Claim, ReservedClaim
+from meta.plan import LONG
 from programs.program import Program
 from trainer import freshness
 from trainer.task import Task
@@ -42,9 +43,10 @@ def decide(
     match_ids: Sequence[str] = (),
     spend: Sequence[SameSpend] = (),
     scripts: Sequence[FoundScript] = (),
+    longer: Claim | None = None,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
-    ``match_ids``: the matches behind the claim."""
+    ``match_ids``: the matches behind the claim; ``longer``: the claim with a larger run budget."""
     ratio = claim.ratio_stock
     over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
     kinds = [freshness.freshness(task) for task in tasks]
@@ -63,7 +65,13 @@ def decide(
         own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
+        longer=over_stock(longer) if longer else None,
     )  # fmt: skip
+
+
+def over_stock(longer: Claim) -> Longer:
+    over = Compared("stock", longer.stock, longer.difference, longer.low, longer.high, longer.ratio)
+    return Longer(LONG, longer.champion, over)
 
 
 def sentence(on: ReservedClaim) -> str:

@@ -197,6 +197,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
         ["--harvest", str(plan.harvest_percent)],
     ]
     always = ["--best-of-n"] * bool(plan.best_of_seeds) + ["--same-spend"] * plan.same_spend
+    always += ["--long"] * bool(plan.long_runs)
     for size, taken in product(sizes, product((False, True), repeat=len(changes))):
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
         dial = Dial(
@@ -210,6 +211,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
             harvest=plan.harvest_percent if taken[3] else None,
             race_rule=None,
             best_of_n=bool(plan.best_of_seeds),
+            long=bool(plan.long_runs),
         )
         try:
             made = make(dial)

@@ -61,6 +61,7 @@ class Dial:
     ]
     harvest: HarvestFlag
     best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
+    long: Annotated[bool, flag("Also run the champion and stock with four times the run budget, at the end.")]
 
 
 @dataclass(frozen=True)
@@ -329,7 +330,9 @@ def plan_of(
     refuse_unknown_rule(dial)
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
+    longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
     more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
+    more["long_runs"] = longer
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None:
@@ -382,7 +385,8 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     size = "quick" if dial.quick else "default"
     whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
     whole = seeded(whole, dial.seeds)
-    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm))
+    longer = whole.confirm_runs if dial.long else None
+    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), long_runs=longer)
 
 
 def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:

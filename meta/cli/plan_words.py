@@ -9,6 +9,7 @@ from analysis.wording import many
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
+from meta.plan import LONG
 from meta.planned_work import PlannedWork
 
 _SHOWN_BY_NAME = (
@@ -99,10 +100,13 @@ def _parts(sizes: Any) -> str:
     )
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
     again = "; the same device time again for runs of stock, for one long TPE search and for one long elite search"
+    count = sizes.get("long_runs", 0)
+    longer = f"; {count} runs each of the winner and stock with {LONG} times the run budget" if count else ""
     spend = again if sizes.get("same_spend") else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
-        f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}{spend}"
+        f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}"
+        f"{longer}{spend}"
     )
 
 

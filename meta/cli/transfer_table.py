@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.wording import at_least, decimals, many, plain_number, plain_span
+from analysis.wording import at_least, decimals, many, plain_number, plain_span, until
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, table
 from programs.errors import NotComparable
@@ -15,6 +16,7 @@ from programs.errors import NotComparable
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from analysis.anytime import Anytime
     from analysis.over_reserved import OverReserved
     from analysis.rank_correlation import RankCorrelation
     from analysis.transfer import Cell, Transfer
@@ -48,6 +50,7 @@ CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 def present(out: Output, folder: Path) -> None:
     """Show all results of a study on several tasks. Raises NotComparable where its runs are on one task."""
+    from analysis.anytime import anytime
     from analysis.transfer import transfer, transfer_runs
     from analysis.transfer_credit import across
 
@@ -59,8 +62,10 @@ def present(out: Output, folder: Path) -> None:
                 hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
             )
         moved = across(con, results.tasks, results.cells, transfer_runs(con))
+        early = anytime(con)
     if out.mode == "json":
-        out.json({"study": resolve.shown(folder), **as_json(results), "across": [row_json(row) for row in moved]})
+        more = {"across": [row_json(row) for row in moved], "anytime": [early_json(one) for one in early]}
+        out.json({"study": resolve.shown(folder), **as_json(results), **more})
         return
     if out.mode == "plain":
         out.rows([asdict(cell) for cell in results.cells], PLAIN)
@@ -68,9 +73,48 @@ def present(out: Output, folder: Path) -> None:
         show_cells(out, results.cells)
     for line in (*of_all_ranks(results.correlations), *aa_lines(results.cells), LEGEND):
         out.note(line)
+    show_early(out, early)
     show_across(out, moved, results.tasks.all)
     name = resolve.typed(folder)
     out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
+
+
+def early_json(one: Anytime) -> Row:
+    """``shares``: by target in units of stock's mean gain, the share of the budget at which each run reached it; null:
+    never."""
+    shares = {str(t): [s if math.isfinite(s) else None for s in runs] for t, runs in one.shares.items()}
+    return {**asdict(one), "shares": shares}
+
+
+def show_early(out: Output, early: Sequence[Anytime]) -> None:
+    """How early each program gets somewhere, over all its tasks (analysis.anytime)."""
+    from rich.text import Text
+
+    from analysis.anytime import GRID, TARGETS
+
+    most = {(one.program_id, one.is_stock): one for one in early}  # the last one of a program is over all its tasks
+    if not most:
+        return
+    rows: list[Row] = []
+    for one in most.values():
+        median, low, high = map(until, one.median())
+        row: Row = {"program": one.name, "tasks": len(one.tasks), "runs": one.runs, "until": median}
+        row["95%"] = f"{low} to {high}"
+        rows.append(row | {until(spent): until(one.reached(spent)) for spent in GRID})
+    if out.mode == "person":
+        titles = {"until": "stock's gain after"}
+        figures = (Column(name, titles.get(name, name), right=True) for name in [*rows[0]][1:])
+        out.show(Text("How early, as a share of a run's budget", style="bold"))
+        out.show(table(rows, (Column("program", flex=True, style="bold"), *figures), out.console.width))
+        targets = " ".join(f"{target:g}" for target in TARGETS)
+        out.note(
+            "stock's gain after: the median share of the budget after which a run's kept script gains as much as "
+            f"stock's runs do on average; {until(GRID[0])} to {until(GRID[-1])}: of the pairs of run and target "
+            f"(multiples of that gain: {targets}) so many are reached by then; by the scores that researchers saw"
+        )
+    else:
+        said = "; ".join(f"{row['program']} {row['until']} [{row['95%']}]" for row in rows)
+        out.note(f"share of a run's budget until stock's mean gain, median: {said}")
 
 
 def as_json(results: Transfer) -> Row:
