@@ -137,6 +137,7 @@ class Decision:
     spend: tuple[SameSpend, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     longer: Longer | None = None
+    simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
     recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
 

@@ -212,6 +212,12 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("stop", f"The champion is not shown to beat {reference(d)}", text))
     if marked(d.trust):
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))
+    if d.simulated:
+        formula = "are simulated: formulas give their" if len(d.simulated) > 1 else "is simulated: a formula gives its"
+        text = (
+            f"{', '.join(d.simulated)} {formula} results. What holds here has to be tried where something is trained."
+        )
+        out.append(Caveat("mind", "Nothing was trained", text))
     if d.fresh not in ("", freshness.SPLIT):
         cure = f" To make it verifiable: {listed(d.cures)}." if d.cures else ""
         out.append(Caveat("mind", "Part of the confirmation is not fresh", freshness.SAID[d.fresh] + cure))

@@ -66,6 +66,7 @@ def decide(
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
         longer=over_stock(longer) if longer else None,
+        simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 
 

@@ -44,6 +44,9 @@ CASES = {
         "{tmp}/finetune.jsonl 1 {one}",
         ("x1 budget, learnt over from scratch: # [#, #] of 1", "x4 budget, learnt over stock: "),
     ),
+    "fitted": Case(
+        "{tmp}/fitted.jsonl 1 3 {one}", ("of the search, on the task over on the model, median: #", "difference")
+    ),
     "fuzz": Case("-n 30", ("task.toml refused: #", "failures: #")),
     "gateway": Case("2", ("whole: straight # ms, through the gateway # ms", "streamed: straight # ms")),
     "harvest": Case(

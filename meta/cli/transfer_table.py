@@ -98,9 +98,10 @@ def show_early(out: Output, early: Sequence[Anytime]) -> None:
     rows: list[Row] = []
     for one in most.values():
         median, low, high = map(until, one.median())
-        row: Row = {"program": one.name, "tasks": len(one.tasks), "runs": one.runs, "until": median}
+        row: dict[str, object] = {"program": one.name, "tasks": len(one.tasks), "runs": one.runs, "until": median}
         row["95%"] = f"{low} to {high}"
-        rows.append(row | {until(spent): until(one.reached(spent)) for spent in GRID})
+        row |= {until(spent): until(one.reached(spent)) for spent in GRID}
+        rows.append(row)
     if out.mode == "person":
         titles = {"until": "stock's gain after"}
         figures = (Column(name, titles.get(name, name), right=True) for name in [*rows[0]][1:])
