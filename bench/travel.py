@@ -9,7 +9,8 @@ appended to FILE, and those that FILE has are not made again.
 
 Kinds: learnt; flat (the same without conditions); wrong (learnt from effects with the opposite sign); own and own-flat
 (learnt on the family itself, members 1 to 12); bare (the same process without any idea). With -followed, the list is
-followed however many of its ideas fail (charter field doubt_ideas).
+followed however many of its ideas fail (charter field doubt_ideas). learnt/flat, own/own-flat: two lists in one match,
+where the second one takes stock's place in all figures.
 
 Kind builtin: the built-in tasks themselves, each TASKS times with other seeds, after the shipped knowledge (for
 `strokes` without its own family; the others have none in it). Their figure is the mean over tasks of the ratios.
@@ -84,9 +85,13 @@ def travelled(job: tuple[str, int, int, str]) -> Travelled:
             task = Task.load(family)
         else:
             task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
-        (folder / "learnt.md").write_text(program(family, kind))
+        first, _, other = kind.partition("/")
+        (folder / "learnt.md").write_text(program(family, first))
         study = folder / "study"
-        play = [METALOOP, "match", str(folder / "learnt.md"), "stock", "--no-controls", "-t", str(task.folder)]
+        if other:
+            (folder / "stock.md").write_text(program(family, other))
+        play = [METALOOP, "match", str(folder / "learnt.md"), str(folder / "stock.md") if other else "stock"]
+        play += ["--no-controls", "-t", str(task.folder)]
         play += ["-n", str(RUNS), "-b", f"{experiments * task.cost_seconds:.4f}s", "--seed", str(member)]
         play += ["-s", str(study), "-j", "2", "-y", "-q"]
         done = subprocess.run(play, capture_output=True, text=True, check=False)
@@ -138,12 +143,19 @@ def main(file: str, experiments: int = 16, tasks: int = 8, kind: str = "learnt")
     chosen = (experiments, kind, True)
     measured = [one for one in kept(path, Travelled) if (one.experiments, one.kind, one.trained) == chosen]
     for family in families:
-        figure(f"{family} left out, times stock", _ratio([one for one in measured if one.family == family]))
+        figure(
+            f"{family} left out, times {'the other list' if '/' in kind else 'stock'}",
+            _ratio([one for one in measured if one.family == family]),
+        )
     cells = sum(len(one.stock) for one in measured)
     if kind == "builtin":
         figure(f"mean over {len(families)} tasks, {cells} cells", _mean_ratio(measured), ">= 1.5, >= 1.2")
     else:
-        figure(f"all, {len(measured)} tasks, {cells} cells", _ratio(measured), GOALS.get(experiments, ""))
+        figure(
+            f"all, {len(measured)} tasks, {cells} cells",
+            _ratio(measured),
+            "" if "/" in kind else GOALS.get(experiments, ""),
+        )
     shares = sorted(share for one in measured for share in one.reached)
     figure("share of the budget until stock's last score, median", f"{np.median(shares):.2f}", "<= 0.25")
 
