@@ -23,7 +23,7 @@ from meta.cli.flags import (
 )
 from meta.cli.launch import LaunchSettings
 from meta.cli.mutation import MutationFlags
-from meta.cli.options import flag, only, verb
+from meta.cli.options import duration, flag, only, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
@@ -192,7 +192,7 @@ def drawn_for(
 
     able = partial(trains, settings=settings)
     if on.families is None:
-        return None, unseen_variant(on.homes[0], settings.seed, able)
+        return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
     return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
 
@@ -335,6 +335,8 @@ def plan_of(
     more["long_runs"] = longer
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
+    elif dial.budget is not None and is_trial(dial, task, further, reserve):
+        return replace(plans.trial(dial.budget, task, dial.run_budget, dial.harvest), own_arm=int(own_arm))
     elif dial.budget is not None:
         whole = plans.within(
             dial.budget,
@@ -348,6 +350,31 @@ def plan_of(
     whole = seeded(whole, dial.seeds)
     best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
     return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
+
+
+def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task]) -> bool:
+    """Whether the budget is too small for a search, so that one new program is tried against the user's own. Raises
+    UsageError where other flags need a search."""
+    from meta import plan as plans
+
+    whole = plans.default(task, dial.run_budget)
+    if dial.budget is None or further or reserve or dial.budget >= plans.smallest_search(whole, task):
+        return False
+    for given, name in (
+        (dial.seeds is not None, "--seeds"),
+        (dial.generations is not None, "--generations"),
+        (dial.race_rule is not None, "--race-rule"),
+        (dial.same_spend, "--same-spend"),
+        (dial.best_of_n, "--best-of-n"),
+        (dial.long, "--long"),
+    ):
+        if given:
+            smallest = duration(plans.smallest_search(whole, task))
+            raise UsageError(
+                f"{name} is for a study that searches for programs; the smallest on {task.name} takes {smallest}",
+                hint=f"leave {name} out, raise --budget, or lower --run-budget from {whole.run_budget:g}s",
+            )
+    return True
 
 
 def refuse_unknown_rule(dial: Dial) -> None:
@@ -431,14 +458,27 @@ def describe(
         power = launch.power_sentence(plan.confirm_runs * len(on.homes))
         return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
     power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    if plan.trial:
+        return {"tells": trial_tells(plan, task, power)} | planned
     return {"tells": f"confirmation: {power}"} | planned
+
+
+def trial_tells(plan: Plan, task: Task, power: str) -> str:
+    """What a budget that is too small for a search can show."""
+    from meta.plan import default, smallest_search
+
+    smallest = duration(smallest_search(default(task), task))
+    return (
+        f"whether one new program beats the one that it is compared with: {power}; not which of several programs is "
+        f"best: a search takes {smallest} of device time or more"
+    )
 
 
 def on_tasks(plan: Plan, on: StudyTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
     """The cost of a study on tasks."""
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
-    (task, *further), reserve, variant = on.homes, on.reserve, on.variant
+    (task, *further), reserve, variant = on.homes, on.reserve, on.variant if plan.variant_runs else None
     workers, _ = settings.at_once(study)
     whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:
