@@ -12,6 +12,7 @@ from analysis.ledger import read
 from arena.setup import BASELINE_SEEDS, StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
+from meta.apply import PATH
 from meta.confirmation import LOOKS
 from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
@@ -36,7 +37,7 @@ def create(
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
-    variant: Task | None = None, drawn: DrawnTasks | None = None,
+    variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -44,7 +45,7 @@ def create(
     ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
     search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
     ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown;
-    ``drawn``: the tasks of a study over families, whose first one is ``task``.
+    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
     """
     if staff and staff.models:
         from meta.mutators.llm.trace_access import trace_mode
@@ -66,6 +67,7 @@ def create(
         settings["race_rule"] = race_rule
     if command == "improve":
         settings["origin"] = own[0].program_id
+        settings |= {PATH: path} if path else {}
     if tried:
         settings["candidate"] = tried.program_id
     setup = StudySetup(
@@ -100,7 +102,9 @@ def create(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule", "candidate")}
+    given = {
+        k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule", "candidate", PATH)
+    }
     try:
         plan = Plan(**given)
     except TypeError:

@@ -18,7 +18,7 @@ from programs.errors import MetaloopError, UsageError
 if TYPE_CHECKING:
     import duckdb
 
-    from meta.cli.evolve import Dial
+    from meta.cli.study_size import Dial
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -147,7 +147,7 @@ def task_of(config: StudySettings) -> Task | None:
 
 def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], str]:
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
-    from meta.cli.evolve import family_plan, plan_of
+    from meta.cli.study_size import family_plan, plan_of
     from meta.plan import Plan
     from meta.reserve import seconds_on_reserved
 
@@ -193,7 +193,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
     """Flags with the plans that they make: every possible size, with and without single changes."""
     from itertools import product
 
-    from meta.cli.evolve import Dial
+    from meta.cli.study_size import Dial
 
     sizes: list[list[str]] = [[], ["--quick"]] + ([["--budget", f"{budget}"]] if budget is not None else [])
     changes = [
