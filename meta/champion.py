@@ -107,7 +107,7 @@ def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]
     with open_study(tasks.study.folder, views=()) as con:
         spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
         scripts = [found for task in tasks.tasks for found in found_scripts(con, task.name, task.unit)]
-    return [each for each in spends if each is not None], scripts
+    return [each for each in spends if each is not None and (each.measured or each.known)], scripts
 
 
 def write_page(study: Study, champion: Champion) -> None:

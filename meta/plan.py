@@ -240,7 +240,7 @@ def trial(budget: float, task: Task, run_budget: float | None = None, harvest: i
             f"{task.cost_seconds:g} s each, and {LEAST_EXPERIMENTS} are needed",
             hint="raise --budget, or make an experiment of the task cheaper",
         )
-    small = experiments < 40
+    small = experiments < 60
     count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4))
     count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
     baseline, verify = (2, 1) if small else (4, 2)

@@ -13,7 +13,7 @@ from meta.cli.output import Output, Row
 def present(out: Output, folder: Path) -> None:
     """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
     from analysis.decision import decision_of
-    from analysis.decision_text import best_scripts
+    from analysis.decision_text import best_scripts, more_runs
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
@@ -21,7 +21,9 @@ def present(out: Output, folder: Path) -> None:
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     if best := next(iter(sorted(shown.glob("best*"))), None):
         files["best train.py"] = str(best)
-    scripts = best_scripts(decision_of(champion)) if champion else []
+    decision = decision_of(champion) if champion else None
+    scripts = best_scripts(decision) if decision else []
+    needed = more_runs(decision) if decision else ""
     changes = _changes(folder, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
@@ -31,11 +33,11 @@ def present(out: Output, folder: Path) -> None:
     verdict = str(champion.get("verdict", "no champion"))
     early = how_early(folder, str(champion.get("program_id", "")))
     if out.mode == "plain":
-        more = {"how early": early, "best scripts": " ".join(scripts)}
+        more = {"more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
     else:
-        _show(out, folder, verdict, changes, files, by_task, [early, *scripts])
+        _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts])
     name = resolve.typed(folder)
     out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
 

@@ -226,6 +226,8 @@ def _knob(knob: ladders.Ladder) -> list[str]:
     if knob.kind != "patch":
         values = [_toml_value(value) for value in knob.values]
         lines = ["", f"[edits.{knob.name}]  # {knob.where}", f'kind = "{knob.kind}"', f"values = [{', '.join(values)}]"]
+        lines[-1] += f"  # the text names {knob.said}" if knob.said else ""
+        lines += [f'role = "{knob.role}"  # by its name'] if knob.role else []
         return [*lines, *([f"low = {values[0]}", f"high = {values[-1]}"] if knob.kind != "choice" else []), file]
     lines = []
     for name, now, then in knob.patches:
