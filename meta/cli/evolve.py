@@ -86,6 +86,7 @@ class EvolveFlags:
         ),
     ]
     from_scratch: Annotated[bool, flag("Without the program whose ideas were learnt on other tasks.")]
+    without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial
     playing: PlayingFlags
     models: StudyModelFlags
@@ -147,7 +148,9 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
         known = gather(past, [other.name for other in on.reserve]) if past else None
-        learnt = None if flags.from_scratch or len(own) > 1 else learnt_for(base_of(own), on.homes, on.reserve)
+        masked = resolve.listed(flags.without)
+        scratch = flags.from_scratch or len(own) > 1
+        learnt = None if scratch else learnt_for(base_of(own), on.homes, on.reserve, without=masked)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
     prior = study.config.prior if folder else known and known.prior
