@@ -159,10 +159,7 @@ def best_scripts(d: Decision) -> list[str]:
     """The best train.py of the study, and of other uses of its device time; none of it is tested."""
     longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
     ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
-    texts = [*ours, *(spend(each, d) for each in d.spend), *longs]
-    if ours and d.spend and not longs:
-        texts.append("metaloop evolve --same-spend also measures one long TPE search and one long elite search.")
-    return texts
+    return [*ours, *(spend(each, d) for each in d.spend), *longs]
 
 
 def harvested(script: FoundScript, d: Decision) -> str:

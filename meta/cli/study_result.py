@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from meta.cli import resolve, transfer_table
 from meta.cli.output import Output, Row
+
+MOST_CHANGES = 6  # that are shown; of more, how many
+LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
 def present(out: Output, folder: Path) -> None:
@@ -39,7 +43,17 @@ def present(out: Output, folder: Path) -> None:
     else:
         _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts])
     name = resolve.typed(folder)
-    out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
+    out.next(*ready_to_apply(folder, name), f"metaloop credit {name}", f"metaloop standings {name} --all")
+
+
+def ready_to_apply(folder: Path, name: str) -> list[str]:
+    """The command that commits the result on a branch, where the task of an improvement lies in a repository."""
+    from arena.settings import StudyConfig
+
+    config = StudyConfig.read(folder / resolve.MARK)
+    place = Path(config.task)
+    inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
+    return [f"metaloop improve --resume {name} --apply"] if inside and config.command == "improve" else []
 
 
 def _show(
@@ -69,9 +83,24 @@ def _show(
         out.text(text)
     if changes:
         out.show(Text("changes from the program it started from", style="bold"))
-    out.rows(changes, DIFF)
+    if len(changes) > MOST_CHANGES:
+        counted = Counter((row["heading"], row["change"]) for row in changes)
+        what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
+        out.text(f"{what}. All of them: {compared(folder, Path(files['champion']))}")
+    else:
+        out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+
+
+def compared(folder: Path, champion: Path) -> str:
+    """The command that shows every change."""
+    from arena.settings import StudyConfig
+    from meta.apply import PATH
+
+    own = Path(str(StudyConfig.read(folder / resolve.MARK).plan.get(PATH) or ""))
+    other = resolve.typed(champion)
+    return f"metaloop program diff {resolve.typed(own)} {other}" if own.is_file() else f"metaloop program show {other}"
 
 
 def how_early(folder: Path, champion: str) -> str:
@@ -87,6 +116,8 @@ def how_early(folder: Path, champion: str) -> str:
     median, low, high = own.median()
     where = f"on {few(own.tasks)}, " if len(own.tasks) > 1 else ""
     runs = f"median of {many(own.runs, 'run')}; by the researchers' own scores"
+    if math.isinf(high) and own.runs < LEAST_RUNS:
+        return ""
     if not math.isfinite(median):
         return f"{where}half of the champion's runs or more never gain as much as stock's runs do on average ({runs})"
     share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"

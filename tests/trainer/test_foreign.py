@@ -283,4 +283,4 @@ def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_th
     assert left["VAL_ROWS"] == "the score may depend on it" and "fixed by the contract" in left["MIN_RECALL"]
     assert facts(draft(tmp_path, Wanted(values={"CACHE_MB": "32,128"})))["edits"] == ["CACHE_MB", "LR", "MOMENTUM"]
     knobs = {knob.name: knob for knob in offered(judged(draft(tmp_path, Wanted()).source, ["fit.py"], {}))}
-    assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.9, 0.95)
+    assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.8, 0.9, 0.95) and knobs["MOMENTUM"].role == "momentum"

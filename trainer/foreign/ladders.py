@@ -128,9 +128,10 @@ def _all(repository: ForeignRepository, editable: Sequence[str], given: Mapping[
 
 def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
-    tree = ast.parse(text)
+    known = constants.read(text)
+    tree = ast.parse(text) if known else ast.Module([], [])  # a file that is no Python has no constants
     knobs = []
-    for name, value in constants.read(text).items():
+    for name, value in known.items():
         role = knob_roles.role_of(name, value)
         values = _values(value, given.get(name), name, role) if _fit(name, given) else ()
         told: list[tuple[Any, str]] = []
