@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -12,6 +13,11 @@ from meta.cli import resolve
 from meta.cli.options import Duration, duration, flag
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
+from trainer.foreign.seeds import FLAG as SEED_FLAG
+from trainer.foreign.seeds import VARIABLE
+
+if TYPE_CHECKING:
+    from trainer.foreign.init import Draft, Wanted
 
 FACTS = (
     Column("field", style="bold", wrap=True),
@@ -20,6 +26,14 @@ FACTS = (
     Column("flag", "change with", style="dim"),
     Column("note", wrap=True, show=str),
 )
+
+
+QUESTIONS = {
+    "command": "Command of one experiment",
+    "metric": "Name of the metric in its output",
+    "direction": "Which is better, lower or higher",
+    "editable": "Files that may be edited",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class RepositoryFlags:
         str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
     ]
     artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
+    seed_variable: Annotated[bool, flag("Change lines with a fixed seed, so that they read it from the environment.")]
 
 
 def from_repository(out: Output, source: str, folder: str | None, flags: RepositoryFlags) -> int:
@@ -76,9 +91,12 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         ladders=not flags.no_values,
         score_command=flags.score_command,
         artifacts=flags.artifact,
+        seed_variable=flags.seed_variable,
     )
     into = flags.into or folder
     drafted = draft(Path(source).expanduser(), wanted)
+    if out.mode == "person" and sys.stdin.isatty():
+        drafted = asked(out, Path(source).expanduser(), wanted, drafted)
     if drafted.lacking:
         out.rows([fact.to_json() for fact in drafted.facts], FACTS)
         for fact in drafted.lacking:
@@ -92,8 +110,30 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         raise
     out.rows([fact.to_json() for fact in drafted.facts], FACTS)
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
+    for name in drafted.changed:
+        out.note(f"changed {resolve.shown(path / name)}: its seed comes from the variable {VARIABLE} now")
     out.note(f"next: metaloop task check {resolve.typed(path)} --write   (runs the baseline, records its time)")
     return 0
+
+
+def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
+    """The draft after a person at a terminal has answered what the repository does not say; an empty answer leaves it
+    open."""
+    from trainer.foreign.init import draft
+
+    for fact in drafted.lacking:
+        out.note(f"{fact.field}: {fact.note}")
+        kind = click.Choice(("lower", "higher", "")) if fact.field == "direction" else str
+        answer = click.prompt(QUESTIONS[fact.field], default="", show_default=False, type=kind, err=True)
+        if answer:
+            wanted = wanted.answered(fact.field, answer)
+            drafted = draft(source, wanted)
+    seed = next((fact for fact in drafted.facts if fact.field == "seed" and fact.flag == SEED_FLAG), None)
+    if seed is not None and not seed.is_known:
+        out.note(f"seed: {seed.where}: {seed.note}")
+        if click.confirm("Change that line now?", default=False, err=True):
+            drafted = draft(source, replace(wanted, seed_variable=True))
+    return drafted
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

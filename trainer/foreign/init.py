@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer import constants
-from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, surroundings
+from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, seeds, surroundings
 from trainer.foreign.facts import RepositoryFact
 from trainer.scaffold import task_name
 
 _HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # such a budget excludes start-up, compilation and evaluation
 _WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time; higher in our own tasks, which are never idle
 _MEMORY_MB = 4096
-_SEED_READ = re.compile(r"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']((?:[A-Z]+_)?SEED)["']|\$\{(SEED):?-""")
-_SEEDS = ("SEED", "RANDOM_SEED", "seed", "random_seed", "TRAIN_SEED")
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,15 @@ class Wanted:
     score_command: str | None = None
     artifacts: Sequence[str] = ()
     name: str | None = None
+    seed_variable: bool = False
+
+    def answered(self, name: str, answer: str) -> Wanted:
+        """With a person's answer to one of the fields that every task needs."""
+        if name == "editable":
+            return replace(self, editable=tuple(answer.replace(",", " ").split()))
+        if name == "metric":
+            return replace(self, metric=answer)
+        return replace(self, command=answer) if name == "command" else replace(self, direction=answer)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Draft:
     source: repository.ForeignRepository
     facts: tuple[RepositoryFact, ...]
     toml: str
+    changed: Mapping[str, str] = field(default_factory=dict)  # files of the repository that are written anew
 
     @property
     def lacking(self) -> list[RepositoryFact]:
@@ -70,7 +76,7 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         option = commands.seed_option(line, source)
         command = replace(command, value=f"{line} {option} {{seed}}" if option else line)
     led = beside.links(source, tuple(wanted.readable))
-    seed = _seed(source, editable.value or [], command.value or "")
+    seed = seeds.find(source, editable.value or [], command.value or "", wanted.seed_variable)
     around = surroundings.find(source, wanted.readable)
     judged = ladders.judged(source, editable.value or [], wanted.values) if wanted.ladders else []
     knobs = ladders.offered(judged)
@@ -89,7 +95,10 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     result = Draft(source, tuple(facts), "")
-    return result if result.lacking else replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs))
+    if result.lacking:
+        return result
+    changed = seeds.rewritten(source) if wanted.seed_variable and seed.flag == seeds.FLAG else {}
+    return replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs), changed=changed)
 
 
 def write(plan: Draft, into: Path | None) -> Path:
@@ -106,6 +115,8 @@ def write(plan: Draft, into: Path | None) -> Path:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(plan.source.folder / name, target, follow_symlinks=False)
+    for name, text in plan.changed.items():
+        (folder / name).write_text(text, "utf-8")
     (folder / "task.toml").write_text(plan.toml, "utf-8")
     return folder
 
@@ -118,33 +129,11 @@ def _place(metric: metrics.Metric) -> RepositoryFact:
     )
 
 
-def _seed(source: repository.ForeignRepository, editable: Sequence[str], command: str) -> RepositoryFact:
-    """The constant or variable with the seed, so that each experiment can have its own."""
-    if "{seed}" in command:
-        return RepositoryFact("seed", "", "the command", commands.FLAG, "{seed} in the command")
-    if variable := next(iter(_seed_variables(source)), None):
-        return RepositoryFact("seed", "", variable, commands.FLAG, f"the variable {variable}")
-    for file in [*editable, *source.code]:
-        if not file.endswith(".py"):
-            continue
-        known = constants.read(source.text(file))
-        for name in _SEEDS:
-            if type(known.get(name)) is int:
-                number = next((line.number for line in source.lines(file) if line.text.startswith(name)), 1)
-                return RepositoryFact("seed", f"{file}:{name}", f"{file}:{number}", commands.FLAG)
-    note = "the command takes no seed; use {seed} in --command if it has an option for one"
-    return RepositoryFact("seed", None, "not found", commands.FLAG, note)
-
-
-def _environment(source: repository.ForeignRepository, seconds: budget.Budget) -> dict[str, str]:
-    """Environment variables from which the code reads its budget and seed."""
+def _environment(source: repository.ForeignRepository, seconds: budget.Budget, fixed: bool) -> dict[str, str]:
+    """Environment variables from which the code reads its budget and seed, or will read its seed (``fixed``)."""
     variables = {seconds.variable: "{budget}"} if seconds.variable else {}
-    return {**variables, **dict.fromkeys(_seed_variables(source), "{seed}")}
-
-
-def _seed_variables(source: repository.ForeignRepository) -> list[str]:
-    matches = (match for line in source.lines(*source.code) for match in _SEED_READ.finditer(line.text))
-    return list(dict.fromkeys(match[1] or match[2] for match in matches))
+    known = seeds.variables(source) or ([seeds.VARIABLE] if fixed and seeds.fixed(source) else [])
+    return {**variables, **dict.fromkeys(known, "{seed}")}
 
 
 def _scoring(wanted: Wanted) -> RepositoryFact:
@@ -208,7 +197,7 @@ def _toml(
         "executable": roles.executable(source),
         "score_command": wanted.score_command,
         "artifacts": wanted.artifacts,
-        "environment": _environment(source, seconds),
+        "environment": _environment(source, seconds, wanted.seed_variable),
         "links": links,
     }
     lines += [f"{key} = {_toml_value(entry)}" for key, entry in run.items() if entry]
