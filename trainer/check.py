@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from programs.errors import MetaloopError
+from trainer.constraints import CURE, REASON
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
-from trainer.finding import CheckFinding
+from trainer.finding import CheckFinding, constraint_findings
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
@@ -234,8 +235,10 @@ class _Checker:
     def baseline(self) -> Iterator[CheckFinding]:
         """The baseline runs, and its cost is about the one in task.toml."""
         outcome = self.trainer.run(Spec(self.task.baseline(), seed=1))
+        yield from constraint_findings(self.task, outcome)
         if outcome.status != "ok":
-            hint = outcome.log.strip().splitlines()[-1] if outcome.log.strip() else ""
+            last = outcome.log.strip().splitlines()[-1] if outcome.log.strip() else ""
+            hint = CURE if outcome.reason.startswith(REASON) else last
             yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
             return
         unit, cost = self.task.unit, outcome.device_seconds

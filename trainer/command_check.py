@@ -15,7 +15,7 @@ from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.finding import CheckFinding
+from trainer.finding import CheckFinding, constraint_findings
 from trainer.freshness import takes_seed
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
@@ -64,6 +64,7 @@ def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | No
     yield CheckFinding("ok", "sandbox", message)
     trainer.launcher.start()
     outcome = trainer.run(Spec(task.baseline(), 1))
+    yield from constraint_findings(task, outcome)
     if outcome.metric is None:
         yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
