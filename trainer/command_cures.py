@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 
-from trainer.constraints import CURE, REASON
 from trainer.outcome import Outcome
 from trainer.task import Task
 
@@ -39,8 +38,6 @@ _TOLD = (
 
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
-    if outcome.reason.startswith(REASON):
-        return CURE
     said = outcome.log[-4000:]
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():

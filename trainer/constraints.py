@@ -19,8 +19,6 @@ from trainer.source import Source
 
 Kind = Literal["memory_mb", "seconds", "lines", "printed"]
 Limit = Annotated[float, Field(strict=True, ge=-1e15, le=1e15)]
-REASON = "constraint"  # first word of the reason of an experiment that breaks one
-CURE = "correct its limit in task.toml, or set hard = false"
 _NAME = re.compile(r"[A-Za-z][\w-]{0,39}")
 _UNITS = {"memory_mb": "MB", "seconds": "s", "lines": "lines"}
 _WHAT = {
@@ -135,12 +133,10 @@ def problem(name: str, one: ConstraintSection, score: str, per_device: int) -> t
     return None
 
 
-def as_toy(constraints: Constraints) -> Constraints:
-    """Those of a GPU task on a machine without a GPU, where its limits of memory and time decide nothing."""
-    soft = {"hard": False}
+def softened(constraints: Constraints, *kinds: Kind) -> Constraints:
+    """The same constraints, but none of those kinds decides anything."""
     return {
-        name: one.model_copy(update=soft) if one.kind in ("memory_mb", "seconds") else one
-        for name, one in constraints.items()
+        name: one.model_copy(update={"hard": False}) if one.kind in kinds else one for name, one in constraints.items()
     }
 
 
@@ -172,9 +168,9 @@ def broken(constraints: Constraints, measured: Mapping[str, float], *, full: boo
             continue
         value = measured.get(name)
         if value is None:
-            parts.append(f"{REASON} {name}: the output has no such number, needed {one.bound}")
+            parts.append(f"constraint {name}: the output has no such number, needed {one.bound}")
         elif one.is_broken(value):
-            parts.append(f"{REASON} {name}: {one.amount(value)}, needed {one.bound}")
+            parts.append(f"constraint {name}: {one.amount(value)}, needed {one.bound}")
     return "; ".join(parts)
 
 
@@ -198,7 +194,8 @@ def sentences(constraints: Constraints) -> list[str]:
 
 
 def _used(one: ConstraintSection, trained: Trained) -> float | None:
-    return trained.seconds if one.kind == "seconds" else trained.memory_mb
+    value = trained.seconds if one.kind == "seconds" else trained.memory_mb
+    return None if value is None else round(value, 6)
 
 
 def _printed(one: ConstraintSection, texts: Sequence[str]) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from trainer.constraints import CURE, REASON
+from trainer.constraints import Kind, softened
 from trainer.outcome import Outcome
 from trainer.task import Task
 
@@ -23,22 +23,28 @@ class CheckFinding:
     hint: str = ""
 
 
-def constraint_findings(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
-    """The values of the task's constraints for the untouched source, unless it failed for another reason.
+def unconstrained(task: Task) -> Task:
+    """The task with all constraints soft, so that the values of an untouched source that breaks one are measured."""
+    return replace(task, constraints=softened(task.constraints, *get_args(Kind)))
 
-    A broken hard one is a warning here; the baseline itself is the error.
-    """
-    if baseline.status != "ok" and not baseline.reason.startswith(REASON):
-        return
+
+def constraint_findings(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
+    """The value of each constraint for the untouched source, as trained by `unconstrained`; errors come last."""
+    if baseline.metric is not None:
+        yield from sorted(_judged(task, baseline), key=lambda finding: finding.level == "error")
+
+
+def _judged(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
     for name, one in task.constraints.items():
-        clause, kind = f"{REASON} {name}", "hard" if one.hard else "soft"
-        value = baseline.constraints.get(name)
+        value, clause = baseline.constraints.get(name), f"constraint {name}"
+        bad: Level = "error" if one.hard else "warning"
+        limit = f"{one.bound} ({'hard' if one.hard else 'soft: decides nothing'})"
         if value is None:
-            message = f"not measured; {one.bound} ({kind})"
-            yield CheckFinding(
-                "warning", clause, message, "correct its pattern or key" if one.kind == "printed" else ""
-            )
+            printed = one.kind == "printed"
+            what = "not found in the output of the untouched files" if printed else "not measured"
+            yield CheckFinding(bad, clause, f"{what}; {limit}", "correct its pattern or key" if printed else "")
+        elif one.is_broken(value):
+            hint = "correct its limit" + (", or set hard = false" if one.hard else "")
+            yield CheckFinding(bad, clause, f"{one.amount(value)}: the untouched files break it; {limit}", hint)
         else:
-            message, is_broken = f"{one.amount(value)}; {one.bound} ({kind})", one.is_broken(value)
-            message += ": the untouched files break it" if is_broken else ""
-            yield CheckFinding("warning" if is_broken else "ok", clause, message, CURE if is_broken else "")
+            yield CheckFinding("ok", clause, f"{one.amount(value)}; {limit}")
