@@ -71,7 +71,8 @@ class StatedLimit:
         bound = next(f"{key.replace('_', ' ')} {self.section[key]:g}" for key in _LIMITS if key in self.section)
         kind = "hard" if self.hard else "soft: recorded, decides nothing"
         note = "[constraints] in task.toml; correct it there"
-        return RepositoryFact("constraint", f"{self.name}: {bound} {self._unit}, {kind}", self.where, "", note)
+        value = f"{self.name}: {f'{bound} {self._unit}'.strip()}, {kind}"
+        return RepositoryFact("constraint", value, self.where, "", note)
 
     @property
     def _unit(self) -> str:
