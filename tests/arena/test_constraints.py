@@ -21,7 +21,7 @@ def test_a_verification_that_breaks_a_hard_constraint_gains_nothing(tmp_path: Pa
     setup = StudySetup(task=task, run_budget=0.6, command="match", workers=2, seed=1, fixed_steps=True)
     study = Study.create(tmp_path / "study", setup)
     play_entries(study, [Entry(program("stock"), "control"), Entry(QUEUE)], 3, silent)
-    sql = "SELECT v.*, role FROM verifications AS v JOIN arms USING (arm_id) WHERE role = 'program' AND status != 'baseline'"
+    sql = "SELECT v.* FROM verifications AS v JOIN arms USING (arm_id) WHERE role = 'program' AND status != 'baseline'"
     verified = query(study.folder, sql)
     broken = [row for row in verified if row["status"] == "invalid"]
     fine = [row for row in verified if row["status"] == "ok"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.data import DataStore
+from trainer.experiment import Trainer
 from trainer.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
-from trainer.experiment import Trainer
 
 TRAIN = """import json, os, random
 PAD = 0

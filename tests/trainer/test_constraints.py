@@ -14,9 +14,9 @@ from trainer.constraints import line_count, sentences
 from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
+from trainer.planted import random_law, simulated_task
 from trainer.source import Source
 from trainer.task import TASKS, Task
-from trainer.planted import random_law, simulated_task
 
 
 def trained(task: Task, edit: Edit | None = None, seed: int = 2, fraction: float = 1.0) -> Outcome:

@@ -100,7 +100,7 @@ def find(
     stated: dict[str, list[StatedLimit]] = defaultdict(list)
     left: list[RepositoryFact] = []
     for sentence in _sentences(repository):
-        reader = _Reader(repository, sentence, editable, metric, in_json)
+        reader = _LimitReader(repository, sentence, editable, metric, in_json)
         try:
             limits = reader.limits()
         except _Unclear as unclear:
@@ -124,7 +124,7 @@ def _left_out(sentence: _Sentence, reason: str) -> RepositoryFact:
     return RepositoryFact("left out", sentence.text[:_QUOTED], sentence.where, "", f"no [constraints]: {reason}")
 
 
-class _Reader:
+class _LimitReader:
     """Reads one sentence."""
 
     def __init__(
@@ -137,8 +137,8 @@ class _Reader:
         """Those that the sentence orders; _Unclear for one that this project cannot hold a source to."""
         if not _ORDERS.search(self.text) or _UNSURE.search(_SOFT.sub("", self.text)):
             return []
-        found = [self._lines(), self._memory(), self._printed()]
-        return [limit for limit in found if limit is not None]
+        stated = [self._lines(), self._memory(), self._printed()]
+        return [limit for limit in stated if limit is not None]
 
     def _lines(self) -> StatedLimit | None:
         match = self._one(_LINES)
