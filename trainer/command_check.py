@@ -15,7 +15,7 @@ from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.finding import CheckFinding
+from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
@@ -47,7 +47,7 @@ def check_command(
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
-            for finding in _findings(CommandTrainer(task, data, sandbox=sandbox), task, write, noise):
+            for finding in _findings(CommandTrainer(unconstrained(task), data, sandbox=sandbox), task, write, noise):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                 findings.append(finding)
                 if finding.level == "error":
@@ -69,6 +69,7 @@ def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | No
         return
     measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
     yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
+    yield from constraint_findings(task, outcome)
     yield _trust(trainer)
     yield _written(outcome, task) if write else _budget(outcome, task)
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS

@@ -195,6 +195,7 @@ for command in (ls, show, init, check, measure):
 def described(task: Task) -> Row:
     """A task as a JSON object; times in device-seconds."""
     from trainer.card_summary import summary
+    from trainer.constraints import sentences
 
     card = summary(task)
     return {
@@ -211,6 +212,7 @@ def described(task: Task) -> Row:
         "run_budget": task.run_budget,
         "steps": task.steps,
         "memory_mb": task.memory_mb,
+        **({"constraints": sentences(task.constraints)} if task.constraints else {}),
         "editable": list(task.editable),
         "read_only": list(task.read_only),
         "scoring": task.scoring.get("kind"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, seeds, surroundings
+from trainer.foreign import beside, budget, commands, ladders, limits, metrics, repository, roles, seeds, surroundings
 from trainer.foreign.facts import RepositoryFact
 from trainer.scaffold import task_name
 
@@ -92,13 +92,15 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         RepositoryFact("left out", knob.name, reason, ladders.FLAG, "a constant that is not varied")
         for knob, reason in [(knob, reason) for knob, reason in judged if reason][:20]
     ]
+    stated, left = limits.find(source, editable.value or [], metric.name.value or "", bool(metric.key))
+    facts += [limit.fact for limit in stated] + left
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     result = Draft(source, tuple(facts), "")
     if result.lacking:
         return result
     changed = seeds.rewritten(source) if wanted.seed_variable and seed.flag == seeds.FLAG else {}
-    return replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs), changed=changed)
+    return replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs, stated), changed=changed)
 
 
 def write(plan: Draft, into: Path | None) -> Path:
@@ -162,6 +164,7 @@ def _toml(
     seconds: budget.Budget,
     links: Mapping[str, str],
     knobs: Sequence[ladders.Ladder],
+    stated: Sequence[limits.StatedLimit],
 ) -> str:
     source = plan.source
     where, value = ({fact.field: getattr(fact, key) for fact in plan.facts} for key in ("where", "value"))
@@ -201,6 +204,7 @@ def _toml(
         "links": links,
     }
     lines += [f"{key} = {_toml_value(entry)}" for key, entry in run.items() if entry]
+    lines += [line for limit in stated for line in _constraint(limit)]
     if knobs:
         lines += [
             "",
@@ -208,6 +212,12 @@ def _toml(
             "# values that make no sense. A researcher with a language model edits the files freely.",
         ]
     return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))]) + "\n"
+
+
+def _constraint(limit: limits.StatedLimit) -> list[str]:
+    section = limit.section if limit.hard else {**limit.section, "hard": False}
+    values = [f"{key} = {_toml_value(entry)}" for key, entry in section.items()]
+    return ["", f"[constraints.{limit.name}]  # {limit.where}", *values]
 
 
 def _knob(knob: ladders.Ladder) -> list[str]:
