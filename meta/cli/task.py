@@ -126,7 +126,8 @@ def init(
         raise UsageError("--member needs --like TASK", hint="metaloop task init my-task --like tabular --member 7")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, repository)
-    if named := next((name for name, value in vars(repository).items() if value), None):
+    given = vars(repository) | {"chosen": None, "model": repository.chosen.model}
+    if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")

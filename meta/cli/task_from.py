@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from meta.cli import resolve
-from meta.cli.options import Duration, duration, flag
+from meta.cli.flags import ModelFlags
+from meta.cli.options import Duration, duration, flag, only
 from meta.cli.output import Column, Output
+from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 from trainer.foreign.seeds import FLAG as SEED_FLAG
 from trainer.foreign.seeds import VARIABLE
@@ -70,6 +72,7 @@ class RepositoryFlags:
         str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
     ]
     artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
+    chosen: Annotated[ModelFlags, only("model")]
     seed_variable: Annotated[bool, flag("Change lines with a fixed seed, so that they read it from the environment.")]
 
 
@@ -95,6 +98,8 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
     )
     into = flags.into or folder
     drafted = draft(Path(source).expanduser(), wanted)
+    if flags.chosen.model:
+        drafted, wanted = read_by_model(out, Path(source).expanduser(), wanted, drafted, flags.chosen)
     if out.mode == "person" and sys.stdin.isatty():
         drafted = asked(out, Path(source).expanduser(), wanted, drafted)
     if drafted.lacking:
@@ -114,6 +119,27 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         out.note(f"changed {resolve.shown(path / name)}: its seed comes from the variable {VARIABLE} now")
     out.note(f"next: metaloop task check {resolve.typed(path)} --write   (runs the baseline, records its time)")
     return 0
+
+
+def read_by_model(
+    out: Output, source: Path, wanted: Wanted, drafted: Draft, models: ModelFlags
+) -> tuple[Draft, Wanted]:
+    """(the draft with what a model reads, where its line says so; what is wanted then)."""
+    from inner_loop.models.contract import NoReply
+    from meta import repository_reader as reader
+    from meta.cli.one_model import model_for
+
+    choice = ResearcherChoice.of(models, yes=True)
+    size = sum(len(message.text) for message in reader.prompt(drafted.source)) // 4
+    try:
+        model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
+        proposed = reader.ask(model, drafted.source, max_tokens=choice.config.reply_tokens)
+    except NoReply as gone:
+        raise gone.problem from None
+    for one in proposed:
+        if one.refused:
+            out.note(f"the model reads {one.field} = {one.value} at {one.where}; refused: {one.refused}")
+    return reader.merged(source, drafted, wanted, proposed, str(models.model))
 
 
 def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:

@@ -36,6 +36,7 @@ class Wanted:
     artifacts: Sequence[str] = ()
     name: str | None = None
     seed_variable: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)  # of values that the user did not give: field → where
 
     def answered(self, name: str, answer: str) -> Wanted:
         """With a person's answer to one of the fields that every task needs."""
@@ -96,6 +97,7 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     facts += [limit.fact for limit in stated] + left
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
+    facts = [replace(fact, where=wanted.origins.get(fact.field, fact.where)) for fact in facts]
     result = Draft(source, tuple(facts), "")
     if result.lacking:
         return result
