@@ -103,7 +103,8 @@ def report(all_read: list[tuple[Read, dict[str, Any]]], group: str) -> None:
     for name, each in by_field.items():
         figure(f"  {name}", f"right {each[RIGHT]}, asked {each[ASKED]}, wrong {each[WRONG]}")
     for kind, goal in (("dead", "0"), ("guardrails", "0")):
-        offered = [name for one, truth in all_read for name in one.offered if _bare(name) in _all(truth[kind])]
+        offered = [name for one, truth in all_read for name in one.offered
+                   if _bare(name) in _all(truth[kind]) and name not in truth["alive"]]  # fmt: skip
         there = sum(len(truth[kind]) for _, truth in all_read)
         figure(f"{group}, {kind} constants offered", f"{len(offered)} of {there}", goal)
     best = [(one, truth) for one, truth in all_read if truth["best"]]

@@ -1,14 +1,19 @@
-"""`task check` of a task that runs a command: runs the baseline once, and a few more times if a run is short."""
+"""`task check` of a task that runs a command: runs the baseline once, and if a run is short a few more times and with
+other values of each knob."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from programs.errors import MetaloopError
+from programs.errors import EnvironmentProblem, MetaloopError, TaskError
+from trainer import check_record, task_file
+from trainer.cache import Cache
 from trainer.command import CommandTrainer, check_run
 from trainer.command_budget import misleads, write_measured
 from trainer.command_cures import cure
@@ -17,6 +22,9 @@ from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
+from trainer.gpus import survey
+from trainer.hardware import hardware_class
+from trainer.knob_check import SEED, KnobCheck, KnobState, Yardstick, judge_knobs, remove_dead
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -24,62 +32,183 @@ from trainer.task import Task
 from trainer.task_file import RunSection
 
 _CHEAP_SECONDS = 20.0  # wall time of a run that may be repeated without a flag
+_SHORT_SECONDS = 2.0  # a shorter run is not shortened further to test the knobs
 _LEAST_SECONDS = 0.01  # a shorter experiment cannot be distinguished from its start-up cost
 _PART = 0.25  # share of the budget with which a command that takes a budget is tested
 _SAVED = 0.7  # share of the full charge; if the short run costs more, it saves too little
 
 
-def check_command(
-    task: Task,
-    *,
-    sandbox: bool = True,
-    write: bool = False,
-    noise: bool | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[CheckFinding]:
-    """Findings in order; an error ends the check. Everything runs in a sandbox.
+@dataclass(frozen=True)
+class CheckScope:
+    """``write``: store the measured time in task.toml and remove dead knobs, which changes the task's id; ``noise``:
+    run the baseline three more times; ``knobs``: test the direction and each knob. None: only if a run is short."""
 
-    ``write`` stores the measured time in task.toml, which changes the task's id. ``noise``: whether to run the baseline
-    three more times, by default only if a run is short.
-    """
+    write: bool = False
+    noise: bool | None = None
+    knobs: bool | None = None
+
+
+_CHEAPEST = CheckScope(noise=False, knobs=False)
+
+
+def check_command(
+    task: Task, scope: CheckScope, *, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None
+) -> list[CheckFinding]:
+    """Findings in order; an error ends the check. Everything runs in a sandbox. They are stored for `require_checked`,
+    except where this machine, not the task, is the reason."""
     findings: list[CheckFinding] = []
     with tempfile.TemporaryDirectory() as folder:
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
-            for finding in _findings(CommandTrainer(unconstrained(task), data, sandbox=sandbox), task, write, noise):
-                progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
-                findings.append(finding)
-                if finding.level == "error":
-                    break
+            with CommandTrainer(
+                unconstrained(task), data, sandbox=sandbox, cache=Cache(check_record.folder())
+            ) as trainer:
+                for finding in _Check(trainer, task, scope).findings():
+                    progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
+                    findings.append(finding)
+                    if finding.level == "error":
+                        break
+        except EnvironmentProblem as error:
+            return [*findings, CheckFinding("error", "command", error.message, error.hint)]
         except MetaloopError as error:
             findings.append(CheckFinding("error", "command", error.message, error.hint))
+    if not any(finding.message.startswith("fault:") for finding in findings):
+        for checked in {task.task_id: task, (now := Task.load(task.folder)).task_id: now}.values():
+            check_record.write(checked, findings)
     return findings
 
 
-def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | None) -> Iterator[CheckFinding]:
-    yield from _read(task)
-    shown = ", ".join(_seen(trainer.section)) or "only its own copy"
-    message = f"no network; reads {shown}; can write to its copy, /tmp and home, all in memory"
-    yield CheckFinding("ok", "sandbox", message)
-    trainer.launcher.start()
-    outcome = trainer.run(Spec(task.baseline(), 1))
-    if outcome.metric is None:
-        yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
+def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> None:
+    """Raise TaskError if the last check of a task with a command found an error. Without one, the baseline is run now:
+    the cheap part of the check. Other tasks are not tested."""
+    if task.run is None:
         return
-    measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
-    yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
-    yield from constraint_findings(task, outcome)
-    yield _trust(trainer)
-    yield _written(outcome, task) if write else _budget(outcome, task)
-    cheap = outcome.wall_seconds <= _CHEAP_SECONDS
-    yield _scales(trainer, task, outcome) if cheap or noise else _scaling(task)
-    if cheap if noise is None else noise:
-        yield from _noise(trainer, task, outcome.metric)
-    else:
-        why = "a run takes too long" if noise is None else "not requested"
-        yield CheckFinding("ok", "seed noise", f"not measured: {why}", "--noise runs the baseline three more times")
-    yield _edits(task)
+    findings = check_record.read(task)
+    again = f"metaloop task check {shlex.quote(str(task.folder))}"
+    if findings is None:
+        note(f"{task.name} has not been checked here: running its baseline once, not charged ({again} tests more)")
+        findings = check_command(task, _CHEAPEST, sandbox=sandbox)
+    if failed := next((finding for finding in findings if finding.level == "error"), None):
+        raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=again)
+
+
+class _Check:
+    """The clauses, each a generator of findings. ``trainer`` holds no source to the task's constraints."""
+
+    def __init__(self, trainer: CommandTrainer, task: Task, scope: CheckScope) -> None:
+        self.trainer, self.scope, self.task = trainer, scope, task
+        self.fresh = False  # whether outcomes of earlier checks are out of date
+        self.equal: list[Outcome] = []  # runs of the baseline under the first seed
+
+    def findings(self) -> Iterator[CheckFinding]:
+        task, scope = self.task, self.scope
+        yield from _read(task)
+        shown = ", ".join(_seen(self.trainer.section)) or "only its own copy"
+        message = f"no network; reads {shown}; can write to its copy, /tmp and home, all in memory"
+        yield CheckFinding("ok", "sandbox", message)
+        self.trainer.launcher.start()
+        spec = Spec(task.baseline(), SEED)
+        earlier = self.trainer.cache.get(self.trainer.key(spec)) if self.trainer.cache else None
+        outcome = self.trainer.run(spec, use_cache=False)
+        if outcome.metric is None:
+            yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
+            return
+        measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
+        yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
+        yield from constraint_findings(task, outcome)
+        yield _device(self.trainer, outcome)
+        yield _trust(self.trainer)
+        yield _written(outcome, task) if scope.write else _budget(outcome, task)
+        cheap = outcome.wall_seconds <= _CHEAP_SECONDS
+        scaling = _scales(self.trainer, task, outcome) if cheap or scope.noise or scope.knobs else _scaling(task)
+        yield scaling
+        self._repeat(outcome, earlier)
+        yield from self._noise(cheap)
+        yield _edits(task)
+        yield from self._knobs(cheap, scaling.level == "ok")
+
+    def _wants(self, choice: bool | None, cheap: bool) -> bool:
+        return cheap if choice is None else choice
+
+    def _repeat(self, outcome: Outcome, earlier: Outcome | None) -> None:
+        """A run of an earlier check is a repeat of this one, unless something outside the task has changed since."""
+        self.equal = [outcome]
+        cheap = outcome.wall_seconds <= _CHEAP_SECONDS
+        if not (self._wants(self.scope.noise, cheap) or self._wants(self.scope.knobs, cheap)):
+            return
+        if earlier is not None and earlier.metric == outcome.metric:
+            self.equal.append(earlier)
+            return
+        again = self.trainer.run(Spec(self.task.baseline(), SEED), use_cache=False)
+        self.fresh = earlier is not None and again.metric == outcome.metric
+        self.equal.append(again)
+
+    def _noise(self, cheap: bool) -> Iterator[CheckFinding]:
+        """The same seed again, and two others."""
+        if not self._wants(self.scope.noise, cheap):
+            why = "a run takes too long" if self.scope.noise is None else "not requested"
+            hint = "--noise runs the baseline three more times"
+            yield CheckFinding("ok", "seed noise", f"not measured: {why}", hint)
+            return
+        others = [
+            self.trainer.run(Spec(self.task.baseline(), seed), use_cache=not self.fresh)
+            for seed in (SEED + 1, SEED + 2)
+        ]
+        runs = [*self.equal, *others]
+        values = [outcome.metric for outcome in runs if outcome.metric is not None]
+        if len(values) < len(runs):
+            bad = next(outcome for outcome in runs if outcome.metric is None)
+            yield CheckFinding("warning", "seed noise", f"a repeated run fails: {bad.status}: {bad.reason}")
+            return
+        first, again, *rest = values
+        spread = statistics.stdev([first, *rest])
+        same = (
+            "one seed repeats its result" if again == first else f"runs of one seed differ by {abs(again - first):.3g}"
+        )
+        if spread == 0.0:
+            yield _no_noise(self.task)
+        else:
+            yield CheckFinding("ok", "seed noise", f"SD {spread:.3g} over three seeds; {same}")
+
+    def _knobs(self, cheap: bool, scales: bool) -> Iterator[CheckFinding]:
+        """Each knob and the direction, by short trainings; with ``write``, dead knobs leave task.toml."""
+        if not self.task.edits.knobs:
+            return
+        why = "a run takes too long" if self.scope.knobs is None else "not requested"
+        if self._wants(self.scope.knobs, cheap):
+            why = "a repeated run fails" if any(run.metric is None for run in self.equal) else ""
+        if why:
+            hint = "--knobs tries other values of each knob"
+            yield CheckFinding("warning", "direction", f"not tested, and neither are the knobs: {why}", hint)
+            return
+        short = self.task.scales and scales and self.equal[0].wall_seconds > _SHORT_SECONDS
+        check = KnobCheck(
+            self.trainer, Yardstick(self.equal), _PART if short else 1.0, bool(self.scope.knobs), self.fresh
+        )
+        states: list[KnobState] = []
+        yield from judge_knobs(check, states)
+        if self.scope.write and (gone := remove_dead(self.task, states)):
+            yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
+
+
+def _device(trainer: CommandTrainer, outcome: Outcome) -> CheckFinding:
+    """The device that the baseline ran on, as far as can be seen from outside."""
+    task, seat = trainer.task, trainer.device.seat
+    wanted = task_file.read(task.folder / "task.toml")[0].budget.device
+    if seat is not None:
+        name, used = f"GPU {seat.gpu.index}, {seat.gpu.name}", outcome.utilization
+        if used is None:
+            return CheckFinding("warning", "device", f"{name} was offered; unknown whether the command used it")
+        if used == 0.0:
+            hint = "is its build of the library for CUDA? run it by hand and watch nvidia-smi"
+            return CheckFinding("warning", "device", f"{name} was offered, but nothing ran on it: CPU", hint)
+        return CheckFinding("ok", "device", f"{name}: busy {used:.0%} of the time")
+    name = hardware_class("cpu").removeprefix("cpu:").rpartition("/")[0]
+    if wanted == "gpu":
+        message = f"CPU ({name}) with the toy budget, because of the GPU: {survey().reason or 'unknown'}"
+        return CheckFinding("warning", "device", message, "metaloop doctor; results are not those of a GPU")
+    return CheckFinding("ok", "device", f"CPU ({name}); the sandbox shows no GPU")
 
 
 def _read(task: Task) -> Iterator[CheckFinding]:
@@ -150,26 +279,10 @@ def _budget(outcome: Outcome, task: Task) -> CheckFinding:
     return CheckFinding("ok", "budget", f"{said}: the baseline takes {took}")
 
 
-def _noise(trainer: CommandTrainer, task: Task, first: float) -> Iterator[CheckFinding]:
-    """The same seed again, and two others."""
-    others = [trainer.run(Spec(task.baseline(), seed)) for seed in (1, 2, 3)]
-    values = [outcome.metric for outcome in others if outcome.metric is not None]
-    if len(values) < len(others):
-        bad = next(outcome for outcome in others if outcome.metric is None)
-        yield CheckFinding("warning", "seed noise", f"a repeated run fails: {bad.status}: {bad.reason}")
-        return
-    spread = statistics.stdev([first, *values[1:]])
-    again = abs(values[0] - first)
-    if spread == 0.0:
-        yield _no_noise(task)
-    else:
-        message = f"SD {spread:.3g} over three seeds; two runs of one seed differ by {again:.3g}"
-        yield CheckFinding("ok", "seed noise", message)
-
-
 def _no_noise(task: Task) -> CheckFinding:
     if takes_seed(task):
-        return CheckFinding("ok", "seed noise", "none: three seeds give the same metric")
+        message = "the seed changes nothing: three seeds give the same metric, and one seed repeats it"
+        return CheckFinding("warning", "seed noise", message, "see that the code uses the seed that it gets")
     message = "unknown: the command takes no seed, and three runs gave the same metric"
     return CheckFinding("warning", "seed noise", message, "use {seed} in command, or set [run] seed_constant")
 

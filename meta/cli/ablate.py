@@ -114,7 +114,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     if budget is None and flags.what is None and study is not None:
         budget = _begun(study, cost)
     if study is None and not settings.dry_run:
-        settings.ready(task, None)
+        settings.ready(out, task, None)
         design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
         study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
     seed = design_seed(study, program, switched.factors) if study else 0
@@ -124,7 +124,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     if settings.dry_run or study is None:
         launch.dry_run(out, plan)
         return
-    settings.ready(task, study)
+    settings.ready(out, task, study)
     launch.announce(out, plan)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
@@ -247,7 +247,7 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(study.task, study)
+    settings.ready(out, study.task, study)
     out.note(
         f"plan: {many(plan['experiments'], 'training')} of subsets of {many(len(commits), 'commit')}, "
         f"{many(replay.seeds, 'seed')} each ({', '.join(methods)}); {duration(seconds)} of device time, about "

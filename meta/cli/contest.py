@@ -111,6 +111,8 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     from arena.contest.create import create_contest
 
     wishes = wishes_of(folder, flags)
+    for each in (wishes.task, *wishes.further, *wishes.hidden):
+        launch.require_checked(out, each, wishes.sandbox)
     made = create_contest(Path(folder).expanduser(), wishes)
     config = made.contest.config
     created = {

@@ -164,7 +164,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         return
     if folder is None or champion_of(folder) is None or again:
         for each in (*on.homes, *on.reserve):
-            settings.ready(each, study if folder else None)
+            settings.ready(out, each, study if folder else None)
     if folder is None:
         task, *further = on.homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)

@@ -132,8 +132,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def sandbox(self) -> bool:
         return not self.unsafe_no_sandbox
 
-    def ready(self, task: Task, study: Study | None) -> None:
-        """Called before a study is created or started: raises unless experiments of ``task`` can and may run here.
+    def ready(self, out: Output, task: Task, study: Study | None) -> None:
+        """Called before a study is created or started: raises unless experiments of ``task`` can and may run here, and
+        the last check of a task with a command found no error.
 
         A study that was created without a sandbox may come from someone else: resuming it so needs the flag again.
         """
@@ -146,6 +147,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             command_budget.refuse_guess(task)
         sandbox.require(task, self.sandbox)
         self.researcher_choice.ready(study)
+        if study is None and task.run is not None:  # a study that is resumed has trained on it
+            require_checked(out, task, self.sandbox)
 
     @property
     def devices(self) -> int:
@@ -157,6 +160,13 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def at_once(self, study: Study | None) -> tuple[int, int]:
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(), self.devices)
+
+
+def require_checked(out: Output, task: Task, sandboxed: bool) -> None:
+    """Raise TaskError where a task with a command fails `metaloop task check`; the cheap part of it runs if need be."""
+    from trainer.command_check import require_checked as require
+
+    require(task, sandboxed, out.note)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:

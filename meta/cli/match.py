@@ -67,7 +67,7 @@ def match(
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
-    settings.ready(task, study)
+    settings.ready(out, task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
         study = create(out, "match", task, entries, runs, settings, at_a_time, rule_name)

@@ -68,7 +68,7 @@ def run(
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(task, study)
+    settings.ready(out, task, study)
     if study is None:
         study = create(out, "run", task, entries, 1, settings)
     launch.announce(out, plan)

@@ -29,12 +29,15 @@ FINDINGS = (
 
 @verb(
     ("metaloop task check my-task/", "tests each clause of the contract"),
+    ("metaloop task check my-task/ --write", "of a repository: records its time, removes dead knobs"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
 )
 def check(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
-    write: Annotated[bool, flag("For a task with a command: write the measured time into task.toml.")],
+    write: Annotated[
+        bool, flag("For a task with a command: write the measured time into task.toml, and remove dead knobs.")
+    ],
     noise: Annotated[
         bool | None,
         flag(
@@ -42,14 +45,25 @@ def check(
             "--noise/--no-noise",
         ),
     ],
+    knobs: Annotated[
+        bool | None,
+        flag(
+            "For such a task: try other values of each knob; does a bad one make the metric worse?  "
+            "[default: if it takes under 20 s, for two minutes].",
+            "--knobs/--no-knobs",
+        ),
+    ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
     """Test each clause of a task's contract. Tests data, budget, steps, scoring and edits;
-    for a task with a command, its baseline. Exits with 2 on an error."""
+    for a task with a command, its baseline, the direction of its metric and its knobs.
+    Exits with 2 on an error."""
     from trainer.check import check as examine
 
     with ticker(out) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
-        findings = examine(_reference(task), launcher=launcher, write=write, noise=noise, progress=progress)
+        findings = examine(
+            _reference(task), launcher=launcher, write=write, noise=noise, knobs=knobs, progress=progress
+        )
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
 

@@ -75,7 +75,7 @@ def transfer(
         launch.dry_run(out, plan)
         return
     for each in wanted:
-        settings.ready(each, study)
+        settings.ready(out, each, study)
     if study is None:
         study = settings.create(out, COMMAND, wanted, own, {"seeds": runs, "bare": bare})
     launch.announce(out, plan)

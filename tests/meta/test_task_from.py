@@ -71,3 +71,23 @@ def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> Non
     assert read_source(alone, task).text("src/optim.py") == task.baseline().text("src/optim.py")
     with pytest.raises(UsageError, match="none of the names of the task's files"):
         read_source(alone.rename(tmp_path / "x.py"), task)
+
+
+def test_a_task_that_fails_its_check_starts_no_study_and_no_contest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = foreign_repos.original(tmp_path / "theirs")
+    assert run(["task", "init", "--from", "theirs"]) == 0
+    (place / "train.py").write_text((place / "train.py").read_text() + "raise SystemExit(3)\n")
+    (tmp_path / "own.md").write_text("# Research\n\nTry things.\n")
+    capsys.readouterr()
+    task, first = ["-t", "theirs", "-b", "2s"], True
+    for words in (["match", "stock"], ["evolve", "--budget", "4h"], ["improve", "own.md", "--budget", "4h"],
+                  ["run", "stock"], ["contest", "init", "contest"]):  # fmt: skip
+        assert run([*words, *task]) == 2, words
+        said = " ".join(capsys.readouterr().err.split())
+        assert "theirs fails its check: baseline: crash: exit code 3" in said and "metaloop task check" in said, words
+        assert ("has not been checked here" in said) == first
+        first = False
+    assert not (tmp_path / "studies").exists() and not (tmp_path / "contest").exists()

@@ -40,7 +40,7 @@ def run(task: Task, spec: Spec | None = None) -> Outcome:
 
 
 def clauses(task: Task, **how: Any) -> dict[str, CheckFinding]:
-    return {finding.clause: finding for finding in check(task.folder, noise=False, **how)}
+    return {finding.clause: finding for finding in check(task.folder, noise=False, knobs=False, **how)}
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     led = beside.links(source, tuple(wanted.readable))
     seed = seeds.find(source, editable.value or [], command.value or "", wanted.seed_variable)
     around = surroundings.find(source, wanted.readable)
-    judged = ladders.judged(source, editable.value or [], wanted.values) if wanted.ladders else []
+    judged = []
+    if wanted.ladders:
+        name = str(metric.name.value or "")
+        judged = ladders.judged(source, editable.value or [], wanted.values, command.value or "", name)
     knobs = ladders.offered(judged)
     facts = [command, metric.name, _place(metric), way, editable, seconds.fact, seed, *around]
     facts += [

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from programs.errors import UsageError
 from trainer import constants
 from trainer.foreign import knob_roles
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
+from trainer.foreign.uses import NOT_CODE, CodeUses
 
 FLAG = "--values"
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -26,8 +27,13 @@ _NO_KNOB = re.compile(
 )
 _GUARDS = re.compile(r"(?:^|_)(?:VAL|VALID|VALIDATION|TEST|HELD|HOLD|HOLDOUT|FOLDS?|N_?JOBS|BINS)(?:_|$)", re.I)
 _FORBIDS = re.compile(
-    r"\b(?:do not|don't|never|must not|may not|cannot|can't|fixed|forbidden|below|at least|contract"
-    r"|leave\b.{1,60}\balone)\b",
+    r"\b(?:do not|don't|must not|may not|fixed|forbidden|contract|off[ -]limits|hands off|frozen"
+    r"|belongs? to the task|stays? (?:at|as|put|\d)|leave\b.{1,60}\balone)\b",
+    re.IGNORECASE,
+)
+_MAY_FORBID = re.compile(r"\b(?:never|cannot|can't|below|at least)\b", re.IGNORECASE)
+_RECOMMENDS = re.compile(
+    r"\b(?:try|tried|tries|hunch|should|too (?:low|small|high|large|few|many|timid)|would|worth|bet|suspect)\b",
     re.IGNORECASE,
 )
 _C_LIKE = re.compile(r"\.(?:c|h|cc|cpp|hpp|cu|cuh|rs|go|[jt]sx?|mjs|java|swift|zig|cs|kt|scala|f90)$")
@@ -59,11 +65,12 @@ _FORMS = {
     "json": (_MEMBER,),
     **dict.fromkeys(("yaml", "yml", "toml", "ini", "cfg", "conf"), (_KEY,)),
 }
+Form = Literal["constant", "field", "option", "call", "line"]
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """One knob: ``values`` of a constant, or ``patches``: (name, old line, new line)."""
+    """One knob: ``values`` of a constant, or ``patches``: (name, old text, new text). ``form``: what defines it."""
 
     name: str
     kind: str
@@ -73,16 +80,28 @@ class Ladder:
     role: str = ""
     said: str = ""  # which of the values the prose names, with their lines
     patches: tuple[tuple[str, str, str], ...] = field(default=())
+    form: Form = "line"
 
 
 def judged(
-    repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]
+    repository: ForeignRepository,
+    editable: Sequence[str],
+    given: Mapping[str, str],
+    command: str = "",
+    metric: str = "",
 ) -> list[tuple[Ladder, str]]:
     """The constants of the editable files, each with why it is no knob (empty if it is one); those of ``given`` (NAME →
-    "1,2,4") come first and always are."""
-    found = sorted(_all(repository, editable, given), key=lambda ladder: ladder.name not in given)
-    code = [_uncommented(line) for line in repository.lines(*repository.code)]
-    return [(ladder, "" if ladder.name in given else _why_not(ladder, repository, code)) for ladder in found]
+    "1,2,4") come first and always are. Of several with one name, the first that is a knob counts."""
+    judge = _Judge(repository, editable, CodeUses(repository, command, metric))
+    all_judged = [
+        (ladder, "" if ladder.name in given else judge.why_not(ladder))
+        for ladder in _all(repository, editable, given, judge.uses)
+    ]
+    first: dict[str, Ladder] = {}
+    for ladder, _ in sorted(all_judged, key=lambda pair: bool(pair[1])):
+        first.setdefault(ladder.name.lower(), ladder)
+    kept = [pair for pair in all_judged if pair[1] or first[pair[0].name.lower()] is pair[0]]
+    return sorted(kept, key=lambda pair: pair[0].name not in given)
 
 
 def offered(constants_judged: Sequence[tuple[Ladder, str]]) -> list[Ladder]:
@@ -90,24 +109,66 @@ def offered(constants_judged: Sequence[tuple[Ladder, str]]) -> list[Ladder]:
     return [ladder for ladder, reason in constants_judged if not reason][:_MOST]
 
 
-def _why_not(ladder: Ladder, repository: ForeignRepository, code: Sequence[str]) -> str:
-    """Why a constant is not offered; empty if it is. One that changes nothing, or that the score depends on. ``code``:
-    the lines of the repository's code without comments."""
-    name = re.compile(rf"(?<![\w-]){re.escape(ladder.name)}(?![\w-])")
-    either = re.compile(rf"\b{re.escape(ladder.name.replace('-', '_'))}\b")
-    if sum(len(name.findall(text)) or len(either.findall(text)) for text in code) < 2:
-        return "used nowhere"
-    again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")
-    own = repository.text(ladder.file).splitlines()
-    if ladder.kind != "patch" and sum(bool(again.match(text)) for text in own) > 1:
-        return "assigned more than once"
-    if _GUARDS.search(ladder.name):
-        return "the score may depend on it"
-    prose = " ".join(line.text for line in repository.lines(*repository.prose))
-    for sentence in re.split(r"(?<=[.!;])\s+|\s[-*]\s", prose):
-        if name.search(sentence) and _FORBIDS.search(sentence):
-            return f"the text restricts it: {sentence.strip()[:80]}"
-    return ""
+class _Judge:
+    """Why a constant is not offered: it changes nothing, the text restricts it, or the score depends on it."""
+
+    def __init__(self, repository: ForeignRepository, editable: Sequence[str], uses: CodeUses) -> None:
+        self.repository, self.uses = repository, uses
+        code = [name for name in repository.code if not NOT_CODE.search(name)]
+        self.code = [_uncommented(line) for line in repository.lines(*code)]
+        self.sentences = list(_sentences(repository))
+        fixed = [name for name in code if name not in editable and name.endswith(".py")]
+        self.fixed = [(f"{name} ({file})", name, value) for file in fixed
+                      for name, value in constants.read(repository.text(file)).items()]  # fmt: skip
+
+    def why_not(self, ladder: Ladder) -> str:
+        """Empty if it is offered."""
+        name = re.compile(rf"(?<![\w-]){re.escape(ladder.name)}(?![\w-])")
+        either = re.compile(rf"\b{re.escape(ladder.name.replace('-', '_'))}\b")
+        if sum(len(name.findall(text)) or len(either.findall(text)) for text in self.code) < 2:
+            return "used nowhere"
+        again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")
+        own = self.repository.text(ladder.file).splitlines()
+        if ladder.kind != "patch" and sum(bool(again.match(text)) for text in own) > 1:
+            return "assigned more than once"
+        if _GUARDS.search(ladder.name.replace("-", "_")):
+            return "the score may depend on it"
+        for sentence in self.sentences:
+            if name.search(sentence) and _restricts(sentence):
+                return f"the text restricts it: {sentence.strip()[:80]}"
+        return self._fixed_elsewhere(ladder) or self._by_its_uses(ladder)
+
+    def _by_its_uses(self, ladder: Ladder) -> str:
+        line = int(ladder.where.rpartition(":")[2])
+        if ladder.form == "constant":
+            return self.uses.constant(ladder.file, ladder.name)
+        if ladder.form == "field":
+            return self.uses.config_field(ladder.file, line, ladder.name)
+        return self.uses.option(ladder.name) if ladder.form == "option" else ""
+
+    def _fixed_elsewhere(self, ladder: Ladder) -> str:
+        """A whole number that a read-only file repeats under a longer or shorter name belongs to the task."""
+        if ladder.form != "constant" or ladder.kind != "int":
+            return ""
+        value = constants.read(self.repository.text(ladder.file)).get(ladder.name)
+        own = set(ladder.name.lower().split("_"))
+        for where, name, other in self.fixed:
+            words = set(name.lower().split("_"))
+            if (own <= words or words <= own) and type(other) is int and other == value and value not in (0, 1):
+                return f"the task fixes it: {where} has the same value"
+        return ""
+
+
+def _sentences(repository: ForeignRepository) -> Iterator[str]:
+    """The sentences of the prose; an empty line, a heading or a list item ends one."""
+    for file in repository.prose:
+        for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+[.)]|#+)\s)", repository.text(file)):
+            yield from re.split(r"(?<=[.!;])\s+", " ".join(paragraph.split()))
+
+
+def _restricts(sentence: str) -> bool:
+    """Whether it forbids a change; a recommendation ("6 at least", "should be larger") does not."""
+    return bool(_FORBIDS.search(sentence) or (_MAY_FORBID.search(sentence) and not _RECOMMENDS.search(sentence)))
 
 
 def _uncommented(line: RepositoryLine) -> str:
@@ -115,15 +176,34 @@ def _uncommented(line: RepositoryLine) -> str:
     return re.sub(rf"{sign}.*", "", line.text)
 
 
-def _all(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
-    knobs: dict[str, Ladder] = {}
+def _all(
+    repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str], uses: CodeUses
+) -> list[Ladder]:
+    knobs = []
     for file in editable:
-        whole = _of_python(repository, file, given) if file.endswith(".py") else []
-        for ladder in whole + _of_lines(repository, file, given):
-            knobs.setdefault(ladder.name.lower(), ladder)
-    if unknown := [name for name in given if name.lower() not in knobs]:
+        knobs += _of_python(repository, file, given) if file.endswith(".py") else []
+        knobs += _of_lines(repository, file, given)
+        knobs += _of_calls(repository, file, given, uses)
+    if unknown := [name for name in given if name.lower() not in {ladder.name.lower() for ladder in knobs}]:
         raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
-    return list(knobs.values())
+    return knobs
+
+
+def _of_calls(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
+    """The numbers that the only call of a function or class of the repository sets: they count, not the defaults."""
+    text, knobs = repository.text(file), []
+    for callee, keyword, site in uses.settings(file):
+        name, old = keyword.arg or "", ast.get_source_segment(text, keyword) or ""
+        value = ast.literal_eval(keyword.value)
+        if not _fit(name, given) or text.count(old) != 1 or not uses.is_read(callee, name):
+            continue
+        patches = tuple(
+            (f"{name}_{re.sub(r'[^0-9A-Za-z]', '_', shown)}", old, f"{name}={shown}")
+            for other in _values(value, given.get(name), name)
+            if other != value and (shown := f"{other:g}" if isinstance(other, float) else str(other))
+        )
+        knobs += [Ladder(name, "patch", file, site.where, patches=patches, form="call")] if patches else []
+    return knobs
 
 
 def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
@@ -146,7 +226,7 @@ def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str
             kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
             number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
             where = ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in told))
-            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values, role, where))
+            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values, role, where, form="constant"))
     return knobs
 
 
@@ -155,14 +235,15 @@ def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]
     knobs = []
     forms = _FORMS.get(file.rpartition(".")[2].lower(), _DEFINITIONS)
     for line in repository.lines(file):
-        match = next((hit for form in forms if (hit := form.fullmatch(line.text))), None)
+        match, form = next(((hit, one) for one in forms if (hit := one.fullmatch(line.text))), (None, None))
         if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
             continue
         now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
         values = _values(now, given.get(match["name"]), match["name"]) if now is not None else ()
         patches = tuple(_patch(line, match, value) for value in values if value != now)
         if patches:
-            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
+            what: Form = "field" if form is _FIELD else "option" if form is _OPTION else "line"
+            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches, form=what))
     return knobs
 
 

@@ -23,7 +23,7 @@ _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.to
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
 _TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
-_INSTRUCTS = re.compile(r"^docs?/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$")
+_INSTRUCTS = re.compile(r"^(?:docs?|prompts?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$")
 _TEXT_BYTES, _LINE = 1 << 20, 400
 
 

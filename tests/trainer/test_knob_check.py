@@ -1,0 +1,185 @@
+"""`task check` of a command: what its knobs do, which direction is meant, and what a failed check prevents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError
+from tests.trainer import foreign_repos
+from tests.trainer.foreign_repos import write_files
+from trainer import check_record
+from trainer.check import check
+from trainer.command_check import require_checked
+from trainer.finding import CheckFinding
+from trainer.foreign.init import Wanted, draft, write
+from trainer.knob_check import Yardstick, knobs_of
+from trainer.outcome import Outcome
+from trainer.task import TASKS, Task
+
+TRAIN = """import random
+
+SEED = 1
+LR = 0.1
+IDLE = 2
+BOOM = 4
+
+random.seed(SEED)
+assert BOOM == 4
+w = IDLE * 0.0
+for _ in range(30):
+    w = max(-99.0, min(99.0, w - LR * (w - 3.0 + random.gauss(0, 0.1))))
+print("step 7 idle", IDLE)
+print(f"loss: {(w - 3.0) ** 2 + 0.5:.6f}")
+"""
+VALUES = {"LR": "0.05,0.2", "IDLE": "1,3", "BOOM": "8"}
+
+
+@pytest.fixture(autouse=True)
+def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests share tasks, but no records of their checks."""
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+
+
+def made(folder: Path, text: str = TRAIN, direction: str = "lower", **values: str) -> Task:
+    place = write_files(folder / "repo", {"train.py": text})
+    wanted = Wanted(command="python train.py", metric="loss", direction=direction, editable=["train.py"], budget=1.0,
+                    values=values or VALUES)  # fmt: skip
+    return Task.load(write(draft(place, wanted), None))
+
+
+def clauses(task: Task, **how: bool) -> dict[str, CheckFinding]:
+    return {finding.clause: finding for finding in check(task.folder, **how)}
+
+
+def test_each_knob_is_alive_dead_or_fails_and_dead_ones_are_removed(tmp_path: Path) -> None:
+    task = made(tmp_path)
+    found = clauses(task)
+    states = {clause[5:]: one.message.partition(":")[0] for clause, one in found.items() if clause.startswith("knob")}
+    assert states == {"LR": "alive", "IDLE": "dead", "BOOM": "fails"}
+    assert found["knob IDLE"].level == "warning" and "--write" in found["knob IDLE"].hint
+    assert "AssertionError" in found["knob BOOM"].message
+    assert found["direction"].level == "ok" and "LR (× 1000)" in found["direction"].message
+    assert "one seed repeats its result" in found["seed noise"].message and found["device"].message.startswith("CPU (")
+    assert clauses(task, write=True)["edits"].message == "removed from task.toml: IDLE; the task's id changed"
+    now = Task.load(task.folder)
+    assert [knob.name for knob in now.edits.knobs] == ["LR", "BOOM"]
+    assert (
+        "# IDLE was removed by metaloop task check: idle=3, idle=1 change nothing"
+        in (now.folder / "task.toml").read_text()
+    )
+    assert check_record.read(now) is not None and now.task_id != task.task_id
+
+
+def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:
+    task = made(tmp_path, direction="higher", LR="0.05,0.2")
+    found = clauses(task)["direction"]
+    assert found.level == "error" and "the direction looks wrong: bad values improve loss: LR (× 1000)" in found.message
+    assert 'direction = "lower"' in found.hint
+    with pytest.raises(TaskError, match="fails its check: direction: the direction looks wrong") as caught:
+        require_checked(task, True, lambda _: None)
+    assert caught.value.hint == f"metaloop task check {task.folder}"
+    assert clauses(task, knobs=False)["direction"].level == "warning"
+    require_checked(task, True, lambda _: None)
+
+
+def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.command import CommandTrainer
+
+    outside, runs = tmp_path / "target.txt", [0]
+    outside.write_text("3.0")
+    text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
+    task = made(tmp_path, text.replace("- 3.0", "- GOAL"), LR="0.05,0.2")
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text().replace("[run]\n", f"[run]\nreadable = ['{outside}']\n"))
+    task = Task.load(task.folder)
+    attempt = CommandTrainer._attempt
+
+    def counted(self: CommandTrainer, spec: object) -> Outcome:
+        runs[0] += 1
+        return attempt(self, spec)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CommandTrainer, "_attempt", counted)
+    first = clauses(task)
+    trained, runs[0] = runs[0], 0
+    assert clauses(task)["knob LR"] == first["knob LR"] and runs[0] == 1 < trained
+    outside.write_text("4.0")
+    runs[0] = 0
+    assert clauses(task)["knob LR"] != first["knob LR"] and runs[0] == trained
+
+
+def test_without_a_seed_that_repeats_nothing_is_called_dead(tmp_path: Path) -> None:
+    text = TRAIN.replace("random.seed(SEED)", "random.seed()").replace("assert BOOM == 4\n", "")
+    found = clauses(made(tmp_path, text, IDLE="1,3"), noise=False)
+    assert found["knob IDLE"].message.startswith(("not known: runs of one seed differ", "alive"))
+    noisy = Yardstick([outcome(1.0), outcome(1.1), outcome(1.05)])
+    assert not noisy.repeats and noisy.moved(1.25) == 0.0 and noisy.moved(1.4) == pytest.approx(0.3)
+
+
+def outcome(metric: float, log: str = "") -> Outcome:
+    return Outcome("ok", metric, 0.0, 0.0, 0.0, log=log)
+
+
+def test_only_numbers_that_equal_runs_share_count_and_not_a_value_that_is_printed_back() -> None:
+    log = "train_err 0.25\nnoise 0.7\nbatch: 16\ntraining_seconds: 1.5\n"
+    equal = Yardstick([outcome(1.0, log), outcome(1.0, log.replace("0.7", "0.8"))])
+    changed = outcome(1.0, log.replace("0.7", "0.9").replace("16", "32").replace("1.5", "1.9"))
+    assert equal.other_numbers(changed, {32.0}) == [] and equal.other_numbers(changed, set()) == ["32"]
+    assert equal.other_numbers(outcome(1.0, log.replace("0.25", "0.26")), set()) == ["0.26"]
+
+
+def test_a_quarter_of_the_budget_is_enough_but_no_knob_is_called_dead_by_it(tmp_path: Path) -> None:
+    """LATE only acts in the second half of the training, which a shortened one does not reach."""
+    from trainer.command import CommandTrainer
+    from trainer.data import DataStore
+    from trainer.knob_check import KnobCheck
+    from trainer.streams import Streams
+
+    text = (
+        "import os\nimport time\n\nLR = 0.1\nLATE = 2.0\nIDLE = 2\n\nsteps = int(100 * float(os.environ['SHARE']))\n"
+        "w = IDLE * 0.0\nfor step in range(steps):\n    w -= LR * (w - 3.0) * (LATE if step > 50 else 1.0)\n"
+        "print(f'loss: {(w - 3.0) ** 2 + 0.5:.9f}')\n"
+    )
+    task = made(tmp_path, text, LR="0.001", LATE="0.0", IDLE="3")
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace("[run]\n", '[run]\nenvironment = { SHARE = "{budget}" }\n'))
+    task = Task.load(path.parent)
+    assert task.scales and task.budget_seconds == 1.0
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    from trainer.experiment import Spec
+
+    probe = KnobCheck(trainer, Yardstick([trainer.run(Spec(task.baseline(), 1))]), fraction=0.25)
+    states = {knob.name: probe.state(knob) for knob in knobs_of(task)}
+    assert {name: one.state for name, one in states.items()} == {"LR": "alive", "LATE": "alive", "IDLE": "dead"}
+    assert states["LATE"].message.startswith("only in a full training")
+
+
+def test_a_task_that_was_never_checked_gets_the_cheap_part_first(tmp_path: Path) -> None:
+    task, notes = made(tmp_path, LR="0.05,0.2"), list[str]()
+    require_checked(task, True, notes.append)
+    assert len(notes) == 1 and "has not been checked here: running its baseline once" in notes[0]
+    require_checked(task, True, notes.append)
+    assert len(notes) == 1
+    broken = made(tmp_path / "broken", TRAIN + "raise SystemExit(3)\n", LR="0.05,0.2")
+    for _ in range(2):
+        with pytest.raises(TaskError, match="fails its check: baseline: crash: exit code 3"):
+            require_checked(broken, True, notes.append)
+    assert len(notes) == 2
+    require_checked(replace(Task.load(TASKS / "strokes"), folder=tmp_path / "none"), True, notes.append)
+    assert len(notes) == 2
+
+
+def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
+    task = made(tmp_path, TRAIN.replace("random.seed(SEED)", "random.seed(SEED * 0)"), LR="0.05,0.2")
+    found = clauses(task, knobs=False)["seed noise"]
+    assert found.level == "warning" and "the seed changes nothing" in found.message
+
+
+def test_patches_of_one_constant_are_one_knob(tmp_path: Path) -> None:
+    task = Task.load(write(draft(foreign_repos.makefile(tmp_path / "theirs"), Wanted()), None))
+    knobs = {knob.name: knob.knobs for knob in knobs_of(task)}
+    assert list(knobs) == ["BLOCK", "UNROLL"] and knobs["BLOCK"] == ("BLOCK_4", "BLOCK_8", "BLOCK_32", "BLOCK_64")

@@ -1,0 +1,348 @@
+"""Whether a task's knobs change anything, and whether a bad value of one makes the metric worse: by short trainings.
+
+Each knob is set to other values of its ladder under the seed of the baseline. Runs of the same source and seed are the
+yardstick: what differs between those says nothing about a knob.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trainer import constants
+from trainer.command import CommandTrainer
+from trainer.edits import Edit, EditError, Knob
+from trainer.experiment import Spec
+from trainer.finding import CheckFinding
+from trainer.outcome import Outcome
+from trainer.source import Source
+from trainer.task import Task
+
+SEED = 1
+_MOST_SECONDS = 120.0  # wall time of all these runs together, unless they are requested
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z])")
+_CLOCK = re.compile(
+    r"sec|time|elapsed|\bms\b|_ms|mem|vram|[mg]i?b\b|/s\b|per_s|fps|speed|throughput|mfu|util|%|date|pid", re.IGNORECASE
+)
+_RATE = re.compile(r"(?:^|_)(?:lr|learning_?rate|step_?size)(?:_|$)|^(?:eta|rate|alpha)$", re.IGNORECASE)
+_NO_RATE = re.compile(r"decay|warm|ratio|frac|min|final|schedule|mult|scale", re.IGNORECASE)
+_FAR = 1000.0  # factor of a learning rate that is certainly bad
+_CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
+_CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
+_MOST_ENDS = 4  # knobs whose other end is tried for the direction
+
+State = Literal["alive", "dead", "not known", "fails"]
+
+
+@dataclass(frozen=True)
+class TestedKnob:
+    """``name``: of a constant, or the group of the patches of one; ``knobs``: their names in task.toml."""
+
+    name: str
+    knobs: tuple[str, ...]
+    edits: tuple[Edit, ...]  # the ends of the ladder first
+
+
+@dataclass(frozen=True)
+class KnobState:
+    knob: TestedKnob
+    state: State
+    message: str
+
+
+@dataclass
+class Yardstick:
+    """Outcomes of the baseline under one seed: what they share is the task's, what differs is noise."""
+
+    outcomes: list[Outcome]
+
+    @property
+    def metrics(self) -> list[float]:
+        return [outcome.metric for outcome in self.outcomes if outcome.metric is not None]
+
+    @property
+    def spread(self) -> float:
+        return max(self.metrics) - min(self.metrics)
+
+    @property
+    def repeats(self) -> bool:
+        return self.spread == 0.0 and len(self.metrics) > 1
+
+    def moved(self, metric: float) -> float:
+        """The distance from the nearest of the equal runs, 0 where it is no larger than theirs may be."""
+        nearest = min(self.metrics, key=lambda one: abs(one - metric))
+        return metric - nearest if abs(metric - nearest) > _CLEAR * self.spread else 0.0
+
+    def other_numbers(self, outcome: Outcome, echo: Collection[float]) -> list[str]:
+        """The printed numbers that differ here and in none of the equal runs, without times and the value itself."""
+        tables = [_numbers(one.log) for one in self.outcomes]
+        changed = []
+        for key, text in _numbers(outcome.log).items():
+            known = {table.get(key) for table in tables}
+            if len(known) == 1 and None not in known and text not in known and not _CLOCK.search(key[0]):
+                changed += [text] if _value(text) not in echo else []
+        return changed
+
+
+def _numbers(log: str) -> dict[tuple[str, int], str]:
+    """(a line without its numbers, the number's position in it) → the number as printed, in the last such line."""
+    table: dict[tuple[str, int], str] = {}
+    for line in log.splitlines():
+        words = _NUMBER.sub("#", line)
+        table |= {(words, position): match[0] for position, match in enumerate(_NUMBER.finditer(line))}
+    return table
+
+
+def _value(text: str) -> float:
+    return float(text.replace(",", "").replace("_", "") or "nan")
+
+
+def knobs_of(task: Task) -> list[TestedKnob]:
+    """The knobs with their other values; the patches of one constant are one knob."""
+    now = task.edits.config(task.baseline())
+    groups: dict[str, list[Knob]] = {}
+    for knob in task.edits.knobs:
+        groups.setdefault(knob.group if knob.kind == "patch" and knob.group else knob.name, []).append(knob)
+    found = []
+    for name, knobs in groups.items():
+        edits = [
+            Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value})
+            for knob in knobs
+            for value in ((True,) if knob.kind == "patch" else knob.values)
+            if now.get(knob.name) != value
+        ]
+        ends = [*edits[-1:], *edits[:-1]]
+        found += [TestedKnob(name, tuple(knob.name for knob in knobs), tuple(ends))] if edits else []
+    return found
+
+
+@dataclass
+class KnobCheck:
+    """Runs the trainings. ``short``: the fraction of the budget that they get; ``full``: of the whole one."""
+
+    trainer: CommandTrainer
+    full: Yardstick
+    fraction: float = 1.0
+    forced: bool = False
+    fresh: bool = False  # do not reuse outcomes of an earlier check
+    short: Yardstick = field(init=False)
+    changes: dict[tuple[str, str], float] = field(default_factory=dict)  # (knob, edit) → change, positive is worse
+    far: dict[tuple[str, str], float] = field(default_factory=dict)  # the same, by a learning rate far from the usual
+
+    def __post_init__(self) -> None:
+        self.task: Task = self.trainer.task
+        self.ends = time.monotonic() + _MOST_SECONDS
+        if len(self.full.outcomes) < 2:
+            self.full.outcomes.append(self.trainer.run(Spec(self.task.baseline(), SEED), use_cache=False))
+        self.short = self.full
+        if self.fraction < 1.0:
+            spec = Spec(self.task.baseline(), SEED, fraction=self.fraction)
+            runs = [self.trainer.run(spec, use_cache=False) for _ in range(2)]
+            self.short = Yardstick(runs) if all(run.metric is not None for run in runs) else self.full
+            self.fraction = self.fraction if self.short is not self.full else 1.0
+        for stick in {id(one): one for one in (self.full, self.short)}.values():
+            if stick.spread > 0.0:  # a range of three, because that of two is small by chance
+                part = 1.0 if stick is self.full else self.fraction
+                stick.outcomes.append(
+                    self.trainer.run(Spec(self.task.baseline(), SEED, fraction=part), use_cache=False)
+                )
+
+    @property
+    def is_late(self) -> bool:
+        return not self.forced and time.monotonic() > self.ends
+
+    def run(self, source: Source, fraction: float) -> Outcome:
+        """An outcome of an earlier check counts if the command ended by itself; otherwise it is tried again."""
+        spec = Spec(source, SEED, fraction=fraction)
+        outcome = self.trainer.run(spec, use_cache=not self.fresh)
+        again = outcome.cached and outcome.status not in ("ok", "invalid")
+        return self.trainer.run(spec, use_cache=False) if again else outcome
+
+    def apply(self, edit: Edit) -> Source:
+        return self.task.edits.apply(self.task.baseline(), edit)
+
+    def state(self, knob: TestedKnob) -> KnobState:
+        """Alive from the first value on that changes something; dead only if none does, in a full training too."""
+        failed, integers = "", False
+        tried = 0
+        for edit in knob.edits:
+            if self.is_late:
+                return KnobState(knob, "not known", f"not tried in {_MOST_SECONDS:g} s")
+            try:
+                outcome = self.run(self.apply(edit), self.fraction)
+            except EditError as error:
+                return KnobState(knob, "fails", f"{edit.label()}: {error.message}")
+            if outcome.metric is None:
+                failed = failed or f"{edit.label()}: {outcome.status}: {outcome.reason}"
+                continue
+            tried += 1
+            change = self._change(knob, edit, outcome, self.short)
+            if change == "integers":
+                integers = True
+            elif change:
+                return KnobState(knob, "alive", change)
+        return self._unmoved(knob, tried, failed, integers)
+
+    def _unmoved(self, knob: TestedKnob, tried: int, failed: str, integers: bool) -> KnobState:
+        """The state of a knob no value of which changed anything that can be told from noise."""
+        if failed:
+            others = f"; {tried} others change nothing" if tried else ""
+            return KnobState(knob, "fails", f"{failed}{others}")
+        if integers:
+            return KnobState(knob, "not known", f"{self.task.metric} stays, only whole numbers beside it change")
+        if not self.short.repeats:
+            range_ = f"{self.short.spread:.3g}"
+            return KnobState(knob, "not known", f"runs of one seed differ by {range_}, its values by no more than that")
+        if self.fraction < 1.0:
+            outcome = self.run(self.apply(knob.edits[0]), 1.0)
+            if outcome.metric is None or not self.full.repeats:
+                return KnobState(knob, "not known", "changes nothing in a short training; a full one says no more")
+            if self._change(knob, knob.edits[0], outcome, self.full):
+                return KnobState(knob, "alive", f"only in a full training: {knob.edits[0].label()}")
+        values = "its other value leaves" if tried == 1 else f"all {tried} other values leave"
+        return KnobState(knob, "dead", f"{values} every printed number as it is")
+
+    def _change(self, knob: TestedKnob, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
+        """What differs from the baseline, in words; "integers" if only whole numbers beside the metric do."""
+        metric = outcome.metric
+        if metric is None:
+            return ""
+        moved = stick.moved(metric)
+        self.changes[knob.name, edit.label()] = self.task.sign * moved
+        if moved:
+            return f"{edit.label()}: {self.task.metric} {stick.metrics[0]:.6g} → {metric:.6g}"
+        others = stick.other_numbers(outcome, self._echo(edit))
+        if any(re.search(r"\.\d*[1-9]|e-", text) for text in others):
+            return f"{edit.label()}: {self.task.metric} stays, other printed numbers change"
+        return "integers" if others else ""
+
+    def _echo(self, edit: Edit) -> set[float]:
+        """The values that an edit sets: a script may print them, which changes nothing else."""
+        patches = (one for name in edit.apply if (one := self.task.edits.knob(name)) is not None)
+        texts = [part.replace for one in patches for part in one.replacements]
+        numbers = {_value(match[0]) for text in texts for match in _NUMBER.finditer(text)}
+        return numbers | {float(value) for value in edit.set.values() if isinstance(value, int | float)}
+
+    def direction(self, states: Sequence[KnobState]) -> CheckFinding:
+        """Whether bad values make the metric worse. A far too large or a far too small learning rate does; without one,
+        an end of the ladder of some knob should."""
+        alive = [one.knob for one in states if one.state == "alive"]
+        for knob in alive:
+            if _RATE.search(knob.name) and not _NO_RATE.search(knob.name):
+                self._far(knob)
+        for knob in alive[:_MOST_ENDS] if not self.far else ():
+            for edit in knob.edits[:2]:
+                if (knob.name, edit.label()) not in self.changes and not self.is_late:
+                    self._change(knob, edit, self.run(self.apply(edit), self.fraction), self.short)
+        return self._judged(self.far or {key: change for key, change in self.changes.items() if change})
+
+    def _judged(self, bad: Mapping[tuple[str, str], float]) -> CheckFinding:
+        """``bad``: the changes by far learning rates, or without any by the ends of ladders. The largest decides."""
+        hint = "see that direction in task.toml is what the metric means"
+        if not bad:
+            message = f"not known: no value of a knob changes {self.task.metric} clearly"
+            return CheckFinding("warning", "direction", message, hint)
+        if max(bad.values(), key=abs) > 0:
+            return self._right(bad)
+        better = sorted((key for key, change in bad.items() if change < 0), key=lambda key: bad[key])
+        said = ", ".join(f"{name} ({edit})" for name, edit in better[:4])
+        if self._is_certain(bad):
+            message = f"the direction looks wrong: bad values improve {self.task.metric}: {said}"
+            hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
+            return CheckFinding("error", "direction", message, hint)
+        message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {said}"
+        return CheckFinding("warning", "direction", message, hint)
+
+    def _is_certain(self, bad: Mapping[tuple[str, str], float]) -> bool:
+        """Whether what should be bad is better: a learning rate in both directions, or, without one, everything, with
+        both ends of two knobs. A response with one optimum has a worse side."""
+        clear = {key: change for key, change in bad.items() if abs(change) > _CERTAIN * self.short.spread}
+        sides = Counter(name for (name, _), change in clear.items() if change < 0)
+        both = sum(count > 1 for count in sides.values())
+        return both > 0 if self.far else both > 1 and max(bad.values()) < 0
+
+    def _right(self, changes: Mapping[tuple[str, str], float]) -> CheckFinding:
+        (name, edit), change = max(changes.items(), key=lambda pair: pair[1])
+        so = f"{self.task.direction} is better" if self.far else f"{self.task.direction} is better, not contradicted"
+        message = f"{so}: {name} ({edit}) makes {self.task.metric} worse by {change:.3g}"
+        return CheckFinding("ok", "direction", message)
+
+    def _far(self, knob: TestedKnob) -> None:
+        """A far too large learning rate, less so where training breaks down, and a far too small one."""
+        for factors in ((_FAR, 100.0, 30.0, 10.0), (1 / _FAR,)):
+            for factor in factors:
+                source = _scaled(self.task, knob, factor)
+                outcome = None if source is None or self.is_late else self.run(source, self.fraction)
+                if outcome is not None and outcome.metric is not None:
+                    if moved := self.short.moved(outcome.metric):
+                        self.far[knob.name, f"× {factor:g}"] = self.task.sign * moved
+                    break
+
+
+_OTHER = {"lower": "higher", "higher": "lower"}
+
+
+def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
+    """The baseline with a knob's number multiplied; None if it is no number."""
+    source, one = task.baseline(), task.edits.knob(knob.knobs[0])
+    if one is None:
+        return None
+    if one.kind != "patch":
+        value = constants.read(source.text(one.file)).get(one.name)
+        text = constants.write(source.text(one.file), one.name, value * factor) if isinstance(value, float) else None
+        return source.with_text(one.file, text) if text is not None else None
+    change = one.replacements[0]
+    numbers, others = (list(_NUMBER.finditer(text)) for text in (change.find, change.replace))
+    pairs = [old for old, new in zip(numbers, others, strict=False) if old[0] != new[0]]
+    if len(numbers) != len(others) or len(pairs) != 1:
+        return None
+    start, end = pairs[0].span()
+    number = f"{_value(pairs[0][0]) * factor:g}"
+    changed = change.find[:start] + number + change.find[end:]
+    return source.with_text(change.file, source.text(change.file).replace(change.find, changed))
+
+
+_LEVELS: dict[State, Literal["ok", "warning"]] = {
+    "alive": "ok", "dead": "warning", "not known": "warning", "fails": "warning",
+}  # fmt: skip
+_HINTS: dict[State, str] = {
+    "alive": "",
+    "dead": "remove it: metaloop task check DIR --write does; or correct its values",
+    "not known": "--knobs tests all of them, however long it takes",
+    "fails": "correct its values in task.toml",
+}
+
+
+def judge_knobs(check: KnobCheck, states: list[KnobState]) -> Iterator[CheckFinding]:
+    """A finding for each knob and one for the direction; ``states`` gets what was found."""
+    for knob in knobs_of(check.task):
+        state = check.state(knob)
+        states.append(state)
+        hint = _HINTS[state.state] if state.message.startswith("not tried") or state.state != "not known" else ""
+        yield CheckFinding(_LEVELS[state.state], f"knob {knob.name}", f"{state.state}: {state.message}", hint)
+    yield check.direction(states)
+
+
+def remove_dead(task: Task, states: Sequence[KnobState]) -> list[str]:
+    """Take dead knobs out of task.toml, with a comment in their place. The names that were removed."""
+    dead = {name: state for state in states if state.state == "dead" for name in state.knob.knobs}
+    path, kept, gone = task.folder / "task.toml", [], list[str]()
+    inside = ""
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            parts = [part.strip("\"' ") for part in header[1].split(".")]
+            inside = parts[1] if len(parts) > 1 and parts[0] == "edits" and parts[1] in dead else ""
+            state = dead.get(inside)
+            if state is not None and state.knob.name not in gone:
+                gone.append(state.knob.name)
+                values = ", ".join(edit.label() for edit in state.knob.edits)
+                kept.append(f"# {state.knob.name} was removed by metaloop task check: {values} change nothing here\n\n")
+        if not inside:
+            kept.append(line)
+    if gone:
+        path.write_text("".join(kept), "utf-8")
+    return gone
