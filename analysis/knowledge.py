@@ -51,11 +51,11 @@ COLUMNS = {
 class Effect:
     """What one edit did to one script of a task.
 
-    ``kind``: sweep or study; ``source``: where it comes from, for people. ``context``: the script's value of each role
-    before the edit; ``edit``: the new values (none: the script itself), in the words of `trainer.roles.meaning`. Gains
-    and levels are shares of the task's reach, the gain of the best script that its source found: ``level`` is that of
-    the script before the edit (0: the untouched one), ``gain`` what the edit added; None if an experiment failed.
-    ``n``: experiments with the edit; ``se``: of the gain.
+    ``kind``: sweep, study or import; ``source``: where it comes from, for people. ``context``: the script's value of
+    each role before the edit; ``edit``: the new values (none: the script itself), in the words of
+    `trainer.roles.meaning`. Gains and levels are shares of the task's reach, the gain of the best script that its
+    source found: ``level`` is that of the script before the edit (0: the untouched one), ``gain`` what the edit
+    added; None if an experiment failed. ``n``: experiments with the edit; ``se``: of the gain.
     """
 
     kind: str
@@ -74,31 +74,53 @@ class Effect:
     n: int
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What effects are about: a task, or a log of one that Metaloop does not have. ``sign``: 1 if lower is better."""
+
+    family: str
+    task: str
+    task_id: str
+    metric: str
+    hardware_class: str
+    sign: float
+
+
+def subject_of(task: Task) -> Subject:
+    machine = hardware_class(task.device)
+    return Subject(family_of(task), task.name, task.task_id, task.metric, machine, task.sign)
+
+
 def of_trials(trials: Sequence[EditTrial], task: Task, *, kind: str, source: str) -> list[Effect]:
-    """The effects of one task's trials, in shares of its reach; none if nothing was better than the untouched script.
+    """The effects of one task's trials, see `effects_of`."""
+    return effects_of(trials, subject_of(task), kind=kind, source=source)
+
+
+def effects_of(trials: Sequence[EditTrial], subject: Subject, *, kind: str, source: str) -> list[Effect]:
+    """The effects of trials, in shares of the reach; none if nothing was better than the untouched script.
 
     The first trial is one on the untouched script.
     """
-    start = trials[0].before
-    best = min((task.sign * trial.after for trial in trials if trial.after is not None), default=task.sign * start)
-    reach = task.sign * start - best
+    start, sign = trials[0].before, subject.sign
+    best = min((sign * trial.after for trial in trials if trial.after is not None), default=sign * start)
+    reach = sign * start - best
     if reach <= 0:
         return []
     return [
         Effect(
             kind=kind,
             source=source,
-            family=family_of(task),
-            task=task.name,
-            task_id=task.task_id,
-            metric=task.metric,
-            hardware_class=hardware_class(task.device),
+            family=subject.family,
+            task=subject.task,
+            task_id=subject.task_id,
+            metric=subject.metric,
+            hardware_class=subject.hardware_class,
             context=trial.context,
             edit=trial.edit,
             status=trial.status,
-            gain=None if trial.after is None else task.sign * (trial.before - trial.after) / reach,
+            gain=None if trial.after is None else sign * (trial.before - trial.after) / reach,
             se=None if trial.se is None else trial.se / reach,
-            level=task.sign * (start - trial.before) / reach,
+            level=sign * (start - trial.before) / reach,
             n=trial.n,
         )
         for trial in trials

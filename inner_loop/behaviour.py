@@ -70,6 +70,13 @@ def _in_phase(charter: Charter, task: Task) -> dict[str, JsonValue]:
     fields["focus"] = [knob.name for knob in in_focus(task.edits, charter.focus)]
     if not charter.doubt_ideas or "queue" not in charter.proposers:
         del fields["doubt_ideas"]
+    groups = {knob.group.lower() for knob in in_focus(task.edits, charter.focus)}
+    if not charter.rotate or len(groups) < 2:
+        del fields["rotate"]
+    if not charter.plateau.after or (charter.plateau.then == "group" and len(groups) < 2):
+        del fields["plateau"]
+    if not charter.keep.least:
+        del fields["keep"]["least"]
     if charter.keep.rule != "margin":
         del fields["keep"]["margin"]
     if charter.keep.rule != "paired":

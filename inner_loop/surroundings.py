@@ -20,6 +20,7 @@ class Surroundings:
 
     def __init__(self, charter: Charter) -> None:
         self.charter = charter  # of the current phase
+        self.avoided: frozenset[str] = frozenset()  # groups of knobs to leave alone
         self._seen = 0
         self._tried: set[Config] = set()
         self._sources: set[str] = set()
@@ -31,6 +32,9 @@ class Surroundings:
         self._update(bench)
         here = after(parent.config, Edit())
         focused = in_focus(bench.task.edits, self.charter.focus)
+        elsewhere = tuple(knob for knob in focused if knob.group.lower() not in self.avoided)
+        if any(others(knob, parent.config) for knob in elsewhere):
+            focused = elsewhere
         knobs = tuple(knob for knob in focused if others(knob, parent.config))
 
         def was_tried(edit: Edit) -> bool:

@@ -86,14 +86,14 @@ class Trials:
         return [proposal for _, proposal in ranked[:promoted]]
 
     def judge(self, bench: Bench, candidate: Record, parent: Record) -> KeepVerdict:
-        """The keep rule's verdict. Added lines of source raise the required gain."""
+        """The keep rule's verdict. The charter's least gain and added lines of source raise the required gain."""
         if not candidate.ok:
             return KeepVerdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
         failed = self._failed_replicate(bench, candidate)
         if failed is not None:
             return KeepVerdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
         earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
-        return self._rule.judge(bench, candidate, parent, earn=earn)
+        return self._rule.judge(bench, candidate, parent, earn=max(earn, self._charter.keep.least))
 
     def best_first(self, bench: Bench, candidates: Sequence[Record], parent: Record) -> list[Record]:
         """Candidates by gain over their parent; failed ones come last."""

@@ -58,7 +58,7 @@ def ask(model: ChatModel, base: CharterReading, *, max_tokens: int) -> CharterRe
     if best is None:
         raise EnvironmentProblem(
             f"none of {REPAIRS + 1} replies of {reply.model} was readable; the last one: {why}",
-            hint="try another --model; without one, only sentences written by `export --prose` are read",
+            hint="try another --model; --prose reads usual wordings without one",
         )
     return best
 

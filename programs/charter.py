@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
 from pydantic.fields import FieldInfo
@@ -19,7 +19,7 @@ KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
 )
 PhaseValue = dict[str, Any]  # the fields that a phase sets, as in YAML
-_PARTS = ("keep", "screen", "branch")  # fields that have fields
+_PARTS = ("keep", "screen", "branch", "plateau")  # fields that have fields
 CharterValue = str | float | tuple[str, ...] | dict[str, float] | list[PhaseValue]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
@@ -64,6 +64,12 @@ class Keep(CharterPart):
         le=64,
         description="For rule paired: number of fresh seeds on which both sources are trained. Default 2.",
     )
+    least: float = Field(
+        default=0.0,
+        ge=0,
+        le=1_000_000,
+        description="Smallest gain to keep by any rule, in units of the metric. Default 0.0.",
+    )
 
 
 class Screen(CharterPart):
@@ -95,6 +101,21 @@ class Branch(CharterPart):
         le=100_000,
         description="Number of failed experiments in a row after which the run returns to an earlier kept source;"
         " 0 = never. Default 0.",
+    )
+
+
+class Plateau(CharterPart):
+    after: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of experiments in a row without a kept change that are a plateau; 0 = never. Default 0.",
+    )
+    then: Literal["group", "several"] = Field(
+        default="group",
+        description="What happens at a plateau: group = the group of settings tried most in it is left alone until"
+        " something is kept or the next plateau; several = one experiment changes several settings at once."
+        " Default group.",
     )
 
 
@@ -144,6 +165,11 @@ class Charter(CharterPart):
         description="Candidates made from one parent before the keep rule is applied. Default 1.",
     )
     branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
+    plateau: Plateau = Field(default_factory=Plateau, description="What to do when nothing is kept any more.")
+    rotate: bool = Field(
+        default=False,
+        description="Never change the same group of settings in two experiments in a row. Default false.",
+    )
     confirm: float = Field(
         default=0.0,
         ge=0,

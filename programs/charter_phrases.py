@@ -222,6 +222,10 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         Phrase("Where you compare in pairs, use {count} fresh seed{s} for such a comparison, the same for both"
                " versions."),
     ),
+    "keep.least": (
+        Phrase("Every improvement counts, however small.", 0.0),
+        Phrase("Keep a change only if it improves the metric by more than {number}, in the metric's own units."),
+    ),
     "replicates": (Phrase("Run each experiment with {count} training seed{s}; judge it by the mean."),),
     "screen.fraction": (
         Phrase("Give every experiment its full time at once, without a shorter first look.", 1.0),
@@ -242,6 +246,19 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
     "branch.rewind_after": (
         Phrase("Never go back to an earlier kept version.", 0),
         Phrase("After {count} experiment{s} in a row without improvement, go back to an earlier kept version."),
+    ),
+    "plateau.after": (
+        Phrase("Go on in the same way, however long nothing is kept.", 0),
+        Phrase("{count} experiment{s} in a row without a kept change are a plateau."),
+    ),
+    "plateau.then": (
+        Phrase("At a plateau, leave alone the group of settings that was tried most in it, until something is kept or"
+               " the next plateau comes.", "group"),
+        Phrase("At a plateau, change several settings at once in the next experiment.", "several"),
+    ),
+    "rotate": (
+        Phrase("Never change the same group of settings in two experiments in a row.", True),
+        Phrase("Experiments in a row may change the same group of settings.", False),
     ),
     "confirm": (
         Phrase("Spend the whole budget on the search.", 0.0),

@@ -2,7 +2,7 @@
 
 A claim consists of a field, a value and the quoted words. It is accepted if the charter accepts the value and the words
 occur in the named sentence, so a wrong claim of a model cannot add anything else. Sentences that `export --prose` wrote
-are read without a model and give back the same charter.
+are read without a model and give back the same charter; so are the usual wordings of `charter_wordings`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from programs import charter_phrases
+from programs import charter_phrases, charter_wordings
 from programs.charter import Charter, CharterValue
 from programs.charter_edit import charter_fields, set_charter
 from programs.charter_phrases import PHRASES
@@ -84,11 +84,18 @@ class CharterReading:
 
 
 def read_phrases(text: str, file: str = "program") -> CharterReading:
-    """The sentences that `export --prose` wrote, anywhere in the text. Raises ProgramError for bad front matter."""
+    """The sentences that `export --prose` wrote and other known wordings, anywhere in the text. Raises ProgramError for
+    bad front matter."""
     sentences = sentences_of(text, file)
-    read = [(said, charter_phrases.read(said.text)) for said in sentences]
-    findings = (CharterFinding(*meant, said, said.text) for said, meant in read if meant and not _refused(*meant))
-    return CharterReading(sentences, _in_order(findings))
+    findings = []
+    for said in sentences:
+        meant = charter_phrases.read(said.text)
+        values = dict([meant]) if meant else charter_wordings.read(said.text)
+        if not any(_refused(*pair) for pair in values.items()):
+            findings += [CharterFinding(field, value, said, said.text) for field, value in values.items()]
+    known = {finding.sentence.number for finding in findings}
+    left = (said for said in sentences if said.number not in known and charter_wordings.no_field(said.text))
+    return CharterReading(sentences, _in_order(findings), unexpressed=tuple(left))
 
 
 def judge(base: CharterReading, claims: Sequence[CharterClaim], unexpressed: Iterable[int]) -> CharterReading:
@@ -103,7 +110,8 @@ def judge(base: CharterReading, claims: Sequence[CharterClaim], unexpressed: Ite
             refusals.append(judged)
         elif judged:
             findings += [f for f in judged if f not in findings and f.sentence.number not in known]
-    said = {number for number in unexpressed if number not in known}
+    known = {finding.sentence.number for finding in findings}
+    said = {n for n in (*unexpressed, *(sentence.number for sentence in base.unexpressed)) if n not in known}
     left = tuple(sentence for sentence in base.sentences if sentence.number in said)
     return CharterReading(base.sentences, _in_order(findings), tuple(refusals), left)
 

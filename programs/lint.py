@@ -97,6 +97,8 @@ def _idle(charter: Charter, program: Program) -> dict[str, str]:
     idle = {
         "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
         "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
+        "plateau.then": charter.plateau.after == 0 and "plateau.after is 0, so there is no plateau",
+        "rotate": len(charter.focus) == 1 and "focus has only one group",
         "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1, so there is no screening",
         "screen.fraction": charter.screen.fraction < 1
         and charter.wave == 1

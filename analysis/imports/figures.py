@@ -38,6 +38,7 @@ class Figures:
 
     tried: int
     kept: int
+    new_bests: int  # where the log has no keep statuses; gains and steps are then those of the new bests
     discarded: int
     failed: int
     undecided: int
@@ -70,15 +71,16 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
     """The figures of a judged run; ``stated``: the SD of one measurement, given by the user."""
     rows, sign = judged.rows, judged.sign
     tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
-    kept = [item for item in tries if item.kept]
+    leading = [item for item in tries if item.leads]
     measured = [item for item in rows if item.metric is not None]
     base = judged.base
-    best = _best([i for i in measured if i.decision == "baseline" or i.kept], sign)
+    best = _best([i for i in measured if i.decision == "baseline" or i.leads], sign)
     noise = _noise(judged) if stated is None else MeasurementNoise(stated, 0, "stated")
     ran = sum(item.metric is not None and item.again is None for item in tries)
     return Figures(
         tried=len(tries),
-        kept=len(kept),
+        kept=sum(item.kept for item in tries),
+        new_bests=sum(item.new_best for item in tries),
         discarded=sum(item.decision == "discard" and item.row.status == "ok" for item in tries),
         failed=sum(item.row.status not in ("ok", None) for item in tries),
         undecided=sum(item.decision is None for item in rows),
@@ -92,7 +94,7 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
         best_line=best.row.line if best else None,
         parts=_parts(tries),
         noise=noise,
-        noise_steps=_noise_steps(kept, noise.sd),
+        noise_steps=_noise_steps(leading, noise.sd),
         chance_keeps=chance_keeps(ran),
         chance_gain=None if noise.sd is None else chance_gain(ran, noise.sd),
         categories=_categories(tries),
@@ -141,7 +143,7 @@ def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
         return None
     values = []
     for index, item in enumerate(judged.rows):
-        if item.metric is not None and index not in judged.again and item.kept:
+        if item.metric is not None and index not in judged.again and item.leads:
             later = groups.get(index)
             values.append(judged.sign * (base - (sum(later) / len(later) if later else item.metric)))
     return max(values, default=None)
@@ -151,8 +153,8 @@ def _parts(tries: Sequence[Judged]) -> tuple[QuarterFigures, ...]:
     out = []
     for k in range(PARTS):
         some = tries[k * len(tries) // PARTS : (k + 1) * len(tries) // PARTS]
-        kept = [item for item in some if item.kept]
-        out.append(QuarterFigures(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
+        gain = sum(max(item.step or 0.0, 0.0) for item in some if item.leads)
+        out.append(QuarterFigures(len(some), sum(item.kept for item in some), gain))
     return tuple(out)
 
 
@@ -169,8 +171,8 @@ def _categories(tries: Sequence[Judged]) -> tuple[CategoryFigures, ...]:
         by_category[item.category].append(item)
     table = []
     for name, items in by_category.items():
-        kept = [item for item in items if item.kept]
+        kept = sum(item.kept for item in items)
         failed = sum(item.row.status not in ("ok", None) for item in items)
-        gain = sum(max(item.step or 0.0, 0.0) for item in kept)
-        table.append(CategoryFigures(name, len(items), len(kept), failed, gain))
+        gain = sum(max(item.step or 0.0, 0.0) for item in items if item.leads)
+        table.append(CategoryFigures(name, len(items), kept, failed, gain))
     return tuple(sorted(table, key=lambda c: (-c.gain, -c.kept, -c.tried, c.category)))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from analysis.imports.noise import reruns
 from analysis.imports.rows import ParsedRow
-from analysis.imports.runs import FAILED, Run
-from analysis.imports.words import category, rerun_patterns
+from analysis.imports.runs import Run
+from analysis.imports.words import FAILED, category, rerun_patterns
 
 HALF = 0.5  # of its step; a best with less than that when measured again is a contradiction
 ROUNDING = 0.02  # of a change; tolerance of "delta"
@@ -25,11 +25,17 @@ class Judged:
     step: float | None = None  # of a kept row: gain over the best kept before
     best: float | None = None  # metric of the best kept up to this row
     tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
-    kept: bool = False  # by its status, or a new best in a log without keep statuses
+    kept: bool = False  # by its status
+    new_best: bool = False  # in a log without keep statuses
     again: int | None = None  # line of the row that it repeats
     category: str = "other"
     contradiction: str = ""
     problem: str = ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether the search went on from this row, as far as the log has it."""
+        return self.kept or self.new_best
 
 
 @dataclass
@@ -65,7 +71,8 @@ def judge(run: Run) -> Judgement:
     again = reruns(run.rows, metrics, bests)
     for item in judged:
         item.category = category(item.row.description)
-        item.kept = item.decision == "keep" if decided else item.step is not None
+        item.kept = item.decision == "keep"
+        item.new_best = not decided and item.step is not None
         _row_alone(item)
     for i, first in again.items():
         judged[i].again = run.rows[first].line

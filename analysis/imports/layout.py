@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_hash, is_missing, number
 from analysis.imports.direction import votes
-from analysis.imports.words import held_out, meaning, roles
+from analysis.imports.words import failure, held_out, meaning, roles
 from trainer.metric_names import named_direction, plain_name
 
 SAMPLE = 200  # rows used for a guess
+MOSTLY = 0.6  # of the cells of a metric's column are numbers, at least
 CLEAR = 3  # net rows by which statuses must agree better with one metric than with another
 _TELLING = ("commit", "status", "description", "metric_name", "metric", "memory_gb", "memory_mb", "after", "before")
 
@@ -89,10 +90,11 @@ def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> La
 
 def _shares(column: Sequence[str]) -> dict[str, float]:
     n, any_number = len(column), any(number(cell) is not None for cell in column)
+    values = sum(number(cell) is not None or is_missing(cell) or failure(cell) is not None for cell in column)
     return {
-        "status": sum(meaning(cell) is not None and number(cell) is None for cell in column) / n,
+        "status": 0.0 if any_number else sum(meaning(cell) is not None for cell in column) / n,
         "commit": sum(is_hash(cell) for cell in column) / n,
-        "number": sum(number(cell) is not None or is_missing(cell) for cell in column) / n if any_number else 0.0,
+        "number": values / n if any_number else 0.0,
         "length": sum(map(len, column)) / n,
     }
 
@@ -120,11 +122,11 @@ def _fits(role: str, name: str, column: int, sample: Sequence[Sequence[str]]) ->
     cells = _filled(column, sample)
     if not cells:
         return True
+    if role in ("metric", "after"):
+        return _numbers(column, sample)
     numbers = _share_of_numbers(cells)
     if role == "status":
         return sum(meaning(cell) is not None for cell in cells) >= 0.3 * len(cells) and numbers < 0.5
-    if role in ("metric", "after"):
-        return numbers >= 0.3
     if role == "description":
         return numbers < 0.9
     return True
@@ -165,8 +167,9 @@ def _with_metric(
 
 
 def _numbers(column: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = _filled(column, sample)
-    return not cells or _share_of_numbers(cells) >= 0.6
+    """Whether a column can be a metric: its cells are numbers, but for missing ones and names of failures."""
+    cells = [cell for cell in _filled(column, sample) if failure(cell) is None]
+    return not cells or _share_of_numbers(cells) >= MOSTLY
 
 
 def _choose(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_missing, number
 from analysis.imports.layout import Layout
-from analysis.imports.words import Meaning, meaning, said_direction
+from analysis.imports.words import Meaning, failure, meaning, said_direction
 
 GB, MINUTE = 1024.0, 60.0
 _EMPTY: dict[str, str] = {}
@@ -71,8 +71,9 @@ class RowReader:
         value = number(written)
         word = _cell(cells, self._status)
         said = meaning(word) if word else None
+        if value is None and (said is None or said.status == "ok") and (failed := failure(written)):
+            said = failed if said is None else Meaning(failed.status, said.decision)
         if value is None and not is_missing(written):
-            said = said or (meaning(written) if self._status is None else None)
             if said is None or said.status in (None, "ok"):
                 return f"the metric {written[:40]!r} is not a number"
         elif value is None and said is None:

@@ -10,9 +10,7 @@ from analysis.imports.direction import Direction, infer
 from analysis.imports.layout import Layout
 from analysis.imports.rows import ParsedRow
 from analysis.imports.table import Aside, LogTable, each_row, set_aside
-from analysis.imports.words import meaning
-
-FAILED = ("crash", "oom", "timeout", "invalid")
+from analysis.imports.words import FAILED, failure
 
 
 @dataclass
@@ -107,5 +105,5 @@ def _settle_row(row: ParsedRow, gone: set[float]) -> None:
 def _failure(description: str) -> str | None:
     """The failure named by the first word of a description, for a row without a metric."""
     first = description.split(None, 1)[0] if description else ""
-    said = meaning(first) if first else None
-    return said.status if said is not None and said.status in FAILED else None
+    said = failure(first) if first else None
+    return said.status if said is not None else None

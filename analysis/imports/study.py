@@ -50,8 +50,8 @@ def import_logs(
 ) -> Imported:
     """Imports the logs at ``paths`` into a new study at ``folder``.
 
-    ``ask`` answers doubts (a direction, or None to quarantine the log); without it a doubt ends the import, unless
-    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem, and then leaves no folder.
+    ``ask`` answers doubts (a direction, or None to quarantine the log); without it the log is quarantined. Raises
+    UsageError, NotFound, EnvironmentProblem if nothing was imported, and then leaves no folder.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
@@ -90,13 +90,15 @@ def _read_all(
     files: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
 ) -> Imported:
     reports = _load_all(files, stage, options, workers)
+    doubts: list[Doubt] = []
     while doubtful := [index for index, report in enumerate(reports) if report.doubts]:
-        options = _settled([doubt for index in doubtful for doubt in reports[index].doubts], options, ask)
+        doubts += (open_ := [doubt for index in doubtful for doubt in reports[index].doubts])
+        options = _settled(open_, options, ask)
         again = _load_all([files[index] for index in doubtful], stage, options, workers)
         for index, report in zip(doubtful, again, strict=True):
             reports[index] = report
     logs = [result for report in reports for result in report.results]
-    _check(logs, options)
+    _check(logs, options, doubts if ask is None else [])
     study_id = content_id("y", *sorted({log.import_id for log in logs}), datetime.now(UTC).isoformat())
     programs = {str(p["program_id"]): p for report in reports if (p := report.program) is not None}
     with Ledger(stage / "ledger", "import") as ledger:
@@ -110,23 +112,21 @@ def _read_all(
 
 
 def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
-    """The options with an answer for every doubt. Raises UsageError if ``ask`` is None."""
-    if ask is None:
-        first = doubts[0]
-        more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
-        given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
-        raise UsageError(
-            f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to quarantine such logs"
-        )
+    """The options with an answer for every doubt: that of ``ask``, else None, which quarantines the log."""
     answers = dict(options.answers)
     for doubt in doubts:
         if doubt.key not in answers:
-            answers[doubt.key] = ask(doubt)
+            answers[doubt.key] = ask(doubt) if ask else None
     return replace(options, answers=answers)
 
 
-def _check(logs: Sequence[LogResult], options: Options) -> None:
-    """Raises UsageError if no log could be read, or none has the requested metric."""
+def _check(logs: Sequence[LogResult], options: Options, doubts: Sequence[Doubt]) -> None:
+    """Raises UsageError if no log could be read, or none has the requested metric. ``doubts``: unanswered ones."""
+    if doubts and not any(log.state in ("imported", "empty") for log in logs):
+        first = doubts[0]
+        more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+        given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
+        raise UsageError(f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to quarantine it")
     if all(log.state in ("refused", "duplicate") for log in logs):
         refused = next((log for log in logs if log.state == "refused"), logs[0])
         raise UsageError(f"{refused.path}: {refused.reason}", hint="metaloop import reads results.tsv files")

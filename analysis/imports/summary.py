@@ -41,14 +41,15 @@ class MetricTotals:
 
 @dataclass(frozen=True)
 class NoiseTotals:
-    """Kept steps that noise explains, if it is known, and the number a loop without any effect would keep."""
+    """Kept steps that noise explains, if it is known, and the number a loop without any effect would keep. New bests
+    are steps, too, in logs that do not say what was kept."""
 
     runs_known: int
     runs_unknown: int
-    kept_where_known: int
+    steps_where_known: int
     kept_steps_explained: int | None
     share_of_gain_median: float | None
-    kept: int
+    steps: int
     kept_by_chance: float
 
 
@@ -81,9 +82,10 @@ class ImportSummary:
     quarantined: int
     tried: int
     kept: int
+    new_bests: int  # in logs that do not say what was kept
     discarded: int
     failed: int
-    keep_rate: float | None
+    keep_rate: float | None  # of the logs that say it
     keep_rate_by_quarter: list[QuarterTotals]
     metrics: list[MetricTotals]
     noise: NoiseTotals
@@ -98,13 +100,15 @@ def summary(done: Imported) -> ImportSummary:
     figures = [run.figures for run in runs]
     states = Counter(log.state for log in {log.path: log for log in done.logs}.values())
     kept, tried = sum(f.kept for f in figures), sum(f.tried for f in figures)
+    decided = sum(f.tried for f in figures if f.decided)
     return ImportSummary(
         study=str(done.folder), study_id=done.study_id, logs=sum(states.values()), imported_logs=states["imported"],
         duplicate_logs=states["duplicate"], refused_logs=states["refused"], unsure_logs=states["unsure"],
         empty_logs=states["empty"], runs=len(runs), programs=done.programs,
         rows=sum(run.rows + run.merged_rows for run in runs), quarantined=sum(log.quarantined for log in done.logs),
-        tried=tried, kept=kept, discarded=sum(f.discarded for f in figures), failed=sum(f.failed for f in figures),
-        keep_rate=kept / tried if tried else None, keep_rate_by_quarter=_quarters(runs), metrics=_metrics(runs),
+        tried=tried, kept=kept, new_bests=sum(f.new_bests for f in figures),
+        discarded=sum(f.discarded for f in figures), failed=sum(f.failed for f in figures),
+        keep_rate=kept / decided if decided else None, keep_rate_by_quarter=_quarters(runs), metrics=_metrics(runs),
         noise=_noise(runs), contradictions=dict(sum((Counter(f.contradictions) for f in figures), Counter())),
         categories=_categories(runs), commits_joined=sum(run.commits_joined for run in runs),
     )  # fmt: skip
@@ -153,8 +157,9 @@ def _quarters(runs: Sequence[RunOfLog]) -> list[QuarterTotals]:
     out = []
     for parts in zip(*(run.figures.parts for run in runs), strict=True):
         tried, kept = sum(p.tried for p in parts), sum(p.kept for p in parts)
+        decided = sum(part.tried for part, run in zip(parts, runs, strict=True) if run.figures.decided)
         gain = sum(p.gain for p in parts) if _one_metric(runs) else None
-        out.append(QuarterTotals(tried, kept, kept / tried if tried else None, gain))
+        out.append(QuarterTotals(tried, kept, kept / decided if decided else None, gain))
     return out
 
 
@@ -176,10 +181,10 @@ def _noise(runs: Sequence[RunOfLog]) -> NoiseTotals:
     return NoiseTotals(
         runs_known=len(known),
         runs_unknown=len(runs) - len(known),
-        kept_where_known=sum(f.kept for f in known),
+        steps_where_known=sum(f.kept + f.new_bests for f in known),
         kept_steps_explained=sum(f.noise_steps or 0 for f in known) if known else None,
         share_of_gain_median=_median([f.noise_share for f in known if f.noise_share is not None]),
-        kept=sum(run.figures.kept for run in runs),
+        steps=sum(run.figures.kept + run.figures.new_bests for run in runs),
         kept_by_chance=sum(run.figures.chance_keeps for run in runs),
     )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from analysis.imports.cells import is_missing
+from analysis.imports.cells import number as number_in
+from analysis.imports.json_records import JsonRecord, records_at, starts_json
 from analysis.imports.layout import SAMPLE, Layout, from_cells, from_header, is_header
 from analysis.imports.rows import ParsedRow, RowReader
 from analysis.imports.text import UnreadableLog
@@ -13,6 +16,8 @@ from analysis.imports.text import UnreadableLog
 LONGEST = 100_000  # characters of a row, at most
 QUOTED = 300  # characters stored of a quarantined line
 SEARCHED = 400  # lines in which a table has to begin
+NAME = 40  # characters of the name of a column, at most
+NO_METRIC = "a header without a column of numbers that could be the metric"
 JOINED = 60  # lines of one row with line breaks in its fields, at most
 
 
@@ -53,35 +58,135 @@ Split = Callable[[str], list[str]]
 
 def read_table(lines: Sequence[str], wanted: str | None = None) -> LogTable:
     """Reads the lines of a log. ``wanted``: the user's metric column. Raises UnreadableLog without a table."""
-    split, first = _find(lines)
     table = LogTable([], [], len(lines))
-    reader: RowReader | None = None
+    first_line = next((line for line in lines if line and not line.isspace()), "")
+    split, first = (_tabs, 0) if starts_json(first_line) else _find(lines)
+    reading = _Reading(table, lines, split, wanted)
     number = 0
     while number < len(lines):
         line = lines[number]
         number += 1
         if not line or line.isspace():
             table.blanks += 1
-            continue
-        if number <= first:
+        elif number <= first:
             _aside(table, number, "before the table", line)
-            continue
-        cells = split(line)
+        else:
+            number = reading.take(number)
+    if not table.sections:
+        raise UnreadableLog(_no_metric(table))
+    return table
+
+
+def _no_metric(table: LogTable) -> str:
+    first = next((aside for aside in table.asides if aside.reason.startswith(NO_METRIC)), None)
+    what = f"line {first.line}: {first.reason}" if first else "nothing in it is a row of an experiment"
+    return f"no results table: {what}"
+
+
+class _Reading:
+    """Takes the lines of a log in order. ``outside``: why the lines that follow belong to no table that is read."""
+
+    def __init__(self, table: LogTable, lines: Sequence[str], split: Split, wanted: str | None) -> None:
+        self.table, self.lines, self.split, self.wanted = table, lines, split, wanted
+        self.reader: RowReader | None = None
+        self.outside = ""
+
+    def take(self, number: int) -> int:
+        """Handles the line with this number, and those that belong to it. Returns the lines read so far."""
+        line = self.lines[number - 1]
+        if starts_json(line) and (end := self._json(number)):
+            return end
+        cells = self.split(line)
+        reader = None if self.outside else self.reader
         row = reader.row(number, cells) if reader and len(line) <= LONGEST else None
         if isinstance(row, ParsedRow):
-            table.sections[-1].rows.append(row)
+            self.table.sections[-1].rows.append(row)
         elif _rule(cells):
-            table.blanks += 1
-        elif (layout := _new_layout(lines, number, cells, split, reader, wanted)) is not None:
-            table.headers += layout.header is not None
-            if reader is None or layout.names != reader.layout.names:
-                table.sections.append(TableSection(layout))
-                reader = RowReader(layout)
-            if layout.header is None:
-                number -= 1  # a table without a header begins with a row
+            self.table.blanks += 1
+        elif is_header(cells) or self._unknown_header(number, cells):
+            return self._header(number, cells)
+        elif self.outside:
+            _aside(self.table, number, self.outside, line)
+        elif reader is None and (layout := _headerless(self.lines, number, cells, self.split)) is not None:
+            self._begin(layout)
+            return number - 1  # a table without a header begins with a row
         else:
-            number = _broken(table, reader, lines, number, split, row or "")
-    return table
+            return _broken(self.table, reader, self.lines, number, self.split, row or "")
+        return number
+
+    def _header(self, number: int, cells: list[str]) -> int:
+        layout = _new_layout(self.lines, number, cells, self.split, self.reader, self.wanted)
+        if layout is None:
+            self.outside = f"in a table without a metric, whose header is line {number}"
+            _aside(self.table, number, NO_METRIC, self.lines[number - 1])
+            return number
+        self.table.headers += 1
+        self._begin(layout)
+        return number
+
+    def _begin(self, layout: Layout) -> None:
+        if self.reader is None or layout.names != self.reader.layout.names or self.outside:
+            self.table.sections.append(TableSection(layout))
+            self.reader = RowReader(layout)
+        self.outside = ""
+
+    def _unknown_header(self, number: int, cells: list[str]) -> bool:
+        """Whether a further table begins here, with columns of unknown names: its rows must not be read as others."""
+        if self.reader is None or len(cells) < 2 or any(number_in(c) is not None or is_missing(c) for c in cells):
+            return False
+        following = self.split(self.lines[number]) if number < len(self.lines) else []
+        if len(following) == len(cells) and _rule(following):
+            return True
+        before = self.lines[number - 2].strip() if number > 1 else ""
+        apart = not before or len(cells) != self.reader.layout.width
+        short = len(cells) > 2 and all(len(cell) <= NAME and cell.count(" ") < 3 for cell in cells)
+        numbers = any(number_in(cell) is not None for cell in following)
+        return apart and short and len(following) == len(cells) and numbers
+
+    def _json(self, number: int) -> int:
+        """Reads JSON from this line on, as rows if it has several objects that look like them; 0 if it is no JSON."""
+        found, end, blanks = _json_block(self.lines, number)
+        if end < number:
+            return 0
+        self.table.blanks += blanks
+        names = list(dict.fromkeys(name for record in found for name in record.cells))
+        layout = None
+        if is_header(names) and (len(found) > 1 or not self.table.sections):
+            sample = [[record.cells.get(name, "") for name in names] for record in found[:SAMPLE]]
+            layout = from_header(names, number, sample, self.wanted)
+        if layout is None:
+            where = "JSON after the table" if self.table.sections else "JSON"
+            for k in [k for record in found for k in range(record.line, record.line + record.lines)]:
+                _aside(self.table, k, f"{where} (line {number}), not read as experiments", self.lines[k - 1])
+            return end
+        section = TableSection(replace(layout, header=None))
+        reader = RowReader(section.layout)
+        for record in found:
+            row = reader.row(record.line, [record.cells.get(name, "") for name in names])
+            if isinstance(row, ParsedRow):
+                row.lines = record.lines
+                section.rows.append(row)
+            else:
+                for k in range(record.line, record.line + record.lines):
+                    _aside(self.table, k, row, self.lines[k - 1])
+        self.table.sections.append(section)
+        self.outside = "after JSON, and not a row of it"
+        return end
+
+
+def _json_block(lines: Sequence[str], number: int) -> tuple[list[JsonRecord], int, int]:
+    """(the records that follow each other from this line on, the last line, the lines between them without any)."""
+    found: list[JsonRecord] = []
+    blanks, end = 0, number - 1
+    while end < len(lines):
+        line = lines[end].strip()
+        more, count = ([], 1) if not line or line in ("]", "],") else records_at(lines, end + 1)
+        if count == 0 or (line and not more and not found and line != "["):
+            break
+        found += more
+        blanks += 0 if more else count
+        end += count
+    return (found, end, blanks) if found else ([], 0, 0)
 
 
 def _aside(table: LogTable, line: int, reason: str, text: str) -> None:
@@ -142,15 +247,17 @@ def _find(lines: Sequence[str]) -> tuple[Split, int]:
 def _new_layout(
     lines: Sequence[str], number: int, cells: list[str], split: Split, reader: RowReader | None, wanted: str | None
 ) -> Layout | None:
-    """The layout of a table that begins with this line, if any."""
-    if is_header(cells):
-        header = reader.layout.header if reader else None
-        if reader and header and split(lines[header - 1]) == cells:
-            return reader.layout  # a repeated header
-        return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
-    if reader is None:
-        return from_cells(_sample(lines, number - 1, split, len(cells)))
-    return None
+    """The layout of a table whose header is this line; None without a metric."""
+    if not is_header(cells):
+        return None
+    header = reader.layout.header if reader else None
+    if reader and header and split(lines[header - 1]) == cells:
+        return reader.layout  # a repeated header
+    return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
+
+
+def _headerless(lines: Sequence[str], number: int, cells: list[str], split: Split) -> Layout | None:
+    return from_cells(_sample(lines, number - 1, split, len(cells)))
 
 
 def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:

@@ -19,7 +19,7 @@ class UnreadableLog(Exception):
 
 
 _LOG = re.compile(
-    r"(?:.*[-_.])?(?:results?|experiments?|exps?|history|journal|trials?|runs?|log|ledger|autoresearch)(?:[-_.].*)?\.tsv"
+    r"(?:.*[-_.])?(?:results?|experiments?|exps?|history|journal|trials?|runs?|log|ledger|autoresearch)(?:[-_.].*)?\.(?:tsv|jsonl)"
     r"|(?:results?|experiments?)(?:[-_.].*)?\.(?:csv|txt|md)",
     re.IGNORECASE,
 )

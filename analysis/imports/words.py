@@ -71,6 +71,15 @@ def meaning(cell: str) -> Meaning | None:
     return None if words[0] in _NEGATIONS else next((known[word] for word in words[:2] if word in known), None)
 
 
+FAILED = ("crash", "oom", "timeout", "invalid")
+
+
+def failure(cell: str) -> Meaning | None:
+    """The failure that a cell names in place of a measurement (``DIVERGED``, ``OOM``, ``NaN``); None without one."""
+    said = meaning(cell)
+    return said if said is not None and said.status in FAILED else None
+
+
 @cache
 def missing_words() -> frozenset[str]:
     return frozenset(tables()["missing"]["words"])

@@ -20,6 +20,7 @@ class LogTotalsRow:
     quarantined: int
     tried: int
     kept: int
+    new_bests: int
     noise_known: int
     kept_known: int
     noise_steps: int | None
@@ -81,6 +82,8 @@ def lead(row: LogTotalsRow) -> str:
     text = f"{many(row.logs, 'log')}: {many(row.rows, 'row')} imported, {many(row.quarantined, 'line')} set "
     text += "aside. "
     text += f"{count(row.kept)} of {many(row.tried, 'try')} were kept"
+    if row.new_bests:
+        text += f", and {many(row.new_bests, 'new best')} in logs that do not say what was kept"
     if row.noise_known and row.noise_steps is not None:
         where = "" if row.noise_known == row.runs else " where the noise is known"
         return (

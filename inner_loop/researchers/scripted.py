@@ -11,6 +11,7 @@ from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
+from inner_loop.group_rules import GroupRules, group_rules, groups_of, leap
 from inner_loop.pace import next_wave
 from inner_loop.phases import RunPhase, current, run_phases
 from inner_loop.record import Record
@@ -97,21 +98,34 @@ class ScriptedResearcher:
         return True
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
-        """Up to `size` proposals that apply to the parent."""
+        """Up to `size` proposals that apply to the parent; from any group where no other one has any."""
+        wave = self._drawn(bench, parent, size)
+        has_rules = self._charter.rotate or self._charter.plateau.after
+        return self._drawn(bench, parent, size, by_group=False) if has_rules and not wave else wave
+
+    def _drawn(self, bench: Bench, parent: Record, size: int, *, by_group: bool = True) -> list[Proposal]:
         branching = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
         wave: list[Proposal] = []
         for _ in range(size + DRAWS):
             if len(wave) == size:
                 break
+            now = group_rules(self._charter, bench.task.edits, bench.history, wave) if by_group else GroupRules()
+            self._surroundings.avoided = now.avoided
             situation = self._surroundings.situation(bench, parent)
-            proposal = self._phase.proposer.propose(situation, self._rng)
+            proposal = self._propose(situation, now)
             if proposal is None:
                 break
             fresh = all(proposal.edit != other.edit for other in wave)
+            fresh = fresh and not now.avoided & groups_of(bench.task.edits, proposal.edit)
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
-                wave.append(_with(proposal, branching if proposal.because else joined(self._phase.because, branching)))
+                because = joined(self._citations.cite(*now.fields), branching)
+                wave.append(_with(proposal, because if proposal.because else joined(self._phase.because, because)))
+        self._surroundings.avoided = frozenset()
         return wave
+
+    def _propose(self, situation: Situation, now: GroupRules) -> Proposal | None:
+        return (leap(situation, self._rng) if now.leap else None) or self._phase.proposer.propose(situation, self._rng)
 
     def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
         try:

@@ -10,6 +10,7 @@ from analysis.wording import many
 from arena.spend import spend_of
 from inner_loop.events import CallEvent
 from meta.cli.output import Column, Output, Row, brief, clean
+from programs.charter_wordings import no_field
 
 if TYPE_CHECKING:
     from programs.charter_read import CharterFinding, CharterReading
@@ -36,7 +37,7 @@ GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
     "contradiction": ("contradictory sentences (no value is written)", (FIELD, VALUE, LINE, SENTENCE)),
     "front-matter": ("set in the front matter only (kept)", (FIELD, VALUE)),
     "dropped": ("rejected readings of the model", (FIELD, VALUE, REASON)),
-    "not-expressible": ("sentences about the process that no field can express", (LINE, SENTENCE)),
+    "not-expressible": ("sentences about the process that no field can express", (LINE, SENTENCE, REASON)),
 }
 READ = ("new", "same", "changed")
 
@@ -59,7 +60,10 @@ def rows_of(reading: CharterReading, text: str) -> list[Row]:
     said = {finding.field for finding in reading.findings}
     rows += [_row("front-matter", field=name, value=value) for name, value in given.items() if name not in said]
     rows += [_row("dropped", field=r.field, value=r.value, reason=r.reason) for r in reading.refusals]
-    rows += [_row("not-expressible", line=said.line, sentence=said.text) for said in reading.unexpressed]
+    rows += [
+        _row("not-expressible", line=said.line, sentence=said.text, reason=no_field(said.text))
+        for said in reading.unexpressed
+    ]
     return rows
 
 

@@ -58,12 +58,17 @@ def import_(
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
     ],
     noise: Annotated[float | None, flag("Standard deviation of one measurement.", type=Above0, metavar="SD")],
-    skip_unsure: Annotated[bool, flag("Set aside logs whose metric or direction is unclear.")],
+    skip_unsure: Annotated[
+        bool, flag("Do not ask about logs whose metric or direction is unclear, and do not count them as a failure.")
+    ],
     playing: Annotated[PlayingFlags, only("workers")],
-) -> None:
-    """Import results.tsv files, folders of them, and repositories of loops such as
-    autoresearch as a study, and print a summary. Nothing is run. Each line is either
-    imported, or set aside with its line number and the reason."""
+) -> int:
+    """Import logs as a study, and print a summary: results.tsv files, CSV, markdown
+    tables, JSON lines, folders of them, and repositories of loops such as
+    autoresearch. Nothing is run. Each line is either imported, or set aside with its
+    line number and the reason. A log that cannot be read, or whose metric or
+    direction is unclear, is left out with the reason, and the exit code is then 1.
+    If no log can be imported, it is an error, and no study is written."""
     from analysis.imports.load import Options
     from analysis.imports.study import import_logs
     from analysis.imports.summary import listed, summary
@@ -85,6 +90,7 @@ def import_(
     else:
         _person(out, item, done)
     _notes(out, done)
+    return _left_out(out, done, skip_unsure)
 
 
 def _stem(path: str) -> str:
@@ -130,7 +136,8 @@ def _person(out: Output, item: ImportSummary, done: Imported) -> None:
 
 def _log_row(log: LogResult, run: RunOfLog) -> Row:
     figures = run.figures
-    steps = "?" if figures.noise_steps is None else f"{figures.noise_steps} of {figures.kept}"
+    leading = figures.kept + figures.new_bests
+    steps = "?" if figures.noise_steps is None else f"{figures.noise_steps} of {leading}"
     doubtful = sum(figures.contradictions.values())
     return {**log.event, "by_noise": steps, "doubtful": doubtful}
 
@@ -144,11 +151,13 @@ def _logs_line(item: ImportSummary) -> str:
 
 
 def _rows_line(item: ImportSummary) -> str:
-    rest = item.tried - item.kept - item.discarded - item.failed
+    rest = item.tried - item.kept - item.new_bests - item.discarded - item.failed
+    unsaid = f"{many(item.new_bests, 'new best')} (no word on what was kept)" if item.new_bests else ""
     return (
         f"{item.rows} imported, {item.quarantined} set aside; {item.tried} tried: {item.kept} kept, "
-        f"{item.discarded} discarded, {item.failed} failed"
-        + (f", {rest} incomplete (no decision, or no metric)" if rest > 0 else "")
+        + (f"{unsaid}, " if unsaid else "")
+        + f"{item.discarded} discarded, {item.failed} failed"
+        + (f", {rest} without a decision or a metric" if rest > 0 else "")
     )
 
 
@@ -174,6 +183,8 @@ def _metric_line(m: MetricTotals) -> str:
 
 
 def _keep_line(item: ImportSummary) -> str:
+    if item.keep_rate is None:
+        return "unknown: no log says what was kept"
     quarters = " ".join(_percent(quarter.keep_rate) for quarter in item.keep_rate_by_quarter)
     return f"{_percent(item.keep_rate)}; first to last quarter {quarters}"
 
@@ -181,7 +192,8 @@ def _keep_line(item: ImportSummary) -> str:
 def _noise_line(item: ImportSummary, runs: Sequence[RunOfLog]) -> str:
     noise = item.noise
     kept = f"{noise.kept_by_chance:.1f}"
-    chance = f"by luck alone {kept} would be kept; kept here: {noise.kept}"
+    here = "kept here" if item.kept else "new bests here"
+    chance = f"by luck alone {kept} would be kept; {here}: {noise.steps}"
     if len(runs) == 1:
         figures = runs[0].figures
         if figures.noise.sd is None:
@@ -190,25 +202,38 @@ def _noise_line(item: ImportSummary, runs: Sequence[RunOfLog]) -> str:
             "" if figures.noise_share is None else f", which alone yields {_percent(figures.noise_share)} of the claim"
         )
         return (
-            f"SD {figures.noise.sd:.3g} (from {figures.noise.source}): {figures.noise_steps} of {figures.kept} "
+            f"SD {figures.noise.sd:.3g} (from {figures.noise.source}): {figures.noise_steps} of {noise.steps} "
             f"kept steps may be noise; {chance}{share}"
         )
     known = f"known in {noise.runs_known} of {len(runs)} runs"
     if noise.runs_known:
-        known += f", explains {noise.kept_steps_explained} of their {noise.kept_where_known} kept steps"
+        known += f", explains {noise.kept_steps_explained} of their {noise.steps_where_known} kept steps"
     return f"{known}; {chance}"
 
 
 def _notes(out: Output, done: Imported) -> None:
-    """On stderr: the lines set aside, the logs that could not be read, and where to look."""
+    """On stderr: the lines set aside, and where to look."""
     folder = resolve.shown(done.folder)
-    for log in [log for log in done.logs if log.state == "refused"][:SHOWN_LINES]:
-        out.note(f"{log.path}: {log.reason}")
     for aside in done.asides[:SHOWN_LINES]:
         out.note(f"{aside['path']}:{aside['line']}: set aside: {aside['reason']}")
     if done.asides:
         out.note(f"all lines set aside: metaloop sql {folder} 'FROM quarantine'")
     out.note(f"metrics are copied from the logs, nothing was run again; next: metaloop log {folder}")
+
+
+def _left_out(out: Output, done: Imported, skip_unsure: bool) -> int:
+    """Names the logs that were left out, with the reasons. Returns the exit code."""
+    left = [log for log in done.logs if log.state in ("refused", "unsure")]
+    for log in left[:SHOWN_LINES]:
+        out.warn(f"{log.path}: left out: {log.reason}")
+    if not left:
+        return 0
+    folder = resolve.shown(done.folder)
+    out.warn(
+        f"{len(left)} of {many(len({log.path for log in done.logs}), 'log')} left out; all of them: "
+        f"metaloop sql {folder} \"SELECT path, reason FROM imports WHERE state IN ('refused', 'unsure')\""
+    )
+    return int(any(log.state == "refused" or not skip_unsure for log in left))
 
 
 def _percent(share: float | None) -> str:

@@ -15,7 +15,7 @@ from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from meta.cli.sql import show_rows, text_of
 from meta.cli.task_work import trainer_at
-from programs.errors import TaskError, UsageError
+from programs.errors import NotComparable, TaskError, UsageError
 
 if TYPE_CHECKING:
     from analysis.knowledge import Effect
@@ -27,6 +27,10 @@ Without = Annotated[
     tuple[str, ...], flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY")
 ]
 Folders = Annotated[tuple[str, ...], argument(metavar="[DIR]...", nargs=-1)]
+LOG_HINT = (
+    "a row says it in columns of settings (lr, batch_size), a column settings (JSON, or NAME=VALUE), a commit that "
+    "changes constants, or NAME=VALUE in its description; -t TASK gives roles by its knobs, and their starting values"
+)
 SHOWN = (
     Column("role", style="bold"),
     Column("value", "best most often"),
@@ -91,21 +95,28 @@ def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: boo
 @verb(
     ("metaloop learn studies/NAME --into kb/", "what a study's experiments showed"),
     ("metaloop learn studies/* other-kb/ --into kb/", "several studies, and another knowledge base"),
+    ("metaloop learn studies/import-night -t my-task --into kb/", "the imported log of another loop on my-task"),
 )
 def learn(
     out: Output,
     paths: Annotated[tuple[str, ...], argument(metavar="STUDY|DIR...", required=True, nargs=-1)],
     into: Into,
+    task: Annotated[
+        str | None,
+        flag("For imported logs: the task that they are about; its knobs have roles.", "-t", metavar="NAME|DIR"),
+    ],
 ) -> None:
     """Store what the experiments of studies showed about edits, by role, in a knowledge base.
-    A path may also be another knowledge base, whose files are copied."""
+    A path may also be another knowledge base, whose files are copied, or a study that
+    metaloop import wrote, if its rows say what they changed: by columns or a cell of
+    settings, diffs of constants, or NAME=VALUE in the description."""
     import shutil
 
-    from analysis.knowledge import files_of, of_study, write
-    from arena.settings import StudyConfig
+    from analysis.knowledge import files_of
     from trainer.task import Task
 
-    target, stored = Path(into).expanduser(), 0
+    about = Task.load(task) if task else None
+    target, stored, problems = Path(into).expanduser(), 0, list[str]()
     for text in paths:
         path = Path(text).expanduser()
         if any(path.glob("effects-*.parquet")):
@@ -118,20 +129,69 @@ def learn(
             out.note(f"{resolve.shown(path)}: {many(len(files), 'file')} of effects")
             continue
         folder = resolve.study_folder(text, out)
-        config = StudyConfig.read(folder / "study.toml")
-        with resolve.connect(folder, []) as con:
-            for task in map(Task.load, [config.task, *(other.task for other in (*config.further, *config.fresh))]):
-                effects = of_study(con, task, folder.resolve().name)
-                if not any(effect.edit for effect in effects):
-                    out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
-                    continue
-                file = write(target, effects)
-                stored += 1
-                out.note(f"{task.name}: {many(len(effects), 'effect')}, in {resolve.shown(file)}")
+        if _is_import(folder):
+            found, wrong = _learn_import(out, folder, about, target)
+            problems += wrong
+        else:
+            if about is not None:
+                raise UsageError(f"{resolve.shown(folder)} has a task of its own", hint="-t is for imported logs alone")
+            found = _learn_study(out, folder, target)
+        stored += found
     if not stored:
         hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
-        raise UsageError("nothing was learnt", hint=hint)
+        raise UsageError(problems[0] if problems else "nothing was learnt", hint=LOG_HINT if problems else hint)
+    for problem in problems:
+        out.warn(f"{problem}; left out")
     out.next(f"metaloop knowledge ideas {resolve.typed(target)} -o program.md")
+
+
+def _is_import(folder: Path) -> bool:
+    from arena.settings import StudyConfig
+
+    try:
+        StudyConfig.read(folder / "study.toml")
+    except NotComparable:  # raised for imported logs alone
+        return True
+    return False
+
+
+def _learn_study(out: Output, folder: Path, target: Path) -> int:
+    """Store what a study showed about each of its tasks. Returns the number of files."""
+    from analysis.knowledge import of_study, write
+    from arena.settings import StudyConfig
+    from trainer.task import Task
+
+    config, stored = StudyConfig.read(folder / "study.toml"), 0
+    with resolve.connect(folder, []) as con:
+        for task in map(Task.load, [config.task, *(other.task for other in (*config.further, *config.fresh))]):
+            effects = of_study(con, task, folder.resolve().name)
+            if not any(effect.edit for effect in effects):
+                out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
+                continue
+            file = write(target, effects)
+            stored += 1
+            out.note(f"{task.name}: {many(len(effects), 'effect')}, in {resolve.shown(file)}")
+    return stored
+
+
+def _learn_import(out: Output, folder: Path, task: Task | None, target: Path) -> tuple[int, list[str]]:
+    """Store what imported logs showed: (the number of files, what cannot be learnt from with the reason)."""
+    from analysis.imports.effects import of_import
+    from analysis.knowledge import write
+
+    stored, problems = 0, []
+    with resolve.connect(folder, []) as con:
+        logs = of_import(con, task, folder.resolve().name)
+    for log in logs:
+        if log.problem:
+            problems.append(f"{resolve.shown(folder)}, log {log.name}: {log.problem}")
+            continue
+        for reason, count in log.left_out.items():
+            out.warn(f"{log.name}: {many(count, 'row')} left out: {reason}")
+        file = write(target, log.effects)
+        stored += 1
+        out.note(f"{log.name}: {many(len(log.effects), 'effect')}, in {resolve.shown(file)}")
+    return stored, problems or ([] if logs else [f"{resolve.shown(folder)}: no log was imported"])
 
 
 @noun(

@@ -41,7 +41,9 @@ READING = ("prose", "model", "output", "write", "record", "replay")
 def charter(
     out: Output,
     program: ProgramOrNone,
-    prose: Annotated[bool, flag("Read the prose without a model: only sentences that export --prose writes.")],
+    prose: Annotated[
+        bool, flag("Read the prose without a model: only usual wordings, and what export --prose writes.")
+    ],
     chosen: Annotated[ModelFlags, only("model")],
     max_usd: Annotated[float | None, flag("Spending limit of this command in dollars.", type=Above0, metavar="USD")],
     more: Annotated[ModelFlags, only("price", "record", "replay")],
@@ -57,8 +59,9 @@ def charter(
     With -m, a model reads the settings from the prose. Each is shown with the sentence
     that it was read from, which must be in the program. Then come sentences that
     contradict each other, and sentences for which there is no setting. -o and --write put the settings into the
-    front matter; other fields stay unchanged. Without -m, --prose reads only the
-    sentences that `metaloop export --prose` writes."""
+    front matter; other fields stay unchanged. Without -m, --prose reads the sentences
+    that `metaloop export --prose` writes, and usual wordings: "after three failures
+    in a row change the category"."""
     source = click.get_current_context().get_parameter_source
     if not any(source(name) is click.core.ParameterSource.COMMANDLINE for name in READING):
         as_set(out, program)
@@ -124,7 +127,9 @@ def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[
     if not models.model:
         if models.record or models.replay:
             raise UsageError("--record and --replay need a model", hint="name it: -m NAME")
-        out.note("without a model, only sentences that `metaloop export --prose` writes are read; -m NAME reads all")
+        out.note(
+            "without a model, only usual wordings and what `metaloop export --prose` writes are read; -m reads all"
+        )
         return base, []
     return _ask(out, ResearcherChoice.of(models, yes=yes), base)
 

@@ -16,6 +16,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("screen.fraction", "screen.promote", "wave"),
     ("keep.rule", "keep.margin", "keep.pairs"),
     ("branch.frontier", "branch.rewind_after"),
+    ("plateau.after", "plateau.then"),
 )
 _LADDERS: dict[str, tuple[FieldValue, ...]] = {
     "replicates": (1, 2, 3),

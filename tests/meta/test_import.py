@@ -84,9 +84,12 @@ def test_unsure_logs_are_told_how_to_be_read(here: Path) -> None:
     assert "--direction lower|higher" in done.stderr and done.returncode == 2
     done = cli("import", "unsure/results.tsv", "--direction", "higher", "-s", "studies/u1", cwd=here)
     assert done.returncode == 0
+    done = cli("import", "unsure", "night", "-s", "studies/u3", cwd=here)
+    assert done.returncode == 1 and "unsure/results.tsv: left out: the direction" in done.stderr
+    assert "1 of 2 logs left out" in done.stderr and (here / "studies" / "u3").is_dir()
     done = cli("import", "unsure", "night", "--skip-unsure", "-s", "studies/u2", "--json", cwd=here)
     item = json.loads(done.stdout)
-    assert (item["imported_logs"], item["unsure_logs"], item["quarantined"]) == (1, 1, 3)
+    assert (done.returncode, item["imported_logs"], item["unsure_logs"], item["quarantined"]) == (0, 1, 1, 3)
 
 
 def test_it_asks_at_a_terminal(here: Path) -> None:
@@ -140,3 +143,28 @@ def test_nothing_can_be_run_in_an_import(here: Path, args: tuple[str, ...]) -> N
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["kind"]) == (2, "not_comparable")
     assert "imported" in error["message"]
+
+
+def test_imported_logs_become_knowledge(here: Path) -> None:
+    rows = [
+        "commit|val_bpb|status|description",
+        "a1|1.2|keep|baseline",
+        "a2|1.1|keep|lr 0.02 -> 0.04",
+        "a3|nan|crash|lr=1",
+    ]
+    (here / "said").mkdir()
+    (here / "said" / "results.tsv").write_text("\n".join(rows).replace("|", "\t") + "\n", encoding="utf-8")
+    assert cli("import", "said/results.tsv", "-s", "studies/said", cwd=here).returncode == 0
+    done = cli("learn", "studies/said", "studies/night", "--into", "kb", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "said: 3 effects" in done.stderr and "log night: no row says what it changed; left out" in done.stderr
+    shown = json.loads(cli("knowledge", "show", "kb", "--json", cwd=here).stdout)
+    assert [(row["role"], row["value"]) for row in shown["items"]] == [("learning_rate", "0.04")]
+    for args, why in (
+        (("studies/night",), "no row says what it changed"),
+        (("studies/said", "-t", "strokes"), "the log's metric is val_bpb, that of strokes is nll"),
+    ):
+        done = cli("learn", *args, "--into", "never", "--json", cwd=here)
+        error = json.loads(done.stderr)["error"]
+        assert done.returncode == 2 and why in error["message"] and "columns of settings" in error["hint"]
+    assert not (here / "never").exists()

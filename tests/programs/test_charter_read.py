@@ -55,10 +55,12 @@ def random_value(field: str, luck: random.Random) -> Any:
             return {name: luck.choice((1.0, real or 0.5, luck.uniform(0.1, 90))) for name in names}
         case "keep.rule":
             return luck.choice(("better", "margin", "paired"))
+        case "plateau.then":
+            return luck.choice(("group", "several"))
         case "focus":
             letters = string.ascii_letters + " ,.\"\\'`<>*|-:;#é研\t\n\u00a0"
             return ["".join(luck.choices(letters, k=luck.randint(0, 12))) for _ in range(luck.randint(0, 3))]
-        case "keep.margin" | "simplicity":
+        case "keep.margin" | "simplicity" | "keep.least":
             return luck.choice((real, 0.0, 1.0, 100.0))
         case "screen.fraction":
             return luck.choice((max(0.01, real), 1.0, 0.01))
@@ -66,9 +68,9 @@ def random_value(field: str, luck: random.Random) -> Any:
             return luck.choice((real or 0.5, 1.0))
         case "confirm":
             return luck.choice((min(0.9, real), 0.0, 0.9))
-        case "no_repeat" | "avoid_failures" | "doubt_ideas":
+        case "no_repeat" | "avoid_failures" | "doubt_ideas" | "rotate":
             return luck.random() < 0.5
-        case "branch.rewind_after" | "history":
+        case "branch.rewind_after" | "history" | "plateau.after":
             return luck.choice((0, 1, luck.randint(2, 10_000)))
     return luck.choice((1, luck.randint(2, 64)))
 

@@ -160,3 +160,29 @@ CHINESE = tsv(
     "---|第一阶段|-|已完成",
 )
 NOT_A_LOG = "name\tcity\nAda\tLondon\nAlan\tManchester\n"
+FAILURES = tsv(
+    "commit|val_bpb|memory_gb|status|description",
+    "a1b2c3d|0.9979|44.0|keep|baseline",
+    "b2c3d4e|0.9932|44.2|keep|lr 0.04",
+    "e4e5f6a|NaN|44.0|DIVERGED|lr 0.2",
+    "f4e5f6a|nan|44|discard|lr 0.1",
+    "11e5f6a|DIVERGED|44||lr 0.3",
+    "22e5f6a|TIMEOUT|44|-|depth 20",
+    "33e5f6a|OOM|80|discard|batch 512",
+    "44e5f6a|INVALID|1|invalid|changed the evaluation",
+    "55e5f6a|segfault|1||a kernel",
+)
+OTHER_TABLES = (
+    FAILURES
+    + '{"best": 0.99,\n "runs": [1, 2]}\n'
+    + tsv("exp_id|latency_ms|tok_s|verdict|note", "e1|12|100|keep|a", "e2|11|101|revert|b")
+    + tsv("", "layer|weights|share|kind|of", "w1|1000|0.4|dense|all", "w2|1500|0.6|dense|all")
+)
+RECORDS = """{"iteration": 0, "commit": "a1b2c3d", "val_loss": 2.3, "status": "baseline", "description": "start"}
+{"iteration": 1, "val_loss": 2.2, "status": "keep", "description": "x", "settings": {"lr": 0.01}}
+{"iteration": 2, "val_loss": null, "status": "crash", "description": "deep", "settings": {"depth": 20}}
+{
+  "iteration": 3, "metrics": {"val_loss": NaN}, "status": "discard",
+  "description": "{unbalanced", "settings": {"lr": 1.0}
+}
+"""

@@ -64,14 +64,16 @@ def test_steps_are_recomputed() -> None:
 def test_without_statuses_each_new_best_is_a_step() -> None:
     text = tsv("commit|val_loss|description", "a|2.0|b", "b|2.1|c", "c|1.9|d", "d|1.95|e")
     found = told(text)
-    assert (found.decided, found.kept, found.claimed_gain, found.undecided) == (False, 1, pytest.approx(0.1), 3)
+    assert (found.decided, found.kept, found.claimed_gain, found.undecided) == (False, 0, pytest.approx(0.1), 3)
+    assert found.new_bests == 1
 
 
 def test_without_a_word_for_keep_what_was_not_discarded_counts() -> None:
     text = tsv("id|tok_per_sec|correctness|notes", "1|10|PASS|baseline", "2|14|PASS|a", "3|20|REVERT|b", "4|0|FAIL|c",
                "5|15|PASS|d", "6|12|PASS|e")  # fmt: skip
     found = told(text)
-    assert (found.decided, found.kept, found.discarded, found.failed, found.claimed_gain) == (False, 2, 1, 1, 5.0)
+    assert (found.decided, found.kept, found.discarded, found.failed, found.claimed_gain) == (False, 0, 1, 1, 5.0)
+    assert found.new_bests == 2
 
 
 def test_rows_before_the_baseline_count_below_zero() -> None:
@@ -210,3 +212,8 @@ def test_categories_add_up() -> None:
 @pytest.mark.parametrize("word", ["not kept", "unkept", "noise", "x" * 100, "", "42"])
 def test_words_that_are_no_status(word: str) -> None:
     assert meaning(word) is None
+
+
+def test_partial_is_no_keep() -> None:
+    found = told(tsv("commit|val_loss|status|description", "a|2.0|partial|start", "b|1.9|partial|x", "c|1.8|partial|y"))
+    assert (found.kept, found.new_bests, found.claimed_gain) == (0, 2, pytest.approx(0.2))

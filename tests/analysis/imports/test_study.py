@@ -35,7 +35,7 @@ def test_every_view_opens(folder: Path) -> None:
     with open_study(folder / "study") as con:
         counts = {view: con.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0] for view in VIEWS}
     assert counts["runs"] == counts["arms"] and counts["experiments"] == counts["import_rows"] > 70
-    assert counts["imports"] == counts["runs"] + 3 and counts["quarantine"] > 5
+    assert counts["imports"] == counts["runs"] + 4 and counts["quarantine"] > 5
     assert counts["verifications"] == counts["credit"] == counts["programs"] == 0
     assert check(folder / "study" / "ledger") == []
 
@@ -143,8 +143,16 @@ def test_the_summary_follows_from_the_views(tmp_path: Path) -> None:
     assert found == {row["category"]: (row["tried"], row["kept"]) for row in kinds}
 
 
-def test_an_unsure_log_ends_the_import_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unsure_log_does_not_refuse_the_others(tmp_path: Path) -> None:
     texts = {"a/results.tsv": samples.UNSURE, "b/results.tsv": samples.CANONICAL, "c/results.tsv": samples.SEVERAL}
+    bring_in(tmp_path, texts)
+    states = ask(tmp_path, "SELECT state, rows, reason FROM imports ORDER BY path")
+    assert [(row["state"], row["rows"]) for row in states] == [("unsure", 0), ("imported", 5), ("unsure", 0)]
+    assert "is unclear" in states[0]["reason"] and "alpha_x, beta_y" in states[2]["reason"]
+
+
+def test_an_import_of_unsure_logs_alone_leaves_nothing(tmp_path: Path) -> None:
+    texts = {"a/results.tsv": samples.UNSURE, "c/results.tsv": samples.SEVERAL}
     with pytest.raises(UsageError, match=r"performance.*is unclear.*1 more") as caught:
         bring_in(tmp_path, texts)
     assert "--direction lower|higher" in caught.value.hint and "--skip-unsure" in caught.value.hint

@@ -88,6 +88,53 @@ def test_prose_after_the_table() -> None:
     assert [aside.line for aside in asides] == [8, 9, 11]
 
 
+def test_words_of_failure_are_failures_and_not_another_metric() -> None:
+    """Most cells of the metric's column are words; the column with the memory must not become the metric."""
+    _, [run], asides = read(samples.FAILURES)
+    assert (run.metric, run.direction.way, asides) == ("val_bpb", "lower", [])
+    found = rows(samples.FAILURES, "status", "decision", "metric")
+    assert found[1:] == [
+        ("ok", "keep", 0.9932), ("invalid", "discard", None), ("invalid", "discard", None),
+        ("invalid", "discard", None), ("timeout", "discard", None), ("oom", "discard", None),
+        ("invalid", "discard", None), ("crash", "discard", None),
+    ]  # fmt: skip
+    _, [bare], _ = read("".join(samples.FAILURES.splitlines(keepends=True)[1:]))
+    assert [row.value for row in bare.rows[:2]] == [0.9979, 0.9932]
+
+
+def test_a_column_of_text_is_no_metric() -> None:
+    text = tsv("commit|metric|status|description|val_loss", "a1|went down|keep|baseline|2.0", "b1|better|keep|x|1.9")
+    _, [run], _ = read(text)
+    assert (run.metric, [row.value for row in run.rows]) == ("val_loss", [2.0, 1.9])
+    for words in ("improved", "crash"):
+        only_text = tsv("commit|score|memory_gb|status|description", f"a1|{words} a bit|44|keep|b", "b1|good|45|keep|x")
+        with pytest.raises(UnreadableLog, match="line 1: a header without a column of numbers"):
+            read(only_text)
+
+
+def test_other_tables_in_a_file_are_read_or_reported() -> None:
+    _, runs, asides = read(samples.OTHER_TABLES)
+    assert [(run.metric, len(run.rows)) for run in runs] == [("val_bpb", 9), ("latency_ms", 2)]
+    assert [(aside.line, aside.reason.split(",")[0]) for aside in asides] == [
+        (11, "JSON after the table (line 11)"), (12, "JSON after the table (line 11)"),
+        (17, "a header without a column of numbers that could be the metric"),
+        (18, "in a table without a metric"), (19, "in a table without a metric"),
+    ]  # fmt: skip
+
+
+def test_records_of_json() -> None:
+    found = rows(samples.RECORDS, "line", "lines", "status", "decision", "metric", "extra")
+    assert [row[:5] for row in found] == [
+        (1, 1, "ok", "baseline", 2.3), (2, 1, "ok", "keep", 2.2), (3, 1, "crash", "discard", None),
+        (4, 4, "invalid", "discard", None),
+    ]  # fmt: skip
+    assert found[1][5]["settings"] == '{"lr": 0.01}'
+    together = "[" + samples.RECORDS.replace("}\n{", "},\n{").rstrip() + "]\n"
+    assert rows(together, "metric") == [(2.3,), (2.2,), (None,), (None,)]
+    _, runs, asides = read(samples.CANONICAL + samples.RECORDS)
+    assert [(run.metric, len(run.rows)) for run in runs] == [("val_bpb", 5), ("val_loss", 4)] and not asides
+
+
 def test_fields_with_line_ends() -> None:
     _, [run], asides = read(samples.NEWLINES)
     assert [row.commit for row in run.rows] == ["a11ce01", "b0bca02", "c0ffe03"]

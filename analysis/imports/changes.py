@@ -1,0 +1,160 @@
+"""What a row of an imported log changed, by its columns of settings, a cell of settings, its diff, or its words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.imports.cells import is_missing
+from analysis.imports.json_records import SETTINGS
+from analysis.imports.words import tables
+from trainer import constants
+from trainer.edits import Knob, Value, read_value
+from trainer.metric_names import plain_name
+from trainer.roles import ROLES, meaning
+from trainer.task import Task
+
+ORDINARY = frozenset({"loss", "noise", "order", "norm", "context", "act", "clip", "precision", "schedule"})
+SPARE_WORDS = 3  # words beside the settings in a description that still speaks of nothing else, at most
+_NAME = r"[A-Za-z_@][\w.]*"
+_SET = re.compile(rf"`?(?<![\w.])({_NAME})`?\s*(?:=|:=|→=)\s*`?([^\s,;`()]+)")
+_NUMBER = r"[-+]?\.?\d[\d._]*(?:[eE][-+]?\d+)?"
+_ARROW = re.compile(rf"`?(?<![\w.])({_NAME})`?:?\s+(?:from\s+)?`?([^\s,;`()]+?)`?\s*(?:->|→|=>)\s*`?([^\s,;`()]+)")
+_FROM_TO = re.compile(rf"`?(?<![\w.])({_NAME})`?:?\s+(?:from\s+)?({_NUMBER})\s+to\s+({_NUMBER})(?![\w])")
+_TO = re.compile(rf"`?(?<![\w.])({_NAME})`?\s*(?:to|->|→)\s+({_NUMBER})(?![\w])")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_CODE = re.compile(r"^[-+](?![-+]{2} )\s*(.*?)\s*$")
+
+
+@dataclass(frozen=True)
+class Changed:
+    """``new``: role → value after the change, ``old``: role → value before it, where the row says it. ``unknown``:
+    settings without a role, as written. ``whole``: every setting of the script, not only those that changed."""
+
+    new: Mapping[str, Value]
+    old: Mapping[str, Value] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+
+
+Reading = Callable[[Mapping[str, Any]], Changed | None]
+
+
+class RoleNames:
+    """Name of a setting → role and value: by the knobs of a task, or by the names of roles and usual short forms."""
+
+    def __init__(self, task: Task | None) -> None:
+        self._knobs: dict[str, Knob] = {}
+        words: Mapping[str, Sequence[str]] = tables()["roles"]
+        self._roles = {name: name for name in ROLES} | {name: role for role, names in words.items() for name in names}
+        self._names = set(self._roles)
+        if task is not None:
+            by_role = {knob.role: knob for knob in reversed(task.edits.knobs) if knob.role}
+            self._knobs = by_role | {plain_name(knob.name): knob for knob in task.edits.knobs}
+            self._roles = {}
+
+    def is_setting(self, name: str) -> bool:
+        """Whether this is the name of a setting, though perhaps of one without a role."""
+        key = plain_name(name.lstrip("@"))
+        return key in self._knobs or key in self._names
+
+    def read(self, name: str, text: object) -> tuple[str, Value] | None:
+        """(role, value) of a setting as written; None without a role, or where the value is no value of its kind."""
+        key = plain_name(name.lstrip("@"))
+        value = text if isinstance(text, bool | int | float) else read_value(str(text))
+        knob = self._knobs.get(key)
+        role = knob.role if knob else self._roles.get(key, "")
+        if not role or (knob and knob.kind in ("float", "int") and isinstance(value, str | bool)):
+            return None
+        if knob and knob.kind == "float":
+            value = float(value)
+        return role, meaning(role, value)
+
+    def changed(self, items: Iterable[tuple[str, object]], *, whole: bool = False) -> Changed:
+        new: dict[str, Value] = {}
+        unknown: dict[str, str] = {}
+        for name, text in items:
+            meant = self.read(name, text)
+            if meant is None:
+                unknown[name] = str(text)
+            else:
+                new.setdefault(*meant)
+        return Changed(new, {}, unknown, whole)
+
+
+def readings(names: RoleNames, rows: Sequence[Mapping[str, Any]]) -> list[Reading]:
+    """The ways to read what the rows of a run changed, the most reliable one first."""
+    columns = [name for name in dict.fromkeys(n for row in rows for n in extra_of(row)) if names.is_setting(name)]
+    cells = [items for row in rows if (items := _settings(row)) is not None]
+    keys = {frozenset(name for name, _ in items) for items in cells}
+    whole = len(keys) == 1 and len(cells) >= len(rows) - 1 and len(cells) > 1
+    return [
+        lambda row: None if (items := _settings(row)) is None else names.changed(items, whole=whole),
+        lambda row: _of_columns(names, columns, row),
+        lambda row: _of_diff(names, row.get("diff")),
+        lambda row: _of_words(names, row.get("description") or ""),
+    ]
+
+
+def extra_of(row: Mapping[str, Any]) -> dict[str, str]:
+    extra = row.get("extra")
+    return dict(json.loads(extra)) if isinstance(extra, str) else dict(extra or {})
+
+
+def _of_columns(names: RoleNames, columns: Sequence[str], row: Mapping[str, Any]) -> Changed | None:
+    extra = extra_of(row)
+    given = [(name, extra[name]) for name in columns if not is_missing(extra.get(name, ""))]
+    return names.changed(given, whole=True) if given else None
+
+
+def _settings(row: Mapping[str, Any]) -> list[tuple[str, object]] | None:
+    """The settings in a cell of their own, as JSON or as NAME=VALUE; None without such a cell."""
+    cell = next((cell for name, cell in extra_of(row).items() if name in SETTINGS and not is_missing(cell)), None)
+    if cell is None:
+        return None
+    if cell.lstrip().startswith("{"):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            return None
+        return [(str(name), value) for name, value in found.items()] if isinstance(found, dict) else None
+    return [(name, value) for name, value in _SET.findall(cell)] or None
+
+
+def _of_diff(names: RoleNames, diff: str | None) -> Changed | None:
+    """The constants that a diff changes; None if it changes anything else, too."""
+    if not diff:
+        return None
+    removed: dict[str, object] = {}
+    added: dict[str, object] = {}
+    for line in diff.splitlines():
+        code = _CODE.match(line)
+        if code is None or not code[1] or code[1].startswith("#"):
+            continue
+        found = constants.read(code[1])
+        if len(found) != 1:
+            return None
+        (added if line[0] == "+" else removed).update(found)
+    if not added or added.keys() != removed.keys():
+        return None
+    new, old = names.changed(added.items()), names.changed(removed.items())
+    return Changed(new.new, old.new, {**old.unknown, **new.unknown})
+
+
+def _of_words(names: RoleNames, text: str) -> Changed | None:
+    """NAME=VALUE, NAME to VALUE and NAME OLD -> NEW in a description that speaks of little else."""
+    found: list[list[tuple[str, ...]]] = []  # name, perhaps old value, new value
+    rest = text
+    for pattern in (_ARROW, _FROM_TO, _SET, _TO):
+        found.append([term for term in pattern.findall(rest) if pattern is _SET or term[0].lower() not in ORDINARY])
+        rest = pattern.sub(" ", rest)
+    arrows, terms = found[0] + found[1], found[2] + found[3]
+    filler = frozenset(tables()["filler"]["words"])
+    if len([word for word in _WORD.findall(rest.lower()) if word not in filler]) > SPARE_WORDS:
+        return None
+    new = names.changed((term[0], term[-1]) for term in [*terms, *arrows])
+    old = names.changed((term[0], term[1]) for term in arrows)
+    return Changed(new.new, old.new, new.unknown) if new.new else None
