@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -181,10 +181,10 @@ def store(
         role=role,
         name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id,
-        sha256=hashlib.sha256(program.raw).hexdigest(),
-        raw=program.raw,
+        sha256=hashlib.sha256(program.document.encode()).hexdigest(),
+        raw=program.document.encode(),
         words=program.words,
-        lint=[asdict(m) for m in lint],
+        lint=[m.record() for m in lint],
         received_at=now,
         state="queued",
         changed_at=now,
