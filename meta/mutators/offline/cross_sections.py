@@ -35,7 +35,7 @@ class CrossSections:
                 continue
             if charter_of_second:
                 text = take_charter(text, second.text)
-            child = Program.parse(text)
+            child = first.with_text(text)
             if child.program_id not in (first.program_id, second.program_id):
                 names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
                 reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
