@@ -66,6 +66,11 @@ class Program:
         return self.raw.decode("utf-8")
 
     @property
+    def further(self) -> dict[str, str]:
+        """The texts of the files beside the entry file, by path."""
+        return {path: raw.decode("utf-8") for path, raw in self.files[1:]}
+
+    @property
     def is_set(self) -> bool:
         """Whether there are files beside the entry file."""
         return bool(self.living) or len(self.files) > 1
@@ -114,6 +119,14 @@ class Program:
         if is_document(text) or not self.is_set:
             return Program.parse(text, name or self.name)
         return self.with_files({self.files[0][0]: text}, name)
+
+    def with_parts(self, text: str, other: Program) -> Program:
+        """The program with another entry file that has parts of another program, and the files that these lead to."""
+        if not other.is_set:
+            return self.with_text(text)
+        own = {path for path, _ in (*self.files, *self.living)}
+        more = {path: raw for path, raw in (*other.files[1:], *other.living) if path not in own}
+        return self.with_files({**more, self.files[0][0]: text})
 
     def with_files(self, files: Mapping[str, str | bytes | None], name: str = "") -> Program:
         """The program with some files replaced or added, or removed (None). Files that no file links to or names any

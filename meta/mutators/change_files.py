@@ -78,9 +78,7 @@ def added(program: Program, donor: Program, path: str) -> Program:
     item = said.text if said and len(names) == 1 else f"Read and follow [{PurePosixPath(path).stem}]({path})."
     heading = said.heading if said and len(names) == 1 else FILES
     text = add_directive(program.text, heading or FILES, item)
-    own = {name for name, _ in (*program.files, *program.living)}
-    more = {name: raw for name, raw in donor.files[1:] if name not in own}
-    return program.with_files({**more, program.files[0][0]: text})
+    return program.with_parts(text, donor)
 
 
 def dropped(program: Program, path: str) -> Program:
