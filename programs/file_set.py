@@ -20,6 +20,8 @@ from programs.text import MAX_BYTES, MAX_LINES, decode, split_lines
 
 ENTRY = "program.md"
 MAX_FILES = 64  # of a program, living ones included; the largest seen in public repositories has 31
+MAX_PATH = 200  # characters
+_FORBIDDEN = set("\"'`<>|*?:\\")  # some file systems refuse them, and prompts and pages quote paths
 Files = tuple[tuple[str, bytes], ...]  # path and bytes
 
 _OPENING = "<!-- metaloop: a program of "
@@ -139,15 +141,19 @@ def _within(folder: PurePosixPath, path: str) -> str:
 def require_path(path: str, entry: str = ENTRY) -> str:
     """The path. Raises ProgramError for one that leaves the program's folder, is its entry file or no markdown."""
     parts = PurePosixPath(path).parts
-    plain = path == "/".join(parts) and path.isprintable() and "\\" not in path
-    if not plain or path == entry or not path.endswith(".md") or {"..", "/"} & set(parts):
+    plain = path == "/".join(parts) and path.isprintable() and not set(path) & _FORBIDDEN and len(path) <= MAX_PATH
+    if not plain or path == entry or not path.endswith(".md") or {"..", "/", ".git"} & set(parts):
         shown = path if path.isprintable() else repr(path)
         raise ProgramError(f"{shown}: not a markdown file of a program", hint=f"a relative path, not {entry}")
     return path
 
 
 def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
-    """Raises ProgramError for more files, bytes or lines than a program may have."""
+    """Raises ProgramError for more files, bytes or lines than a program may have, and for a file that is a folder of
+    another one."""
+    folders = {str(above) for path, _ in files for above in PurePosixPath(path).parents}
+    if twice := sorted(folders & {path for path, _ in files}):
+        raise ProgramError(f"{where}:1: {twice[0]} is a file and a folder", hint="give one of them another name")
     hint = "only the entry file and what it links to or names belong to a program"
     if len(files) > MAX_FILES:
         raise ProgramError(f"{where}:1: the program has {len(files):,} files; the maximum is {MAX_FILES}", hint=hint)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 import unicodedata
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
 from programs.file_set import (
     ENTRY,
+    FilePool,
     gathered,
     is_about_repository,
     is_document,
     references,
+    require_path,
     resolved,
 )
 from programs.program import Program
@@ -41,40 +47,86 @@ def load(path: Path | str) -> Program:
 
 
 def entry_of(folder: Path) -> Path:
-    """The entry file of a folder: program.md, else AGENTS.md or CLAUDE.md, else README.md, else its only .md file.
+    """The entry file of a folder. Raises NotFound, EnvironmentProblem, or Ambiguous."""
+    try:
+        found = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
+        return folder / entry_among({path.name: path.read_bytes() for path in found}, str(folder))
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
+
+
+def entry_among(files: Mapping[str, bytes], where: str) -> str:
+    """The entry file: program.md, else AGENTS.md or CLAUDE.md, else README.md, else the only .md file.
 
     Raises NotFound, or Ambiguous where two of the same rank differ.
     """
-    try:
-        names = sorted(one.name for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file())
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
-    ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"])
-    for rank in (*ranks, [name.lower() for name in names]):
-        found = [folder / name for name in names if name.lower() in rank]
-        if found and len({path.read_bytes() for path in found}) > 1:
-            shown = ", ".join(path.name for path in found[:4])
-            hint = f"name the one to begin with: {found[0]}, or call it {ENTRY}"
-            raise Ambiguous(f"{folder}: {len(found)} files could be the entry file of the program: {shown}", hint=hint)
+    names = sorted(files)
+    ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
+    for rank in ranks:
+        found = [name for name in names if name.lower() in rank]
+        if ENTRY not in found and len({files[name] for name in found}) > 1:
+            shown = ", ".join(found[:4])
+            hint = f"name the file to begin with, or call it {ENTRY}"
+            raise Ambiguous(f"{where}: {len(found)} files could be the entry file of the program: {shown}", hint=hint)
         if found:
-            exact = [path for path in found if path.name == ENTRY]
-            return (exact or found)[0]
-    raise NotFound(f"{folder}: this folder has no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
+            return ENTRY if ENTRY in found else found[0]
+    raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
+
+
+def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
+    """The program in a zip archive, with the limits of a folder, and the markdown files that are not part of it.
+
+    Raises ProgramError, NotFound or Ambiguous.
+    """
+    try:
+        files = _unzipped(raw, file)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+        raise ProgramError(f"{file}:1: the zip archive cannot be read", hint="zip the folder again") from None
+    while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
+        files = {path.split("/", 1)[1]: text for path, text in files.items()}
+    entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
+    others, living = gathered(entry, files[entry], FilePool(files), file)
+    program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
+    return program, _unused(files, program)
+
+
+def _unzipped(raw: bytes, file: str) -> dict[str, bytes]:
+    """The markdown files of an archive. Nothing is unpacked that is larger than a program may be."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        rows = archive.infolist()
+        if len(rows) > _MOST_LISTED:
+            raise ProgramError(f"{file}:1: the zip archive has {len(rows):,} files", hint="zip the program alone")
+        wanted = [row for row in rows if row.filename.endswith(".md") and "__MACOSX" not in row.filename]
+        if sum(row.file_size for row in wanted) > 4 * MAX_BYTES:
+            message = f"{file}:1: the .md files of the zip archive are larger than {4 * MAX_BYTES:,} bytes"
+            raise ProgramError(message, hint="zip the program alone")
+        files: dict[str, bytes] = {}
+        for row in wanted:
+            path = require_path(unicodedata.normalize("NFC", row.filename), "")
+            if stat.S_ISLNK(row.external_attr >> 16):
+                raise ProgramError(f"{file}:1: {path} is a symbolic link", hint="zip the file that it leads to")
+            with archive.open(row) as stream:
+                files[path] = stream.read(min(row.file_size, MAX_BYTES) + 1)
+        return files
 
 
 def left_out(path: Path, program: Program) -> list[str]:
     """Markdown files of a program's folder that no file of the program links to or names."""
-    known = {name for name, _ in (*program.files, *program.living)}
-    known |= {unicodedata.normalize("NFD", name) for name in known}
-    out, looked = [], 0
+    out: list[str] = []
+    looked = 0
     for top, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "node_modules")
         looked += len(folders) + len(names)
         here = Path(top).relative_to(path)
-        out += [str(here / name) for name in sorted(names) if name.endswith(".md") and str(here / name) not in known]
+        out += [str(here / name) for name in sorted(names) if name.endswith(".md")]
         if looked > _MOST_LISTED:
             break
-    return [name for name in out if name != program.files[0][0] and not is_about_repository(name)]
+    return _unused(out, program)
+
+
+def _unused(paths: Iterable[str], program: Program) -> list[str]:
+    known = {unicodedata.normalize("NFC", name) for name, _ in (*program.files, *program.living)}
+    return [path for path in paths if unicodedata.normalize("NFC", path) not in known and not is_about_repository(path)]
 
 
 def _refuse_outside(root: Path, files: Iterable[tuple[str, bytes]]) -> None:

@@ -75,6 +75,15 @@ class Program:
         """Whether there are files beside the entry file."""
         return bool(self.living) or len(self.files) > 1
 
+    @property
+    def shown(self) -> str:
+        """The text for people; where there are several files, each below a line with its path."""
+        if not self.is_set:
+            return self.text
+        named = [(f"==> {path} <==", raw) for path, raw in self.files]
+        named += [(f"==> {path} (living) <==", raw) for path, raw in self.living]
+        return "\n".join(f"{head}\n{raw.decode('utf-8')}" for head, raw in named)
+
     @cached_property
     def document(self) -> str:
         """What is stored of the program, and parsed again: its text, or one text with all its files."""

@@ -85,7 +85,6 @@ def to_dataset(out: Output, folder: Path, target: Path) -> None:
 
 def as_prose(out: Output, study: str | None, target: Path | None) -> None:
     """Write the champion of a study, or the program at a path, with its charter as sentences."""
-    from meta.cli.program import as_shown
     from programs.charter_prose import sentences, with_prose
 
     given = Path(study).expanduser() if study else None
@@ -110,7 +109,7 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
         if out.mode == "json":
             out.json({"path": str(target), "sentences": said})
         return
-    out.text(as_shown(stated), item={"text": stated.document, "sentences": said})
+    out.text(stated.shown, item={"text": stated.document, "sentences": said})
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

@@ -83,7 +83,7 @@ def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> N
     """Print a program: a path, or the name of a starter. A folder is a program of several
     files."""
     loaded = resolve.one_program(program)
-    out.text(as_shown(loaded), item=described(loaded))
+    out.text(loaded.shown, item=described(loaded))
 
 
 @verb(
@@ -125,15 +125,6 @@ def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argum
 
 for command in (ls, show, lint, diff, charter):
     program.add_command(command)
-
-
-def as_shown(program: Program) -> str:
-    """The text; where a program has several files, each below a line with its path."""
-    if not program.is_set:
-        return program.text
-    named = [(f"==> {path} <==", raw) for path, raw in program.files]
-    named += [(f"==> {path} (living) <==", raw) for path, raw in program.living]
-    return "\n".join(f"{head}\n{raw.decode('utf-8')}" for head, raw in named)
 
 
 def described(program: Program) -> Row:
