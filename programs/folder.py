@@ -121,7 +121,7 @@ def left_out(path: Path, program: Program) -> list[str]:
         out += [str(here / name) for name in sorted(names) if name.endswith(".md")]
         if looked > _MOST_LISTED:
             break
-    return _unused(out, program)
+    return [name for name in _unused(out, program) if name != entry_of(path).name]
 
 
 def _unused(paths: Iterable[str], program: Program) -> list[str]:
