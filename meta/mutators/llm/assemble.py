@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from meta.mutators.change_files import dropped
 from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
@@ -68,11 +69,12 @@ def whole(program: Program, answer: MutationReply) -> str:
 
 
 def with_file(program: Program, answer: MutationReply) -> str:
-    """The document with a file replaced; an empty text removes it. Raises BadReply."""
+    """The document with a file replaced; an empty text removes it and the links to it. Raises BadReply."""
     if answer.name not in program.further:
         raise BadReply(f"the program has no file {answer.name[:60]}")
     body = answer.body.strip("\n")
-    return program.with_files({answer.name: body + "\n" if body else None}).document
+    child = program.with_files({answer.name: body + "\n"}) if body else dropped(program, answer.name)
+    return child.document
 
 
 def merged(first: Program, second: Program, answer: MutationReply) -> str:
