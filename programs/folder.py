@@ -8,7 +8,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def entry_of(folder: Path) -> Path:
     """The entry file of a folder. Raises NotFound, EnvironmentProblem, or Ambiguous."""
     try:
         found = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
-        return folder / entry_among({path.name: path.read_bytes() for path in found}, str(folder))
+        return folder / entry_among({path.name: _start_of(path) for path in found}, str(folder))
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
 
@@ -58,19 +58,27 @@ def entry_of(folder: Path) -> Path:
 def entry_among(files: Mapping[str, bytes], where: str) -> str:
     """The entry file: program.md, else AGENTS.md or CLAUDE.md, else README.md, else the only .md file.
 
-    Raises NotFound, or Ambiguous where two of the same rank differ.
+    Of several of the same rank, the one that no other links to or names. Raises NotFound, or Ambiguous.
     """
     names = sorted(files)
     ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
     for rank in ranks:
         found = [name for name in names if name.lower() in rank]
         if ENTRY not in found and len({files[name] for name in found}) > 1:
+            if len(above := [name for name in found if not _is_named(name, found, files)]) == 1:
+                return above[0]
             shown = ", ".join(found[:4])
             hint = f"name the file to begin with, or call it {ENTRY}"
             raise Ambiguous(f"{where}: {len(found)} files could be the entry file of the program: {shown}", hint=hint)
         if found:
             return ENTRY if ENTRY in found else found[0]
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
+
+
+def _is_named(name: str, among: Sequence[str], files: Mapping[str, bytes]) -> bool:
+    """Whether another of these files links to a file or names it, as a CLAUDE.md does with ``@AGENTS.md``."""
+    texts = [files[other].decode("utf-8", "replace") for other in among if other != name]
+    return any(name in resolved(one.path, "") for text in texts for one in references(text))
 
 
 def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
@@ -144,6 +152,12 @@ def _refuse_outside(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
                 raise ProgramError(f"{root / source}:{one.line}: {one.path} is outside the folder {root}", hint=hint)
 
 
+def _start_of(path: Path) -> bytes:
+    """As much of a file as is needed to refuse one that is too large."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
 def exists(path: Path) -> bool:
     try:
         return path.is_file()
@@ -166,8 +180,7 @@ class _Disk:
             message = f"{found}:1: this symbolic link leads out of the folder {self.root}"
             raise ProgramError(message, hint="copy the file into the program's folder")
         try:
-            with found.open("rb") as file:
-                return file.read(MAX_BYTES + 1)
+            return _start_of(found)
         except OSError as error:
             raise EnvironmentProblem(f"{found}: {error.strerror}") from None
 

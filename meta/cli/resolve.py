@@ -139,7 +139,7 @@ def program_path(text: str) -> Path:
     from programs.folder import entry_of
 
     path = Path(text).expanduser()
-    whole = path.with_name("champion")
+    whole = path.parent / "champion"
     if path.name == "champion.md" and whole.is_dir() and (path.parent / MARK).is_file():
         same = [each for each in sorted(whole.glob("*.md")) if each.read_bytes() == path.read_bytes()]
         return same[0] if same else entry_of(whole)

@@ -126,6 +126,8 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
 
 def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Path, tmp_path: Path) -> None:
     own = load(lab)
+    done = cli("program", "lint", ".", cwd=lab)
+    assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("log/found.md:1\tinfo\tliving"), done.stderr
     done = cli("run", str(lab), "-t", str(law), "--study", str(tmp_path / "r"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert StudyConfig.read(tmp_path / "r" / "study.toml").programs[0] == ("lab", own.document)

@@ -59,6 +59,7 @@ CASES = (
          "skills/screen.md", entry="CLAUDE.md"),
     Case("AGENTS.md",
          {"AGENTS.md": p("Use `skills/screen.md`."), **SCREEN}, "skills/screen.md", entry="AGENTS.md"),
+    Case("import", {"CLAUDE.md": "# C\n\n@AGENTS.md\n", "AGENTS.md": "A.\n"}, "AGENTS.md", entry="CLAUDE.md"),
     Case("same CLAUDE.md and AGENTS.md", {"AGENTS.md": p("Go."), "CLAUDE.md": p("Go.")}, left="CLAUDE.md"),
     Case("README.md", {"README.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="README.md"),
     Case("README.md beside",
