@@ -23,7 +23,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import inert_directives
 from programs.directives import ORDER, Directive
-from programs.edit import remove_directive
+from programs.edit import without
 from programs.errors import NotFound, ProgramError, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -70,7 +70,7 @@ def _why_not(program: Program, directive: Directive, inert: bool, only: Sequence
     if only and not any(directive.directive_id.startswith(prefix) for prefix in only):
         return "not selected"
     try:
-        Program.parse(remove_directive(program.text, directive.directive_id), program.name)
+        without(program, directive.directive_id)
     except ProgramError as error:
         return error.message.partition(" ")[2]
     return ""
@@ -78,15 +78,15 @@ def _why_not(program: Program, directive: Directive, inert: bool, only: Sequence
 
 def variant(program: Program, gone: Sequence[str]) -> Program:
     """The program without these directives, removed from last to first so that the ids of the others stay."""
-    text = program.text
+    left = program
     named = ", ".join(identity[:5] for identity in gone) if len(gone) <= 3 else f"{len(gone)} directives"
     for directive in sorted(program.directives, key=lambda d: -d.position):
         if directive.directive_id in gone:
             try:
-                text = remove_directive(text, directive.directive_id)
+                left = without(left, directive.directive_id)
             except NotFound:  # it fell with the one it was nested in
                 continue
-    return Program.parse(text, f"{program.name} without {named}" if gone else program.name)
+    return left.with_text(left.text, f"{program.name} without {named}" if gone else program.name)
 
 
 def design_of(factors: Sequence[Directive], cost: RunCost, budget: float | None, seed: int) -> FactorialDesign:

@@ -64,7 +64,7 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         arm_id=arm.arm_id,
         program_id=arm.program.program_id,
         program_name=arm.program.name,
-        program_text=arm.program.text,
+        program_text=arm.program.document,
         run_seed=on.streams.seed(seeds_of, "run", match.label, index, *twin),
         stream=match.stream,
         budget=on.config.run_budget,

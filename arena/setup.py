@@ -125,7 +125,7 @@ class StudySetup:
             hardware_class=hardware_of_jobs(self.task.device),
             versions=versions(),
             plan=dict(self.plan),
-            programs=[(program.name, program.text) for program in self.programs],
+            programs=[(program.name, program.document) for program in self.programs],
         )
 
 

@@ -190,7 +190,7 @@ class Study:
                 operator=operator,
                 parent_ids=tuple(parent_ids),
                 words=program.words,
-                text=program.text,
+                text=program.document,
                 directives=DirectiveEntry.all_of(program),
             )
         )

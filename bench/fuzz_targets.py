@@ -78,7 +78,9 @@ def _task_reader(folder: Path) -> Reader:
 
 
 def _programs() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((ROOT / "programs" / "library").glob("*.md"))]
+    single = [path.read_bytes() for path in sorted((ROOT / "programs" / "library").glob("*.md"))]
+    several = Program.parse(single[0], others={"roles/a.md": single[1]}, living={"found.md": "- Nothing yet.\n"})
+    return [*single, several.document.encode()]
 
 
 def _read_program(data: bytes) -> object:

@@ -70,12 +70,12 @@ def breed(
         if proposal is None:
             continue
         name = next_version(parents[0].program.name, [*known, *admitted])
-        attempt = judge(proposal, name, novelty, gate)
+        attempt = judge(proposal, parents[0].program, name, novelty, gate)
         attempts.append(attempt)
         mix.report(proposal, attempt.refusal)
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None:
-            attempt = judge(again, name, novelty, gate)
+            attempt = judge(again, parents[0].program, name, novelty, gate)
             attempts.append(attempt)
             mix.report(again, attempt.refusal)
         if not attempt.refusal:
@@ -90,14 +90,14 @@ def next_version(name: str, taken: Sequence[str]) -> str:
 
 
 def judge(
-    proposal: ChildProposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None
+    proposal: ChildProposal, parent: Program, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None
 ) -> Attempt:
     """Admit a child that parses, lints without errors, passes the gate, and behaves like no other program of the
-    study."""
+    study. A proposal of one file keeps the other files of its ``parent``."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
-        program = Program.parse(proposal.text, name)
+        program = parent.with_text(proposal.text, name)
     except ProgramError as error:
         return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
     errors = [message for message in lint(program) if message.level == "error"]

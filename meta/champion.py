@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def crown(
     claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
-    write_whole(study.folder / "champion.md", program.raw)
+    write_champion(study.folder, program)
     for found in harvests(study):
         for path, text in found.files:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +68,14 @@ def crown(
             )
         )
     return champion
+
+
+def write_champion(folder: Path, program: Program) -> None:
+    """champion.md, the entry file; the folder champion/ with all files of a program that has several."""
+    write_whole(folder / "champion.md", program.raw)
+    shutil.rmtree(folder / "champion", ignore_errors=True)  # of an earlier decision
+    if program.is_set:
+        program.write(folder / "champion")
 
 
 def decided(study: Study, program: Program, claim: Claim, look: int, longer: Claim | None = None) -> Decision:

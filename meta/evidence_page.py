@@ -32,6 +32,7 @@ from meta.harvest_page import harvests
 from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
 from programs.diff import Diff, diff
+from programs.directives import Directive
 from programs.program import Program
 from programs.text import one_line
 from trainer.card_summary import summary
@@ -217,15 +218,20 @@ def inert_everywhere(program: Program, tasks: Sequence[Task]) -> set[str]:
 
 def changes(change: Diff) -> list[str]:
     """The diff as lines with + and -; a changed order of the ideas is one remark instead of a list of ids."""
-    lines = [f"- {d.kind}: {line(d.text)}" for d in change.removed if d.kind != "order"]
+    lines = [f"- {_kind(d)}: {line(d.text)}" for d in change.removed if d.kind != "order"]
     for old, new in change.changed:
         if new.kind != "order":
-            lines += [f"- {old.kind}: {line(old.text)}", f"+ {new.kind}: {line(new.text)}"]
-    lines += [f"+ {d.kind}: {line(d.text)}" for d in change.added if d.kind != "order"]
+            lines += [f"- {_kind(old)}: {line(old.text)}", f"+ {_kind(new)}: {line(new.text)}"]
+    lines += [f"+ {_kind(d)}: {line(d.text)}" for d in change.added if d.kind != "order"]
     moved = any(new.kind == "order" for _, new in change.changed) or any(
         d.kind == "order" for d in (*change.added, *change.removed)
     )
     return [*lines, "  (the ideas are in another order)"] if moved else lines
+
+
+def _kind(directive: Directive) -> str:
+    """The kind of a statement, and its file where that is not the entry file."""
+    return f"{directive.kind} in {line(directive.file)}" if directive.file else directive.kind
 
 
 def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[CarriedOutIdea]:

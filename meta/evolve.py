@@ -30,6 +30,8 @@ from meta.confirmation import FINAL, at_length, best_scripts, confirm, look_of
 from meta.gate import gate_over
 from meta.learnt import relearnt
 from meta.lineage import Lineage
+from meta.mutators.base import OfflineMutator
+from meta.mutators.change_files import ChangeFiles
 from meta.mutators.learn_ideas import LearnIdeas
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
@@ -39,6 +41,7 @@ from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
 from meta.reserve import confirm_on_reserved
 from meta.verdict import Champion
+from programs.file_set import is_document
 from programs.program import Program
 from programs.shelf import in_library, starter
 
@@ -81,6 +84,14 @@ def search(
     return champion, confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress)
 
 
+def operators_of(study: Study) -> tuple[OfflineMutator, ...]:
+    """The offline operators of a study; those of files where a starter has several and the researcher reads them."""
+    named = named_operators(study.config.plan.get("operators", ()))
+    reads = study.config.researcher != "scripted"
+    several = reads and any(is_document(text) for _, text in study.config.programs)
+    return (*named, ChangeFiles()) if several else named
+
+
 class Evolution:
     """The generations of one study."""
 
@@ -92,7 +103,7 @@ class Evolution:
         self.lineage = lineage
         self.progress = progress
         self.novelty = novelty_on(all_tasks(study))
-        self.mix = Mix(named_operators(study.config.plan.get("operators", ())))
+        self.mix = Mix(operators_of(study))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 

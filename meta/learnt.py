@@ -66,7 +66,7 @@ def learnt_for(
     followed = [item for item in items if any(_follows(item, task) for task in tasks)]
     if not followed:
         return None
-    program = Program.parse(with_list(base, followed), f"{base.name}-learnt")
+    program = base.with_text(with_list(base, followed), f"{base.name}-learnt")
     used = UsedKnowledge(
         files=[file.name for file in files],
         families=list(families),

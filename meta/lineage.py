@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from programs.program import Program
 if TYPE_CHECKING:
     from git import Repo
 
-FILE = "program.md"
 NAME, EMAIL = "metaloop", "metaloop@localhost"
 
 
@@ -42,8 +41,7 @@ class Lineage:
         """Commit ``program`` once and return the commit's hash."""
         if program.program_id in self.commits:
             return self.commits[program.program_id]
-        blob = self._git("hash-object", "-w", "--stdin", data=program.raw)
-        tree = self._git("mktree", data=f"100644 blob {blob}\t{FILE}\n".encode())
+        tree = self._tree(dict((*program.files, *program.living)))
         parents = [word for p in parent_ids if p in self.commits for word in ("-p", self.commits[p])]
         message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
         date = f"{self.epoch} +0000"
@@ -56,6 +54,18 @@ class Lineage:
         self._point(program.program_id, commit)
         self.commits[program.program_id] = commit
         return commit
+
+    def _tree(self, files: Mapping[str, bytes]) -> str:
+        """The hash of a git tree with these files by path."""
+        rows, folders = [], dict[str, dict[str, bytes]]()
+        for path, raw in files.items():
+            name, _, below = path.partition("/")
+            if below:
+                folders.setdefault(name, {})[below] = raw
+            else:
+                rows.append(f"100644 blob {self._git('hash-object', '-w', '--stdin', data=raw)}\t{name}")
+        rows += [f"040000 tree {self._tree(inside)}\t{name}" for name, inside in folders.items()]
+        return self._git("mktree", "-z", data="".join(f"{row}\0" for row in rows).encode())
 
     def crown(self, program_id: str) -> None:
         """Let ``main`` name the champion."""

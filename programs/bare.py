@@ -18,7 +18,7 @@ def without_ideas(program: Program) -> Program:
     bare = [{n: _others(v) if n == "proposers" else v for n, v in phase.items()} for phase in phases]
     if bare != phases:
         text = set_charter(text, "phases", [{n: v for n, v in phase.items() if v != {}} for phase in bare])
-    return Program.parse(text, f"{program.name}-without-ideas")
+    return program.with_text(text, f"{program.name}-without-ideas")
 
 
 def _others(shares: Mapping[str, float]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from programs.ids import content_id, normalise
@@ -14,11 +14,13 @@ from programs.structure import Outline, StatementBlock
 
 CHARTER = "charter"  # heading and kind of charter fields
 ORDER = "order"
+FILE = " › "  # between the path of a file and the headings in it
 
 
 @dataclass(frozen=True)
 class Directive:
-    """One statement. ``heading`` is its path (``Setup > Ideas``); ``position`` counts from 0, ``line`` from 1.
+    """One statement. ``heading`` is its path (``Setup > Ideas``, in another file than the entry ``roles/critic.md ›
+    Setup``); ``position`` counts from 0 through all files, ``line`` from 1 in its ``file`` (empty: the entry file).
 
     ``kind`` is one of item, idea, paragraph, table-row, code, charter, order. The text of a charter field has the form
     ``screen.fraction: 0.25``; the text of an order is the directive ids of the ideas, one per line.
@@ -30,6 +32,7 @@ class Directive:
     text: str
     position: int
     line: int
+    file: str = ""
 
 
 def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
@@ -53,6 +56,20 @@ def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]
     named = _named(entries)
     ideas = [directive for directive in named if directive.kind == "idea"]
     return _with_order(named, ideas) if ideas else tuple(named)
+
+
+def of_file(path: str, parsed: Outline, position: int) -> tuple[Directive, ...]:
+    """The directives of a file beside the entry file, whose front matter is not read and whose lists are no ideas."""
+    entries = [
+        (
+            block.start,
+            FILE.join(filter(None, (path, block.heading))),
+            "item" if block.kind == "idea" else block.kind,
+            block.text,
+        )
+        for block in parsed.blocks
+    ]
+    return tuple(replace(d, file=path, position=position + d.position) for d in _named(entries))
 
 
 def _named(entries: Iterable[tuple[int, str, str, str]]) -> list[Directive]:

@@ -31,6 +31,7 @@ __all__ = [
     "set_charter",
     "take_charter",
     "unset_charter",
+    "without",
 ]
 
 Statement = tuple[str, str, str]  # heading, kind, text
@@ -84,12 +85,26 @@ def remove_directive(text: str, directive_id: str) -> str:
         raise ProgramError(f"program:{directive.line}: an order cannot be removed; remove or reorder the ideas instead")
     parsed = outline(text)
     placed = [d for d in program.directives if d.kind not in (CHARTER, ORDER)]
-    block = parsed.blocks[placed.index(directive)]
+    return _without_block(text, parsed, parsed.blocks[placed.index(directive)], "program")
+
+
+def without(program: Program, directive_id: str) -> Program:
+    """The program without one directive of any of its files. Raises NotFound, ProgramError."""
+    directive = next((d for d in program.directives if d.directive_id == directive_id), None)
+    if directive is None or not directive.file:
+        return program.with_text(remove_directive(program.text, directive_id))
+    text = dict(program.files)[directive.file].decode("utf-8")
+    parsed = outline(text, directive.file)
+    block = parsed.blocks[[d for d in program.directives if d.file == directive.file].index(directive)]
+    return program.with_files({directive.file: _without_block(text, parsed, block, directive.file)})
+
+
+def _without_block(text: str, parsed: Outline, block: StatementBlock, file: str) -> str:
     kept = [_statement(b) for b in parsed.blocks if not block.start <= b.start < block.end]
     for lines in _without(parsed, block.start, block.end, newline_of(text)):
         if [_statement(b) for b in outline("".join(lines)).blocks] == kept and any(map(str.strip, lines)):
             return "".join(lines)
-    raise ProgramError(f"program:{directive.line}: removing this statement would change its neighbours")
+    raise ProgramError(f"{file}:{block.start + 1}: removing this statement would change its neighbours")
 
 
 def add_directive(text: str, heading: str, item_text: str) -> str:

@@ -6,16 +6,20 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from programs.charter import Charter, Phase
 from programs.charter_edit import settings_of
 from programs.errors import ProgramError
-from programs.front_matter import OUR_KEY
+from programs.file_set import is_about_repository, references, resolved
+from programs.front_matter import OUR_KEY, locate
 from programs.program import Program
 from programs.structure import Outline, in_ideas, outline
 from programs.text import one_line
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 Level = Literal["error", "warning", "info"]
 LONG = 2_000  # words
@@ -31,10 +35,15 @@ class LintMessage:
     level: Level
     code: str
     message: str
+    file: str = ""  # of the program; empty: its entry file
+
+    def record(self) -> dict[str, JsonValue]:
+        """As JSON; without ``file`` for the entry file."""
+        return {key: value for key, value in asdict(self).items() if key != "file" or value}
 
     def at(self, file: str) -> str:
-        """One line for people and editors: ``program.md:7: warning: … [code]``."""
-        return f"{file}:{self.line}: {self.level}: {self.message} [{self.code}]"
+        """One line for people and editors: ``program.md:7: warning: … [code]``; ``file``: the entry file."""
+        return f"{self.file or file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
 
 def lint(
@@ -42,7 +51,7 @@ def lint(
     known_terms: Callable[[str], bool] | None = None,
     doubt_screen: Callable[[Charter], str] | None = None,
 ) -> list[LintMessage]:
-    """Messages in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name;
+    """Messages by file, in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name;
     ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string."""
     parsed = outline(program.text)
     checks = (
@@ -51,10 +60,14 @@ def lint(
         _ideas(program, known_terms),
         _repeated(program),
         _headings(parsed),
-        _text(program, parsed),
+        _text(parsed),
+        _whole(program, parsed),
         _misplaced(parsed),
+        _links(program, program.text, ""),
+        *(_further(program, path, raw.decode("utf-8")) for path, raw in program.files[1:]),
+        _living(program),
     )
-    return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.line, m.code))
+    return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
 
 
 def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
@@ -62,8 +75,9 @@ def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None
     try:
         program = Program.parse(raw, file)
     except ProgramError as error:
-        line, _, message = error.message.removeprefix(f"{file}:").partition(": ")
-        return [_told(LintMessage(int(line), "error", "unreadable", message))]
+        said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
+        where, line, message = said.groups() if said else ("", 1, error.message)
+        return [_told(LintMessage(int(line), "error", "unreadable", message, where or ""))]
     return lint(program, known_terms)
 
 
@@ -157,7 +171,7 @@ def _repeated(program: Program) -> Iterator[LintMessage]:
     for d in program.directives:
         seen = first.setdefault((d.heading, d.kind, d.text), d.line)
         if seen != d.line:
-            yield LintMessage(d.line, "warning", "repeated", f"repeats line {seen}")
+            yield LintMessage(d.line, "warning", "repeated", f"repeats line {seen}", d.file)
 
 
 def _headings(parsed: Outline) -> Iterator[LintMessage]:
@@ -177,7 +191,7 @@ def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 
-def _text(program: Program, parsed: Outline) -> Iterator[LintMessage]:
+def _text(parsed: Outline) -> Iterator[LintMessage]:
     for i, line in enumerate(parsed.lines[: parsed.body]):
         if _NEARLY_OURS.match(line) and not OUR_KEY.match(line):
             yield LintMessage(i + 1, "warning", "not-ours", "this key is ignored; only metaloop: is read")
@@ -190,6 +204,9 @@ def _text(program: Program, parsed: Outline) -> Iterator[LintMessage]:
         fence = lines[0].lstrip(" \t>")[:3]
         if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
             yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is not closed")
+
+
+def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
     if not any(d.kind not in ("charter", "order") for d in program.directives):
         message = "the program has no statements: only a scripted researcher can follow it"
         yield LintMessage(parsed.body + 1, "warning", "no-prose", message)
@@ -198,3 +215,37 @@ def _text(program: Program, parsed: Outline) -> Iterator[LintMessage]:
         yield LintMessage(1, "info", "long", message)
     if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
         yield LintMessage(1, "info", "no-list", "the Ideas section has no list")
+
+
+def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
+    """Messages about a file beside the entry file, whose front matter belongs to other tools."""
+    parsed = outline(text)
+    for said in (*_headings(parsed), *_text(parsed), *_misplaced(parsed), *_links(program, text, path)):
+        yield replace(said, file=path)
+    if (block := locate(list(parsed.lines)).block) is not None:
+        message = f"this charter is ignored: only that of the entry file {program.files[0][0]} is read"
+        yield LintMessage(block[0] + 1, "warning", "charter-not-entry", message, path)
+    ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
+    if ideas is not None:
+        message = "read as prose: only the Ideas list of the entry file is a queue for a scripted researcher"
+        yield LintMessage(ideas.start + 1, "info", "ideas-not-entry", message, path)
+
+
+def _links(program: Program, text: str, path: str) -> Iterator[LintMessage]:
+    """Links that lead to no file of the program; names in prose are reported only where there are several files."""
+    known = {name for name, _ in (*program.files, *program.living)}
+    for one in references(text):
+        inside = resolved(one.path, path or program.files[0][0])
+        folder = one.path.endswith("/") and any(name.startswith(f"{each}/") for each in inside for name in known)
+        if known & set(inside) or folder or any(map(is_about_repository, [one.path, *inside])):
+            continue
+        if one.link:
+            yield LintMessage(one.line, "warning", "dead-link", f"this link leads to no file: {one.path}", path)
+        elif program.is_set and not one.written and not one.path.endswith("/"):
+            yield LintMessage(one.line, "info", "not-here", f"names {one.path}, which is no file of the program", path)
+
+
+def _living(program: Program) -> Iterator[LintMessage]:
+    for path, _ in program.living:
+        message = "a living file: every run starts with it, and it is not part of the program's id"
+        yield LintMessage(1, "info", "living", message, path)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from programs import directives as _directives
 from programs import ideas as _ideas
 from programs.charter import Charter
-from programs.directives import Directive
+from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
+from programs.file_set import (
+    ENTRY,
+    FilePool,
+    Files,
+    gathered,
+    is_document,
+    packed,
+    require_path,
+    require_size,
+    unpacked,
+)
 from programs.front_matter import locate
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.settings import read_settings
-from programs.structure import outline
+from programs.structure import PATH, outline
 from programs.text import BOM, MAX_BYTES, decode, split_lines
 
-ENTRY = "program.md"
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
 _UNSPACED = re.compile(
@@ -30,16 +41,19 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class Program:
-    """``files`` are pairs of path and bytes: the entry file `program.md` first, the others by path.
+    """``files`` are pairs of path and bytes: the entry file first, the others by path. The charter and the ideas are
+    those of the entry file; every file has directives.
 
-    The other fields are parsed from the entry file. Programs with equal files and name are equal.
+    ``living``: files that a researcher appends to. A run starts with them; they are not part of the program's id.
+    Programs with equal files and name are equal.
     """
 
-    files: tuple[tuple[str, bytes], ...]
+    files: Files
     name: str
     charter: Charter = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
+    living: Files = ()
 
     @property
     def raw(self) -> bytes:
@@ -48,20 +62,90 @@ class Program:
 
     @property
     def text(self) -> str:
+        """The text of the entry file."""
         return self.raw.decode("utf-8")
+
+    @property
+    def further(self) -> dict[str, str]:
+        """The texts of the files beside the entry file, by path."""
+        return {path: raw.decode("utf-8") for path, raw in self.files[1:]}
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there are files beside the entry file."""
+        return bool(self.living) or len(self.files) > 1
+
+    @property
+    def shown(self) -> str:
+        """The text for people; where there are several files, each below a line with its path."""
+        if not self.is_set:
+            return self.text
+        named = [(f"==> {path} <==", raw) for path, raw in self.files]
+        named += [(f"==> {path} (living) <==", raw) for path, raw in self.living]
+        return "\n".join(f"{head}\n{raw.decode('utf-8')}" for head, raw in named)
+
+    @cached_property
+    def document(self) -> str:
+        """What is stored of the program, and parsed again: its text, or one text with all its files."""
+        return packed(self.files, self.living).decode("utf-8") if self.is_set else self.text
 
     @cached_property
     def program_id(self) -> str:
         """The hash of the normalised entry file and of the path and normalised text of every other file."""
-        return _identity(self.text, self.files[1:])
+        return _identity(self.text, self.files[1:], self.files[0][0])
 
     @cached_property
     def words(self) -> int:
-        """Words of the body, without the front matter; scripts without spaces count two characters as one word."""
-        lines = split_lines(self.text)
-        body = "".join(lines[locate(lines).end :])
-        unspaced = len(_UNSPACED.findall(body))
-        return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
+        """Words of the files without their front matter; scripts without spaces count two characters as one word."""
+        return sum(_words(raw.decode("utf-8")) for _, raw in self.files)
+
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """By directive id: file, headings and number, ``roles/critic.md › Process › 3``; without a file for the entry
+        file's."""
+        counted: Counter[str] = Counter()
+        out = {}
+        for directive in self.directives:
+            counted[directive.heading] += directive.kind != ORDER
+            last = str(counted[directive.heading]) if directive.kind != ORDER else ORDER
+            if directive.kind == CHARTER:
+                last = directive.text.partition(":")[0]
+            headings = filter(None, directive.heading.split(PATH))
+            out[directive.directive_id] = _directives.FILE.join([*headings, last])
+        return out
+
+    def write(self, folder: Path) -> None:
+        """Write every file below a folder, living ones too. Raises EnvironmentProblem."""
+        try:
+            for name, raw in (*self.files, *self.living):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(raw)
+        except OSError as error:
+            raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
+
+    def with_text(self, text: str, name: str = "") -> Program:
+        """The program with another entry file, or that of a document. Raises ProgramError."""
+        if is_document(text) or not self.is_set:
+            return Program.parse(text, name or self.name)
+        return self.with_files({self.files[0][0]: text}, name)
+
+    def with_parts(self, text: str, other: Program) -> Program:
+        """The program with another entry file that has parts of another program, and the files that these lead to."""
+        if not other.is_set:
+            return self.with_text(text)
+        own = {path for path, _ in (*self.files, *self.living)}
+        more = {path: raw for path, raw in (*other.files[1:], *other.living) if path not in own}
+        return self.with_files({**more, self.files[0][0]: text})
+
+    def with_files(self, files: Mapping[str, str | bytes | None], name: str = "") -> Program:
+        """The program with some files replaced or added, or removed (None). Files that no file links to or names any
+        longer are left out. Raises ProgramError."""
+        entry = self.files[0][0]
+        new = {path: text for path, text in {**dict((*self.files, *self.living)), **files}.items() if text is not None}
+        pool = {path: _encode(text, path) if isinstance(text, str) else text for path, text in new.items()}
+        raw = pool.pop(entry)
+        others, living = gathered(entry, raw, FilePool(pool), name or self.name)
+        return Program.parse(raw, name or self.name, others=others, living=living, entry=entry)
 
     @classmethod
     def parse(
@@ -71,15 +155,29 @@ class Program:
         *,
         file: str = "",
         others: Mapping[str, str | bytes] | None = None,
+        living: Mapping[str, str | bytes] | None = None,
+        entry: str = ENTRY,
     ) -> Program:
-        """Reads a program from its entry file and its ``others`` by relative path.
+        """Reads a program from a document, or from its entry file and its ``others`` and ``living`` files by path.
 
         Raises ProgramError ``file:line: …`` (``file`` defaults to the name).
         """
         file = file or name
         raw = text if isinstance(text, bytes) else _encode(text, file)
-        more = [(_relative(path), _bytes(path, other)) for path, other in sorted((others or {}).items())]
-        return _parsed(raw, name, file, tuple(more))
+        if is_document(raw):
+            if others or living:
+                raise ProgramError(f"{file}:1: the entry file is a text of several files", hint="name its folder")
+            held = unpacked(raw, file)
+            raw, others, living, entry = held.text, held.others, held.living, held.entry
+            if is_document(raw):
+                raise ProgramError(f"{file}:1: a text of several files within another", hint="name its folder")
+        more, state = _files(others or {}, entry), _files(living or {}, entry)
+        if not more and not state:
+            entry = ENTRY
+        else:
+            require_path(entry, "")
+            require_size([(entry, raw), *more, *state], file)
+        return _parsed(raw, name, file, more, state, entry)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -100,22 +198,27 @@ class Program:
 def program_id(raw: bytes) -> str:
     """The id of the program with these bytes, without parsing its structure; empty if they are not text."""
     try:
-        return _identity(decode(raw, "program"))
+        return Program.parse(raw).program_id if is_document(raw) else _identity(decode(raw, "program"))
     except ProgramError:
         return ""
 
 
-def _identity(text: str, others: tuple[tuple[str, bytes], ...] = ()) -> str:
-    parts = (part for path, raw in others for part in (path, normalise(raw.decode("utf-8").removeprefix(BOM))))
+def _identity(text: str, others: Files = (), entry: str = ENTRY) -> str:
+    parts = [part for path, raw in others for part in (path, normalise(raw.decode("utf-8").removeprefix(BOM)))]
+    if others and entry != ENTRY:
+        parts.append(entry)
     return content_id("p", normalise(text.removeprefix(BOM)), *parts)
 
 
-def _relative(path: str) -> str:
-    """Raises ProgramError for a path that leaves the program's folder, is its entry file or no markdown."""
-    parts = PurePosixPath(path).parts
-    if path != "/".join(parts) or path == ENTRY or not path.endswith(".md") or {"..", "/"} & set(parts):
-        raise ProgramError(f"{path}: not a markdown file of a program", hint=f"a relative path, not {ENTRY}")
-    return path
+def _words(text: str) -> int:
+    lines = split_lines(text)
+    body = "".join(lines[locate(lines).end :])
+    unspaced = len(_UNSPACED.findall(body))
+    return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
+
+
+def _files(files: Mapping[str, str | bytes], entry: str) -> Files:
+    return tuple((require_path(path, entry), _bytes(path, text)) for path, text in sorted(files.items()))
 
 
 def _bytes(path: str, text: str | bytes) -> bytes:
@@ -125,13 +228,15 @@ def _bytes(path: str, text: str | bytes) -> bytes:
 
 
 @lru_cache(maxsize=128)  # a study parses the same few programs in each run; parsing one takes 10 ms
-def _parsed(raw: bytes, name: str, file: str, others: tuple[tuple[str, bytes], ...]) -> Program:
+def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entry: str) -> Program:
     text = decode(raw, file)
     parsed = outline(text, file)
     settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
     named = _directives.collect(parsed, settings)
-    files = ((ENTRY, raw), *others)
-    return Program(files, settings.name or name, settings.charter, named, _ideas.collect(parsed, named))
+    ideas = _ideas.collect(parsed, named)
+    for path, other in others:
+        named += _directives.of_file(path, outline(decode(other, path), path), len(named))
+    return Program(((entry, raw), *others), settings.name or name, settings.charter, named, ideas, living)
 
 
 def _encode(text: str, file: str) -> bytes:

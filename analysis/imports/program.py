@@ -46,5 +46,5 @@ def _event(path: Path, name: str) -> tuple[dict[str, JsonValue] | None, str]:
     except MetaloopError as error:
         base |= {"program_id": content_id("p", normalise(text)), "name": name, "words": None, "text": text}
         return base | {"directives": []}, error.message
-    base |= {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.text}
+    base |= {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.document}
     return base | {"directives": [asdict(entry) for entry in DirectiveEntry.all_of(program)]}, ""

@@ -11,6 +11,7 @@ from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
 from analysis.report.source import QueryResult
 from analysis.wording import chance, count, decimals, interval_decimals, number, short, span
+from programs.directives import Directive
 from programs.errors import ProgramError
 
 LEVEL = 0.05
@@ -175,16 +176,28 @@ def _leader(facts: ReportFacts) -> QueryResult[TextRow] | None:
 
 
 def _pieces(text: str) -> list[tuple[str, list[str]]]:
-    """(lines, ids of the directives that start there), in order; joined they are the whole text."""
+    """(lines, ids of the directives that start there), in order; joined they are the whole text. Of a program with
+    several files, each comes below its path."""
     from programs.program import Program
+
+    try:
+        program = Program.parse(text)
+        out = _of_file(program.text, [d for d in program.directives if not d.file])
+        for path, further in program.further.items():
+            out.append((f"\n==> {path} <==", []))
+            out += _of_file(further, [d for d in program.directives if d.file == path])
+    except ProgramError:
+        return [(text, [])]
+    head = [(f"==> {program.files[0][0]} <==", list[str]())] if program.is_set else []
+    return [*head, *out, *((f"\n==> {path} (living) <==\n{raw.decode()}", list[str]()) for path, raw in program.living)]
+
+
+def _of_file(text: str, directives: Sequence[Directive]) -> list[tuple[str, list[str]]]:
     from programs.structure import outline
     from programs.text import split_lines
 
-    try:
-        directives = [d for d in Program.parse(text).directives if d.kind != "order"]
-        ends = {block.start: block.end for block in outline(text, "program").blocks}
-    except ProgramError:
-        return [(text, [])]
+    directives = [d for d in directives if d.kind != "order"]
+    ends = {block.start: block.end for block in outline(text, "program").blocks}
     starts: dict[int, list[str]] = defaultdict(list)
     for directive in directives:
         starts[directive.line - 1].append(directive.directive_id)

@@ -93,7 +93,7 @@ class Descents:
         if source not in self._programs:
             return {}
         other = self.study.program(self._programs[source])
-        if max(len(other.text), len(program.text)) > MOST_COMPARED:
+        if max(len(other.document), len(program.document)) > MOST_COMPARED:
             return {}
         own = self._held.get(source, set())
         return {new.directive_id: old.text for old, new in diff(other, program).changed if old.directive_id in own}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
-from programs.errors import UsageError
+from programs.errors import MetaloopError, UsageError
+from programs.folder import from_zip
 from programs.ids import content_id
 from programs.lint import LintMessage, check
 from programs.program import Program, program_id
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_NAME = 60
 MOST_LINT = 100  # stored messages
 PROGRAM_FILE = "program.md"
+ZIP = b"PK\x03\x04"
 
 
 class NotTaken(UsageError):
@@ -80,14 +82,30 @@ def checked(
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
     """
     in_time(contest)
+    raw, unused = unpacked(raw)
     with contest.database.read() as connection:
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-    messages = first(tuple(check(raw, PROGRAM_FILE, known_terms)))
+    messages = first((*check(raw, PROGRAM_FILE, known_terms), *unused))
     errors = [m for m in messages if m.level == "error"]
     if errors:
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
     return Checked(Program.parse(raw, PROGRAM_FILE), messages, parent)
+
+
+def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
+    """The text of an upload, and messages about files of a zip archive that are not part of the program.
+
+    Raises NotTaken for an archive that is no program.
+    """
+    if not raw.startswith(ZIP):
+        return raw, []
+    try:
+        program, unused = from_zip(raw, PROGRAM_FILE)
+    except MetaloopError as error:
+        raise NotTaken(error.message, hint=error.hint) from None
+    said = "no file of the program links to it or names it, so it is left out"
+    return program.document.encode(), [LintMessage(1, "info", "left-out", said, path) for path in unused]
 
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
@@ -181,10 +199,10 @@ def store(
         role=role,
         name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id,
-        sha256=hashlib.sha256(program.raw).hexdigest(),
-        raw=program.raw,
+        sha256=hashlib.sha256(program.document.encode()).hexdigest(),
+        raw=program.document.encode(),
         words=program.words,
-        lint=[asdict(m) for m in lint],
+        lint=[m.record() for m in lint],
         received_at=now,
         state="queued",
         changed_at=now,

@@ -16,7 +16,7 @@ from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
 from inner_loop.agents.verdicts import Verdicts, blobs
-from inner_loop.agents.worktree import shown_files
+from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.events import AgentHeadEvent, Emit
 from inner_loop.record import Record
@@ -187,14 +187,15 @@ class AgentSession:
         return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
 
     def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Directive ids that the agent cites (an id, its beginning, or its number in the list), and the unknown
-        ones."""
+        """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
+        unknown ones."""
         known = self._program.directives
         directive_ids, unknown = [], []
         for text in given:
             numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
             begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
-            if len(match := numbered or begun) == 1:
+            addressed = [one for one in known if self._program.addresses[one.directive_id] == text.strip()]
+            if len(match := numbered or begun or addressed) == 1:
                 directive_ids.append(match[0].directive_id)
             else:
                 unknown.append(one_line(text)[:40])
@@ -203,7 +204,10 @@ class AgentSession:
     def _notes(self) -> tuple[str, ...]:
         """Read-only files that the agent changed; its copies have no effect."""
         changed = []
+        own = program_files(self._program)
         for name, data in shown_files(self._bench.task):
+            if name in own:
+                continue
             try:
                 same = read_file(self._worktree, name, len(data)) == data
             except UsageError:

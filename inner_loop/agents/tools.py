@@ -13,6 +13,7 @@ from inner_loop.agents.charge import SandboxFacts
 from inner_loop.agents.view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
+from programs.program import Program
 from trainer.constraints import sentences
 from trainer.task import Task
 
@@ -54,7 +55,7 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(bench: Bench, sandbox: SandboxFacts) -> str:
+def prompt(bench: Bench, sandbox: SandboxFacts, program: Program) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
     ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`.
@@ -75,5 +76,7 @@ def prompt(bench: Bench, sandbox: SandboxFacts) -> str:
         head_experiment=facts["head_experiment"],
         command=own_command(task),
         constraints=sentences(task.constraints),
+        files=[path for path, _ in program.files[1:]],
+        living=[path for path, _ in program.living],
         free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
     )

@@ -7,6 +7,7 @@ records; only the notes of an earlier session are carried over, as text.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,11 +19,13 @@ from inner_loop.worktree import read_file
 from programs.charter_prose import with_prose
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
+from programs.text import MAX_BYTES
 from trainer.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
 _NOTES_BYTES = 64 << 10
+_LIVING_BYTES = MAX_BYTES + _NOTES_BYTES
 _AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
 _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
@@ -39,12 +42,10 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
     with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
         config.write(_AUTHOR)
     (folder / ".git" / "info").mkdir(exist_ok=True)
-    (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED, encoding="utf-8")
-    files = {
-        "README.md": readme.encode(),
-        **dict(shown_files(task)),
-        "program.md": with_prose(program.text).encode(),
-    }
+    living = "".join("/" + re.sub(r"([\\#!*?\[\] ])", r"\\\1", path) + "\n" for path, _ in program.living)
+    (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED + living, encoding="utf-8")
+    files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program)}
+    files["program.md"] = with_prose(program.text).encode()
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -61,6 +62,24 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
         (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
+def program_files(program: Program) -> dict[str, bytes]:
+    """The files of a program that has several, at their paths; the entry file is also program.md."""
+    if not program.is_set:
+        return {}
+    entry = {program.files[0][0]: with_prose(program.text).encode()}
+    entry.pop("README.md", None)  # which describes the bench
+    return {**entry, **dict(program.files[1:]), **dict(program.living)}
+
+
+def require_free(program: Program, task: Task) -> None:
+    """Raise UsageError where a file of the program has the path of a file that researchers edit. Of a read-only file,
+    the worktree has the program's version; the bench uses its own copy."""
+    taken = program_files(program).keys() & {*task.editable}
+    if taken:
+        message = f"{min(taken)} is a file of the program {program.name}, and one that researchers of {task.name} edit"
+        raise UsageError(message, hint="give the program's file another name")
+
+
 def shown_files(task: Task) -> list[tuple[str, bytes]]:
     """The task's read-only files, except login keys from a foreign repository."""
     return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
@@ -75,10 +94,10 @@ def clear(folder: Path) -> None:
         raise EnvironmentProblem(f"{folder} cannot be removed", hint="remove it by hand, then run the same command")
 
 
-def notes(worktree: Path) -> str:
+def notes(worktree: Path, name: str = NOTES) -> str:
     """The notes that an agent keeps, as far as they are text; empty if there are none."""
     with suppress(UsageError, OSError):
-        return read_file(worktree, NOTES, _NOTES_BYTES).decode("utf-8", "replace")
+        return read_file(worktree, name, _NOTES_BYTES if name == NOTES else _LIVING_BYTES).decode("utf-8", "replace")
     return ""
 
 

@@ -48,6 +48,7 @@ class CommandResearcher:
     """``name`` is a recipe's name, or empty if the configuration gives a command."""
 
     def __init__(self, program: Program, task: Task, context: RunContext, name: str = "") -> None:
+        agent_worktree.require_free(program, task)
         self._program = program
         self._task = task
         self._context = context
@@ -105,7 +106,7 @@ class CommandResearcher:
         self._lay(bench, folder, worktree, charge)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs)
-        prompt = agent_tools.prompt(bench, charge.facts())
+        prompt = agent_tools.prompt(bench, charge.facts(), self._program)
         more = agent_recipe.through(self._recipe, self._gateway.bases())[0] if self._gateway else []
         words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task), more)
         stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
@@ -118,18 +119,33 @@ class CommandResearcher:
                 ended = sandbox.run(command, stdin=stdin, attend=loop.attend, begun=charge.begin)
             finally:
                 charge.end()
-                (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
+                self._store_notes(folder, worktree)
             session.finish(lambda: self._ask_git(sandbox, server, charge))
         self._write_down(folder, ended, len(bench.history) - before)
         return ended
 
     def _lay(self, bench: Bench, folder: Path, worktree: Path, charge: SandboxCharge) -> None:
-        kept = folder / agent_worktree.NOTES
-        said = kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree)
-        readme = agent_tools.prompt(bench, charge.facts())
+        said = {
+            name: kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree, name)
+            for name, kept in self._noted(folder).items()
+        }
+        readme = agent_tools.prompt(bench, charge.facts(), self._program)
         agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
-        if said:
-            (worktree / agent_worktree.NOTES).write_text(said, encoding="utf-8")
+        for name, text in said.items():
+            if text:
+                (worktree / name).parent.mkdir(parents=True, exist_ok=True)
+                (worktree / name).write_text(text, encoding="utf-8")
+
+    def _noted(self, folder: Path) -> dict[str, Path]:
+        """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
+        folder."""
+        living = {name: folder / "living" / name for name, _ in self._program.living}
+        return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
+
+    def _store_notes(self, folder: Path, worktree: Path) -> None:
+        for name, kept in self._noted(folder).items():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
 
     def _sandbox(self, worktree: Path, socket: Path, installed: agent_recipe.Installed) -> AgentSandbox:
         recipe = self._recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from inner_loop.researchers.quoting import clean, within
+from inner_loop.researchers.quoting import clean, fenced, line, within
 from programs.directives import CHARTER, ORDER
 from programs.front_matter import locate
 from programs.program import Program
@@ -16,7 +16,7 @@ _BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")
 
 @dataclass(frozen=True)
 class Labelled:
-    """``prose`` with a label before each statement; ``charter`` as (label, `field: value`); ``ids`` by label."""
+    """``prose``: the files, with a label at each statement; ``charter``: (label, `field: value`); ``ids`` by label."""
 
     prose: str
     charter: tuple[tuple[str, str], ...]
@@ -24,7 +24,8 @@ class Labelled:
 
 
 def labelled(program: Program) -> Labelled:
-    lines = split_lines(program.text)
+    lines = {"": split_lines(program.text)}
+    lines |= {path: split_lines(raw.decode("utf-8")) for path, raw in program.files[1:]}
     ids: dict[str, str] = {}
     charter: list[tuple[str, str]] = []
     for directive in program.directives:
@@ -36,9 +37,21 @@ def labelled(program: Program) -> Labelled:
             charter.append((label, directive.text))
             continue
         at = directive.line - 1
-        before = _BEFORE.match(lines[at])
+        said = lines[directive.file][at]
+        before = _BEFORE.match(said)
         cut = before.end() if before else 0
-        lines[at] = f"{lines[at][:cut]}[{label}] {lines[at][cut:]}"
-    body = lines[locate(lines).end :]
-    prose = clean("".join(body).removeprefix(BOM)).strip()
-    return Labelled(within(prose, "program"), tuple(charter), ids)
+        lines[directive.file][at] = f"{said[:cut]}[{label}] {said[cut:]}"
+    parts = [_prose(lines.pop("")), *(_as_file(path, _prose(text)) for path, text in lines.items())]
+    parts += [_as_file(f"{path} as the run begins", _prose(split_lines(raw.decode()))) for path, raw in program.living]
+    return Labelled("\n\n".join(parts), tuple(charter), ids)
+
+
+def _prose(lines: list[str]) -> str:
+    """The text without its front matter."""
+    prose = clean("".join(lines[locate(lines).end :]).removeprefix(BOM)).strip()
+    return within(prose, "program")
+
+
+def _as_file(name: str, prose: str) -> str:
+    """A file that the entry file links to or names, fenced: nothing in it looks like the end of the file."""
+    return f"The file {line(name, 200)}:\n\n{fenced(prose)}"

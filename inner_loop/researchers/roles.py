@@ -1,13 +1,16 @@
-"""The researchers of an organization, from its program: the headings below "Roles", else the items of that list."""
+"""The researchers of an organization, from its program: the headings below "Roles", else the items of that list,
+else the files in the folder roles/."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from inner_loop.researchers.quoting import line
 from programs.program import Program
 from programs.structure import PATH, Heading, Outline, outline
+from programs.text import split_lines
 
 MOST = 8  # researchers of one run
 NAME = 40  # characters of a name
@@ -22,16 +25,26 @@ class Role:
 
 
 def roles(program: Program) -> tuple[Role, ...]:
-    """One Role per heading directly below a heading named Roles, or per item of its list; else a single researcher.
+    """One Role per heading directly below a heading named Roles, or per item of its list; else per file of the
+    program in a folder named roles; else a single researcher.
 
     An item is `name: what it does`. Only the first eight are used.
     """
     document = outline(program.text)
     above = next((h for h in document.headings if _is_roles(h.title)), None)
     if above is None:
-        return (Role("researcher", ""),)
+        return tuple(_distinct(_by_file(program)[:MOST])) or (Role("researcher", ""),)
     named = _by_heading(document, above) or _by_item(document, above)
     return tuple(_distinct(named[:MOST])) or (Role("researcher", ""),)
+
+
+def _by_file(program: Program) -> list[Role]:
+    files = [(PurePosixPath(path), raw.decode("utf-8")) for path, raw in program.files[1:]]
+    return [
+        Role(line(path.stem, NAME), "".join(split_lines(text)[outline(text).body :]).strip())
+        for path, text in files
+        if "roles" in path.parts[:-1]
+    ]
 
 
 def _is_roles(title: str) -> bool:

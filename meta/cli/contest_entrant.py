@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis.wording import decimals, number, ranks, span, typical
+from meta.cli import resolve
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
@@ -58,11 +58,11 @@ def submit(
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
     from arena.contest.client import RequestRejected, lint_lines
-    from programs.program import Program
+    from programs.folder import load
 
     client = client_of(to, token)
     client.need_token()
-    raw = Program.load(Path(program).expanduser()).raw
+    raw = load(resolve.program_path(program)).document.encode()
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:

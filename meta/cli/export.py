@@ -34,7 +34,9 @@ def export(
     study: AnyStudy,
     to: Annotated[str, flag("Format.", type=click.Choice(FORMATS), default="tsv")],
     view: Annotated[str, flag("The view to export.", default="runs", metavar="NAME|all")],
-    prose: Annotated[bool, flag("Export the champion (or a FILE.md) with its charter written as sentences.")],
+    prose: Annotated[
+        bool, flag("Export the champion (or a FILE.md or its folder) with its charter written as sentences.")
+    ],
     dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
     output: Annotated[str | None, flag("File, or folder with --view all  [default: stdout].", "-o", metavar="PATH")],
 ) -> None:
@@ -86,7 +88,7 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
     from programs.charter_prose import sentences, with_prose
 
     given = Path(study).expanduser() if study else None
-    if given is not None and given.suffix == ".md":
+    if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
     else:
         folder = resolve.study_folder(study, out)
@@ -94,17 +96,20 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
             hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --prose my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         program = resolve.one_program(str(folder / "champion.md"))
-    text = with_prose(program.text)
     said = [{"field": field, "sentence": sentence} for field, sentence in sentences(program.text)]
+    stated = program.with_text(with_prose(program.text))
     if target is not None:
         if target.exists():
-            raise UsageError(f"{target} already exists", hint="name a new file")
-        target.write_bytes(text.encode())
+            raise UsageError(f"{target} already exists", hint="name a new file or folder")
+        if stated.is_set:
+            stated.write(target)
+        else:
+            target.write_bytes(stated.raw)
         out.note(f"wrote {target}: {len(said)} fields of the charter as sentences")
         if out.mode == "json":
             out.json({"path": str(target), "sentences": said})
         return
-    out.text(text, item={"text": text, "sentences": said})
+    out.text(stated.shown, item={"text": stated.document, "sentences": said})
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

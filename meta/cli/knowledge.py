@@ -266,7 +266,10 @@ def ideas(
     chosen = choose(task_values(_read(folders, without)), most, conditions=not flat)
     if not chosen:
         raise UsageError("no idea helps on these tasks by more than noise", hint="metaloop sweep adds more tasks")
-    text = with_ideas(resolve.one_program(base), chosen)
+    program = resolve.one_program(base)
+    if program.is_set:
+        raise UsageError(f"--base {base} is a program of several files", hint="name a program of one .md file")
+    text = with_ideas(program, chosen)
     if output is None:
         out.text(text)
         return

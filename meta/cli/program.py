@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from programs.charter import Charter
     from programs.directives import Directive
     from programs.ideas import ProgramIdea
+    from programs.lint import LintMessage
     from programs.program import Program
 
 LIST = (
@@ -51,7 +52,8 @@ DIFF = (
 )
 def program() -> None:
     """List, show, check and compare programs: the library's starters and your own
-    .md files."""
+    .md files. A folder is one program: its entry file program.md (else AGENTS.md or
+    CLAUDE.md, else README.md) and the .md files that it links to or names."""
 
 
 @verb(("metaloop program ls", "the starters of the library"), ("metaloop program ls --json", "the same for a script"))
@@ -78,13 +80,15 @@ def ls(out: Output) -> None:
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
 )
 def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> None:
-    """Print a program: a path, or the name of a starter."""
+    """Print a program: a path, or the name of a starter. A folder is a program of several
+    files."""
     loaded = resolve.one_program(program)
-    out.text(loaded.text, item=described(loaded))
+    out.text(loaded.shown, item=described(loaded))
 
 
 @verb(
     ("metaloop program lint my/program.md", "messages with file and line"),
+    ("metaloop program lint my/organization/", "an entry file and all that it links to"),
     ("metaloop program lint my/*.md -t tinylm", "also checks the ideas against that task"),
 )
 def lint(
@@ -100,9 +104,10 @@ def lint(
 
     checks = _of_task(task) if task else ()
     items = [
-        {"place": f"{text}:{m.line}", "level": m.level, "code": m.code, "message": m.message}
+        {"place": place, "level": m.level, "code": m.code, "message": m.message}
         for text in programs
-        for m in examine(resolve.one_program(text), *checks)
+        for loaded in [resolve.one_program(text)]
+        for place, m in _placed(text, loaded, examine(loaded, *checks))
     ]
     out.rows(items, LINT, empty="no problems")
     return 2 if any(item["level"] == "error" for item in items) else 0
@@ -129,9 +134,11 @@ def described(program: Program) -> Row:
         "name": program.name,
         "words": program.words,
         "charter": program.charter.model_dump(mode="json"),
-        "directives": [_directive(d) for d in program.directives],
+        "files": [path for path, _ in program.files],
+        "living": [path for path, _ in program.living],
+        "directives": [{**_directive(d), "address": program.addresses[d.directive_id]} for d in program.directives],
         "ideas": [_idea(idea) for idea in program.ideas],
-        "text": program.text,
+        "text": program.document,
     }
 
 
@@ -161,6 +168,22 @@ def _directive(d: Directive) -> Row:
 
 def _set_fields(program: Program) -> list[str]:
     return [d.text.split(":", 1)[0] for d in program.directives if d.kind == "charter"]
+
+
+def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Iterator[tuple[str, LintMessage]]:
+    """Each message with its file and line; for a folder also the markdown files that are not part of the program."""
+    from programs.folder import left_out
+    from programs.lint import LintMessage
+
+    path = resolve.program_path(text)
+    root = path if path.is_dir() else path.parent
+    entry = str(root / program.files[0][0]) if path.is_dir() and program.is_set else text
+    for message in messages:
+        file = str(root / message.file) if message.file else entry
+        yield f"{file}:{message.line}", message
+    for name in left_out(path, program) if path.is_dir() else ():
+        what = "no file of the program links to it or names it, so it is left out"
+        yield f"{root / name}:1", LintMessage(1, "info", "left-out", what, name)
 
 
 def _of_task(task: str) -> tuple[Callable[[str], bool], Callable[[Charter], str]]:

@@ -109,7 +109,7 @@ def _file(program: str, target: str | None, into: bool) -> Path | None:
     if into:
         file = Path(program).expanduser()
         if not file.is_file():
-            raise UsageError(f"{program} is not a file", hint="-o FILE writes a new one")
+            raise UsageError(f"{program} is not a file", hint="name the entry file, or -o FILE writes a new one")
         return file
     if not target or target == "-":
         return None
@@ -179,6 +179,8 @@ def _give(
         raise UsageError(f"{file} was changed meanwhile", hint="-o FILE writes a new file")
     file.write_bytes(text.encode())
     out.note(f"wrote {file}" if text != loaded.text else f"wrote {file}, unchanged")
+    if loaded.is_set:
+        out.note("this is the entry file; the charter is in it, and the other files of the program stay as they are")
 
 
 def _require_terminal(name: str, loaded: Program) -> None:

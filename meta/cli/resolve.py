@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meta.cli.output import Output
-from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
+from programs.errors import Ambiguous, NotComparable, NotFound
 
 if TYPE_CHECKING:
     import duckdb
@@ -117,21 +117,33 @@ def programs(texts: Sequence[str]) -> list[Program]:
 
 
 def one_program(text: str) -> Program:
-    """The program at a path, or the starter of that name. Raises NotFound with suggestions."""
-    from programs import shelf
-    from programs.program import Program
+    """The program at a path (a file, or a folder with its entry file), or the starter of that name.
 
-    path = Path(text).expanduser()
-    if path.is_dir():
-        raise UsageError(f"{text} is a folder; a program is one .md file", hint=f"name a file: ls {text}/*.md")
+    Raises NotFound with suggestions.
+    """
+    from programs import folder, shelf
+
+    path = program_path(text)
     if path.exists():
-        return Program.load(path)
+        return folder.load(path)
     names = list(shelf.names())
     if text in names:
         return shelf.starter(text)
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program ls"
     raise NotFound(f"no file {text!r} and no starter of that name", hint=hint)
+
+
+def program_path(text: str) -> Path:
+    """The path that a user names; a study's champion.md of several files is the entry file of its folder champion/."""
+    from programs.folder import entry_of
+
+    path = Path(text).expanduser()
+    whole = path.parent / "champion"
+    if path.name == "champion.md" and whole.is_dir() and (path.parent / MARK).is_file():
+        same = [each for each in sorted(whole.glob("*.md")) if each.read_bytes() == path.read_bytes()]
+        return same[0] if same else entry_of(whole)
+    return path
 
 
 def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:

@@ -210,8 +210,17 @@ def _person(out: Output, item: Row) -> None:
     _document(out, item)
 
 
+def _shown(item: Row, text: object) -> str:
+    """A text; of a program with several files each below its path."""
+    from programs.file_set import is_document
+    from programs.program import Program
+
+    several = item["kind"] == "program" and is_document(str(text))
+    return Program.parse(str(text)).shown if several else str(text)
+
+
 def _document(out: Output, item: Row) -> None:
     for key in ("diff", "text"):
         text = item.get(key)
         if text and not (key == "text" and item["kind"] == "directive"):
-            out.text(f"\n{text}")
+            out.text(f"\n{_shown(item, text)}")

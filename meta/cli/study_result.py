@@ -23,6 +23,8 @@ def present(out: Output, folder: Path) -> None:
     champion = champion_of(folder) or {}
     shown = Path(resolve.shown(folder))
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
+    if (shown / "champion").is_dir():
+        files["champion's files"] = str(shown / "champion")
     if best := next(iter(sorted(shown.glob("best*"))), None):
         files["best train.py"] = str(best)
     decision = decision_of(champion) if champion else None

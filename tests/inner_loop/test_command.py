@@ -209,6 +209,28 @@ experiment && git commit -qam "one more"
     assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
 
 
+def test_living_files_survive_a_reset_and_a_new_session(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path
+) -> None:
+    script = """#!/bin/bash
+cat roles/critic.md
+echo "seen" >> log/found.md
+[ $(wc -l < log/found.md) -gt 3 ] && exit 0
+sed -i "s/^LR = .*/LR = 0.0$(wc -l < log/found.md)5/" train.py
+experiment --because "roles/critic.md › 1"
+git reset -q --hard
+"""
+    text = Program.parse(
+        "Ask roles/critic.md.\n", others={"roles/critic.md": "- Doubt it.\n"}, living={"log/found.md": "begun\n"}
+    )
+    played = work(trainer, agent(script), 9, folder=folder, text=text)
+    sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    assert [s["experiments"] for s in sessions] == [1, 1, 0] and "- Doubt it." in said(folder)
+    assert (folder / "agent" / "living" / "log" / "found.md").read_text() == "begun\nseen\nseen\nseen\n"
+    cited = [e["directive_ids"] for e in played.experiments[1:]]
+    assert cited == [[text.directives[1].directive_id]] * 2
+
+
 def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer, agent: Callable[[str], str]) -> None:
     result = work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n")).result
     assert result.state == "stopped" and "exit code 3 and ran nothing: no key" in result.reason

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -119,7 +118,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
             accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
-            raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None
+            raise error(status, problem, lint=[m.record() for m in problem.lint]) from None
         response.status_code = 201 if accepted.new else 200
         return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
 

@@ -23,6 +23,8 @@ from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
 from programs.errors import NotFound, UsageError
+from programs.file_set import is_document
+from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS = 12, 40  # on one page
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
@@ -166,6 +168,7 @@ class TextShown:
     bases: list[BaseText]
     base: BaseText
     changed: list[tuple[str, str, str]] | None
+    plain: str
     credit: list[CreditRow]
     passages: list[Excerpt]
     proven: int
@@ -189,6 +192,7 @@ def text_shown(
         bases,
         base,
         between(base, text, entry.name),
+        Program.parse(text).shown if is_document(text) else text,
         credit,
         excerpts(text, credit),
         len(proven),

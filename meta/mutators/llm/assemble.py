@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from meta.mutators.change_files import dropped
 from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
@@ -18,12 +19,15 @@ _OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
 
 
 def section_names(program: Program) -> list[str]:
-    """Names for a section: the charter, then each heading with a path and own text."""
-    return [CHARTER, *dict.fromkeys(s.heading for s in sections(program.text) if s.level and _below(s.text).strip())]
+    """Names for a section: the charter, then each heading with a path and own text, then the other files."""
+    named = dict.fromkeys(s.heading for s in sections(program.text) if s.level and _below(s.text).strip())
+    return [CHARTER, *named, *program.further]
 
 
 def body_of(program: Program, name: str) -> str:
-    """The text of a section, without its heading line; for the charter, its block."""
+    """The text of a section, without its heading line; for the charter, its block; for a file, its whole text."""
+    if name in program.further:
+        return program.further[name]
     if name == CHARTER:
         lines = take_charter("x\n", program.text).splitlines(keepends=True)
         return "".join(lines[1:-2]) if len(lines) > 2 else ""
@@ -31,10 +35,13 @@ def body_of(program: Program, name: str) -> str:
 
 
 def with_section(program: Program, answer: MutationReply) -> str:
-    """The program's text with the reply's section: a new one is appended, an empty one removed.
+    """The program's text with the reply's section: a new one is appended, an empty one removed. A section that is
+    another file gives the whole document.
 
     Raises BadReply.
     """
+    if answer.name in program.further:
+        return with_file(program, answer)
     if answer.name.casefold() == CHARTER:
         return _with_charter(program, answer.body)
     body = answer.body.strip("\n")
@@ -54,8 +61,20 @@ def with_section(program: Program, answer: MutationReply) -> str:
     return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
 
 
-def whole(answer: MutationReply) -> str:
+def whole(program: Program, answer: MutationReply) -> str:
+    """The reply as the entry file, or the document with the file that it names. Raises BadReply."""
+    if answer.name and program.is_set and answer.name != program.files[0][0]:
+        return with_file(program, answer)
     return answer.body.strip("\n") + "\n"
+
+
+def with_file(program: Program, answer: MutationReply) -> str:
+    """The document with a file replaced; an empty text removes it and the links to it. Raises BadReply."""
+    if answer.name not in program.further:
+        raise BadReply(f"the program has no file {answer.name[:60]}")
+    body = answer.body.strip("\n")
+    child = program.with_files({answer.name: body + "\n"}) if body else dropped(program, answer.name)
+    return child.document
 
 
 def merged(first: Program, second: Program, answer: MutationReply) -> str:
@@ -73,7 +92,7 @@ def merged(first: Program, second: Program, answer: MutationReply) -> str:
         text = take_charter(text, second.text)
     if not text.strip():
         raise BadReply("nothing is left of the program")
-    return text
+    return first.with_parts(text, second).document
 
 
 def only_added(parent: Program, child: Program) -> str:

@@ -64,7 +64,7 @@ class LlmMutator:
         first = parents[0].program
         section = self._section(first, rng) if self.name == "rewrite" else ""
         if self.name == "repair":
-            faults = problems(first.text, self._known)
+            faults = problems(first.document, self._known)
             return self._propose(parents, evidence, section, problem=faults[0], broken=first.text) if faults else None
         return self._propose(parents, evidence, section)
 
@@ -106,15 +106,16 @@ class LlmMutator:
             answer = self._parsed(reply, offered)
             text = self._text(parents, answer, section)
             wrong = self._wrong(parents, text)
+            broken = answer.body if parents[0].program.is_set else text
         except (BadReply, ProgramError) as bad:
             wrong = bad.message if isinstance(bad, ProgramError) else str(bad)
-            answer, text = MutationReply("", (), "", ""), reply.text
+            answer, text, broken = MutationReply("", (), "", ""), reply.text, reply.text
         return propose(
             text=text if not wrong else "",
             reason=answer.reason,
             evidence_ids=answer.evidence_ids,
             refusal=wrong,
-            repair=partial(again, text) if again and reply.finish == "stop" else None,
+            repair=partial(again, broken) if again and reply.finish == "stop" else None,
         )
 
     def _again(
@@ -148,6 +149,8 @@ class LlmMutator:
             kind=self.kind,
             section=section,
             sections=names,
+            files=list(first.further),
+            entry=first.files[0][0],
             body=assemble.body_of(first, section) if section in names else "",
             chapters=[[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
             most_words=int(0.9 * first.words),
@@ -167,7 +170,7 @@ class LlmMutator:
     def _text(self, parents: Sequence[ParentProgram], answer: MutationReply, section: str) -> str:
         first = parents[0].program
         if self.kind.payload == "program":
-            return assemble.whole(answer)
+            return assemble.whole(first, answer)
         if self.kind.payload == "merge":
             return assemble.merged(first, parents[1].program, answer)
         if section and answer.name.casefold() != section.casefold():
@@ -177,11 +180,13 @@ class LlmMutator:
     def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:
         """The problem of a child: it is invalid, has a warning that no parent has, or does not follow the
         instruction."""
-        known = {m for parent in parents for m in problems(parent.program.text, self._known)}
+        child = parents[0].program.with_text(text) if parents[0].program.is_set else None
+        text = child.document if child else text
+        known = {m for parent in parents for m in problems(parent.program.document, self._known)}
         new = [message for message in problems(text, self._known) if message not in known]
         if new:
             return f"lint: {new[0]}"
-        return self.kind.check(parents[0].program, Program.parse(text))
+        return self.kind.check(parents[0].program, child or Program.parse(text))
 
     def _known(self, term: str) -> bool:
         return known(self.briefing.task.edits, term)
@@ -189,4 +194,8 @@ class LlmMutator:
 
 def problems(text: str, known: Any = None) -> list[str]:
     """Errors and warnings of a text as lines without their numbers."""
-    return [m.message for m in check(text, "child", known) if m.level in ("error", "warning")]
+    return [
+        f"{m.file}: {m.message}" if m.file else m.message
+        for m in check(text, "child", known)
+        if m.level in ("error", "warning")
+    ]

@@ -35,11 +35,11 @@ class CrossSections:
                 continue
             if charter_of_second:
                 text = take_charter(text, second.text)
-            child = Program.parse(text)
+            child = first.with_parts(text, second)
             if child.program_id not in (first.program_id, second.program_id):
                 names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
                 reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
-                return ChildProposal(text, self.name, reason, (), parent_ids(parents[:2]))
+                return ChildProposal(child.document, self.name, reason, (), parent_ids(parents[:2]))
         return None
 
 

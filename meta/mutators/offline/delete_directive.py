@@ -9,7 +9,7 @@ from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.charter_moves import group_of
 from meta.mutators.edit_gains import GainTable
 from programs.directives import Directive
-from programs.edit import remove_directive, unset_charter
+from programs.edit import unset_charter, without
 from programs.errors import ProgramError
 from programs.program import Program
 
@@ -46,7 +46,7 @@ class DeleteDirective:
 
 def _without(program: Program, gone: Directive) -> str:
     if gone.kind != "charter":
-        return remove_directive(program.text, gone.directive_id)
+        return without(program, gone.directive_id).document
     text = program.text
     for field in group_of(gone.text.partition(":")[0]):
         text = unset_charter(text, field)

@@ -63,12 +63,13 @@ def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
 
 
 def _offered(program: Program, donor: Program) -> list[Directive]:
-    """Directives that only the donor has; single lines only, because an item is one line."""
+    """Directives of its entry file that only the donor has; single lines only, because an item is one line."""
     own = {d.directive_id for d in program.directives}
     return [
         d
         for d in donor.directives
         if d.directive_id not in own
+        and not d.file
         and d.kind in WEIGHTS
         and "\n" not in d.text
         and not (d.kind == "charter" and _equal(program, donor, d))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from arena.contest.create import NewContest
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import MOST_BODY, Rate
+from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
@@ -261,3 +264,30 @@ def test_what_is_no_text_is_not_echoed_into_the_form(place: Place, raw: bytes) -
     answer = browser.ask("POST", "/enter", parts, content_type="multipart/form-data; boundary=X", accept="text/html")
     assert answer.status == 422 and 'role="alert"' in answer.text
     assert answer.text.split("<textarea")[1].split("</textarea>")[0].split(">", 1)[1].strip() == ""
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return target.getvalue()
+
+
+def test_a_zip_archive_is_an_entry_of_several_files(place: Place) -> None:
+    files = {
+        "lab/program.md": "# Lab\n\nAsk [her](roles/a.md).\n",
+        "lab/roles/a.md": "Doubt.\n",
+        "lab/stray.md": "Hm.\n",
+    }
+    who = joined(place.port, "Zoe")
+    told = who.enter(zipped(files))
+    assert told.status == 201, told.text
+    assert [(m["code"], m.get("file")) for m in told.json["lint"]] == [("left-out", "stray.md")]
+    raw = who.get(f"/entry/{told.json['entry_id']}/program.md").body
+    program = Program.parse(raw)
+    assert program.further == {"roles/a.md": "Doubt.\n"} and program.program_id == told.json["program_id"]
+    assert who.enter(raw).status == 200  # the same program
+    assert "==&gt; roles/a.md &lt;==" in who.get(f"/entry/{told.json['entry_id']}").text
+    for bad in (zipped({"a.md": "A.\n", "b.md": "B.\n"}), zipped({"x.txt": "x"}), b"PK\x03\x04junk"):
+        assert who.enter(bad).status == 422

@@ -211,3 +211,50 @@ def test_keys_are_in_no_prompt(server: LlmServer, make: Make) -> None:
     told = Program.parse(f"# Leaky\n\nUse {KEY}.\n")
     found = make("bold").propose([ParentProgram(told, None)], PLANTED, np.random.default_rng(1))
     assert found and found.calls and KEY not in str(found.calls.prompt) and KEY not in str(server.seen)
+
+
+SEVERAL = Program.parse(
+    starter("idea-queue").text.rstrip() + "\n\nAsk [the critic](roles/critic.md).\n",
+    "lab",
+    others={"roles/critic.md": "---\nname: critic\n---\n# Critic\n\n- Doubt.\n"},
+)
+CHANGED = "---\nname: critic\n---\n# Critic\n\n- Doubt, then measure again.\n"
+
+
+@pytest.mark.parametrize(
+    ("kind_name", "payload", "name", "text", "refused"),
+    [
+        ("add", "section", "roles/critic.md", CHANGED.replace("- Doubt, then", "- Doubt.\n- Then"), ""),
+        ("delete", "section", "roles/critic.md", "", ""),
+        ("bold", "program", "roles/critic.md", CHANGED, ""),
+        ("bold", "program", "program.md", SEVERAL.text.replace("# ", "# Other ", 1) + "\nMeasure twice.\n", ""),
+        ("bold", "program", "roles/judge.md", CHANGED, "no file roles/judge.md"),
+        ("bold", "program", "roles/critic.md", CHANGED + "\n[x](gone.md)\n", "leads to no file: gone.md"),
+    ],
+)
+def test_a_model_rewrites_one_file_of_several(
+    server: LlmServer, make: Make, kind_name: str, payload: str, name: str, text: str, refused: str
+) -> None:
+    server.answer = lambda _: form(payload, name, text, [])
+    found = make(kind_name).propose([ParentProgram(SEVERAL, None)], PLANTED, np.random.default_rng(1))
+    assert found is not None
+    user = server.seen[0]["messages"][1]["content"]
+    user = user if isinstance(user, str) else user[0]["text"]
+    assert "- Doubt." in user and "`roles/critic.md`" in user and SEVERAL.text.rstrip() in user
+    assert refused in found.refusal and bool(refused) == bool(found.refusal), found.refusal
+    if not refused:
+        child = SEVERAL.with_text(found.text)
+        assert child.program_id != SEVERAL.program_id
+        assert dict(child.files).get(name, b"").decode().strip() == text.strip()
+        assert child.raw == SEVERAL.raw or not text or name == "program.md"
+        assert ("critic.md" in child.text) == bool(child.further) == bool(text)
+
+
+def test_prompts_of_a_single_file_say_nothing_of_files(server: LlmServer, make: Make) -> None:
+    for name in ("bold", "add", "merge"):
+        proposed(make(name), "local-screen" if name == "add" else "idea-queue")
+    for seen in server.seen:
+        user = seen["messages"][1]["content"]
+        user = user if isinstance(user, str) else user[0]["text"]
+        assert "another file" not in user and "that you rewrite" not in user and '<data name="file"' not in user
+        assert "\n<program>\n" in user or "<program" not in user.split("# What to do")[1]

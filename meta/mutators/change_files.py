@@ -1,0 +1,146 @@
+"""Changes the set of files of a program: drops one, merges two, or adds one of the second parent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from posixpath import relpath
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
+from programs.directives import CHARTER, ORDER, Directive
+from programs.edit import add_directive, without
+from programs.errors import ProgramError
+from programs.file_set import references, resolved
+from programs.front_matter import locate
+from programs.program import Program
+from programs.sentences import split
+from programs.structure import outline
+from programs.text import split_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+FILES = "Files"  # the section for a link to a new file
+Change = tuple[str, str, str]  # add, drop or merge; a file; the file that it is merged into
+
+
+class ChangeFiles:
+    """Only for researchers that read prose: a script does the same whatever the other files say."""
+
+    name = "change-files"
+    share = 0.15
+    parents = 2
+
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        first, second = (parent.program for parent in parents[:2])
+        choices = list(_changes(first, second))
+        if not choices:
+            return None
+        kinds = sorted({kind for kind, _, _ in choices})
+        kind = kinds[int(rng.integers(len(kinds)))]
+        among = [choice for choice in choices if choice[0] == kind]
+        _, path, into = among[int(rng.integers(len(among)))]
+        try:
+            if kind == "add":
+                child, reason = added(first, second, path), f"file {path} of {second.name} added"
+            elif kind == "drop":
+                child, reason = dropped(first, path), f"file {path} dropped"
+            else:
+                child, reason = merged(first, path, into), f"file {path} merged into {into}"
+        except ProgramError:  # markdown would parse the text around the link differently
+            return None
+        if child.program_id in (first.program_id, second.program_id):
+            return None
+        return ChildProposal(
+            child.document, self.name, reason, (), parent_ids(parents[:2] if kind == "add" else parents[:1])
+        )
+
+
+def _changes(first: Program, second: Program) -> Iterator[Change]:
+    own, other = dict(first.files), dict(second.files[1:])
+    yield from (("add", path, "") for path in other if path not in own)
+    further = [path for path, _ in first.files[1:]]
+    yield from (("drop", path, "") for path in further)
+    folders = {path: PurePosixPath(path).parent for path in further}
+    yield from (("merge", b, a) for a in further for b in further if a < b and folders[a] == folders[b])
+
+
+def added(program: Program, donor: Program, path: str) -> Program:
+    """The program with a file of the donor and what that file links to, and a link to it in the entry file."""
+    said = next((d for d in donor.directives if not d.file and d.kind == "item" and path in d.text), None)
+    names = [one.path for one in references(said.text)] if said else []
+    item = said.text if said and len(names) == 1 else f"Read and follow [{PurePosixPath(path).stem}]({path})."
+    heading = said.heading if said and len(names) == 1 else FILES
+    text = add_directive(program.text, heading or FILES, item)
+    return program.with_parts(text, donor)
+
+
+def dropped(program: Program, path: str) -> Program:
+    """The program without a file, and without the items and sentences that link to it or name it."""
+    left = program
+    while (found := _first_statement(left, path)) is not None:
+        directive, source, start, end = found
+        lines = split_lines(dict(left.files)[source].decode("utf-8"))
+        said = list(split(" ".join(lines[start:end])))
+        kept = [each for each in said if not _means(each, source, path)]
+        plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
+        if not kept or not plain:
+            left = without(left, directive.directive_id)
+        elif len(kept) == len(said):
+            raise ProgramError(f"{source}:{start + 1}: no single sentence refers to {path}")
+        else:
+            new = " ".join(kept) + ("\n" if lines[end - 1].endswith("\n") else "")
+            left = left.with_files({source: "".join([*lines[:start], new, *lines[end:]])})
+    return left.with_files({path: None}) if path in dict(left.files) else left
+
+
+def merged(program: Program, path: str, into: str) -> Program:
+    """The program with one file appended to another in the same folder; its links lead to that one."""
+    files = {name: raw.decode("utf-8") for name, raw in program.files}
+    lines = split_lines(files[path])
+    body = "".join(lines[locate(lines).end :]).strip()
+    if not any(heading.level == 1 for heading in outline(body).headings):
+        body = f"# {PurePosixPath(path).stem}\n\n{body}"
+    files[into] = f"{files[into].rstrip()}\n\n{body}\n"
+    del files[path]
+    changed = {name: _renamed(text, name, path, into) for name, text in files.items()}
+    return program.with_files({**changed, path: None})
+
+
+def _renamed(text: str, source: str, path: str, into: str) -> str:
+    """The text with its references to a file as references to another. Raises ProgramError."""
+    new = relpath(into, str(PurePosixPath(source).parent))
+    lines = split_lines(text)
+    for one in references(text):
+        if path in resolved(one.path, source):
+            said = lines[one.line - 1]
+            lines[one.line - 1] = re.sub(rf"(?<![\w/.\-]){re.escape(one.path)}(?!\w)", lambda _: new, said)
+    changed = "".join(lines)
+    if _means(changed, source, path):
+        raise ProgramError(f"{source}:1: a reference to {path} cannot be renamed")
+    return changed
+
+
+def _means(text: str, source: str, path: str) -> bool:
+    """Whether a text in the file ``source`` refers to a file."""
+    return any(path in resolved(one.path, source) for one in references(text))
+
+
+def _first_statement(program: Program, path: str) -> tuple[Directive, str, int, int] | None:
+    """The first statement that refers to a file, its own file, its first line, and the line after its last one."""
+    for source, raw in program.files:
+        if source == path:
+            continue
+        parsed = outline(raw.decode("utf-8"), source)
+        own = "" if source == program.files[0][0] else source
+        named = [d for d in program.directives if d.file == own and d.kind not in (CHARTER, ORDER)]
+        for directive, block in zip(named, parsed.blocks, strict=True):
+            if _means("".join(parsed.lines[block.start : block.end]), source, path):
+                return directive, source, block.start, block.end
+    return None

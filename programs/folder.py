@@ -1,0 +1,192 @@
+"""Reads a program from disk: one file, or an entry file with the markdown files that it links to or names."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
+from programs.file_set import (
+    ENTRY,
+    FilePool,
+    gathered,
+    is_about_repository,
+    is_document,
+    references,
+    require_path,
+    resolved,
+)
+from programs.program import Program
+from programs.text import MAX_BYTES
+
+_AGENTS = ("AGENTS.md", "CLAUDE.md")
+_MOST_LISTED = 2_000  # files and folders that are looked at for markdown that is not part of the program
+
+
+def load(path: Path | str) -> Program:
+    """The program at a path: a file or a folder. Raises NotFound, Ambiguous, EnvironmentProblem or ProgramError."""
+    path = Path(path)
+    entry = entry_of(path) if path.is_dir() else path
+    loaded = Program.load(entry)
+    if loaded.is_set or is_document(loaded.raw):
+        return loaded
+    name = unicodedata.normalize("NFC", entry.name)
+    others, living = gathered(name, loaded.raw, _Disk(entry.parent), str(entry))
+    _refuse_outside(entry.parent, [(name, loaded.raw), *others.items()])
+    if not others and not living and not path.is_dir():
+        return loaded
+    called = path.resolve().name if path.is_dir() else ""
+    return Program.parse(loaded.raw, called or path.stem, file=str(entry), others=others, living=living, entry=name)
+
+
+def entry_of(folder: Path) -> Path:
+    """The entry file of a folder. Raises NotFound, EnvironmentProblem, or Ambiguous."""
+    try:
+        found = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
+        return folder / entry_among({path.name: _start_of(path) for path in found}, str(folder))
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
+
+
+def entry_among(files: Mapping[str, bytes], where: str) -> str:
+    """The entry file: program.md, else AGENTS.md or CLAUDE.md, else README.md, else the only .md file.
+
+    Of several of the same rank, the one that no other links to or names. Raises NotFound, or Ambiguous.
+    """
+    names = sorted(files)
+    ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
+    for rank in ranks:
+        found = [name for name in names if name.lower() in rank]
+        if ENTRY not in found and len({files[name] for name in found}) > 1:
+            if len(above := [name for name in found if not _is_named(name, found, files)]) == 1:
+                return above[0]
+            shown = ", ".join(found[:4])
+            hint = f"name the file to begin with, or call it {ENTRY}"
+            raise Ambiguous(f"{where}: {len(found)} files could be the entry file of the program: {shown}", hint=hint)
+        if found:
+            return ENTRY if ENTRY in found else found[0]
+    raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
+
+
+def _is_named(name: str, among: Sequence[str], files: Mapping[str, bytes]) -> bool:
+    """Whether another of these files links to a file or names it, as a CLAUDE.md does with ``@AGENTS.md``."""
+    texts = [files[other].decode("utf-8", "replace") for other in among if other != name]
+    return any(name in resolved(one.path, "") for text in texts for one in references(text))
+
+
+def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
+    """The program in a zip archive, with the limits of a folder, and the markdown files that are not part of it.
+
+    Raises ProgramError, NotFound or Ambiguous.
+    """
+    try:
+        files = _unzipped(raw, file)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+        raise ProgramError(f"{file}:1: the zip archive cannot be read", hint="zip the folder again") from None
+    while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
+        files = {path.split("/", 1)[1]: text for path, text in files.items()}
+    entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
+    others, living = gathered(entry, files[entry], FilePool(files), file)
+    program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
+    return program, _unused(files, program)
+
+
+def _unzipped(raw: bytes, file: str) -> dict[str, bytes]:
+    """The markdown files of an archive. Nothing is unpacked that is larger than a program may be."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        rows = archive.infolist()
+        if len(rows) > _MOST_LISTED:
+            raise ProgramError(f"{file}:1: the zip archive has {len(rows):,} files", hint="zip the program alone")
+        wanted = [row for row in rows if row.filename.endswith(".md") and "__MACOSX" not in row.filename]
+        if sum(row.file_size for row in wanted) > 4 * MAX_BYTES:
+            message = f"{file}:1: the .md files of the zip archive are larger than {4 * MAX_BYTES:,} bytes"
+            raise ProgramError(message, hint="zip the program alone")
+        files: dict[str, bytes] = {}
+        for row in wanted:
+            path = require_path(unicodedata.normalize("NFC", row.filename), "")
+            if stat.S_ISLNK(row.external_attr >> 16):
+                raise ProgramError(f"{file}:1: {path} is a symbolic link", hint="zip the file that it leads to")
+            with archive.open(row) as stream:
+                files[path] = stream.read(min(row.file_size, MAX_BYTES) + 1)
+        return files
+
+
+def left_out(path: Path, program: Program) -> list[str]:
+    """Markdown files of a program's folder that no file of the program links to or names."""
+    out: list[str] = []
+    looked = 0
+    for top, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "node_modules")
+        looked += len(folders) + len(names)
+        here = Path(top).relative_to(path)
+        out += [str(here / name) for name in sorted(names) if name.endswith(".md")]
+        if looked > _MOST_LISTED:
+            break
+    return [name for name in _unused(out, program) if name != entry_of(path).name]
+
+
+def _unused(paths: Iterable[str], program: Program) -> list[str]:
+    known = {unicodedata.normalize("NFC", name) for name, _ in (*program.files, *program.living)}
+    return [path for path in paths if unicodedata.normalize("NFC", path) not in known and not is_about_repository(path)]
+
+
+def _refuse_outside(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Raises ProgramError for a link to a file that exists outside the folder."""
+    for source, raw in files:
+        for one in references(raw.decode("utf-8")):
+            outside = (root / source).parent / one.path
+            if (
+                one.link
+                and not resolved(one.path, source)
+                and not is_about_repository(outside.name)
+                and exists(outside)
+            ):
+                hint = "copy the file into the program's folder, or remove the link"
+                raise ProgramError(f"{root / source}:{one.line}: {one.path} is outside the folder {root}", hint=hint)
+
+
+def _start_of(path: Path) -> bytes:
+    """As much of a file as is needed to refuse one that is too large."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """The markdown files in a folder on disk. Raises ProgramError where one lies outside, EnvironmentProblem."""
+
+    root: Path
+
+    def read(self, path: str) -> bytes | None:
+        forms = [self.root / unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
+        found = next((each for each in forms if exists(each)), None)
+        if found is None:
+            return None
+        if not found.resolve().is_relative_to(self.root.resolve()):
+            message = f"{found}:1: this symbolic link leads out of the folder {self.root}"
+            raise ProgramError(message, hint="copy the file into the program's folder")
+        try:
+            return _start_of(found)
+        except OSError as error:
+            raise EnvironmentProblem(f"{found}: {error.strerror}") from None
+
+    def below(self, folder: str) -> list[str]:
+        try:
+            found = sorted(str(each.relative_to(self.root)) for each in (self.root / folder).rglob("*.md"))
+        except OSError as error:
+            raise EnvironmentProblem(f"{self.root / folder}: {error.strerror}") from None
+        return [unicodedata.normalize("NFC", each) for each in found]

@@ -1,0 +1,222 @@
+"""A folder as a program, from the command line to the champion: run, match, improve, resume, report, and mutation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from arena.ablation import variant
+from arena.settings import StudyConfig
+from arena.study import Study
+from inner_loop.agents.worktree import lay, require_free
+from inner_loop.researchers.labels import labelled
+from inner_loop.researchers.roles import roles
+from meta.begin import create, take_up
+from meta.conformance.base import open_bench
+from meta.conformance.evidence_of import PLANTED
+from meta.evolve import evolve, operators_of
+from meta.lineage import Lineage
+from meta.mutators.base import ParentProgram
+from meta.mutators.change_files import ChangeFiles, added, dropped, merged
+from meta.mutators.offline.delete_directive import DeleteDirective
+from programs.errors import UsageError
+from programs.folder import load
+from programs.program import Program
+from tests.meta.cli_study import cli
+from tests.studies import TINY, silent
+from trainer.data import DataStore
+from trainer.planted import random_law, simulated_task
+from trainer.simulated import trainer_for
+from trainer.streams import Streams
+from trainer.task import Task
+
+FILES = {
+    "program.md": "---\nmetaloop:\n  proposers: {queue: 0.5, local: 0.5}\n---\n# Lab\n\n"
+    "Ask [the critic](roles/critic.md) before you train. Append what you see to `log/found.md`.\n\n"
+    "## Steps\n\n- Follow `skills/screen.md`.\n- Stop in time.\n\n## Ideas\n\n- Raise `ladder1=*2`.\n",
+    "roles/critic.md": "---\nname: critic\ntools: Read\n---\n# Critic\n\n- Doubt.\n- Repeat.\n",
+    "skills/screen.md": "# Screen\n\nLook early.\n",
+    "log/found.md": "# Found\n\n- Nothing.\n",
+}
+
+
+def lay_out(folder: Path) -> Path:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lay_out(tmp_path_factory.mktemp("programs") / "lab")
+
+
+@pytest.fixture(scope="module")
+def law(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated_task(random_law(2), tmp_path_factory.mktemp("task") / "law", experiments=6)
+
+
+@pytest.fixture(scope="module")
+def study(lab: Path, law: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A study that has improved the folder."""
+    task, folder = Task.load(str(law)), tmp_path_factory.mktemp("studies") / "s"
+    plan = replace(
+        TINY, run_budget=6 * task.cost_seconds, best_of_seeds=0, ablation_runs=0, confirm_runs=2, child_more=2
+    )
+    made, starters = create(folder, task=task, own=[load(lab)], command="improve", plan=plan, workers=1, seed=5)
+    evolve(made, plan, starters, silent)
+    yield folder
+
+
+def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
+    own = load(lab)
+    again, _, starters = take_up(study)
+    assert own in starters and StudyConfig.read(study / "study.toml").plan["origin"] == own.program_id
+    again.look()
+    assert again.program(own.program_id) == own
+    champion = load(study / "champion")
+    assert champion.program_id == again.state.champion.body["program_id"]  # type: ignore[union-attr]
+    assert champion.files[1:] == own.files[1:] and champion.living == own.living and champion.raw != own.raw
+    assert (study / "champion.md").read_bytes() == champion.raw
+    assert "`roles/critic.md`" in (study / "champion.evidence.md").read_text()
+    children = [p for p in again.state.programs.values() if p.generation]
+    assert children and all(Program.parse(p.text).further.keys() == own.further.keys() for p in children)
+
+
+def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> None:
+    shown = json.loads(cli("program", "show", str(study / "champion.md"), "--json").stdout)
+    assert shown["files"] == ["program.md", "roles/critic.md", "skills/screen.md"] and shown["living"] == [
+        "log/found.md"
+    ]
+    assert shown["program_id"] == load(study / "champion").program_id
+    (tmp_path / "one.md").write_text(shown["text"])
+    assert load(tmp_path / "one.md").program_id == shown["program_id"]
+    assert "==> roles/critic.md <==" in cli("program", "show", str(lab)).stdout
+    assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", str(study)).stdout
+    done = cli("export", str(study), "--prose", "-o", str(tmp_path / "prose"))
+    assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
+    assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
+    assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()
+    with Lineage(study / "programs.git", 0) as lineage:
+        listed = lineage.repo.git.ls_tree("-r", "--name-only", "main").split()
+    assert listed == ["log/found.md", "program.md", "roles/critic.md", "skills/screen.md"]
+
+
+def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
+    other = lay_out(tmp_path / "other")
+    (other / "roles" / "critic.md").write_text("# Critic\n\n- Doubt.\n- Repeat it twice, then [ask](gone.md).\n")
+    (other / "stray.md").write_text("Nobody.\n")
+    rows = [line.split("\t") for line in cli("program", "lint", str(other)).stdout.splitlines()[1:]]
+    assert [(Path(place).relative_to(other).as_posix(), code) for place, _, code, _ in rows] == [
+        ("log/found.md:1", "living"), ("roles/critic.md:4", "dead-link"), ("stray.md:1", "left-out"),
+    ]  # fmt: skip
+    rows = [line.split("\t") for line in cli("program", "diff", str(lab), str(other)).stdout.splitlines()[1:]]
+    assert {(change, heading) for change, heading, *_ in rows} == {
+        ("removed", "roles/critic.md"),
+        ("added", "roles/critic.md"),
+    }
+
+
+def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Path, tmp_path: Path) -> None:
+    own = load(lab)
+    done = cli("program", "lint", ".", cwd=lab)
+    assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("log/found.md:1\tinfo\tliving"), done.stderr
+    done = cli("run", str(lab), "-t", str(law), "--study", str(tmp_path / "r"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert StudyConfig.read(tmp_path / "r" / "study.toml").programs[0] == ("lab", own.document)
+    done = cli("match", str(lab / "program.md"), "stock", "-t", str(law), "-n", "2", "--study", str(tmp_path / "m"))
+    assert done.returncode == 0, done.stderr
+    again = cli("match", "--resume", str(tmp_path / "m"), "--json")
+    assert again.returncode == 0 and own.program_id in again.stdout
+    with_study = Study.open(tmp_path / "m")
+    with_study.look()
+    assert with_study.program(own.program_id).files == own.files
+
+
+def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Path, tmp_path: Path) -> None:
+    own, task = load(lab), Task.load(str(law))
+    trainer = trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
+    bench, _ = open_bench(trainer)
+    lay(tmp_path / "w", task, own, bench.history, bench.head, "bench\n")
+    for name in ("roles/critic.md", "skills/screen.md", "log/found.md"):
+        assert (tmp_path / "w" / name).read_text() == FILES[name]
+    assert "charter -->" in (tmp_path / "w" / "program.md").read_text()
+    assert "/log/found.md" in (tmp_path / "w" / ".git" / "info" / "exclude").read_text().splitlines()
+    as_claude = Program.parse(own.text, others=own.further, entry="CLAUDE.md")
+    lay(tmp_path / "w", task, as_claude, bench.history, bench.head, "bench\n")
+    assert (tmp_path / "w" / "CLAUDE.md").read_bytes() == (tmp_path / "w" / "program.md").read_bytes()
+    with pytest.raises(UsageError, match="researchers of planted edit"):
+        require_free(own, replace(task, editable=("roles/critic.md",)))
+
+
+def test_a_chat_researcher_reads_every_file_with_labels(lab: Path) -> None:
+    own = load(lab)
+    found = labelled(own)
+    assert set(found.ids.values()) == {d.directive_id for d in own.directives if d.kind != "order"}
+    label = next(label for label, one in found.ids.items() if own.addresses[one] == "roles/critic.md › 2")
+    assert f"- [{label}] Repeat." in found.prose and "The file log/found.md as the run begins:" in found.prose
+    assert "name: critic" not in found.prose
+    assert [(role.name, role.text.split()[1]) for role in roles(own)] == [("critic", "Critic")]
+
+
+def paths(program: Program) -> list[str]:
+    return [path for path, _ in program.files[1:]]
+
+
+def test_files_are_dropped_merged_and_added_with_their_links(lab: Path) -> None:
+    own = load(lab)
+    less = dropped(own, "roles/critic.md")
+    assert paths(less) == ["skills/screen.md"] and "critic" not in less.text and "Append what you see" in less.text
+    assert dropped(own, "skills/screen.md").text == own.text.replace("- Follow `skills/screen.md`.\n", "")
+    pair = Program.parse("See a/b.md, a/c.md.\n", others={"a/b.md": "B.\n", "a/c.md": "---\nx: 1\n---\nSee b.md.\n"})
+    one = merged(pair, "a/c.md", "a/b.md")
+    assert one.text == "See a/b.md, a/b.md.\n" and one.further == {"a/b.md": "B.\n\n# c\n\nSee b.md.\n"}
+    stock = Program.parse("# Plain\n\nGo.\n")
+    more = added(stock, own, "skills/screen.md")
+    assert more.text == "# Plain\n\nGo.\n\n## Steps\n\n- Follow `skills/screen.md`.\n" and paths(more) == [
+        "skills/screen.md"
+    ]
+    assert paths(added(stock, own, "roles/critic.md")) == ["roles/critic.md"]
+
+
+def test_mutators_change_any_file(lab: Path) -> None:
+    own = load(lab)
+    others = [
+        ParentProgram(own, None),
+        ParentProgram(pair := Program.parse("Do.\n\nSee d.md.\n", others={"d.md": "D.\n"}), None),
+    ]
+    seen: dict[str, Program] = {}
+    for seed in range(30):
+        for mutator in (ChangeFiles(), DeleteDirective()):
+            proposal = mutator.propose(others, PLANTED, np.random.default_rng(seed))
+            if proposal is not None:
+                child = own.with_text(proposal.text)
+                assert child.program_id != own.program_id and child.living in (own.living, ())
+                seen[proposal.reason] = child
+    assert any("d.md" in child.further for child in seen.values()) and pair.is_set
+    assert any("- Repeat." not in child.further.get("roles/critic.md", "- Repeat.") for child in seen.values())
+    assert {reason.split()[0] for reason in seen} >= {"file", "deleted:"}
+
+
+def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:
+    own = load(lab)
+    gone = [d.directive_id for d in own.directives if d.text in ("Repeat.", "Stop in time.")]
+    child = variant(own, gone)
+    assert child.further["roles/critic.md"].endswith("- Doubt.\n") and "Stop in time" not in child.text
+    assert {d.directive_id for d in own.directives} - {d.directive_id for d in child.directives} == set(gone)
+
+
+def test_only_studies_of_prose_readers_change_the_set_of_files(study: Path) -> None:
+    made: Any = take_up(study)[0]
+    assert "change-files" not in [each.name for each in operators_of(made)]
+    made.config = made.config.model_copy(update={"researcher": "chat"})
+    assert operators_of(made)[-1].name == "change-files"
+    made.config = made.config.model_copy(update={"programs": [("x", "# X\n")]})
+    assert "change-files" not in [each.name for each in operators_of(made)]

@@ -1,0 +1,322 @@
+"""Programs of several files: what belongs to them, their ids and addresses, what is stored, what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import unicodedata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from programs import shelf
+from programs.diff import diff
+from programs.edit import remove_directive, without
+from programs.errors import Ambiguous, MetaloopError, NotFound, ProgramError
+from programs.file_set import MAX_FILES, is_document, references
+from programs.folder import entry_of, from_zip, left_out, load
+from programs.lint import check, lint
+from programs.program import Program, program_id
+
+CRITIC = "# Critic\n\nYou doubt.\n\n## Process\n\n1. Read the diff.\n2. Ask for a repeat.\n3. Write what you saw.\n"
+SKILL = "---\nname: screen\ndescription: short looks\ntools: [Bash, Read]\n---\n# Screen\n\n- Train a quarter first.\n"
+ROLES = "roles/critic.md"
+ROLE = {ROLES: CRITIC}
+SCREEN = {"skills/screen.md": SKILL}
+MANY = [f"roles/{n}.md" for n in range(MAX_FILES + 1)]
+LIVING = "---\nliving: true\n---\n# Found\n\n- Nothing yet.\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of a folder; what should be read of it: other files, living ones, and the codes of lint."""
+
+    name: str
+    files: dict[str, str]
+    others: str = ""
+    living: str = ""
+    codes: str = ""
+    entry: str = "program.md"
+    left: str = ""
+
+
+def p(text: str) -> str:
+    return f"# Lab\n\n{text}\n"
+
+
+CASES = (
+    Case("one file", {"program.md": p("Lower the loss.")}),
+    Case("link", {"program.md": p("Ask [the critic](roles/critic.md)."), **ROLE}, ROLES),
+    Case("in backticks", {"program.md": p("Read `roles/critic.md`."), **ROLE}, ROLES),
+    Case("in prose", {"program.md": p("First read roles/critic.md."), **ROLE}, ROLES),
+    Case("with a dot", {"program.md": p("See ./roles/critic.md, then go."), **ROLE}, ROLES),
+    Case("anchor", {"program.md": p("See [it](roles/critic.md#process)."), **ROLE}, ROLES),
+    Case("reference style", {"program.md": p("See [it][c].\n\n[c]: roles/critic.md"), **ROLE}, ROLES),
+    Case("CLAUDE.md",
+         {"CLAUDE.md": p("Use `skills/screen.md`."), **SCREEN, "README.md": "# Repo\n"},
+         "skills/screen.md", entry="CLAUDE.md"),
+    Case("AGENTS.md",
+         {"AGENTS.md": p("Use `skills/screen.md`."), **SCREEN}, "skills/screen.md", entry="AGENTS.md"),
+    Case("import", {"CLAUDE.md": "# C\n\n@AGENTS.md\n", "AGENTS.md": "A.\n"}, "AGENTS.md", entry="CLAUDE.md"),
+    Case("same CLAUDE.md and AGENTS.md", {"AGENTS.md": p("Go."), "CLAUDE.md": p("Go.")}, left="CLAUDE.md"),
+    Case("README.md", {"README.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="README.md"),
+    Case("README.md beside",
+         {"program.md": p("Read README.md and [licence](LICENSE.md)."), "README.md": "# R\n",
+          "LICENSE.md": "MIT\n"}),
+    Case("only .md file", {"lab.md": p("Read roles/critic.md."), **ROLE}, ROLES, entry="lab.md"),
+    Case("chain",
+         {"program.md": p("See a/one.md."), "a/one.md": "See [two](two.md).\n",
+          "a/two.md": "See ../b/three.md.\n", "b/three.md": "End.\n"}, "a/one.md a/two.md b/three.md"),
+    Case("circle",
+         {"program.md": p("See a.md."), "a.md": "See b.md.\n", "b.md": "See a.md and program.md.\n"},
+         "a.md b.md"),
+    Case("from the top",
+         {"program.md": p("See roles/a.md."), "roles/a.md": "Ask skills/b.md.\n", "skills/b.md": "B.\n"},
+         "roles/a.md skills/b.md"),
+    Case("folder by name",
+         {"program.md": p("The roles are in `roles/`."), "roles/a.md": "A.\n", "roles/deep/b.md": "B.\n"},
+         "roles/a.md roles/deep/b.md"),
+    Case("other folders are not named whole",
+         {"program.md": p("Look into `notes/`."), "notes/a.md": "A.\n"}, left="notes/a.md"),
+    Case("living by front matter",
+         {"program.md": p("Read found.md."), "found.md": LIVING}, "", "found.md", "living"),
+    Case("append to",
+         {"program.md": p("Append each result to `found.md`."), "found.md": "# F\n"}, "", "found.md", "living"),
+    Case("log in, link",
+         {"program.md": p("Log what\nyou see in [the log](found.md)."), "found.md": "# F\n"},
+         "", "found.md", "living"),
+    Case("update", {"program.md": p("Update ideas.md daily."), "ideas.md": "- x\n"}, "", "ideas.md", "living"),
+    Case("never write", {"program.md": p("Never write to rules.md."), "rules.md": "Rules.\n"}, "rules.md"),
+    Case("living: false",
+         {"program.md": p("Add it to a.md."), "a.md": "---\nliving: false\n---\nA.\n"}, "a.md"),
+    Case("written, not there", {"program.md": p("Record results in `later.md`.")}),
+    Case("only living",
+         {"CLAUDE.md": p("Write it down in found.md."), "found.md": "# F\n"},
+         "", "found.md", "living", "CLAUDE.md"),
+    Case("dead link", {"program.md": p("See [it](roles/gone.md).")}, codes="dead-link"),
+    Case("dead link in a role",
+         {"program.md": p("See a.md."), "a.md": "# A\n\nSee [b](b.md).\n"}, "a.md", codes="dead-link"),
+    Case("names what is not there",
+         {"program.md": p("See a.md and b.md."), "a.md": "A.\n"}, "a.md", codes="not-here"),
+    Case("charter of a role",
+         {"program.md": p("See a.md."), "a.md": "---\nmetaloop:\n  wave: 3\n---\nA.\n"},
+         "a.md", codes="charter-not-entry"),
+    Case("ideas of a role",
+         {"program.md": p("See a.md."), "a.md": "## Ideas\n\n- `lr=1`\n"}, "a.md", codes="ideas-not-entry"),
+    Case("odd names",
+         {"program.md": p("See [a](<my notes/a b.md>) and [c](x%20y.md)."), "my notes/a b.md": "A.\n",
+          "x y.md": "C.\n"}, "my notes/a b.md|x y.md"),
+    Case("unicode",
+         {"program.md": p("Lies rollen/prüfer.md und `技能/屏.md`."), "rollen/prüfer.md": "Zweifle.\n",
+          "技能/屏.md": "先。\n"}, "rollen/prüfer.md 技能/屏.md"),
+    Case("no files",
+          {"program.md": p("See https://x.org/a.md, mail@b.md, `a.py`, x.mdx, {{name}}.md and *.md."), "a.md": "A.\n"},
+         codes="placeholder", left="a.md"),
+    Case("in code", {"program.md": p("```\ncat a.md\n```"), "a.md": "A.\n"}, left="a.md"),
+    Case("hidden folder",
+         {"program.md": p("Use .claude/skills/s.md."), ".claude/skills/s.md": SKILL}, ".claude/skills/s.md"),
+)  # fmt: skip
+
+
+def lay(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+    return folder
+
+
+def names(text: str) -> list[str]:
+    return sorted(text.split("|" if "|" in text else None))
+
+
+def zipped(files: dict[str, str], top: str = "") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(top + name, text)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_belongs_to_a_program(tmp_path: Path, case: Case) -> None:
+    program = load(lay(tmp_path / "lab", case.files))
+    assert [path for path, _ in program.files[1:]] == names(case.others)
+    assert [path for path, _ in program.living] == names(case.living)
+    assert {m.code for m in lint(program)} - {"empty-section"} == set(case.codes.split())
+    assert left_out(tmp_path / "lab", program) == names(case.left)
+    assert (
+        program.name == "lab"
+        and program.text == case.files[case.entry if program.is_set else entry_of(tmp_path / "lab").name]
+    )
+    by_file = load(tmp_path / "lab" / entry_of(tmp_path / "lab").name)
+    assert (by_file.program_id, by_file.files, by_file.living) == (program.program_id, program.files, program.living)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_stored_is_the_program(tmp_path: Path, case: Case) -> None:
+    program = load(lay(tmp_path / "lab", case.files))
+    again = Program.parse(program.document, program.name)
+    assert again == program and again.document == program.document and again.program_id == program.program_id
+    assert again.directives == program.directives and program_id(program.document.encode()) == program.program_id
+    assert is_document(program.document) == program.is_set
+    program.write(tmp_path / "copy" / "lab")
+    assert load(tmp_path / "copy" / "lab" / program.files[0][0]).program_id == program.program_id
+    packed, _ = from_zip(zipped(case.files, "lab/"), "lab")
+    assert packed == program and packed.program_id == program.program_id
+    assert program.with_text(program.text) == program
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_directive_has_an_id_and_an_address_of_its_own(tmp_path: Path, case: Case) -> None:
+    program = load(lay(tmp_path / "lab", case.files))
+    ids = [d.directive_id for d in program.directives]
+    assert len(set(ids)) == len(ids) == len(set(program.addresses.values()))
+    assert [d.position for d in program.directives] == list(range(len(ids)))
+    alone = Program.parse(program.text)
+    assert ids[: len(alone.directives)] == [d.directive_id for d in alone.directives]
+    for directive in program.directives:
+        text = program.further[directive.file] if directive.file else program.text
+        first = directive.text.split()[0].split(".")[0][:8]
+        assert directive.kind == "code" or first in text.splitlines()[directive.line - 1]
+        assert program.addresses[directive.directive_id].startswith(directive.file)
+
+
+def test_a_directive_is_addressed_by_file_heading_and_number() -> None:
+    program = Program.parse(
+        "---\nmetaloop:\n  wave: 2\n---\n# Lab\n\nGo.\n\n## Ideas\n\n- `a=1`\n", others={"roles/critic.md": CRITIC}
+    )
+    assert list(program.addresses.values()) == [
+        "charter › wave", "1", "Ideas › order", "Ideas › 1", "roles/critic.md › 1",
+        "roles/critic.md › Process › 1", "roles/critic.md › Process › 2", "roles/critic.md › Process › 3",
+    ]  # fmt: skip
+
+
+def test_ids_depend_on_paths_and_texts_but_not_on_order_line_ends_or_living_files() -> None:
+    one, two = {"a.md": "A.\n", "b.md": "B.\n"}, {"b.md": "B. \r\n", "a.md": "A.\n"}
+    base = Program.parse("x\n", others=one)
+    assert base.program_id == Program.parse("x\n", others=two).program_id
+    assert base.program_id == Program.parse("x\n", others=one, living={"log.md": "old\n"}).program_id
+    different = [
+        Program.parse("x\n"),
+        Program.parse("x\n", others={"a.md": "A.\n"}),
+        Program.parse("x\n", others={"a.md": "B.\n", "b.md": "A.\n"}),
+        Program.parse("x\n", others={"c.md": "A.\n", "b.md": "B.\n"}),
+        Program.parse("x\n", others=one, entry="CLAUDE.md"),
+    ]
+    assert len({base.program_id, *(each.program_id for each in different)}) == 6
+    assert Program.parse("x\n", entry="CLAUDE.md").program_id == Program.parse("x\n").program_id
+    assert Program.parse("x\n", living={"log.md": "old\n"}).program_id == Program.parse("x\n").program_id
+
+
+def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
+    assert shelf.starter("stock").program_id == "p83e704b92d20"
+    for starter in shelf.starters():
+        (tmp_path / "program.md").write_bytes(starter.raw)
+        read = load(tmp_path / "program.md")
+        assert not read.is_set and read.document == starter.text and read.program_id == starter.program_id
+        assert all(not d.file for d in read.directives)
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "says"),
+    [
+        ({"CLAUDE.md": "A.\n", "AGENTS.md": "B.\n"}, Ambiguous, "AGENTS.md, CLAUDE.md"),
+        ({"a.md": "A.\n", "b.md": "B.\n"}, Ambiguous, "a.md, b.md"),
+        ({"train.py": "x\n"}, NotFound, "no .md file"),
+        ({"program.md": "See [up](../up.md).\n", "../up.md": "Up.\n"}, ProgramError, "program.md:1: ../up.md is out"),
+        ({"program.md": "See [abs](ABS/up.md).\n", "../up.md": "Up.\n"}, ProgramError, "outside"),
+        ({"program.md": "See a.md.\n", "a.md": "\n"}, ProgramError, "a.md:1: the file is empty"),
+        ({"program.md": "See a.md.\n", "a.md": "\0"}, ProgramError, "a.md:1: the file is binary"),
+        ({"program.md": "See a.md.\n" + "x" * 100_000, "a.md": "x" * 200_000}, ProgramError, "bytes together"),
+        ({"program.md": "In `roles/`.\n", **dict.fromkeys(MANY, "x\n")}, ProgramError, "the maximum is 64"),
+        ({"program.md": "See [q](<a`b.md>).\n", "a`b.md": "x\n"}, ProgramError, "not a markdown file of a program"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_refused_in_one_line(
+    tmp_path: Path, files: dict[str, str], error: type[MetaloopError], says: str
+) -> None:
+    files = {name: text.replace("ABS", str(tmp_path)) for name, text in files.items()}
+    folder = lay(tmp_path / "lab", files)
+    with pytest.raises(error) as caught:
+        load(folder)
+    assert says in caught.value.message and "\n" not in caught.value.message and caught.value.hint
+
+
+def test_symbolic_links_stay_inside(tmp_path: Path) -> None:
+    lay(tmp_path, {"lab/program.md": "See roles/a.md and b.md.\n", "lab/roles/real.md": "A.\n", "secret.md": "S.\n"})
+    os.symlink("real.md", tmp_path / "lab" / "roles" / "a.md")
+    assert [path for path, _ in load(tmp_path / "lab").files] == ["program.md", "roles/a.md"]
+    os.symlink(tmp_path / "secret.md", tmp_path / "lab" / "b.md")
+    with pytest.raises(ProgramError, match=r"b\.md:1: this symbolic link leads out"):
+        load(tmp_path / "lab")
+
+
+def test_decomposed_names_are_found(tmp_path: Path) -> None:
+    lay(tmp_path, {"program.md": "Lies prüfer.md.\n", unicodedata.normalize("NFD", "prüfer.md"): "Ja.\n"})
+    assert [path for path, _ in load(tmp_path).files] == ["program.md", "prüfer.md"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"-->", b"entry 3 a.md\n"])
+def test_a_damaged_document_is_refused(damage: bytes) -> None:
+    raw = Program.parse("x\n", others={"a.md": CRITIC}).document.encode()
+    for broken in (
+        raw[:-5],
+        raw + b"x",
+        raw.replace(b"file ", b"fill "),
+        raw[:60] + damage,
+        raw.replace(b"a.md", b"../a.md"),
+    ):
+        with pytest.raises(ProgramError):
+            Program.parse(broken)
+        assert [m.level for m in check(broken, "up.md")] == ["error"] and program_id(broken) == ""
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"program.md": "See /etc/x.md.\n", "/etc/x.md": "x\n"},
+        {"program.md": "See a.md.\n", "../a.md": "x\n"},
+        {"notes.txt": "x\n"},
+        {"program.md": "See roles/.\n"} | {f"roles/{n}.md": "x" * 30_000 for n in range(60)},
+    ],
+)
+def test_hostile_archives_are_refused(files: dict[str, str]) -> None:
+    for raw in (zipped(files), zipped(files)[:-30], b"PK\x03\x04 nothing"):
+        with pytest.raises(MetaloopError):
+            from_zip(raw, "up")
+
+
+def test_a_child_keeps_the_files_that_its_entry_file_leads_to() -> None:
+    program = Program.parse("See a.md.\n\nSee b.md.\n", others={"a.md": "See c.md.\n", "b.md": "B.\n", "c.md": "C.\n"})
+    assert program.with_text("Now see a.md.\n").files[1:] == (program.files[1], program.files[3])
+    assert not program.with_text("Nothing.\n").is_set
+    grown = program.with_files({"b.md": "See d.md.\n", "d.md": "D.\n", "far.md": "Far.\n"})
+    assert [path for path, _ in grown.files] == ["program.md", "a.md", "b.md", "c.md", "d.md"]
+    by_name = {d.text: d.directive_id for d in program.directives}
+    shorter = without(program, by_name["See b.md."])
+    assert [path for path, _ in shorter.files] == ["program.md", "a.md", "c.md"]
+
+
+def test_a_statement_of_another_file_is_removed_and_compared() -> None:
+    program = Program.parse("See roles/critic.md.\n", others={"roles/critic.md": CRITIC})
+    gone = next(d for d in program.directives if d.text == "Ask for a repeat.")
+    child = without(program, gone.directive_id)
+    change = diff(program, child)
+    assert change.removed == (gone,) and not change.added and not change.changed
+    assert gone.heading == "roles/critic.md › Process"
+    with pytest.raises(NotFound):
+        remove_directive(program.text, gone.directive_id)
+
+
+def test_references_are_read_in_linear_time() -> None:
+    for text in (
+        "[" * 50_000,
+        "](" * 50_000,
+        "a/" * 50_000,
+        "append to " * 10_000 + "x.md",
+        "`" * 50_000,
+        "x.md " * 10_000,
+    ):
+        references(text)
