@@ -68,8 +68,9 @@ def study(lab: Path, law: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A study that has improved the folder."""
     task, folder = Task.load(str(law)), tmp_path_factory.mktemp("studies") / "s"
     plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, best_of_seeds=0, ablation_runs=0, confirm_runs=2, child_more=2
-    )
+        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
+        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
+    )  # fmt: skip
     made, starters = create(folder, task=task, own=[load(lab)], command="improve", plan=plan, workers=1, seed=5)
     evolve(made, plan, starters, silent)
     yield folder
