@@ -27,6 +27,7 @@ WORDS = tsv(
 COLUMNS = (
     "run,model,lr,batch_size,dropout,val_loss,notes\n1,small,0.001,64,0,2.1,baseline\n2,small,0.003,64,0,2.0,more\n"
     "3,small,0.01,64,0,nan,diverged\n4,small,0.003,128,0,2.02,batch\n5,large,0.003,256,0,1.5,another model\n"
+    "6,large,0.003,64,0.1,1.4,nearest in settings is a small one\n"
 )
 
 
@@ -57,8 +58,9 @@ def test_columns_of_settings(tmp_path: Path) -> None:
     """Each row is compared with the nearest measured one, never with one of another model."""
     log = learnt(tmp_path, COLUMNS, name="night/results.csv")
     assert edits(log) == [
-        ({}, "ok", 0.0), ({"learning_rate": 0.003}, "ok", 1.0), ({"learning_rate": 0.01}, "invalid", None),
-        ({"batch_size": 128}, "ok", -0.2),
+        ({}, "ok", 0.0), ({"learning_rate": 0.003}, "ok", 0.14), ({"learning_rate": 0.01}, "invalid", None),
+        ({"batch_size": 128}, "ok", -0.03),
+        ({"batch_size": 64, "dropout": 0.1}, "ok", 0.14),
     ]  # fmt: skip
     assert log.left_out == {"they also differ in something that has no role": 1}
 
