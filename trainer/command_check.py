@@ -22,7 +22,7 @@ from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding
 from trainer.freshness import takes_seed
-from trainer.gpus import survey
+from trainer.gpus import Gpu, survey
 from trainer.hardware import hardware_class
 from trainer.knob_check import SEED, KnobCheck, KnobState, Yardstick, judge_knobs, remove_dead
 from trainer.measure import declared_edits
@@ -71,7 +71,7 @@ def check_command(
             return [*findings, CheckFinding("error", "command", error.message, error.hint)]
         except MetaloopError as error:
             findings.append(CheckFinding("error", "command", error.message, error.hint))
-    if not any(finding.message.startswith("fault:") for finding in findings):
+    if sandbox and not any(finding.message.startswith("fault:") for finding in findings):
         for checked in {task.task_id: task, (now := Task.load(task.folder)).task_id: now}.values():
             check_record.write(checked, findings)
     return findings
@@ -114,7 +114,8 @@ class _Check:
             return
         measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
         yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
-        yield _device(self.trainer, outcome)
+        seat = self.trainer.device.seat
+        yield device_finding(task, seat.gpu if seat else None, outcome.utilization)
         yield _trust(self.trainer)
         yield _written(outcome, task) if scope.write else _budget(outcome, task)
         cheap = outcome.wall_seconds <= _CHEAP_SECONDS
@@ -189,12 +190,11 @@ class _Check:
             yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
 
 
-def _device(trainer: CommandTrainer, outcome: Outcome) -> CheckFinding:
-    """The device that the baseline ran on, as far as can be seen from outside."""
-    task, seat = trainer.task, trainer.device.seat
+def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFinding:
+    """The device that the baseline ran on, as far as can be seen from outside. ``used``: the GPU's share of time."""
     wanted = task_file.read(task.folder / "task.toml")[0].budget.device
-    if seat is not None:
-        name, used = f"GPU {seat.gpu.index}, {seat.gpu.name}", outcome.utilization
+    if gpu is not None:
+        name = f"GPU {gpu.index}, {gpu.name}"
         if used is None:
             return CheckFinding("warning", "device", f"{name} was offered; unknown whether the command used it")
         if used == 0.0:
