@@ -147,7 +147,7 @@ class Decision:
 
     @property
     def against_own(self) -> bool:
-        return self.beside is not None
+        return bool(self.own) and not self.same_as
 
     @property
     def can_be_confirmed_again(self) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compared, Decision, Longer
+from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, Check, Compared, Decision, Longer
+from analysis.power import runs_needed
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
     at_least,
     bracket,
+    count,
     decimals,
     interval_decimals,
     listed,
@@ -73,15 +76,18 @@ def line(d: Decision) -> str:
         figures += "" if d.families else " on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     ratio = times(d.tested.ratio).lstrip(",") if d.holds else ""
-    return f"{headline(d)}{ratio and ':' + ratio}. {figures}; one-sided p = {d.p:.2g}{doubt}"
+    tested = f"one-sided p = {d.p:.2g}" if d.champion.n > 1 else "one run each cannot show a difference"
+    return f"{headline(d)}{ratio and ':' + ratio}. {figures}; {tested}{doubt}"
 
 
 def gains(champion: Mean, other: Compared, unit: str) -> str:
     digits = interval_decimals(other.low, other.high)
-    ours, theirs = (
-        f"{plain_number(mean.mean, digits)} [{plain_span(mean.low, mean.high, digits)}]"
-        for mean in (champion, other.gain)
-    )
+
+    def said(mean: Mean) -> str:
+        known = f" [{plain_span(mean.low, mean.high, digits)}]" if mean.low is not None else ""
+        return f"{plain_number(mean.mean, digits)}{known}"
+
+    ours, theirs = said(champion), said(other.gain)
     return f"{ours} {unit} against {theirs} of {other.name}"
 
 
@@ -90,7 +96,7 @@ def runs(d: Decision) -> str:
         named = d.families[0] if len(d.families) == 1 else "each"
         return f"{many(d.champion.n, 'new task')} of {named}, intervals over tasks"
     pooled = " of stock's two arms" if d.check is not None and not d.against_own else ""
-    return f"{d.champion.n} runs against {d.tested.gain.n}{pooled}"
+    return f"{many(d.champion.n, 'run')} against {d.tested.gain.n}{pooled}"
 
 
 def remarks(d: Decision) -> list[str]:
@@ -104,6 +110,8 @@ def notes(d: Decision) -> list[str]:
     if d.holds and d.tested.ratio.ratio is not None:
         at = at_least(d.tested.ratio.lower, 95)
         out.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({at}).")
+    if needed := more_runs(d):
+        out.append(needed)
     if d.beside is not None:
         digits = interval_decimals(d.beside.low, d.beside.high)
         lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
@@ -123,6 +131,18 @@ def notes(d: Decision) -> list[str]:
     return out + best_scripts(d)
 
 
+def more_runs(d: Decision) -> str:
+    """How many runs of each program show the measured difference with 80% power; empty where it was shown, is no gain,
+    or the spread between runs is unknown."""
+    ours, theirs = d.champion, d.tested.gain
+    if d.state != OPEN or d.tasks or not ours.se or not theirs.se:
+        return ""
+    sd = math.sqrt((ours.se**2 * ours.n + theirs.se**2 * theirs.n) / 2)
+    needed = runs_needed(d.tested.difference, sd)
+    what = "To show a difference of this size with 80% power"
+    return f"{what} it would take about {count(needed)} runs of each program." if needed else ""
+
+
 def at_length(longer: Longer, d: Decision) -> str:
     """Champion and stock with a larger run budget."""
     ours, theirs = longer.champion, longer.against.gain
@@ -139,10 +159,7 @@ def best_scripts(d: Decision) -> list[str]:
     """The best train.py of the study, and of other uses of its device time; none of it is tested."""
     longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
     ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
-    texts = [*ours, *(spend(each, d) for each in d.spend), *longs]
-    if ours and d.spend and not longs:
-        texts.append("metaloop evolve --same-spend also measures one long TPE search and one long elite search.")
-    return texts
+    return [*ours, *(spend(each, d) for each in d.spend), *longs]
 
 
 def harvested(script: FoundScript, d: Decision) -> str:

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from inner_loop.events import Event, read_event
 from programs.program import Program
+from trainer.constraints import ConstraintRecord
 from trainer.edits import Edit, Value
 
 __all__ = ["Event", "read_event"]
@@ -126,11 +127,14 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
 
 @dataclass(frozen=True)
 class MatchConfig:
+    """``constraints`` of the task; None without any."""
+
     direction: str
     metric: str
     unit: str = ""
     verify_seeds: int = 2
     fixed_steps: bool = False
+    constraints: tuple[ConstraintRecord, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ class AlikeEvent(Event, kind="alike"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineEvent(Event, kind="baseline"):
+class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     """The untouched source, trained with one seed of the baseline of all gains on the stream."""
 
     match_id: str
@@ -195,10 +199,11 @@ class BaselineEvent(Event, kind="baseline"):
     trust: str = ""
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
+    constraints: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerificationEvent(Event, kind="verification"):
+class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     """A run's final source, trained from scratch with a fresh seed and scored on a split that no researcher saw.
 
     ``gain``: improvement over the baseline; 0 if the source failed with the seed.
@@ -218,6 +223,7 @@ class VerificationEvent(Event, kind="verification"):
     trust: str = ""
     device_seconds_spent: float = 0.0
     wall_seconds: float = 0.0
+    constraints: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

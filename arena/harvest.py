@@ -44,6 +44,7 @@ from trainer.task import Task
 HARVEST, LONG_ELITE = "harvest", "long-elite"
 FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
 LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
+FEW = 12  # the same of one with a small budget, 4 of them of the search
 WAVE = 4  # children of the same parents, trained side by side
 STARTS = 8  # final sources of runs
 _TRIES = 50  # draws of a child that was not trained before
@@ -141,13 +142,14 @@ class _Search:
         ended = self.on.state.harvests.get((self.task.name, self.name))
         if ended is not None:
             return ended
-        final = (FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS) * self.task.cost_seconds
-        number = self.search(seconds - final, starts)
-        finalists = self.best(FINALISTS) or [untouched(self.task)]
-        chosen = self.again(finalists, "choose", "selection", CHOOSING_SEEDS)
+        few = seconds < (LEAST - 0.5) * self.task.cost_seconds
+        most, choosing, fresh = (2, 2, 4) if few else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
+        number = self.search(seconds - (most * choosing + fresh) * self.task.cost_seconds, starts)
+        finalists = self.best(most) or [untouched(self.task)]
+        chosen = self.again(finalists, "choose", "selection", choosing)
         means = [statistics.fmean(gains) for gains in chosen]
         best = means.index(max(means))
-        [gains] = self.again([finalists[best]], "measure", "confirmation", FRESH_SEEDS)
+        [gains] = self.again([finalists[best]], "measure", "confirmation", fresh)
         event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
         self.on.record(event)
         return event

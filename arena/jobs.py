@@ -128,6 +128,7 @@ class Measurement:
     charged_seconds: float = 0.0
     training_seconds: float | None = None  # CPU, see `trainer.outcome`
     prediction_seconds: float | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 class ErrorRecord(TypedDict):

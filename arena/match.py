@@ -22,6 +22,7 @@ from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.measuring import gains_of, measure_baseline, run_gain, run_job, settle, settled
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
+from trainer.constraints import records
 
 Combine = Callable[[Sequence[list[ArmScore]]], list[ArmScore]]
 
@@ -122,7 +123,14 @@ def announcement(on: TaskStudy, match: Match) -> MatchEvent:
         run_budget=config.run_budget,
         hardware_class=config.hardware_class,
         started_at=datetime.now(UTC).isoformat(),
-        config=MatchConfig(task.direction, task.metric, task.unit, config.seeds_on(match.stream), config.fixed_steps),
+        config=MatchConfig(
+            task.direction,
+            task.metric,
+            task.unit,
+            config.seeds_on(match.stream),
+            config.fixed_steps,
+            records(task.constraints),
+        ),
         arms=tuple(
             MatchArm(arm.arm_id, arm.program.program_id, arm.role, arm.paired_with or None) for arm in match.arms
         ),

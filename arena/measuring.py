@@ -38,6 +38,7 @@ def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id
                 trust=m.trust,
                 device_seconds_spent=m.spent_seconds,
                 wall_seconds=m.wall_seconds,
+                constraints=m.constraints or None,
             )
         )
     rows = [known.get((task, stream, seed)) for seed in seeds]
@@ -116,6 +117,7 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
                 trust=m.trust,
                 device_seconds_spent=m.spent_seconds,
                 wall_seconds=m.wall_seconds,
+                constraints=m.constraints or None,
             )
         )
 

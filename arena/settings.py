@@ -175,7 +175,7 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"{name} is not a list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is not a number of seconds")
-        for name, what in (("origin", "program id"), ("race_rule", "name")):
+        for name, what in (("origin", "program id"), ("candidate", "program id"), ("race_rule", "name")):
             if not isinstance(plan.get(name, ""), str):
                 raise ValueError(f"{name} is not a {what}")
         return plan

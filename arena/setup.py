@@ -77,6 +77,7 @@ class StudySetup:
     plan: Mapping[str, JsonValue] = field(default_factory=dict)
     programs: Sequence[Program] = ()
     verify_seeds: int = VERIFY_SEEDS
+    baseline_seeds: int = BASELINE_SEEDS
     confirm_seeds: int | None = None
     sandbox: bool = True
     further: Sequence[Reserved] = ()
@@ -107,6 +108,7 @@ class StudySetup:
             fresh=fresh.named,
             families=self.families,
             verify_seeds=self.verify_seeds,
+            baseline_seeds=self.baseline_seeds,
             confirm_seeds=self.confirm_seeds,
             workers=self.workers,
             devices=self.devices,

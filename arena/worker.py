@@ -139,6 +139,7 @@ class Worker:
             outcome.device_seconds,
             outcome.training_seconds,
             outcome.prediction_seconds,
+            outcome.constraints,
         )
 
     def play(self, job: RunJob) -> JobResult:

@@ -92,8 +92,8 @@ class RunStartedEvent(Event, kind="run_started"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentEvent(Event, kind="experiment"):
-    """One training and its score."""
+class ExperimentEvent(Event, kind="experiment", sparse=("constraints",)):
+    """One training and its score. ``constraints``: the value of each constraint of the task; None without any."""
 
     run_id: str
     experiment_id: str
@@ -125,6 +125,7 @@ class ExperimentEvent(Event, kind="experiment"):
     reason: str
     diff: str = ""
     started_at: str = ""
+    constraints: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

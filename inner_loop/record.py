@@ -84,6 +84,7 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> Expe
         reason=outcome.reason,
         diff=record.diff,
         started_at=record.started_at,
+        constraints=dict(outcome.constraints) or None,
     )
 
 
@@ -111,6 +112,7 @@ def recorded_outcome(event: ExperimentEvent) -> Outcome:
         trust=cast(Trust, event.trust),
         cached=event.cached,
         findings=event.findings,
+        constraints=event.constraints or {},
     )
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
 from analysis.ledger import read
-from arena.setup import StudySetup, beside
+from arena.setup import BASELINE_SEEDS, StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
+from meta.apply import PATH
 from meta.confirmation import LOOKS
 from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
+from meta.novelty import Novelty
 from meta.plan import Plan
-from meta.population import starters
+from meta.population import candidate, starters
 from meta.prior import Known, seat
 from meta.reserve import refuse_twice
 from meta.task_families import DrawnTasks
@@ -35,7 +37,7 @@ def create(
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
-    variant: Task | None = None, drawn: DrawnTasks | None = None,
+    variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -43,7 +45,7 @@ def create(
     ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
     search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
     ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown;
-    ``drawn``: the tasks of a study over families, whose first one is ``task``.
+    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
     """
     if staff and staff.models:
         from meta.mutators.llm.trace_access import trace_mode
@@ -52,6 +54,9 @@ def create(
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
     chosen, prior = starters(plan.starters, own, learnt.program if learnt else None), None
+    taught = learnt.program if learnt else None
+    tried = candidate(own, taught, Novelty([task, *further], researcher)) if plan.trial else None
+    chosen += [tried] if tried and tried not in chosen else []
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, JsonValue] = asdict(plan)
@@ -62,6 +67,9 @@ def create(
         settings["race_rule"] = race_rule
     if command == "improve":
         settings["origin"] = own[0].program_id
+        settings |= {PATH: path} if path else {}
+    if tried:
+        settings["candidate"] = tried.program_id
     setup = StudySetup(
         command,
         task,
@@ -73,6 +81,7 @@ def create(
         researcher=researcher,
         plan=settings,
         programs=chosen,
+        baseline_seeds=plan.baseline_seeds or BASELINE_SEEDS,
         confirm_seeds=plan.confirm_seeds or None,
         sandbox=sandbox,
         further=beside(task, plan.run_budget, further),
@@ -93,7 +102,9 @@ def create(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule")}
+    given = {
+        k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule", "candidate", PATH)
+    }
     try:
         plan = Plan(**given)
     except TypeError:
@@ -107,10 +118,11 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
             message = f"{folder}/study.toml: [plan] {name} = {value!r} is not a valid number"
             raise Corrupt(message, hint="restore study.toml from a copy")
     began = [Program.parse(text, name) for name, text in study.config.programs]
-    origin = study.config.plan.get("origin")
-    if origin is not None and origin not in {program.program_id for program in began}:
-        message = f"{folder}/study.toml: [plan] origin = {origin!r} is not one of its programs"
-        raise Corrupt(message, hint="restore study.toml from a copy")
+    for name in ("origin", "candidate"):
+        named = study.config.plan.get(name)
+        if (named is not None or (plan.trial and name == "candidate")) and named not in {p.program_id for p in began}:
+            message = f"{folder}/study.toml: [plan] {name} = {named!r} is not one of its programs"
+            raise Corrupt(message, hint="restore study.toml from a copy")
     return study, plan, began
 
 

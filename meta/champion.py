@@ -105,9 +105,10 @@ def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]
         return [], []
     stock = starter("stock").program_id
     with open_study(tasks.study.folder, views=()) as con:
-        spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
+        tried = () if tasks.study.config.plan.get("trial") else tasks.tasks  # a trial has too few runs of stock
+        spends = [same_spend(con, task.name, task.unit, stock) for task in tried]
         scripts = [found for task in tasks.tasks for found in found_scripts(con, task.name, task.unit)]
-    return [each for each in spends if each is not None], scripts
+    return [each for each in spends if each is not None and (each.measured or each.known)], scripts
 
 
 def write_page(study: Study, champion: Champion) -> None:

@@ -41,7 +41,7 @@ class _Answer(_ReplyPart):
 def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
     """The claims of a reply, and the numbers of the sentences that no field can express. Raises BadCharterReply."""
     try:
-        answer = _Answer.model_validate(_json(text))
+        answer = _Answer.model_validate(json_of(text))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -50,7 +50,7 @@ def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
     return claims, answer.not_expressible
 
 
-def _json(text: str) -> Any:
+def json_of(text: str) -> Any:
     """The reply's JSON object; a code fence around all of it is ignored."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```") and "\n" in text:

@@ -42,7 +42,8 @@ class Claim:
     """The result of the confirmation. Gains in the task's unit, positive is better; two-sided 95% intervals. Over
     several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
 
-    ``stock`` are the runs of stock and of its A/A arm together, ``check`` compares the two. ``own``: the user's own
+    ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``check`` compares the two.
+    ``own``: the user's own
     program, where it is an arm; it is then the reference, else stock is. ``difference`` is champion minus reference;
     ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one test that the
     study announces, at LEVEL; ``ratio`` is to the reference's mean gain
@@ -120,7 +121,7 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     check = checked(gains, measured, *on)
     gains, measured = pooled(gains, measured)
     reference = OWN if gains.get(OWN) else STOCK
-    best, stock, bare = gains["champion"], gains[STOCK], gains.get("without-ideas")
+    best, stock, bare = gains["champion"], gains.get(STOCK, ()), gains.get("without-ideas")
     apart = _difference(*against_role(gains, measured, reference))
     low, high = limits(apart)
     tested = Claim(
@@ -137,9 +138,12 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     )
     if reference == STOCK:
         return tested
+    tested = replace(tested, own=mean_interval(gains[OWN]))
+    if not stock:
+        return tested
     other = _difference(gains, measured)  # stock beside the user's own program, without a test
     over_stock, ratio_stock = (other.value, *limits(other)), _ratio(_sides(gains, measured, "champion", STOCK))
-    return replace(tested, own=mean_interval(gains[OWN]), over_stock=over_stock, ratio_stock=ratio_stock)
+    return replace(tested, over_stock=over_stock, ratio_stock=ratio_stock)
 
 
 def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim:
@@ -184,8 +188,8 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
 
 def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Check | None:
     """The A/A check: stock's second arm against its first; None where there is no second one."""
-    first, second = gains[STOCK], gains.get(TWIN)
-    if not second:
+    first, second = gains.get(STOCK), gains.get(TWIN)
+    if not first or not second:
         return None
     apart = _difference(*against_role(gains, measured, STOCK, TWIN))
     return Check(task, unit, apart.value, apart.se, permutation_test(first, second), len(first), len(second))
@@ -202,6 +206,8 @@ def worst(checks: Sequence[Check | None]) -> Check | None:
 
 def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | None]:
     """Stock and its A/A arm as one sample: they are the same program. No other arms are ever pooled."""
+    if not gains.get(STOCK):
+        return gains, measured
     both = [gains[STOCK], gains.get(TWIN) or ()]
     joined = {role: runs_of for role, runs_of in gains.items() if role != TWIN} | {STOCK: [*both[0], *both[1]]}
     if measured is None or not both[1]:

@@ -46,6 +46,8 @@ def confirm(
     """Run the champion, stock, the champion without its ideas and the other controls once, on fresh run seeds. The
     second ``look`` has its own split."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
+    if plan.trial:
+        entered = [entered[0], next((one for one in entered if one.role == "own"), entered[1])]
     label, stream = LOOKS[look]
     matches = tasks.enter(label, entered, purpose="confirmation", stream=stream)
     claimed = play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
@@ -70,7 +72,7 @@ def at_length(tasks: TaskSet, executor: Executor, champion: Program, plan: Plan,
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
     """After the confirmation: the harvest, and what other uses of the same device time end with."""
     for on in tasks:
-        if plan.harvest_percent:
+        if plan.harvest_experiments(tasks.tasks[0]):
             progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
             harvest(on, executor, plan.harvest_experiments(tasks.tasks[0]))
         if plan.same_spend:

@@ -67,6 +67,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
         standings = typed_rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"), Standing)
+        limits = typed_rows(con.execute("FROM constraints ORDER BY task, name, role"), ConstraintValues)
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
@@ -79,6 +80,9 @@ def evidence_page(study: Study, champion: Champion) -> str:
         config=study.config,
         unit=UNIT if champion.claim.tasks else study.task.unit,
         confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
+        limits=[
+            row for row in limits if confirming(row.match_id, purpose, champion) and row.role in ("champion", "control")
+        ],
         twins=[decision_text.check(check) for task in tasks if (check := twins([
             CheckedArm(row.program_id, row.role, row.task, task.unit, row.n, row.gain, row.se)
             for row in standings
@@ -118,6 +122,37 @@ class LineageStep:
     change: list[str]
     credits: list[CreditViewRow]
     facts: list[EditCredit]
+
+
+@dataclass(frozen=True)
+class ConstraintValues:
+    """A row of the view `constraints`: the values of an arm's final sources."""
+
+    match_id: str
+    task: str
+    role: str
+    name: str
+    unit: str
+    hard: bool
+    at_most: float | None
+    at_least: float | None
+    mean: float | None
+    least: float | None
+    most: float | None
+    n: int
+    broken: int
+
+    @property
+    def limit(self) -> str:
+        words = f"at least {self.at_least:.6g}" if self.at_most is None else f"at most {self.at_most:.6g}"
+        return f"{words} {self.unit}".strip() + (", hard" if self.hard else ", soft: decides nothing")
+
+    @property
+    def average(self) -> str:
+        if self.mean is None or self.least is None or self.most is None:
+            return "not measured"
+        mean, least, most = (f"{x:.4g}" if abs(x) < 1e4 else f"{x:.0f}" for x in (self.mean, self.least, self.most))
+        return f"{mean} {self.unit}".strip() + f" ({least} to {most})"
 
 
 @dataclass(frozen=True)

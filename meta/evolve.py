@@ -40,7 +40,7 @@ from meta.prior import informed
 from meta.reserve import confirm_on_reserved
 from meta.verdict import Champion
 from programs.program import Program
-from programs.shelf import starter
+from programs.shelf import in_library, starter
 
 
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress, again: bool = False) -> Champion:
@@ -102,13 +102,16 @@ class Evolution:
         return author_of(self.study, self.progress)
 
     def open(self, starters: Sequence[Program]) -> None:
-        """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
+        """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A). A trial has
+        no race."""
         if 0 not in self.study.state.generations:
             for program in starters:
                 operator, parents = self.origin_of(program)
                 self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
                 self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
             self.close_generation(0, starters, ())
+        if self.plan.trial:
+            return
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             where = "on each of the tasks" if self.tasks.several else "on this task"
@@ -120,7 +123,10 @@ class Evolution:
         """Operator and parents of a starter; the one with ideas learnt on other tasks is written from the user's."""
         used = self.study.config.knowledge
         if used is None or program.program_id != used.program_id:
-            return "starter", ()
+            rewritten = program.program_id == self.study.config.plan.get("candidate") and not in_library(
+                program.name, program.program_id
+            )
+            return ("other-search", (self.own,)) if rewritten and self.own else ("starter", ())
         return "knowledge", (self.own,) if self.own else ()
 
     def advance(self, generation: int) -> None:
@@ -175,6 +181,8 @@ class Evolution:
         for arm in self.study.state.arms("confirmation"):
             if arm.role == "champion":
                 return self.study.program(arm.program_id)
+        if self.plan.trial:
+            return self.study.program(str(self.study.config.plan["candidate"]))
         archive, _ = self.archive()
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]

@@ -47,15 +47,20 @@ class Relearnt:
 
 
 def learnt_for(
-    base: Program, tasks: Sequence[Task], reserve: Sequence[Task] = (), folders: Sequence[Path] = (SHIPPED,)
+    base: Program,
+    tasks: Sequence[Task],
+    reserve: Sequence[Task] = (),
+    folders: Sequence[Path] = (SHIPPED,),
+    without: Sequence[str] = (),
 ) -> Learnt | None:
     """``base`` with the ideas that one of ``tasks`` can follow; None if there are none, as where no knob has a role.
 
-    What comes from a reserved task or its family is left out: a reserved task is one that nothing was learnt from.
+    What comes from a reserved task or its family is left out: a reserved task is one that nothing was learnt from. So
+    is what comes from a task or family of ``without``.
     """
     if not knows_roles(tasks):
         return None
-    masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))}
+    masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))} | {*without}
     files = files_of(folders)
     items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
     followed = [item for item in items if any(_follows(item, task) for task in tasks)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from arena.harvest import LEAST
+from arena.harvest import FEW, LEAST
 from arena.race import Stage
 from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, VERIFY_SEEDS, RunCost
 from meta.planned_work import PlannedWork
@@ -39,6 +40,10 @@ class Plan:
     each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
     The runs that decide a claim are verified with ``confirm_seeds`` seeds; ``long_runs`` runs each of champion and
     stock have LONG times the budget.
+
+    A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
+    stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
+    untouched script, its harvest has ``harvest_count`` experiments.
     """
 
     starters: int
@@ -66,6 +71,9 @@ class Plan:
     family_confirm: int = 0
     confirm_seeds: int = 0
     long_runs: int = 0
+    trial: int = 0
+    baseline_seeds: int = 0
+    harvest_count: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -87,7 +95,8 @@ class Plan:
     @property
     def final_runs(self) -> int:
         """Runs of the confirmation."""
-        return (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
+        arms = 2 if self.trial else 2 + self.own_arm
+        return arms * self.confirm_runs + self.ablation_runs + self.control_runs
 
     @property
     def runs(self) -> int:
@@ -101,6 +110,9 @@ class Plan:
     def device_seconds(self, task: Task) -> float:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost, final = RunCost(task, self.run_budget), self.final_cost(task)
+        if self.trial:
+            experiments = self.harvest_count + self.baseline_seeds * (2 if self.harvest_count else 1)
+            return final.seconds(self.final_runs, experiments)
         seconds = cost.seconds(self.search_runs) + final.seconds(
             self.final_runs, BASELINE_SEEDS + 2 * self.best_of_seeds
         )
@@ -114,8 +126,8 @@ class Plan:
 
     def harvest_experiments(self, task: Task) -> int:
         """Trainings of the harvest, those that verify its result included; 0 without one."""
-        if not self.harvest_percent:
-            return 0
+        if self.harvest_count or not self.harvest_percent:
+            return self.harvest_count
         seconds = RunCost(task, self.run_budget).seconds(self.runs)
         return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
 
@@ -148,7 +160,7 @@ class Plan:
         }
         if self.long_runs:
             planned["experiments"] += 2 * self.long_runs * LONG * per_run * (1 + len(further))
-        if self.harvest_percent:
+        if self.harvest_experiments(task):
             planned["harvest_experiments"] = self.harvest_experiments(task)
         if further:
             planned["run_budgets_s"] = self.budgets(task, further)
@@ -171,6 +183,7 @@ DEFAULT = Plan(
     stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
+LEAST_EXPERIMENTS = 8  # of a trial
 QUICK_LONG, DEFAULT_LONG = 6, 10  # runs each of champion and stock with LONG times the run budget, if asked for
 BEST_OF_SEEDS = 8
 
@@ -201,11 +214,65 @@ def within(
         plan = scaled(whole, percent / 100)
         if plan.device_seconds(task) + besides(plan) <= budget:
             return plan
-    least = scaled(whole, 0.02)
-    smallest = least.device_seconds(task) + besides(least)
+    smallest = smallest_search(whole, task, besides)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
         hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s",
+    )
+
+
+def smallest_search(plan: Plan, task: Task, besides: Callable[[Plan], float] = lambda _: 0.0) -> float:
+    """Device-seconds of the smallest study of such proportions that searches for programs."""
+    least = scaled(plan, 0.02)
+    return least.device_seconds(task) + besides(least)
+
+
+def trial(budget: float, task: Task, run_budget: float | None = None, harvest: int | None = None) -> Plan:
+    """The largest trial whose expected device time fits ``budget`` seconds; ``harvest``: 0 for none.
+
+    About a quarter of it searches for the best train.py. The rest are runs of two programs: 16 experiments long if that
+    gives three each, else three of 8 or more, two of 6 or more, or one. Raises UsageError below LEAST_EXPERIMENTS.
+    """
+    experiments = int(budget / task.cost_seconds + 1e-9)
+    if experiments < LEAST_EXPERIMENTS:
+        raise UsageError(
+            f"a budget of {budget:g} s is too small: it pays for {experiments} experiments on {task.name}, of "
+            f"{task.cost_seconds:g} s each, and {LEAST_EXPERIMENTS} are needed",
+            hint="raise --budget, or make an experiment of the task cheaper",
+        )
+    small = experiments < 60
+    count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4))
+    count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
+    baseline, verify = (2, 1) if small else (4, 2)
+    room = experiments - count - baseline * (2 if count else 1)
+
+    def length(runs: int) -> int:
+        return room // (2 * runs) - verify
+
+    runs = next((m for m in range(20, 2, -1) if length(m) >= QUICK_EXPERIMENTS), 0)
+    runs = runs or (3 if length(3) >= 8 else 2 if length(2) >= 6 else 1)
+    if run_budget is not None:
+        runs = max(1, room // (2 * (max(1, int(run_budget / task.cost_seconds)) + verify)))
+    each = min(length(runs) * task.cost_seconds, run_budget or math.inf)
+    return Plan(
+        starters=1,
+        opening_runs=0,
+        opening_keep=0,
+        opening_more=0,
+        aa_runs=0,
+        generations=0,
+        children=0,
+        elites=0,
+        child_runs=0,
+        child_keep=0,
+        child_more=0,
+        confirm_runs=runs,
+        ablation_runs=0,
+        run_budget=each,
+        confirm_seeds=verify,
+        trial=1,
+        baseline_seeds=baseline,
+        harvest_count=count,
     )
 
 

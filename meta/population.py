@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.events import ProgramEvent
 from arena.arms import Entry
 from meta.novelty import Novelty
+from programs.edit import set_charter
 from programs.program import Program
 from programs.shelf import starter
 
@@ -43,6 +44,17 @@ def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = N
     taught = [learnt] if learnt else []
     racing = [stock, *mine, *taught, *(p for p in library if p.program_id not in known)]
     return [*racing[: max(2 + len(mine) * len(taught), count)], one_line]
+
+
+def candidate(own: Sequence[Program], learnt: Program | None, novelty: Novelty) -> Program:
+    """The program of a trial, which no data of it chooses: ``learnt``, else the user's with another search (crosses of
+    the best scripts so far), else one of the library; the first that behaves differently from the user's."""
+    base = own[0] if own else starter("stock")
+    crossing = set_charter(base.text, "proposers", {"elite": 0.5, "local": 0.5})
+    possible = [learnt] if learnt else []
+    possible += [Program.parse(crossing, f"{base.name}-elite"), *(starter(name) for name in DIVERSE[1:])]
+    usual = novelty.behaviour(base)
+    return next(program for program in possible if novelty.behaviour(program) != usual)
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:

@@ -28,6 +28,11 @@ def starter(name: str) -> Program:
     return Program.load(_LIBRARY / f"{name}.md")
 
 
+def in_library(name: str, program_id: str) -> bool:
+    """Whether the library has this program under that name."""
+    return name in names() and starter(name).program_id == program_id
+
+
 def meta_program() -> Program:
     """The instructions for mutators that use a language model, written as a program."""
     return Program.load(_LIBRARY / f"{META}.md")

@@ -16,7 +16,7 @@ from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
-from trainer.finding import CheckFinding
+from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
@@ -120,8 +120,8 @@ class _Checker:
         self.kind: str = task.scoring["kind"]
         self.store = data
         self.folder = folder
-        self.trainer = trainer_for(task, data, launcher=launcher)
-        self.fixed = trainer_for(task, data, launcher=launcher, fixed_steps=True)
+        self.trainer = trainer_for(unconstrained(task), data, launcher=launcher)
+        self.fixed = trainer_for(unconstrained(task), data, launcher=launcher, fixed_steps=True)
 
     def findings(self, only: Collection[str]) -> Iterator[CheckFinding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
@@ -239,6 +239,7 @@ class _Checker:
             hint = outcome.log.strip().splitlines()[-1] if outcome.log.strip() else ""
             yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
             return
+        yield from constraint_findings(self.task, outcome)
         unit, cost = self.task.unit, outcome.device_seconds
         yield CheckFinding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
         if not 0.5 < cost / self.task.cost_seconds < 2:
@@ -313,7 +314,10 @@ class _Checker:
         """Rows are predicted independently: the size of a chunk does not matter."""
         scoring: ScoreSettings = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
         thirds = Trainer(
-            replace(self.task, scoring=scoring), self.store, launcher=self.trainer.launcher, fixed_steps=True
+            replace(unconstrained(self.task), scoring=scoring),
+            self.store,
+            launcher=self.trainer.launcher,
+            fixed_steps=True,
         )
         whole, parts = self._short(1), self._short(1, trainer=thirds)
         if whole.metric is None or parts.metric is None:

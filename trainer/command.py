@@ -135,8 +135,9 @@ class CommandTrainer(Trainer):
         ended = self._run(self.section.command, self._files(spec), spec, wanted, tally)
         if scored:
             ended = self._run(self.section.score_command, self._beside(ended), spec, [result] if result else [], tally)
+        tally.result = _result(ended, result)
         try:
-            return Score(self.scorer.metric(_result(ended, result)), self.trust)
+            return Score(self.scorer.metric(tally.result), self.trust)
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
 
@@ -178,7 +179,7 @@ class CommandTrainer(Trainer):
             ended.peak_memory_mb,
             log=ended.log,
         )
-        tally.add(result, self.launcher.constant)
+        tally.add(result, self.launcher.constant, "" if line else "command")
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":

@@ -20,7 +20,7 @@ from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.finding import CheckFinding
+from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
 from trainer.gpus import Gpu, survey
 from trainer.hardware import hardware_class
@@ -61,8 +61,9 @@ def check_command(
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
-            with CommandTrainer(task, data, sandbox=sandbox, cache=Cache(check_record.folder())) as trainer:
-                for finding in _Check(trainer, scope).findings():
+            cache = Cache(check_record.folder())
+            with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
+                for finding in _Check(trainer, task, scope).findings():
                     progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                     findings.append(finding)
                     if finding.level == "error":
@@ -94,8 +95,8 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
 class _Check:
     """The clauses, each a generator of findings."""
 
-    def __init__(self, trainer: CommandTrainer, scope: CheckScope) -> None:
-        self.trainer, self.scope, self.task = trainer, scope, trainer.task
+    def __init__(self, trainer: CommandTrainer, task: Task, scope: CheckScope) -> None:
+        self.trainer, self.task, self.scope = trainer, task, scope
         self.fresh = False  # whether outcomes of earlier checks are out of date
         self.equal: list[Outcome] = []  # runs of the baseline under the first seed
 
@@ -116,6 +117,7 @@ class _Check:
         yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
         seat = self.trainer.device.seat
         yield device_finding(task, seat.gpu if seat else None, outcome.utilization)
+        yield from constraint_findings(task, outcome)
         yield _trust(self.trainer)
         yield _written(outcome, task) if scope.write else _budget(outcome, task)
         cheap = outcome.wall_seconds <= _CHEAP_SECONDS

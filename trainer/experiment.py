@@ -13,7 +13,7 @@ from typing import Self
 
 from programs.errors import EnvironmentProblem
 from programs.ids import content_id
-from trainer import building
+from trainer import building, constraints
 from trainer.blob import Blob
 from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
@@ -22,7 +22,7 @@ from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.launchers import launcher_for
-from trainer.outcome import Outcome, Status
+from trainer.outcome import Outcome, Status, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.scoring import Score, scorer_of
@@ -144,6 +144,8 @@ class Trainer:
         return Outcome("fault", None, 0.0, 0.0, 0.0, reason=reason)
 
     def _attempt(self, spec: Spec) -> Outcome:
+        if (untrained := self._untrained(spec)) is not None:
+            return untrained
         self.launcher.start(self._split())  # with the data, because a template without them would have to restart
         self._warm_compilers()
         tally = ExperimentTally()
@@ -158,8 +160,12 @@ class Trainer:
             wall = time.monotonic() - started
         nominal = self.steps(spec.fraction) * self.task.seconds_per_step
         charged, spent = self.charge.seconds(self.task, tally, wall)
+        measured: dict[str, float] = {}
         if score is not None:
             tally.findings += self._beyond_budget(spec, tally)
+            measured = self._measured(spec, tally)
+            if reason := constraints.broken(self.task.constraints, measured, full=spec.fraction >= 1.0):
+                status, score = "invalid", None
         trust = score.trust if score else "verified" if spec.stream in DECIDING else "scored"
         return Outcome(
             status=status,
@@ -176,7 +182,28 @@ class Trainer:
             log=tally.log,
             trust=trust if self.launcher.sandboxed else "unverified",
             findings=tuple(tally.findings) + (score.findings if score else ()),
+            constraints=measured,
         )
+
+    def _untrained(self, spec: Spec) -> Outcome | None:
+        """The outcome of a source that breaks a limit of its lines: charged like launch and scoring, never trained."""
+        lines = {name: one for name, one in self.task.constraints.items() if one.kind == "lines"}
+        counted = constraints.values(lines, spec.source, None)
+        reason = constraints.broken(lines, counted)
+        if not reason:
+            return None
+        charged = max(LEAST, self.task.scoring_seconds)
+        trust: Trust = "verified" if spec.stream in DECIDING else "scored"
+        trust = trust if self.launcher.sandboxed else "unverified"
+        return Outcome("invalid", None, charged, 0.0, 0.0, reason=reason, trust=trust, constraints=counted)
+
+    def _measured(self, spec: Spec, tally: ExperimentTally) -> dict[str, float]:
+        """The values of the task's constraints after a training. LauncherFault if a GPU's memory is not known."""
+        memory = tally.device_memory_mb if self.task.device == "gpu" else tally.training_memory_mb
+        if memory is None and any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values()):
+            raise LauncherFault("the driver gave no memory of the GPU, which a constraint of the task limits")
+        used = constraints.Trained(tally.training_seconds or 0.0, memory, (tally.result, tally.log))
+        return constraints.values(self.task.constraints, spec.source, used)
 
     def _beyond_budget(self, spec: Spec, tally: ExperimentTally) -> list[str]:
         """The finding for a verification that trained beyond its budget; it is allowed up to the limit, and charged."""

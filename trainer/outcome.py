@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Outcome:
     score; in fixed-step mode it is nominal. ``spent_seconds``: the actual time on this machine, minus the same
     constant; 0 if cached. ``training_seconds`` and ``prediction_seconds``: CPU-seconds of train.py and of the longest
     process that predicted whole rows, minus the constant; None without one, and on a GPU. ``peak_memory_mb``: of the
-    largest process, or of the GPU as sampled from outside.
+    largest process, or of the GPU as sampled from outside. ``constraints``: the value of each constraint of the task
+    that was measured.
     """
 
     status: Status
@@ -40,9 +41,14 @@ class Outcome:
     training_seconds: float | None = None
     prediction_seconds: float | None = None
     findings: tuple[str, ...] = ()  # remarks of the referee, one line each: "metering: …", "leak: …"
+    constraints: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, JsonValue]:
-        return asdict(self)
+        """All fields, without ``constraints`` if there are none."""
+        data: dict[str, JsonValue] = asdict(self)
+        if not self.constraints:
+            del data["constraints"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:

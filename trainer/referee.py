@@ -65,6 +65,9 @@ class ExperimentTally:
     by_wall: bool = False  # the device is charged by wall time, regardless of CPU time
     utilization: float | None = None  # of a GPU, 0 to 1, sampled from outside
     device_memory_mb: float | None = None  # of a GPU, sampled from outside
+    training_seconds: float | None = None  # device-seconds of the training alone
+    training_memory_mb: float = 0.0  # peak of its processes
+    result: str = ""  # the text in which a command left its metric
 
     @property
     def memory_mb(self) -> float:
@@ -72,13 +75,16 @@ class ExperimentTally:
         return self.peak_memory_mb if self.device_memory_mb is None else self.device_memory_mb
 
     def add(self, ended: Ended, constant: float, kind: str = "") -> None:
-        """Add a process. ``kind``: for the candidate's code, ``train``, ``predict`` or ``converse``."""
+        """Add a process. ``kind``: for the candidate's code, ``train``, ``predict``, ``converse`` or ``command``."""
         used, outside = ended.cpu_seconds, ended.outside_cpu_seconds
         if outside is not None and not self.by_wall and not meters_agree(used, outside):
             self.findings.append(f"metering: wait4 measured {used:.3f} CPU-s, the cgroup {outside:.3f}")
             used = max(used, outside)  # without a sandbox, wait4 misses children if SIGCHLD is ignored
         net = max(LEAST, used - constant)
         self.cpu += net
+        if kind in ("train", "command"):
+            self.training_seconds = ended.wall_seconds if self.by_wall else net
+            self.training_memory_mb = ended.peak_memory_mb
         if kind and not self.by_wall:
             self.longest[kind] = max(self.longest.get(kind, 0.0), net)
         self.wall += ended.wall_seconds

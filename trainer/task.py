@@ -18,7 +18,8 @@ from pydantic import JsonValue
 
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
-from trainer import constants, task_file
+from trainer import constants, constraints, task_file
+from trainer.constraints import Constraints
 from trainer.edits import EditSpace, Knob, Replacement
 from trainer.gpus import Device, device_for
 from trainer.launcher import Libraries
@@ -79,6 +80,7 @@ class Task:
     device: Device = "cpu"
     per_device: int = 1  # simultaneous experiments on one GPU
     torch: bool = True  # whether its processes start with torch imported and use tensors
+    constraints: Constraints = field(default_factory=dict, hash=False)
 
     @property
     def sign(self) -> float:
@@ -206,6 +208,7 @@ class Task:
             device=device,
             per_device=budget.per_device,
             torch=parsed.task.torch,
+            constraints=_constraints(path, text, parsed, device),
         )
 
 
@@ -254,6 +257,15 @@ def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         scorer_kind(parsed.score.kind)
     except TaskError as error:
         task_file.complain(path, text, ("score", "kind"), error.message, error.hint)
+
+
+def _constraints(path: Path, text: str, parsed: task_file.TaskFile, device: Device) -> Constraints:
+    """Its constraints; on a machine without the GPU of the task, limits of memory and time decide nothing."""
+    for name, one in parsed.constraints.items():
+        if found := constraints.problem(name, one, parsed.score.kind, parsed.budget.per_device):
+            task_file.complain(path, text, ("constraints", name), *found)
+    same = device == parsed.budget.device
+    return parsed.constraints if same else constraints.softened(parsed.constraints, "memory_mb", "seconds")
 
 
 def _source_text(path: Path) -> str:

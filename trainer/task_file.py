@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from programs.errors import TaskError
+from trainer.constraints import ConstraintSection, one_group
 from trainer.roles import ROLES
 from trainer.scoring import ScoreSettings
 
@@ -132,16 +133,7 @@ class ScoreSection(TomlSection):
     def settings(self) -> ScoreSettings:
         return cast(ScoreSettings, self.model_dump())
 
-    @field_validator("pattern")
-    @classmethod
-    def _one_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"not a valid regular expression: {error}") from None
-        if pattern and groups != 1:
-            raise ValueError(f"has {groups} groups (…), but needs exactly one, for the number")
-        return pattern
+    _one_group = field_validator("pattern")(one_group)
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
@@ -288,6 +280,7 @@ class TaskFile(TomlSection):
     edits: dict[str, EditSection] = {}
     law: LawSection | None = None
     run: RunSection | None = None
+    constraints: dict[str, ConstraintSection] = {}
 
     @model_validator(mode="after")
     def _printed_where_run(self) -> TaskFile:

@@ -10,6 +10,7 @@ from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
 from inner_loop.record import Record
+from trainer.constraints import shown
 from trainer.launcher import plain
 
 SPENT = 3  # exit code of a refusal: the budget is spent
@@ -93,6 +94,8 @@ def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Agent
     """The answer to `experiment`."""
     facts = experiment_facts(bench, record, notes)
     lines = [_verdict(bench, record, facts), f"charged {_seconds(record.charged)}; {budget(facts)}"]
+    if values := shown(bench.task.constraints, record.outcome.constraints):
+        lines.append(f"constraints: {values}")
     if not record.ok and record.outcome.log:
         lines += ["the end of train.py's output:", *("| " + line for line in tail(record.outcome.log))]
     if not bench.is_open:

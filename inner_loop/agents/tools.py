@@ -13,6 +13,7 @@ from inner_loop.agents.charge import SandboxFacts
 from inner_loop.agents.view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
+from trainer.constraints import sentences
 from trainer.task import Task
 
 EXPERIMENT = f"{TOOLS}/experiment"
@@ -73,5 +74,6 @@ def prompt(bench: Bench, sandbox: SandboxFacts) -> str:
         head=f"{facts['head']:.6f}",
         head_experiment=facts["head_experiment"],
         command=own_command(task),
+        constraints=sentences(task.constraints),
         free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
     )

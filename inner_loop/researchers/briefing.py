@@ -15,6 +15,7 @@ from inner_loop.researchers.notebook import Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.roles import Role
 from programs.charter import Charter
+from trainer.constraints import sentences, shown
 from trainer.edits import Knob, Value, format_value
 from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
@@ -41,6 +42,7 @@ class TurnBriefing:
             cost=f"{task.cost_seconds:.3g}",
             editable=self._editable,
             read_only=list(task.read_only),
+            constraints=sentences(task.constraints),
             most_bytes=SOURCE_BYTES,
             knobs=[_knob(knob) for knob in task.edits.knobs if any(knob in focus for focus in focuses)],
             prose=labels.prose,
@@ -92,6 +94,8 @@ class TurnBriefing:
         else:
             gain = bench.gain(record, bench.baseline)
             came = f"{self._task.metric} {_metric(record.metric)} ({gain or 0.0:+.6g} against the baseline)"
+            values = shown(self._task.constraints, record.outcome.constraints)
+            came += f", {values}" if values else ""
         decided = f", {record.decision}" if record.decision else ""
         return f"{record.number}: {what}{part}: {came}{decided}"
 

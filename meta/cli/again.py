@@ -18,7 +18,7 @@ from programs.errors import MetaloopError, UsageError
 if TYPE_CHECKING:
     import duckdb
 
-    from meta.cli.evolve import Dial
+    from meta.cli.study_size import Dial
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -147,7 +147,7 @@ def task_of(config: StudySettings) -> Task | None:
 
 def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], str]:
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
-    from meta.cli.evolve import family_plan, plan_of
+    from meta.cli.study_size import family_plan, plan_of
     from meta.plan import Plan
     from meta.reserve import seconds_on_reserved
 
@@ -166,8 +166,14 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     except (MetaloopError, OSError):
         further, reserve = [], []
     other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
-    budget = math.ceil(plan.device_seconds(task) + other_seconds)
-    return nearest(dials(plan, lambda dial: plan_of([task, *further], dial, reserve), budget), plan)
+    needed, least = plan.device_seconds(task) + other_seconds, task.cost_seconds
+    budgets = [math.ceil(needed + extra * least) for extra in range(60 if plan.trial else 1)]
+    made = (
+        each
+        for budget in budgets
+        for each in dials(plan, lambda dial: plan_of([task, *further], dial, reserve), budget)
+    )
+    return nearest(made, plan)
 
 
 def nearest(made: Iterable[tuple[list[str], Plan]], plan: Plan) -> tuple[list[str], str]:
@@ -187,7 +193,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
     """Flags with the plans that they make: every possible size, with and without single changes."""
     from itertools import product
 
-    from meta.cli.evolve import Dial
+    from meta.cli.study_size import Dial
 
     sizes: list[list[str]] = [[], ["--quick"]] + ([["--budget", f"{budget}"]] if budget is not None else [])
     changes = [
@@ -229,20 +235,14 @@ def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:
 def started_with(rows: Sequence[NamedText], plan: PlanSettings) -> list[NamedText]:
     """The programs that the command line named, without those that the command adds by itself."""
     from meta.population import starters
-    from programs.shelf import starter
+    from programs.shelf import in_library, starter
 
     ours = [row for row in rows if row["name"] not in ("stock", "one-line")]
-    own = [row for row in ours if not in_library(row)]
+    own = [row for row in ours if not in_library(row["name"], row["program_id"])]
     expected = starters(int(plan.get("starters", 0)), [parsed(row) for row in own])
     if {row["program_id"] for row in rows} <= {program.program_id for program in [*expected, starter("one-line")]}:
         return sorted(own, key=lambda row: row["program_id"] != plan.get("origin"))
     return ours
-
-
-def in_library(row: NamedText) -> bool:
-    from programs.shelf import names, starter
-
-    return row["name"] in names() and starter(row["name"]).program_id == row["program_id"]
 
 
 def parsed(row: NamedText) -> Program:
@@ -253,7 +253,9 @@ def parsed(row: NamedText) -> Program:
 
 def named_by(row: NamedText, study_name: str) -> tuple[str, str]:
     """(the program's name on a command line, the command that writes its file unless it is a library starter)."""
-    if in_library(row):
+    from programs.shelf import in_library
+
+    if in_library(row["name"], row["program_id"]):
         return row["name"], ""
     file = "".join(c if c.isalnum() or c in "-_." else "-" for c in row["name"]).strip("-.") or "program"
     text = "import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])"

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from meta.cli import launch, mutation, resolve
 from meta.cli.flags import (
-    BudgetFlag,
-    HarvestFlag,
     PlayingFlags,
     ProgramOrNone,
     Programs,
-    RaceRuleFlag,
-    RunBudgetFlag,
     StartFlags,
     StudyFlags,
     StudyModelFlags,
@@ -28,6 +24,7 @@ from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.cli.study_result import present
+from meta.cli.study_size import Dial, family_plan, plan_of, trial_tells
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -40,28 +37,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dial:
-    """The size of a study: the default, --budget or --quick; the other flags change single numbers of it."""
+class EndFlags:
+    """What happens when the study has ended."""
 
-    run_budget: RunBudgetFlag
-    budget: BudgetFlag
-    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
-    generations: Annotated[int | None, flag("Number of generations.", min=0)]
-    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
-    confirm_again: Annotated[
-        bool, flag("With --resume: repeat the confirmation once, on new data, after a failed A/A check.")
-    ]
-    race_rule: RaceRuleFlag
-    same_spend: Annotated[
+    apply: Annotated[
         bool,
-        flag(
-            "Also spend the device time of the whole study on stock runs, again on one long TPE search, and again on "
-            "one long elite search; measure the best train.py of each."
-        ),
+        flag("At the end, commit what was found on a new branch of the task's repository: program and train.py."),
     ]
-    harvest: HarvestFlag
-    best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
-    long: Annotated[bool, flag("Also run the champion and stock with four times the run budget, at the end.")]
+    webhook: Annotated[str | None, flag("At the end, send the result to this address as JSON.", metavar="URL")]
+
+    def refuse_early(self, task: Task) -> None:
+        """Raise UsageError for what could not be done at the end, before anything is spent."""
+        if self.apply:
+            from meta.apply import repository_of
+
+            repository_of(task)
+        if self.webhook:
+            from meta.notify import refuse_bad
+
+            refuse_bad(self.webhook)
 
 
 @dataclass(frozen=True)
@@ -92,11 +86,13 @@ class EvolveFlags:
         ),
     ]
     from_scratch: Annotated[bool, flag("Without the program whose ideas were learnt on other tasks.")]
+    without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial
     playing: PlayingFlags
     models: StudyModelFlags
     agent: AgentFlags
     mutation: MutationFlags
+    ending: EndFlags
     start: StartFlags
 
 
@@ -121,12 +117,14 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
     """Evolve from your own program: only it and its descendants can become the
     champion. Ends with champion.md, its evidence and the diff."""
     own = [resolve.one_program(program)] if program else []
+    path = str(Path(program).expanduser().resolve()) if program and Path(program).expanduser().exists() else None
     if not own and not (flags.which.resume or flags.which.study):
         raise UsageError("name the program to improve", hint="metaloop improve my/program.md")
-    _evolve(out, "improve", own, flags)
+    _evolve(out, "improve", own, flags, path)
 
 
-def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -> None:
+def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
+    """``path``: of the user's program, if it is a file."""
     from meta.begin import champion_of, confirmed_again, create, take_up
     from meta.confirmation import look_of
     from meta.learnt import in_words, learnt_for
@@ -150,7 +148,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
         known = gather(past, [other.name for other in on.reserve]) if past else None
-        learnt = None if flags.from_scratch or len(own) > 1 else learnt_for(base_of(own), on.homes, on.reserve)
+        masked = resolve.listed(flags.without)
+        scratch = flags.from_scratch or len(own) > 1
+        learnt = None if scratch else learnt_for(base_of(own), on.homes, on.reserve, without=masked)
+    flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
     prior = study.config.prior if folder else known and known.prior
     used = study.config.knowledge if folder else learnt and learnt.used
@@ -175,12 +176,35 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
             command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.config,
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
+            path=path,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder)
+    end(out, folder, flags.ending)
+
+
+def end(out: Output, folder: Path, ending: EndFlags) -> None:
+    """After the result was shown: apply it, tell somebody."""
+    from arena.study import Study
+
+    applied = None
+    if ending.apply:
+        from meta.apply import apply
+
+        study = Study.open(folder)
+        study.look()
+        applied = apply(study)
+        for why in applied.left_out:
+            out.note(f"left out: {why}")
+        what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
+        out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
+    if ending.webhook:
+        from meta.notify import notify
+
+        out.note(notify(ending.webhook, folder, applied.branch if applied else None))
 
 
 def drawn_for(
@@ -192,7 +216,7 @@ def drawn_for(
 
     able = partial(trains, settings=settings)
     if on.families is None:
-        return None, unseen_variant(on.homes[0], settings.seed, able)
+        return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
     return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
 
@@ -314,81 +338,6 @@ def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
         )
 
 
-def plan_of(
-    homes: Sequence[Task],
-    dial: Dial,
-    reserve: Sequence[Task] = (),
-    *,
-    own_arm: bool = False,
-    variant: Task | None = None,
-) -> Plan:
-    """The size of a study, from its flags."""
-    from meta import plan as plans
-    from meta.reserve import seconds_on_reserved
-
-    task, *further = homes
-    refuse_unknown_rule(dial)
-    if dial.quick and dial.budget is not None:
-        raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
-    longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
-    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
-    more["long_runs"] = longer
-    if dial.quick:
-        whole = plans.quick(task, dial.run_budget)
-    elif dial.budget is not None:
-        whole = plans.within(
-            dial.budget,
-            task,
-            dial.run_budget,
-            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve, variant),
-            **more,
-        )
-    else:
-        whole = plans.default(task, dial.run_budget)
-    whole = seeded(whole, dial.seeds)
-    best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
-    return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
-
-
-def refuse_unknown_rule(dial: Dial) -> None:
-    """Raises NotFound before anything is spent."""
-    from arena.race import RACE_RULES
-
-    if dial.race_rule:
-        RACE_RULES.get(dial.race_rule)
-
-
-def seeded(plan: Plan, seeds: int | None) -> Plan:
-    """The plan with so many runs of each program in a race, or more where it has more for the best; None keeps it."""
-    if seeds is None:
-        return plan
-    more = {"opening_more": max(seeds, plan.opening_more), "child_more": max(seeds, plan.child_more)}
-    return replace(plan, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
-
-
-def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
-    """The size of a study over families, from its flags."""
-    from meta import plan as plans
-    from meta.task_families import sized
-
-    refuse_unknown_rule(dial)
-    for given, name in (
-        (dial.budget is not None, "--budget"),
-        (dial.same_spend, "--same-spend"),
-        (dial.best_of_n, "--best-of-n"),
-        (bool(dial.harvest), "--harvest"),
-    ):
-        if given:
-            raise UsageError(
-                f"{name} is for a study on tasks, not over families", hint="leave it out, or name a --task"
-            )
-    size = "quick" if dial.quick else "default"
-    whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
-    whole = seeded(whole, dial.seeds)
-    longer = whole.confirm_runs if dial.long else None
-    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), long_runs=longer)
-
-
 def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
     """Whether the researcher does the same under the user's program as under stock, on every task."""
     from meta.novelty import Novelty
@@ -431,6 +380,8 @@ def describe(
         power = launch.power_sentence(plan.confirm_runs * len(on.homes))
         return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
     power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    if plan.trial:
+        return {"tells": trial_tells(plan, task, power)} | planned
     return {"tells": f"confirmation: {power}"} | planned
 
 
@@ -438,7 +389,7 @@ def on_tasks(plan: Plan, on: StudyTasks, settings: LaunchSettings, study: Study 
     """The cost of a study on tasks."""
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
-    (task, *further), reserve, variant = on.homes, on.reserve, on.variant
+    (task, *further), reserve, variant = on.homes, on.reserve, on.variant if plan.variant_runs else None
     workers, _ = settings.at_once(study)
     whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:

@@ -94,6 +94,9 @@ def _parts(sizes: Any) -> str:
     """The stages of an evolution and their runs."""
     if not isinstance(sizes, Mapping) or "confirm_runs" not in sizes:
         return ""
+    if sizes.get("trial"):
+        other = "your program" if sizes.get("own_arm") else "stock"
+        return f"a trial, without a search for programs: {_each(sizes['confirm_runs'])} of one new program and {other}"
     generations = many(sizes["generations"], "generation")
     bred = (
         f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
@@ -108,6 +111,10 @@ def _parts(sizes: Any) -> str:
         f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}"
         f"{longer}{spend}"
     )
+
+
+def _each(runs: int) -> str:
+    return f"{many(runs, 'run')} each" if runs > 1 else "one run each"
 
 
 def _times(sizes: Mapping[str, int], which: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -131,32 +130,15 @@ def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[
 
 
 def _ask(out: Output, models: ResearcherChoice, base: CharterReading) -> tuple[CharterReading, list[CallEvent]]:
-    from inner_loop.models.client import ModelClient
     from inner_loop.models.contract import NoReply
-    from inner_loop.run_context import RunContext
     from meta import charter_reader
+    from meta.cli.one_model import model_for
 
-    record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
-    prompt = charter_reader.prompt(base)
-    if not replay:
-        from inner_loop.models.prices import price_of, require_ready
-
-        require_ready(models.config)
-        tokens, said = charter_reader.expected(prompt)
-        price = price_of(models.config.models[0], models.config)
-        cost = f"about ${price.of(tokens, said):.4f}" if price else "not priced"
-        times = charter_reader.most_calls()
-        out.note(f"{models.config.models[0]}: about {tokens + said:,} tokens per call, {cost}; at most {times} calls")
-    models.ready(None)
     calls: list[CallEvent] = []
-    context = RunContext(
-        config=models.config,
-        emit=lambda event: calls.append(cast(CallEvent, event)),
-        record=Path(record) if record else None,
-        replay=Path(replay) if replay else None,
-    )
+    tokens = charter_reader.expected(charter_reader.prompt(base))
+    model = model_for(out, models, tokens, charter_reader.most_calls(), calls.append)
     try:
-        return charter_reader.ask(ModelClient(context, 0), base, max_tokens=models.config.reply_tokens), calls
+        return charter_reader.ask(model, base, max_tokens=models.config.reply_tokens), calls
     except NoReply as gone:
         raise gone.problem from None
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from meta.cli import resolve, transfer_table
 from meta.cli.output import Output, Row
 
+MOST_CHANGES = 6  # that are shown; of more, how many
+LEAST_RUNS = 6  # fewer leave the interval of a median open
+
 
 def present(out: Output, folder: Path) -> None:
     """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
     from analysis.decision import decision_of
-    from analysis.decision_text import best_scripts
+    from analysis.decision_text import best_scripts, more_runs
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
@@ -21,7 +25,9 @@ def present(out: Output, folder: Path) -> None:
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     if best := next(iter(sorted(shown.glob("best*"))), None):
         files["best train.py"] = str(best)
-    scripts = best_scripts(decision_of(champion)) if champion else []
+    decision = decision_of(champion) if champion else None
+    scripts = best_scripts(decision) if decision else []
+    needed = more_runs(decision) if decision else ""
     changes = _changes(folder, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
@@ -31,13 +37,23 @@ def present(out: Output, folder: Path) -> None:
     verdict = str(champion.get("verdict", "no champion"))
     early = how_early(folder, str(champion.get("program_id", "")))
     if out.mode == "plain":
-        more = {"how early": early, "best scripts": " ".join(scripts)}
+        more = {"more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
     else:
-        _show(out, folder, verdict, changes, files, by_task, [early, *scripts])
+        _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts])
     name = resolve.typed(folder)
-    out.next(f"metaloop credit {name}", f"metaloop lineage {name}", f"metaloop standings {name} --all")
+    out.next(*ready_to_apply(folder, name), f"metaloop credit {name}", f"metaloop standings {name} --all")
+
+
+def ready_to_apply(folder: Path, name: str) -> list[str]:
+    """The command that commits the result on a branch, where the task of an improvement lies in a repository."""
+    from arena.settings import StudyConfig
+
+    config = StudyConfig.read(folder / resolve.MARK)
+    place = Path(config.task)
+    inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
+    return [f"metaloop improve --resume {name} --apply"] if inside and config.command == "improve" else []
 
 
 def _show(
@@ -67,9 +83,24 @@ def _show(
         out.text(text)
     if changes:
         out.show(Text("changes from the program it started from", style="bold"))
-    out.rows(changes, DIFF)
+    if len(changes) > MOST_CHANGES:
+        counted = Counter((row["heading"], row["change"]) for row in changes)
+        what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
+        out.text(f"{what}. All of them: {compared(folder, Path(files['champion']))}")
+    else:
+        out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+
+
+def compared(folder: Path, champion: Path) -> str:
+    """The command that shows every change."""
+    from arena.settings import StudyConfig
+    from meta.apply import PATH
+
+    own = Path(str(StudyConfig.read(folder / resolve.MARK).plan.get(PATH) or ""))
+    other = resolve.typed(champion)
+    return f"metaloop program diff {resolve.typed(own)} {other}" if own.is_file() else f"metaloop program show {other}"
 
 
 def how_early(folder: Path, champion: str) -> str:
@@ -85,6 +116,8 @@ def how_early(folder: Path, champion: str) -> str:
     median, low, high = own.median()
     where = f"on {few(own.tasks)}, " if len(own.tasks) > 1 else ""
     runs = f"median of {many(own.runs, 'run')}; by the researchers' own scores"
+    if math.isinf(high) and own.runs < LEAST_RUNS:
+        return ""
     if not math.isfinite(median):
         return f"{where}half of the champion's runs or more never gain as much as stock's runs do on average ({runs})"
     share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"

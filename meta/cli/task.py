@@ -126,7 +126,8 @@ def init(
         raise UsageError("--member needs --like TASK", hint="metaloop task init my-task --like tabular --member 7")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, repository)
-    if named := next((name for name, value in vars(repository).items() if value), None):
+    given = vars(repository) | {"chosen": None, "model": repository.chosen.model}
+    if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
@@ -195,6 +196,7 @@ for command in (ls, show, init, check, measure):
 def described(task: Task) -> Row:
     """A task as a JSON object; times in device-seconds."""
     from trainer.card_summary import summary
+    from trainer.constraints import sentences
 
     card = summary(task)
     return {
@@ -211,6 +213,7 @@ def described(task: Task) -> Row:
         "run_budget": task.run_budget,
         "steps": task.steps,
         "memory_mb": task.memory_mb,
+        **({"constraints": sentences(task.constraints)} if task.constraints else {}),
         "editable": list(task.editable),
         "read_only": list(task.read_only),
         "scoring": task.scoring.get("kind"),

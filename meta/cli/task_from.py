@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from meta.cli import resolve
-from meta.cli.options import Duration, duration, flag
+from meta.cli.flags import ModelFlags
+from meta.cli.options import Duration, duration, flag, only
 from meta.cli.output import Column, Output
+from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
+from trainer.foreign.seeds import FLAG as SEED_FLAG
+from trainer.foreign.seeds import VARIABLE
+
+if TYPE_CHECKING:
+    from trainer.foreign.init import Draft, Wanted
 
 FACTS = (
     Column("field", style="bold", wrap=True),
@@ -20,6 +28,14 @@ FACTS = (
     Column("flag", "change with", style="dim"),
     Column("note", wrap=True, show=str),
 )
+
+
+QUESTIONS = {
+    "command": "Command of one experiment",
+    "metric": "Name of the metric in its output",
+    "direction": "Which is better, lower or higher",
+    "editable": "Files that may be edited",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,8 @@ class RepositoryFlags:
         str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
     ]
     artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
+    chosen: Annotated[ModelFlags, only("model")]
+    seed_variable: Annotated[bool, flag("Change lines with a fixed seed, so that they read it from the environment.")]
 
 
 def from_repository(out: Output, source: str, folder: str | None, flags: RepositoryFlags) -> int:
@@ -76,9 +94,14 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         ladders=not flags.no_values,
         score_command=flags.score_command,
         artifacts=flags.artifact,
+        seed_variable=flags.seed_variable,
     )
     into = flags.into or folder
     drafted = draft(Path(source).expanduser(), wanted)
+    if flags.chosen.model:
+        drafted, wanted = read_by_model(out, Path(source).expanduser(), wanted, drafted, flags.chosen)
+    if out.mode == "person" and sys.stdin.isatty():
+        drafted = asked(out, Path(source).expanduser(), wanted, drafted)
     if drafted.lacking:
         out.rows([fact.to_json() for fact in drafted.facts], FACTS)
         for fact in drafted.lacking:
@@ -92,8 +115,51 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
         raise
     out.rows([fact.to_json() for fact in drafted.facts], FACTS)
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
+    for name in drafted.changed:
+        out.note(f"changed {resolve.shown(path / name)}: its seed comes from the variable {VARIABLE} now")
     out.note(f"next: metaloop task check {resolve.typed(path)} --write   (runs the baseline, records its time)")
     return 0
+
+
+def read_by_model(
+    out: Output, source: Path, wanted: Wanted, drafted: Draft, models: ModelFlags
+) -> tuple[Draft, Wanted]:
+    """(the draft with what a model reads, where its line says so; what is wanted then)."""
+    from inner_loop.models.contract import NoReply
+    from meta import repository_reader as reader
+    from meta.cli.one_model import model_for
+
+    choice = ResearcherChoice.of(models, yes=True)
+    size = sum(len(message.text) for message in reader.prompt(drafted.source)) // 4
+    try:
+        model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
+        proposed = reader.ask(model, drafted.source, max_tokens=choice.config.reply_tokens)
+    except NoReply as gone:
+        raise gone.problem from None
+    for one in proposed:
+        if one.refused:
+            out.note(f"the model reads {one.field} = {one.value} at {one.where}; refused: {one.refused}")
+    return reader.merged(source, drafted, wanted, proposed, str(models.model))
+
+
+def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
+    """The draft after a person at a terminal has answered what the repository does not say; an empty answer leaves it
+    open."""
+    from trainer.foreign.init import draft
+
+    for fact in drafted.lacking:
+        out.note(f"{fact.field}: {fact.note}")
+        kind = click.Choice(("lower", "higher", "")) if fact.field == "direction" else str
+        answer = click.prompt(QUESTIONS[fact.field], default="", show_default=False, type=kind, err=True)
+        if answer:
+            wanted = wanted.answered(fact.field, answer)
+            drafted = draft(source, wanted)
+    seed = next((fact for fact in drafted.facts if fact.field == "seed" and fact.flag == SEED_FLAG), None)
+    if seed is not None and not seed.is_known:
+        out.note(f"seed: {seed.where}: {seed.note}")
+        if click.confirm("Change that line now?", default=False, err=True):
+            drafted = draft(source, replace(wanted, seed_variable=True))
+    return drafted
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

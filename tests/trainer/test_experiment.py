@@ -13,6 +13,7 @@ import pytest
 from programs.errors import EnvironmentProblem
 from tests.inner_loop.play import BLOBS
 from trainer.cache import Cache
+from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.local import LocalLauncher
@@ -269,3 +270,18 @@ def test_a_cache_that_cannot_be_written_is_one_clear_line(
     trainer = Trainer(task, data, launcher=launcher, cache=Cache(tmp_path / "file" / "cache"))
     with pytest.raises(EnvironmentProblem, match=r"cannot write: (Not a directory|File exists)"):
         trainer.run(Spec(task.baseline(), seed=1))
+
+
+def test_scored_tasks_have_memory_seconds_and_lines(trainer: Trainer, task: Task) -> None:
+    assert trainer.run(Spec(task.baseline(), 1)).constraints == {}
+    sections = {
+        "memory": ConstraintSection(kind="memory_mb", at_most=10.0, hard=False),
+        "time": ConstraintSection(kind="seconds", at_most=50.0),
+        "size": ConstraintSection(kind="lines", at_most=500.0),
+    }
+    held = Trainer(replace(task, constraints=sections), trainer.data, launcher=trainer.launcher)
+    outcome = held.run(Spec(task.baseline(), 1))
+    assert outcome.status == "ok" and outcome.constraints["memory"] > 10 and 0 < outcome.constraints["time"] < 50
+    sections["memory"] = ConstraintSection(kind="memory_mb", at_most=10.0)
+    broken = Trainer(replace(task, constraints=sections), trainer.data, launcher=trainer.launcher)
+    assert broken.run(Spec(task.baseline(), 1)).reason.startswith("constraint memory: ")

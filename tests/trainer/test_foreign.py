@@ -283,4 +283,68 @@ def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_th
     assert left["VAL_ROWS"] == "the score may depend on it" and "fixed by the contract" in left["MIN_RECALL"]
     assert facts(draft(tmp_path, Wanted(values={"CACHE_MB": "32,128"})))["edits"] == ["CACHE_MB", "LR", "MOMENTUM"]
     knobs = {knob.name: knob for knob in offered(judged(draft(tmp_path, Wanted()).source, ["fit.py"], {}))}
-    assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.9, 0.95)
+    assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.8, 0.9, 0.95) and knobs["MOMENTUM"].role == "momentum"
+
+
+def stated(folder: Path, text: str, **files: str) -> tuple[Task, dict[str, str], dict[str, str]]:
+    """The task of a small repository with that program, its constraints by place, and its left-out sentences."""
+    start = "`python fit.py`. Edit `fit.py`. The lowest loss wins.\n\n"
+    code = {"fit": 'LR = 0.1\nprint("loss:", LR)\nprint("delay_ms:", 3)\nprint(f"peak_vram_mb: {LR}")\n', **files}
+    small(folder, readme=start + text, **code)
+    found = draft(folder, Wanted())
+    notes = {fact.where: str(fact.value) for fact in found.facts if fact.field == "constraint"}
+    left = {str(fact.value): fact.note for fact in found.facts if fact.field == "left out" and "constrain" in fact.note}
+    return Task.load(write(found, folder / "task")), notes, left
+
+
+def test_constraints_of_the_prose_are_read_with_their_line(tmp_path: Path) -> None:
+    text = (
+        "- Keep peak memory below 4 GB.\n- `fit.py` must stay\n  under 400 lines.\n- `delay_ms` must never go\n"
+        "  above 5.5. Nothing else is fixed.\n\n## Soft limits\n\nVRAM must not exceed 44 GB.\n"
+    )
+    task, notes, left = stated(tmp_path, text)
+    assert notes == {
+        "README.md:3": "memory: at most 4096 MB, hard",
+        "README.md:4": "lines: at most 399 lines, hard",
+        "README.md:6": "delay_ms: at most 5.5, hard",
+        "README.md:11": "vram_soft: at most 45056 MB, soft: recorded, decides nothing",
+    }
+    assert {name: (one.limit, one.hard) for name, one in task.constraints.items()} == {
+        "memory": (4096.0, True), "lines": (399.0, True), "delay_ms": (5.5, True), "vram_soft": (45056.0, False),
+    }  # fmt: skip
+    assert not left and "[constraints.lines]  # README.md:4\n" in (tmp_path / "task" / "task.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "reason"),
+    [
+        ("All tests must pass.", "needs a number"),
+        ("VRAM is a soft constraint, but it should not blow up.", "needs a number"),
+        ("Keep functions under 50 lines.", "not the lines of all editable files"),
+        ("README.md must stay under 50 lines.", "not clearly the lines of the editable files"),
+        ("Must stay under 300 lines.", "not clearly the lines of the editable files"),
+        ("Memory must stay below 4 GB and RAM of the loader below 1 GB.", "several limits in one sentence"),
+        ("`recall` must stay above 0.9.", "the code prints no 'recall'"),
+        ("Memory must stay below 4 GB.\n\nMemory must stay below 8 GB.", "with several limits"),
+    ],
+)
+def test_what_is_no_clear_constraint_is_left_out_with_the_reason(tmp_path: Path, sentence: str, reason: str) -> None:
+    task, _, left = stated(tmp_path, sentence + "\n")
+    assert not task.constraints and len(left) == 1 and reason in next(iter(left.values()))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The baseline uses less than 4 GB of memory.",
+        "If memory must exceed 4 GB, stop.",
+        "The machine must have at least 16 GB of memory.",
+        "The checkpoint must stay below 16 MB of memory.",
+        "The script must read at least 300 lines.",
+        "Training must take at most 5 minutes.",
+        "```\nKeep memory below 4 GB.\n```",
+    ],
+)
+def test_other_sentences_are_no_constraint(tmp_path: Path, sentence: str) -> None:
+    task, notes, left = stated(tmp_path, sentence + "\n")
+    assert not task.constraints and not notes and not left

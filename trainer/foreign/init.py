@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer import constants
-from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, surroundings
+from trainer.foreign import beside, budget, commands, ladders, limits, metrics, repository, roles, seeds, surroundings
 from trainer.foreign.facts import RepositoryFact
 from trainer.scaffold import task_name
 
 _HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # such a budget excludes start-up, compilation and evaluation
 _WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time; higher in our own tasks, which are never idle
 _MEMORY_MB = 4096
-_SEED_READ = re.compile(r"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']((?:[A-Z]+_)?SEED)["']|\$\{(SEED):?-""")
-_SEEDS = ("SEED", "RANDOM_SEED", "seed", "random_seed", "TRAIN_SEED")
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,16 @@ class Wanted:
     score_command: str | None = None
     artifacts: Sequence[str] = ()
     name: str | None = None
+    seed_variable: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)  # of values that the user did not give: field → where
+
+    def answered(self, name: str, answer: str) -> Wanted:
+        """With a person's answer to one of the fields that every task needs."""
+        if name == "editable":
+            return replace(self, editable=tuple(answer.replace(",", " ").split()))
+        if name == "metric":
+            return replace(self, metric=answer)
+        return replace(self, command=answer) if name == "command" else replace(self, direction=answer)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Draft:
     source: repository.ForeignRepository
     facts: tuple[RepositoryFact, ...]
     toml: str
+    changed: Mapping[str, str] = field(default_factory=dict)  # files of the repository that are written anew
 
     @property
     def lacking(self) -> list[RepositoryFact]:
@@ -70,7 +77,7 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         option = commands.seed_option(line, source)
         command = replace(command, value=f"{line} {option} {{seed}}" if option else line)
     led = beside.links(source, tuple(wanted.readable))
-    seed = _seed(source, editable.value or [], command.value or "")
+    seed = seeds.find(source, editable.value or [], command.value or "", wanted.seed_variable)
     around = surroundings.find(source, wanted.readable)
     judged = []
     if wanted.ladders:
@@ -89,10 +96,16 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         RepositoryFact("left out", knob.name, reason, ladders.FLAG, "a constant that is not varied")
         for knob, reason in [(knob, reason) for knob, reason in judged if reason][:20]
     ]
+    stated, left = limits.find(source, editable.value or [], metric.name.value or "", bool(metric.key))
+    facts += [limit.fact for limit in stated] + left
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
+    facts = [replace(fact, where=wanted.origins.get(fact.field, fact.where)) for fact in facts]
     result = Draft(source, tuple(facts), "")
-    return result if result.lacking else replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs))
+    if result.lacking:
+        return result
+    changed = seeds.rewritten(source) if wanted.seed_variable and seed.flag == seeds.FLAG else {}
+    return replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs, stated), changed=changed)
 
 
 def write(plan: Draft, into: Path | None) -> Path:
@@ -109,6 +122,8 @@ def write(plan: Draft, into: Path | None) -> Path:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(plan.source.folder / name, target, follow_symlinks=False)
+    for name, text in plan.changed.items():
+        (folder / name).write_text(text, "utf-8")
     (folder / "task.toml").write_text(plan.toml, "utf-8")
     return folder
 
@@ -121,33 +136,11 @@ def _place(metric: metrics.Metric) -> RepositoryFact:
     )
 
 
-def _seed(source: repository.ForeignRepository, editable: Sequence[str], command: str) -> RepositoryFact:
-    """The constant or variable with the seed, so that each experiment can have its own."""
-    if "{seed}" in command:
-        return RepositoryFact("seed", "", "the command", commands.FLAG, "{seed} in the command")
-    if variable := next(iter(_seed_variables(source)), None):
-        return RepositoryFact("seed", "", variable, commands.FLAG, f"the variable {variable}")
-    for file in [*editable, *source.code]:
-        if not file.endswith(".py"):
-            continue
-        known = constants.read(source.text(file))
-        for name in _SEEDS:
-            if type(known.get(name)) is int:
-                number = next((line.number for line in source.lines(file) if line.text.startswith(name)), 1)
-                return RepositoryFact("seed", f"{file}:{name}", f"{file}:{number}", commands.FLAG)
-    note = "the command takes no seed; use {seed} in --command if it has an option for one"
-    return RepositoryFact("seed", None, "not found", commands.FLAG, note)
-
-
-def _environment(source: repository.ForeignRepository, seconds: budget.Budget) -> dict[str, str]:
-    """Environment variables from which the code reads its budget and seed."""
+def _environment(source: repository.ForeignRepository, seconds: budget.Budget, fixed: bool) -> dict[str, str]:
+    """Environment variables from which the code reads its budget and seed, or will read its seed (``fixed``)."""
     variables = {seconds.variable: "{budget}"} if seconds.variable else {}
-    return {**variables, **dict.fromkeys(_seed_variables(source), "{seed}")}
-
-
-def _seed_variables(source: repository.ForeignRepository) -> list[str]:
-    matches = (match for line in source.lines(*source.code) for match in _SEED_READ.finditer(line.text))
-    return list(dict.fromkeys(match[1] or match[2] for match in matches))
+    known = seeds.variables(source) or ([seeds.VARIABLE] if fixed and seeds.fixed(source) else [])
+    return {**variables, **dict.fromkeys(known, "{seed}")}
 
 
 def _scoring(wanted: Wanted) -> RepositoryFact:
@@ -176,6 +169,7 @@ def _toml(
     seconds: budget.Budget,
     links: Mapping[str, str],
     knobs: Sequence[ladders.Ladder],
+    stated: Sequence[limits.StatedLimit],
 ) -> str:
     source = plan.source
     where, value = ({fact.field: getattr(fact, key) for fact in plan.facts} for key in ("where", "value"))
@@ -211,10 +205,11 @@ def _toml(
         "executable": roles.executable(source),
         "score_command": wanted.score_command,
         "artifacts": wanted.artifacts,
-        "environment": _environment(source, seconds),
+        "environment": _environment(source, seconds, wanted.seed_variable),
         "links": links,
     }
     lines += [f"{key} = {_toml_value(entry)}" for key, entry in run.items() if entry]
+    lines += [line for limit in stated for line in _constraint(limit)]
     if knobs:
         lines += [
             "",
@@ -224,11 +219,19 @@ def _toml(
     return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))]) + "\n"
 
 
+def _constraint(limit: limits.StatedLimit) -> list[str]:
+    section = limit.section if limit.hard else {**limit.section, "hard": False}
+    values = [f"{key} = {_toml_value(entry)}" for key, entry in section.items()]
+    return ["", f"[constraints.{limit.name}]  # {limit.where}", *values]
+
+
 def _knob(knob: ladders.Ladder) -> list[str]:
     file = f"file = {_toml_value(knob.file)}"
     if knob.kind != "patch":
         values = [_toml_value(value) for value in knob.values]
         lines = ["", f"[edits.{knob.name}]  # {knob.where}", f'kind = "{knob.kind}"', f"values = [{', '.join(values)}]"]
+        lines[-1] += f"  # the text names {knob.said}" if knob.said else ""
+        lines += [f'role = "{knob.role}"  # by its name'] if knob.role else []
         return [*lines, *([f"low = {values[0]}", f"high = {values[-1]}"] if knob.kind != "choice" else []), file]
     lines = []
     for name, now, then in knob.patches:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from programs.errors import UsageError
 from trainer import constants
+from trainer.foreign import knob_roles
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.foreign.uses import NOT_CODE, CodeUses
 
@@ -76,6 +77,8 @@ class Ladder:
     file: str
     where: str
     values: tuple[Any, ...] = ()
+    role: str = ""
+    said: str = ""  # which of the values the prose names, with their lines
     patches: tuple[tuple[str, str, str], ...] = field(default=())
     form: Form = "line"
 
@@ -205,13 +208,25 @@ def _of_calls(repository: ForeignRepository, file: str, given: Mapping[str, str]
 
 def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
+    known = constants.read(text)
+    tree = ast.parse(text) if known else ast.Module([], [])  # a file that is no Python has no constants
     knobs = []
-    for name, value in constants.read(text).items():
-        values = _values(value, given.get(name), name) if _fit(name, given) else ()
+    for name, value in known.items():
+        role = knob_roles.role_of(name, value)
+        values = _values(value, given.get(name), name, role) if _fit(name, given) else ()
+        told: list[tuple[Any, str]] = []
+        if isinstance(value, str) and name not in given and _NAME.fullmatch(name):
+            others = knob_roles.compared_with(tree, name)
+            values = tuple(sorted({value, *others})) if others else ()
+        elif values and name not in given and isinstance(value, int | float) and not isinstance(value, bool):
+            told = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
+            told = [(int(n), at) for n, at in told] if isinstance(value, int) else told
+            values = tuple(sorted({*values, *(n for n, _ in told)}))
         if len(values) > 1:
             kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
             number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
-            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values, form="constant"))
+            where = ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in told))
+            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values, role, where, form="constant"))
     return knobs
 
 
@@ -243,13 +258,21 @@ def _fit(name: str, given: Mapping[str, str]) -> bool:
     return name in given or bool(_NAME.fullmatch(name) and not _NO_KNOB.search(name))
 
 
-def _values(now: Any, given: str | None, name: str) -> tuple[Any, ...]:
+def _possible(now: float | int, value: float) -> bool:
+    """Whether a number of the prose can be a value of a constant: whole for a whole one, and not far beyond it."""
+    whole = isinstance(now, float) or value == int(value)
+    return whole and (now == 0 or abs(now) / 1000 <= value <= abs(now) * 1000)
+
+
+def _values(now: Any, given: str | None, name: str, role: str = "") -> tuple[Any, ...]:
     """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1. For 0.0
     what is usual for a constant of that name."""
     if given is not None:
         return _read(now, given)
     if isinstance(now, bool):
         return (False, True)
+    if not isinstance(now, str) and (usual := knob_roles.usual_values(role, now)):
+        return usual
     if isinstance(now, int) and 0 < now < 1 << 31:
         return tuple(sorted({max(1, round(now * factor)) for factor in _FACTORS}))
     if isinstance(now, float) and now == 0.0:

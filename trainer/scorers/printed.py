@@ -27,7 +27,7 @@ class Printed:
     needs_checkpoint = False
 
     def __init__(self, scoring: ScoreSettings) -> None:
-        self.pattern = re.compile(scoring["pattern"])
+        self.pattern: str = scoring["pattern"]
         self.key: str = scoring.get("key", "")
 
     def score(self, referee: Referee) -> Score:
@@ -35,13 +35,21 @@ class Printed:
 
     def metric(self, text: str) -> float:
         """The metric in a log, or in a file that a command wrote. InvalidPredictions if there is none."""
-        if self.key:
-            return _in_json(text, self.key)
-        lines = [line for line in text.splitlines() if len(line) <= _LINE]
-        last = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
-        if last is None:
-            raise InvalidPredictions(f"no line of the output matches {self.pattern.pattern!r}")
-        return _number((last[1] or "").strip())
+        return number_in(text, self.pattern, self.key)
+
+
+def number_in(text: str, pattern: str, key: str) -> float:
+    """The number at ``key`` of a JSON text, or without one the group of ``pattern`` in the last line that matches.
+
+    InvalidPredictions if there is none.
+    """
+    if key:
+        return _in_json(text, key)
+    lines = [line for line in text.splitlines() if len(line) <= _LINE]
+    last = next((match for line in reversed(lines) if (match := re.search(pattern, line))), None)
+    if last is None:
+        raise InvalidPredictions(f"no line of the output matches {pattern!r}")
+    return _number((last[1] or "").strip())
 
 
 def _number(text: str) -> float:

@@ -16,6 +16,7 @@ from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
+from trainer.constraints import sentences
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class MutationBriefing:
             "system.md.j2",
             instruction=self.instruction.text,
             task=self.task,
+            sentences=sentences,
             tasks=[self.task, *self.further],
             families=self.families,
             charter=list(fields()),

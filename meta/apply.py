@@ -1,0 +1,123 @@
+"""Writes what a study found into the repository of its task, as a branch: the program and the train.py. Nothing of the
+working tree, its index or the current branch changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.decision import decision_of
+from arena.harvest import HARVEST
+from arena.study import Study
+from programs.charter_prose import with_prose
+from programs.errors import NotFound, UsageError
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    from git import Repo
+
+PATH = "path"  # in the plan of study.toml: the file of the user's program
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The branch, its files by what they hold, and why something was left out."""
+
+    repository: Path
+    branch: str
+    files: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+
+def apply(study: Study) -> Applied:
+    """Commit the champion, if it is shown to be better, and the best train.py, if its gain is above zero, on a branch
+    ``metaloop/STUDY`` of the task's repository, on top of HEAD.
+
+    Raises NotFound before the study has a champion, UsageError where the task is in no repository, or where there is
+    nothing to commit.
+    """
+    event = study.state.champion
+    if event is None:
+        raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
+    repo = repository_of(study.task)
+    root = Path(str(repo.working_tree_dir))
+    files: dict[str, tuple[str, bytes]] = {}
+    left_out: list[str] = []
+    decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
+    if decision.holds:
+        files["program"] = program_path(study, root), with_prose(for_agents(program.text, study.task)).encode()
+    else:
+        left_out.append("the program, because it is not shown to be better")
+    best = study.state.harvests.get((study.task.name, HARVEST))
+    if best is not None and best.low is not None and best.low > 0:
+        inside = study.task.folder.resolve().relative_to(root)
+        files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
+    else:
+        why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
+        left_out.append(f"the best train.py, because {why}")
+    if not files:
+        raise UsageError(
+            f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
+            hint=f"see {study.folder / 'champion.evidence.md'}",
+        )
+    message = f"metaloop: {' and '.join(files)} of study {study.folder.name}\n\n{event.body['verdict']}\n"
+    branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
+    return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+
+
+def repository_of(task: Task) -> Repo:
+    from git import InvalidGitRepositoryError, Repo
+
+    try:
+        repo = Repo(task.folder, search_parent_directories=True)
+        repo.head.commit  # noqa: B018 (raises ValueError in a repository without a commit)
+    except (InvalidGitRepositoryError, ValueError):
+        raise UsageError(
+            f"{task.folder} is in no git repository with a commit, so there is nowhere to make a branch",
+            hint="use champion.md and best_train.py in the study's folder",
+        ) from None
+    if repo.working_tree_dir is None:
+        raise UsageError(f"{task.folder} is in a bare repository", hint="clone it, and make the task there")
+    return repo
+
+
+def program_path(study: Study, root: Path) -> str:
+    """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
+    path = Path(str(study.config.plan.get(PATH) or "program.md"))
+    return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
+
+
+def for_agents(text: str, task: Task) -> str:
+    """The text with the task's own names of settings where ideas name their role: `@learning_rate=*3` is `lr=*3`."""
+    for knob in task.edits.knobs:
+        if knob.role:
+            text = re.sub(rf"`@{re.escape(knob.role)}(?=[=<>?`])", f"`{knob.name.lower()}", text)
+    return text
+
+
+def committed(repo: Repo, branch: str, files: Mapping[str, bytes], message: str) -> str:
+    """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
+    from git import IndexFile
+    from git.index.typ import BaseIndexEntry
+    from gitdb import IStream  # type: ignore[import-untyped]
+
+    index = IndexFile.from_tree(repo, "HEAD")
+    for path, data in files.items():
+        known = next(
+            (entry.mode for (name, stage), entry in index.entries.items() if name == path and not stage), 0o100644
+        )
+        blob = repo.odb.store(IStream("blob", len(data), BytesIO(data)))
+        index.add([BaseIndexEntry((known, blob.binsha, 0, path))], write=False)
+    tree, taken = index.write_tree(), {head.name: head for head in repo.heads}
+    name, number = branch, 1
+    while name in taken and taken[name].commit.tree != tree:
+        number += 1
+        name = f"{branch}-{number}"
+    if name not in taken:
+        commit = index.commit(message, parent_commits=[repo.head.commit], head=False)
+        repo.create_head(name, commit)
+    return name

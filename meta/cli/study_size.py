@@ -1,0 +1,153 @@
+"""The size of a study: the flags that set it, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
+from meta.cli.options import duration, flag
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from meta.plan import Plan
+    from trainer.task import Task
+
+
+@dataclass(frozen=True)
+class Dial:
+    """The size of a study: the default, --budget or --quick; the other flags change single numbers of it."""
+
+    run_budget: RunBudgetFlag
+    budget: BudgetFlag
+    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
+    generations: Annotated[int | None, flag("Number of generations.", min=0)]
+    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
+    confirm_again: Annotated[
+        bool, flag("With --resume: repeat the confirmation once, on new data, after a failed A/A check.")
+    ]
+    race_rule: RaceRuleFlag
+    same_spend: Annotated[
+        bool,
+        flag(
+            "Also spend the device time of the whole study on stock runs, again on one long TPE search, and again on "
+            "one long elite search; measure the best train.py of each."
+        ),
+    ]
+    harvest: HarvestFlag
+    best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
+    long: Annotated[bool, flag("Also run the champion and stock with four times the run budget, at the end.")]
+
+
+def plan_of(
+    homes: Sequence[Task],
+    dial: Dial,
+    reserve: Sequence[Task] = (),
+    *,
+    own_arm: bool = False,
+    variant: Task | None = None,
+) -> Plan:
+    """The size of a study, from its flags."""
+    from meta import plan as plans
+    from meta.reserve import seconds_on_reserved
+
+    task, *further = homes
+    refuse_unknown_rule(dial)
+    if dial.quick and dial.budget is not None:
+        raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
+    longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
+    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
+    more["long_runs"] = longer
+    if dial.quick:
+        whole = plans.quick(task, dial.run_budget)
+    elif dial.budget is not None and is_trial(dial, task, further, reserve):
+        return replace(plans.trial(dial.budget, task, dial.run_budget, dial.harvest), own_arm=int(own_arm))
+    elif dial.budget is not None:
+        whole = plans.within(
+            dial.budget,
+            task,
+            dial.run_budget,
+            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve, variant),
+            **more,
+        )
+    else:
+        whole = plans.default(task, dial.run_budget)
+    whole = seeded(whole, dial.seeds)
+    best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
+    return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
+
+
+def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task]) -> bool:
+    """Whether the budget is too small for a search, so that one new program is tried against the user's own. Raises
+    UsageError where other flags need a search."""
+    from meta import plan as plans
+
+    whole = plans.default(task, dial.run_budget)
+    if dial.budget is None or further or reserve or dial.budget >= plans.smallest_search(whole, task):
+        return False
+    for given, name in (
+        (dial.seeds is not None, "--seeds"),
+        (dial.generations is not None, "--generations"),
+        (dial.race_rule is not None, "--race-rule"),
+        (dial.same_spend, "--same-spend"),
+        (dial.best_of_n, "--best-of-n"),
+        (dial.long, "--long"),
+    ):
+        if given:
+            smallest = duration(plans.smallest_search(whole, task))
+            raise UsageError(
+                f"{name} is for a study that searches for programs; the smallest on {task.name} takes {smallest}",
+                hint=f"leave {name} out, raise --budget, or lower --run-budget from {whole.run_budget:g}s",
+            )
+    return True
+
+
+def refuse_unknown_rule(dial: Dial) -> None:
+    """Raises NotFound before anything is spent."""
+    from arena.race import RACE_RULES
+
+    if dial.race_rule:
+        RACE_RULES.get(dial.race_rule)
+
+
+def seeded(plan: Plan, seeds: int | None) -> Plan:
+    """The plan with so many runs of each program in a race, or more where it has more for the best; None keeps it."""
+    if seeds is None:
+        return plan
+    more = {"opening_more": max(seeds, plan.opening_more), "child_more": max(seeds, plan.child_more)}
+    return replace(plan, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
+
+
+def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
+    """The size of a study over families, from its flags."""
+    from meta import plan as plans
+    from meta.task_families import sized
+
+    refuse_unknown_rule(dial)
+    for given, name in (
+        (dial.budget is not None, "--budget"),
+        (dial.same_spend, "--same-spend"),
+        (dial.best_of_n, "--best-of-n"),
+        (bool(dial.harvest), "--harvest"),
+    ):
+        if given:
+            raise UsageError(
+                f"{name} is for a study on tasks, not over families", hint="leave it out, or name a --task"
+            )
+    size = "quick" if dial.quick else "default"
+    whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
+    whole = seeded(whole, dial.seeds)
+    longer = whole.confirm_runs if dial.long else None
+    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), long_runs=longer)
+
+
+def trial_tells(plan: Plan, task: Task, power: str) -> str:
+    """What a budget that is too small for a search can show."""
+    from meta.plan import default, smallest_search
+
+    smallest = duration(smallest_search(default(task), task))
+    return (
+        f"whether one new program beats the one that it is compared with: {power}; not which of several programs is "
+        f"best: a search takes {smallest} of device time or more"
+    )

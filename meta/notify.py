@@ -1,0 +1,35 @@
+"""Sends the result of a study to an address, as JSON."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from meta.begin import champion_of
+from programs.errors import UsageError
+
+SECONDS = 10.0
+FIELDS = ("name", "program_id", "verdict", "holds", "trust")
+
+
+def refuse_bad(url: str) -> None:
+    """Raise UsageError for what is no http address, before anything is spent."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--webhook {url}: not an http address", hint="--webhook https://example.org/hook")
+
+
+def notify(url: str, folder: Path, branch: str | None) -> str:
+    """Post the verdict and where the files are; returns what came of it, because the result itself is safe."""
+    champion = champion_of(folder) or {}
+    body = {"study": str(folder), **{name: champion.get(name) for name in FIELDS}, "branch": branch}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    host = urlsplit(url).hostname
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return f"sent the result to {host}: {answer.status}"
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return f"the result could not be sent to {host}: {error}"

@@ -1,0 +1,155 @@
+"""A model reads a foreign repository and proposes the fields of its task, each with the line that says so. Words are
+checked here: a proposal whose line does not say it is refused. `task check` then runs what was accepted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from inner_loop.models.contract import ChatModel, Message
+from meta.charter_reply import BadCharterReply, json_of
+from meta.mutators.llm.prompts import render
+from programs.errors import EnvironmentProblem
+from programs.text import one_line
+from trainer.foreign.facts import missing
+from trainer.foreign.init import Draft, Wanted, draft
+from trainer.foreign.repository import ForeignRepository
+
+FIELDS = ("command", "metric", "direction", "editable")
+PURPOSE = "repository"
+REPAIRS = 1
+MOST_BYTES = 80_000
+_FILE_BYTES = 12_000
+_DIRECTION = {
+    "lower": re.compile(r"\b(?:low|lower|lowest|less|least|minimi[sz]\w*|small\w*|reduc\w*|decreas\w*|fast)\b", re.I),
+    "higher": re.compile(r"\b(?:high|higher|highest|more|most|maximi[sz]\w*|larg\w*|increas\w*|great\w*|best)\b", re.I),
+}
+
+
+class _Proposal(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    field: str
+    value: str | list[str]
+    file: str
+    line: int
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    fields: list[_Proposal]
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """One field as the model reads it; ``where``: the line that it names. ``refused``: why it is not taken."""
+
+    field: str
+    value: str
+    where: str
+    refused: str = ""
+
+
+def prompt(source: ForeignRepository) -> list[Message]:
+    """The repository's instructions and code with numbered lines, as far as they fit."""
+    shown, left = [], MOST_BYTES
+    for name in [*source.prose, *source.code]:
+        numbered = "\n".join(f"{line.number}: {line.text}" for line in source.lines(name))[: min(left, _FILE_BYTES)]
+        if numbered and left > 0:
+            shown.append((name, numbered))
+            left -= len(numbered.encode("utf-8", "replace"))
+    names = "\n".join(source.files)[:_FILE_BYTES]
+    return [
+        Message("system", render("repository.system.md.j2")),
+        Message("user", render("repository.user.md.j2", names=names, files=shown)),
+    ]
+
+
+def ask(model: ChatModel, source: ForeignRepository, *, max_tokens: int) -> list[Proposed]:
+    """What the model reads, each field at most once. Raises NoReply, and EnvironmentProblem for unreadable replies."""
+    messages, why = prompt(source), ""
+    for left in range(REPAIRS, -1, -1):
+        reply = model.complete(messages, max_tokens=max_tokens, purpose=PURPOSE if left == REPAIRS else "repair")
+        try:
+            return judged(source, parsed(reply.text))
+        except BadCharterReply as bad:
+            why = str(bad)
+            complaint = f"Your reply was rejected: {why}\n\nSend the whole reply again, as one JSON object."
+            messages = [*messages[:2], Message("assistant", reply.text), Message("user", complaint)]
+    raise EnvironmentProblem(
+        f"no reply of {reply.model} was readable; the last one: {why}", hint="try another --model, or give the flags"
+    )
+
+
+def parsed(text: str) -> list[_Proposal]:
+    """Raises BadCharterReply."""
+    try:
+        return _Answer.model_validate(json_of(text)).fields
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        path = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise BadCharterReply(one_line(f"{path}: {first['msg']}")[:120]) from None
+
+
+def judged(source: ForeignRepository, proposals: Sequence[_Proposal]) -> list[Proposed]:
+    """Each proposal, checked by the words of the line that it names."""
+    found: dict[str, Proposed] = {}
+    for one in proposals:
+        value = one.value if isinstance(one.value, str) else " ".join(one.value)
+        where = f"{one.file}:{one.line}"
+        if one.field in FIELDS and one.field not in found and value.strip():
+            found[one.field] = Proposed(one.field, value.strip(), where, refusal(source, one, value))
+    return list(found.values())
+
+
+def refusal(source: ForeignRepository, one: _Proposal, value: str) -> str:
+    """Why the named line does not say what is proposed; empty if it does."""
+    lines = {line.number: line.text for line in source.lines(one.file)} if one.file in source.files else {}
+    text = lines.get(one.line)
+    if text is None:
+        return "there is no such line"
+    if one.field == "direction":
+        if value not in _DIRECTION:
+            return "neither lower nor higher"
+        return "" if _DIRECTION[value].search(text) else "the line does not say so"
+    if one.field == "editable":
+        absent = [name for name in value.replace(",", " ").split() if name not in source.files]
+        if absent:
+            return f"there is no file {absent[0]}"
+        said = all(re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", text) for name in value.split())
+        return "" if said else "the line does not name them"
+    if one.field == "metric":
+        return "" if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) else "the line does not name it"
+    words = [word for word in re.findall(r"[\w./-]{2,}", value) if not word.startswith("-")]
+    return "" if words and all(word in text for word in words) else "the line does not hold the command"
+
+
+def merged(folder: Path, drafted: Draft, wanted: Wanted, proposed: Sequence[Proposed], by: str) -> tuple[Draft, Wanted]:
+    """(the draft with the proposals for its open fields; what is wanted then). A field that both found, but
+    differently, is open again, unless a flag gave it."""
+    lacking = {fact.field for fact in drafted.lacking}
+    known = {fact.field: fact for fact in drafted.facts if fact.field in FIELDS and fact.field not in lacking}
+    unclear = {}
+    for one in proposed:
+        if one.refused:
+            continue
+        if one.field not in known:
+            origins = {**wanted.origins, one.field: f"{one.where}, read by {by}"}
+            wanted = replace(wanted.answered(one.field, one.value), origins=origins)
+        elif known[one.field].where != "given" and _plain(one.value) != _plain(known[one.field].value):
+            said = f"{_plain(known[one.field].value)!r} ({known[one.field].where})"
+            note = f"{said} or, as a model reads it, {one.value!r} ({one.where})"
+            unclear[one.field] = missing(one.field, known[one.field].flag, note)
+    drafted = draft(folder, wanted)
+    return replace(drafted, facts=tuple(unclear.get(fact.field, fact) for fact in drafted.facts)), wanted
+
+
+def _plain(value: str | list[str]) -> str:
+    """A value without the options that set seed and budget."""
+    text = value if isinstance(value, str) else " ".join(value)
+    return " ".join(re.sub(r"\s+--?[\w-]+[= ]\{\w+\}", "", text).split())

@@ -1,0 +1,69 @@
+"""Constraints of a task in a run: what is kept, what is recorded, and what researchers read of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inner_loop.agents import answer, tools
+from inner_loop.events import ExperimentEvent
+from inner_loop.record import experiment_event, recorded_outcome
+from inner_loop.researchers.briefing import TurnBriefing
+from inner_loop.researchers.labels import labelled
+from inner_loop.researchers.notebook import Notebook
+from inner_loop.researchers.roles import Role
+from programs.errors import TaskError
+from tests.inner_loop.play import open_bench, play, program
+from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, limited, trainer_of
+from trainer.edits import Edit
+
+QUEUE = program("proposers: {queue: 1.0}", ("Set `pad=60`.", "Set `pad=20`."))
+
+
+def test_what_breaks_a_hard_constraint_is_never_kept_and_values_are_recorded(tmp_path: Path) -> None:
+    trainer = trainer_of(limited(tmp_path / "task", MEMORY + LATENCY + SOFT), fixed_steps=True)
+    played = play(trainer, QUEUE, 3)
+    tried = {event["config"]["PAD"]: event for event in played.experiments}
+    assert tried[60]["status"] == "invalid" and tried[60]["metric"] is None
+    assert tried[60]["reason"].startswith("constraint memory: ") and tried[60]["constraints"]["memory"] > 50
+    assert played.decisions[tried[60]["experiment_id"]] == "discard"
+    assert played.decided("keep") == [tried[20]] and tried[20]["constraints"]["latency"] > 6
+    assert played.result.final.source_id == tried[20]["source_id"]
+    again = play(trainer, QUEUE, 3, recorded=played.events)
+    assert not again.experiments and again.result.final == played.result.final
+    recorded = recorded_outcome(ExperimentEvent.parse(tried[60]))
+    assert (recorded.status, recorded.constraints) == ("invalid", tried[60]["constraints"])
+
+
+def test_records_of_a_task_without_constraints_have_no_such_key(tmp_path: Path) -> None:
+    bench, events = open_bench(trainer_of(limited(tmp_path / "task", ""), fixed_steps=True))
+    assert "constraints" not in events[0] and "constraints" not in bench.baseline.outcome.to_json()
+    event = experiment_event("r", bench.baseline, None)
+    assert recorded_outcome(ExperimentEvent.parse(event.to_record())).constraints == {}
+
+
+def test_an_untouched_script_that_breaks_one_ends_the_run(tmp_path: Path) -> None:
+    trainer = trainer_of(limited(tmp_path / "task", SIZE.replace("12", "9")), fixed_steps=True)
+    with pytest.raises(TaskError, match="the baseline ended as invalid: constraint size: 10 lines, needed at most 9"):
+        open_bench(trainer)
+
+
+def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> None:
+    task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
+    bench, _ = open_bench(trainer_of(task, fixed_steps=True))
+    slower = bench.experiment(Edit({"PAD": 20}), description="pad")
+    hard, soft = "- Constraint memory: peak memory of the training, at most 50 MB", "at most 6 ms (soft: recorded"
+    agent = tools.prompt(bench, {})
+    labels = labelled(QUEUE)
+    briefing = TurnBriefing(QUEUE.charter, labels, task, [Role("researcher", "")])
+    system, turn = briefing.turn(bench, Notebook.of(QUEUE, labels), bench.head, Role("researcher", ""), None)
+    for text in (agent, system.text):
+        assert text.count(hard) == 1 and text.count(soft) == 1
+    assert "(needed at most 6 ms)" in turn.text and "(needed at most 6 ms)" in answer.measured(bench, slower).text
+    without = limited(tmp_path / "without", "")
+    other, _ = open_bench(trainer_of(without, fixed_steps=True))
+    plain = TurnBriefing(QUEUE.charter, labels, without, [Role("researcher", "")])
+    system, _ = plain.turn(other, Notebook.of(QUEUE, labels), other.head, Role("researcher", ""), None)
+    assert "onstraint" not in tools.prompt(other, {}) + system.text
+    assert "constraints:" not in answer.measured(other, other.baseline).text

@@ -1,0 +1,30 @@
+"""An evolution on a task with constraints: the page of the champion shows their values beside the gain."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
+
+from .cli_study import cli
+
+
+@pytest.mark.slow
+def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
+    limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
+    size = ("--budget", "100s", "-b", "0.6s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps")
+    done = cli("evolve", "-t", "task", "-s", "study", *size, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "study" / "champion.evidence.md").read_text()
+    rows = [re.split(r" *\| *", line)[1:-1] for line in page.splitlines() if line.startswith(("| `lat", "| `mem"))]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("`latency`", "at most 6 ms, soft: decides nothing", "champion"),
+        ("`latency`", "at most 6 ms, soft: decides nothing", "stock"),
+        ("`memory`", "at most 50 MB, hard", "champion"),
+        ("`memory`", "at most 50 MB, hard", "stock"),
+    ]
+    assert all(re.fullmatch(r"[\d.]+ (?:ms|MB) \([\d.]+ to [\d.]+\)", row[3]) and int(row[4]) > 0 for row in rows)
+    assert [row[5] for row in rows[2:]] == ["0", "0"]

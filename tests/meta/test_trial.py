@@ -1,0 +1,217 @@
+"""Budgets that are too small for a search: a trial of one new program, and what is done with its result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from analysis.decision import decision_of
+from analysis.study import query
+from arena.study import Study
+from meta.apply import apply, committed, for_agents
+from meta.cli.main import run
+from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
+from programs.errors import UsageError
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+PROSE = "# Mine\n\nChange one thing of train.py. Keep it if the loss is lower.\n"
+OTHER = "---\nmetaloop:\n  wave: 3\n---\n# Mine\n\nThree at a time.\n"
+USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
+
+
+@pytest.mark.parametrize("experiments", [8, 9, 20, 39, 40, 60, 96, 112, 140, 200, 300])
+def test_every_budget_of_eight_experiments_has_a_plan_that_it_pays_for(experiments: int) -> None:
+    task = Task.load("strokes")
+    budget = experiments * task.cost_seconds
+    plan = trial(budget, task)
+    assert plan.device_seconds(task) <= budget + 1e-9 and plan.confirm_runs >= 1 and plan.search_runs == 0
+    assert plan.device_seconds(task) >= 0.75 * budget
+    assert plan.run_budget >= 2 * task.cost_seconds and plan.runs == 2 * plan.confirm_runs
+    assert (plan.harvest_count > 0) == (experiments >= 60)
+
+
+def test_a_night_of_96_has_three_runs_of_each_program_and_a_harvest() -> None:
+    task = Task.load("strokes")
+    plan = trial(96 * task.cost_seconds, task)
+    assert (plan.confirm_runs, round(plan.run_budget / task.cost_seconds), plan.harvest_count) == (3, 8, 24)
+    longer = trial(96 * task.cost_seconds, task, 12 * task.cost_seconds)
+    assert round(longer.run_budget / task.cost_seconds) == 12 and longer.confirm_runs == 2
+    with pytest.raises(UsageError, match="pays for 7 experiments"):
+        trial((LEAST_EXPERIMENTS - 1) * task.cost_seconds, task)
+
+
+def test_the_smallest_search_is_what_a_larger_budget_begins_with() -> None:
+    task = Task.load("strokes")
+    whole = within(1e6, task)
+    least = smallest_search(whole, task)
+    assert within(least + 1e-6, task).device_seconds(task) <= least + 1e-6
+    with pytest.raises(UsageError, match="too small"):
+        within(0.99 * least, task)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with a simulated task in a folder and a program at its root."""
+    folder = tmp_path_factory.mktemp("trial") / "repo"
+    simulated_task(random_law(7, gain=0.3, noise=0.005), folder / "work")
+    (folder / "program.md").write_text(PROSE)
+    (folder / "other.md").write_text(OTHER)
+    for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(repository: Path) -> Path:
+    study = repository.parent / "study"
+    words = [
+        "improve",
+        str(repository / "program.md"),
+        "-t",
+        str(repository / "work"),
+        "--budget",
+        "9.6s",
+        "--seed",
+        "2",
+    ]
+    assert run([*words, "-s", str(study), "-y", "-q"]) == 0
+    return study
+
+
+def test_a_trial_is_one_match_that_chooses_nothing(ended: Path, repository: Path) -> None:
+    matches = query(ended, "SELECT purpose, stream FROM matches")
+    assert [(row["purpose"], row["stream"]) for row in matches] == [("confirmation", "confirmation")]
+    runs = query(
+        ended, "SELECT name, role, count(*) AS n, max(verified_seeds) AS seeds FROM runs GROUP BY 1, 2 ORDER BY 2"
+    )
+    assert [(row["name"], row["role"], row["n"], row["seeds"]) for row in runs] == [
+        ("program-elite", "champion", 3, 2), ("stock", "control", 3, 2)
+    ]  # fmt: skip
+    [child] = query(ended, "SELECT operator, parent_ids FROM programs WHERE name = 'program-elite'")
+    config = Study.open(ended).config
+    assert child["operator"] == "other-search" and child["parent_ids"] == [config.plan["origin"]]
+    assert config.plan["path"] == str(repository / "program.md") and config.baseline_seeds == 4
+    assert (ended / "best_train.py").is_file()
+    harvest = query(ended, "SELECT n, experiments FROM harvest")
+    assert harvest[0]["n"] == 4 and harvest[0]["experiments"] <= 16
+    spent = query(ended, "SELECT sum(device_seconds_charged) AS s FROM runs")[0]["s"]
+    assert spent <= 6 * 0.8 + 1e-9
+
+
+def test_the_users_program_is_an_arm_in_place_of_stock(repository: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "4s", "--seed", "2"]
+    assert run([*words, "-s", str(study), "-y", "-q"]) == 0
+    roles = {row["role"]: row["n"] for row in query(study, "SELECT role, count(*) AS n FROM runs GROUP BY 1")}
+    assert roles == {"champion": 2, "own": 2}
+    opened = Study.open(study)
+    opened.look()
+    event = opened.state.champion
+    assert event is not None
+    decision = decision_of(event.body)
+    assert decision.against_own and decision.tested.name == "other" and decision.beside is None and not decision.spend
+    assert "your program other" in str(event.body["verdict"])
+    for words in (["report", str(study)], ["standings", str(study)], ["credit", str(study)], ["status", str(study)]):
+        assert run(words) == 0
+    assert run(["improve", "--resume", str(study), "-q"]) == 0
+
+
+def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "9.6s", "--dry-run"]
+    assert run([*words, "--generations", "2"]) == 2
+    assert "--generations is for a study that searches for programs" in capsys.readouterr().err
+    assert run([*words, "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["plan"]["trial"] == 1 and "not which of several programs is best" in planned["tells"]
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
+    ended: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
+    before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
+    assert run(["improve", "--resume", str(ended), "--apply"]) == 0
+    assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
+    changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
+    study = Study.open(ended)
+    study.look()
+    assert study.state.champion is not None
+    holds = decision_of(study.state.champion.body).holds
+    assert changed == (["program.md"] if holds else []) + ["work/train.py"]
+    assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
+    assert "branch metaloop/study" in capsys.readouterr().err
+    assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
+    git(repository, "checkout", "--", "work/train.py")
+
+
+def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
+    from git import Repo
+
+    repo = Repo(repository)
+    names = [committed(repo, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
+    assert names == ["metaloop/x", "metaloop/x-2", "metaloop/x"]
+    assert git(repository, "show", "metaloop/x:new.md") == "a"
+
+
+def test_a_task_outside_a_repository_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
+    simulated_task(random_law(7), tmp_path / "task")
+    words = ["improve", str(repository / "program.md"), "-t", str(tmp_path / "task"), "--budget", "4s", "--dry-run"]
+    assert run([*words, "--apply"]) == 2
+    assert "in no git repository" in capsys.readouterr().err
+    assert run([*words, "--webhook", "ftp://x"]) == 2
+    assert "not an http address" in capsys.readouterr().err
+
+
+def test_ideas_by_role_get_the_tasks_own_names() -> None:
+    text = "- Raise it: `@learning_rate<0.1` → `@learning_rate=*3` `@unknown=2`.\n"
+    assert for_agents(text, Task.load("strokes")) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[bytes]]]:
+    got: list[bytes] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
+    ended: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listening() as (url, got):
+        assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
+    body = json.loads(got[0])
+    assert body["name"] == "program-elite" and body["verdict"] and body["study"] == str(ended)
+    capsys.readouterr()
+    assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
+    assert "could not be sent" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""Seeds of foreign repositories that are numbers in their code, and what a person at a terminal is asked."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.foreign.init import Wanted, draft, write
+from trainer.foreign.seeds import VARIABLE
+from trainer.task import Task
+
+CODE = (
+    "import random\nrandom.seed(42)\nrng = random.Random(7)  # for the validation split\nLR = 0.1\n"
+    "print(f'loss: {LR + random.random():.6f}')\n"
+)
+TEXT = "Run `python fit.py`; it prints the loss, lower is better. Edit only fit.py. One run takes 2 seconds.\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (folder / "fit.py").write_text(CODE)
+    (folder / "README.md").write_text(TEXT)
+    return folder
+
+
+def test_a_fixed_seed_is_named_and_left_alone(repository: Path) -> None:
+    drafted = draft(repository, Wanted())
+    [seed] = [fact for fact in drafted.facts if fact.field == "seed"]
+    assert not seed.is_known and seed.where == "fit.py:2" and "random.seed(42)" in seed.note
+    write(drafted, None)
+    assert (repository / "fit.py").read_text() == CODE and VARIABLE not in (repository / "task.toml").read_text()
+
+
+def test_with_the_flag_the_line_reads_the_variable_and_the_split_keeps_its_own(
+    repository: Path, tmp_path: Path
+) -> None:
+    copy = write(draft(repository, Wanted(seed_variable=True)), tmp_path / "copy")
+    assert (repository / "fit.py").read_text() == CODE
+    task = Task.load(copy)
+    assert task.run is not None and dict(task.run.environment) == {VARIABLE: "{seed}"}
+
+    def loss(seed: str | None) -> str:
+        env = {**os.environ, **({VARIABLE: seed} if seed else {})}
+        return subprocess.run([sys.executable, "fit.py"], cwd=copy, env=env, capture_output=True, text=True).stdout
+
+    original = subprocess.run([sys.executable, "fit.py"], cwd=repository, capture_output=True, text=True).stdout
+    assert loss(None) == loss("42") == original != loss("43")
+    assert "random.Random(7)" in (copy / "fit.py").read_text()
+
+
+def answered(folder: Path, answers: list[bytes]) -> tuple[int, str]:
+    """Exit status and output of `task init --from` at a terminal, with an answer to each question."""
+    pid, fd = pty.fork()
+    if pid == 0:  # pragma: no cover
+        os.execvp(sys.executable, [sys.executable, "-m", "meta.cli.main", "task", "init", "--from", str(folder)])
+    seen, left, until = b"", list(answers), time.monotonic() + 60
+    while time.monotonic() < until:
+        if not select.select([fd], [], [], 1)[0]:
+            continue
+        try:
+            part = os.read(fd, 4096)
+        except OSError:
+            break
+        seen += part
+        if left and seen.rstrip().endswith(b":") and not part.endswith(b"\n"):
+            os.write(fd, left.pop(0) + b"\n")
+    else:
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+
+
+def test_what_the_repository_does_not_say_is_asked_at_a_terminal(repository: Path) -> None:
+    (repository / "README.md").write_text("Run `python fit.py`. Edit only fit.py.\n")
+    (repository / "fit.py").write_text(CODE.replace("loss", "badness"))
+    status, seen = answered(repository, [b"badness", b"higher", b"y"])
+    assert status == 0 and "Which is better, lower or higher" in seen and "Change that line now?" in seen, seen
+    task = Task.load(repository)
+    assert task.direction == "higher" and VARIABLE in (repository / "fit.py").read_text()
+
+
+def test_an_empty_answer_writes_nothing(repository: Path) -> None:
+    (repository / "README.md").write_text("Run `python fit.py`. Edit only fit.py.\n")
+    (repository / "fit.py").write_text(CODE.replace("loss", "badness"))
+    status, seen = answered(repository, [b"", b"", b"n"])
+    assert status == 2 and "not found: metric" in seen
+    assert not (repository / "task.toml").exists() and VARIABLE not in (repository / "fit.py").read_text()
