@@ -22,7 +22,7 @@ from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
-from trainer.gpus import survey
+from trainer.gpus import Gpu, survey
 from trainer.hardware import hardware_class
 from trainer.knob_check import SEED, KnobCheck, KnobState, Yardstick, judge_knobs, remove_dead
 from trainer.measure import declared_edits
@@ -61,9 +61,8 @@ def check_command(
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
-            with CommandTrainer(
-                unconstrained(task), data, sandbox=sandbox, cache=Cache(check_record.folder())
-            ) as trainer:
+            cache = Cache(check_record.folder())
+            with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
                 for finding in _Check(trainer, task, scope).findings():
                     progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                     findings.append(finding)
@@ -73,7 +72,7 @@ def check_command(
             return [*findings, CheckFinding("error", "command", error.message, error.hint)]
         except MetaloopError as error:
             findings.append(CheckFinding("error", "command", error.message, error.hint))
-    if not any(finding.message.startswith("fault:") for finding in findings):
+    if sandbox and not any(finding.message.startswith("fault:") for finding in findings):
         for checked in {task.task_id: task, (now := Task.load(task.folder)).task_id: now}.values():
             check_record.write(checked, findings)
     return findings
@@ -94,10 +93,10 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
 
 
 class _Check:
-    """The clauses, each a generator of findings. ``trainer`` holds no source to the task's constraints."""
+    """The clauses, each a generator of findings."""
 
     def __init__(self, trainer: CommandTrainer, task: Task, scope: CheckScope) -> None:
-        self.trainer, self.scope, self.task = trainer, scope, task
+        self.trainer, self.task, self.scope = trainer, task, scope
         self.fresh = False  # whether outcomes of earlier checks are out of date
         self.equal: list[Outcome] = []  # runs of the baseline under the first seed
 
@@ -116,8 +115,9 @@ class _Check:
             return
         measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
         yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
+        seat = self.trainer.device.seat
+        yield device_finding(task, seat.gpu if seat else None, outcome.utilization)
         yield from constraint_findings(task, outcome)
-        yield _device(self.trainer, outcome)
         yield _trust(self.trainer)
         yield _written(outcome, task) if scope.write else _budget(outcome, task)
         cheap = outcome.wall_seconds <= _CHEAP_SECONDS
@@ -192,12 +192,11 @@ class _Check:
             yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
 
 
-def _device(trainer: CommandTrainer, outcome: Outcome) -> CheckFinding:
-    """The device that the baseline ran on, as far as can be seen from outside."""
-    task, seat = trainer.task, trainer.device.seat
+def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFinding:
+    """The device that the baseline ran on, as far as can be seen from outside. ``used``: the GPU's share of time."""
     wanted = task_file.read(task.folder / "task.toml")[0].budget.device
-    if seat is not None:
-        name, used = f"GPU {seat.gpu.index}, {seat.gpu.name}", outcome.utilization
+    if gpu is not None:
+        name = f"GPU {gpu.index}, {gpu.name}"
         if used is None:
             return CheckFinding("warning", "device", f"{name} was offered; unknown whether the command used it")
         if used == 0.0:

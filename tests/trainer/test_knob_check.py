@@ -12,9 +12,10 @@ from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import write_files
 from trainer import check_record
 from trainer.check import check
-from trainer.command_check import require_checked
+from trainer.command_check import device_finding, require_checked
 from trainer.finding import CheckFinding
 from trainer.foreign.init import Wanted, draft, write
+from trainer.gpus import Gpu
 from trainer.knob_check import Yardstick, knobs_of
 from trainer.outcome import Outcome
 from trainer.task import TASKS, Task
@@ -171,6 +172,21 @@ def test_a_task_that_was_never_checked_gets_the_cheap_part_first(tmp_path: Path)
     assert len(notes) == 2
     require_checked(replace(Task.load(TASKS / "strokes"), folder=tmp_path / "none"), True, notes.append)
     assert len(notes) == 2
+
+
+def test_the_device_is_what_can_be_seen_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METALOOP_DEVICES", "cpu")
+    task, gpu = made(tmp_path, LR="0.05,0.2"), Gpu(1, "GPU-1", "NVIDIA H100", 81_559, "580.1")
+    said = [device_finding(task, gpu, used) for used in (0.83, 0.0, None)]
+    assert [(one.level, one.message) for one in said] == [
+        ("ok", "GPU 1, NVIDIA H100: busy 83% of the time"),
+        ("warning", "GPU 1, NVIDIA H100 was offered, but nothing ran on it: CPU"),
+        ("warning", "GPU 1, NVIDIA H100 was offered; unknown whether the command used it"),
+    ]
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace("[budget]\n", '[budget]\ndevice = "gpu"\ntoy_seconds = 1.0\n'))
+    toy = device_finding(Task.load(task.folder), None, None)
+    assert toy.level == "warning" and "with the toy budget, because of the GPU: METALOOP_DEVICES=cpu" in toy.message
 
 
 def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
