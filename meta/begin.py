@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,23 +53,15 @@ def create(
         staff = staff.model_copy(update={"traces": trace_mode(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
-    chosen, prior = starters(plan.starters, own, learnt.program if learnt else None), None
     taught = learnt.program if learnt else None
+    chosen, prior = starters(plan.starters, own, taught), None
     tried = candidate(own, taught, Novelty([task, *further], researcher)) if plan.trial else None
     chosen += [tried] if tried and tried not in chosen else []
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
-    settings: dict[str, JsonValue] = asdict(plan)
-    if MUTATORS.added:
-        named_operators(MUTATORS.names)  # refused before anything is spent
-        settings["operators"] = [*MUTATORS.names]
-    if race_rule:
-        settings["race_rule"] = race_rule
-    if command == "improve":
-        settings["origin"] = own[0].program_id
-        settings |= {PATH: path} if path else {}
-    if tried:
-        settings["candidate"] = tried.program_id
+    origin = own[0].program_id if command == "improve" else None
+    named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
+    settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
     setup = StudySetup(
         command,
         task,
@@ -97,6 +89,15 @@ def create(
     )
     study = Study.create(folder, setup)
     return study, chosen
+
+
+def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, JsonValue]:
+    """The plan as study.toml holds it, with what else the study is to remember by name."""
+    settings: dict[str, JsonValue] = asdict(plan)
+    if MUTATORS.added:
+        named_operators(MUTATORS.names)  # refused before anything is spent
+        settings["operators"] = [*MUTATORS.names]
+    return settings | {name: value for name, value in named.items() if value}
 
 
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:

@@ -30,6 +30,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
+    from meta.learnt import Learnt
     from meta.plan import Plan
     from meta.task_families import DrawnTasks, Families
     from programs.program import Program
@@ -95,6 +96,14 @@ class EvolveFlags:
     ending: EndFlags
     start: StartFlags
 
+    def knowledge(self, own: list[Program], on: StudyTasks) -> Learnt | None:
+        """What the study starts from, learnt on other tasks."""
+        from meta.learnt import learnt_for
+
+        if self.from_scratch or len(own) > 1:
+            return None
+        return learnt_for(base_of(own), on.homes, on.reserve, without=resolve.listed(self.without))
+
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
@@ -127,7 +136,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     """``path``: of the user's program, if it is a file."""
     from meta.begin import champion_of, confirmed_again, create, take_up
     from meta.confirmation import look_of
-    from meta.learnt import in_words, learnt_for
+    from meta.learnt import in_words
     from meta.prior import gather, sentence
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
@@ -148,9 +157,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
         known = gather(past, [other.name for other in on.reserve]) if past else None
-        masked = resolve.listed(flags.without)
-        scratch = flags.from_scratch or len(own) > 1
-        learnt = None if scratch else learnt_for(base_of(own), on.homes, on.reserve, without=masked)
+        learnt = flags.knowledge(own, on)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
     prior = study.config.prior if folder else known and known.prior
