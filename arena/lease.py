@@ -51,7 +51,7 @@ def within_devices(workers: int, task: Task, devices: int = 1) -> int:
     """The number of workers that fit on this machine's GPUs; for a CPU task, all."""
     if task.device == "cpu":
         return workers
-    return max(1, min(workers, len(usable()) * task.per_device // devices))
+    return max(1, min(workers, len(usable(task.run is None)) * task.per_device // devices))
 
 
 class Leases:

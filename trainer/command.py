@@ -94,7 +94,7 @@ class CommandTrainer(Trainer):
     ) -> None:
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
-        self.device = CommandLauncher(sandbox, GpuSeat(usable()) if task.device == "gpu" else None)
+        self.device = CommandLauncher(sandbox, GpuSeat(usable(torch=False)) if task.device == "gpu" else None)
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run

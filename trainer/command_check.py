@@ -205,7 +205,7 @@ def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFind
         return CheckFinding("ok", "device", f"{name}: busy {used:.0%} of the time")
     name = hardware_class("cpu").removeprefix("cpu:").rpartition("/")[0]
     if wanted == "gpu":
-        message = f"CPU ({name}) with the toy budget, because of the GPU: {survey().reason or 'unknown'}"
+        message = f"CPU ({name}) with the toy budget, because of the GPU: {survey(torch=False).reason or 'unknown'}"
         return CheckFinding("warning", "device", message, "metaloop doctor; results are not those of a GPU")
     return CheckFinding("ok", "device", f"CPU ({name}); the sandbox shows no GPU")
 

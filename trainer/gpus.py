@@ -1,8 +1,8 @@
 """Finds the GPUs of this machine that metaloop may use, without importing torch or initialising CUDA.
 
-Device nodes must exist, torch must be built for CUDA, and ``nvidia-smi`` must answer. METALOOP_DEVICES restricts the
-choice: ``cpu`` allows none, ``0,2`` those two, anything else all; CUDA_VISIBLE_DEVICES restricts it further. Written
-from the manuals; docs/gpu.md lists what has not been tested on a GPU.
+Device nodes must exist, ``nvidia-smi`` must answer, and torch must be built for CUDA unless the task runs a command.
+METALOOP_DEVICES restricts the choice: ``cpu`` allows none, ``0,2`` those two, anything else all; CUDA_VISIBLE_DEVICES
+restricts it further. Written from the manuals; docs/gpu.md lists what has not been tested on a GPU.
 """
 
 from __future__ import annotations
@@ -57,15 +57,18 @@ class Survey:
     cure: str = ""
 
 
-def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
-    """Search this machine for GPUs. Without device nodes nothing else is queried. Never raises."""
+def survey(dev: Path | None = None, tool: str | Path | None = None, torch: bool = True) -> Survey:
+    """Search this machine for GPUs. Without device nodes nothing else is queried. Never raises.
+
+    ``torch``: whether Metaloop's own torch has to use them; a command brings its own libraries.
+    """
     allowed = os.environ.get(VARIABLE, "").strip().lower()
     if allowed == "cpu":
         return Survey((), f"{VARIABLE}=cpu turns them off", f"unset {VARIABLE}")
     nodes = gpu.device_nodes(dev or DEV)
     if not any(re.fullmatch(r"nvidia\d+", node.name) for node in nodes):
         return Survey((), "no NVIDIA device node", "")
-    if not torch_cuda():
+    if torch and not torch_cuda():
         cure = "pip install torch from https://download.pytorch.org/whl/cu130, not the CPU build"
         return Survey((), "the machine has GPUs, but torch is built without CUDA", cure)
     try:
@@ -78,19 +81,20 @@ def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
     return Survey(tuple(chosen))
 
 
-def usable() -> tuple[Gpu, ...]:
+def usable(torch: bool = True) -> tuple[Gpu, ...]:
     """The GPUs that experiments may use, by number. Cached for each setting of the environment."""
-    return _usable(DEV, TOOL, os.environ.get(VARIABLE, ""), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return _usable(DEV, TOOL, torch, os.environ.get(VARIABLE, ""), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 @cache
-def _usable(dev: Path, tool: str, *_: str | None) -> tuple[Gpu, ...]:
-    return survey(dev, tool).gpus
+def _usable(dev: Path, tool: str, torch: bool, *_: str | None) -> tuple[Gpu, ...]:
+    return survey(dev, tool, torch).gpus
 
 
-def device_for(wanted: Device) -> Device:
-    """The device on this machine for a task that wants ``wanted``."""
-    return "gpu" if wanted == "gpu" and usable() else "cpu"
+def device_for(wanted: Device, torch: bool = True, toy: bool = True) -> Device:
+    """The device on this machine for a task that wants ``wanted``. Without a ``toy`` budget it stays a GPU, and nothing
+    runs where there is none."""
+    return "gpu" if wanted == "gpu" and (not toy or usable(torch)) else "cpu"
 
 
 def _ask(tool: str | Path) -> list[Gpu]:
@@ -145,7 +149,8 @@ class GpuSeat:
 
     def __init__(self, gpus: tuple[Gpu, ...], folder: Path | None = None) -> None:
         if not gpus:
-            raise EnvironmentProblem("no usable GPU", hint="metaloop doctor shows the reason")
+            reason = survey(torch=False).reason or "metaloop doctor shows the reason"
+            raise EnvironmentProblem("this task needs a GPU, and there is none to use here", hint=reason)
         folder = folder or gpu.runtime_folder()
         self._file = -1
         for number in range(_SEATS):

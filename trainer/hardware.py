@@ -17,7 +17,7 @@ def hardware_class(device: Device = "cpu") -> str:
     """
     if device == "cpu":
         return f"cpu:{_cpu_model()}/1 thread"
-    return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"
+    return " and ".join(sorted({one.hardware for one in usable() or usable(torch=False)})) or "gpu:none"
 
 
 def _cpu_model() -> str:

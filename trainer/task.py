@@ -168,7 +168,9 @@ class Task:
         parsed, text = task_file.read(path)
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
-        edits, device = _edit_space(path, text, parsed, folder), device_for(parsed.budget.device)
+        edits = _edit_space(path, text, parsed, folder)
+        toy = parsed.budget.toy_seconds is not None
+        device = device_for(parsed.budget.device, torch=parsed.run is None, toy=toy)
         card = _card_here(_card(folder / "card.json"), device)
         budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
         data, text_id = parsed.data, _text_hash(path, text, parsed)

@@ -61,8 +61,6 @@ class BudgetSection(TomlSection):
     @model_validator(mode="after")
     def _toy_where_gpu(self) -> BudgetSection:
         toy = self.toy_seconds, self.toy_cost
-        if self.device == "gpu" and self.toy_seconds is None:
-            raise ValueError("device gpu needs toy_seconds, the budget on a CPU without a GPU")
         if self.device == "cpu" and (any(toy) or self.per_device > 1):
             raise ValueError('toy_seconds, toy_cost and per_device need device = "gpu"')
         return self
@@ -281,6 +279,12 @@ class TaskFile(TomlSection):
     law: LawSection | None = None
     run: RunSection | None = None
     constraints: dict[str, ConstraintSection] = {}
+
+    @model_validator(mode="after")
+    def _toy_without_run(self) -> TaskFile:
+        if self.budget.device == "gpu" and self.budget.toy_seconds is None and self.run is None:
+            raise ValueError("[budget] device gpu needs toy_seconds, the budget on a CPU without a GPU")
+        return self
 
     @model_validator(mode="after")
     def _printed_where_run(self) -> TaskFile:

@@ -75,7 +75,7 @@ def test_every_field_says_where_it_was_found_and_which_flag_gives_it(tmp_path: P
     where = places(found)
     assert where["command"] == "program.md:10" and where["metric"] == "train.py:22"
     assert where["budget"] == "prepare.py:1" and where["editable"] == "program.md:6"
-    assert all(fact.flag.startswith("--") for fact in found.facts if fact.field != "gpu")
+    assert all(fact.flag.startswith("--") for fact in found.facts if fact.field != "device")
     assert 'budget_constant = "prepare.py:TIME_BUDGET"' in found.toml and "program.md" not in _listed(found.toml)
 
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.errors import EnvironmentProblem, TaskError
 from trainer import gpus, scaffold
+from trainer.command import CommandTrainer
+from trainer.data import DataStore
+from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import Gpu, Survey, survey
+from trainer.streams import Streams
 from trainer.task import Task
 
 ROWS = "0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04\n1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04\n"
@@ -148,3 +152,58 @@ def test_a_budget_that_makes_no_sense_is_told(tmp_path: Path, budget: str, said:
 
 def test_names_are_those_of_the_driver() -> None:
     assert Gpu(0, "GPU-x", "NVIDIA T4", 15360, "570.1").hardware.startswith("gpu:NVIDIA T4/15 GB/torch ")
+
+
+GPU_CODE = "import torch\nLR = 0.1\nx = torch.zeros(1).cuda()\nprint(f'loss: {LR:.4f}')\n"
+PROSE = "Run `python train.py`; it prints the loss, lower is better. Edit only train.py. One run takes 2 minutes.\n"
+
+
+def _repository(folder: Path, code: str) -> Path:
+    folder.mkdir()
+    (folder / "train.py").write_text(code)
+    (folder / "README.md").write_text(PROSE)
+    return folder
+
+
+def test_a_command_needs_no_torch_of_ours(
+    machine: Machine, dev: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository brings its own libraries: device nodes and nvidia-smi are enough for it."""
+    monkeypatch.delenv(gpus.VARIABLE, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine()  # writes the script
+    found = survey(dev, tmp_path / "smi", torch=False)
+    assert [one.index for one in found.gpus] == [0, 1]
+    monkeypatch.setattr(gpus, "DEV", dev)
+    monkeypatch.setattr(gpus, "TOOL", str(tmp_path / "smi"))
+    [fact] = [one for one in draft(_repository(tmp_path / "repo", GPU_CODE), Wanted()).facts if one.field == "device"]
+    assert fact.value == "gpu" and "NVIDIA H200" in fact.note
+    task = Task.load(write(draft(tmp_path / "repo", Wanted()), None))
+    assert task.device == "gpu" and task.memory_mb >= 4096
+    assert gpus.device_for("gpu", torch=False) == "gpu"
+
+
+def test_a_command_for_a_gpu_never_becomes_a_toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VARIABLE, "cpu")
+    [fact] = [one for one in draft(_repository(tmp_path / "repo", GPU_CODE), Wanted()).facts if one.field == "device"]
+    assert fact.value == "gpu" and "nothing runs here" in fact.note
+    task = Task.load(write(draft(tmp_path / "repo", Wanted()), None))
+    assert task.device == "gpu"
+    with pytest.raises(EnvironmentProblem, match="needs a GPU") as refused:
+        CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    assert "turns them off" in (refused.value.hint or "")
+
+
+def test_code_that_can_do_without_runs_on_the_cpu_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VARIABLE, "cpu")
+    either = GPU_CODE.replace(".cuda()", ".to('cuda' if torch.cuda.is_available() else 'cpu')")
+    [fact] = [one for one in draft(_repository(tmp_path / "repo", either), Wanted()).facts if one.field == "device"]
+    assert fact.value == "cpu" and "runs on the CPU" in fact.note
+    assert Task.load(write(draft(tmp_path / "repo", Wanted()), None)).device == "cpu"
+
+
+def test_a_hub_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VARIABLE, "cpu")
+    code = "import os\nm = AutoModel.from_pretrained('org/model')\nprint(f'loss: {m:.3f}')\n"
+    task = Task.load(write(draft(_repository(tmp_path / "repo", code), Wanted()), None))
+    assert task.run is not None and task.run.environment["HF_HUB_OFFLINE"] == "1"

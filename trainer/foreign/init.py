@@ -15,7 +15,6 @@ from trainer.scaffold import task_name
 
 _HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # such a budget excludes start-up, compilation and evaluation
 _WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time; higher in our own tasks, which are never idle
-_MEMORY_MB = 4096
 
 
 @dataclass(frozen=True)
@@ -139,6 +138,7 @@ def _place(metric: metrics.Metric) -> RepositoryFact:
 def _environment(source: repository.ForeignRepository, seconds: budget.Budget, fixed: bool) -> dict[str, str]:
     """Environment variables from which the code reads its budget and seed, or will read its seed (``fixed``)."""
     variables = {seconds.variable: "{budget}"} if seconds.variable else {}
+    variables |= surroundings.offline(source)
     known = seeds.variables(source) or ([seeds.VARIABLE] if fixed and seeds.fixed(source) else [])
     return {**variables, **dict.fromkeys(known, "{seed}")}
 
@@ -190,7 +190,8 @@ def _toml(
         f"hard_factor = {_HARD_FACTOR}",
         f"hard_extra = {_HARD_EXTRA}",
         f"wall_factor = {_WALL_FACTOR}",
-        f"memory_mb = {_MEMORY_MB}",
+        f"memory_mb = {surroundings.memory_mb(value.get(surroundings.DEVICE) == 'gpu')}",
+        *(f'device = "gpu"  # {where[name]}' for name in (surroundings.DEVICE,) if value.get(name) == "gpu"),
         "",
         "[score]",
         'kind = "printed"',

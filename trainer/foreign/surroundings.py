@@ -11,8 +11,11 @@ from programs.errors import UsageError
 from trainer import login_keys
 from trainer.foreign.facts import RepositoryFact
 from trainer.foreign.repository import ForeignRepository
+from trainer.gpus import survey
 
 FLAG = "--readable"
+DEVICE = "device"
+LEAST_MEMORY_MB = 4096
 _CACHE = re.compile(
     r"""["']\.cache["']\s*[,/]\s*["']([\w./-]{1,200})["']|(?:~|\$HOME|\$\{HOME\})/\.cache/([\w./-]{1,200})"""
 )
@@ -20,6 +23,7 @@ _FETCHED = re.compile(r"""(from_pretrained|load_dataset|snapshot_download)\(\s*[
 _COMMENT = re.compile(r"^\s*(#|//|--|\*|%|;)|\s#\s.*$|\s//\s.*$")
 _HUB = "~/.cache/huggingface"
 _GPU = re.compile(r"""torch\.cuda\.|\.cuda\(|device\s*=\s*["']cuda|nvidia-smi|\bnvcc\b|jax\.devices\(["']gpu""")
+_EITHER = re.compile(r"cuda\.is_available|[\"']cpu[\"']|device_count\(\)|mps")
 _ENVIRONMENTS = (".venv", "venv")
 _PACKAGE_LISTS = ("uv.lock", "pyproject.toml", "requirements.txt")
 
@@ -29,12 +33,36 @@ def find(repository: ForeignRepository, given: Sequence[str]) -> list[Repository
     facts = [RepositoryFact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
     facts += _caches(repository)
-    gpu = next((line for line in repository.lines(*repository.code) if _GPU.search(line.text)), None)
-    if gpu is not None:
-        facts.append(
-            RepositoryFact("gpu", None, gpu.where, "", "uses a GPU, but the sandbox of a command has none by default")
-        )
-    return facts
+    return facts + device(repository)
+
+
+def device(repository: ForeignRepository) -> list[RepositoryFact]:
+    """Whether experiments take a GPU: where the code uses one and this machine has one, or cannot do without."""
+    code = list(repository.lines(*repository.code))
+    line = next((line for line in code if _GPU.search(line.text)), None)
+    if line is None:
+        return []
+    here, other = survey(torch=False), any(_EITHER.search(one.text) for one in code)
+    if here.gpus:
+        return [RepositoryFact(DEVICE, "gpu", line.where, "", f"uses a GPU; here is {here.gpus[0].name}")]
+    if other:
+        return [
+            RepositoryFact(DEVICE, "cpu", line.where, "", f"would use a GPU; here it runs on the CPU: {here.reason}")
+        ]
+    return [RepositoryFact(DEVICE, "gpu", line.where, "", f"needs a GPU, and nothing runs here: {here.reason}")]
+
+
+def offline(repository: ForeignRepository) -> dict[str, str]:
+    """Variables that keep a library from asking its hub, where the code loads models or data sets from one."""
+    fetches = any(_FETCHED.search(_COMMENT.sub("", line.text)) for line in repository.lines(*repository.code))
+    return {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} if fetches else {}
+
+
+def memory_mb(on_gpu: bool) -> int:
+    """Limit of the memory of an experiment's processes: with a GPU, for which much is kept, 3/4 of the machine's."""
+    if not on_gpu:
+        return LEAST_MEMORY_MB
+    return max(LEAST_MEMORY_MB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20)
 
 
 def _caches(repository: ForeignRepository) -> list[RepositoryFact]:
