@@ -49,13 +49,21 @@ def present(out: Output, folder: Path) -> None:
 
 
 def ready_to_apply(folder: Path, name: str) -> list[str]:
-    """The command that commits the result on a branch, where the task of an improvement lies in a repository."""
+    """How to use the result of an improvement: commit it on a branch, where its task lies in a repository; else give the
+    program to an agent."""
     from arena.settings import StudyConfig
 
     config = StudyConfig.read(folder / resolve.MARK)
     place = Path(config.task)
     inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
-    return [f"metaloop improve --resume {name} --apply"] if inside and config.command == "improve" else []
+    if config.command != "improve":
+        return []
+    if inside:
+        return [f"metaloop improve --resume {name} --apply"]
+    return [
+        f"metaloop export {name} --prose -o better.md",
+        "claude 'Read better.md and follow it'  # or your own agent",
+    ]
 
 
 def _show(
