@@ -49,8 +49,8 @@ def present(out: Output, folder: Path) -> None:
 
 
 def ready_to_apply(folder: Path, name: str) -> list[str]:
-    """How to use the result of an improvement: commit it on a branch, where its task lies in a repository; else give the
-    program to an agent."""
+    """How to use the result of an improvement: commit it on a branch of the task's repository, else give the program
+    to an agent."""
     from arena.settings import StudyConfig
 
     config = StudyConfig.read(folder / resolve.MARK)
