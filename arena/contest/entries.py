@@ -103,7 +103,9 @@ def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
     try:
         program, unused = from_zip(raw, PROGRAM_FILE)
     except MetaloopError as error:
-        raise NotTaken(error.message, hint=error.hint) from None
+        why = error.message.removeprefix(f"{PROGRAM_FILE}:1: ").removeprefix(f"{PROGRAM_FILE}: ")
+        lint = (LintMessage(1, "error", "unreadable", why),)
+        raise NotTaken(error.message, hint=error.hint, lint=lint) from None
     said = "no file of the program links to it or names it, so it is left out"
     return program.document.encode(), [LintMessage(1, "info", "left-out", said, path) for path in unused]
 

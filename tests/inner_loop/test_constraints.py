@@ -54,7 +54,7 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     bench, _ = open_bench(trainer_of(task, fixed_steps=True))
     slower = bench.experiment(Edit({"PAD": 20}), description="pad")
     hard, soft = "- Constraint memory: peak memory of the training, at most 50 MB", "at most 6 ms (soft: recorded"
-    agent = tools.prompt(bench, {})
+    agent = tools.prompt(bench, {}, QUEUE)
     labels = labelled(QUEUE)
     briefing = TurnBriefing(QUEUE.charter, labels, task, [Role("researcher", "")])
     system, turn = briefing.turn(bench, Notebook.of(QUEUE, labels), bench.head, Role("researcher", ""), None)
@@ -65,5 +65,5 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     other, _ = open_bench(trainer_of(without, fixed_steps=True))
     plain = TurnBriefing(QUEUE.charter, labels, without, [Role("researcher", "")])
     system, _ = plain.turn(other, Notebook.of(QUEUE, labels), other.head, Role("researcher", ""), None)
-    assert "onstraint" not in tools.prompt(other, {}) + system.text
+    assert "onstraint" not in tools.prompt(other, {}, QUEUE) + system.text
     assert "constraints:" not in answer.measured(other, other.baseline).text
