@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import statistics
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from programs.errors import UsageError
+from programs.errors import TaskError, UsageError
 from trainer import bwrap, constants
 from trainer.cache import Cache
 from trainer.command_process import CommandEnded, run_command
@@ -39,6 +40,7 @@ _LIMITS = CommandLimits(10.0, 60.0)
 _LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
 _LINE = 300  # characters of a reason
 _SIGNALS = 64
+_LINKS = 20  # that are followed
 _MOST_NAMES = 5  # in a finding
 _RESULT_MB = 1  # size of the file with the metric
 
@@ -231,8 +233,26 @@ def check_run(task: Task) -> None:
     """Raise TaskError if the section names a path that is missing or may not be shown."""
     if task.run is None:
         return
-    for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]:
-        readable_path(text)
+    shown = [readable_path(text) for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]]
+    for folder in shown:
+        if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
+            raise TaskError(
+                f"{folder}: its python leads to {hidden}, which the sandbox does not show, so another one would run",
+                hint=f"make the environment again with that one alone: python -m venv, or --readable {hidden.parent}",
+            )
+
+
+def hidden_link(python: Path, shown: Sequence[Path]) -> Path | None:
+    """Where a chain of symbolic links leaves what a command sees, or ends in nothing; None if it can be followed."""
+    roots = (*shown, *map(Path, ("/usr", "/bin", "/lib", "/lib64", sys.prefix, sys.base_prefix)))
+    at = python
+    for _ in range(_LINKS):
+        if not at.is_symlink():
+            break
+        at = Path(os.path.normpath(at.parent / os.readlink(at)))
+        if not any(at.is_relative_to(root) for root in roots):
+            return at
+    return None if at.exists() else at
 
 
 def _exit_code(code: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.foreign_repos import write_files
-from trainer.command import CommandTrainer
+from trainer.command import CommandTrainer, hidden_link
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
@@ -114,3 +114,16 @@ def test_numbers_as_people_print_them(text: str, metric: float) -> None:
     from trainer.foreign.metrics import pattern_of
 
     assert Printed({"pattern": pattern_of("rate")}).metric(f"rate: 1\nrate: {text} tok/s\n") == metric
+
+
+def test_a_python_behind_links_that_the_sandbox_does_not_show_is_named(tmp_path: Path) -> None:
+    shown, base, hidden = tmp_path / "venv", tmp_path / "base", tmp_path / "links"
+    for folder in (shown / "bin", base, hidden):
+        folder.mkdir(parents=True)
+    (base / "python").touch()
+    (hidden / "python").symlink_to(base / "python")
+    (shown / "bin" / "python").symlink_to(hidden / "python")
+    assert hidden_link(shown / "bin" / "python", [shown, base]) == hidden / "python"
+    assert hidden_link(shown / "bin" / "python", [shown, base, hidden]) is None
+    (base / "python").unlink()
+    assert hidden_link(shown / "bin" / "python", [shown, base, hidden]) == base / "python"
