@@ -100,7 +100,7 @@ def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
 
     program = study.program(program_id)
     proposal = ChildProposal(program.text, "bold", "again", (), ())
-    return judge(proposal, program.name, Novelty([study.task], study.config.researcher), gate).refusal
+    return judge(proposal, program, program.name, Novelty([study.task], study.config.researcher), gate).refusal
 
 
 def test_where_there_is_nothing_to_foretell_it_stays_shut(played: Play) -> None:
