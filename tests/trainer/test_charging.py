@@ -102,7 +102,7 @@ def test_launchers_take_different_gpus(tmp_path: Path) -> None:
     assert [seat.gpu.index for seat in seats] == [0, 1, 0, 1]
     seats[1].close()
     assert GpuSeat(two, tmp_path / "seats").gpu.index == 1
-    with pytest.raises(EnvironmentProblem, match="no usable GPU"):
+    with pytest.raises(EnvironmentProblem, match="needs a GPU, and there is none"):
         GpuSeat((), tmp_path / "seats")
 
 
