@@ -187,7 +187,7 @@ def sentences(constraints: Constraints) -> list[str]:
     """One plain line for each constraint, for a researcher."""
     lines = []
     for name, one in constraints.items():
-        what = _WHAT.get(one.kind) or f"the number {f'at {one.key!r}' if one.key else f'that {one.pattern!r} finds'}"
+        what = _WHAT.get(one.kind) or f"the number {f'at `{one.key}`' if one.key else f'that `{one.pattern}` finds'}"
         effect = "a source that breaks it is never kept" if one.hard else "soft: recorded, but it decides nothing"
         lines.append(one_line(f"Constraint {name}: {what}, {one.bound} ({effect})."))
     return lines

@@ -6,12 +6,12 @@ WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "arm_id": "VARCHAR", "program_id": "VARCHAR", "task": "VARCHAR", "stream": "VARCHAR",
         "seed": "BIGINT", "status": "VARCHAR", "metric": "DOUBLE", "baseline_metric": "DOUBLE", "gain": "DOUBLE",
-        "trust": "VARCHAR", "device_seconds_spent": "DOUBLE", "constraints": "JSON"}'))
+        "trust": "VARCHAR", "device_seconds_spent": "DOUBLE", "constraints": "JSON", "reason": "VARCHAR"}'))
     FROM events WHERE kind = 'verification')
 SELECT run_id, coalesce(told.arm_id, r.arm_id) AS arm_id, coalesce(told.program_id, r.program_id) AS program_id,
     coalesce(told.task, r.task) AS task, told.stream, seed, coalesce(status, 'ok') AS status, metric, baseline_metric,
     CASE WHEN coalesce(status, 'ok') = 'ok' THEN gain WHEN status = 'fault' THEN NULL ELSE 0.0 END AS gain,
-    trust, r.match_id, told.device_seconds_spent, written_at AS verified_at, constraints
+    trust, r.match_id, told.device_seconds_spent, written_at AS verified_at, constraints, reason
 FROM told LEFT JOIN run_starts AS r USING (run_id)
 QUALIFY row_number() OVER (
     PARTITION BY run_id, told.stream, seed ORDER BY coalesce(status, '') = 'fault', told.place) = 1

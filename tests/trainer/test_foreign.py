@@ -300,17 +300,20 @@ def stated(folder: Path, text: str, **files: str) -> tuple[Task, dict[str, str],
 def test_constraints_of_the_prose_are_read_with_their_line(tmp_path: Path) -> None:
     text = (
         "- Keep peak memory below 4 GB.\n- `fit.py` must stay\n  under 400 lines.\n- `delay_ms` must never go\n"
-        "  above 5.5. Nothing else is fixed.\n\n## Soft limits\n\nVRAM must not exceed 44 GB.\n"
+        "  above 5.5. Nothing else is fixed.\n\n## Soft limits\n\nVRAM must not exceed 44 GB.\n\n"
+        "Aim for memory: it should stay under 2 GB.\n"
     )
     task, notes, left = stated(tmp_path, text)
     assert notes == {
         "README.md:3": "memory: at most 4096 MB, hard",
         "README.md:4": "lines: at most 399 lines, hard",
         "README.md:6": "delay_ms: at most 5.5, hard",
-        "README.md:11": "vram_soft: at most 45056 MB, soft: recorded, decides nothing",
+        "README.md:11": "vram: at most 45056 MB, soft: recorded, decides nothing",
+        "README.md:13": "memory_soft: at most 2048 MB, soft: recorded, decides nothing",
     }
     assert {name: (one.limit, one.hard) for name, one in task.constraints.items()} == {
-        "memory": (4096.0, True), "lines": (399.0, True), "delay_ms": (5.5, True), "vram_soft": (45056.0, False),
+        "memory": (4096.0, True), "lines": (399.0, True), "delay_ms": (5.5, True), "vram": (45056.0, False),
+        "memory_soft": (2048.0, False),
     }  # fmt: skip
     assert not left and "[constraints.lines]  # README.md:4\n" in (tmp_path / "task" / "task.toml").read_text()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.foreign.facts import RepositoryFact
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
@@ -97,7 +97,7 @@ def find(
     repository: ForeignRepository, editable: Sequence[str], metric: str, in_json: bool
 ) -> tuple[list[StatedLimit], list[RepositoryFact]]:
     """The constraints, and what is left out. ``in_json``: whether the metric is read from JSON."""
-    stated: dict[str, list[StatedLimit]] = defaultdict(list)
+    stated: dict[tuple[str, bool], list[StatedLimit]] = defaultdict(list)
     left: list[RepositoryFact] = []
     for sentence in _sentences(repository):
         reader = _LimitReader(repository, sentence, editable, metric, in_json)
@@ -107,13 +107,14 @@ def find(
             left.append(_left_out(sentence, str(unclear)))
             continue
         for limit in limits:
-            stated[limit.name].append(limit)
+            stated[limit.name, limit.hard].append(limit)
         if not limits and _NO_NUMBER.search(sentence.text):
             left.append(_left_out(sentence, "a constraint needs a number"))
     known: list[StatedLimit] = []
-    for name, limits in stated.items():
+    for (name, hard), limits in stated.items():
         if all(limit.section == limits[0].section for limit in limits):
-            known.append(limits[0])
+            both = not hard and (name, True) in stated
+            known.append(replace(limits[0], name=f"{name}_soft") if both else limits[0])
         else:
             places = ", ".join(limit.where for limit in limits)
             left.append(RepositoryFact("left out", name, places, "", "a constraint with several limits: state one"))
@@ -190,8 +191,7 @@ class _LimitReader:
         return matches[0] if matches and not matches[0]["least"] else None
 
     def _limit(self, name: str, section: dict[str, str | float]) -> StatedLimit:
-        hard = not self.sentence.soft
-        return StatedLimit(name if hard else f"{name}_soft", section, hard, self.sentence.where)
+        return StatedLimit(name, section, not self.sentence.soft, self.sentence.where)
 
 
 def _number(match: re.Match[str]) -> float:
