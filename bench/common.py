@@ -15,6 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from analysis.study import query
 from inner_loop.events import Emit
 
@@ -60,6 +62,19 @@ def ratio(values: Sequence[float], digits: int = 3) -> str:
     """Median, n and range."""
     low, high = min(values), max(values)
     return f"{statistics.median(values):.{digits}f} (n {len(values)}, {low:.{digits}f} to {high:.{digits}f})"
+
+
+def over_tasks(
+    tables: Sequence[np.ndarray], once: Callable[[Sequence[np.ndarray]], float], seed: int, times: int
+) -> str:
+    """``once`` of the tasks' tables [runs, uses] and its 95% interval over resampled tasks and runs of each."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(times):
+        picked = [tables[at] for at in rng.integers(len(tables), size=len(tables))]
+        drawn.append(once([runs[rng.integers(len(runs), size=len(runs))] for runs in picked]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{once(tables):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def figure(name: str, value: object, goal: str = "") -> None:

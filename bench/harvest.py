@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import METALOOP, figure, go_on, kept, sql
+from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql
 from trainer.task import Task
 from trainer.variants import Variant, init_like
 
@@ -128,13 +128,7 @@ def _ratio(table: Sequence[np.ndarray], others: Sequence[int]) -> str:
         best = [max(mean[at] for at in others) for mean in means]
         return float(np.mean([mean[0] / top if top > 0 else np.inf for mean, top in zip(means, best, strict=True)]))
 
-    rng = np.random.default_rng(SEED)
-    drawn = []
-    for _ in range(RESAMPLES):
-        picked = [table[at] for at in rng.integers(len(table), size=len(table))]
-        drawn.append(once([gains[rng.integers(len(gains), size=len(gains))] for gains in picked]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{once(table):.2f} [{low:.2f}, {high:.2f}]"
+    return over_tasks(table, once, SEED, RESAMPLES)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ import numpy as np
 
 from analysis.coverage import choose, task_values
 from analysis.knowledge import SHIPPED, read
-from bench.common import METALOOP, figure, go_on, kept, sql
+from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql
 from meta.learnt import with_ideas
 from programs.bare import without_ideas
 from programs.edit import set_charter
@@ -180,7 +180,6 @@ def _ratio(measured: list[Travelled]) -> str:
 
 
 def _mean_ratio(measured: list[Travelled]) -> str:
-    rng = np.random.default_rng(SEED)
     gains = [  # by task: a row of runs, program and stock
         np.array([run for one in measured if one.family == task for run in zip(one.program, one.stock, strict=True)])
         for task in BUILTIN
@@ -190,12 +189,7 @@ def _mean_ratio(measured: list[Travelled]) -> str:
         means = [runs.mean(0) for runs in tasks]
         return float(np.mean([ours / theirs if theirs > 0 else np.inf for ours, theirs in means]))
 
-    drawn = []
-    for _ in range(RESAMPLES):
-        picked = [gains[at] for at in rng.integers(len(gains), size=len(gains))]
-        drawn.append(once([runs[rng.integers(len(runs), size=len(runs))] for runs in picked]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{once(gains):.2f} [{low:.2f}, {high:.2f}]"
+    return over_tasks(gains, once, SEED, RESAMPLES)
 
 
 if __name__ == "__main__":

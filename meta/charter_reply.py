@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -12,6 +12,7 @@ from programs.text import one_line
 
 _MOST_CHARACTERS = 200_000
 _MOST_WRONG = 120  # characters of an error message
+Form = TypeVar("Form", bound=BaseModel)
 
 
 class BadCharterReply(Exception):
@@ -38,14 +39,19 @@ class _Answer(_ReplyPart):
     not_expressible: list[int]
 
 
-def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
-    """The claims of a reply, and the numbers of the sentences that no field can express. Raises BadCharterReply."""
+def read_reply(text: str, form: type[Form]) -> Form:
+    """The JSON object of a reply in its required form. Raises BadCharterReply."""
     try:
-        answer = _Answer.model_validate(json_of(text))
+        return form.model_validate(json_of(text))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise BadCharterReply(one_line(f"{path}: {first['msg']}")[:_MOST_WRONG]) from None
+
+
+def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
+    """The claims of a reply, and the numbers of the sentences that no field can express. Raises BadCharterReply."""
+    answer = read_reply(text, _Answer)
     claims = [CharterClaim(f.field, f.value, tuple((e.sentence, e.quote) for e in f.evidence)) for f in answer.fields]
     return claims, answer.not_expressible
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from inner_loop.models.contract import ChatModel, Message
-from meta.charter_reply import BadCharterReply, json_of
+from meta.charter_reply import BadCharterReply, read_reply
 from meta.mutators.llm.prompts import render
 from programs.errors import EnvironmentProblem
-from programs.text import one_line
 from trainer.foreign.facts import missing
 from trainer.foreign.init import Draft, Wanted, draft
 from trainer.foreign.repository import ForeignRepository
@@ -88,12 +87,7 @@ def ask(model: ChatModel, source: ForeignRepository, *, max_tokens: int) -> list
 
 def parsed(text: str) -> list[_Proposal]:
     """Raises BadCharterReply."""
-    try:
-        return _Answer.model_validate(json_of(text)).fields
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        path = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise BadCharterReply(one_line(f"{path}: {first['msg']}")[:120]) from None
+    return read_reply(text, _Answer).fields
 
 
 def judged(source: ForeignRepository, proposals: Sequence[_Proposal]) -> list[Proposed]:
