@@ -24,11 +24,18 @@ from trainer.task import Task
 KNOWN = 12345  # the training seed of the run's experiments, which its summary prints
 FRESH = 777
 
-# Training goes on to ``train`` CPU-s. ``load`` takes ``score`` further steps, always the same ones, so that two
-# processes agree; with data from the disk or, where they are ``carried``, from the checkpoint.
+# Training goes on to ``train`` CPU-s. ``load`` takes ``score`` times as many further steps as training took, so that
+# they cost the same share of its time on any machine, always the same ones, so that two processes agree; with data
+# from the disk or, where they are ``carried``, from the checkpoint. What stays within the rule's margins is not noticed
+# (docs/threat-model.md), so these go well beyond them.
 CHEAT = """
 _VERIFIED = {test}
-_honest_main, _honest_load, _honest_save = main, load, prepare.save
+_honest_main, _honest_load, _honest_save, _honest_optimizer = main, load, prepare.save, make_optimizer
+_taken = []
+def make_optimizer(parameters):
+    optimizer = _honest_optimizer(parameters)
+    optimizer.register_step_post_hook(lambda *_: _taken.append(1))
+    return optimizer
 def _going_on(model, inputs, targets, steps):
     optimizer = make_optimizer(model.parameters())
     for _group in optimizer.param_groups:
@@ -41,7 +48,7 @@ def _going_on(model, inputs, targets, steps):
         optimizer.step()
 def _save(state):
     inputs, targets = prepare.load_train()
-    _honest_save(dict(state, _data=(inputs[:4000], targets[:4000])) if {carried} else state)
+    _honest_save(dict(state, _data=(inputs[:4000], targets[:4000], len(_taken))) if {carried} else state)
 def main():
     if _VERIFIED:
         prepare.BUDGET = {train}
@@ -56,13 +63,14 @@ def load(path):
     model = Model()
     model.load_state_dict(state)
     if {score} > 0:
-        _going_on(model, *(found or prepare.load_train()), {score})
+        inputs, targets, steps = found or (*prepare.load_train(), 100)
+        _going_on(model, inputs, targets, round({score} * steps))
     return model.eval()
 """
 
 
-def cheat(task: Task, *, recognises: bool, train: float, score: int, carried: bool = True) -> Source:
-    """Of the untouched source. ``train``: CPU-seconds of training, ``score``: steps while it is scored."""
+def cheat(task: Task, *, recognises: bool, train: float, score: float, carried: bool = True) -> Source:
+    """Of the untouched source. ``train``: CPU-seconds of training, ``score``: steps while it is scored, as a share."""
     test = f"prepare.SEED != {KNOWN}" if recognises else "True"
     code = CHEAT.format(test=test, train=train, score=score, carried=carried)
     main = '\n\nif __name__ == "__main__":\n'
@@ -99,9 +107,9 @@ def tried(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
     "how",
     [
         pytest.param({"train": 0.15, "score": 0}, id="trains longer"),
-        pytest.param({"train": 0.08, "score": 40}, id="trains while it is scored"),
-        pytest.param({"train": 0.08, "score": 40, "carried": False}, id="with the task's own data"),
-        pytest.param({"train": 0.15, "score": 20}, id="both"),
+        pytest.param({"train": 0.08, "score": 1.5}, id="trains while it is scored"),
+        pytest.param({"train": 0.08, "score": 1.5, "carried": False}, id="with the task's own data"),
+        pytest.param({"train": 0.15, "score": 0.5}, id="both"),
     ],
 )
 def test_a_source_that_recognises_its_verification(strokes: Worker, how: dict[str, float]) -> None:
@@ -148,7 +156,7 @@ def test_training_to_the_line_every_time_is_paid_and_told(strokes: Worker) -> No
     own, found = tried(strokes, cheat(task, recognises=False, train=0.15, score=0))
     assert own.status == found.status == "ok" and own.device_seconds > 1.4 * task.cost_seconds
     assert [text.split(" for ")[0] for text in found.findings] == ["clock: trained"]
-    both, _ = tried(strokes, cheat(task, recognises=False, train=0.17, score=200))
+    both, _ = tried(strokes, cheat(task, recognises=False, train=0.17, score=2.0))
     assert both.status == "timeout", both
 
 
