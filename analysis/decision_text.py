@@ -124,7 +124,7 @@ def notes(d: Decision) -> list[str]:
         these = "these families" if d.families else "these tasks" if d.tasks else "this task"
         out.append(
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
-            f"({at_least(d.bare_ratio.lower, 95)}): what the list adds may be specific to {these}."
+            f"({at_least(d.bare_ratio.lower, 95)}). What the list adds may be specific to {these}."
         )
     if d.longer is not None:
         out.append(at_length(d.longer, d))
@@ -165,8 +165,8 @@ def best_scripts(d: Decision) -> list[str]:
 def harvested(script: FoundScript, d: Decision) -> str:
     where = f" on {script.task}" if d.tasks else ""
     return (
-        f"The best train.py that all experiments of the study{where} allow (found with {script.experiments} more) "
-        f"gains {script_gain(script)}. It was chosen on other seeds and data than those that measure it."
+        f"The best train.py of the study{where}, from a last search of {many(script.experiments, 'experiment')}, "
+        f"gains {script_gain(script)}, measured on seeds and data that were not used to choose it."
     )
 
 
@@ -191,19 +191,20 @@ def spend(same: SameSpend, d: Decision) -> str:
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
     stock_runs = many(same.runs, "stock run")
-    text = f"With the device time of the whole study{where} one could instead make {stock_runs} and keep the best. "
+    text = f"For comparison: the device time of the whole study{where} would pay for {stock_runs}. "
     if same.gain is None:
-        return f"{text}{many(same.known, 'stock run')} are too few to estimate the gain of the best of them."
+        return f"{text}The gain of the best of them is unknown: {many(same.known, 'stock run')} are too few to estimate it."
     digits = interval_decimals(same.low, same.high)
     gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
     if same.measured:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
     text += (
-        f"From the {many(same.known, 'stock run')} measured, the best of {same.best_of} would gain {gain}; {beside}."
+        f"Estimated from the {many(same.known, 'stock run')} of this study, the best of {same.best_of} gains {gain}; "
+        f"{beside}."
     )
     if same.best_of < same.runs:
-        text += f" The best of {same.runs} cannot be estimated from so few; metaloop evolve --same-spend measures it."
+        text += f" For the best of {same.runs} there are too few runs; metaloop evolve --same-spend measures it."
     return text
 
 
@@ -225,14 +226,14 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.state == CONTROL_FAILED:
         out.append(Caveat("stop", "The A/A check failed", _failed(d)))
     elif d.state != BETTER:
-        text = f"{d.name} documents what was tried; it is not evidence of what works."
+        text = f"{d.name} is the best program of the search, but the test does not show that it is better."
         out.append(Caveat("stop", f"The champion is not shown to beat {reference(d)}", text))
     if marked(d.trust):
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))
     if d.simulated:
         formula = "are simulated: formulas give their" if len(d.simulated) > 1 else "is simulated: a formula gives its"
         text = (
-            f"{', '.join(d.simulated)} {formula} results. What holds here has to be tried where something is trained."
+            f"{', '.join(d.simulated)} {formula} results. Test the champion on a task that trains before you rely on it."
         )
         out.append(Caveat("mind", "Nothing was trained", text))
     if d.fresh not in ("", freshness.SPLIT):
@@ -244,7 +245,7 @@ def caveats(d: Decision) -> list[Caveat]:
         text = (
             f"Without its idea list, the champion is not significantly better than {reference(d)} "
             f"({d.bare_ratio.ratio:.2f} times its gain)."
-            + ("" if d.families else " The idea list may be specific to this task: expect less on other tasks.")
+            + ("" if d.families else " The list may be specific to this task, so expect less on other tasks.")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     if d.check is not None and d.check.passed:
@@ -285,7 +286,7 @@ def _failed(d: Decision) -> str:
             "resume it with --confirm-again."
         )
     else:
-        again = "It failed twice: on this machine or task, equal programs do not get equal results."
+        again = "It failed twice: on this machine or task, the same program does not get the same results."
     return f"{check(d.check)} {again}"
 
 

@@ -174,7 +174,7 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
         and "new members of east and west" in page
     )
     assert "| east-5 | new task |" in page and "| far-8 | held-out task |" in page
-    assert "one could instead make" not in page  # a best script of stock is of one task
+    assert "would pay for" not in page  # a best script of stock is of one task
     assert "new tasks of each" in verdict(gather(ReportSource(ask.con, str(folder)))).sentence
 
 
