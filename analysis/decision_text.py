@@ -232,9 +232,7 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))
     if d.simulated:
         formula = "are simulated: formulas give their" if len(d.simulated) > 1 else "is simulated: a formula gives its"
-        text = (
-            f"{', '.join(d.simulated)} {formula} results. Test the champion on a task that trains before you rely on it."
-        )
+        text = f"{', '.join(d.simulated)} {formula} results. Test the champion on a task that trains before you rely on it."
         out.append(Caveat("mind", "Nothing was trained", text))
     if d.fresh not in ("", freshness.SPLIT):
         cure = f" To make it verifiable: {listed(d.cures)}." if d.cures else ""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 MATCHES = 8  # the latest, drawn on the page
+MANY_TASKS = 3  # a stage with more has one table instead of a chart per task
 RUNS = 48  # drawn on the page
 LOGS = 40  # listed for an import
 POINTS = 12_000  # experiments of those runs together
@@ -24,8 +25,9 @@ def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
     matches = source.ask("matches", MatchRow)
     champion = source.ask("champion", ChampionRow)
     deciding = deciding_match(matches.rows, bool(champion.rows))
-    shown = [row.match_id for row in matches.rows if row.ended][-MATCHES:]
-    match_ids = list(dict.fromkeys([*shown, *([deciding.match_id] if deciding.match_id else [])]))
+    shown = stages([row for row in matches.rows if row.ended])[-MATCHES:]
+    ids = [match_id for stage in shown for match_id in stage]
+    match_ids = list(dict.fromkeys([*ids, *([deciding.match_id] if deciding.match_id else [])]))
     return ReportFacts(
         source=source,
         study=source.ask("study", StudyRow),
@@ -40,6 +42,19 @@ def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
         deciding=deciding,
         again=again,
     )
+
+
+def stages(matches: Sequence[MatchRow] | Sequence[StandingRow]) -> list[list[str]]:
+    """Match ids: each match alone, or together with its whole stage if that was run on many tasks."""
+    tasks: dict[object, set[str | None]] = {}
+    for row in matches:
+        tasks.setdefault((row.purpose, row.generation), set()).add(row.task)
+    out: dict[object, dict[str, None]] = {}
+    for row in matches:
+        stage = (row.purpose, row.generation)
+        key = stage if len(tasks[stage]) > MANY_TASKS else row.match_id
+        out.setdefault(key, {})[row.match_id or ""] = None
+    return [list(ids) for ids in out.values()]
 
 
 def known_task(name: str) -> Task | None:

@@ -101,6 +101,7 @@ class MatchRow:
     hardware_class: str | None = None
     ended: int = 0
     runs: int = 0
+    generation: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from analysis.decision import Check, decision_of, twins
 from analysis.decision_text import check
+from analysis.report.facts import stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow
 from analysis.report.source import QueryResult
@@ -64,21 +65,23 @@ class BestOfRow:
 def section(facts: ReportFacts) -> ReportSection:
     order = _order(facts)
     best = facts.source.ask("best_of", BestOfRow, matches=order)
-    figures = tuple(figure(facts, match_id, best) for match_id in order)
+    rows = [row for row in facts.standings.rows if row.match_id in order]
+    grouped = sorted(stages(rows), key=lambda ids: facts.deciding.match_id not in ids)
+    figures = tuple(figure(facts, ids[0], best) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
         "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
-        "from scratch on seeds and data that no researcher saw. A match compares programs; an arm is a program in a "
-        "match, and stock may have two arms."
+        "from scratch on seeds and data that no researcher saw. Further right is better. Shaded programs are tied for "
+        "the lead: no other one is significantly better (Welch tests of all pairs, Holm, 5% per match)."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
-    left = len(shown) - len(figures)
+    left = len(shown) - len(order)
     note = f"{many(left, 'earlier match')} not shown: see metaloop standings --all."
     more = {"note": note} if left > 0 else {}
     if not figures:
         lead = (
             "No match has a verified result."
             if not facts.board
-            else ("An ablation has no standings: its arms are variants of one program with one or two runs each.")
+            else "An ablation has no standings: it runs variants of one program, each once or twice."
         )
     return ReportSection("standings", "Standings", lead, figures, more=more)
 
@@ -101,6 +104,22 @@ def figure(facts: ReportFacts, match_id: str, best: QueryResult[BestOfRow]) -> R
     )
 
 
+def stage(facts: ReportFacts, match_ids: Sequence[str]) -> ReportFigure:
+    """All matches of a stage that was run on many tasks, as one table."""
+    known = [row for row in facts.standings.rows if row.match_id in match_ids and row.gain is not None]
+    rows = sorted(known, key=lambda row: row.task or "")  # stable: best first on each task
+    digits = decimals(typical(row.se for row in rows))
+    return ReportFigure(
+        name=f"standings-{short(match_ids[0], 13)}",
+        kind="none",
+        title=f"{title(rows[0], facts)}, on {len(match_ids)} tasks",
+        caption="One match per task. The verdict and the part Several tasks have the figures over all of them.",
+        data={},
+        table=table(rows, digits, rows[0].unit or facts.unit, tasks=True),
+        answers=(facts.standings,),
+    )
+
+
 def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
     """The A/A check of a match; of the deciding match, the recorded one."""
     if (champion := facts.champion.first) is not None and "holds" in champion.details:
@@ -111,19 +130,16 @@ def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
 
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
-    sentences = [
-        "Further right is better. Shaded arms are tied for the lead: no other arm is significantly better (pairwise "
-        "Welch tests, 5% over the match, Holm)."
-    ]
-    if any(row.role == "champion" for row in arms):
-        sentences.append(
-            "The verdict comes from one planned test, of the champion against what it is compared with; ranks test all "
-            "pairs and are stricter, so an arm that it beats can share its rank."
-        )
+    sentences = []
     ties = [row.rank_low == 1 for row in arms]
+    if any(row.role == "champion" for row in arms) and sum(ties) > 1:
+        sentences.append(
+            "The verdict comes from one planned test. Ranks test all pairs and are stricter, so the champion can beat "
+            "a program that shares its rank."
+        )
     if ties != sorted(ties, reverse=True):
         sentences.append(
-            "An arm with few or noisy runs can tie with the leader although another arm with a higher mean does not."
+            "A program with few or noisy runs can tie with the leader although one with a higher mean does not."
         )
     aa = checked(facts, arms)
     if aa is not None:
@@ -141,14 +157,17 @@ def point(row: StandingRow) -> Point:
     return {**figures, **who, "ranks": shown, "tie": row.rank_low == 1}
 
 
-def table(rows: Sequence[StandingRow], digits: int, unit: str) -> ReportTable:
+def table(rows: Sequence[StandingRow], digits: int, unit: str, tasks: bool = False) -> ReportTable:
+    """``tasks``: with a column of tasks, whose units may differ."""
     seeds = any(row.role == "best-of" for row in rows)
+    task = {"task": lambda row: row.task or "", "unit": lambda row: row.unit or ""} if tasks else {}
     return ReportTable.of(
         rows,
         {
+            **task,
             "rank": lambda row: ranks(row.rank_low, row.rank_high),
             "program": lambda row: row.program,
-            f">gain, {unit}": lambda row: number(row.gain, digits),
+            ">gain" if tasks else f">gain, {unit}": lambda row: number(row.gain, digits),
             "95% interval": lambda row: span(row.low, row.high, digits),
             ">claimed": lambda row: number(row.claimed, digits),
             ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),

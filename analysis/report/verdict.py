@@ -75,9 +75,8 @@ def about(facts: ReportFacts) -> str:
     if facts.logs.rows:
         return "Statistics of imported experiment logs. Nothing was run again."
     return (
-        "Which research program makes an automatic researcher improve the training script of "
-        f"{facts.on} the most? A research program (program.md) is the text that the researcher follows. All programs "
-        "get the same budget."
+        "A program (program.md) is the text that an automatic researcher follows to improve a training script. Which "
+        f"program leads to the largest improvement on {facts.on}? All programs get the same budget."
     )
 
 
@@ -95,8 +94,8 @@ def intro(facts: ReportFacts) -> list[str]:
     )
     if facts.has_search:
         text += (
-            " The study compared several programs, wrote new ones from the measured effects, and finally compared the "
-            f"best one with stock, the baseline program, on {fresh}."
+            " The study compared several programs, wrote new ones from the measured effects, and at the end compared "
+            f"the best one with stock (a plain keep-if-better program) on {fresh}."
         )
     known = [one for one in tasks if one is not None]
     if any(freshness.freshness(one) != freshness.SPLIT for one in known):
@@ -262,7 +261,7 @@ def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
     if log and log.noise_share is not None:
         sentence += f" Noise alone is expected to show {percent(log.noise_share)} of that gain after as many tries."
     else:
-        sentence += " It measured nothing twice, so the share of luck is unknown."
+        sentence += " It measured no script twice, so the share of luck is unknown."
     return ReportVerdict("none", f"{many(runs, 'log')}: claims only, nothing was verified", sentence)
 
 
