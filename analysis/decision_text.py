@@ -193,7 +193,8 @@ def spend(same: SameSpend, d: Decision) -> str:
     stock_runs = many(same.runs, "stock run")
     text = f"For comparison: the device time of the whole study{where} would pay for {stock_runs}. "
     if same.gain is None:
-        return f"{text}The gain of the best of them is unknown: {many(same.known, 'stock run')} are too few to estimate it."
+        known = many(same.known, "stock run")
+        return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
     digits = interval_decimals(same.low, same.high)
     gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
@@ -232,7 +233,7 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))
     if d.simulated:
         formula = "are simulated: formulas give their" if len(d.simulated) > 1 else "is simulated: a formula gives its"
-        text = f"{', '.join(d.simulated)} {formula} results. Test the champion on a task that trains before you rely on it."
+        text = f"{', '.join(d.simulated)} {formula} results. Test the champion on a real task before you rely on it."
         out.append(Caveat("mind", "Nothing was trained", text))
     if d.fresh not in ("", freshness.SPLIT):
         cure = f" To make it verifiable: {listed(d.cures)}." if d.cures else ""

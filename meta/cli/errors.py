@@ -40,7 +40,7 @@ class ErrorReport:
     exit_code: int = 1
 
     def lines(self) -> list[str]:
-        text = _one_line(self.message)  # a study that was asked to drain, and did, has not failed
+        text = _one_line(self.message)  # a study that stopped as requested has not failed
         out = [text if self.exit_code == DRAINED else f"error: {text}"]
         if self.ids:
             out.append("  " + "  ".join(self.ids))

@@ -74,19 +74,19 @@ class EvolveFlags:
     family: Annotated[
         str | None,
         flag(
-            "Instead of --task: families of tasks; each stage is played on new members, and --reserve leaves families "
-            "out for the end.",
+            "Instead of --task: families of tasks; every stage uses new members of them, and --reserve names families "
+            "that are used only at the end.",
             metavar="FAMILY,…",
         ),
     ]
     prior: Annotated[
         str | None,
         flag(
-            "Past studies whose results choose further starting programs and what is expected of them.",
+            "Past studies: their best programs become starters, and their results the first estimates.",
             metavar="STUDY,…",
         ),
     ]
-    from_scratch: Annotated[bool, flag("Without the program whose ideas were learnt on other tasks.")]
+    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
     without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial
     playing: PlayingFlags
@@ -403,8 +403,8 @@ def on_tasks(plan: Plan, on: StudyTasks, settings: LaunchSettings, study: Study 
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
     if variant:
-        named = f"a member of the family of {task.name}" if study is None and settings.seed is None else variant.name
-        whole["variant"] = f"{named}: other data and another untouched script"
+        named = f"an unseen variant of {task.name}" if study is None and settings.seed is None else variant.name
+        whole["variant"] = f"{named} (other data, another untouched script)"
         whole["runs_on_variant"] = runs_on_variant(plan)
     return whole
 

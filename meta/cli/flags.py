@@ -50,7 +50,7 @@ HarvestFlag = Annotated[
 
 
 RaceRuleFlag = Annotated[
-    str | None, flag("How a race gives out its runs; an unknown name lists those that there are.", metavar="NAME")
+    str | None, flag("How a race divides its runs among programs; an unknown name lists the rules.", metavar="NAME")
 ]
 
 

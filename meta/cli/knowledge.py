@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainer.sweep import EditTrial
     from trainer.task import Task
 
-Into = Annotated[str, flag("The knowledge base: a folder, made if there is none.", metavar="DIR", required=True)]
+Into = Annotated[str, flag("The knowledge base, a folder; created if missing.", metavar="DIR", required=True)]
 Without = Annotated[
     tuple[str, ...], flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY")
 ]
@@ -49,13 +49,14 @@ def sweep(
     tasks: Annotated[tuple[str, ...], argument(metavar="TASK|FAMILY:FIRST-LAST...", required=True, nargs=-1)],
     into: Into,
     rounds: Annotated[
-        int, flag("From the untouched script, then from the best script of the round before.", min=1, max=8, default=2)
+        int,
+        flag("Rounds; each after the first starts from the best script of the one before.", min=1, max=8, default=2),
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
     """Measure what each single edit of a task does, and store it by role in a knowledge base.
     A task is a name or a folder; tabular:1-8 are eight members of the family tabular (docs/tasks.md).
-    A task that cannot be trained is named and left out."""
+    A task that cannot be trained is reported and skipped."""
     from analysis.knowledge import of_trials, write
     from trainer.sweep import expected_experiments
     from trainer.variants import tasks_of
@@ -106,7 +107,7 @@ def learn(
         flag("For imported logs: the task that they are about; its knobs have roles.", "-t", metavar="NAME|DIR"),
     ],
 ) -> None:
-    """Store what the experiments of studies showed about edits, by role, in a knowledge base.
+    """Store the effects of edits that studies measured, by role, in a knowledge base.
     A path may also be another knowledge base, whose files are copied, or a study that
     metaloop import wrote, if its rows say what they changed: by columns or a cell of
     settings, diffs of constants, or NAME=VALUE in the description."""
@@ -200,7 +201,7 @@ def _learn_import(out: Output, folder: Path, task: Task | None, target: Path) ->
     ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
 )
 def knowledge() -> None:
-    """What many tasks showed about edits, by role: show it, query it, and write it into a program."""
+    """The effects of edits on many tasks, by role: show them, query them, write a program from them."""
 
 
 @verb(
@@ -252,14 +253,14 @@ def _by_role(effects: Sequence[Effect]) -> list[Row]:
 def ideas(
     out: Output,
     folders: Folders,
-    base: Annotated[str, flag("The program whose list is written again.", default="idea-queue", metavar="PROGRAM")],
+    base: Annotated[str, flag("The program that gets the list of ideas.", default="idea-queue", metavar="PROGRAM")],
     without: Without,
-    most: Annotated[int, flag("Ideas at most.", "-n", min=1, max=200, default=30)],
+    most: Annotated[int, flag("Maximum number of ideas.", "-n", min=1, max=200, default=30)],
     flat: Annotated[bool, flag("The same ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
 ) -> None:
-    """Write a program whose ideas are learnt from a knowledge base, by default the one that comes with Metaloop. Each
-    idea is chosen for what it adds to those before it, over all tasks; it says where it helped."""
+    """Write a program with ideas from a knowledge base, by default the one that comes with Metaloop. Each idea is the
+    one that adds most to those before it, over all tasks; the text says where it is expected to help."""
     from analysis.coverage import choose, task_values
     from meta.learnt import with_ideas
 

@@ -240,10 +240,10 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     if sds is None:
         return "one run per program has no interval, so no difference can be detected"
     known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
-    size = f"{sds:.1f} times the SD of runs" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
+    size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    programs = "a difference between two programs"
-    return f"with {many(runs, 'run')} per program, {programs} of {size} is detected with 80% power{corrected}"
+    least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
+    return f"with {many(runs, 'run')} per program, {least} (SD: standard deviation between runs of one program)"
 
 
 def power_over_tasks(tasks: int) -> str:
@@ -254,8 +254,8 @@ def power_over_tasks(tasks: int) -> str:
     if least is None:
         return "one task has no interval, so no difference can be detected"
     return (
-        f"confirmation over {tasks} new tasks: a mean lead of {least:.1f} times the SD of the leads between tasks is "
-        "detected with 80% power"
+        f"confirmation over {tasks} new tasks: the test detects a mean lead of {least:.1f} SD with 80% power (SD: "
+        "standard deviation of the lead between tasks)"
     )
 
 
@@ -289,9 +289,9 @@ def announce(out: Output, plan: PlannedWork) -> None:
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan.get("knowledge"):
-        out.note(f"one starting program has ideas learnt on other tasks: {plan['knowledge']}")
+        out.note(f"one of the starting programs has ideas learnt on other tasks ({plan['knowledge']})")
     if plan.get("variant"):
-        out.note(f"champion and stock also run on {plan['variant']}")
+        out.note(f"at the end, champion and stock also run on {plan['variant']}")
     if crowd := capacity.crowd(plan):
         out.note(crowd)
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):

@@ -31,7 +31,7 @@ class AgentFlags:
             type=click.Choice(NETWORKS),
         ),
     ] = None
-    agent_direct: Annotated[bool | None, flag("Give it your key or login: no price, no spending limit.")] = None
+    agent_direct: Annotated[bool | None, flag("Give the agent your key or login: no price, no spending limit.")] = None
     agent_allow: Annotated[str | None, flag("More hosts that the proxy allows.", metavar="HOST,…")] = None
     agent_readable: Annotated[str | None, flag("More paths that the agent may read.", metavar="PATH,…")] = None
     agent_env: Annotated[str | None, flag("Your environment variables to pass to the agent.", metavar="NAME,…")] = None

@@ -59,7 +59,7 @@ def status(
     ("metaloop evolve --resume studies/NAME", "resume it later"),
 )
 def stop(out: Output, study: Annotated[str, argument()]) -> None:
-    """Ask a running study to drain: running experiments are finished and kept, and no
+    """Stop a running study: experiments in progress are finished and kept, and no
     new ones start. The study can be resumed."""
     from arena.study import Study
 

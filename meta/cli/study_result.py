@@ -129,9 +129,9 @@ def how_early(folder: Path, champion: str) -> str:
     if math.isinf(high) and own.runs < LEAST_RUNS:
         return ""
     if not math.isfinite(median):
-        return f"{where}half of the champion's runs or more never gain as much as stock's runs do on average ({runs})"
+        return f"{where}at least half of the champion's runs never reach stock's average final gain ({runs})"
     share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"
-    return f"{where}a run of the champion gains as much as stock's runs do on average after {share} ({runs})"
+    return f"{where}a run of the champion reaches stock's average final gain after {share} ({runs})"
 
 
 def _changes(folder: Path, champion: str) -> list[Row]:

@@ -86,10 +86,10 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     STUDY: checks the ledger's hash chain. Then it takes runs of the champion and of
     stock from the confirmation and trains the final train.py of each on a fresh seed.
     (Without a confirmation, the best program of the last match is taken for the
-    champion.) Verdicts: contradicted (the fresh gain or lead is below 80% of the recorded
-    one, significant at 99%, where 20% are allowed because the data are others; or more
-    than half of the gain is there before training); confirmed (recorded and fresh lead
-    are both significantly above 0, at 95%); else not confirmed.
+    champion.) Verdicts: contradicted (the fresh gain or lead is significantly below 80%
+    of the recorded one, at 99%; or more than half of the gain is there before training);
+    confirmed (recorded and fresh lead are both significantly above 0, at 95%); else not
+    confirmed. The 80% allow for the difference between the two sets of data.
 
     A task that is not built in makes its data with its own data.py. If a study names
     such a task, the command asks before it runs that file (without a terminal, pass
