@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from analysis.evidence import ProgramScore, program_scores
 from analysis.scope import scopes
 from analysis.statistics import between_variance
+from analysis.tables import APART
 from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
 
 CLEAR = 2.0  # SEs by which stock's mean gain must exceed 0 to serve as a unit
-EXCLUDED = ("confirmation", "reserve", "ablation", "same-spend", "long")
+EXCLUDED = ("confirmation", "reserve", *APART)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.compact import opened
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import SQL_VIEWS, answer, make, plain
+from analysis.tables import IS_APART, SQL_VIEWS, answer, make, plain, statement
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def open_study(
 
     ledger = ledger_folder(path)
     con = duckdb.connect(":memory:")
+    con.execute(IS_APART)
     try:
         if not opened(con, ledger):
             verify(ledger)
@@ -65,6 +66,7 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         from analysis.home_scales import TaskScale, task_scales
 
         _add(con, "scales", TaskScale, list(task_scales(con)))
+        con.execute(statement("program_scores"))  # a macro over the table
     if "credit" in views:
         from analysis.attribution import credit
         from analysis.credit import CreditViewRow

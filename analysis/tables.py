@@ -32,6 +32,9 @@ SQL_VIEWS = (
     "calls", "runs", "baselines", "mutations", "champions", "best_of", "harvest", "harvest_experiments", "faults",
     "findings", "audits", "edits", "ablations", "replays", "imports", "import_rows", "quarantine", "constraints",
 )  # fmt: skip
+# Purposes of matches that neither select programs nor count in a study's comparisons, and the same as a macro of SQL.
+APART = ("ablation", "same-spend", "long")
+IS_APART = f"CREATE MACRO is_apart(purpose) AS coalesce(purpose, '') IN {APART}"
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
 _PLAIN = frozenset(
     {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"}

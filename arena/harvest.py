@@ -81,9 +81,7 @@ def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
     with open_study(on.folder, views=()) as con:
         found = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
-        apart = con.execute(
-            "SELECT match_id FROM matches WHERE purpose IN ('same-spend', 'long', 'ablation')"
-        ).fetchall()
+        apart = con.execute("SELECT match_id FROM matches WHERE is_apart(purpose)").fetchall()
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
     bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))
     candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]

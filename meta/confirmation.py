@@ -8,6 +8,7 @@ from analysis.decision import CONTROL_FAILED, decision_of
 from analysis.knowledge import family_of
 from analysis.same_spend import LONG_TPE, ROLE, same_spend
 from analysis.study import open_study
+from analysis.tables import APART
 from arena.arms import Entry, Match, enter
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
@@ -29,7 +30,7 @@ from programs.program import Program
 from programs.shelf import starter
 from trainer.streams import Stream
 
-FINAL = ("confirmation", "reserve", "same-spend", "long")  # purposes of the matches that select nothing
+FINAL = ("confirmation", "reserve", *APART)  # purposes of the matches that select nothing
 # Look → label and stream of its match. No task of the search is ever reserved, so its fourth split is unused.
 LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: ("confirmation-2", "reserve")}
 

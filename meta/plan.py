@@ -111,8 +111,7 @@ class Plan:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost, final = RunCost(task, self.run_budget), self.final_cost(task)
         if self.trial:
-            experiments = self.harvest_count + self.baseline_seeds * (2 if self.harvest_count else 1)
-            return final.seconds(self.final_runs, experiments)
+            return final.seconds(self.final_runs, besides_runs(self.harvest_count, self.baseline_seeds))
         seconds = cost.seconds(self.search_runs) + final.seconds(
             self.final_runs, BASELINE_SEEDS + 2 * self.best_of_seeds
         )
@@ -227,6 +226,11 @@ def smallest_search(plan: Plan, task: Task, besides: Callable[[Plan], float] = l
     return least.device_seconds(task) + besides(least)
 
 
+def besides_runs(harvest: int, baselines: int) -> int:
+    """Experiments of a trial besides those of its runs: the search for the best train.py, and baselines for both."""
+    return harvest + baselines * (2 if harvest else 1)
+
+
 def trial(budget: float, task: Task, run_budget: float | None = None, harvest: int | None = None) -> Plan:
     """The largest trial whose expected device time fits ``budget`` seconds; ``harvest``: 0 for none.
 
@@ -244,7 +248,7 @@ def trial(budget: float, task: Task, run_budget: float | None = None, harvest: i
     count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4))
     count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
     baseline, verify = (2, 1) if small else (4, 2)
-    room = experiments - count - baseline * (2 if count else 1)
+    room = experiments - besides_runs(count, baseline)
 
     def length(runs: int) -> int:
         return room // (2 * runs) - verify

@@ -6,7 +6,7 @@ WITH played AS (
         m.run_budget, m.stream IN ('confirmation', 'reserve') AS final
     FROM runs AS r JOIN matches AS m USING (match_id)
     WHERE r.state = 'finished' AND r.task IS NOT NULL AND m.run_budget > 0
-        AND coalesce(m.purpose, '') NOT IN ('ablation', 'same-spend', 'long') AND coalesce(r.role, '') <> 'ablation'
+        AND NOT is_apart(m.purpose)
 ), compared AS (
     SELECT * FROM played QUALIFY final = bool_or(final) OVER (PARTITION BY task)
 )

@@ -2,7 +2,7 @@
 -- the same spend; and the budget of a run there.
 WITH played AS (
     SELECT run_id, device_seconds_charged, device_seconds_budget, purpose FROM runs
-    WHERE task = $task AND coalesce(purpose, '') NOT IN ('same-spend', 'long', 'ablation') AND stream IS DISTINCT FROM 'reserve'
+    WHERE task = $task AND NOT is_apart(purpose) AND stream IS DISTINCT FROM 'reserve'
 )
 SELECT coalesce((SELECT sum(device_seconds_charged ORDER BY run_id) FROM played), 0.0)
     + coalesce((SELECT sum(device_seconds_spent ORDER BY run_id, seed) FROM verifications

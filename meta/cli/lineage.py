@@ -13,27 +13,12 @@ from meta.cli.output import Column, Output, Row
 from programs.shelf import starter
 
 QUERY = """
-WITH on_tasks AS (  -- with several tasks, gains are divided by each task's scale
-    SELECT program_id, task, avg(verified_gain) / coalesce(any_value(size), 1) AS gain, count(verified_gain) AS n,
-        var_samp(verified_gain) / coalesce(any_value(size), 1) ^ 2 / count(verified_gain) AS error
-    FROM runs LEFT JOIN (SELECT task, size FROM scales WHERE (SELECT count(*) FROM scales) > 1) USING (task)
-    WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
-    GROUP BY program_id, task),
-measured AS (
-    SELECT o.program_id, sum(o.n)::BIGINT AS n, sqrt(sum(o.error)) / count(*) AS of_runs,
-        sqrt(sum(o.error + if(o.program_id = s.program_id, 0, s.error))) / count(*) AS of_leads, avg(o.gain) AS mean,
-        1 + avg(o.gain - s.gain) AS led, coalesce(stddev_samp(o.gain - s.gain) / sqrt(count(*)), 0) AS of_tasks,
-        any_value(families) AS changing, if(changing, led, mean) AS gain,
-        if(changing, greatest(of_tasks, of_leads), of_runs) AS se
-    FROM on_tasks AS o LEFT JOIN (FROM on_tasks WHERE program_id = ?) AS s USING (task),
-        (SELECT count(family) > 0 AS families FROM scales)  -- their tasks change: compared with stock on the same ones
-    GROUP BY o.program_id HAVING count(*) >= (SELECT count(*) FROM scales) OR any_value(families)),
-named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
+WITH named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
     p.program_id IN (SELECT program_id FROM named) AS champion,
     (SELECT u.model FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS model,
     (SELECT u.reason FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS reason
-FROM programs AS p LEFT JOIN measured AS m USING (program_id)
+FROM programs AS p LEFT JOIN program_scores(?) AS m USING (program_id)
 WHERE p.operator IS DISTINCT FROM 'ablation'  -- variants of one program; metaloop credit shows their effects
 ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
 """
