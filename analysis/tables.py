@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from analysis.ledger import refuse, sound
 from analysis.merged import BATCH, Disordered, batches
 from programs.errors import UsageError
+from programs.text import word_list
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 Record = TypeVar("Record", bound="DataclassInstance")
 Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
-SQL_VIEWS = (
-    "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "calls", "runs", "baselines", "mutations", "champions", "best_of", "harvest", "harvest_experiments", "faults",
-    "findings", "audits", "edits", "ablations", "replays", "imports", "import_rows", "quarantine", "constraints",
-)  # fmt: skip
+SQL_VIEWS = word_list("""
+    events studies matches arms programs directives run_starts verifications experiments calls runs baselines
+    mutations champions best_of harvest harvest_experiments faults findings audits edits ablations replays imports
+    import_rows quarantine constraints
+""")
 # Purposes of matches that neither select programs nor count in a study's comparisons, and the same as a macro of SQL.
 APART = ("ablation", "same-spend", "long")
 IS_APART = f"CREATE MACRO is_apart(purpose) AS coalesce(purpose, '') IN {APART}"

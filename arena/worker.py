@@ -41,7 +41,7 @@ Tell = Callable[[WorkerMessage], None]
 SHOWN = ("run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
 
 
-class Writer(Protocol):
+class EventSink(Protocol):
     """The destination of events: a ledger segment, or the connection to the process that writes it."""
 
     def append(self, event: Mapping[str, JsonValue], sync: bool = True) -> object: ...
@@ -73,7 +73,7 @@ class Worker:
         *,
         repositories: bool = True,
         sync_each: bool = True,
-        ledger: Writer | None = None,
+        ledger: EventSink | None = None,
     ) -> None:
         self.folder = folder
         self.index = index
@@ -84,7 +84,7 @@ class Worker:
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
-        self.ledger: Writer = ledger or Ledger(folder / "ledger", f"worker-{index}")
+        self.ledger: EventSink = ledger or Ledger(folder / "ledger", f"worker-{index}")
         self.run = RunState()  # the one in hand, with what an interrupted attempt left
 
     def should_stop(self) -> bool:

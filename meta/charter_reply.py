@@ -34,7 +34,7 @@ class _Field(_ReplyPart):
     evidence: list[_Evidence]
 
 
-class _Answer(_ReplyPart):
+class _CharterAnswer(_ReplyPart):
     fields: list[_Field]
     not_expressible: list[int]
 
@@ -51,7 +51,7 @@ def read_reply(text: str, form: type[Form]) -> Form:
 
 def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
     """The claims of a reply, and the numbers of the sentences that no field can express. Raises BadCharterReply."""
-    answer = read_reply(text, _Answer)
+    answer = read_reply(text, _CharterAnswer)
     claims = [CharterClaim(f.field, f.value, tuple((e.sentence, e.quote) for e in f.evidence)) for f in answer.fields]
     return claims, answer.not_expressible
 

@@ -10,21 +10,12 @@ from meta.novelty import Novelty
 from programs.edit import set_charter
 from programs.program import Program
 from programs.shelf import starter
+from programs.text import word_list
 
 # The order in which small studies fill their places: the most different strategies first.
-DIVERSE = (
-    "stock",
-    "idea-queue",
-    "local-screen",
-    "screen-waves",
-    "local",
-    "recombine",
-    "branches",
-    "confirm-last",
-    "tpe-local",
-    "careful",
-    "traps-first",
-)
+DIVERSE = word_list("""
+    stock idea-queue local-screen screen-waves local recombine branches confirm-last tpe-local careful traps-first
+""")
 
 
 def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = None) -> list[Program]:

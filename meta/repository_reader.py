@@ -38,7 +38,7 @@ class _Proposal(BaseModel):
     line: int
 
 
-class _Answer(BaseModel):
+class _RepositoryAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     fields: list[_Proposal]
@@ -87,7 +87,7 @@ def ask(model: ChatModel, source: ForeignRepository, *, max_tokens: int) -> list
 
 def parsed(text: str) -> list[_Proposal]:
     """Raises BadCharterReply."""
-    return read_reply(text, _Answer).fields
+    return read_reply(text, _RepositoryAnswer).fields
 
 
 def judged(source: ForeignRepository, proposals: Sequence[_Proposal]) -> list[Proposed]:

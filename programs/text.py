@@ -15,6 +15,11 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or the blank line that ends a paragraph
 
 
+def word_list(text: str) -> tuple[str, ...]:
+    """The words of a text, for long lists of names in code."""
+    return tuple(text.split())
+
+
 def decode(raw: bytes, file: str) -> str:
     """The text of a program file. Raises ProgramError if it is empty, too long, binary or not UTF-8."""
     if len(raw) > MAX_BYTES:

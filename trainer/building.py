@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, TaskError
+from programs.text import word_list
 from trainer import bwrap
 from trainer.command_process import CommandEnded, run_command
 from trainer.command_view import CommandLimits, Job
@@ -26,14 +27,15 @@ from trainer.outcome import Status
 
 MOST_BYTES = 256 << 10  # of a recipe
 NAMES = ("gcc", "clang", "cc")
-FLAGS = frozenset((
-    "-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast", "-march=native", "-mtune=native", "-mprefer-vector-width=128",
-    "-mprefer-vector-width=256", "-mprefer-vector-width=512", "-ffast-math", "-fno-math-errno", "-fno-trapping-math",
-    "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math", "-ffinite-math-only",
-    "-funsafe-math-optimizations", "-ffp-contract=off", "-ffp-contract=fast", "-funroll-loops", "-fno-unroll-loops",
-    "-ftree-vectorize", "-fno-tree-vectorize", "-fno-strict-aliasing", "-fstrict-aliasing", "-fwrapv",
-    "-fomit-frame-pointer", "-fno-inline", "-finline-functions",
-))  # fmt: skip
+FLAGS = frozenset(
+    word_list("""
+    -O0 -O1 -O2 -O3 -Os -Ofast -march=native -mtune=native -mprefer-vector-width=128 -mprefer-vector-width=256
+    -mprefer-vector-width=512 -ffast-math -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math
+    -freciprocal-math -ffinite-math-only -funsafe-math-optimizations -ffp-contract=off -ffp-contract=fast
+    -funroll-loops -fno-unroll-loops -ftree-vectorize -fno-tree-vectorize -fno-strict-aliasing -fstrict-aliasing
+    -fwrapv -fomit-frame-pointer -fno-inline -finline-functions
+""")
+)
 _FIRST = re.compile(rb"//[ \t]*flags:([^\n]*)\n?")
 _ALWAYS = ("-std=gnu11", "-shared", "-fPIC", "-w", "-fdiagnostics-color=never", "-x", "c")
 _SOURCE, _RESULT = "kernel.c", "kernel.so"

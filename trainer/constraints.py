@@ -114,10 +114,11 @@ class Trained:
 
 def records(constraints: Constraints) -> tuple[ConstraintRecord, ...] | None:
     """The constraints for the ledger; None without any, so that other records stay as they are."""
-    return tuple(
+    known = tuple(
         ConstraintRecord(name, one.kind, one.unit or _UNITS.get(one.kind, ""), one.hard, one.at_most, one.at_least)
         for name, one in constraints.items()
-    ) or None  # fmt: skip
+    )
+    return known or None
 
 
 def problem(name: str, one: ConstraintSection, score: str, per_device: int) -> tuple[str, str] | None:

@@ -107,7 +107,7 @@ COLUMNS = [
 
 def embedded(rows: Sequence[ExperimentRow], texts: Mapping[str, str]) -> tuple[dict[str, Sequence[object]], bool]:
     """The rows as lists, with repeated texts stored once; and whether a diff had to be left out."""
-    words, diffs, cites = Pool(), Pool(DIFFS), Pool()
+    words, diffs, cites = TextPool(), TextPool(DIFFS), TextPool()
     table = [
         [
             row.experiment_id,
@@ -136,7 +136,7 @@ def embedded(rows: Sequence[ExperimentRow], texts: Mapping[str, str]) -> tuple[d
     return data, diffs.full
 
 
-class Pool:
+class TextPool:
     """Numbers texts and stores each once; -1 stands for no text and for texts beyond a total of ``most`` characters."""
 
     def __init__(self, most: int | None = None) -> None:

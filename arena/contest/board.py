@@ -28,13 +28,14 @@ from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntr
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.contest.tally import MatchTally
 from programs.ids import content_id
+from programs.text import word_list
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
 LEAST_SECONDS = 2.0  # between two boards: every open page reloads
-KEPT = (
-    "arm_id", "program_id", "n", "gain", "se", "low", "high", "rank_low", "rank_high", "claimed", "words", "role",
-    "trust", "failed_seeds", "device_seconds_charged", "tokens", "usd",
-)  # fmt: skip
+KEPT = word_list("""
+    arm_id program_id n gain se low high rank_low rank_high claimed words role trust failed_seeds
+    device_seconds_charged tokens usd
+""")
 STATED = (
     "state",
     "rank_low",

@@ -24,24 +24,14 @@ from pathlib import Path
 from typing import Self
 
 from programs.errors import EnvironmentProblem, UsageError
+from programs.text import word_list
 
 #: The APIs that coding agents talk to, and where they renew their logins.
-LLM_HOSTS = (
-    "api.anthropic.com",
-    "console.anthropic.com",
-    "platform.claude.com",
-    "api.openai.com",
-    "auth.openai.com",
-    "chatgpt.com",
-    "generativelanguage.googleapis.com",
-    "cloudcode-pa.googleapis.com",
-    "oauth2.googleapis.com",
-    "openrouter.ai",
-    "api.mistral.ai",
-    "api.deepseek.com",
-    "api.groq.com",
-    "api.x.ai",
-)
+LLM_HOSTS = word_list("""
+    api.anthropic.com console.anthropic.com platform.claude.com api.openai.com auth.openai.com chatgpt.com
+    generativelanguage.googleapis.com cloudcode-pa.googleapis.com oauth2.googleapis.com openrouter.ai api.mistral.ai
+    api.deepseek.com api.groq.com api.x.ai
+""")
 
 _HEAD_BYTES, _HEAD_SECONDS = 8192, 10.0
 _CONNECT_SECONDS = 15.0

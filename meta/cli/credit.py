@@ -10,7 +10,7 @@ from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output, Row, table
+from meta.cli.output import Column, Output, Row, columns, table
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -18,13 +18,10 @@ if TYPE_CHECKING:
 
 PLOT_LEAST, PLOT_MOST = 12, 40
 OTHERS = 64  # characters that label and figures take beside the plot
-PLAIN = tuple(
-    Column(key)
-    for key in (
-        "label", "estimate", "low", "high", "se", "unit", "n", "q", "method", "design", "causal", "task", "knob",
-        "value", "program_id", "directive_id", "child_id", "credit_id",
-    )
-)  # fmt: skip
+PLAIN = columns("""
+    label estimate low high se unit n q method design causal task knob value program_id directive_id child_id
+    credit_id
+""")
 BUNDLE = (
     Column("edits", style="bold"),
     Column("on"),

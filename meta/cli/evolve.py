@@ -96,7 +96,7 @@ class EvolveFlags:
     ending: EndFlags
     start: StartFlags
 
-    def knowledge(self, own: list[Program], on: StudyTasks) -> Learnt | None:
+    def knowledge(self, own: list[Program], on: ChosenTasks) -> Learnt | None:
         """What the study starts from, learnt on other tasks."""
         from meta.learnt import learnt_for
 
@@ -149,11 +149,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
-        on = StudyTasks.of(study)
+        on = ChosenTasks.of(study)
     else:
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config)
-        on = StudyTasks.named(flags, settings.seed)
+        on = ChosenTasks.named(flags, settings.seed)
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
         known = gather(past, [other.name for other in on.reserve]) if past else None
@@ -215,7 +215,7 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
 
 
 def drawn_for(
-    out: Output, on: StudyTasks, plan: Plan, settings: LaunchSettings
+    out: Output, on: ChosenTasks, plan: Plan, settings: LaunchSettings
 ) -> tuple[DrawnTasks | None, Task | None]:
     """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
     from meta.reserve import unseen_variant
@@ -229,7 +229,7 @@ def drawn_for(
 
 
 @dataclass(frozen=True)
-class StudyTasks:
+class ChosenTasks:
     """What a study is about: training tasks, reserved tasks, and the unseen variant. Over ``families`` the first two
     are one task of each family."""
 
@@ -239,7 +239,7 @@ class StudyTasks:
     families: Families | None = None
 
     @classmethod
-    def named(cls, flags: EvolveFlags, seed: int | None) -> StudyTasks:
+    def named(cls, flags: EvolveFlags, seed: int | None) -> ChosenTasks:
         """Those of a new study."""
         from meta.reserve import refuse_twice, unseen_variant
         from meta.task_families import Families
@@ -256,7 +256,7 @@ class StudyTasks:
         return cls(homes, reserve, unseen_variant(homes[0], seed or 0))
 
     @classmethod
-    def of(cls, study: Study) -> StudyTasks:
+    def of(cls, study: Study) -> ChosenTasks:
         """Those of a study that is resumed."""
         from meta.task_families import Families
         from trainer.task import Task
@@ -335,7 +335,7 @@ def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -
 def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
     """Raise NotComparable where a study is resumed with other families or reserved tasks than it was created with."""
     families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
-    made = StudyTasks.of(study) if families or named else None
+    made = ChosenTasks.of(study) if families or named else None
     known = {task.task_id for task in made.homes} if made and made.families else set()
     if families and {task.task_id for task in families} != known:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
@@ -367,7 +367,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
 
 def describe(
     plan: Plan,
-    on: StudyTasks,
+    on: ChosenTasks,
     settings: LaunchSettings,
     study: Study | None,
 ) -> PlannedWork:
@@ -392,7 +392,7 @@ def describe(
     return {"tells": f"confirmation: {power}"} | planned
 
 
-def on_tasks(plan: Plan, on: StudyTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
+def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
     """The cost of a study on tasks."""
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 

@@ -48,6 +48,11 @@ class Column:
         return self.title or self.key
 
 
+def columns(keys: str) -> tuple[Column, ...]:
+    """A column for each of these keys."""
+    return tuple(map(Column, keys.split()))
+
+
 class Output:
     """Where a command writes. Built once per command from its flags and the kind of stdout."""
 

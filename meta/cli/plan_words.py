@@ -11,14 +11,13 @@ from meta.cli.options import duration
 from meta.cli.output import brief
 from meta.plan import LONG
 from meta.planned_work import PlannedWork
+from programs.text import word_list
 
-_SHOWN_BY_NAME = (
-    "task", "runs", "run_budget_s", "run_budgets_s",
-    "experiments_per_run", "experiments", "harvest_experiments", "device_seconds", "wall_seconds", "workers",
-    "devices_per_run",
-    "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
-    "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
-)  # fmt: skip
+_SHOWN_BY_NAME = word_list("""
+    task runs run_budget_s run_budgets_s experiments_per_run experiments harvest_experiments device_seconds
+    wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
+    mutation_usd tells sandbox plan reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
+""")
 LABELS = {"home": "training task"}  # the labels of other keys, where they differ
 
 

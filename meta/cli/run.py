@@ -16,6 +16,7 @@ from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
+from programs.text import word_list
 
 RUN = "SELECT * EXCLUDE (started_at, ended_at) FROM runs WHERE match_id = ? ORDER BY started_at DESC LIMIT 1"
 KEPT = """
@@ -23,16 +24,9 @@ SELECT number, experiment_id, metric, gain, description FROM experiments
 WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 """
 
-SHOWN = (
-    "task",
-    "experiments",
-    "kept",
-    "device_seconds_charged",
-    "claimed_best",
-    "claimed_gain",
-    "verified_gain",
-    "trust",
-)
+SHOWN = word_list("""
+    task experiments kept device_seconds_charged claimed_best claimed_gain verified_gain trust
+""")
 
 
 @verb(

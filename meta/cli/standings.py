@@ -16,7 +16,7 @@ from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, spend, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
-from meta.cli.output import Column, Output, table
+from meta.cli.output import Column, Output, columns, table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
 Models = dict[tuple[str, str], spend.ModelUsage]  # by match and arm
 
-PLAIN = tuple(
-    Column(key)
-    for key in (
-        "match_id", "rank_low", "rank_high", "name", "role", "gain", "low", "high", "se", "n", "claimed", "words",
-        "trust", "task", "stream", "device_seconds_charged", "program_id", "arm_id",
-    )
-)  # fmt: skip
+PLAIN = columns("""
+    match_id rank_low rank_high name role gain low high se n claimed words trust task stream device_seconds_charged
+    program_id arm_id
+""")
 QUERY = """
 SELECT s.*, m.started_at, m.generation, m.unit FROM standings AS s JOIN matches AS m USING (match_id)
 WHERE $1 IS NULL OR list_contains($1, s.match_id)

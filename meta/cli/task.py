@@ -180,10 +180,9 @@ def init_fitted(out: Output, folder: Path, study: str) -> int:
         law = fitted_law(con, modelled)
     made = Task.load(fitted_task(modelled, law, folder, name=task_name(folder)))
     paying = sum(effect > 0 for effect in law.effects.values())
-    out.thing(
-        {"folder": str(folder), "model of": modelled.name, "edits": len(law.effects), "of which gain": paying,
-         "pairs": len(law.interactions), "always fail": len(law.crashes), "noise": f"{law.noise:.4g} {made.unit}"}
-    )  # fmt: skip
+    effects = {"edits": len(law.effects), "of which gain": paying, "pairs": len(law.interactions)}
+    further = {"always fail": len(law.crashes), "noise": f"{law.noise:.4g} {made.unit}"}
+    out.thing({"folder": str(folder), "model of": modelled.name, **effects, **further})
     out.note("a value that the study never tried has no effect here; try what a search finds on the task itself:")
     out.note(f"next: metaloop evolve -t {resolve.typed(folder)} --reserve {modelled.name} --long")
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.wording import at_least, decimals, many, plain_number, plain_span, until
 from meta.cli import resolve
-from meta.cli.output import Column, Output, Row, table
+from meta.cli.output import Column, Output, Row, columns, table
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     from analysis.transfer_credit import Across
     from meta.claim import Claim
 
-PLAIN = tuple(
-    Column(key)
-    for key in (
-        "task", "place", "name", "role", "n", "gain", "low", "high", "se", "unit", "ratio", "ratio_lower", "p",
-        "p_adjusted", "stock_gain", "like_id", "stream", "trust", "program_id",
-    )
-)  # fmt: skip
+PLAIN = columns("""
+    task place name role n gain low high se unit ratio ratio_lower p p_adjusted stock_gain like_id stream trust
+    program_id
+""")
 COLUMNS = (
     Column("program", flex=True, style="bold"),
     Column("gain", right=True, style="green"),

@@ -21,11 +21,14 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arena.contest.web.security import SESSION
+from programs.text import word_list
 
-PAGES = frozenset({
-    "/", "/index.md", "/queue", "/queue.md", "/rules", "/rules.md", "/llms.txt", "/static/style.css",
-    "/static/live.js", "/static/icon.svg", "/api/v1/board", "/api/v1/queue", "/api/v1/contest",
-})  # fmt: skip
+PAGES = frozenset(
+    word_list("""
+    / /index.md /queue /queue.md /rules /rules.md /llms.txt /static/style.css /static/live.js /static/icon.svg
+    /api/v1/board /api/v1/queue /api/v1/contest
+""")
+)
 PARAMETERS = frozenset({"page", "rest", "limit", "offset"})
 FRESH_SECONDS = 1.0
 STALE_SECONDS = 5.0  # maximum age of a page that is served while a new one is rendered

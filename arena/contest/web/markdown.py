@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from programs.text import word_list
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-TAGS = frozenset({
-    "h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "hr", "br",
-    "table", "thead", "tbody", "tr", "th", "td", "a",
-})  # fmt: skip
+TAGS = frozenset(
+    word_list("""
+    h1 h2 h3 h4 h5 h6 p ul ol li blockquote pre code em strong hr br table thead tbody tr th td a
+""")
+)
 MOST_SHOWN = 60_000  # characters
 
 

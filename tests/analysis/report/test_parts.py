@@ -38,7 +38,7 @@ def test_all_experiments_are_shown_where_they_are_few(tmp_path: Path) -> None:
 
 
 def test_diffs_stay_within_their_room() -> None:
-    pool = experiments.Pool(10)
+    pool = experiments.TextPool(10)
     assert [pool.put(text) for text in ("aaaa", "bbbb", "aaaa", "cccc", None, "")] == [0, 1, 0, -1, -1, -1]
     assert pool.full
 
