@@ -286,7 +286,7 @@ def test_remarks_of_the_standings() -> None:
     near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
     assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
-    assert "1.3 times the SD" in power_sentence(10)
+    assert "1.3 SD" in power_sentence(10)
 
 
 def test_lines_of_the_log() -> None:

@@ -17,6 +17,7 @@ from analysis.over_tasks import over_stages
 from analysis.ratios import mean_of_paired_ratios
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
+from analysis.report.standings import section
 from analysis.report.verdict import verdict
 from analysis.scales import GainScale
 from analysis.statistics import mean_interval
@@ -175,7 +176,12 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
     )
     assert "| east-5 | new task |" in page and "| far-8 | held-out task |" in page
     assert "would pay for" not in page  # a best script of stock is of one task
-    assert "new tasks of each" in verdict(gather(ReportSource(ask.con, str(folder)))).sentence
+    facts = gather(ReportSource(ask.con, str(folder)))
+    assert "new tasks of each" in verdict(facts).sentence
+    first = section(facts).figures[0]  # one table for the confirmation, not a chart for each of its tasks
+    tasks = {row.task for row in facts.standings.rows if row.purpose == "confirmation"}
+    assert first.kind == "none" and first.title.endswith(f"on {len(tasks)} tasks") and len(tasks) > 3
+    assert {cells[0] for cells in first.table.rows} == tasks
 
 
 @pytest.mark.slow
