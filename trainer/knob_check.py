@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer import constants
 from trainer.command import CommandTrainer
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec
@@ -292,8 +291,8 @@ def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
     if one is None:
         return None
     if one.kind != "patch":
-        value = constants.read(source.text(one.file)).get(one.name)
-        text = constants.write(source.text(one.file), one.name, value * factor) if isinstance(value, float) else None
+        value = one.read(source.text(one.file))
+        text = one.write(source.text(one.file), value * factor) if isinstance(value, float) else None
         return source.with_text(one.file, text) if text is not None else None
     change = one.replacements[0]
     numbers, others = (list(_NUMBER.finditer(text)) for text in (change.find, change.replace))
