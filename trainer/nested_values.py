@@ -1,9 +1,10 @@
 """Values of a file that are no plain constants of its top level: each has an address, and can be read and rewritten.
 
 In Python ``Config.lr`` is a field of a class, ``fit(lr)`` a default of a parameter, ``--lr`` that of a command-line
-option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it, and
-``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key. Only the bytes of a
-value are rewritten, so comments and layout stay. An address that occurs twice in a file is not used.
+option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it,
+and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key. Only the bytes of
+a value are rewritten, so comments and layout stay. Of calls that are equal, ``main: AdamW(lr=)`` is the one in ``main``;
+any other address that occurs twice in a file is not used.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class NestedValue:
     name: str
     owner: str = ""
     choices: tuple[Scalar, ...] = ()
+    scope: str = ""  # of a call: the function around it
 
 
 @lru_cache(maxsize=128)  # a run reads the same few sources repeatedly
@@ -45,6 +47,9 @@ def read(file: str, text: str) -> Mapping[str, NestedValue]:
     if len(text) > _MOST_TEXT:
         return {}
     found = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
+    times = Counter(address for address, _ in found)
+    found = [(f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one)
+             for address, one in found]  # fmt: skip
     times = Counter(address for address, _ in found)
     starts = Counter(one.start for _, one in found)
     return {address: one for address, one in found if times[address] == 1 and starts[one.start] == 1}
@@ -103,9 +108,7 @@ def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
                     yield from reader.defaults(one, f"{node.name}.{one.name}")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from reader.defaults(node, node.name)
-    for inner in ast.walk(tree):
-        if isinstance(inner, ast.Call):
-            yield from reader.call(inner)
+    yield from reader.calls(tree, "")
 
 
 def _assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -178,6 +181,13 @@ class _PythonReader:
     ) -> Iterator[tuple[str, NestedValue]]:
         for argument, value in parameter_defaults(node):
             yield from self.values(_default(value), f"{function}({argument})", "default", argument, function)
+
+    def calls(self, node: ast.AST, scope: str) -> Iterator[tuple[str, NestedValue]]:
+        for inner in ast.iter_child_nodes(node):
+            if isinstance(inner, ast.Call):
+                yield from ((address, replace(one, scope=scope)) for address, one in self.call(inner))
+            is_function = isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from self.calls(inner, inner.name if is_function and not scope else scope)
 
     def call(self, node: ast.Call) -> Iterator[tuple[str, NestedValue]]:
         """The default of an option that it declares, else its keywords."""

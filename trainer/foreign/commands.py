@@ -143,6 +143,42 @@ def seed_option(command: str, repository: ForeignRepository) -> str:
     return ""
 
 
+def expanded(command: str, repository: ForeignRepository) -> list[RepositoryLine]:
+    """The command and the lines that it runs: a target's recipe, a shell script, a script of package.json."""
+    lines = [RepositoryLine("the command", 0, command)]
+    if made := re.match(r"(?:\S+=\S+\s+)*make\s+(?:-\S+\s+)*([\w-]+)", command):
+        for name in _MAKEFILES:
+            if name in repository.files:
+                lines += _recipe(list(repository.lines(name)), made[1])
+    if named := re.match(r"(?:npm run|yarn|pnpm(?: run)?|bun run)\s+([\w:-]+)", command):
+        script = re.compile(rf'\s*"{re.escape(named[1])}"\s*:\s*"(.*)"')
+        found = ((line, script.match(line.text)) for line in repository.lines("package.json"))
+        lines += [RepositoryLine(line.file, line.number, match[1]) for line, match in found if match]
+    for name in scripts_of(" ".join(line.text for line in lines), repository):
+        if name.endswith((".sh", ".bash")):
+            own = (line for line in repository.lines(name) if not line.text.lstrip().startswith("#"))
+            lines += [RepositoryLine(line.file, line.number, re.sub(r"\s#.*", "", line.text)) for line in own]
+    return lines
+
+
+def _recipe(lines: list[RepositoryLine], target: str, depth: int = 0) -> list[RepositoryLine]:
+    """The lines of a target of a Makefile and of those that it needs, with the values of its variables."""
+    pairs = (re.match(r"(\w+)\s*[:?]?=\s*(.*?)\s*(?:#.*)?$", line.text) for line in lines)
+    values = {match[1]: match[2] for match in pairs if match}
+    start = next((at for at, line in enumerate(lines) if re.match(rf"{re.escape(target)}\s*:(?!=)", line.text)), None)
+    if start is None or depth > 3:
+        return []
+    found = []
+    for needed in lines[start].text.partition(":")[2].split("#")[0].split():
+        found += _recipe(lines, needed, depth + 1)
+    for line in lines[start + 1 :]:
+        if line.text.strip() and not line.text.startswith("\t"):
+            break
+        text = re.sub(r"\$[({](\w+)[)}]", lambda match: values.get(match[1], match[0]), line.text.strip().lstrip("@-"))
+        found.append(RepositoryLine(line.file, line.number, text))
+    return found
+
+
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:
     """The files of the repository that a command names."""
     words = re.split(r"[\s;&|]+", command)
