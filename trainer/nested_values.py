@@ -3,8 +3,8 @@
 In Python ``Config.lr`` is a field of a class, ``fit(lr)`` a default of a parameter, ``--lr`` that of a command-line
 option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it,
 and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key. Only the bytes of
-a value are rewritten, so comments and layout stay. Of calls that are equal, ``main: AdamW(lr=)`` is the one in ``main``;
-any other address that occurs twice in a file is not used.
+a value are rewritten, so comments and layout stay. Of equal calls ``main: AdamW(lr=)`` is the one in ``main``; any
+other address that occurs twice in a file is not used.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ class _PythonReader:
         for inner in ast.iter_child_nodes(node):
             if isinstance(inner, ast.Call):
                 yield from ((address, replace(one, scope=scope)) for address, one in self.call(inner))
-            is_function = isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
-            yield from self.calls(inner, inner.name if is_function and not scope else scope)
+            name = inner.name if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+            yield from self.calls(inner, scope or name)
 
     def call(self, node: ast.Call) -> Iterator[tuple[str, NestedValue]]:
         """The default of an option that it declares, else its keywords."""

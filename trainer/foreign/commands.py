@@ -11,7 +11,8 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--command"
 _STARTS = re.compile(
-    r"(?:uv run|python3?|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|bun|deno"
+    r"(?:(?:\./)?\.?venv/bin/python3?|uv run|python3?"
+    r"|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|bun|deno"
     r"|npm (?:run|test|start)|yarn|pnpm|perl|ruby|lua|php|java|dotnet|swift|zig|cmake"
     r"|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
 )
@@ -25,18 +26,24 @@ _BUILT_BY = {
     "cargo": ("Cargo.toml",), "go": ("go.mod",), "npm": ("package.json",), "yarn": ("package.json",),
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
-_SEED_ARGUMENT = re.compile(r"""add_argument\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_SEED_ARGUMENT = re.compile(r"""(?:add_argument|\.option)\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_SEED_FIELD = re.compile(r"^    (seed)\s*:\s*int\s*=", re.MULTILINE)
+_FIELD_OPTIONS = re.compile(r"""add_argument\(\s*(?:["']--["']\s*\+|f["']--\{)""")  # an option for every field
 _ENVIRONMENT = re.compile(r"(?:[A-Z][A-Z0-9_]*=[\w./:-]+\s+)+")
 _STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubectl|sbatch|srun)\b")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
-def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
-    """The command as one shell line, without redirections of its output, which Metaloop reads."""
+def find(repository: ForeignRepository, given: str | None, printing: str = "") -> RepositoryFact:
+    """The command as one shell line, without redirections of its output, which Metaloop reads. ``printing``: the file
+    whose code prints the metric: a command that runs it is likelier than one that runs no file of the repository."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
+        runs = {command: _scripts(command, repository) for _, command in spoken}
+        if any(printing in files for files in runs.values()):
+            spoken = [pair for pair in spoken if runs[pair[1]]]
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
@@ -132,12 +139,22 @@ def is_launcher(name: str, repository: ForeignRepository) -> bool:
     return bool(_STARTS_OTHERS.search(text)) and any(other in text for other in others)
 
 
+def _scripts(command: str, repository: ForeignRepository) -> list[str]:
+    """The files that a command runs, also through a target of a Makefile; a command with ``-m`` names its module."""
+    lines = "\n".join(line.text for line in expanded(command, repository))
+    modules = (module.replace(".", "/") for module in re.findall(r"\s-m\s+([\w.]+)", lines))
+    return scripts_of(lines, repository) + [f"{module}.py" for module in modules]
+
+
 def seed_option(command: str, repository: ForeignRepository) -> str:
     """The option of the command's script that sets the training seed, as argparse declares it; empty without one."""
     if re.search(r"\s--?[\w-]*seed\b|\{seed\}", command) or re.search(r"[;&|]", command):
         return ""
     for name in scripts_of(command, repository):
-        for option in _SEED_ARGUMENT.findall(repository.text(name)):
+        text = repository.text(name)
+        if _SEED_FIELD.search(text) and _FIELD_OPTIONS.search(text):
+            return "--seed"
+        for option in _SEED_ARGUMENT.findall(text):
             if not re.search(r"data|split|val|test|eval", option):
                 return str(option)
     return ""

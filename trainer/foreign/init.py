@@ -67,8 +67,8 @@ _ESSENTIAL = ("command", "metric", "direction", "editable")
 def draft(folder: Path, wanted: Wanted) -> Draft:
     """Read a repository without writing anything. NotFound, UsageError for flags that do not fit it."""
     source = repository.read(folder, wanted.exclude, wanted.readable)
-    command = commands.find(source, wanted.command)
     metric = metrics.find(source, wanted.metric, wanted.metric_file)
+    command = commands.find(source, wanted.command, metric.name.where.rpartition(":")[0])
     way = metrics.direction(source, metric.name.value, wanted.direction)
     editable = roles.editable(source, wanted.editable, command.value)
     seconds = budget.find(source, wanted.budget, command)

@@ -107,7 +107,9 @@ def inferred(
     """(the role of a value; what it was inferred from): its name and section, or the call that gets it."""
     index = re.search(r"\[([01])\]$", address)
     if one is not None and (one.kind == "call" or _OTHER_PARTS.search(re.sub(r"\(.*", "", one.owner))):
+        is_own = one.kind == "call" and name in (uses.parameters(one.owner) or ())
         role = _of_call(one.owner, name, value) if one.kind == "call" else ""
+        role = role_of(name, value) if is_own and not index and not _OTHER_PARTS.search(one.owner) else role
         if index and one.kind == "call" and is_known_call(one.owner, name) and _is_betas(name):
             role = _BETAS[int(index[1])]
         return role, f"by its name in {one.owner}(), {where}" if role else ""

@@ -179,7 +179,7 @@ class _Judge:
         if is_shell:
             form = re.compile(
                 rf"\$[({{]?{word}\b|(?:environ(?:\.get)?|getenv|env)\W{{0,3}}[\"']{word}[\"']|process\.env\.{word}\b"
-                rf"|-D\s?{word}\b|\bENV\[.{word}.\]|%{word}%"
+                rf"|\(\([^)]*\b{word}\b|-D\s?{word}\b|\bENV\[.{word}.\]|%{word}%"
             )
         else:
             form = re.compile(rf"\b{word}\b")
@@ -246,6 +246,7 @@ def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str
         number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
         role, by = knob_roles.inferred(uses, name, value, f"{file}:{number}")
         others = knob_roles.compared_with(tree, name) if isinstance(value, str) else []
+        others += _of_comment(repository, file, number) if isinstance(value, str) else []
         values, said = _ladder_values(repository, name, value, role, given.get(name), others)
         if len(values) > 1 and _fit(name, given, value):
             knobs.append(
@@ -269,6 +270,7 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
         if isinstance(one.value, str) and not others:
             trees = (module.tree for module in uses.modules.values())
             others = [text for tree in trees for text in knob_roles.compared_with(tree, name, inner=True)]
+            others += _of_comment(repository, file, one.line)
         asked = given.get(one.name, given.get(name))
         values, said = _ladder_values(repository, name, one.value, role, asked, others)
         if one.choices and asked is None and not isinstance(one.value, str):
@@ -278,6 +280,12 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
                 Ladder(one.name, _kind(one.value), file, where, values, role, said, (), "nested", address, one, by)
             )
     return knobs
+
+
+def _of_comment(repository: ForeignRepository, file: str, number: int) -> list[str]:
+    """The quoted words of the comment on a line: ``ACTIVATION = "tanh"  # or "relu"``."""
+    text = next((line.text for line in repository.lines(file) if line.number == number), "")
+    return re.findall(r"""["']([A-Za-z][\w-]*)["']""", text.partition("#")[2])
 
 
 def _kind(value: object) -> str:
