@@ -15,7 +15,6 @@ from tests.trainer import foreign_repos, wild_repos
 from trainer.check import check
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
-from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding
 from trainer.foreign.init import Draft, Wanted, draft, write
