@@ -31,6 +31,7 @@ _RATE = re.compile(r"(?:^|_)(?:lr|learning_?rate|step_?size)(?:_|$)|^(?:eta|rate
 _NO_RATE = re.compile(r"decay|warm|ratio|frac|min|final|schedule|mult|scale", re.IGNORECASE)
 _FAR = 1000.0  # factor of a learning rate that is certainly bad
 _CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
+_WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
 
 State = Literal["alive", "dead", "not known", "fails"]
@@ -283,13 +284,14 @@ class KnobCheck:
 
     def _by_extremes(self) -> CheckFinding:
         """A knob gets worse to both sides of a usable value, so one that gets better to both sides contradicts the
-        direction. One that gets better to one side and worse to the other shows nothing."""
+        direction. One that gets better to one side and worse to the other shows nothing, and one knob alone may be an
+        exception."""
         least = _CERTAIN * self.short.spread
         both = {name: tuple(sides.values()) for name, sides in self.sides.items() if len(sides) == 2}
         worse = {name: ends for name, ends in both.items() if min(change for _, change in ends) > least}
         better = {name: ends for name, ends in both.items() if max(change for _, change in ends) < -least}
         largest = max((change for ends in both.values() for _, change in ends), key=abs, default=0.0)
-        if worse and not better and largest > 0:
+        if len(worse) >= _WITNESSES and not better and largest > 0:
             said = ", ".join(_ends(name, ends) for name, ends in list(worse.items())[:2])
             message = f"{self.task.direction} is better: both extremes make {self.task.metric} worse: {said}"
             return CheckFinding("ok", "direction", message)
@@ -298,7 +300,11 @@ class KnobCheck:
             return self._wrong(said, len(better) > 1)
         why = "no extreme value of a knob changes it clearly"
         if any(change for ends in both.values() for _, change in ends):
-            why = "no knob has two extremes that are both worse" if not worse else "the extremes of knobs disagree"
+            why = (
+                "the extremes of knobs disagree"
+                if worse and (better or largest < 0)
+                else (f"only {len(worse)} of {len(both)} knobs are worse at both extremes, and {_WITNESSES} are needed")
+            )
         message = f"not known whether {self.task.direction} {self.task.metric} is better: {why}"
         return CheckFinding("warning", "direction", message, _SEE)
 
