@@ -199,24 +199,6 @@ class CodeUses:
         live = (site for site in sets if (site.file, site.function) in self.live)
         return next((f"{site.where} sets it: {function}({keyword}=…)" for site in live), "")
 
-    def settings(self, file: str) -> Iterator[tuple[str, ast.keyword, CallSite]]:
-        """The numbers that calls in ``file`` set parameters or fields of the repository's own code to."""
-        module = self.modules.get(file)
-        for callee, sites in module.calls.items() if module else ():
-            known = self.parameters(callee)
-            for keyword in sites[0].node.keywords if known and len(sites) == 1 else ():
-                number = isinstance(keyword.value, ast.Constant) and type(keyword.value.value) in (int, float)
-                if number and keyword.arg in (known or ()) and self.setting(callee, keyword.arg or "") == sites[0]:
-                    yield callee, keyword, sites[0]
-
-    def is_read(self, callee: str, parameter: str) -> bool:
-        """Whether code that runs reads a parameter of a function, or a field, other than to print it."""
-        for module in self.modules.values():
-            if (function := module.functions.get(callee)) is not None:
-                inside = ast.walk(ast.Module(function.body, []))
-                return any(isinstance(node, ast.Name) and node.id == parameter for node in inside)
-        return not self.attribute(parameter)
-
 
 def _parsed(text: str) -> ast.Module | None:
     try:
