@@ -113,7 +113,8 @@ def report(all_read: list[tuple[Read, dict[str, Any]]], group: str) -> None:
 
 
 def _bare(name: str) -> str:
-    return name.rpartition(".")[2].lower().lstrip("-").replace("-", "_")
+    """A name without its owner, dashes and the index of a tuple (``betas_0``)."""
+    return re.sub(r"_\d$", "", name.rpartition(".")[2].lower().lstrip("-").replace("-", "_"))
 
 
 def _all(names: list[str]) -> set[str]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal, TypeGuard
 
 from programs.errors import UsageError
-from trainer import constants
+from trainer import constants, nested_values
 from trainer.roles import meaning
 from trainer.source import Source
 
@@ -93,6 +93,20 @@ class Knob:
     file: str = "train.py"
     replacements: tuple[Replacement, ...] = ()
     role: str = ""  # what the knob is in any task (`trainer.roles`)
+    at: str = ""  # address in its file (`trainer.nested_values`); empty: the constant of its name
+
+    def read(self, text: str) -> object:
+        """Its value in the text of its file; None if the text has none."""
+        if not self.at:
+            return constants.read(text).get(self.name)
+        known = nested_values.read(self.file, text).get(self.at)
+        return known.value if known else None
+
+    def write(self, text: str, value: Value) -> str | None:
+        """The text of its file with that value; None if the text has no such place."""
+        if not self.at:
+            return constants.write(text, self.name, value)
+        return nested_values.write(self.file, text, self.at, value)
 
     def beside(self, value: Value, step: int) -> Value | None:
         """The next value of the ladder above ``value`` (``step`` 1) or below it (-1), also from between two; None at
@@ -170,13 +184,12 @@ class EditSpace:
 
     def config(self, source: Source) -> dict[str, Value]:
         """The value of every knob that ``source`` still has; for a patch, whether it is applied."""
-        constants_by_file = {name: constants.read(text) for name, text in source.files}
         texts = dict(source.files)
         values: dict[str, Value] = {}
         for knob in self.knobs:
             if knob.kind == "patch":
                 values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
-            elif _is_value(value := constants_by_file.get(knob.file, {}).get(knob.name)):
+            elif _is_value(value := knob.read(texts.get(knob.file, ""))):
                 values[knob.name] = value
         return values
 
@@ -219,8 +232,10 @@ class EditSpace:
             legal = knob.legal(value)
             if legal is None:
                 raise EditError(f"{knob.name}={format_value(value)} is not allowed", hint=self._range(knob))
-            text = constants.write(source.text(knob.file), knob.name, legal)
+            text = knob.write(source.text(knob.file), legal)
             if text is None:
+                if knob.at:
+                    raise EditError(f"{knob.file}: no value {knob.at}", hint=f"keep {knob.at} a plain value, once")
                 raise EditError(
                     f"{knob.file}: no constant {knob.name} at the top level",
                     hint=f"keep a line '{knob.name} = value'",

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer import constants
 from trainer.command import CommandTrainer
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec
@@ -32,8 +31,8 @@ _RATE = re.compile(r"(?:^|_)(?:lr|learning_?rate|step_?size)(?:_|$)|^(?:eta|rate
 _NO_RATE = re.compile(r"decay|warm|ratio|frac|min|final|schedule|mult|scale", re.IGNORECASE)
 _FAR = 1000.0  # factor of a learning rate that is certainly bad
 _CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
+_WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
-_MOST_ENDS = 4  # knobs whose other end is tried for the direction
 
 State = Literal["alive", "dead", "not known", "fails"]
 
@@ -130,8 +129,10 @@ class KnobCheck:
     forced: bool = False
     fresh: bool = False  # do not reuse outcomes of an earlier check
     short: Yardstick = field(init=False)
-    changes: dict[tuple[str, str], float] = field(default_factory=dict)  # (knob, edit) → change, positive is worse
-    far: dict[tuple[str, str], float] = field(default_factory=dict)  # the same, by a learning rate far from the usual
+    far: dict[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # (learning rate, factor) → change, positive is worse
+    sides: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # knob → side → (value, change)
 
     def __post_init__(self) -> None:
         self.task: Task = self.trainer.task
@@ -212,7 +213,6 @@ class KnobCheck:
         if metric is None:
             return ""
         moved = stick.moved(metric)
-        self.changes[knob.name, edit.label()] = self.task.sign * moved
         if moved:
             return f"{edit.label()}: {self.task.metric} {stick.metrics[0]:.6g} → {metric:.6g}"
         others = stick.other_numbers(outcome, self._echo(edit))
@@ -229,47 +229,84 @@ class KnobCheck:
 
     def direction(self, states: Sequence[KnobState]) -> CheckFinding:
         """Whether bad values make the metric worse. A far too large or a far too small learning rate does; without one,
-        an end of the ladder of some knob should."""
+        both extremes of some knob should."""
         alive = [one.knob for one in states if one.state == "alive"]
         for knob in alive:
-            if _RATE.search(knob.name) and not _NO_RATE.search(knob.name):
+            if self._is_rate(knob):
                 self._far(knob)
-        for knob in alive[:_MOST_ENDS] if not self.far else ():
-            for edit in knob.edits[:2]:
-                if (knob.name, edit.label()) not in self.changes and not self.is_late:
-                    self._change(knob, edit, self.run(self.apply(edit), self.fraction), self.short)
-        return self._judged(self.far or {key: change for key, change in self.changes.items() if change})
+        if self.far:
+            return self._judged(self.far)
+        for knob in alive:
+            self._extremes(knob)
+        return self._by_extremes()
+
+    def _is_rate(self, knob: TestedKnob) -> bool:
+        one = self.task.edits.knob(knob.knobs[0])
+        by_name = _RATE.search(knob.name) and not _NO_RATE.search(knob.name)
+        return bool(by_name) or (one is not None and one.role == "learning_rate")
 
     def _judged(self, bad: Mapping[tuple[str, str], float]) -> CheckFinding:
-        """``bad``: the changes by far learning rates, or without any by the ends of ladders. The largest decides."""
-        hint = "see that direction in task.toml is what the metric means"
-        if not bad:
-            message = f"not known: no value of a knob changes {self.task.metric} clearly"
-            return CheckFinding("warning", "direction", message, hint)
-        if max(bad.values(), key=abs) > 0:
-            return self._right(bad)
+        """``bad``: the changes by far learning rates. The largest decides."""
+        (name, edit), change = max(bad.items(), key=lambda pair: abs(pair[1]))
+        if change > 0:
+            message = f"{self.task.direction} is better: {name} ({edit}) makes {self.task.metric} worse by {change:.3g}"
+            return CheckFinding("ok", "direction", message)
         better = sorted((key for key, change in bad.items() if change < 0), key=lambda key: bad[key])
         said = ", ".join(f"{name} ({edit})" for name, edit in better[:4])
-        if self._is_certain(bad):
-            message = f"the direction looks wrong: bad values improve {self.task.metric}: {said}"
+        sides = Counter(name for name, edit in better if abs(bad[name, edit]) > _CERTAIN * self.short.spread)
+        return self._wrong(said, max(sides.values(), default=0) > 1)
+
+    def _wrong(self, better: str, is_certain: bool) -> CheckFinding:
+        """``better``: the bad values that improve the metric."""
+        if is_certain:
+            message = f"the direction looks wrong: bad values improve {self.task.metric}: {better}"
             hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
             return CheckFinding("error", "direction", message, hint)
-        message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {said}"
-        return CheckFinding("warning", "direction", message, hint)
+        message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {better}"
+        return CheckFinding("warning", "direction", message, _SEE)
 
-    def _is_certain(self, bad: Mapping[tuple[str, str], float]) -> bool:
-        """Whether what should be bad is better: a learning rate in both directions, or, without one, everything, with
-        both ends of two knobs. A response with one optimum has a worse side."""
-        clear = {key: change for key, change in bad.items() if abs(change) > _CERTAIN * self.short.spread}
-        sides = Counter(name for (name, _), change in clear.items() if change < 0)
-        both = sum(count > 1 for count in sides.values())
-        return both > 0 if self.far else both > 1 and max(bad.values()) < 0
+    def _extremes(self, knob: TestedKnob) -> None:
+        """What a value far below and one far above the knob's do: less far ones where training breaks down."""
+        one = self.task.edits.knob(knob.knobs[0])
+        now = one.read(self.task.baseline().text(one.file)) if one else None
+        if one is None or one.kind not in ("float", "int") or isinstance(now, bool) or not isinstance(now, int | float):
+            return
+        for side, values in _far_values(now, [float(value) for value in one.values]).items():
+            for value in values:
+                text = None if self.is_late else one.write(self.task.baseline().text(one.file), value)
+                if text is None:
+                    break
+                outcome = self.run(self.task.baseline().with_text(one.file, text), self.fraction)
+                if outcome.metric is not None:
+                    change = self.task.sign * self.short.moved(outcome.metric)
+                    self.sides.setdefault(knob.name, {})[side] = (value, change)
+                    break
 
-    def _right(self, changes: Mapping[tuple[str, str], float]) -> CheckFinding:
-        (name, edit), change = max(changes.items(), key=lambda pair: pair[1])
-        so = f"{self.task.direction} is better" if self.far else f"{self.task.direction} is better, not contradicted"
-        message = f"{so}: {name} ({edit}) makes {self.task.metric} worse by {change:.3g}"
-        return CheckFinding("ok", "direction", message)
+    def _by_extremes(self) -> CheckFinding:
+        """A knob gets worse to both sides of a usable value, so one that gets better to both sides contradicts the
+        direction. One that gets better to one side and worse to the other shows nothing, and one knob alone may be an
+        exception."""
+        least = _CERTAIN * self.short.spread
+        both = {name: tuple(sides.values()) for name, sides in self.sides.items() if len(sides) == 2}
+        worse = {name: ends for name, ends in both.items() if min(change for _, change in ends) > least}
+        better = {name: ends for name, ends in both.items() if max(change for _, change in ends) < -least}
+        largest = max((change for ends in both.values() for _, change in ends), key=abs, default=0.0)
+        if len(worse) >= _WITNESSES and not better and largest > 0:
+            said = ", ".join(_ends(name, ends) for name, ends in list(worse.items())[:2])
+            message = f"{self.task.direction} is better: both extremes make {self.task.metric} worse: {said}"
+            return CheckFinding("ok", "direction", message)
+        if better and not worse:
+            said = ", ".join(_ends(name, ends) for name, ends in list(better.items())[:2])
+            return self._wrong(said, len(better) > 1)
+        why = "no extreme value of a knob changes it clearly"
+        if any(change for ends in both.values() for _, change in ends):
+            why = (
+                "the extremes of knobs disagree"
+                if worse and (better or largest < 0)
+                else (f"only {len(worse)} of {len(both)} knobs are worse at both extremes, and {_WITNESSES} are needed")
+            )
+        message = f"not known whether {self.task.direction} {self.task.metric} is better: {why}"
+        return CheckFinding("warning", "direction", message, _SEE)
 
     def _far(self, knob: TestedKnob) -> None:
         """A far too large learning rate, less so where training breaks down, and a far too small one."""
@@ -284,6 +321,26 @@ class KnobCheck:
 
 
 _OTHER = {"lower": "higher", "higher": "lower"}
+_SEE = "see that direction in task.toml is what the metric means"
+
+
+def _ends(name: str, ends: Sequence[tuple[float, float]]) -> str:
+    return f"{name} = {' or '.join(f'{value:.4g}' for value, _ in ends)}"
+
+
+def _far_values(now: float, ladder: Sequence[float]) -> dict[str, list[float]]:
+    """Values below and above a knob's, the farthest first and the end of its ladder last."""
+    low, high = min(ladder), max(ladder)
+    down: list[float]
+    up: list[float]
+    if isinstance(now, int):
+        down, up = [0 if now == 1 else 1], [now * 10, now * 4]
+        low, high = round(low), round(high)
+    else:
+        down = [now / _FAR, 0.0] if now else []
+        up = [1 - (1 - now) / _FAR] if 0.5 < now < 1 else [now * factor for factor in (_FAR, 100.0, 10.0)]
+        up = up if now else [_FAR, 10.0, 1.0]
+    return {"down": [*down, *[low] * (low < now)], "up": [*up, *[high] * (high > now)]}
 
 
 def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
@@ -292,8 +349,8 @@ def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
     if one is None:
         return None
     if one.kind != "patch":
-        value = constants.read(source.text(one.file)).get(one.name)
-        text = constants.write(source.text(one.file), one.name, value * factor) if isinstance(value, float) else None
+        value = one.read(source.text(one.file))
+        text = one.write(source.text(one.file), value * factor) if isinstance(value, float) else None
         return source.with_text(one.file, text) if text is not None else None
     change = one.replacements[0]
     numbers, others = (list(_NUMBER.finditer(text)) for text in (change.find, change.replace))

@@ -10,6 +10,7 @@ import re
 import shlex
 import tempfile
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from pydantic import JsonValue
 
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
-from trainer import constants, constraints, task_file
+from trainer import constants, constraints, nested_values, task_file
 from trainer.constraints import Constraints
 from trainer.edits import EditSpace, Knob, Replacement
 from trainer.gpus import Device, device_for
@@ -301,11 +302,8 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
         if any(known.name.lower() == name.lower() for known in knobs):
             message = "the name occurs twice (case is ignored)"
             task_file.complain(path, text, ("edits", name), message, "give it another name")
-        if edit.kind != "patch" and name not in constants.read(sources[edit.file]):
-            hint = f"add a line '{name} = value', or correct the name"
-            task_file.complain(
-                path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint
-            )
+        if edit.kind != "patch":
+            _check_place(path, text, name, edit, sources[edit.file])
         values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
         if edit.kind == "float":
             values = tuple(sorted(float(value) for value in values))
@@ -315,10 +313,23 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
         _check_anchors(path, text, name, replacements, sources)
         knobs.append(
             Knob(
-                name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements, edit.role
+                name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements, edit.role,
+                edit.at,
             )
-        )
+        )  # fmt: skip
     return EditSpace(tuple(knobs))
+
+
+def _check_place(path: Path, text: str, name: str, edit: task_file.EditSection, source: str) -> None:
+    """The value that a knob sets is in its file."""
+    if not edit.at and name not in constants.read(source):
+        hint = f"add a line '{name} = value', or correct the name"
+        task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
+    known = nested_values.read(edit.file, source)
+    if edit.at and edit.at not in known:
+        near = get_close_matches(edit.at, known, 3, 0.4)
+        hint = f"near: {', '.join(near)}" if near else "docs/tasks.md shows the forms of an address"
+        task_file.complain(path, text, ("edits", name), f"{edit.file} has no value {edit.at}", hint)
 
 
 def _check_anchors(

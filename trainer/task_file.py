@@ -197,11 +197,14 @@ class EditSection(TomlSection):
     group: str = ""
     note: str = ""
     file: str = "train.py"
+    at: str = Field(default="", max_length=200, description="address of the value, if it is no constant")
     replace: list[ReplaceSection] = []
 
     @model_validator(mode="after")
     def _complete(self) -> EditSection:
         if self.kind == "patch":
+            if self.at:
+                raise ValueError("a patch has no address")
             if not self.replace:
                 raise ValueError("a patch needs at least one [[edits.NAME.replace]] with find and with")
         elif len(self.values) < 2:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from analysis.constraint_values import ConstraintValues
 from analysis.decision import Check, decision_of, twins
 from analysis.decision_text import check
 from analysis.report.facts import stages
@@ -67,7 +68,8 @@ def section(facts: ReportFacts) -> ReportSection:
     best = facts.source.ask("best_of", BestOfRow, matches=order)
     rows = [row for row in facts.standings.rows if row.match_id in order]
     grouped = sorted(stages(rows), key=lambda ids: facts.deciding.match_id not in ids)
-    figures = tuple(figure(facts, ids[0], best) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
+    limits = facts.source.ask("constraints", ConstraintValues, matches=order)
+    figures = tuple(figure(facts, ids[0], best, limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
         "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
         "from scratch on seeds and data that no researcher saw. Further right is better. Shaded programs are tied for "
@@ -86,19 +88,22 @@ def section(facts: ReportFacts) -> ReportSection:
     return ReportSection("standings", "Standings", lead, figures, more=more)
 
 
-def figure(facts: ReportFacts, match_id: str, best: QueryResult[BestOfRow]) -> ReportFigure:
+def figure(
+    facts: ReportFacts, match_id: str, best: QueryResult[BestOfRow], limits: QueryResult[ConstraintValues]
+) -> ReportFigure:
     arms = [row for row in facts.of_match(match_id) if row.gain is not None]
     digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
     extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
+    reached = [one for one in limits.rows if one.match_id == match_id]
     return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
-        table=table(rows, digits, unit),
-        answers=(facts.standings, *([best] if extra else [])),
+        table=table(rows, digits, unit, reached),
+        answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
         legend=legend(rows),
         open=match_id == facts.deciding.match_id,
     )
@@ -157,7 +162,20 @@ def point(row: StandingRow) -> Point:
     return {**figures, **who, "ranks": shown, "tie": row.rank_low == 1}
 
 
-def table(rows: Sequence[StandingRow], digits: int, unit: str, tasks: bool = False) -> ReportTable:
+def _limit(name: str, reached: Sequence[ConstraintValues]) -> tuple[str, Callable[[StandingRow], str]]:
+    """A column with what each arm's final sources reach of a constraint, its limit in the title."""
+    values = {one.arm_id: one for one in reached if one.name == name}
+    limit = next(iter(values.values())).limit
+    return f"{name}: {limit}", lambda row: values[row.arm_id].average if row.arm_id in values else ""
+
+
+def table(
+    rows: Sequence[StandingRow],
+    digits: int,
+    unit: str,
+    tasks: bool = False,
+    reached: Sequence[ConstraintValues] = (),
+) -> ReportTable:
     """``tasks``: with a column of tasks, whose units may differ."""
     seeds = any(row.role == "best-of" for row in rows)
     task = {"task": lambda row: row.task or "", "unit": lambda row: row.unit or ""} if tasks else {}
@@ -169,6 +187,7 @@ def table(rows: Sequence[StandingRow], digits: int, unit: str, tasks: bool = Fal
             "program": lambda row: row.program,
             ">gain" if tasks else f">gain, {unit}": lambda row: number(row.gain, digits),
             "95% interval": lambda row: span(row.low, row.high, digits),
+            **dict(_limit(name, reached) for name in dict.fromkeys(one.name for one in reached)),
             ">claimed": lambda row: number(row.claimed, digits),
             ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),
             "role": lambda row: row.role or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy.orm import undefer
@@ -21,7 +22,9 @@ def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> RunColumns:
         {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
         for v in on.state.run(run_id).verifications.values()
     ]
-    return {
+    measured = [v.constraints or {} for v in on.state.run(run_id).verifications.values()]
+    reached = {name: [one[name] for one in measured if name in one] for name in on.task.constraints}
+    result: RunColumns = {
         "run_id": run_id,
         "gain": run_gain(on, run_id),
         "claimed": run.claimed_gain,
@@ -33,6 +36,9 @@ def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> RunColumns:
         "reason": run.reason,
         "task": on.task.name,
     }
+    if on.task.constraints:
+        result["constraints"] = {name: fmean(values) for name, values in reached.items() if values}
+    return result
 
 
 def store_result(contest: Contest, number: int, run: int, result: RunColumns, **values: Any) -> None:

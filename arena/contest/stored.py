@@ -123,6 +123,7 @@ class RunColumns(TypedDict):
     final_metric: float | None
     reason: str
     task: NotRequired[str]
+    constraints: NotRequired[dict[str, float]]  # reached by its final source, on average over the fresh seeds
 
 
 class ExperimentColumns(TypedDict):

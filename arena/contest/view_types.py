@@ -24,6 +24,17 @@ class TaskView(TypedDict):
     unit: str
     direction: str
     run_budget: float
+    limits: list[TaskLimit]
+
+
+class TaskLimit(TypedDict):
+    """A constraint of a task: its ``limit`` in words."""
+
+    name: str
+    limit: str
+
+
+Reached = dict[str, dict[str, dict[str, float]]]  # entry's id → task → constraint → average over the entry's runs
 
 
 class ContestView(TypedDict):
@@ -107,6 +118,7 @@ class BoardView(TypedDict):
     announcement: Announcement
     since: list[ActRow]
     wanted: int
+    reached: Reached
 
 
 class QueueRow(EntryRow):
@@ -136,6 +148,7 @@ class EntryView(EntryRow):
     progress: list[RunProgress]
     similar: list[SimilarRow]
     results: list[NumberedRun]
+    reached: Reached
     lint: list[Any]
     acts: list[ActRow]
     text: str | None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -37,6 +39,7 @@ from arena.contest.view_types import (
     PersonView,
     QueueRow,
     QueueView,
+    Reached,
     SimilarRow,
     TaskView,
 )
@@ -80,9 +83,35 @@ def tasks_view(contest: Contest) -> list[TaskView]:
             "unit": task.unit,
             "direction": task.direction,
             "run_budget": contest.study.at(task.task_id).run_budget,
+            "limits": [
+                {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
+                for name, one in task.constraints.items()
+            ],
         }
         for task in contest.tasks
     ]
+
+
+def reached(contest: Contest, entries: Sequence[ContestEntry]) -> Reached:
+    """What the entries' final sources need of each constraint, on average over their runs."""
+    found: Reached = {}
+    for entry in entries:
+        values: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for run in entry.results.values():
+            for name, value in run.get("constraints", {}).items():
+                values[run.get("task", contest.task.name), name].append(value)
+        for (task, name), each in values.items():
+            found.setdefault(entry.entry_id, {}).setdefault(task, {})[name] = fmean(each)
+    return found
+
+
+def _with_results(contest: Contest, numbers: Collection[int]) -> Sequence[ContestEntry]:
+    """The entries of these numbers with their results; none where no task has a constraint."""
+    if not any(task.constraints for task in contest.tasks):
+        return []
+    with contest.database.read() as connection:
+        query = select(ContestEntry).options(undefer(ContestEntry.results))
+        return connection.scalars(query.where(ContestEntry.number.in_(numbers))).all()
 
 
 def board_view(
@@ -108,6 +137,7 @@ def board_view(
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
+        "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
 
 
@@ -171,6 +201,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
+        "reached": reached(contest, [entry]),
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),

@@ -59,7 +59,7 @@ def import_(
     ],
     noise: Annotated[float | None, flag("Standard deviation of one measurement.", type=Above0, metavar="SD")],
     skip_unsure: Annotated[
-        bool, flag("Do not ask about logs whose metric or direction is unclear, and do not count them as a failure.")
+        bool, flag("Leave out logs whose metric or direction is unclear, without asking about them.")
     ],
     playing: Annotated[PlayingFlags, only("workers")],
 ) -> int:
@@ -67,8 +67,9 @@ def import_(
     tables, JSON lines, folders of them, and repositories of loops such as
     autoresearch. Nothing is run. Each line is either imported, or set aside with its
     line number and the reason. A log that cannot be read, or whose metric or
-    direction is unclear, is left out with the reason, and the exit code is then 1.
-    If no log can be imported, it is an error, and no study is written."""
+    direction is unclear, is left out with the reason; the others are imported, and
+    the exit code is 0. If no log can be imported, it is an error, and no study is
+    written."""
     from analysis.imports.load import Options
     from analysis.imports.study import import_logs
     from analysis.imports.summary import listed, summary
@@ -90,7 +91,8 @@ def import_(
     else:
         _person(out, item, done)
     _notes(out, done)
-    return _left_out(out, done, skip_unsure)
+    _left_out(out, done)
+    return 0
 
 
 def _stem(path: str) -> str:
@@ -221,19 +223,18 @@ def _notes(out: Output, done: Imported) -> None:
     out.note(f"metrics are copied from the logs, nothing was run again; next: metaloop log {folder}")
 
 
-def _left_out(out: Output, done: Imported, skip_unsure: bool) -> int:
-    """Names the logs that were left out, with the reasons. Returns the exit code."""
+def _left_out(out: Output, done: Imported) -> None:
+    """Names the files that were left out, with the reasons."""
     left = [log for log in done.logs if log.state in ("refused", "unsure")]
-    for log in left[:SHOWN_LINES]:
+    for log in left[:SHOWN_LOGS]:
         out.warn(f"{log.path}: left out: {log.reason}")
     if not left:
-        return 0
+        return
     folder = resolve.shown(done.folder)
     out.warn(
         f"{len(left)} of {many(len({log.path for log in done.logs}), 'log')} left out; all of them: "
         f"metaloop sql {folder} \"SELECT path, reason FROM imports WHERE state IN ('refused', 'unsure')\""
     )
-    return int(any(log.state == "refused" or not skip_unsure for log in left))
 
 
 def _percent(share: float | None) -> str:

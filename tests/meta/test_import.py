@@ -85,11 +85,21 @@ def test_unsure_logs_are_told_how_to_be_read(here: Path) -> None:
     done = cli("import", "unsure/results.tsv", "--direction", "higher", "-s", "studies/u1", cwd=here)
     assert done.returncode == 0
     done = cli("import", "unsure", "night", "-s", "studies/u3", cwd=here)
-    assert done.returncode == 1 and "unsure/results.tsv: left out: the direction" in done.stderr
+    assert done.returncode == 0 and "unsure/results.tsv: left out: the direction" in done.stderr
     assert "1 of 2 logs left out" in done.stderr and (here / "studies" / "u3").is_dir()
     done = cli("import", "unsure", "night", "--skip-unsure", "-s", "studies/u2", "--json", cwd=here)
     item = json.loads(done.stdout)
     assert (done.returncode, item["imported_logs"], item["unsure_logs"], item["quarantined"]) == (0, 1, 1, 3)
+
+
+def test_a_stray_file_is_named_and_the_logs_beside_it_are_imported(here: Path) -> None:
+    (here / "mixed").mkdir()
+    (here / "mixed" / "results.tsv").write_text(samples.RERUN_LOWER, encoding="utf-8")
+    (here / "mixed" / "results.csv").write_bytes(b"\xff\x00 not a log")
+    done = cli("import", "mixed", "-s", "studies/mixed", "--json", cwd=here)
+    item = json.loads(done.stdout)
+    assert (done.returncode, item["imported_logs"], item["refused_logs"]) == (0, 1, 1), done.stderr
+    assert "mixed/results.csv: left out:" in done.stderr
 
 
 def test_it_asks_at_a_terminal(here: Path) -> None:

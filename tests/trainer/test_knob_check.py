@@ -199,3 +199,20 @@ def test_patches_of_one_constant_are_one_knob(tmp_path: Path) -> None:
     task = Task.load(write(draft(foreign_repos.makefile(tmp_path / "theirs"), Wanted()), None))
     knobs = {knob.name: knob.knobs for knob in knobs_of(task)}
     assert list(knobs) == ["BLOCK", "UNROLL"] and knobs["BLOCK"] == ("BLOCK_4", "BLOCK_8", "BLOCK_32", "BLOCK_64")
+
+
+@pytest.mark.parametrize(
+    ("direction", "second", "level", "said"),
+    [
+        ("lower", " + (B - 4.0) ** 2", "ok", "both extremes make loss worse: A = 0.002 or 2000, B = 0.004 or 4000"),
+        ("higher", " + (B - 4.0) ** 2", "error", "bad values improve loss: A = 0.002 or 2000"),
+        ("lower", " + B", "warning", "not known whether lower loss is better: only 1 of 2 knobs"),
+        ("higher", " + B", "warning", "doubtful: if higher is better, the best loss is that of A = 0.002 or 2000"),
+    ],
+)
+def test_without_a_learning_rate_two_knobs_with_bad_extremes_confirm_a_direction(
+    direction: str, second: str, level: str, said: str, tmp_path: Path
+) -> None:
+    text = f"A = 2.0\nB = 4.0\nprint(f'loss: {{(A - 2.0) ** 2{second} + 0.5:.6f}}')\n"
+    found = clauses(made(tmp_path, text, direction, A="1.0,3.0", B="2.0,5.0"))["direction"]
+    assert (found.level, said in found.message) == (level, True), found.message

@@ -8,8 +8,9 @@ import pytest
 
 from tests.trainer.foreign_repos import write_files
 from trainer.foreign import repository
-from trainer.foreign.init import Draft, Wanted, draft
+from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.foreign.uses import CodeUses
+from trainer.task import Task
 
 README = "Run `python train.py`, the lowest `loss` counts. Edit `train.py` and `net.py`.\n"
 END = "print(f'loss: {w:.4f}')\n"
@@ -79,10 +80,11 @@ def test_the_value_at_the_only_call_is_offered_and_the_default_is_left_out_with_
     found = drafted(tmp_path, net=net, train=train, test_net=test)
     facts = [(fact.field, fact.value, fact.where) for fact in found.facts if fact.field in ("edits", "left out")]
     assert facts[0][1] == ["cap", "LR", "width"]
+    width = next(knob for knob in Task.load(write(found, None)).edits.knobs if knob.name == "width")
+    assert (width.at, width.file, width.role) == ("Config(width=)", "train.py", "width")
     left = {name: where for field, name, where in facts if field == "left out"}
-    assert left["width"] == "train.py:4 sets it: Config(width=…)" and left["heads"] == "used nowhere"
-    assert left["momentum"] == "train.py:5 sets it"
-    assert 'find = "width=16"\nwith = "width=32"' in found.toml
+    assert left["Config.width"] == "train.py:4 sets it: Config(width=…)" and left["Config.heads"] == "used nowhere"
+    assert left["Config.momentum"] == "train.py:5 sets it" and 'at = "Config(width=)"' in found.toml
 
 
 def test_an_option_that_the_command_sets_is_left_out(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_an_option_that_the_command_sets_is_left_out(tmp_path: Path) -> None:
     )
     found = drafted(tmp_path, train=train, readme=README.replace("train.py`,", "train.py --lr 0.3`,", 1))
     left = {fact.value: fact.where for fact in found.facts if fact.field == "left out"}
-    assert left["lr"] == "the command sets --lr" and "width_16" in found.toml
+    assert left["--lr"] == "the command sets --lr" and 'at = "--width"' in found.toml
 
 
 def test_the_prose_restricts_and_recommends(tmp_path: Path) -> None:

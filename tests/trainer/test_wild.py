@@ -15,7 +15,6 @@ from tests.trainer import foreign_repos, wild_repos
 from trainer.check import check
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
-from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding
 from trainer.foreign.init import Draft, Wanted, draft, write
@@ -49,7 +48,7 @@ def clauses(task: Task, **how: Any) -> dict[str, CheckFinding]:
         (wild_repos.mlx, "python3 train.py", "val_accuracy", "higher", ["train.py"], ["lr"]),
         (
             wild_repos.configured, "python -m trainer_lib.main --config configs/base.yaml --seed {seed}", "test_rmse",
-            "lower", ["configs/base.yaml"], ["width", "lr", "steps"],
+            "lower", ["configs/base.yaml"], ["lr", "steps"],
         ),
         (wild_repos.trader, "python train.py", "score", "higher", ["train.py"], ["HIDDEN_SIZE"]),
         (wild_repos.timed, "make && ./bench", "time", "lower", ["matmul.c"], None),
@@ -118,10 +117,12 @@ def test_options_of_the_command_take_seed_and_budget(tmp_path: Path) -> None:
     assert facts(given)["command"] == "python fit.py --seed 7"
 
 
-def test_a_patch_of_yaml_is_what_it_says(tmp_path: Path) -> None:
+def test_a_key_of_yaml_is_a_knob_with_a_role(tmp_path: Path) -> None:
     task = made(wild_repos.configured(tmp_path / "repo"))
-    source = task.edits.apply(task.baseline(), Edit(apply=("lr_0_1",)))
-    assert "  lr: 0.1\n" in source.text("configs/base.yaml")
+    edit = task.edits.parse_terms(["@learning_rate=0.15"])
+    assert edit is not None and dict(edit.set) == {"lr": 0.15}
+    source = task.edits.apply(task.baseline(), edit)
+    assert source.text("configs/base.yaml") == task.baseline().text("configs/base.yaml").replace("lr: 0.05", "lr: 0.15")
     assert run(task, Spec(source, 1)).metric != run(task).metric
 
 

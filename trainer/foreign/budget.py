@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer import constants
+from trainer.foreign.commands import scripts_of
 from trainer.foreign.facts import RepositoryFact
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
@@ -39,10 +40,14 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | {"a": 1.0, "an": 1.0, "half a": 0.5}
+_TENS = {
+    "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty-five": 45.0, "forty": 40.0, "fifty": 50.0, "sixty": 60.0,
+    "ninety": 90.0,
+}  # fmt: skip
+_WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | {"a": 1.0, "an": 1.0, "half a": 0.5} | _TENS
 _UNIT = r"(?P<unit>sec(?:ond)?s?|min(?:ute)?s?|hours?)"
 _IN_WORDS = re.compile(
-    rf"\b(?P<number>half a|{'|'.join(_NUMBERS)}|an?)(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
+    rf"\b(?P<number>half a|{'|'.join([*_TENS, *_NUMBERS])}|an?)(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
     re.IGNORECASE,
 )
 _LASTS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b", re.IGNORECASE)
@@ -53,6 +58,9 @@ _OF_A_RUN = re.compile(
 _OF_OTHERS = re.compile(
     r"\b(?:poll|compil|once|download|prepar|install|warm|gives? up|time-?out|coffee|cron|ago|setup|sync|upload|log)",
     re.IGNORECASE,
+)
+_THEN = re.compile(
+    r"^\W*(?:(?:about|around|some|roughly|at most|under|~)\s+)?\d|\bafter (?:about |some )?\d", re.IGNORECASE
 )
 _ASSUMED = 60.0
 _LONGEST = 1e7
@@ -90,7 +98,7 @@ def find(repository: ForeignRepository, given: float | None, command: Repository
         return Budget(RepositoryFact("budget", float(option[2]), command.where, FLAG, "an option of the command"))
     return (
         next(_held(repository), None)
-        or next(_spoken(repository), None)
+        or next(_spoken(repository, command), None)
         or Budget(RepositoryFact("budget", _ASSUMED, "assumed", FLAG, "a guess: the repository states no time"))
     )
 
@@ -120,22 +128,38 @@ def _of_line(repository: ForeignRepository, line: RepositoryLine) -> Budget | No
     )
 
 
-def _spoken(repository: ForeignRepository) -> Iterator[Budget]:
+def _spoken(repository: ForeignRepository, command: RepositoryFact) -> Iterator[Budget]:
     for line in repository.lines(*repository.prose):
         if spoken := _SPOKEN.search(line.text):
             seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
             if 0 < seconds < _LONGEST:
                 yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
+    names = scripts_of(str(command.value or ""), repository)
+    beside = {line.where for line in _after(repository, command.where)}
     lasting: dict[float, RepositoryLine] = {}
     for line in repository.lines(*repository.prose):
-        text = _IN_WORDS.sub(_in_digits, line.text)
-        for found in _LASTS.finditer(text):
-            seconds = float(found[1]) * _UNITS[found[2][0].lower()]
-            if 0 < seconds < _LONGEST and _OF_A_RUN.search(text) and not _OF_OTHERS.search(text):
-                lasting.setdefault(seconds, line)
+        about = _OF_A_RUN.search(line.text) or any(name in line.text for name in names)
+        for sentence in re.split(r"(?<=[.!])\s+", _IN_WORDS.sub(_in_digits, line.text)):
+            said = about or (line.where in beside and _THEN.search(sentence))
+            for found in _LASTS.finditer(sentence) if said else ():
+                seconds = float(found[1]) * _UNITS[found[2][0].lower()]
+                if 0 < seconds < _LONGEST and not _OF_OTHERS.search(sentence):
+                    lasting.setdefault(seconds, line)
     if len(lasting) == 1:  # of several times it is not known which is an experiment's
         [(seconds, line)] = lasting.items()
         yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
+
+
+def _after(repository: ForeignRepository, where: str) -> Iterator[RepositoryLine]:
+    """The line of the command, and the first one after it that has words."""
+    file, _, number = where.rpartition(":")
+    if not number.isdigit() or file not in repository.prose:
+        return
+    for line in repository.lines(file):
+        if line.number >= int(number):
+            yield line
+        if line.number > int(number) and re.search(r"\w", line.text) and not line.text.startswith("```"):
+            return
 
 
 def _in_digits(match: re.Match[str]) -> str:

@@ -11,7 +11,8 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--command"
 _STARTS = re.compile(
-    r"(?:uv run|python3?|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|bun|deno"
+    r"(?:(?:\./)?\.?venv/bin/python3?|uv run|python3?"
+    r"|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|bun|deno"
     r"|npm (?:run|test|start)|yarn|pnpm|perl|ruby|lua|php|java|dotnet|swift|zig|cmake"
     r"|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
 )
@@ -25,18 +26,24 @@ _BUILT_BY = {
     "cargo": ("Cargo.toml",), "go": ("go.mod",), "npm": ("package.json",), "yarn": ("package.json",),
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
-_SEED_ARGUMENT = re.compile(r"""add_argument\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_SEED_ARGUMENT = re.compile(r"""(?:add_argument|\.option)\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_SEED_FIELD = re.compile(r"^    (seed)\s*:\s*int\s*=", re.MULTILINE)
+_FIELD_OPTIONS = re.compile(r"""add_argument\(\s*(?:["']--["']\s*\+|f["']--\{)""")  # an option for every field
 _ENVIRONMENT = re.compile(r"(?:[A-Z][A-Z0-9_]*=[\w./:-]+\s+)+")
 _STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubectl|sbatch|srun)\b")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
-def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
-    """The command as one shell line, without redirections of its output, which Metaloop reads."""
+def find(repository: ForeignRepository, given: str | None, printing: str = "") -> RepositoryFact:
+    """The command as one shell line, without redirections of its output, which Metaloop reads. ``printing``: the file
+    whose code prints the metric: a command that runs it is likelier than one that runs no file of the repository."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
+        runs = {command: _scripts(command, repository) for _, command in spoken}
+        if any(printing in files for files in runs.values()):
+            spoken = [pair for pair in spoken if runs[pair[1]]]
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
@@ -132,15 +139,61 @@ def is_launcher(name: str, repository: ForeignRepository) -> bool:
     return bool(_STARTS_OTHERS.search(text)) and any(other in text for other in others)
 
 
+def _scripts(command: str, repository: ForeignRepository) -> list[str]:
+    """The files that a command runs, also through a target of a Makefile; a command with ``-m`` names its module."""
+    lines = "\n".join(line.text for line in expanded(command, repository))
+    modules = (module.replace(".", "/") for module in re.findall(r"\s-m\s+([\w.]+)", lines))
+    return scripts_of(lines, repository) + [f"{module}.py" for module in modules]
+
+
 def seed_option(command: str, repository: ForeignRepository) -> str:
     """The option of the command's script that sets the training seed, as argparse declares it; empty without one."""
     if re.search(r"\s--?[\w-]*seed\b|\{seed\}", command) or re.search(r"[;&|]", command):
         return ""
     for name in scripts_of(command, repository):
-        for option in _SEED_ARGUMENT.findall(repository.text(name)):
+        text = repository.text(name)
+        if _SEED_FIELD.search(text) and _FIELD_OPTIONS.search(text):
+            return "--seed"
+        for option in _SEED_ARGUMENT.findall(text):
             if not re.search(r"data|split|val|test|eval", option):
                 return str(option)
     return ""
+
+
+def expanded(command: str, repository: ForeignRepository) -> list[RepositoryLine]:
+    """The command and the lines that it runs: a target's recipe, a shell script, a script of package.json."""
+    lines = [RepositoryLine("the command", 0, command)]
+    if made := re.match(r"(?:\S+=\S+\s+)*make\s+(?:-\S+\s+)*([\w-]+)", command):
+        for name in _MAKEFILES:
+            if name in repository.files:
+                lines += _recipe(list(repository.lines(name)), made[1])
+    if named := re.match(r"(?:npm run|yarn|pnpm(?: run)?|bun run)\s+([\w:-]+)", command):
+        script = re.compile(rf'\s*"{re.escape(named[1])}"\s*:\s*"(.*)"')
+        found = ((line, script.match(line.text)) for line in repository.lines("package.json"))
+        lines += [RepositoryLine(line.file, line.number, match[1]) for line, match in found if match]
+    for name in scripts_of(" ".join(line.text for line in lines), repository):
+        if name.endswith((".sh", ".bash")):
+            own = (line for line in repository.lines(name) if not line.text.lstrip().startswith("#"))
+            lines += [RepositoryLine(line.file, line.number, re.sub(r"\s#.*", "", line.text)) for line in own]
+    return lines
+
+
+def _recipe(lines: list[RepositoryLine], target: str, depth: int = 0) -> list[RepositoryLine]:
+    """The lines of a target of a Makefile and of those that it needs, with the values of its variables."""
+    pairs = (re.match(r"(\w+)\s*[:?]?=\s*(.*?)\s*(?:#.*)?$", line.text) for line in lines)
+    values = {match[1]: match[2] for match in pairs if match}
+    start = next((at for at, line in enumerate(lines) if re.match(rf"{re.escape(target)}\s*:(?!=)", line.text)), None)
+    if start is None or depth > 3:
+        return []
+    found = []
+    for needed in lines[start].text.partition(":")[2].split("#")[0].split():
+        found += _recipe(lines, needed, depth + 1)
+    for line in lines[start + 1 :]:
+        if line.text.strip() and not line.text.startswith("\t"):
+            break
+        text = re.sub(r"\$[({](\w+)[)}]", lambda match: values.get(match[1], match[0]), line.text.strip().lstrip("@-"))
+        found.append(RepositoryLine(line.file, line.number, text))
+    return found
 
 
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:

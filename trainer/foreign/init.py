@@ -13,6 +13,7 @@ from trainer.foreign import beside, budget, commands, ladders, limits, metrics, 
 from trainer.foreign.facts import RepositoryFact
 from trainer.scaffold import task_name
 
+_MOST_LEFT_OUT = 40
 _HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # such a budget excludes start-up, compilation and evaluation
 _WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time; higher in our own tasks, which are never idle
 
@@ -66,8 +67,8 @@ _ESSENTIAL = ("command", "metric", "direction", "editable")
 def draft(folder: Path, wanted: Wanted) -> Draft:
     """Read a repository without writing anything. NotFound, UsageError for flags that do not fit it."""
     source = repository.read(folder, wanted.exclude, wanted.readable)
-    command = commands.find(source, wanted.command)
     metric = metrics.find(source, wanted.metric, wanted.metric_file)
+    command = commands.find(source, wanted.command, metric.name.where.rpartition(":")[0])
     way = metrics.direction(source, metric.name.value, wanted.direction)
     editable = roles.editable(source, wanted.editable, command.value)
     seconds = budget.find(source, wanted.budget, command)
@@ -92,8 +93,8 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         for text in source.left_out[:20]
     ]
     facts += [
-        RepositoryFact("left out", knob.name, reason, ladders.FLAG, "a constant that is not varied")
-        for knob, reason in [(knob, reason) for knob, reason in judged if reason][:20]
+        RepositoryFact("left out", knob.at or knob.name, reason, ladders.FLAG, f"not varied: {knob.where}")
+        for knob, reason in [(knob, reason) for knob, reason in judged if reason][:_MOST_LEFT_OUT]
     ]
     stated, left = limits.find(source, editable.value or [], metric.name.value or "", bool(metric.key))
     facts += [limit.fact for limit in stated] + left
@@ -232,7 +233,8 @@ def _knob(knob: ladders.Ladder) -> list[str]:
         values = [_toml_value(value) for value in knob.values]
         lines = ["", f"[edits.{knob.name}]  # {knob.where}", f'kind = "{knob.kind}"', f"values = [{', '.join(values)}]"]
         lines[-1] += f"  # the text names {knob.said}" if knob.said else ""
-        lines += [f'role = "{knob.role}"  # by its name'] if knob.role else []
+        lines += [f"at = {_toml_value(knob.at)}"] if knob.at else []
+        lines += [f'role = "{knob.role}"  # {knob.by}'] if knob.role else []
         return [*lines, *([f"low = {values[0]}", f"high = {values[-1]}"] if knob.kind != "choice" else []), file]
     lines = []
     for name, now, then in knob.patches:

@@ -11,7 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.foreign.nested_uses import is_known_call
 from trainer.foreign.repository import ForeignRepository
+from trainer.foreign.syntax import innermost, last_name
+from trainer.foreign.uses import CodeUses
+from trainer.nested_values import NestedValue
 
 _NUMBERS = {  # role → names of a number, in lower case, words joined by _
     "learning_rate": "lr learning_rate base_lr max_lr peak_lr init_lr initial_lr learningrate eta step_size lr0",
@@ -30,7 +34,7 @@ _NUMBERS = {  # role → names of a number, in lower case, words joined by _
     "dropout": "dropout drop p_drop dropout_rate dropout_p drop_rate",
     "init_scale": "init_scale init_std init_gain",
     "context_length": "seq_len context_length context max_seq_len sequence_length block_len",
-    "label_smoothing": "label_smoothing smoothing",
+    "label_smoothing": "label_smoothing label_smooth",
     "hidden_factor": "mlp_ratio expansion ff_mult mlp_mult hidden_factor",
 }
 _SHARES = {  # of the budget: a number of steps is another thing
@@ -63,6 +67,17 @@ _USUAL = {  # role → values, beside the constant's own
     "schedule_cooldown": (0.0, 0.2, 0.4, 0.8),
     "gradient_clip": (0.0, 0.5, 1.0, 5.0),
 }
+_POSSIBLE = {  # role → the range of its values; outside of it the name means another thing
+    "update_floor": (0.0, 1e-3),
+    "first_moment": (0.1, 0.9999),
+    "second_moment": (0.5, 0.999999),
+    **dict.fromkeys(("momentum", "dropout", "label_smoothing"), (0.0, 0.9999)),
+}
+_BETAS = ("first_moment", "second_moment")
+_OTHER_PARTS = re.compile(  # of a program, whose settings have the names of the optimizer's
+    r"(?:^|[._\[])(?:\w*norm\w*|bn|ema|swa|early\w*|sched\w*|eval\w*|val|test|data\w*|teacher|target|critic)(?:$|[._\]])",
+    re.I,
+)
 _FACTORS = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)}
 _LINK = r"(?:\s+(?:of|to|at|is|be|around|about|near|from|like|with|such as|say)|\s*[=:]){0,2}\s*[`(]?"
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)(?![\d.]*\s*%)(?!\w)"
@@ -81,7 +96,50 @@ def role_of(name: str, value: object) -> str:
         return words.get(key, "")
     if isinstance(value, float) and 0.0 <= value <= 1.0 and key in shares:
         return shares[key]
-    return numbers.get(key, "")
+    role = numbers.get(key, "")
+    low, high = _POSSIBLE.get(role, (-1e18, 1e18))
+    return role if isinstance(value, int | float) and low <= value <= high else ""
+
+
+def inferred(
+    uses: CodeUses, name: str, value: object, where: str, address: str = "", one: NestedValue | None = None
+) -> tuple[str, str]:
+    """(the role of a value; what it was inferred from): its name and section, or the call that gets it."""
+    index = re.search(r"\[([01])\]$", address)
+    if one is not None and (one.kind == "call" or _OTHER_PARTS.search(re.sub(r"\(.*", "", one.owner))):
+        is_own = one.kind == "call" and name in (uses.parameters(one.owner) or ())
+        role = _of_call(one.owner, name, value) if one.kind == "call" else ""
+        role = role_of(name, value) if is_own and not index and not _OTHER_PARTS.search(one.owner) else role
+        if index and one.kind == "call" and is_known_call(one.owner, name) and _is_betas(name):
+            role = _BETAS[int(index[1])]
+        return role, f"by its name in {one.owner}(), {where}" if role else ""
+    role = _BETAS[int(index[1])] if index and _is_betas(name) else "" if index else role_of(name, value)
+    if role:
+        return role, f"by its name, {where}"
+    found = {(role, f"by {site.where}: {last_name(site.node.func)}({keyword.arg}=…)")
+             for module in uses.modules.values() for sites in module.calls.values() for site in sites
+             for keyword in site.node.keywords
+             if not index and innermost(keyword.value) == name and _is_value_of(keyword.value, one)
+             and (role := _of_call(last_name(site.node.func), keyword.arg or "", value))}  # fmt: skip
+    return min(found) if len({role for role, _ in found}) == 1 else ("", "")
+
+
+def _is_betas(name: str) -> bool:
+    return name.lower() in ("betas", "adam_betas", "adamw_betas", "optimizer_betas")
+
+
+def _is_value_of(node: ast.expr, one: NestedValue | None) -> bool:
+    """Whether an expression may be a constant (a name), or a field, an option or an entry (an attribute, a key)."""
+    return isinstance(node, ast.Name) if one is None or one.kind in ("product", "default") else True
+
+
+def _of_call(function: str, keyword: str, value: object) -> str:
+    """The role of a number that a call of an optimizer, a dropout layer and the like gets; else none."""
+    if not is_known_call(function, keyword):
+        return ""
+    if keyword in ("p", "rate"):
+        return "dropout"
+    return "gradient_clip" if keyword == "max_norm" else role_of(keyword, value)
 
 
 def usual_values(role: str, now: float | int) -> tuple[Any, ...]:
@@ -93,15 +151,16 @@ def usual_values(role: str, now: float | int) -> tuple[Any, ...]:
     return ()
 
 
-def compared_with(tree: ast.Module, name: str) -> list[str]:
-    """The strings that code compares a constant with (``==``, ``in``, ``match``), or looks it up among."""
+def compared_with(tree: ast.Module, name: str, inner: bool = False) -> list[str]:
+    """The strings that code compares a constant with (``==``, ``in``, ``match``), or looks it up among. ``inner``: also
+    an attribute or key of that name."""
     found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and _is(node.left, name):
+        if isinstance(node, ast.Compare) and _is(node.left, name, inner):
             found += [text for other in node.comparators for text in _texts(other)]
-        elif isinstance(node, ast.Subscript) and _is(node.slice, name) and isinstance(node.value, ast.Dict):
+        elif isinstance(node, ast.Subscript) and _is(node.slice, name, inner) and isinstance(node.value, ast.Dict):
             found += [text for key in node.value.keys if key is not None for text in _texts(key)]
-        elif isinstance(node, ast.Match) and _is(node.subject, name):
+        elif isinstance(node, ast.Match) and _is(node.subject, name, inner):
             found += [text for case in node.cases if isinstance(case.pattern, ast.MatchValue)
                       for text in _texts(case.pattern.value)]  # fmt: skip
     tables: dict[str, ast.Dict] = {}
@@ -109,16 +168,16 @@ def compared_with(tree: ast.Module, name: str) -> list[str]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             tables |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and _is(node.slice, name) and isinstance(node.value, ast.Name):
+        if isinstance(node, ast.Subscript) and _is(node.slice, name, inner) and isinstance(node.value, ast.Name):
             table = tables.get(node.value.id)
             found += [text for key in (table.keys if table else ()) if key is not None for text in _texts(key)]
     return list(dict.fromkeys(found))
 
 
-def _is(node: ast.expr, name: str) -> bool:
+def _is(node: ast.expr, name: str, inner: bool = False) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("lower", "strip"):
         node = node.func.value
-    return isinstance(node, ast.Name) and node.id == name
+    return (isinstance(node, ast.Name) or inner) and innermost(node) == name
 
 
 def _texts(node: ast.expr) -> list[str]:

@@ -1,22 +1,26 @@
 """Knobs for a researcher without a language model: constants of the editable files, each with multiples of its value.
 
-Python constants at the top level become knobs. Any other line that defines a constant (``#define``, ``const``,
-``NAME=``, a field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes a patch per value.
+Python constants at the top level become knobs, and so do values inside files (`trainer.nested_values`): fields,
+defaults, options, entries, keys of config files. A line of another language that defines a constant (``#define``,
+``const``, ``NAME=``) becomes a patch per value.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from programs.errors import UsageError
-from trainer import constants
+from trainer import constants, nested_values
 from trainer.foreign import knob_roles
+from trainer.foreign.nested_uses import NestedUses, word
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.foreign.uses import NOT_CODE, CodeUses
+from trainer.nested_values import NestedValue
 
 FLAG = "--values"
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -36,6 +40,7 @@ _RECOMMENDS = re.compile(
     r"\b(?:try|tried|tries|hunch|should|too (?:low|small|high|large|few|many|timid)|would|worth|bet|suspect)\b",
     re.IGNORECASE,
 )
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 _C_LIKE = re.compile(r"\.(?:c|h|cc|cpp|hpp|cu|cuh|rs|go|[jt]sx?|mjs|java|swift|zig|cs|kt|scala|f90)$")
 _FROM_ZERO = {  # role of a constant of 0.0, by a part of its name → values to try; else the last ones
     "momentum": (0.0, 0.5, 0.9, 0.95),
@@ -54,18 +59,9 @@ _DEFINITIONS = (
     re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?{_VALUE}[\"']?\s*(?:#.*)?"),
     re.compile(rf"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*{_VALUE}\s*(?:#.*)?"),
 )
-_FIELD = re.compile(rf"\s+(?P<name>[A-Za-z]\w*)\s*:\s*(?:int|float)\s*=\s*{_VALUE}\s*(?:#.*)?")  # of a class
-_OPTION = re.compile(
-    rf"""\s*\w+\.add_argument\(\s*["']--(?P<name>[A-Za-z][\w-]*)["'].*?default\s*=\s*{_VALUE}\s*[,)].*"""
-)
 _KEY = re.compile(rf"\s*(?:- )?(?P<name>[A-Za-z]\w*)\s*[:=]\s*{_VALUE}\s*(?:[#;].*)?")
-_MEMBER = re.compile(rf'\s*"(?P<name>[A-Za-z]\w*)"\s*:\s*{_VALUE}\s*,?')
-_FORMS = {
-    "py": (_FIELD, _OPTION),
-    "json": (_MEMBER,),
-    **dict.fromkeys(("yaml", "yml", "toml", "ini", "cfg", "conf"), (_KEY,)),
-}
-Form = Literal["constant", "field", "option", "call", "line"]
+_FORMS = {"py": (), "json": (), "yaml": (), "yml": (), "toml": (), **dict.fromkeys(("ini", "cfg", "conf"), (_KEY,))}
+Form = Literal["constant", "nested", "line"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,14 @@ class Ladder:
     said: str = ""  # which of the values the prose names, with their lines
     patches: tuple[tuple[str, str, str], ...] = field(default=())
     form: Form = "line"
+    at: str = ""  # its address (`trainer.nested_values`), if it is no constant
+    inner: NestedValue | None = None
+    by: str = ""  # what the role was inferred from
+
+    @property
+    def word(self) -> str:
+        """The name as the code and the prose have it."""
+        return word(self.at, self.inner) if self.inner else self.name
 
 
 def judged(
@@ -94,19 +98,34 @@ def judged(
     "1,2,4") come first and always are. Of several with one name, the first that is a knob counts."""
     judge = _Judge(repository, editable, CodeUses(repository, command, metric))
     all_judged = [
-        (ladder, "" if ladder.name in given else judge.why_not(ladder))
+        (ladder, "" if {ladder.name, ladder.word} & given.keys() else judge.why_not(ladder))
         for ladder in _all(repository, editable, given, judge.uses)
     ]
-    first: dict[str, Ladder] = {}
-    for ladder, _ in sorted(all_judged, key=lambda pair: bool(pair[1])):
-        first.setdefault(ladder.name.lower(), ladder)
-    kept = [pair for pair in all_judged if pair[1] or first[pair[0].name.lower()] is pair[0]]
-    return sorted(kept, key=lambda pair: pair[0].name not in given)
+    kept = _named_apart(all_judged)
+    return sorted(kept, key=lambda pair: not {pair[0].name, pair[0].word} & given.keys())
+
+
+def _named_apart(all_judged: Sequence[tuple[Ladder, str]]) -> list[tuple[Ladder, str]]:
+    """Values of one name in several places get names that say where (``optim_lr``); of constants the first counts."""
+    names = Counter(ladder.name.lower() for ladder, reason in all_judged if not reason)
+    taken: set[str] = set()
+    kept = []
+    for ladder, reason in all_judged:
+        if not reason and ladder.inner and names[ladder.name.lower()] > 1:
+            owner = re.sub(r"\W+", "_", ladder.inner.owner).strip("_")
+            ladder = replace(ladder, name=f"{owner}_{ladder.name}"[-40:].lstrip("_0123456789"))
+        if not reason and ladder.name.lower() in taken:
+            continue
+        taken |= set() if reason else {ladder.name.lower()}
+        kept.append((ladder, reason))
+    return kept
 
 
 def offered(constants_judged: Sequence[tuple[Ladder, str]]) -> list[Ladder]:
-    """The knobs, at most 24."""
-    return [ladder for ladder, reason in constants_judged if not reason][:_MOST]
+    """The knobs, at most 24: first those with a role or that the prose speaks of."""
+    knobs = [ladder for ladder, reason in constants_judged if not reason]
+    best = sorted(range(len(knobs)), key=lambda at: not (knobs[at].role or knobs[at].said))[:_MOST]
+    return [knobs[at] for at in sorted(best)]
 
 
 class _Judge:
@@ -114,8 +133,10 @@ class _Judge:
 
     def __init__(self, repository: ForeignRepository, editable: Sequence[str], uses: CodeUses) -> None:
         self.repository, self.uses = repository, uses
+        self.nested = NestedUses(repository, uses)
         code = [name for name in repository.code if not NOT_CODE.search(name)]
-        self.code = [_uncommented(line) for line in repository.lines(*code)]
+        self.code_lines = [replace(line, text=_uncommented(line)) for line in repository.lines(*code)]
+        self.code = [line.text for line in self.code_lines]
         self.sentences = list(_sentences(repository))
         fixed = [name for name in code if name not in editable and name.endswith(".py")]
         self.fixed = [(f"{name} ({file})", name, value) for file in fixed
@@ -123,35 +144,61 @@ class _Judge:
 
     def why_not(self, ladder: Ladder) -> str:
         """Empty if it is offered."""
-        name = re.compile(rf"(?<![\w-]){re.escape(ladder.name)}(?![\w-])")
-        either = re.compile(rf"\b{re.escape(ladder.name.replace('-', '_'))}\b")
-        if sum(len(name.findall(text)) or len(either.findall(text)) for text in self.code) < 2:
-            return "used nowhere"
-        again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")
-        own = self.repository.text(ladder.file).splitlines()
-        if ladder.kind != "patch" and sum(bool(again.match(text)) for text in own) > 1:
-            return "assigned more than once"
-        if _GUARDS.search(ladder.name.replace("-", "_")):
+        name = re.compile(rf"(?<![\w-]){re.escape(ladder.word)}(?![\w-])")
+        if ladder.form != "nested" and (reason := self._by_words(ladder, name)):
+            return reason
+        if _GUARDS.search(ladder.word.replace("-", "_")):
             return "the score may depend on it"
         for sentence in self.sentences:
             if name.search(sentence) and _restricts(sentence):
                 return f"the text restricts it: {sentence.strip()[:80]}"
-        return self._fixed_elsewhere(ladder) or self._by_its_uses(ladder)
+        if reason := self._fixed_elsewhere(ladder):
+            return reason
+        if ladder.inner is not None:
+            return self.nested.why_not(ladder.file, ladder.at, ladder.inner)
+        return self.uses.constant(ladder.file, ladder.name) if ladder.form == "constant" else ""
 
-    def _by_its_uses(self, ladder: Ladder) -> str:
-        line = int(ladder.where.rpartition(":")[2])
-        if ladder.form == "constant":
-            return self.uses.constant(ladder.file, ladder.name)
-        if ladder.form == "field":
-            return self.uses.config_field(ladder.file, line, ladder.name)
-        return self.uses.option(ladder.name) if ladder.form == "option" else ""
+    def _by_words(self, ladder: Ladder, name: re.Pattern[str]) -> str:
+        """Whether the name of a constant occurs a second time in the code, and is assigned once."""
+        if ladder.form == "line":
+            return self._line_unused(ladder)
+        if sum(len(name.findall(text)) for text in self.code) < 2:
+            return "used nowhere"
+        again = re.compile(rf"\s*{re.escape(ladder.name)}\s*(?:[-+*/]?=)(?!=)")
+        own = self.repository.text(ladder.file).splitlines()
+        return "assigned more than once" if sum(bool(again.match(text)) for text in own) > 1 else ""
+
+    def _line_unused(self, ladder: Ladder) -> str:
+        """Of a line of another language: what uses it there, outside of comments, texts and other kinds of files."""
+        word, line = re.escape(ladder.name), int(ladder.where.rpartition(":")[2])
+        is_shell = not _C_LIKE.search(ladder.file)
+        sets = re.compile(rf"(?:^|\s)(?:-D\s?{word}=|{word}=\S+\s+\S)")
+        for at in self.uses.lines:
+            if (at.file, at.number) != (ladder.file, line) and sets.search(at.text):
+                return f"{at.where if at.number else 'the command'} sets it"
+        if is_shell:
+            form = re.compile(
+                rf"\$[({{]?{word}\b|(?:environ(?:\.get)?|getenv|env)\W{{0,3}}[\"']{word}[\"']|process\.env\.{word}\b"
+                rf"|\(\([^)]*\b{word}\b|-D\s?{word}\b|\bENV\[.{word}.\]|%{word}%"
+            )
+        else:
+            form = re.compile(rf"\b{word}\b")
+        if ladder.file.rpartition(".")[2] in ("ini", "cfg", "conf"):
+            form = re.compile(rf"\b{word}\b")
+        for at in self.code_lines:
+            if (at.file, at.number) == (ladder.file, line) or not (is_shell or _C_LIKE.search(at.file)):
+                continue
+            if form.search(at.text if is_shell else _TEXTS.sub('""', at.text)):
+                return ""
+        return "used nowhere"
 
     def _fixed_elsewhere(self, ladder: Ladder) -> str:
         """A whole number that a read-only file repeats under a longer or shorter name belongs to the task."""
-        if ladder.form != "constant" or ladder.kind != "int":
+        if ladder.form == "line" or ladder.kind != "int":
             return ""
         value = constants.read(self.repository.text(ladder.file)).get(ladder.name)
-        own = set(ladder.name.lower().split("_"))
+        value = ladder.inner.value if ladder.inner else value
+        own = set(ladder.word.lower().split("_"))
         for where, name, other in self.fixed:
             words = set(name.lower().split("_"))
             if (own <= words or words <= own) and type(other) is int and other == value and value not in (0, 1):
@@ -181,53 +228,83 @@ def _all(
 ) -> list[Ladder]:
     knobs = []
     for file in editable:
-        knobs += _of_python(repository, file, given) if file.endswith(".py") else []
+        knobs += _of_python(repository, file, given, uses) if file.endswith(".py") else []
+        knobs += _of_nested(repository, file, given, uses)
         knobs += _of_lines(repository, file, given)
-        knobs += _of_calls(repository, file, given, uses)
-    if unknown := [name for name in given if name.lower() not in {ladder.name.lower() for ladder in knobs}]:
+    known = {name.lower() for ladder in knobs for name in (ladder.name, ladder.word)}
+    if unknown := [name for name in given if name.lower() not in known]:
         raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
     return knobs
 
 
-def _of_calls(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
-    """The numbers that the only call of a function or class of the repository sets: they count, not the defaults."""
-    text, knobs = repository.text(file), []
-    for callee, keyword, site in uses.settings(file):
-        name, old = keyword.arg or "", ast.get_source_segment(text, keyword) or ""
-        value = ast.literal_eval(keyword.value)
-        if not _fit(name, given) or text.count(old) != 1 or not uses.is_read(callee, name):
-            continue
-        patches = tuple(
-            (f"{name}_{re.sub(r'[^0-9A-Za-z]', '_', shown)}", old, f"{name}={shown}")
-            for other in _values(value, given.get(name), name)
-            if other != value and (shown := f"{other:g}" if isinstance(other, float) else str(other))
-        )
-        knobs += [Ladder(name, "patch", file, site.where, patches=patches, form="call")] if patches else []
-    return knobs
-
-
-def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
+def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
     text = repository.text(file)
     known = constants.read(text)
     tree = ast.parse(text) if known else ast.Module([], [])  # a file that is no Python has no constants
     knobs = []
     for name, value in known.items():
-        role = knob_roles.role_of(name, value)
-        values = _values(value, given.get(name), name, role) if _fit(name, given) else ()
-        told: list[tuple[Any, str]] = []
-        if isinstance(value, str) and name not in given and _NAME.fullmatch(name):
-            others = knob_roles.compared_with(tree, name)
-            values = tuple(sorted({value, *others})) if others else ()
-        elif values and name not in given and isinstance(value, int | float) and not isinstance(value, bool):
-            told = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
-            told = [(int(n), at) for n, at in told] if isinstance(value, int) else told
-            values = tuple(sorted({*values, *(n for n, _ in told)}))
-        if len(values) > 1:
-            kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
-            number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
-            where = ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in told))
-            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values, role, where, form="constant"))
+        number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
+        role, by = knob_roles.inferred(uses, name, value, f"{file}:{number}")
+        others = knob_roles.compared_with(tree, name) if isinstance(value, str) else []
+        others += _of_comment(repository, file, number) if isinstance(value, str) else []
+        values, said = _ladder_values(repository, name, value, role, given.get(name), others)
+        if len(values) > 1 and _fit(name, given, value):
+            knobs.append(
+                Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
+            )
     return knobs
+
+
+def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
+    """Fields, defaults, options, entries, numbers in calls, keys of config files."""
+    knobs = []
+    for address, one in nested_values.read(file, repository.text(file)).items():
+        name = word(address, one)
+        if one.kind == "constant" or not _fit(name, given, one.value) or not _NAME.fullmatch(one.name):
+            continue
+        if one.kind == "call" and not nested_values.is_number(one.value) and uses.parameters(one.owner) is None:
+            continue  # a switch of a library's call
+        where = f"{file}:{one.line}"
+        role, by = knob_roles.inferred(uses, name, one.value, where, address, one)
+        others = [*map(str, one.choices)] if isinstance(one.value, str) else []
+        if isinstance(one.value, str) and not others:
+            trees = (module.tree for module in uses.modules.values())
+            others = [text for tree in trees for text in knob_roles.compared_with(tree, name, inner=True)]
+            others += _of_comment(repository, file, one.line)
+        asked = given.get(one.name, given.get(name))
+        values, said = _ladder_values(repository, name, one.value, role, asked, others)
+        if one.choices and asked is None and not isinstance(one.value, str):
+            values = tuple(sorted({one.value, *(choice for choice in one.choices if type(choice) is type(one.value))}))
+        if len(values) > 1:
+            knobs.append(
+                Ladder(one.name, _kind(one.value), file, where, values, role, said, (), "nested", address, one, by)
+            )
+    return knobs
+
+
+def _of_comment(repository: ForeignRepository, file: str, number: int) -> list[str]:
+    """The quoted words of the comment on a line: ``ACTIVATION = "tanh"  # or "relu"``."""
+    text = next((line.text for line in repository.lines(file) if line.number == number), "")
+    return re.findall(r"""["']([A-Za-z][\w-]*)["']""", text.partition("#")[2])
+
+
+def _kind(value: object) -> str:
+    return "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
+
+
+def _ladder_values(
+    repository: ForeignRepository, name: str, value: Any, role: str, given: str | None, others: Sequence[str]
+) -> tuple[tuple[Any, ...], str]:
+    """(the values to try; which of them the prose names, with lines). ``others``: what a text is compared with."""
+    if isinstance(value, str) and given is None:
+        return (tuple(sorted({value, *others})) if others else ()), ""
+    values = _values(value, given, name, role)
+    told: list[tuple[Any, str]] = []
+    if values and given is None and isinstance(value, int | float) and not isinstance(value, bool):
+        told = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
+        told = [(int(n), at) for n, at in told] if isinstance(value, int) else told
+        values = tuple(sorted({*values, *(n for n, _ in told)}))
+    return values, ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in told))
 
 
 def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
@@ -235,15 +312,14 @@ def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]
     knobs = []
     forms = _FORMS.get(file.rpartition(".")[2].lower(), _DEFINITIONS)
     for line in repository.lines(file):
-        match, form = next(((hit, one) for one in forms if (hit := one.fullmatch(line.text))), (None, None))
+        match = next((hit for one in forms if (hit := one.fullmatch(line.text))), None)
         if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
             continue
         now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
         values = _values(now, given.get(match["name"]), match["name"]) if now is not None else ()
         patches = tuple(_patch(line, match, value) for value in values if value != now)
         if patches:
-            what: Form = "field" if form is _FIELD else "option" if form is _OPTION else "line"
-            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches, form=what))
+            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
     return knobs
 
 
@@ -254,8 +330,9 @@ def _patch(line: RepositoryLine, match: re.Match[str], value: Any) -> tuple[str,
     return name, f"{line.text}\n", f"{line.text[:start]}{text}{line.text[end:]}\n"
 
 
-def _fit(name: str, given: Mapping[str, str]) -> bool:
-    return name in given or bool(_NAME.fullmatch(name) and not _NO_KNOB.search(name))
+def _fit(name: str, given: Mapping[str, str], value: object = 0) -> bool:
+    """Whether a constant may be a knob by its name; of a text only the form of the name counts."""
+    return name in given or bool(_NAME.fullmatch(name) and (isinstance(value, str) or not _NO_KNOB.search(name)))
 
 
 def _possible(now: float | int, value: float) -> bool:

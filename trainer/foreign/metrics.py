@@ -25,7 +25,7 @@ _WITHIN = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,80}}?[\s|,;(]({_NAME}){_VALUE}
 _IN_WORDS = re.compile(rf"""{_SAYING}["'`](?:\\n)?([A-Za-z][\w-]*(?: [\w()-]+){{1,4}}){_VALUE}""")
 _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*(?:\S{{1,6}})?\s*")
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
-_MARKED = re.compile(rf"`({_NAME})`|\*\*({_NAME})\*\*")
+_MARKED = re.compile(rf"`({_NAME})(?: <[\w. -]{{1,20}}>)?`|\*\*({_NAME})\*\*|^(?:\s{{2,}}|\t)({_NAME}) [-+]?\d+\.\d+$")
 _JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\(.{1,60}sys\.stdout|console\.log\(\s*JSON\.stringify")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")

@@ -12,20 +12,23 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--editable"
 _MAY = re.compile(
-    r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
+    r"\b(?:modify|edit|edits|change|editable|rewrite|write into|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
     r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
     r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen"
-    r"|off[ -]limits|leave\b.{1,60}\balone)\b",
+    r"|off[ -]limits|leave\b.{1,60}\balone|sealed|nobody but)\b",
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
+_NO_OTHER = re.compile(r"\b(?:nothing|nowhere) else\b", re.IGNORECASE)
+_THE_REST = re.compile(r"\b(?:everything|anything|all) else\b", re.IGNORECASE)
 _SAID_BEFORE = re.compile(r"\b(?:both|either|them|these)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.;!])\s+")
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
 _SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
+_TRAINS = re.compile(r"train|main|fit|learn|run|solve|optimi", re.IGNORECASE)
 _MOST = 20
 
 
@@ -43,12 +46,25 @@ def editable(repository: ForeignRepository, given: Sequence[str], command: str |
         note = "guessed from the file's name; no sentence states what may be edited"
         return RepositoryFact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
+    scripts = [name for name in scripts if _SOURCE.search(name) and not _has_rival(name, repository)]
     sources = [name for name in repository.files if _SOURCE.search(name) and not name.endswith(".sh")]
     if not scripts and len(sources) == 1:
         return RepositoryFact("editable", sources, sources[0], FLAG, "the only source file")
     if scripts:
         return RepositoryFact("editable", scripts[:1], "the command", FLAG, "no sentence states what may be edited")
     return missing("editable", FLAG, "no sentence states which files may be edited")
+
+
+def _has_rival(name: str, repository: ForeignRepository) -> bool:
+    """Whether a script imports a file that the prose names and does not forbid: then that one may be what is edited,
+    and this one the judge."""
+    folder = name.rpartition("/")[0]
+    imported = re.findall(r"^\s*(?:from|import)\s+(\w+)", repository.text(name), re.MULTILINE)
+    beside = {f"{folder}/{module}.py".lstrip("/") for module in imported} & repository.files.keys()
+    reader = _Reader(repository)
+    for line in repository.lines(*repository.prose):
+        reader.take(line)
+    return bool(beside & reader.named - reader.refused) and not _TRAINS.search(name)
 
 
 def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
@@ -70,25 +86,38 @@ class _Reader:
         self.repository = repository
         self.allowed: list[str] = []
         self.refused: set[str] = set()
+        self.named: set[str] = set()  # one by one, not as a part of a folder
         self.where = ""
         self._allows = self._refuses = False
+        self._refuses_next = False  # a sentence that forbids goes on in the next line, and has named no file yet
 
     def take(self, line: RepositoryLine) -> None:
         if not line.text.strip():
+            self._refuses_next = False
             return
         if line.text.rstrip(" *").endswith(":") or line.text.startswith("#"):
             self._refuses = bool(_ONLY_THEN.search(line.text))
             self._allows = not self._refuses and bool(_MAY.search(line.text))
         last: list[str] = []
         for sentence in _SENTENCE.split(line.text):
-            names = [name for text in _FILE.findall(sentence) for name in _expanded(text, self.repository)]
-            if self._refuses or _MAY_NOT.search(sentence):
+            sentence, *others = _NO_OTHER.split(sentence, maxsplit=1)
+            names = self._names(sentence)
+            self.refused |= {name for text in others for name in self._names(text)} - set(names)
+            self.named |= {name for name in names if name in sentence}
+            if _THE_REST.search(sentence):
+                names = [name for name in names if name not in self.named]
+            forbids = self._refuses_next or bool(_MAY_NOT.search(sentence))
+            self._refuses_next = forbids and not names and not sentence.rstrip(" *").endswith((".", ";", "!", ":", "?"))
+            if self._refuses or forbids:
                 self.refused |= set(names or last)
             elif self._allows or _MAY.search(sentence):
                 meant = names or (last if _SAID_BEFORE.search(sentence) else [])
-                self.allowed += [name for name in meant if name not in self.allowed]
+                self.allowed = list(dict.fromkeys([*self.allowed, *meant]))
                 self.where = self.where or (line.where if meant else "")
             last = names or last
+
+    def _names(self, sentence: str) -> list[str]:
+        return [name for text in _FILE.findall(sentence) for name in _expanded(text, self.repository)]
 
 
 def _expanded(text: str, repository: ForeignRepository) -> list[str]:

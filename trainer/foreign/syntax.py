@@ -13,6 +13,7 @@ _PURE = {"int", "float", "str", "len", "max", "min", "round", "abs", "sum", "boo
 _LOGS = {"info", "debug", "warning", "warn", "error", "log", "log_params", "add_scalar", "add_text", "write", "print"}
 _LOGGERS = re.compile(r"log|logger|logging|wandb|mlflow|writer|stdout|stderr|tqdm", re.IGNORECASE)
 _PURE_METHODS = {"item", "time", "perf_counter", "process_time", "sqrt", "exp", "format", "join"}
+_KEY_READERS = {"get", "pop", "setdefault", "getattr"}
 _AT_RUN_TIME = {"globals", "locals", "exec", "eval", "getattr", "vars"}
 _EXITS = {"exit", "quit", "_exit", "abort"}
 MAIN = "if __name__"  # the part of a module that only runs where the module is the program
@@ -30,6 +31,8 @@ class NameUse:
     into: tuple[str, ...] = ()
     default: tuple[str, str] | None = None
     option: str = ""  # of which command-line option it is the default
+    base: str = ""  # of an attribute or key: the name, attribute or key that it is read from
+    key: str = ""  # of a name: the key or index that is read from it; empty where the whole is used
     printed: bool = False
     gates: bool = False
 
@@ -48,12 +51,13 @@ class CallSite:
 
 @dataclass(frozen=True)
 class AttributeStore:
-    """``of.NAME = …`` outside of every branch and loop."""
+    """``of.NAME = …``, or as a key ``of["NAME"] = …``, outside of every branch and loop."""
 
     of: str
     file: str
     line: int
     function: str
+    is_key: bool = False
 
 
 @dataclass
@@ -64,7 +68,10 @@ class CodeFile:
     names: dict[str, list[NameUse]] = field(default_factory=lambda: defaultdict(list))
     locals: dict[str, list[NameUse]] = field(default_factory=lambda: defaultdict(list))
     attributes: dict[str, list[NameUse]] = field(default_factory=lambda: defaultdict(list))
+    keys: dict[str, list[NameUse]] = field(default_factory=lambda: defaultdict(list))  # read as ["x"] or .get("x")
+    spreads: list[CallSite] = field(default_factory=list)  # calls with **
     words: set[str] = field(default_factory=set)  # its strings that are identifiers
+    free_words: set[str] = field(default_factory=set)  # those that are no keys
     imported: dict[str, str] = field(default_factory=dict)  # name in the other module → name here
     calls: dict[str, list[CallSite]] = field(default_factory=lambda: defaultdict(list))
     stores: dict[str, list[AttributeStore]] = field(default_factory=lambda: defaultdict(list))
@@ -174,6 +181,10 @@ class CodeReader(ast.NodeVisitor):
         if isinstance(node.func, ast.Name) and name in _AT_RUN_TIME:
             known = name == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
             self.module.makes_names |= not known and not (name == "vars" and node.args)
+        if any(keyword.arg is None for keyword in node.keywords):
+            self.module.spreads.append(CallSite(self.file, line, self.context.function, node))
+        if name in _KEY_READERS and self._reads_key(node):
+            return
         if name == "add_argument":
             options = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
             option = next((text.lstrip("-") for text in options if text.startswith("--")), "")
@@ -188,6 +199,59 @@ class CodeReader(ast.NodeVisitor):
                 self._printed(value, values)
             else:
                 self.visit(value)
+
+    def _reads_key(self, node: ast.Call) -> bool:
+        """Whether it is ``of.get("key")`` or ``getattr(of, "key")``; then it is read."""
+        first = node.args[0] if node.args else None
+        if isinstance(node.func, ast.Attribute) and isinstance(first, ast.Constant) and isinstance(first.value, str):
+            self._key(node.func.value, first.value, node.lineno)
+            self._within(node.args[1:])
+            return True
+        name = node.args[1] if len(node.args) > 1 else None
+        if first is None or not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+            return False
+        self._key(first, name.value, node.lineno)
+        self.visit_Constant(name)
+        self._within(node.args[2:])
+        return True
+
+    def _key(self, of: ast.expr, key: str, line: int) -> None:
+        self.module.keys[key].append(replace(self.context, line=line, base=innermost(of)))
+        self._of(of, key)
+        self._word(key)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        if isinstance(key, str):
+            if isinstance(node.ctx, ast.Load):
+                self._key(node.value, key, node.lineno)
+                return
+            if not self.branches and isinstance(node.ctx, ast.Store):
+                of = ast.unparse(node.value)
+                self.module.stores[key].append(
+                    AttributeStore(of, self.file, node.lineno, self.context.function, is_key=True)
+                )
+            self._word(key)
+            self._of(node.value, key)
+            return
+        self._of(node.value, str(key) if isinstance(key, int) else "")
+        self.visit(node.slice)
+
+    def _of(self, node: ast.expr, key: str) -> None:
+        """Visit what a key or an attribute is read from."""
+        self._within([node], key=key if isinstance(node, ast.Name) else "")
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                self._word(key.value)
+            elif key is not None:
+                self.visit(key)
+            self.visit(value)
+
+    def _word(self, text: str) -> None:
+        if re.fullmatch(r"[A-Za-z_]\w{0,60}", text):
+            self.module.words.add(text)
 
     def _printed(self, value: ast.expr, together: Sequence[ast.expr]) -> None:
         """One argument of a call that prints: it matters only where it is, or may be, the metric."""
@@ -237,11 +301,12 @@ class CodeReader(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if isinstance(node.ctx, ast.Load):
-            self.module.attributes[node.attr].append(replace(self.context, line=node.lineno))
+            base = innermost(node.value)
+            self.module.attributes[node.attr].append(replace(self.context, line=node.lineno, base=base))
         elif not self.branches:
             of = ast.unparse(node.value)
             self.module.stores[node.attr].append(AttributeStore(of, self.file, node.lineno, self.context.function))
-        self.visit(node.value)
+        self._of(node.value, node.attr)
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -249,8 +314,9 @@ class CodeReader(ast.NodeVisitor):
             table[node.id].append(replace(self.context, line=node.lineno))
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str) and re.fullmatch(r"[A-Za-z_]\w{0,60}", node.value):
-            self.module.words.add(node.value)
+        if isinstance(node.value, str):
+            self._word(node.value)
+            self.module.free_words |= {node.value} & self.module.words
 
 
 def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
@@ -275,6 +341,15 @@ def _is_log(call: ast.Call) -> bool:
     return name in _LOGS and bool(
         _LOGGERS.fullmatch(last_name(call.func.value) if isinstance(call.func, ast.Attribute) else "")
     )
+
+
+def innermost(node: ast.expr) -> str:
+    """``optim`` of ``cfg.optim``, ``cfg["optim"]`` and ``cfg.get("optim")``; of a name, the name."""
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return str(node.slice.value)
+    if isinstance(node, ast.Call) and last_name(node.func) == "get" and node.args:
+        return str(node.args[0].value) if isinstance(node.args[0], ast.Constant) else ""
+    return last_name(node)
 
 
 def last_name(node: ast.expr) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from trainer.foreign.commands import scripts_of
+from trainer.foreign.commands import expanded, scripts_of
 from trainer.foreign.repository import ForeignRepository
 from trainer.foreign.syntax import MAIN, CallSite, CodeReader, NameUse, last_name
 
@@ -27,11 +27,12 @@ class CodeUses:
 
     def __init__(self, repository: ForeignRepository, command: str = "", metric: str = "") -> None:
         self.repository = repository
-        self.command = command
+        self.lines = expanded(command, repository) if command else []
+        self.command = "\n".join(line.text for line in self.lines)
         files = [name for name in repository.code if name.endswith(".py") and not _TESTS.search(name)]
         trees = {name: tree for name in files if (tree := _parsed(repository.text(name))) is not None}
         self.is_complete = len(trees) == len(files)
-        self.started = _started(command, trees)
+        self.started = _started(self.command, trees)
         self.reached = set(_reached(self.started, trees) if self.started else trees)
         self.modules = {
             name: CodeReader(name, tree, metric).module for name, tree in trees.items() if name in self.reached
@@ -53,7 +54,7 @@ class CodeUses:
         return set().union(*(module.words for module in self.modules.values()))
 
     @cached_property
-    def _live(self) -> set[Function]:
+    def live(self) -> set[Function]:
         """The functions that the module's own code calls, or may call, directly or through others."""
         live: set[Function] = {(file, "") for file in self.modules}
         live |= {(file, MAIN) for file in self.modules if file in self.started or not self.started}
@@ -82,9 +83,9 @@ class CodeUses:
         stem = file.rpartition("/")[2].removesuffix(".py")
         if stored := self._stored(name, lambda of: of.rpartition(".")[2] == stem):
             return stored
-        return self._judged(self._of_constant(file, name), {(file, name)})
+        return self.judged(self.of_constant(file, name), {(file, name)})
 
-    def _of_constant(self, file: str, name: str) -> list[NameUse]:
+    def of_constant(self, file: str, name: str) -> list[NameUse]:
         uses = list(self.modules[file].names.get(name, ()))
         for other, module in self.modules.items():
             uses += module.attributes.get(name, ())
@@ -100,11 +101,11 @@ class CodeUses:
         if self.reads_all_fields:
             uses += [use for module in self.modules.values() for use in module.names.get(name, ())]
             uses += [use for module in self.modules.values() for use in module.locals.get(name, ())]
-        return self._judged(uses, set())
+        return self.judged(uses, set())
 
-    def _judged(self, uses: Sequence[NameUse], seen: set[Function]) -> str:
+    def judged(self, uses: Sequence[NameUse], seen: set[Function]) -> str:
         """Why these uses change no result, empty if one does."""
-        live = [use for use in uses if (use.file, use.function) in self._live]
+        live = [use for use in uses if (use.file, use.function) in self.live]
         if not live:
             return "used nowhere" if not uses else f"only code that never runs uses it ({uses[0].file}:{uses[0].line})"
         reasons = [self._of_use(use, seen) for use in live]
@@ -126,15 +127,15 @@ class CodeUses:
             return f"{set_by.where} sets {use.default[1]}" if set_by else ""
         if use.into and not use.function:
             onward = [(use.file, name) for name in use.into if (use.file, name) not in seen]
-            reasons = [self._judged(self._of_constant(*key), seen | {key}) for key in onward]
+            reasons = [self.judged(self.of_constant(*key), seen | {key}) for key in onward]
             return f"only {use.into[0]} depends on it: {reasons[0]}" if reasons and all(reasons) else ""
         return ""
 
     def setting(self, function: str, parameter: str) -> CallSite | None:
         """The first call that sets a parameter, or a field, if every call in code that runs does; else None."""
-        order = self._parameters(function)
+        order = self.parameters(function)
         sites = [site for module in self.modules.values() for site in module.calls.get(function, ())
-                 if (site.file, site.function) in self._live]  # fmt: skip
+                 if (site.file, site.function) in self.live]  # fmt: skip
         if order is None or not sites or not all(_sets(site.node, parameter, order) for site in sites):
             return None
         named = sum(len(module.names.get(function, ())) + len(module.attributes.get(function, ()))
@@ -142,7 +143,7 @@ class CodeUses:
         calls = sum(len(module.calls.get(function, ())) for module in self.modules.values())
         return sites[0] if named <= calls else None  # passed on as a value, it may be called anywhere
 
-    def _parameters(self, name: str) -> list[str] | None:
+    def parameters(self, name: str) -> list[str] | None:
         """The parameters of the one function, or the fields of the one class, of this name; None if there are more."""
         both = ((module.functions.get(name), module.classes.get(name)) for module in self.modules.values())
         nodes = [node for pair in both for node in pair if node is not None]
@@ -174,32 +175,29 @@ class CodeUses:
     def _stored(self, name: str, is_owner: Callable[[str], bool]) -> str:
         """Where code that runs sets this attribute of a module or an instance, in every run; empty if nowhere."""
         every = (store for module in self.modules.values() for store in module.stores.get(name, ()))
-        live = (store for store in every if is_owner(store.of) and (store.file, store.function) in self._live)
+        live = (store for store in every if is_owner(store.of) and (store.file, store.function) in self.live)
         return next((f"{store.file}:{store.line} sets it" for store in live), "")
 
     def option(self, name: str) -> str:
         """Why the default of a command-line option changes no result; empty if it may."""
-        if re.search(rf"(?:^|\s)--{re.escape(name)}(?:[=\s]|$)", self.command):
-            return f"the command sets --{name}"
-        return self.attribute(name.replace("-", "_"))
+        plain = name.replace("-", "_")
+        return self.set_by_command(name) or self.set_by_call("set_defaults", plain) or self.attribute(plain)
 
-    def settings(self, file: str) -> Iterator[tuple[str, ast.keyword, CallSite]]:
-        """The numbers that calls in ``file`` set parameters or fields of the repository's own code to."""
-        module = self.modules.get(file)
-        for callee, sites in module.calls.items() if module else ():
-            known = self._parameters(callee)
-            for keyword in sites[0].node.keywords if known and len(sites) == 1 else ():
-                number = isinstance(keyword.value, ast.Constant) and type(keyword.value.value) in (int, float)
-                if number and keyword.arg in (known or ()) and self.setting(callee, keyword.arg or "") == sites[0]:
-                    yield callee, keyword, sites[0]
+    def set_by_command(self, *names: str) -> str:
+        """Where the command gives an option of one of these names a value; empty if it does not."""
+        either = "|".join(re.escape(name).replace("_", "[-_]").replace(r"\-", "[-_]") for name in names)
+        option = re.compile(rf"(?:^|\s)--({either})(?:[=\s]|$)")
+        hits = ((line, option.search(line.text)) for line in self.lines)
+        return next(
+            (f"{line.where if line.number else 'the command'} sets --{hit[1]}" for line, hit in hits if hit), ""
+        )
 
-    def is_read(self, callee: str, parameter: str) -> bool:
-        """Whether code that runs reads a parameter of a function, or a field, other than to print it."""
-        for module in self.modules.values():
-            if (function := module.functions.get(callee)) is not None:
-                inside = ast.walk(ast.Module(function.body, []))
-                return any(isinstance(node, ast.Name) and node.id == parameter for node in inside)
-        return not self.attribute(parameter)
+    def set_by_call(self, function: str, keyword: str) -> str:
+        """The first call of a method that sets this keyword, in code that runs."""
+        sites = (site for module in self.modules.values() for site in module.calls.get(function, ()))
+        sets = (site for site in sites if any(one.arg == keyword for one in site.node.keywords))
+        live = (site for site in sets if (site.file, site.function) in self.live)
+        return next((f"{site.where} sets it: {function}({keyword}=…)" for site in live), "")
 
 
 def _parsed(text: str) -> ast.Module | None:
@@ -216,7 +214,7 @@ def _started(command: str, trees: dict[str, ast.Module]) -> set[str]:
     named = set(scripts_of(command, repository))
     for module in re.findall(r"\s-m\s+([\w.]+)", command):
         path = module.replace(".", "/")
-        named |= {name for name in (f"{path}.py", f"{path}/__main__.py") if name in trees}
+        named |= {name for name in trees if f"/{name}".endswith((f"/{path}.py", f"/{path}/__main__.py"))}
     return named
 
 

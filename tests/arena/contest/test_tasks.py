@@ -26,6 +26,7 @@ from arena.contest.work import carry_on
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served, wishes
+from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
@@ -171,3 +172,24 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     asked = wishes(tmp_path)
     with pytest.raises(UsageError, match="named twice"):
         create_contest(tmp_path / "contest", wishes(tmp_path / "again", further=(asked.task,)))
+
+
+@pytest.mark.slow
+def test_the_pages_show_the_limits_and_what_is_reached_beside_the_gain(tmp_path: Path) -> None:
+    task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
+    contest = founded(tmp_path, task=task, run_budget=0.6, runs=2, fixed_steps=True).contest
+    person, _ = accounts.join(contest.database, contest.config, "P one", "")
+    accept(contest, person, starter("local").raw)
+    carry_on(contest, quiet, until_idle=True)
+    view = board_view(contest)
+    mine = next(row for row in view["rows"] if row["role"] == "program")
+    reached = view["reached"][mine["entry_id"]]["limited"]
+    assert reached.keys() == {"memory", "latency"} and 5.0 <= reached["latency"] <= 17.0
+    assert entry_view(contest, entry_of(contest, mine["entry_id"]), None)["reached"][mine["entry_id"]] == {
+        "limited": reached
+    }
+    with served(contest) as port:
+        page, text = (Browser(port).get("/", accept=kind).text for kind in ("text/html", "text/markdown"))
+    for shown in (page, text):
+        assert "memory: at most 50 MB, hard" in shown and "latency: at most 6 ms, soft: decides nothing" in shown
+        assert f"{reached['latency']:.6g}" in shown

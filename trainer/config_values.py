@@ -1,0 +1,135 @@
+"""Numbers, texts and switches in YAML, TOML and JSON files, with their bytes, so that one can be rewritten alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Scalar = bool | int | float | str
+_YAML, _JSON, _TOML = (".yaml", ".yml"), (".json",), (".toml",)
+KINDS = (*_YAML, *_JSON, *_TOML)
+_KEY = re.compile(r"[A-Za-z_][\w-]*")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?")
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
+_RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"}
+_TOML_TABLE = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]\s*(?:#.*)?")
+_TOML_KEY = re.compile(
+    r"""\s*(?P<key>[\w-]+(?:\s*\.\s*[\w-]+)*)\s*=\s*(?P<value>"[^"\\\n]*"|'[^'\n]*'|[-+\w.]+)\s*(?:#.*)?"""
+)
+
+
+@dataclass(frozen=True)
+class ConfigValue:
+    value: Scalar
+    start: int
+    end: int
+
+
+def read(file: str, text: str) -> Iterator[tuple[str, ConfigValue]]:
+    """(path of keys, joined by dots; its value). Nothing for other files, and for texts that do not parse."""
+    if file.endswith(_TOML):
+        yield from _of_toml(text)
+    elif file.endswith((*_YAML, *_JSON)):
+        yield from _of_yaml(text, is_json=file.endswith(_JSON))
+
+
+def literal(file: str, old: str, value: Scalar) -> str:
+    """A value as the file's language has it, quoted as the old one is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED
+        return value if file.endswith(_YAML) and plain and old[:1] not in "'\"" else json.dumps(value)
+    text = repr(value)
+    if isinstance(value, float) and "e" in text and "." not in text:
+        return text.replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a text
+    return text
+
+
+def _of_yaml(text: str, is_json: bool) -> Iterator[tuple[str, ConfigValue]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = json.loads(text) if is_json else None
+        node = YAML(typ="safe", pure=True).compose(text.replace("\t", " ") if is_json else text)
+    except (YAMLError, ValueError, RecursionError, NotImplementedError):
+        return
+    for path, keys, scalar in _scalars(node, "", ()):
+        raw = text[scalar.start_mark.index : scalar.end_mark.index]
+        value = _scalar(raw, scalar.style, scalar.value)
+        if value is None or (is_json and _at(data, keys) != value):
+            continue
+        start = len(text[: scalar.start_mark.index].encode())
+        yield path, ConfigValue(value, start, start + len(raw.encode()))
+
+
+def _scalars(node: Any, path: str, keys: tuple[str | int, ...]) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if isinstance(key, ScalarNode) and _KEY.fullmatch(key.value):
+                yield from _scalars(value, f"{path}.{key.value}".lstrip("."), (*keys, key.value))
+    elif isinstance(node, SequenceNode) and path:
+        for index, value in enumerate(node.value):
+            yield from _scalars(value, f"{path}[{index}]", (*keys, index))
+    elif isinstance(node, ScalarNode) and path:
+        yield path, keys, node
+
+
+def _scalar(raw: str, style: str | None, text: str) -> Scalar | None:
+    """A plain or quoted scalar on one line; None for others, and for those with a tag or an anchor."""
+    if style in ("'", '"'):
+        return text if raw[:1] == style and text.isprintable() and len(text) <= 200 else None
+    if style or raw != text:
+        return None
+    return plain_value(raw)
+
+
+def plain_value(raw: str) -> Scalar | None:
+    """The value of an unquoted word: ``1e-3`` is a number here, as in YAML 1.2 and in most programs' reading."""
+    if _INT.fullmatch(raw):
+        return int(raw.replace("_", ""))
+    if re.search(r"\d", raw) and _FLOAT.fullmatch(raw):
+        return float(raw.replace("_", ""))
+    if raw in ("true", "True", "false", "False"):
+        return raw in ("true", "True")
+    return raw if _PLAIN.fullmatch(raw) and raw.lower() not in _RESERVED else None
+
+
+def _at(data: Any, keys: tuple[str | int, ...]) -> Any:
+    for key in keys:
+        known = isinstance(data, Mapping) if isinstance(key, str) else isinstance(data, list)
+        data = data[key] if known and (isinstance(key, int) or key in data) else None
+    return data
+
+
+def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
+    """Lines ``key = value`` below ``[table]``, where the whole file, as parsed, has this value at this place."""
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return
+    table: list[str] | None = []
+    start = 0
+    for line in text.splitlines(keepends=True):
+        body = line.rstrip("\r\n")
+        if header := _TOML_TABLE.fullmatch(body):
+            table = [part.strip() for part in header[1].split(".")]
+        elif body.lstrip().startswith("["):
+            table = None  # an array of tables, or a quoted name
+        elif table is not None and (match := _TOML_KEY.fullmatch(body)):
+            keys = [*table, *(part.strip() for part in match["key"].split("."))]
+            raw = match["value"]
+            value = raw[1:-1] if raw[0] in "'\"" else plain_value(raw)
+            before = start + len(body[: match.start("value")].encode())
+            actual = _at(data, tuple(keys))
+            if value is not None and actual == value and type(actual) is type(value):
+                yield ".".join(keys), ConfigValue(value, before, before + len(raw.encode()))
+        start += len(line.encode())

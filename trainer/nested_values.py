@@ -1,0 +1,247 @@
+"""Values of a file that are no plain constants of its top level: each has an address, and can be read and rewritten.
+
+In Python ``Config.lr`` is a field of a class, ``fit(lr)`` a default of a parameter, ``--lr`` that of a command-line
+option, ``OPT[lr]`` an entry of a dict, ``BETAS[0]`` of a tuple, ``AdamW(lr=)`` a number in the only call that has it,
+and ``TOKENS`` a product such as ``2**19``. In YAML, TOML and JSON ``optim.lr`` is the path of a key. Only the bytes of
+a value are rewritten, so comments and layout stay. Of equal calls ``main: AdamW(lr=)`` is the one in ``main``; any
+other address that occurs twice in a file is not used.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from trainer import config_values
+
+Scalar = bool | int | float | str
+_MOST_TEXT = 1 << 18
+_LONGEST, _LARGEST = 200, 1 << 62
+_HOLDERS = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "ConfigDict", "AttrDict", "Box", "DotMap"}
+_FIELDS = {"field", "Field", "Option", "Argument", "ib", "attrib", "Param"}
+
+
+@dataclass(frozen=True)
+class NestedValue:
+    """``start``, ``end``: its bytes in the file. ``kind``: how a program gets at it. ``name``: of its innermost part,
+    ``owner``: what it belongs to (a class, function, dict, section). ``choices``: the values that an option allows."""
+
+    value: Scalar
+    start: int
+    end: int
+    line: int
+    kind: str
+    name: str
+    owner: str = ""
+    choices: tuple[Scalar, ...] = ()
+    scope: str = ""  # of a call: the function around it
+
+
+@lru_cache(maxsize=128)  # a run reads the same few sources repeatedly
+def read(file: str, text: str) -> Mapping[str, NestedValue]:
+    """Address → value; empty for other kinds of files, and for texts that do not parse."""
+    if len(text) > _MOST_TEXT:
+        return {}
+    found = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
+    times = Counter(address for address, _ in found)
+    found = [(f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one)
+             for address, one in found]  # fmt: skip
+    times = Counter(address for address, _ in found)
+    starts = Counter(one.start for _, one in found)
+    return {address: one for address, one in found if times[address] == 1 and starts[one.start] == 1}
+
+
+def write(file: str, text: str, address: str, value: Scalar) -> str | None:
+    """``text`` with that value and no other changed; None if there is none, or it cannot be changed alone."""
+    before = read(file, text)
+    if (one := before.get(address)) is None:
+        return None
+    if one.value == value and type(one.value) is type(value):
+        return text  # 1e-3 stays 1e-3: the same value is the same source
+    raw = text.encode()
+    old = raw[one.start : one.end].decode()
+    new = _literal(old, value) if file.endswith(".py") else config_values.literal(file, old, value)
+    changed = (raw[: one.start] + new.encode() + raw[one.end :]).decode()
+    after = read(file, changed)
+    same = {name: entry.value for name, entry in before.items()} | {address: value}
+    return changed if {name: entry.value for name, entry in after.items()} == same else None
+
+
+def _literal(old: str, value: Scalar) -> str:
+    if isinstance(value, str) and old.startswith('"'):
+        return json.dumps(value, ensure_ascii=False)
+    base, power, exponent = old.replace(" ", "").partition("**")
+    if power and base == "2" and exponent.isdigit() and type(value) is int and value > 0 and value.bit_count() == 1:
+        return f"2**{value.bit_length() - 1}"
+    return repr(value)
+
+
+def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
+    for path, one in config_values.read(file, text):
+        owner, _, name = path.rpartition(".")
+        line = text.encode()[: one.start].count(b"\n") + 1
+        yield path, NestedValue(one.value, one.start, one.end, line, "key", name.partition("[")[0], owner)
+
+
+def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    reader = _PythonReader(text)
+    for node in tree.body:
+        for name, value in _assignments(node):
+            if isinstance(value, ast.Dict | ast.Tuple | ast.List | ast.Call):
+                yield from reader.entries(value, name, name)
+            else:  # an edited product is a plain constant
+                kind = "product" if isinstance(value, ast.BinOp) else "constant"
+                yield from reader.values(value, name, kind, name, "")
+        if isinstance(node, ast.ClassDef):
+            for one in node.body:
+                for name, value in _assignments(one):
+                    yield from reader.values(_default(value), f"{node.name}.{name}", "field", name, node.name)
+                if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield from reader.defaults(one, f"{node.name}.{one.name}")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from reader.defaults(node, node.name)
+    yield from reader.calls(tree, "")
+
+
+def _assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """``NAME = value`` and ``NAME: type = value``."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        yield node.targets[0].id, node.value
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        yield node.target.id, node.value
+
+
+def _default(node: ast.expr) -> ast.expr:
+    """What ``field(default=…)`` of a dataclass, ``Field(…)`` and ``typer.Option(…)`` set."""
+    if not isinstance(node, ast.Call) or callee(node) not in _FIELDS:
+        return node
+    for keyword in node.keywords:
+        if keyword.arg == "default":
+            return keyword.value
+        if keyword.arg == "default_factory" and isinstance(keyword.value, ast.Lambda):
+            return keyword.value.body
+    return node.args[0] if node.args else node
+
+
+def callee(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+class _PythonReader:
+    """Yields the values inside nodes, with their bytes."""
+
+    def __init__(self, text: str) -> None:
+        self.starts = [0]
+        for line in text.encode().splitlines(keepends=True):  # ast counts columns in UTF-8 bytes
+            self.starts.append(self.starts[-1] + len(line))
+
+    def values(
+        self, node: ast.expr, address: str, kind: str, name: str, owner: str
+    ) -> Iterator[tuple[str, NestedValue]]:
+        """A scalar, or the numbers of a tuple."""
+        if isinstance(node, ast.Tuple | ast.List) and 1 < len(node.elts) <= 8:
+            for index, item in enumerate(node.elts):
+                if is_number(scalar(item)):
+                    yield from self.values(item, f"{address}[{index}]", kind, f"{name}_{index}", owner)
+            return
+        value = scalar(node)
+        if value is not None and node.end_lineno is not None and node.end_col_offset is not None:
+            start = self.starts[node.lineno - 1] + node.col_offset
+            end = self.starts[node.end_lineno - 1] + node.end_col_offset
+            yield address, NestedValue(value, start, end, node.lineno, kind, name, owner)
+
+    def entries(self, node: ast.expr, address: str, owner: str) -> Iterator[tuple[str, NestedValue]]:
+        """The entries of a dict, also one written ``dict(a=1)``, and of dicts and tuples in it."""
+        pairs: list[tuple[str, ast.expr]] = []
+        if isinstance(node, ast.Dict):
+            pairs = [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
+                     if isinstance(key, ast.Constant) and isinstance(key.value, str)]  # fmt: skip
+        elif isinstance(node, ast.Call) and callee(node) in _HOLDERS:
+            pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+        elif isinstance(node, ast.Tuple | ast.List):
+            yield from self.values(node, address, "entry", owner, owner)
+        for key, value in pairs:
+            inner = f"{address}[{key}]"
+            if isinstance(value, ast.Dict | ast.Call):
+                yield from self.entries(value, inner, owner)
+            elif key.isidentifier():
+                yield from self.values(value, inner, "entry", key, owner)
+
+    def defaults(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, function: str
+    ) -> Iterator[tuple[str, NestedValue]]:
+        for argument, value in parameter_defaults(node):
+            yield from self.values(_default(value), f"{function}({argument})", "default", argument, function)
+
+    def calls(self, node: ast.AST, scope: str) -> Iterator[tuple[str, NestedValue]]:
+        for inner in ast.iter_child_nodes(node):
+            if isinstance(inner, ast.Call):
+                yield from ((address, replace(one, scope=scope)) for address, one in self.call(inner))
+            name = inner.name if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+            yield from self.calls(inner, scope or name)
+
+    def call(self, node: ast.Call) -> Iterator[tuple[str, NestedValue]]:
+        """The default of an option that it declares, else its keywords."""
+        function = callee(node)
+        if function in ("add_argument", "option", "add_option"):
+            texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            option = next((text.partition("/")[0] for text in texts if text.startswith("--")), "")
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if option and "default" in given and "action" not in given:
+                listed = given.get("choices")
+                items = listed.elts if isinstance(listed, ast.List | ast.Tuple) else []
+                allowed = tuple(value for item in items if (value := scalar(item)) is not None)
+                name = option.lstrip("-").replace("-", "_")
+                for address, one in self.values(given["default"], option, "option", name, function):
+                    yield address, replace(one, choices=allowed)
+        elif function and function not in _HOLDERS | _FIELDS:
+            for keyword in node.keywords:
+                if keyword.arg:
+                    address = f"{function}({keyword.arg}=)"
+                    yield from self.values(keyword.value, address, "call", keyword.arg, function)
+
+
+def parameter_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[str, ast.expr]]:
+    """The parameters of a function that have a default, with it."""
+    plain = [*node.args.posonlyargs, *node.args.args]
+    first = len(plain) - len(node.args.defaults)
+    pairs = [(one.arg, value) for one, value in zip(plain[first:], node.args.defaults, strict=True)]
+    keyed = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return pairs + [(one.arg, value) for one, value in keyed if value is not None]
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def scalar(node: ast.expr) -> Scalar | None:
+    """The value of a literal, or of a product or power of numbers; None for other expressions."""
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
+        return node.value if isinstance(node.value, bool | int | float) and abs(node.value) < _LARGEST else None
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(inner := scalar(node.operand)):
+        return -inner  # type: ignore[operator]
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = scalar(node.left), scalar(node.right)
+    if isinstance(left, bool | str | None) or isinstance(right, bool | str | None):
+        return None
+    if isinstance(node.op, ast.Mult):
+        value = left * right
+    elif isinstance(node.op, ast.Pow) and abs(left) <= 1000 and abs(right) <= 62 and (left != 0 or right > 0):
+        value = left**right
+    elif isinstance(node.op, ast.Div) and right != 0:
+        value = left / right
+    else:
+        return None
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST else None
