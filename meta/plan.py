@@ -105,6 +105,10 @@ class Plan:
         """Runs with the plan's run budget."""
         return self.search_runs + self.final_runs
 
+    def run_experiments(self, task: Task) -> int:
+        """Experiments of a run."""
+        return RunCost(task, self.run_budget).experiments
+
     def final_cost(self, task: Task) -> RunCost:
         """Of runs that decide a claim."""
         return RunCost(task, self.run_budget, self.confirm_seeds or VERIFY_SEEDS)
@@ -145,7 +149,7 @@ class Plan:
 
     def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """The cost of the study; ``reserved``: device-seconds on reserved tasks."""
-        per_run = RunCost(task, self.run_budget).experiments
+        per_run = self.run_experiments(task)
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         planned: PlannedWork = {

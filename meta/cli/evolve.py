@@ -171,6 +171,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         beside["compared_with"] = compared_with(plan, own or starters, study if folder else None)
     if (command == "improve" or plan.headroom) and not on.families:
         beside["headroom"] = headroom_words(on.homes, None if folder else dial, plan)
+    if plan.trial:
+        beside["screening"] = screening_words(plan, on.homes[0], own, study if folder else None)
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
@@ -372,6 +374,19 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
     if study is not None and "own_arm" not in study.config.plan:
         return "stock: this study was created by an older version"
     return "stock" if name == "stock" else f"stock: this researcher runs {name} exactly like stock"
+
+
+def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:
+    """Whether the new program of a trial screens candidates by short trainings, and why. A study that is resumed keeps
+    what its program says."""
+    from meta.population import screening
+    from programs.program import Program as Parsed
+
+    if study is None:
+        return screening(own, task, plan.run_experiments(task))[1]
+    programs = [Parsed.parse(text, name) for name, text in study.config.programs]
+    charter = next(one for one in programs if one.program_id == study.config.plan.get("candidate")).charter
+    return f"used: waves of {charter.wave}" if charter.screen.fraction < 1 else "not used"
 
 
 def describe(

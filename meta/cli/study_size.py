@@ -65,7 +65,12 @@ def plan_of(
     size = headroom_size(homes, dial, plan, headroom)
     if size is None:
         return plan
-    tested = sized(homes, dial, reserve, own_arm, variant, size.experiments)
+    try:
+        tested = sized(homes, dial, reserve, own_arm, variant, size.experiments)
+    except UsageError:
+        if dial.headroom:
+            raise
+        return plan
     return plan if tested.trial and not plan.trial and not dial.headroom else tested
 
 

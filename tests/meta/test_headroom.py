@@ -11,8 +11,9 @@ import click
 import pytest
 
 from analysis.study import query
-from arena.harvest import HarvestCandidate
+from arena.harvest import HARVEST, HarvestCandidate, _Search
 from arena.headroom import SIZES, HeadroomFound, measured, size_within
+from arena.task_set import TaskSet
 from meta.begin import take_up
 from meta.cli.main import run
 from meta.cli.output import Output
@@ -111,11 +112,8 @@ def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
     study.look()
     known = found(study, plan)
     assert known is not None and known[0].room and known[0].sentence() in said
-    parents = query(
-        tmp_path / "study",
-        "SELECT parent_source_id AS p FROM harvest_experiments WHERE search = 'harvest' AND origin = 'elite'",
-    )
-    assert {row["source_id"] for row in rows} & {row["p"] for row in parents}, "the harvest goes on from it"
+    begun = _Search(TaskSet.of(study).studies[0], lambda _: [], HARVEST).trained  # type: ignore[arg-type]
+    assert set(begun) == {row["source_id"] for row in rows}, "the harvest goes on from it"
 
 
 def test_without_room_it_asks_at_a_terminal_and_else_says_that_it_goes_on(
