@@ -255,13 +255,13 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
     task: str
-    search: str  # harvest, or long-elite: the search that it is compared with
-    stage: str  # search, choose (among the finalists) or measure (the winner)
+    search: str  # harvest, long-elite (the search that it is compared with), or headroom: the test before a study
+    stage: str  # search, choose (among the finalists) or measure (the winner); of headroom: search or again
     number: int
     stream: str
     seed: int
     source_id: str
-    origin: str  # untouched, model (the best edits by the mixed model), run (a run's final source) or elite
+    origin: str  # untouched, model (the best edits by the mixed model), run (a run's final source), elite or single
     parent_source_id: str | None = None  # of an elite child; else the edit is one of the untouched source
     from_run: str | None = None
     edit: Edit

@@ -41,7 +41,7 @@ from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
 
-HARVEST, LONG_ELITE = "harvest", "long-elite"
+HARVEST, LONG_ELITE, HEADROOM = "harvest", "long-elite", "headroom"
 FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
 LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
 FEW = 12  # the same of one with a small budget, 4 of them of the search
@@ -124,8 +124,8 @@ def best_edits(
     return source, task.edits.between(task.edits.config(baseline), task.edits.config(source))
 
 
-class _Search:
-    """One search on one task. What the ledger has of it is not trained again."""
+class Trainings:
+    """The trainings of one search on one task. What the ledger has of it is not trained again."""
 
     def __init__(self, on: TaskStudy, executor: Executor, name: str) -> None:
         self.on = on
@@ -133,8 +133,74 @@ class _Search:
         self.executor = executor
         self.name = name
         self.known = on.state.harvested[on.task.name, name]
+
+    def train(
+        self, stage: str, stream: Stream, first: int, trainings: Sequence[tuple[HarvestCandidate, int]]
+    ) -> list[HarvestExperimentEvent]:
+        """Train those that the ledger does not have, and record each. Raises Drained."""
+        jobs: dict[str, tuple[int, HarvestCandidate]] = {}
+        wanted: list[MeasureJob] = []
+        for number, (candidate, seed) in enumerate(trainings, first):
+            if (stage, number) in self.known:
+                continue
+            own = self.own(candidate) if stream != "search" else ()
+            job_id = f"{self.name}-{self.task.name}-{stage}-{number}"
+            jobs[job_id] = number, candidate
+            wanted.append(MeasureJob(job_id, candidate.source.files, stream, seed, task=self.on.task_id, own=own))
+        for result in self.executor.run(wanted):
+            number, candidate = jobs[result.job_id]
+            (measured,) = result.measurements
+            record_findings(self.on, measured, source_id=candidate.source.source_id, stream=stream)
+            self.on.record(self.experiment(candidate, stage, stream, number, measured))
+        numbers = range(first, first + len(trainings))
+        if any((stage, number) not in self.known for number in numbers):
+            raise drained(self.on.study)
+        return [self.known[stage, number] for number in numbers]
+
+    def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
+        """CPU that the candidate's experiments of the search used."""
+        return own_experiments(
+            (event for (stage, _), event in sorted(self.known.items()) if stage == "search"), candidate.source.source_id
+        )
+
+    def experiment(
+        self, candidate: HarvestCandidate, stage: str, stream: Stream, number: int, measured: Measurement
+    ) -> HarvestExperimentEvent:
+        return HarvestExperimentEvent(
+            task=self.task.name,
+            search=self.name,
+            stage=stage,
+            number=number,
+            stream=stream,
+            seed=measured.seed,
+            source_id=candidate.source.source_id,
+            origin=candidate.origin,
+            parent_source_id=candidate.parent_source_id,
+            from_run=candidate.from_run,
+            edit=candidate.edit,
+            config=self.task.edits.config(candidate.source),
+            status=measured.status,
+            metric=measured.metric,
+            reason=measured.reason,
+            trust=measured.trust,
+            device_seconds_charged=measured.charged_seconds,
+            device_seconds_spent=measured.spent_seconds,
+            training_seconds=measured.training_seconds,
+            prediction_seconds=measured.prediction_seconds,
+            wall_seconds=measured.wall_seconds,
+        )
+
+
+class _Search(Trainings):
+    """One search on one task."""
+
+    def __init__(self, on: TaskStudy, executor: Executor, name: str) -> None:
+        super().__init__(on, executor, name)
         # by source id: its sign * metric, inf if it failed
         self.trained: dict[str, tuple[HarvestCandidate, list[float]]] = {}
+        if name == HARVEST:  # single changes that were trained before the study's search are parents, too
+            for _, event in sorted(on.state.harvested[on.task.name, HEADROOM].items()):
+                self.keep(self.rebuilt(event), event)
 
     def winner(self, seconds: float, starts: Starts) -> HarvestEvent:
         ended = self.on.state.harvests.get((self.task.name, self.name))
@@ -164,11 +230,14 @@ class _Search:
             seeds = [self.on.streams.seed("search", self.name, self.task.name, number + i) for i in range(len(wave))]
             events = self.train("search", "search", number, list(zip(wave, seeds, strict=True)))
             for candidate, event in zip(wave, events, strict=True):
-                loss = math.inf if event.metric is None else self.task.sign * event.metric
-                self.trained.setdefault(event.source_id, (candidate, []))[1].append(loss)
+                self.keep(candidate, event)
             spent += sum(event.device_seconds_charged for event in events)
             number += len(wave)
         return number
+
+    def keep(self, candidate: HarvestCandidate, event: HarvestExperimentEvent) -> None:
+        loss = math.inf if event.metric is None else self.task.sign * event.metric
+        self.trained.setdefault(event.source_id, (candidate, []))[1].append(loss)
 
     def starting(self, most: int, starts: Starts) -> list[HarvestCandidate]:
         """The first candidates: those of the ledger, and more unless it has children of them already."""
@@ -234,62 +303,6 @@ class _Search:
         events = self.train(stage, stream, 0, [(candidate, seed) for candidate in candidates for seed in fresh])
         gains = [gain_over(self.on, baseline, event) for event in events]
         return [gains[at : at + seeds] for at in range(0, len(gains), seeds)]
-
-    def train(
-        self, stage: str, stream: Stream, first: int, trainings: Sequence[tuple[HarvestCandidate, int]]
-    ) -> list[HarvestExperimentEvent]:
-        """Train those that the ledger does not have, and record each. Raises Drained."""
-        jobs: dict[str, tuple[int, HarvestCandidate]] = {}
-        wanted: list[MeasureJob] = []
-        for number, (candidate, seed) in enumerate(trainings, first):
-            if (stage, number) in self.known:
-                continue
-            own = self.own(candidate) if stream != "search" else ()
-            job_id = f"{self.name}-{self.task.name}-{stage}-{number}"
-            jobs[job_id] = number, candidate
-            wanted.append(MeasureJob(job_id, candidate.source.files, stream, seed, task=self.on.task_id, own=own))
-        for result in self.executor.run(wanted):
-            number, candidate = jobs[result.job_id]
-            (measured,) = result.measurements
-            record_findings(self.on, measured, source_id=candidate.source.source_id, stream=stream)
-            self.on.record(self.experiment(candidate, stage, stream, number, measured))
-        numbers = range(first, first + len(trainings))
-        if any((stage, number) not in self.known for number in numbers):
-            raise drained(self.on.study)
-        return [self.known[stage, number] for number in numbers]
-
-    def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
-        """CPU that the candidate's experiments of the search used."""
-        return own_experiments(
-            (event for (stage, _), event in sorted(self.known.items()) if stage == "search"), candidate.source.source_id
-        )
-
-    def experiment(
-        self, candidate: HarvestCandidate, stage: str, stream: Stream, number: int, measured: Measurement
-    ) -> HarvestExperimentEvent:
-        return HarvestExperimentEvent(
-            task=self.task.name,
-            search=self.name,
-            stage=stage,
-            number=number,
-            stream=stream,
-            seed=measured.seed,
-            source_id=candidate.source.source_id,
-            origin=candidate.origin,
-            parent_source_id=candidate.parent_source_id,
-            from_run=candidate.from_run,
-            edit=candidate.edit,
-            config=self.task.edits.config(candidate.source),
-            status=measured.status,
-            metric=measured.metric,
-            reason=measured.reason,
-            trust=measured.trust,
-            device_seconds_charged=measured.charged_seconds,
-            device_seconds_spent=measured.spent_seconds,
-            training_seconds=measured.training_seconds,
-            prediction_seconds=measured.prediction_seconds,
-            wall_seconds=measured.wall_seconds,
-        )
 
     def event(
         self, winner: HarvestCandidate, gains: Sequence[float], *, experiments: int, finalists: int, chosen_by: float

@@ -1,6 +1,8 @@
 """The parts of `bench/gpu.sh` that are Python: what is found, the steps of docs/gpu.md, a short copy of the task gpt.
 
-python -m bench.gpu found | header | steps | short FOLDER
+python -m bench.gpu found [command] | header [command] | steps | short FOLDER | stand-in FOLDER
+
+With ``command`` the GPU is for a repository's own command, which needs no torch of Metaloop's that is built for CUDA.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ from trainer.device_profile import DeviceProfile
 from trainer.device_trial import try_device
 
 SHORT_SECONDS, SHORT_COST, SHORT_EXPERIMENTS = 20, 26, 8
+_SMI = """#!/bin/sh
+case "$1" in
+  *uuid*) echo "0, GPU-stand-in, stand-in for a GPU, 81920, 0.0" ;;
+  *memory.used,utilization*) echo "100, 90" ;;
+  *memory.used*) echo "100" ;;
+esac
+"""
 _HOLD = "import torch, sys; x = torch.ones(1 << 28, device='cuda'); print('held', flush=True); sys.stdin.read()"
 _FORK = (
     "import os, torch; torch.cuda.is_available(); print(torch.cuda.is_initialized(), flush=True)\n"
@@ -32,18 +41,22 @@ _FORK = (
 
 def found() -> int:
     """One line where there is no GPU to be used; 2 then."""
-    survey = gpus.survey()
+    survey = gpus.survey(torch=not _for_command())
     if not survey.gpus:
         print(f"no GPU here: {survey.reason}" + (f" ({survey.cure})" if survey.cure else ""))
         return 2
     return 0
 
 
+def _for_command() -> bool:
+    return sys.argv[2:3] == ["command"]
+
+
 def header() -> int:
     """Hardware, versions and date, for the file of figures."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     print(f"\n# bench/gpu.sh, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit.strip() or 'unknown'}\n")
-    for one in gpus.usable():
+    for one in gpus.usable(torch=not _for_command()):
         print(f"- {one.hardware}, {one.memory_mb} MiB")
     print(f"- {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
     return 0
@@ -116,7 +129,27 @@ def short() -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[], int]] = {"found": found, "header": header, "steps": steps, "short": short}
+def stand_in() -> int:
+    """Files that stand in for one GPU: device nodes, nvidia-smi, and a start-up file that makes Metaloop look there."""
+    folder = Path(sys.argv[2])
+    folder.chmod(0o755)  # the sandbox of root runs as another user
+    (folder / "dev").mkdir(exist_ok=True)
+    for name in ("nvidia0", "nvidiactl", "nvidia-uvm"):
+        (folder / "dev" / name).touch()
+    (folder / "nvidia-smi").write_text(_SMI)
+    (folder / "nvidia-smi").chmod(0o755)
+    start = f"from pathlib import Path\nfrom trainer import gpus\ngpus.DEV = Path({str(folder / 'dev')!r})\n"
+    (folder / "sitecustomize.py").write_text(start)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[], int]] = {
+    "found": found,
+    "header": header,
+    "steps": steps,
+    "short": short,
+    "stand-in": stand_in,
+}
 
 if __name__ == "__main__":
     sys.exit(COMMANDS[sys.argv[1]]())

@@ -7,6 +7,11 @@
 #   bench/gpu.sh redteam         the attacks that need a GPU, and the profile's own tests
 #   bench/gpu.sh measure         tokens/s, MFU, seconds charged outside training, cold and warm (python -m bench.gpt)
 #   bench/gpu.sh study           a run of eight short experiments, verified
+#   bench/gpu.sh repo DIR [BUDGET] [FLAGS]   one night (8h) on your own repository: task init --from (with FLAGS), check,
+#                                improve from DIR/program.md (PROGRAM: another one; without any, stock), apply
+#
+# STAND_IN=1 with `repo`: without a GPU, files stand in for its device nodes and a script for nvidia-smi, so that all but
+# the driver is tried; the command then trains on the CPU. Killed, the same line resumes the study in OUT.
 #
 # Each stage fits into STAGE_SECONDS (590), so that machines that are lent by the call can do one after the other.
 # TRAIN_SECONDS (120): of one experiment of `measure`; 300 is the task's own, and takes a stage of 25 minutes.
@@ -19,14 +24,25 @@ out=${OUT:-$PWD/gpu-figures}
 limit=${STAGE_SECONDS:-590}
 seconds=${TRAIN_SECONDS:-120}
 stages=("$@")
+torch=torch
+if [ "${1:-}" = repo ]; then
+  [ -d "${2:-}" ] || { echo "bench/gpu.sh: repo needs the folder of a repository" >&2; exit 2; }
+  repository=$(cd "$OLDPWD" && cd "$2" && pwd) budget=${3:-8h} flags=("${@:4}") stages=(repo) limit=0 torch=command
+fi
 [ $# -gt 0 ] || stages=(check redteam measure study)
 for stage in "${stages[@]}"; do
   case $stage in
-    check | redteam | measure | study) ;;
-    *) echo "bench/gpu.sh: no stage '$stage': check, redteam, measure, study" >&2; exit 2 ;;
+    check | redteam | measure | study | repo) ;;
+    *) echo "bench/gpu.sh: no stage '$stage': check, redteam, measure, study, repo DIR" >&2; exit 2 ;;
   esac
 done
-"$PYTHON" -m bench.gpu found || exit 2
+if [ "${STAND_IN:-}" = 1 ] && [ "$torch" = command ]; then
+  stand_in=$(mktemp -d) && trap 'rm -rf "$stand_in"' EXIT
+  "$PYTHON" -m bench.gpu stand-in "$stand_in" || exit 1
+  export PATH="$stand_in:$PATH" PYTHONPATH="$stand_in:$PYTHONPATH"
+  echo "a stand-in for a GPU: files for its nodes, a script for nvidia-smi; no figure here is one of a GPU"
+fi
+"$PYTHON" -m bench.gpu found "$torch" || exit 2
 mkdir -p "$out" || exit 1
 file=$out/figures.md
 failed=()
@@ -42,7 +58,27 @@ carry_out() { # NAME COMMAND...: its output to the terminal and to the file
   [ "$status" = 0 ] || failed+=("$name ($status)")
 }
 
-"$PYTHON" -m bench.gpu header >>"$file"
+metaloop() { # NAME WORDS...: one step of the night
+  printf '\n$ metaloop %s\n' "${*:2}"
+  carry_out "$1" "$PYTHON" -m meta.cli.main "${@:2}"
+  [ ${#failed[@]} = 0 ]
+}
+
+night() { # the whole night, step by step; a step that fails is the last one
+  local program=${PROGRAM:-$repository/program.md}
+  [ -n "${PROGRAM:-}" ] || [ -f "$program" ] || program=stock
+  [ -f "$repository/task.toml" ] || metaloop init task init --from "$repository" "${flags[@]}" || return
+  metaloop checked task check "$repository" --write || return
+  if [ -d "$out/study" ]; then
+    metaloop improve improve --resume "$out/study" -y || return
+  else
+    metaloop improve improve "$program" -t "$repository" --budget "$budget" -s "$out/study" -y || return
+  fi
+  metaloop apply improve --resume "$out/study" --apply && return
+  grep -q 'good enough to apply' "$out/apply.log" && failed=()
+}
+
+"$PYTHON" -m bench.gpu header "$torch" >>"$file"
 for stage in "${stages[@]}"; do
   case $stage in
     check)
@@ -56,6 +92,7 @@ for stage in "${stages[@]}"; do
     measure)
       carry_out measure "$PYTHON" -m bench.gpt -n 1 --seconds "$seconds" --write "$out/gpt.json"
       ;;
+    repo) night ;;
     study)
       carry_out task "$PYTHON" -m bench.gpu short "$out/gpt-short" &&
         carry_out study "$PYTHON" -m meta.cli.main run -t "$out/gpt-short" -s "$out/study" -y

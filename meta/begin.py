@@ -14,11 +14,11 @@ from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.apply import PATH
 from meta.confirmation import LOOKS
-from meta.learnt import Learnt
+from meta.learnt import Learnt, with_program
 from meta.mutators.mix import MUTATORS, named_operators
 from meta.novelty import Novelty
 from meta.plan import Plan
-from meta.population import candidate, starters
+from meta.population import candidate, screened, screening, starters
 from meta.prior import Known, seat
 from meta.reserve import refuse_twice
 from meta.task_families import DrawnTasks
@@ -53,9 +53,12 @@ def create(
         staff = staff.model_copy(update={"traces": trace_mode(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
+    screen = screening(own, task, plan.run_experiments(task))[0] if plan.trial else None
+    if learnt and screen:
+        learnt = with_program(learnt, screened(learnt.program, screen))
     taught = learnt.program if learnt else None
     chosen, prior = starters(plan.starters, own, taught), None
-    tried = candidate(own, taught, Novelty([task, *further], researcher)) if plan.trial else None
+    tried = candidate(own, taught, Novelty([task, *further], researcher), screen) if plan.trial else None
     chosen += [tried] if tried and tried not in chosen else []
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.events import HarvestEvent, HarvestExperimentEvent
-from arena.harvest import HARVEST
+from arena.harvest import HARVEST, HEADROOM
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -48,7 +48,8 @@ def harvests(study: Study) -> list[HarvestedScript]:
         verified = files[0][0] if len(files) == 1 else folder
         made = {
             one.source_id: one
-            for (stage, _), one in sorted(study.state.harvested[event.task, HARVEST].items(), reverse=True)
+            for search in (HEADROOM, HARVEST)
+            for (stage, _), one in sorted(study.state.harvested[event.task, search].items(), reverse=True)
             if stage == "search"
         }
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
@@ -65,6 +66,7 @@ def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[Ha
     origins = {
         "model": "the untouched train.py, by the mixed model",
         "run": by_run,
+        "single": "the untouched train.py, by the headroom test",
         "elite": "the step before, by the elite search",
     }
     step = HarvestStep(origins.get(one.origin, "the untouched train.py"), one.edit)

@@ -43,7 +43,8 @@ class Plan:
 
     A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
     stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
-    untouched script, its harvest has ``harvest_count`` experiments.
+    untouched script, its harvest has ``harvest_count`` experiments. ``headroom`` is the number of trainings, on each
+    task, that test before everything else whether a single change helps (`arena.headroom`).
     """
 
     starters: int
@@ -74,6 +75,7 @@ class Plan:
     trial: int = 0
     baseline_seeds: int = 0
     harvest_count: int = 0
+    headroom: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -103,6 +105,10 @@ class Plan:
         """Runs with the plan's run budget."""
         return self.search_runs + self.final_runs
 
+    def run_experiments(self, task: Task) -> int:
+        """Experiments of a run."""
+        return RunCost(task, self.run_budget).experiments
+
     def final_cost(self, task: Task) -> RunCost:
         """Of runs that decide a claim."""
         return RunCost(task, self.run_budget, self.confirm_seeds or VERIFY_SEEDS)
@@ -111,11 +117,11 @@ class Plan:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost, final = RunCost(task, self.run_budget), self.final_cost(task)
         if self.trial:
-            return final.seconds(self.final_runs, besides_runs(self.harvest_count, self.baseline_seeds))
+            return final.seconds(self.final_runs, besides_runs(self.harvest_count, self.baseline_seeds) + self.headroom)
         seconds = cost.seconds(self.search_runs) + final.seconds(
             self.final_runs, BASELINE_SEEDS + 2 * self.best_of_seeds
         )
-        seconds += self.harvest_experiments(task) * task.cost_seconds
+        seconds += (self.harvest_experiments(task) + self.headroom) * task.cost_seconds
         seconds += self.stock_runs(task) * cost.run + 2 * seconds if self.same_spend else 0.0
         return seconds + self.long_seconds(final)
 
@@ -142,7 +148,7 @@ class Plan:
 
     def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """The cost of the study; ``reserved``: device-seconds on reserved tasks."""
-        per_run = RunCost(task, self.run_budget).experiments
+        per_run = self.run_experiments(task)
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         planned: PlannedWork = {
@@ -231,10 +237,13 @@ def besides_runs(harvest: int, baselines: int) -> int:
     return harvest + baselines * (2 if harvest else 1)
 
 
-def trial(budget: float, task: Task, run_budget: float | None = None, harvest: int | None = None) -> Plan:
+def trial(
+    budget: float, task: Task, run_budget: float | None = None, harvest: int | None = None, headroom: int = 0
+) -> Plan:
     """The largest trial whose expected device time fits ``budget`` seconds; ``harvest``: 0 for none.
 
-    About a quarter of it searches for the best train.py. The rest are runs of two programs: 16 experiments long if that
+    About a quarter of it searches for the best train.py, the ``headroom`` trainings included, because that search goes
+    on from them. The rest are runs of two programs: 16 experiments long if that
     gives three each, else three of 8 or more, two of 6 or more, or one. Raises UsageError below LEAST_EXPERIMENTS.
     """
     experiments = int(budget / task.cost_seconds + 1e-9)
@@ -245,10 +254,10 @@ def trial(budget: float, task: Task, run_budget: float | None = None, harvest: i
             hint="raise --budget, or make an experiment of the task cheaper",
         )
     small = experiments < 60
-    count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4))
+    count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4) - headroom)
     count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
     baseline, verify = (2, 1) if small else (4, 2)
-    room = experiments - besides_runs(count, baseline)
+    room = experiments - headroom - besides_runs(count, baseline)
 
     def length(runs: int) -> int:
         return room // (2 * runs) - verify
@@ -277,6 +286,7 @@ def trial(budget: float, task: Task, run_budget: float | None = None, harvest: i
         trial=1,
         baseline_seeds=baseline,
         harvest_count=count,
+        headroom=headroom,
     )
 
 

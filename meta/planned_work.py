@@ -31,6 +31,8 @@ class PlannedWork(TypedDict, total=False):
     plan: Mapping[str, JsonValue]  # of meta.plan.Plan
     sandbox: str
     of_the_task: str
+    headroom: str  # the test before everything else, or why it is left out
+    screening: str  # of a trial: whether its new program trains candidates for a short time first, and why
     tells: str  # the statistical power
     researcher: str
     models: str

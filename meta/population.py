@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from analysis.events import ProgramEvent
 from arena.arms import Entry
 from meta.novelty import Novelty
+from programs.charter_edit import charter_fields
 from programs.edit import set_charter
 from programs.program import Program
 from programs.shelf import starter
 from programs.text import word_list
+from trainer.screening import ScreenShape, best_shape
+from trainer.task import Task
 
 # The order in which small studies fill their places: the most different strategies first.
 DIVERSE = word_list("""
@@ -37,13 +40,32 @@ def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = N
     return [*racing[: max(2 + len(mine) * len(taught), count)], one_line]
 
 
-def candidate(own: Sequence[Program], learnt: Program | None, novelty: Novelty) -> Program:
+def screening(own: Sequence[Program], task: Task, experiments: int) -> tuple[ScreenShape | None, str]:
+    """(how the program of a trial screens its candidates by short trainings, or None; why)."""
+    base = own[0] if own else starter("stock")
+    if charter_fields(base.text).keys() & {"wave", "screen.fraction", "screen.promote", "phases"}:
+        return None, "as your program sets it"
+    return best_shape(task, experiments)
+
+
+def screened(program: Program, shape: ScreenShape) -> Program:
+    """The program with such a screen, under the same name."""
+    text = set_charter(program.text, "wave", shape.wave)
+    text = set_charter(text, "screen.fraction", shape.fraction)
+    return program.with_text(set_charter(text, "screen.promote", round(shape.chosen / shape.wave, 3)), program.name)
+
+
+def candidate(
+    own: Sequence[Program], learnt: Program | None, novelty: Novelty, screen: ScreenShape | None = None
+) -> Program:
     """The program of a trial, which no data of it chooses: ``learnt``, else the user's with another search (crosses of
-    the best scripts so far), else one of the library; the first that behaves differently from the user's."""
+    the best scripts so far), else one of the library; the first that behaves differently from the user's. The second
+    screens as ``screen`` says."""
     base = own[0] if own else starter("stock")
     crossing = set_charter(base.text, "proposers", {"elite": 0.5, "local": 0.5})
     possible = [learnt] if learnt else []
-    possible += [Program.parse(crossing, f"{base.name}-elite"), *(starter(name) for name in DIVERSE[1:])]
+    crossed = Program.parse(crossing, f"{base.name}-elite")
+    possible += [screened(crossed, screen) if screen else crossed, *(starter(name) for name in DIVERSE[1:])]
     usual = novelty.behaviour(base)
     return next(program for program in possible if novelty.behaviour(program) != usual)
 

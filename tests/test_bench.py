@@ -156,3 +156,49 @@ def test_a_command_prints_its_figures(
         found = re.search(pattern, shown)
         assert found, f"{figure}: not in {shown[:3000]}"
         assert all(math.isfinite(float(number.replace(",", ""))) for number in found.groups())
+
+
+NIGHT = """import os, random
+LR = 0.02
+rng, weight = random.Random(int(os.environ.get("SEED", "1"))), 0.0
+for _ in range(400):
+    x = rng.gauss(0, 1)
+    weight -= LR * 0.2 * x * (weight * x - 3 * x - rng.gauss(0, 0.3))
+device = "cuda" if os.path.exists("/dev/nvidia0") else "cpu"
+print(f"val_loss: {(weight - 3) ** 2 + 0.01:.6f}")
+"""
+
+
+def night(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    repository = folder / "repo"
+    repository.mkdir()
+    (repository / "train.py").write_text(NIGHT)
+    (repository / "program.md").write_text(
+        "Run `python train.py`. It prints val_loss; lower is better. Edit only train.py. One run takes 2 seconds.\n"
+    )
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=u", "-c", "user.email=u@e.org", "commit", "-qm", "1"],
+    ):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    told = {**os.environ, "PYTHON": sys.executable, "OUT": str(folder / "out"), **environment}
+    command = [str(ROOT / "bench" / "gpu.sh"), "repo", str(repository), "20s"]
+    return subprocess.run(command, capture_output=True, text=True, env=told, check=False)
+
+
+def test_a_night_needs_a_gpu(tmp_path: Path) -> None:
+    done = night(tmp_path, METALOOP_DEVICES="cpu")
+    assert done.returncode == 2 and "no GPU here" in done.stdout and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Path) -> None:
+    done = night(tmp_path, STAND_IN="1", METALOOP_DEVICES="", METALOOP_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]
+    assert [words[0] for words in steps] == ["task", "task", "improve", "improve"]
+    assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
+    assert "headroom: repo: the best of" in done.stdout and (tmp_path / "out" / "study" / "champion.md").is_file()
+    assert "no figure here is one of a GPU" in done.stdout
+    assert list((tmp_path / "cache").glob("compiled/repo-*.pack")), "the command's compile cache was not filled"

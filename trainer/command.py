@@ -22,6 +22,7 @@ from trainer import bwrap, constants
 from trainer.cache import Cache
 from trainer.command_process import CommandEnded, run_command
 from trainer.command_view import CommandLimits, Job, readable_path
+from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
@@ -46,12 +47,14 @@ _RESULT_MB = 1  # size of the file with the metric
 
 
 class CommandLauncher:
-    """A launcher without a template: it only measures the cost of an empty command and holds the GPU."""
+    """A launcher without a template: it only measures the cost of an empty command, and holds the GPU and the compile
+    cache."""
 
-    def __init__(self, sandboxed: bool, seat: GpuSeat | None = None) -> None:
+    def __init__(self, sandboxed: bool, seat: GpuSeat | None = None, compiled: CompileCache | None = None) -> None:
         self.sandboxed = sandboxed
         self.constant = 0.0
         self.seat = seat
+        self.compiled = compiled
         self.profile = DeviceProfile(seat.gpu) if seat else None
 
     def start(self, data: Path | None = None) -> None:
@@ -68,9 +71,11 @@ class CommandLauncher:
         return None
 
     def close(self) -> None:
-        """Release the GPU, if there is one."""
+        """Release the GPU and the compile cache, if there are any."""
         if self.seat:
             self.seat.close()
+        if self.compiled:
+            self.compiled.close()
 
 
 def require_sandbox(wanted: bool) -> None:
@@ -96,7 +101,12 @@ class CommandTrainer(Trainer):
     ) -> None:
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
-        self.device = CommandLauncher(sandbox, GpuSeat(usable(torch=False)) if task.device == "gpu" else None)
+        on_gpu = task.device == "gpu"
+        self.device = CommandLauncher(
+            sandbox,
+            GpuSeat(usable(torch=False)) if on_gpu else None,
+            CompileCache.of(task, sandbox, packages_of(task.run.readable)) if on_gpu else None,
+        )
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
@@ -119,6 +129,10 @@ class CommandTrainer(Trainer):
     @property
     def trust(self) -> Trust:
         return "scored" if self.section.score_command else "self-reported"
+
+    def _fill_compile_cache(self) -> None:
+        """One whole experiment, because only the command knows after which part of it everything is compiled."""
+        self._train_and_score(Spec(self.task.baseline(), 1), ExperimentTally())
 
     def _attempt(self, spec: Spec) -> Outcome:
         outcome = super()._attempt(spec)
@@ -166,11 +180,7 @@ class CommandTrainer(Trainer):
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         limits = self._lines(fraction)
-        section, kept = self.section, [name for name in self._small if name in files and name not in wanted]
-        job = Job(
-            words, files, environment, section.readable, wanted, section.links, self._large, kept, self.device.profile
-        )
-        ended = run_command(job, limits)
+        ended = self._carry_out(Job(words, files, environment, wanted=wanted), limits)
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
         result = Ended(
@@ -191,6 +201,23 @@ class CommandTrainer(Trainer):
         judge(result, self._limits(fraction, 0), failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
+        return ended
+
+    def _carry_out(self, job: Job, limits: CommandLimits) -> CommandEnded:
+        """Run a job with what the task shows to its commands, and a private copy of the compile cache."""
+        section, compiled = self.section, self.device.compiled
+        whole = replace(
+            job,
+            readable=section.readable,
+            links=section.links,
+            bound=self._large,
+            kept=[name for name in self._small if name in job.files and name not in job.wanted],
+            device=self.device.profile,
+            compiled=compiled.given() if compiled else None,
+        )
+        ended = run_command(whole, limits)
+        if compiled:
+            compiled.took()
         return ended
 
     def _lines(self, fraction: float) -> CommandLimits:
@@ -222,6 +249,13 @@ class CommandTrainer(Trainer):
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
         return {name: (data, name in self.section.executable) for name, data in files.items()}
+
+
+def packages_of(readable: Sequence[str]) -> list[str]:
+    """Names and versions of the packages in virtual environments that a command is shown."""
+    folders = [Path(text).expanduser() for text in readable]
+    found = (path.name for folder in folders for path in folder.glob("lib/python*/site-packages/*.dist-info"))
+    return sorted(found)
 
 
 def _can_be_shown(form: os.stat_result) -> bool:

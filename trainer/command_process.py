@@ -73,7 +73,7 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
             said, _ = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
         first = int(json.loads(os.read(info, 4096))["child-pid"])
-        return _Run(process, first, limits, answer, let).carry_out()
+        return _Run(process, first, limits, answer, let, job.compiled_mb).carry_out()
     finally:
         view.close()
         for descriptor in (*ours, *theirs):
@@ -84,7 +84,9 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
 class _Run:
     """One run, from the start of its command."""
 
-    def __init__(self, process: subprocess.Popen[bytes], first: int, limits: CommandLimits, answer: int, go: int):
+    def __init__(
+        self, process: subprocess.Popen[bytes], first: int, limits: CommandLimits, answer: int, go: int, more_mb: int
+    ) -> None:
         self.process, self.limits, self.answer, self.go = process, limits, answer, go
         self.first, self.handle = first, pidfd(first)
         self.count = CpuCount(first)
@@ -96,7 +98,7 @@ class _Run:
         self.received = bytearray()
         self.group = Cgroup.create("command")
         if self.group is not None:
-            self.group.limit(limits.memory_mb + limits.disk_mb, limits.processes + 8)
+            self.group.limit(limits.memory_mb + limits.disk_mb + more_mb, limits.processes + 8)
             self.group.add(process.pid)
 
     def carry_out(self) -> CommandEnded:

@@ -14,10 +14,13 @@ from programs.errors import TaskError, UsageError
 from trainer import login_keys
 from trainer.bwrap import memory_file
 from trainer.device_profile import DeviceProfile
+from trainer.inside import compilers
+from trainer.inside.experiment_folder import COMPILED_MB
 from trainer.system_view import SystemView, checked, interpreter
 
-WORK, HOME = "/task", "/home/work"
-_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
+WORK, HOME, COMPILED = "/task", "/home/work", "/compiled"
+_START, _ORDER, _PACKING = "/run/metaloop/start.py", "/run/metaloop/order", "/run/metaloop/packing.py"
+_INSIDE = Path(__file__).parent / "inside"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Job:
     ``readable``: paths of this machine, mounted read-only; a path that starts with ``~/`` is in the sandbox's home.
     ``links``: name in its folder → target; absolute targets are mounted read-only. ``bound``: large files of the task,
     name → path, mounted read-only instead of copied. ``kept``: files to check for changes by the command.
+    ``compiled``: descriptors of a compile cache (`CompileCache.given`); the command gets a private copy. None: it has
+    no such folder.
     """
 
     command: Sequence[str]
@@ -56,6 +61,12 @@ class Job:
     bound: Mapping[str, Path] = field(default_factory=dict)
     kept: Sequence[str] = ()
     device: DeviceProfile | None = None  # for a GPU
+    compiled: Mapping[str, int] | None = None
+
+    @property
+    def compiled_mb(self) -> int:
+        """The size of its folder of compiled kernels at most."""
+        return 0 if self.compiled is None else COMPILED_MB
 
 
 class CommandView(SystemView):
@@ -82,7 +93,11 @@ class CommandView(SystemView):
         self._hide(())
         self._etc(full=False)
         size = self._limits.disk_mb
-        for path_inside, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
+        folders = [(WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))]
+        if self._job.compiled is not None:
+            folders.append((COMPILED, self._job.compiled_mb))
+            self._write(_PACKING, (_INSIDE / "packing.py").read_bytes())
+        for path_inside, megabytes in folders:
             self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
         for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
@@ -94,7 +109,7 @@ class CommandView(SystemView):
         self._hide(())
         for name, path in self._job.bound.items():
             self._bind("--ro-bind", path, f"{WORK}/{name}")
-        self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
+        self._write(_START, (_INSIDE / "supervise.py").read_bytes())
         self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
     def _interpreter(self) -> list[Path]:
@@ -106,6 +121,8 @@ class CommandView(SystemView):
     def words(self, ready: int, reply: int, go: int) -> list[str]:
         """The command line after bwrap's options; this call completes the options."""
         blob = self._files()
+        compiled = self._job.compiled or {}
+        self._fds += compiled.values()
         order = {
             "command": list(self._job.command),
             "environment": self._environment(),
@@ -117,6 +134,7 @@ class CommandView(SystemView):
             "kept": list(self._job.kept),
             "wanted": list(self._job.wanted),
             "wanted_bytes": self._limits.result_mb << 20,
+            "compiled": (COMPILED, compiled.get("compiled"), compiled.get("compiled_out"), self._job.compiled_mb << 20),
             "ready": ready,
             "reply": reply,
             "go": go,
@@ -141,6 +159,7 @@ class CommandView(SystemView):
         own |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
         if device := self._job.device:
             own |= {**device.environment(), "LD_LIBRARY_PATH": ":".join(device.driver)}
+        own |= compilers.environment(COMPILED) if self._job.compiled is not None else {}
         return {**own, **self._job.environment, "HOME": HOME}
 
 

@@ -2,7 +2,8 @@
 
 Each experiment gets a private copy, which is deleted with it. Nothing is copied back from an edited source, because the
 next experiment would execute it. Only the untouched baseline, a trusted part of the task, fills the cache, once for
-each task, source, hardware class and version. That run is not charged.
+each task, source, hardware class and version. That run is not charged. A task with a command has the same cache: its
+commands get the copy in a folder of their sandbox.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +34,11 @@ class CompileCache:
         self._out: Blob | None = None
 
     @classmethod
-    def of(cls, task: Task, sandboxed: bool) -> CompileCache:
+    def of(cls, task: Task, sandboxed: bool, packages: Sequence[str] = ()) -> CompileCache:
+        """``packages``: names and versions of what a command brings, beside Metaloop's own."""
         shut = "sandboxed" if sandboxed else "unverified"
         parts = (task.task_id, task.baseline().source_id, hardware_class(task.device), torch_version())
-        name = content_id("k", *parts, platform.python_version(), shut)
+        name = content_id("k", *parts, platform.python_version(), shut, *packages)
         return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
 
     def ensure(self, fill: Callable[[], object]) -> None:

@@ -219,12 +219,14 @@ class Trainer:
         """
         compiled: CompileCache | None = getattr(self.launcher, "compiled", None)
         if compiled is not None:
-            few = Spec(self.task.baseline(), 1, fraction=min(1.0, _WARM_STEPS / self.task.steps))
-            trainer = Trainer(
-                self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True
-            )  # few steps and a generous limit, because the first compilation takes long
             with suppress(Failed):
-                compiled.ensure(lambda: trainer._train_and_score(few, ExperimentTally()))
+                compiled.ensure(self._fill_compile_cache)
+
+    def _fill_compile_cache(self) -> None:
+        """Few steps with a generous limit, because the first compilation takes long."""
+        few = Spec(self.task.baseline(), 1, fraction=min(1.0, _WARM_STEPS / self.task.steps))
+        trainer = Trainer(self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True)
+        trainer._train_and_score(few, ExperimentTally())
 
     def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if train.py or its predictions fail. ``tally`` records the cost in both cases."""

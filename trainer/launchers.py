@@ -10,8 +10,11 @@ from trainer.task import Task
 
 
 def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalLauncher:
-    """A launcher that is not started yet. ``number``: its index in this process. `close` releases its GPU."""
-    if task.device == "cpu":
+    """A launcher that is not started yet. ``number``: its index in this process. `close` releases its GPU.
+
+    The trainer of a task with a command takes the GPU itself, so that Metaloop's own torch need not be built for it.
+    """
+    if task.device == "cpu" or task.run is not None:
         return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
     seat = GpuSeat(usable())
     profile = DeviceProfile(seat.gpu)

@@ -8,7 +8,7 @@ SELECT coalesce((SELECT sum(device_seconds_charged ORDER BY run_id) FROM played)
     + coalesce((SELECT sum(device_seconds_spent ORDER BY run_id, seed) FROM verifications
         WHERE run_id IN (SELECT run_id FROM played)), 0.0)
     + coalesce((SELECT sum(device_seconds_charged ORDER BY stage, number) FROM harvest_experiments
-        WHERE task = $task AND search = 'harvest'), 0.0)
+        WHERE task = $task AND search IN ('harvest', 'headroom')), 0.0)
     + coalesce((SELECT sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place) FROM events
         WHERE kind = 'baseline' AND record ->> 'task' = $task), 0.0) AS spent,
     (SELECT max(device_seconds_budget) FROM played) AS run_budget

@@ -157,7 +157,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
             "--run-budget",
             f"{config['run_budget']:g}",
         ], "Its task is not on this machine, so the flags for its size are unknown."
-    plan = read_as(Plan, recorded)
+    plan, improves = read_as(Plan, recorded), config["command"] == "improve"
     if config.get("families"):
         return nearest(dials(plan, lambda dial: family_plan(task, dial, bool(plan.own_arm))), plan)
     try:
@@ -171,7 +171,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     made = (
         each
         for budget in budgets
-        for each in dials(plan, lambda dial: plan_of([task, *further], dial, reserve), budget)
+        for each in dials(plan, lambda dial: plan_of([task, *further], dial, reserve, headroom=improves), budget)
     )
     return nearest(made, plan)
 
@@ -201,6 +201,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
         ["--seeds", str(plan.opening_runs)],
         ["--generations", str(plan.generations)],
         ["--harvest", str(plan.harvest_percent)],
+        ["--headroom" if plan.headroom else "--no-headroom"],
     ]
     always = ["--best-of-n"] * bool(plan.best_of_seeds) + ["--same-spend"] * plan.same_spend
     always += ["--long"] * bool(plan.long_runs)
@@ -218,6 +219,7 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
             race_rule=None,
             best_of_n=bool(plan.best_of_seeds),
             long=bool(plan.long_runs),
+            headroom=bool(plan.headroom) if taken[4] else None,
         )
         try:
             made = make(dial)

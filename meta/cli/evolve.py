@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
+
+import click
 
 from meta.cli import launch, mutation, resolve
 from meta.cli.flags import (
@@ -24,7 +27,7 @@ from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
 from meta.cli.study_result import present
-from meta.cli.study_size import Dial, family_plan, plan_of, trial_tells
+from meta.cli.study_size import Dial, family_plan, headroom_words, plan_of, trial_tells
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -155,7 +158,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         mutation.refuse_alone(follows, settings.researcher_choice.config)
         on = ChosenTasks.named(flags, settings.seed)
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
-        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm)
+        tested = command == "improve"
+        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, tested)
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt = flags.knowledge(own, on)
     flags.ending.refuse_early(on.homes[0])
@@ -165,6 +169,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     beside = {"prior": prior and sentence(prior), "knowledge": used and in_words(used)}
     if command == "improve":
         beside["compared_with"] = compared_with(plan, own or starters, study if folder else None)
+    if (command == "improve" or plan.headroom) and not on.families:
+        beside["headroom"] = headroom_words(on.homes, None if folder else dial, plan)
+    if plan.trial:
+        beside["screening"] = screening_words(plan, on.homes[0], own, study if folder else None)
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
@@ -186,6 +194,9 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             path=path,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
+        launch.announce(out, described)
+        if not headroom_first(out, command, study, plan, described, flags.start.yes):
+            return
         play(out, command, study, plan, starters, described, again)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
@@ -269,8 +280,8 @@ class ChosenTasks:
         reserve = [task for task, unseen in named if not unseen]
         return cls(homes, reserve, next((task for task, unseen in named if unseen), None))
 
-    def plan(self, dial: Dial, own_arm: bool) -> Plan:
-        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant)
+    def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
+        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
 
 
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
@@ -365,6 +376,19 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
     return "stock" if name == "stock" else f"stock: this researcher runs {name} exactly like stock"
 
 
+def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:
+    """Whether the new program of a trial screens candidates by short trainings, and why. A study that is resumed keeps
+    what its program says."""
+    from meta.population import screening
+    from programs.program import Program as Parsed
+
+    if study is None:
+        return screening(own, task, plan.run_experiments(task))[1]
+    programs = [Parsed.parse(text, name) for name, text in study.config.programs]
+    charter = next(one for one in programs if one.program_id == study.config.plan.get("candidate")).charter
+    return f"used: waves of {charter.wave}" if charter.screen.fraction < 1 else "not used"
+
+
 def describe(
     plan: Plan,
     on: ChosenTasks,
@@ -421,5 +445,27 @@ def play(
     """The outer loop, with its progress on stderr."""
     from meta.evolve import evolve as carry_out
 
-    launch.announce(out, described)
     launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
+
+
+def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
+    """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
+    returns whether to. A study that is resumed after the test was told the answer by that."""
+    from meta.headroom import carry_out, found
+
+    if not plan.headroom:
+        return True
+    study.look()
+    known = found(study, plan)
+    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p))
+    for one in seen:
+        out.note(f"headroom: {one.sentence()}")
+    if known or any(one.room for one in seen):
+        return True
+    if yes or out.mode != "person" or not sys.stdin.isatty():
+        out.note("going on all the same: a search can find what no single change shows; --no-headroom skips this test")
+        return True
+    if click.confirm("No single change helped. Go on with the study?", err=True):
+        return True
+    out.note(f"stopped; nothing else was spent. To go on: metaloop {command} --resume {resolve.typed(study.folder)}")
+    return False

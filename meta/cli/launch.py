@@ -286,6 +286,10 @@ def announce(out: Output, plan: PlannedWork) -> None:
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
         out.note(str(plan["tells"]))
+    if plan.get("headroom"):
+        out.note(f"headroom: {plan['headroom']}")
+    if plan.get("screening"):
+        out.note(f"screening by short trainings: {plan['screening']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan.get("knowledge"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.wording import many
 from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
 from meta.cli.options import duration, flag
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from arena.headroom import HeadroomSize
     from meta.plan import Plan
     from trainer.task import Task
 
@@ -38,6 +41,14 @@ class Dial:
     harvest: HarvestFlag
     best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
     long: Annotated[bool, flag("Also run the champion and stock with four times the run budget, at the end.")]
+    headroom: Annotated[
+        bool | None,
+        flag(
+            "First test whether any single change of the script helps  [default: with improve, if it takes at most 10% "
+            "of the budget].",
+            "--headroom/--no-headroom",
+        ),
+    ] = None
 
 
 def plan_of(
@@ -47,8 +58,81 @@ def plan_of(
     *,
     own_arm: bool = False,
     variant: Task | None = None,
+    headroom: bool = False,
 ) -> Plan:
-    """The size of a study, from its flags."""
+    """The size of a study, from its flags. ``headroom``: with that test, if it is cheap."""
+    plan = sized(homes, dial, reserve, own_arm, variant, 0)
+    size = headroom_size(homes, dial, plan, headroom)
+    if size is None:
+        return plan
+    try:
+        tested = sized(homes, dial, reserve, own_arm, variant, size.experiments)
+    except UsageError:
+        if dial.headroom:
+            raise
+        return plan
+    return plan if tested.trial and not plan.trial and not dial.headroom else tested
+
+
+def headroom_size(homes: Sequence[Task], dial: Dial, plan: Plan, wanted: bool) -> HeadroomSize | None:
+    """The size of the headroom test; None where it was not asked for and would take too much of the budget."""
+    from arena.headroom import SIZES, size_within
+
+    if dial.headroom is False or not (wanted or dial.headroom) or not all(task.edits.knobs for task in homes):
+        return None
+    size = size_within(experiments_of(homes, dial, plan))
+    return size or (SIZES[-1] if dial.headroom else None)
+
+
+def experiments_of(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> float:
+    """How many experiments on each task the budget pays for, or else the plan."""
+    task, *further = homes
+    budget = dial.budget if dial else None
+    return (budget or plan.device_seconds(task) + plan.seconds_on(task, further)) / sum(t.cost_seconds for t in homes)
+
+
+def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
+    """For a plan: the headroom test, or why it is left out and how to make it. ``dial``: None for a study that is
+    resumed."""
+    from arena.headroom import SIZES, size_of, size_within
+    from arena.setup import reference
+
+    whole = experiments_of(homes, dial, plan)
+
+    def share(experiments: int) -> str:
+        return (
+            f"{experiments / whole:.0%} of the device time"
+            if experiments >= 0.01 * whole
+            else "under 1% of the device time"
+        )
+
+    if size := size_of(plan.headroom):
+        each = " on each task" if len(homes) > 1 else ""
+        return (
+            f"first, {many(size.experiments, 'experiment')}{each}, {share(size.experiments)}: the unchanged script "
+            f"{size.baselines} times, up to {many(size.changes, 'single change')} once each, and the best of them "
+            f"{size.again} times more; does any help?"
+        )
+    if none := [task.name for task in homes if not task.edits.knobs]:
+        return f"not tested: {', '.join(none)} declares no edits"
+    if dial is None:
+        return "this study was started without a test of it"
+    if dial.headroom is False:
+        return "not tested, because of --no-headroom"
+    if size_within(whole):
+        return "not tested: the rest would be too little to search for programs; --headroom makes it anyway"
+    alone = f"metaloop task measure {shlex.quote(reference(homes[0]))} --headroom"
+    least = SIZES[-1].experiments
+    return (
+        f"not tested: its {least} experiments would take {share(least)}; --headroom makes it anyway, "
+        f"`{alone}` makes it alone"
+    )
+
+
+def sized(
+    homes: Sequence[Task], dial: Dial, reserve: Sequence[Task], own_arm: bool, variant: Task | None, headroom: int
+) -> Plan:
+    """The plan with so many trainings of the headroom test."""
     from meta import plan as plans
     from meta.reserve import seconds_on_reserved
 
@@ -58,11 +142,12 @@ def plan_of(
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
     more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
-    more["long_runs"] = longer
+    more |= {"long_runs": longer, "headroom": headroom}
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
-    elif dial.budget is not None and is_trial(dial, task, further, reserve):
-        return replace(plans.trial(dial.budget, task, dial.run_budget, dial.harvest), own_arm=int(own_arm))
+    elif dial.budget is not None and is_trial(dial, task, further, reserve, headroom):
+        tried = plans.trial(dial.budget, task, dial.run_budget, dial.harvest, headroom)
+        return replace(tried, own_arm=int(own_arm))
     elif dial.budget is not None:
         whole = plans.within(
             dial.budget,
@@ -78,12 +163,12 @@ def plan_of(
     return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
 
 
-def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task]) -> bool:
+def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task], headroom: int = 0) -> bool:
     """Whether the budget is too small for a search, so that one new program is tried against the user's own. Raises
     UsageError where other flags need a search."""
     from meta import plan as plans
 
-    whole = plans.default(task, dial.run_budget)
+    whole = plans.override(plans.default(task, dial.run_budget), headroom=headroom)
     if dial.budget is None or further or reserve or dial.budget >= plans.smallest_search(whole, task):
         return False
     for given, name in (
@@ -130,6 +215,7 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
         (dial.same_spend, "--same-spend"),
         (dial.best_of_n, "--best-of-n"),
         (bool(dial.harvest), "--harvest"),
+        (bool(dial.headroom), "--headroom"),
     ):
         if given:
             raise UsageError(

@@ -13,6 +13,7 @@ from meta.cli.flags import PlayingFlags
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.experiment import Trainer
@@ -71,6 +72,7 @@ def check(
 @verb(
     ("metaloop task measure strokes", "noise, cost, headroom and each edit's effect"),
     ("metaloop task measure my-task/ --write", "also saves my-task/card.json"),
+    ("metaloop task measure my-task/ --headroom", "is there anything to gain? 15 experiments"),
 )
 def measure(
     out: Output,
@@ -80,6 +82,10 @@ def measure(
     per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
     looks: Annotated[
         bool, flag("Only measure short looks, as a charter's screen makes them, and add them to the card.")
+    ],
+    headroom: Annotated[
+        bool,
+        flag("Only test whether any of eight single changes helps, in 15 experiments."),
     ],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
@@ -96,6 +102,14 @@ def measure(
 
     loaded = Task.load(_reference(task))
     with ticker(out) as progress, launcher_of(loaded, playing.unsafe_no_sandbox) as launcher:
+        if headroom:
+            from meta.headroom import alone
+
+            if not loaded.edits.knobs:
+                raise UsageError(f"{loaded.name} declares no edits to test", hint="add [edits.NAME] to its task.toml")
+            found = alone(loaded, launcher, progress)
+            out.text(found.sentence(), item={**asdict(found), "room": found.room})
+            return
         if looks:
             new = measure_looks(loaded, launcher, progress)
             known = screening.of_card(new)

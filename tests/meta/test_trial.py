@@ -133,6 +133,37 @@ def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.C
     assert planned["plan"]["trial"] == 1 and "not which of several programs is best" in planned["tells"]
 
 
+def test_a_trial_screens_where_the_card_shows_that_it_pays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task.load(simulated_task(random_law(7, gain=0.3, noise=0.005), tmp_path / "task"))
+    (tmp_path / "mine.md").write_text(PROSE)
+    words = ["improve", str(tmp_path / "mine.md"), "-t", str(task.folder), "--budget", "9.6s", "--seed", "2"]
+
+    def card(agreement: float) -> None:
+        looks = {"fixed_share": 0.1, "looks": [{"fraction": 0.25, "agreement": agreement, "edits": 60}]}
+        gains = [{"gain_sd": 30.0 * (n % 6 == 0), "resolved": True} for n in range(30)]
+        known = {"task_id": task.task_id, "baseline_source": task.baseline().source_id, "resolved_share": 0.5}
+        (task.folder / "card.json").write_text(json.dumps(known | {"screening": looks, "effects": gains}))
+
+    def planned(*more: str) -> str:
+        assert run([*words, "--dry-run", "--json", *more]) == 0
+        return str(json.loads(capsys.readouterr().out.splitlines()[-1])["screening"])
+
+    assert "metaloop task measure planted --write` measures it" in planned()
+    card(0.1)
+    assert planned().startswith("not used: a candidate that passes a short training has to gain")
+    card(0.9)
+    assert planned().startswith("used: of 6 candidates, each trained for 25% of the time, 1 gets a full experiment")
+    assert planned("--run-budget", "0.5s") == "not used: a run of 5 experiments is too short for 2 waves"
+    assert run([*words, "-s", str(tmp_path / "study"), "-y", "-q"]) == 0
+    short = query(tmp_path / "study", "SELECT name, count(*) AS n FROM experiments JOIN runs USING (run_id) WHERE "
+                  "fraction < 1 GROUP BY 1")  # fmt: skip
+    assert [row["name"] for row in short] == ["mine-elite"] and short[0]["n"] >= 12
+    (tmp_path / "mine.md").write_text(OTHER)
+    assert planned() == "as your program sets it"
+
+
 def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 

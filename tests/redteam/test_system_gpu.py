@@ -16,12 +16,18 @@ from programs.errors import EnvironmentProblem
 from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from trainer import gpu
+from trainer.command import CommandTrainer
 from trainer.compile_cache import CompileCache
+from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile, train_environment
+from trainer.experiment import Spec
+from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import usable
 from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.referee import Failed, judge
+from trainer.streams import Streams
+from trainer.task import Task
 
 Smi = Callable[[str, str], Path]
 
@@ -153,6 +159,54 @@ def test_a_compile_cache_is_nobody_elses(on_device: LocalLauncher, tmp_path: Pat
     finally:
         on_device.compiled.close()
         on_device.compiled = None
+
+
+COMMAND = """
+import os, sys
+LR = 0.1
+folder = os.environ["TRITON_CACHE_DIR"]
+if os.path.isdir(folder):
+    print("there:", sorted((name, open(f"{folder}/{name}").read()) for name in os.listdir(folder)))
+else:
+    os.makedirs(folder)
+    open(f"{folder}/kernel.so", "w").write("trusted")
+print(f"loss: {LR:.4f}")
+"""
+_POISON = """
+import glob
+for path in [*glob.glob("/compiled/**/*.so", recursive=True), *glob.glob("/proc/[0-9]*/fd/*")]:
+    try:
+        with open(path, "r+" if path.endswith(".so") else "r+b", buffering=0 if "/fd/" in path else -1) as file:
+            file.write("poison" if path.endswith(".so") else b"poison")
+        print("wrote", path if path.endswith(".so") else os.readlink(path))
+    except (OSError, ValueError):
+        pass
+open(f"{folder}/planted.so", "w").write("note for the next one")
+"""
+
+
+@pytest.mark.exploit(21)
+def test_the_compile_cache_of_a_command_is_nobody_elses(tmp_path: Path) -> None:
+    """21 a command that rewrites the baseline's kernels, leaves new ones and tries every descriptor that it can see."""
+    repository = tmp_path / "repo"
+    repository.mkdir()
+    (repository / "train.py").write_text(COMMAND)
+    (repository / "README.md").write_text("`python train.py` prints the loss; lower is better. Edit only train.py.\n")
+    task = Task.load(write(draft(repository, Wanted(budget=60.0)), tmp_path / "task"))
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    trainer.device.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
+    lr = COMMAND.replace("LR = 0.1", "LR = 0.2")
+    with trainer:
+        first = trainer.run(Spec(task.baseline(), 2))
+        assert "there: [('kernel.so', 'trusted')]" in first.log, "not filled before the first experiment"
+        before = cache.path.read_bytes()
+        source = task.baseline().with_text("train.py", lr.replace("print(f", _POISON + "print(f"))
+        attacked = trainer.run(Spec(source, 1))
+        assert "wrote /compiled/triton/kernel.so" in attacked.log and attacked.metric == 0.2, attacked
+        assert not [line for line in attacked.log.splitlines() if line.startswith("wrote") and "memfd" in line]
+        after = trainer.run(Spec(task.baseline().with_text("train.py", lr), 1))
+    assert "there: [('kernel.so', 'trusted')]" in after.log
+    assert cache.path.read_bytes() == before and cache.path.stat().st_mode & 0o777 == 0o600
 
 
 # --- what only a GPU can show: untried until there is one -------------------------------------------------------------

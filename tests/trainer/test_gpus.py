@@ -13,6 +13,7 @@ from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import Gpu, Survey, survey
+from trainer.launchers import launcher_for
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -180,6 +181,11 @@ def test_a_command_needs_no_torch_of_ours(
     assert fact.value == "gpu" and "NVIDIA H200" in fact.note
     task = Task.load(write(draft(tmp_path / "repo", Wanted()), None))
     assert task.device == "gpu" and task.memory_mb >= 4096
+    launcher = launcher_for(task)  # `task check` makes one beside the trainer's own
+    assert launcher.profile is None
+    launcher.close()
+    with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")) as trainer:
+        assert trainer.device.profile is not None and trainer.device.compiled is not None
     assert gpus.device_for("gpu", torch=False) == "gpu"
 
 

@@ -4,7 +4,9 @@ A script that uses only the standard library, ``python -I -S -B supervise.py ORD
 every experiment waits for it. ORDER is a marshal file from `trainer.command_view`: ``command``, ``environment``,
 ``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), the descriptor
 ``given`` with their contents one after the other, ``links`` (name, target), ``wanted`` (paths to fetch),
-``wanted_bytes``, and the descriptors ``ready`` (written before the command starts), ``reply``, ``go``.
+``wanted_bytes``, ``compiled`` (a folder, the descriptors of the packed files that it starts with and of those that it
+ends with, or None, and their size at most), and the descriptors ``ready`` (written before the command starts),
+``reply``, ``go``.
 
 The command's processes cannot trace or signal this process: it is the init of its process namespace and not dumpable
 (prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive.
@@ -36,6 +38,9 @@ def main(path: str) -> None:
     if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         sys.exit("this process can be traced")
     laid = lay(order)
+    folder, packed, target, most = order["compiled"]
+    if packed is not None:
+        packing().unpack(packed, folder)
     os.write(order["ready"], b"1")
     os.close(order["ready"])
     child = os.fork()
@@ -43,6 +48,8 @@ def main(path: str) -> None:
         become(order)
     code = wait_for(child)
     end_all()
+    if target is not None:  # only for a trusted source
+        packing().pack(folder, target, most)
     fetched, missing = fetch(order)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # one line per item, with texts in hexadecimal, so that the untrusted reply is easy to parse
@@ -56,6 +63,12 @@ def main(path: str) -> None:
         for _, data in fetched:
             pipe.write(data)
     os.read(order["go"], 1)  # wait, so that the CPU time of this process can be read from outside
+
+
+def packing() -> Any:
+    """`trainer.inside.packing`, which lies beside this script where there is a compile cache."""
+    sys.path.append(os.path.dirname(__file__))
+    return __import__("packing")
 
 
 def lay(order: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ FROM events WHERE kind = 'baseline'
 UNION ALL
 SELECT 'best of n', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY arm_id), 0.0), 'arena' FROM best_of
 UNION ALL
-SELECT CASE search WHEN 'harvest' THEN 'harvest' ELSE 'long elite search' END, count(*), NULL,
+SELECT CASE search WHEN 'harvest' THEN 'harvest' WHEN 'headroom' THEN 'headroom test' ELSE 'long elite search' END, count(*), NULL,
     coalesce(sum(device_seconds_spent ORDER BY stage, number), 0.0), 'arena'
 FROM harvest_experiments GROUP BY search
 UNION ALL

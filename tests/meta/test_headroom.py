@@ -1,0 +1,163 @@
+"""The headroom test: what it says, what it costs, that a study resumes it and asks before it goes on without room."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import pytest
+
+from analysis.study import query
+from arena.harvest import HARVEST, HarvestCandidate, _Search
+from arena.headroom import SIZES, HeadroomFound, measured, size_within
+from arena.task_set import TaskSet
+from meta.begin import take_up
+from meta.cli.main import run
+from meta.cli.output import Output
+from meta.headroom import found, single_changes
+from programs.errors import TaskError
+from programs.program import Program
+from trainer.edits import Edit
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+STROKES = Task.load("strokes")
+MINE = "# Mine\n\n## Ideas\n\n- Larger: `lr=0.3`.\n- Both: `momentum=0.9` `lr=0.3` `batch_size=64`.\n"
+
+
+def task_with(folder: Path, gain: float, **law: float) -> Path:
+    simulated_task(random_law(7, gain=gain, noise=0.005, **law), folder / "task")  # type: ignore[arg-type]
+    (folder / "mine.md").write_text("# Mine\n\nChange one thing of train.py. Keep it if the loss is lower.\n")
+    return folder / "task"
+
+
+def improve(folder: Path, budget: str, *more: str) -> int:
+    words = ["improve", str(folder / "mine.md"), "-t", str(folder / "task"), "--budget", budget, "--seed", "2"]
+    return run([*words, "-s", str(folder / "study"), *more])
+
+
+def result_of(first: Sequence[float | None], again: Sequence[float | None]) -> HeadroomFound:
+    """On four trainings of the untouched script (1.00 to 1.03) and eight changes."""
+    calls: list[Sequence[tuple[HarvestCandidate, int]]] = []
+
+    def train(stage: str, wanted: Sequence[tuple[HarvestCandidate, int]]) -> list[float | None]:
+        calls.append(wanted)
+        return [1.0, 1.01, 1.02, 1.03, *first] if stage == "search" else list(again)
+
+    edits = single_changes(STROKES, [], 8, 1)
+    result = measured(STROKES, edits, SIZES[0], range(7), train)
+    if len(calls) > 1:
+        assert [seed for _, seed in calls[1]] == [4, 5, 6], "the best change is measured on seeds that chose nothing"
+    return result
+
+
+def test_a_size_is_a_tenth_of_the_budget_at_most() -> None:
+    assert [size.experiments for size in SIZES] == [15, 9]
+    assert size_within(150) == SIZES[0] and size_within(149.9) == SIZES[1] == size_within(90)
+    assert size_within(89) is None
+
+
+def test_only_the_fresh_seeds_of_the_best_change_count() -> None:
+    sign = STROKES.sign
+    looks = [1.0 - sign * 0.5] + [1.0 + sign * 0.2] * 7
+    good = result_of(looks, [1.0 - sign * 0.3] * 3)
+    assert good.room and "there is room" in good.sentence() and good.gain == pytest.approx(0.3 + sign * 0.015)
+    lucky = result_of(looks, [1.0, 1.02, 1.04])
+    assert not lucky.room and lucky.gain is not None and abs(lucky.gain) < 0.02
+    assert lucky.noticed is not None and 0.02 < lucky.noticed < 0.1
+    assert f"a gain below {lucky.noticed:.2g} would not have been noticed" in lucky.sentence()
+    failed = result_of([None] * 8, [])
+    assert not failed.room and "8 single changes tried, and each failed: no room" in failed.sentence()
+    broken = result_of(looks, [0.5, None, 0.5])
+    assert not broken.room and "failed under another seed" in broken.sentence()
+
+
+def test_an_untouched_script_that_fails_is_an_error() -> None:
+    with pytest.raises(TaskError, match="the unchanged script fails"):
+        measured(STROKES, [Edit({"LR": 0.3})], SIZES[1], range(5), lambda _, wanted: [None] * len(wanted))
+
+
+def test_changes_come_from_ideas_first_and_are_single() -> None:
+    mine = Program.parse(MINE, "mine")
+    chosen = single_changes(STROKES, [mine], 8, 1)
+    assert len({STROKES.edits.apply(STROKES.baseline(), edit).source_id for edit in chosen}) == 8
+    assert chosen == single_changes(STROKES, [mine], 8, 1) != single_changes(STROKES, [mine], 8, 2)
+    assert chosen[0] == Edit({"LR": 0.3}) and all(len(edit.set) + len(edit.apply) <= 2 for edit in chosen)
+
+
+def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task_with(tmp_path, gain=0.3)
+    assert improve(tmp_path, "15s", "-y") == 0
+    said = capsys.readouterr().err
+    assert "headroom: first, 15 experiments, 10% of the device time" in said and "there is room" in said
+    rows = query(
+        tmp_path / "study",
+        "SELECT stage, origin, stream, seed, source_id, device_seconds_charged AS s FROM harvest_experiments "
+        "WHERE search = 'headroom' ORDER BY stage DESC, number",
+    )
+    assert [row["origin"] for row in rows] == ["untouched"] * 4 + ["single"] * 11
+    assert {row["stream"] for row in rows} == {"search"} and len({row["seed"] for row in rows[:4] + rows[12:]}) == 7
+    [spent] = query(
+        tmp_path / "study",
+        "SELECT (SELECT sum(device_seconds_charged) FROM runs) + (SELECT sum(device_seconds_charged) FROM "
+        "harvest_experiments) + (SELECT sum(device_seconds_spent) FROM verifications) AS s",
+    )
+    assert spent["s"] <= 15.0
+    study, plan, _ = take_up(tmp_path / "study")
+    study.look()
+    known = found(study, plan)
+    assert known is not None and known[0].room and known[0].sentence() in said
+    begun = _Search(TaskSet.of(study).studies[0], lambda _: [], HARVEST).trained  # type: ignore[arg-type]
+    assert set(begun) == {row["source_id"] for row in rows}, "the harvest goes on from it"
+
+
+def test_without_room_it_asks_at_a_terminal_and_else_says_that_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_with(tmp_path, gain=1e-6, interactions=0, crash_rate=0.0)
+    asked: list[str] = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text))
+    monkeypatch.setattr("meta.cli.main.Output", lambda **given: Output(**{**given, "person": True}), raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert improve(tmp_path, "15s") == 0
+    said = capsys.readouterr().err
+    assert asked and "no room could be seen" in said and "nothing else was spent" in said
+    assert query(tmp_path / "study", "SELECT count(*) AS n FROM runs") == [{"n": 0}]
+    assert run(["improve", "--resume", str(tmp_path / "study"), "-q"]) == 0 and len(asked) == 1
+    [row] = query(tmp_path / "study", "SELECT count(*) AS n FROM harvest_experiments WHERE search = 'headroom'")
+    assert row["n"] == 15 and query(tmp_path / "study", "SELECT count(*) > 0 AS some FROM runs") == [{"some": True}]
+    monkeypatch.undo()
+    (tmp_path / "other").mkdir()
+    task_with(tmp_path / "other", gain=1e-6, interactions=0, crash_rate=0.0)
+    assert improve(tmp_path / "other", "15s") == 0
+    assert "going on all the same" in capsys.readouterr().err
+
+
+def test_the_plan_says_why_it_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = task_with(tmp_path, gain=0.3)
+
+    def planned(budget: str, *more: str) -> tuple[int, str]:
+        assert improve(tmp_path, budget, "--dry-run", "--json", *more) == 0
+        plan = json.loads(capsys.readouterr().out)
+        return plan["plan"]["headroom"], plan["headroom"]
+
+    count, why = planned("6s")
+    assert count == 0 and "would take 15% of the device time" in why
+    assert f"metaloop task measure {task} --headroom" in why
+    assert planned("6s", "--headroom")[0] == 9
+    assert planned("15s", "--no-headroom") == (0, "not tested, because of --no-headroom")
+    words = ["evolve", "-t", str(task), "--budget", "15s", "--dry-run", "--json"]
+    assert run(words) == 0 and "headroom" not in {k for k in json.loads(capsys.readouterr().out) if k != "plan"}
+
+
+def test_a_task_is_tested_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = task_with(tmp_path, gain=0.3)
+    assert run(["task", "measure", str(task), "--headroom", "--json"]) == 0
+    item = json.loads(capsys.readouterr().out)
+    assert item["room"] and item["low"] > 0 and item["changes"] == 8 and not (task / "card.json").exists()
