@@ -102,7 +102,7 @@ def figure(
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
-        table=table(rows, digits, unit, reached),
+        table=table(rows, digits, unit, reached=reached),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
         legend=legend(rows),
         open=match_id == facts.deciding.match_id,
