@@ -1,7 +1,7 @@
 """Known coding agents, end to end: do they follow the bench, and is everything charged that runs in their sandbox?
 
-``python -m bench.agents [AGENT…]`` (all recipes whose program is on PATH; ``small`` is an agent of the tests). Each works
-on the tiny task of the tests; its model is the test server, with a script: read the program, two experiments that help,
+``python -m bench.agents [AGENT…]`` (those of MODELS that are on PATH, and ``small``, an agent of the tests). Each works
+on the tiny task of the tests. Its model is the test server, with a script: read the program, two experiments that help,
 one that does not, and training by hand, in three ways. The kernel's task clock (perf_event_open(2)) counts the CPU time
 of the sandbox independently of the cgroup and the polling by which it is charged.
 """
@@ -208,7 +208,9 @@ def show(name: str, version: str, played: Played) -> None:
     sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
     by_hand = max(0.0, used - played.sandbox_charged)
     figure(f"{name}, version", version)
-    figure(f"{name}, ran to its end", f"{'yes' if result.state == 'finished' else 'no'} ({result.state} {result.reason})")
+    figure(
+        f"{name}, ran to its end", f"{'yes' if result.state == 'finished' else 'no'} ({result.state} {result.reason})"
+    )
     figure(f"{name}, experiments besides the baseline", result.experiments - 1)
     figure(f"{name}, kept", len(kept))
     figure(f"{name}, sessions", len(sessions))

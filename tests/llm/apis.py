@@ -6,6 +6,7 @@ is told back), ``silent`` (no usage is told), ``slow`` (a stream that waits for 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -106,13 +107,24 @@ class _Handler(chat._Handler):
         return llm
 
 
+def _id(kind: str, body: Body) -> str:
+    """Agents take replies of one id for one message."""
+    return f"{kind}_{hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]}"
+
+
 Events = Iterator[tuple[str, Body]]
 
 
 def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silent: bool) -> tuple[Body, Events]:
     """Anthropic's: https://docs.anthropic.com/en/docs/build-with-claude/streaming"""
     asked = {"input_tokens": usage["in"] - cached, "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0}
-    head = {"id": "msg_test", "type": "message", "role": "assistant", "model": body["model"], "stop_sequence": None}
+    head = {
+        "id": _id("msg", body),
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "stop_sequence": None,
+    }
     told = {} if silent else {"usage": asked | {"output_tokens": usage["out"]}}
     call = {"type": "tool_use", "id": call_id(text), "name": text.name} if isinstance(text, ToolCall) else None
     content = call | {"input": json.loads(text)} if call else {"type": "text", "text": text}
@@ -127,7 +139,9 @@ def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silen
         yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": block}
         for start in range(0, len(text), 20):
             piece = text[start : start + 20]
-            delta = {"type": "input_json_delta", "partial_json": piece} if call else {"type": "text_delta", "text": piece}
+            delta = (
+                {"type": "input_json_delta", "partial_json": piece} if call else {"type": "text_delta", "text": piece}
+            )
             yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}
         yield "content_block_stop", {"type": "content_block_stop", "index": 0}
         ended = {} if silent else {"usage": {"output_tokens": usage["out"]}}
@@ -144,13 +158,19 @@ def _response(body: Body, text: str, usage: dict[str, int], _cached: int, *, sil
         "input_tokens_details": {"cached_tokens": 0},
     }  # fmt: skip
     content = [{"type": "output_text", "text": text, "annotations": []}]
-    item: Body = {"id": "msg_test", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    item: Body = {
+        "id": _id("msg", body),
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": content,
+    }
     empty: Body = {"content": []}
     if isinstance(text, ToolCall):
-        item = {"id": "fc_test", "type": "function_call", "status": "completed", "call_id": call_id(text)}
+        item = {"id": _id("fc", body), "type": "function_call", "status": "completed", "call_id": call_id(text)}
         item |= {"name": text.name, "arguments": str(text)}
         empty = {"arguments": ""}
-    head = {"id": "resp_test", "object": "response", "model": body["model"]}
+    head = {"id": _id("resp", body), "object": "response", "model": body["model"]}
     whole = head | {"status": "completed", "output": [item], "usage": None if silent else told}
 
     def events() -> Events:

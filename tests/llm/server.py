@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from tests.llm import researcher
 
+
 class ToolCall(str):
     """A reply that calls a tool: its text is the arguments as JSON."""
 
