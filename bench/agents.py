@@ -1,16 +1,18 @@
 """Known coding agents, end to end: do they follow the bench, and is everything charged that runs in their sandbox?
 
-``python -m bench.agents [AGENT…]`` (those of MODELS that are on PATH, and ``small``, an agent of the tests). Each works
-on the tiny task of the tests. Its model is the test server, with a script: read the program, two experiments that help,
-one that does not, and training by hand, in three ways. The kernel's task clock (perf_event_open(2)) counts the CPU time
-of the sandbox independently of the cgroup and the polling by which it is charged.
+``python -m bench.agents [AGENT…] [--max-tokens N]``: those of MODELS that are on PATH, and ``small``, an agent of the
+tests. Each works on the tiny task of the tests. Its model is the test server, with a script: read the program, two
+experiments that help, one that does not, and training by hand, in three ways. The kernel's task clock
+(perf_event_open(2)) counts the CPU time of the sandbox, independently of the cgroup and the polling that charge it.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -72,13 +74,17 @@ for _ in range(20):
 END
 wait
 """
+HAND_SECONDS = 3.0  # of each of the three ways
+_MINI = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"  # mini-swe-agent's own prompt names it as its end
+_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _EDIT = "sed -i 's/^{name} = .*/{name} = {value}/' train.py && git commit -qam '{name} {value}' && "
 
 
 def commands(conversation: str) -> list[str]:
     """What the model has its agent do; in a session after the first, only look."""
+    end = [f"echo {_MINI}"] if _MINI in conversation else []
     if "This run was interrupted and now continues" in conversation:
-        return ["experiment status"]
+        return ["experiment status", *end]
     return [
         "cat program.md README.md; ls",
         _EDIT.format(name="LR", value=0.1) + "experiment -m 'larger steps'",
@@ -86,14 +92,8 @@ def commands(conversation: str) -> list[str]:
         _EDIT.format(name="LR", value=0.001) + "experiment; git reset -q --hard HEAD~1",
         _EDIT.format(name="MOMENTUM", value=0.9) + "uv run train.py > run.log 2>&1; grep '^nll:' run.log",
         "experiment status",
+        *end,
     ]
-
-
-HAND_SECONDS = 3.0
-
-
-_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-OUTPUT = os.environ.get("BENCH_OUTPUT", "")  # a folder for the agents' output
 
 
 class TaskClock:
@@ -172,13 +172,13 @@ class Played:
         return max(totals, default=0.0)
 
 
-def play(name: str, folder: Path) -> Played:
+def play(name: str, folder: Path, max_tokens: int) -> Played:
     """A run of the tiny task under that agent, in measured device time."""
     task, streams = replace(Task.load(TESTS / "blobs"), hard_extra=1.0), Streams.from_seed(7)
     events: list[dict[str, Any]] = []
     emit, counted = appended(events), Sandboxes([])
     small = str(_small(folder)) if name == SMALL else ""
-    config = ModelConfig(agent=small, models=(MODELS.get(name, "openai/m"),), max_tokens=10**7)
+    config = ModelConfig(agent=small, models=(MODELS.get(name, "openai/m"),), max_tokens=max_tokens)
     context = RunContext(config, run_id="r0", folder=folder / "run", emit=emit)
     with ExitStack() as stack:
         server = stack.enter_context(ApiServer(scripted(commands)))
@@ -206,7 +206,7 @@ def show(name: str, version: str, played: Played) -> None:
     result, used = played.result, played.sandboxes.seconds
     kept = [e for e in played.events if e["kind"] == "decision" and e["decision"] == "keep"]
     sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
-    by_hand = max(0.0, used - played.sandbox_charged)
+    free = max(0.0, used - played.sandbox_charged)
     figure(f"{name}, version", version)
     figure(
         f"{name}, ran to its end", f"{'yes' if result.state == 'finished' else 'no'} ({result.state} {result.reason})"
@@ -221,30 +221,41 @@ def show(name: str, version: str, played: Played) -> None:
         figure(f"{name}, CPU seconds of the sandbox", f"unknown: {played.sandboxes.problem}")
     else:
         figure(f"{name}, CPU seconds of the sandbox", f"{used:.2f}")
-        figure(f"{name}, charged to nobody", f"{by_hand:.2f} s, {100 * by_hand / used:.1f}%")
+        figure(f"{name}, charged to nobody", f"{free:.2f} s, {100 * free / used:.1f}%")
     tokens = int(played.sum("call", "tokens_in") + played.sum("call", "tokens_out"))
     figure(f"{name}, calls", f"{len(played.server.seen)}, tokens {tokens} of {sum(played.server.billed)} billed")
     figure(f"{name}, wall seconds", f"{played.wall_seconds:.1f}")
 
 
-def main(names: list[str]) -> None:
-    for name in names or [SMALL, *MODELS]:
-        version = "of the tests"
-        if name != SMALL:
-            try:
-                program = recipes.find(recipes.load(name)).path
-            except EnvironmentProblem as missing:
-                figure(name, f"not run: {missing.message} ({missing.hint})")
-                continue
-            said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-            version = " ".join(said.stdout.split()) or "unknown"
+def version_of(name: str) -> str:
+    """Raises EnvironmentProblem if it is not installed."""
+    if name == SMALL:
+        return "of the tests"
+    program = recipes.find(recipes.load(name)).path
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+\.\d+\.\d+", said)
+    return found[0] if found else "unknown"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.agents")
+    parser.add_argument("agents", nargs="*", default=[SMALL, *MODELS])
+    parser.add_argument("--max-tokens", type=int, default=10**7, help="the cap of a run")
+    parser.add_argument("--output", type=Path, help="a folder for what each agent printed, and its requests")
+    given = parser.parse_args()
+    for name in given.agents:
+        try:
+            version = version_of(name)
+        except EnvironmentProblem as missing:
+            figure(name, f"not run: {missing.message} ({missing.hint})")
+            continue
         with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as folder:
-            played = play(name, Path(folder))
-            if OUTPUT:
-                (Path(OUTPUT) / f"{name}.json").write_text(json.dumps(played.server.seen, indent=1))
-                shutil.copytree(Path(folder) / "run" / "agent", Path(OUTPUT) / name, dirs_exist_ok=True)
+            played = play(name, Path(folder), given.max_tokens)
+            if given.output:
+                shutil.copytree(Path(folder) / "run" / "agent", given.output / name, dirs_exist_ok=True)
+                (given.output / f"{name}.json").write_text(json.dumps(played.server.seen, indent=1))
             show(name, version, played)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
