@@ -1,8 +1,8 @@
 """Known coding agents, end to end: do they follow the bench, and is everything charged that runs in their sandbox?
 
-``python -m bench.agents [AGENT…] [--max-tokens N]``: those of MODELS that are on PATH, and ``small``, an agent of the
-tests. Each works on the tiny task of the tests. Its model is the test server, with a script: read the program, two
-experiments that help, one that does not, and training by hand, in three ways. The kernel's task clock
+``python -m bench.agents [AGENT…] [--max-tokens N] [--no-cgroup]``: those of MODELS that are on PATH, and ``small``, an
+agent of the tests. Each works on the tiny task of the tests. Its model is the test server, with a script: read the
+program, two experiments that help, one that does not, and training by hand, in three ways. The kernel's task clock
 (perf_event_open(2)) counts the CPU time of the sandbox, independently of the cgroup and the polling that charge it.
 """
 
@@ -241,8 +241,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.agents")
     parser.add_argument("agents", nargs="*", default=[SMALL, *MODELS])
     parser.add_argument("--max-tokens", type=int, default=10**7, help="the cap of a run")
+    parser.add_argument("--no-cgroup", action="store_true", help="charge by polling, as where no cgroup can be made")
     parser.add_argument("--output", type=Path, help="a folder for what each agent printed, and its requests")
     given = parser.parse_args()
+    if given.no_cgroup:
+        mock.patch("trainer.cgroup.hierarchies", list).start()
     for name in given.agents:
         try:
             version = version_of(name)
