@@ -32,6 +32,7 @@ class Case:
 CASES = {
     "agent_call": Case("1", ("one call, wall # ms", "besides training # ms")),
     "agent_session": Case("1", ("whole run, s: #", "besides, s: #")),
+    "agents": Case("small", ("small, experiments besides the baseline: 3", "small, of them the sandbox: #")),
     "attribution": Case("2", ("paired_coverage: #", "factorial_rmse: #", "top3_study_alone: #")),
     "charging": Case("{quick}", ("runs: #", "spent_over_charged: #", "busy_share: #")),
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),

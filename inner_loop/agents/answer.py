@@ -169,9 +169,8 @@ def budget(facts: RunFacts) -> str:
 
 def sandbox(facts: SandboxFacts) -> str:
     """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
-    used, free = _seconds(facts["sandbox_seconds"]), _seconds(facts["sandbox_free_seconds"])
-    charged = _seconds(facts["sandbox_charged_seconds"])
-    return f"# CPU time in your sandbox outside experiments: {used} used, {free} free, {charged} charged"
+    used = _seconds(facts["sandbox_seconds"])
+    return f"# CPU time in your sandbox outside experiments: {used}, charged to the budget"
 
 
 def tail(text: str) -> list[str]:

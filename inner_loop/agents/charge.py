@@ -1,8 +1,7 @@
 """Charges the CPU time in an agent's sandbox, outside its experiments, to its run as device time.
 
 All CPU-seconds count, whichever program used them: the agent, its shell, a training started by hand, a copy of it, a
-background process. The first `FREE_SHARE` of the run's budget are free, for reading and editing. A sandbox that has
-used up the remaining budget is killed, even while an experiment runs.
+background process. A sandbox that has used up the remaining budget is killed, even while an experiment runs.
 
 Nothing is charged if the budget is not measured device time: with fixed steps, and on a simulated task.
 """
@@ -16,17 +15,14 @@ from inner_loop.agents.watch import SandboxWatch
 from inner_loop.bench import Bench
 from inner_loop.events import AgentSandboxEvent, Emit, Event
 
-FREE_SHARE = 0.02
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
 
 
 class SandboxFacts(TypedDict, total=False):
-    """CPU-seconds in an agent's sandbox outside experiments; empty if they are not charged."""
+    """CPU-seconds in an agent's sandbox outside experiments, all of them charged; empty if they are not."""
 
     sandbox_seconds: float
-    sandbox_free_seconds: float
-    sandbox_charged_seconds: float
 
 
 class SandboxCharge:
@@ -38,7 +34,7 @@ class SandboxCharge:
         self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
         self._watch: SandboxWatch | None = None
         self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
-        self.free = FREE_SHARE * bench.budget_seconds if bench.counts_device_time else float("inf")
+        self._counts = bench.counts_device_time
         self.book()
 
     @property
@@ -59,10 +55,11 @@ class SandboxCharge:
     def book(self, launching: float = 0.0, *, record: bool = False) -> None:
         """Charge the use so far. ``launching``: device-seconds that the next experiment is expected to take."""
         bench, used = self._bench, self.used
-        bench.meter.use_sandbox(max(0.0, used - self.free))
+        bench.meter.use_sandbox(used if self._counts else 0.0)
         if record or used - self._recorded > _RECORD_SHARE * bench.budget_seconds:
             self._record_use(used)
-        most = self.free + bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
+        left = bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
+        most = left if self._counts else float("inf")
         if self._last is None and bench.history and not bench.is_open:
             self._last = max(most, used) + GRACE_CPU_SECONDS
         if self._watch is not None:
@@ -71,7 +68,7 @@ class SandboxCharge:
 
     def _record_use(self, used: float) -> None:
         """Record the total, for a resumed run; the last of these events counts."""
-        if used > self._recorded and self.free != float("inf"):
+        if used > self._recorded and self._counts:
             self._recorded = used
             charged = self._bench.meter.sandbox
             run_id, after = self._bench.run_id, len(self._bench.history)
@@ -79,10 +76,6 @@ class SandboxCharge:
 
     def facts(self) -> SandboxFacts:
         """For the agent, in seconds. Empty if nothing is charged."""
-        if self.free == float("inf"):
+        if not self._counts:
             return {}
-        return {
-            "sandbox_seconds": self.used,
-            "sandbox_free_seconds": self.free,
-            "sandbox_charged_seconds": self._bench.meter.sandbox,
-        }
+        return {"sandbox_seconds": self._bench.meter.sandbox}

@@ -52,6 +52,7 @@ class Recipe(BaseModel):
     ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
     script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
     gateway; ``direct``: what it gets instead with `--agent-direct`. ``home``: file in the agent's home → our file.
+    ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +70,7 @@ class Recipe(BaseModel):
     hosts: list[str] = Field(default_factory=list)
     readable: list[str] = Field(default_factory=list)
     install: str = ""
+    by_hand: list[str] = Field(default_factory=list)
 
     def words(self, prompt: str, model: str, entry: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
@@ -136,6 +138,14 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
             "readable": [*recipe.readable, *config.agent_readable],
         }
     )
+
+
+def own_agent(prompt: str, name: str = "") -> str:
+    """A command line for a user's own folder, to copy: of the agent ``name``, else of one that is installed here,
+    else of Claude Code."""
+    here = [one for one in names() if shutil.which(load(one).command[0])]
+    chosen = name if name in names() else next(iter(here), "claude")
+    return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
 
 
 def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ) -> dict[str, str]:

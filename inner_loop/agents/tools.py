@@ -78,5 +78,5 @@ def prompt(bench: Bench, sandbox: SandboxFacts, program: Program) -> str:
         constraints=sentences(task.constraints),
         files=[path for path, _ in program.files[1:]],
         living=[path for path, _ in program.living],
-        free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
+        metered=bool(sandbox),
     )

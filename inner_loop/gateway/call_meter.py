@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from inner_loop.events import CallEvent
 from inner_loop.gateway.fields import RequestRefused
+from inner_loop.gateway.prompt_size import PromptSizes
 from inner_loop.gateway.request import ModelRequest
 from inner_loop.gateway.route import Route
 from inner_loop.gateway.usage import ReplyReader, TokenUsage
@@ -70,6 +71,7 @@ class CallMeter:
         )
         self._slots = CallSlots(context.study / "calls" if context.study else None, config.calls_at_once)
         self._tariffs: dict[tuple[str, str], Tariff] = {}
+        self._sizes = PromptSizes()
         self._open: set[MeteredCall] = set()
         self._failed = 0
         self._lock = threading.Lock()
@@ -109,6 +111,11 @@ class CallMeter:
             self._limiter.finish(call.account, cost)
         with self._lock:
             self._open.discard(call)
+
+    def learn(self, ask: ModelRequest, usage: TokenUsage) -> None:
+        """The API has reported the size of a prompt."""
+        with self._lock:
+            self._sizes.learn(ask.parts, usage.tokens_in)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -152,25 +159,27 @@ class CallMeter:
         raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not retry: the run ends here.")
 
     def _held(self, ask: ModelRequest, tariff: Tariff) -> MeteredCall:
-        """A call whose worst case is reserved. If the agent sets no reply length and the longest reply exceeds the
-        rest of the cap, the reply is limited, but not below a chat researcher's. Raises CapReached."""
-        if ask.named or not self._limiter.capped:
-            most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
-            return self._within(ask, tariff, most_out or 0)
-        length, least = tariff.longest or UNKNOWN_REPLY, self._context.config.reply_tokens
+        """A call whose worst case is reserved. A reply that may be longer than the rest of the cap pays for is limited,
+        also where the agent set its length, but not below a chat researcher's. Raises CapReached."""
+        if not self._limiter.capped:
+            return self._within(ask, tariff, (ask.length or tariff.longest or 0) * ask.replies)
+        length = ask.length or tariff.longest or UNKNOWN_REPLY
+        least = min(length, self._context.config.reply_tokens + ask.thinking)
+        if ask.length is None and tariff.longest is None:
+            ask.bound(length)
         while True:
-            if tariff.longest is None or length < tariff.longest:
-                ask.bound(length)
             try:
                 return self._within(ask, tariff, length * ask.replies)
             except CapReached:
                 if length <= least:
                     raise
                 length = max(least, length // 2)
+                ask.bound(length)
 
     def _within(self, ask: ModelRequest, tariff: Tariff, most_out: int) -> MeteredCall:
-        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
-        worst = Cost(ask.most_in + most_out, usd)
+        most_in = self._sizes.most(ask.parts, ask.most_in)
+        usd = tariff.price.most(most_in, most_out) if tariff.price else 0.0
+        worst = Cost(most_in + most_out, usd)
         call = MeteredCall(self, ask, tariff, worst, f"{self._context.run_id}:{self._next}:0", self._next)
         self._limiter.reserve(call.account, worst, call.about)
         self._next += 1
@@ -213,6 +222,7 @@ class MeteredCall:
         if usage is None:
             self._end(self._worst, "ok", "the reply reports no usage", reading)
             return
+        self._meter.learn(self._ask, usage)
         usd = self._tariff.usd(usage)
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
         self._end(Cost(usage.tokens, usd or 0.0), status, "", reading, usage, usd)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from inner_loop.gateway.fields import Kind, RequestRefused, check, model_of
+from inner_loop.gateway.prompt_size import PromptParts, parts_of
 from inner_loop.gateway.route import Protocol, Route
 
 METERED: dict[Protocol, dict[str, Kind]] = {
@@ -36,26 +37,25 @@ _LONGEST = 10_000_000  # tokens; most that a request may set
 
 @dataclass
 class ModelRequest:
-    """A request that costs money. ``most_in``: upper bound of the prompt's tokens, ``most_out``: of all replies,
-    None if the body sets no length."""
+    """A request that costs money. ``most_in``: upper bound of the prompt's tokens by its bytes; ``parts``: for a
+    tighter one. ``length``: the longest of ``replies`` replies, None if the body sets none; ``thinking``: tokens of it
+    that the body gives to the model's thinking. ``lengths``: the fields that limit a reply."""
 
     kind: Kind
     model: str
     body: dict[str, JsonValue]
     replies: int
     most_in: int
-    most_out: int | None
+    parts: PromptParts | None
+    length: int | None
+    thinking: int
+    lengths: tuple[str, ...]
     streams: bool
     hides_usage: bool
 
-    @property
-    def named(self) -> bool:
-        """Whether the agent itself sets the length of a reply."""
-        return self.most_out is not None
-
     def bound(self, tokens: int) -> None:
         """Limit each reply to ``tokens``."""
-        self.body[_LENGTHS[self.kind][-1]] = tokens
+        self.body |= dict.fromkeys(self.lengths, tokens)
 
     def content(self) -> bytes:
         return write(self.body)
@@ -108,10 +108,19 @@ def ask(kind: Kind, body: dict[str, JsonValue], route: Route) -> ModelRequest:
         hides = options.get("include_usage") is not True
         body["stream_options"] = options | {"include_usage": True}
     replies = _number(body, "n") or 1
-    lengths = [length for name in _LENGTHS[kind] if (length := _number(body, name)) is not None]
-    most_in = len(write(body)) + _HIDDEN + pictures * _PICTURE  # no token of a text is shorter than a byte
+    named = {name: length for name in _LENGTHS[kind] if (length := _number(body, name)) is not None}
     return ModelRequest(
-        kind, model, body, replies, most_in, max(lengths) * replies if lengths else None, streams, hides
+        kind,
+        model,
+        body,
+        replies,
+        most_in=len(write(body)) + _HIDDEN + pictures * _PICTURE,  # no token of a text is shorter than a byte
+        parts=parts_of(kind, body, pictures),
+        length=max(named.values(), default=None),
+        thinking=_thinking(body),
+        lengths=tuple(named) or (_own_length(kind, route),),
+        streams=streams,
+        hides_usage=hides,
     )
 
 
@@ -120,6 +129,19 @@ def counted(body: dict[str, JsonValue], route: Route) -> bytes:
     model_of(body, route)
     check("messages", body)
     return write(body)
+
+
+def _own_length(kind: Kind, route: Route) -> str:
+    """The field that limits a reply where the agent sets none. OpenAI's newer models refuse ``max_tokens``, which other
+    servers of its protocol understand: https://platform.openai.com/docs/api-reference/chat/create"""
+    return _LENGTHS[kind][0 if route.at_openai else -1]
+
+
+def _thinking(body: dict[str, JsonValue]) -> int:
+    """Tokens of a reply that are set aside for thinking; a reply that is not longer is an error at the API."""
+    told = [body.get("thinking"), body.get("reasoning")]
+    fields = [one.get(name) for one in told if isinstance(one, dict) for name in ("budget_tokens", "max_tokens")]
+    return max((n for n in fields if isinstance(n, int) and n > 0), default=0)
 
 
 def _number(body: dict[str, JsonValue], name: str) -> int | None:

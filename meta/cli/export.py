@@ -85,6 +85,7 @@ def to_dataset(out: Output, folder: Path, target: Path) -> None:
 
 def as_prose(out: Output, study: str | None, target: Path | None) -> None:
     """Write the champion of a study, or the program at a path, with its charter as sentences."""
+    from inner_loop.agents.recipe import own_agent
     from programs.charter_prose import sentences, with_prose
 
     given = Path(study).expanduser() if study else None
@@ -108,6 +109,10 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
         out.note(f"wrote {target}: {len(said)} fields of the charter as sentences")
         if out.mode == "json":
             out.json({"path": str(target), "sentences": said})
+        entry = target / stated.files[0][0] if stated.is_set else target
+        out.next(
+            own_agent(f"Read {entry} and follow it") + "  # or another agent of yours, in a folder with a train.py"
+        )
         return
     out.text(stated.shown, item={"text": stated.document, "sentences": said})
 

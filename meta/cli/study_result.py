@@ -49,21 +49,22 @@ def present(out: Output, folder: Path) -> None:
 
 
 def ready_to_apply(folder: Path, name: str) -> list[str]:
-    """How to use the result of an improvement: commit it on a branch of the task's repository, else give the program
-    to an agent."""
+    """How to use the result: commit an improvement on a branch of the task's repository; give the program, as prose, to
+    an agent of one's own."""
     from arena.settings import StudyConfig
+    from inner_loop.agents.recipe import own_agent
 
     config = StudyConfig.read(folder / resolve.MARK)
     place = Path(config.task)
     inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
-    if config.command != "improve":
-        return []
-    if inside:
-        return [f"metaloop improve --resume {name} --apply"]
-    return [
-        f"metaloop export {name} --prose -o better.md",
-        "claude 'Read better.md and follow it'  # or your own agent",
-    ]
+    apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
+    if not (folder / "champion.md").is_file():
+        return apply
+    several = (folder / "champion").is_dir()
+    target = "champion-prose" if several else "champion-prose.md"
+    prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
+    agent = own_agent(prompt, config.researcher.removeprefix("command:"))
+    return [*apply, f"metaloop export {name} --prose -o {target}", f"{agent}  # or another agent of yours"]
 
 
 def _show(

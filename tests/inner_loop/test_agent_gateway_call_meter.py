@@ -16,7 +16,8 @@ import pytest
 
 from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway.route import COMMON, routes
+from inner_loop.gateway.request import ask
+from inner_loop.gateway.route import COMMON, Route, routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.gateway.usage import ReplyReader
 from inner_loop.models.spend_limiter import SpendLimiter
@@ -35,18 +36,18 @@ PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind: str, tmp_path: Path) -> None:
-    with calling(api, study=tmp_path, max_tokens=4000) as caller:
-        answers = [caller.ask(kind) for _ in range(70)]
+    with calling(api, study=tmp_path, max_tokens=2600) as caller:
+        answers = [caller.ask(kind) for _ in range(100)]
         codes = [answer.status_code for answer in answers]
         passed = codes.index(402)
         assert passed > 10 and set(codes[passed:]) == {402}
         error = answers[-1].json()
-        assert "--max-tokens 4000 is reached" in error["error"]["message"]
+        assert "--max-tokens 2600 is reached" in error["error"]["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
         assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
         assert isinstance(caller.gateway.meter.problem, CapReached)
-    spent = SpendLimiter(tmp_path, max_tokens=4000).spent()
-    assert spent.tokens == sum(api.billed) == sum(call["tokens"] for call in caller.events) <= 4000
+    spent = SpendLimiter(tmp_path, max_tokens=2600).spent()
+    assert spent.tokens == sum(api.billed) == sum(call["tokens"] for call in caller.events) <= 2600
     assert len(api.seen) == len(caller.events) == passed
 
 
@@ -99,6 +100,63 @@ def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiS
     with calling(api, max_tokens=100_000) as caller:
         assert caller.ask("chat", max_tokens=None).status_code == 200
     assert api.seen[-1]["max_tokens"] == 32768
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_that_the_agent_makes_too_long_is_bounded_by_what_is_left(api: ApiServer, kind: str) -> None:
+    """Claude Code asks for 64,000 tokens with each call: under a small cap it would not make one."""
+    length = {"chat": "max_completion_tokens", "responses": "max_output_tokens", "messages": "max_tokens"}[kind]
+    with calling(api, max_tokens=20_000, reply_tokens=500) as caller:
+        asked = {"max_tokens": None, length: 64_000} if kind == "chat" else {length: 64_000}
+        assert caller.ask(kind, **asked).status_code == 200
+        assert api.seen[-1][length] == 16_000 and (length == "max_tokens" or api.seen[-1].get("max_tokens") is None)
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 6000}}
+    with calling(api, max_tokens=9_500, reply_tokens=500) as caller:  # an answer must be longer than its thinking
+        if kind == "messages":
+            assert caller.ask(kind, **asked, **thinking).status_code == 200
+            assert api.seen[-1][length] == 6500
+        assert caller.ask(kind, **asked).status_code == 200
+    with calling(api, max_tokens=2_500, reply_tokens=500) as caller:
+        assert caller.ask(kind, **asked).status_code == 402
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_sent_before_is_reserved_at_the_size_that_the_api_reported(
+    api: ApiServer, kind: str, tmp_path: Path
+) -> None:
+    """An agent sends its whole conversation with each call; by its bytes, the second call would not fit."""
+    name = "input" if kind == "responses" else "messages"
+    long: list[dict[str, Any]] = [{"role": "user", "content": "word " * 4000}, {"role": "assistant", "content": "yes"}]
+    limiter = SpendLimiter(tmp_path, max_tokens=10**6)
+    reserved: list[int] = []
+    api.answer = lambda _: (reserved.append(_held(limiter)), TEXT)[1]
+    with calling(api, study=tmp_path, max_tokens=10**6) as caller:
+        talk = long[:1]
+        assert caller.ask(kind, **{name: talk}).status_code == 200
+        told = caller.events[0]["tokens_in"]
+        more = [*long, {"role": "user", "content": "again " * 20}]
+        assert caller.ask(kind, **{name: more}).status_code == 200
+        assert caller.ask(kind, **{name: more}, temperature=0.5).status_code == 200  # it is another kind of prompt
+        thought = {"type": "thinking", "thinking": "so " * 1000, "signature": "x"}
+        if kind == "messages":
+            assert caller.ask(kind, **{name: [*more, {"role": "assistant", "content": [thought]}]}).status_code == 200
+            assert caller.ask(kind, **{name: [*more, {"role": "assistant", "content": [thought]}]}).status_code == 200
+    assert reserved[0] > 20_000 and reserved[2] > 20_000
+    assert told + 120 < reserved[1] < told + 1000 + 200
+    if kind == "messages":
+        assert reserved[4] > told + 3000  # an API may count thoughts once and not again
+
+
+def _held(limiter: SpendLimiter) -> int:
+    with limiter._open() as state:
+        return sum(account["reserved"][0] for account in state["open"].values())
+
+
+def test_openai_is_given_the_field_that_its_newer_models_take() -> None:
+    for url, field in (("https://api.openai.com/v1", "max_completion_tokens"), ("http://localhost:1/v1", "max_tokens")):
+        request = ask("chat", body("chat", max_tokens=None), Route("openai", "openai", url, "authorization", "k"))
+        request.bound(77)
+        assert request.body[field] == 77 and request.length is None
 
 
 # --- faults --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,19 @@ def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
         assert [Rule.parse(host) for host in recipe.hosts]
 
 
+def test_a_user_is_given_the_line_of_an_agent_that_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    prompt = "Read a b.md and follow it"
+    assert agent_recipe.own_agent(prompt) == f"claude '{prompt}'"
+    (tmp_path / "opencode").write_text("#!/bin/sh\n")
+    (tmp_path / "opencode").chmod(0o755)
+    assert agent_recipe.own_agent(prompt, "scripted") == f"opencode --prompt '{prompt}'"
+    assert agent_recipe.own_agent(prompt, "codex") == f"codex '{prompt}'"
+    for name in agent_recipe.names():
+        recipe = agent_recipe.load(name)
+        assert recipe.by_hand[0] == recipe.command[0] and "{prompt}" in recipe.by_hand
+
+
 def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     staff = ModelConfig(
         agent_allow=("llm.example.com",), agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",)

@@ -18,6 +18,7 @@ from tests.inner_loop.test_command import agent, said, work  # noqa: F401 - `age
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded  # noqa: F401 - a fixture
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
+from tests.llm.shell import scripted
 from trainer import bwrap
 from trainer.experiment import Trainer
 
@@ -65,6 +66,21 @@ def test_an_agent_asks_its_model_through_the_gateway(
     assert not any(key in text for key in KEYS for text in (heard, str(played.events))) and not leaked(folder)
     assert not any(key in str(api.seen) for key in KEYS)
     assert ("'HTTPS_PROXY'" in heard) == (network == "proxy")
+
+
+def test_an_agent_calls_the_tools_that_its_model_names(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
+) -> None:  # fmt: skip
+    """As codex, Claude Code, opencode and mini-swe-agent do in `bench.agents`; the page says what is metered."""
+    better = "sed -i 's/^LR = .*/LR = 0.1/' train.py && git commit -qam 'larger steps' && experiment"
+    api.answer = scripted(lambda said: [] if "continues" in said else ["cat program.md", better, "experiment status"])
+    played = work(trainer, agent("tool_loop.py"), 4, folder=folder)
+    decided = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]
+    assert decided == [("baseline", "baseline"), ("larger steps", "keep")] and played.result.state == "finished"
+    assert "experiment 1 ok: nll" in str(api.seen[2]["messages"][-1]) and "larger steps" in said(folder)
+    page = api.seen[0]["messages"][0]["content"]
+    assert "## How to run an experiment" in page and "## What is metered" in page
+    assert "Only experiments are charged" in page and "All other CPU time" not in page  # with fixed steps
 
 
 def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from tests.conftest import shared
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import STOCK, said, work
 from tests.llm.server import LlmServer
+from tests.llm.shell import scripted
 from trainer import bwrap
 from trainer.experiment import Trainer
 
@@ -61,24 +61,17 @@ def install(place: Path) -> str:
     return "installed"
 
 
-def scripted(body: dict[str, Any]) -> str:
-    """The next command after those that the conversation holds."""
-    said_so_far = sum(message["role"] == "assistant" for message in body["messages"])
-    return f"THOUGHT: next.\n\n```mswea_bash_command\n{COMMANDS[min(said_so_far, len(COMMANDS) - 1)]}\n```"
-
-
 def test_mini_swe_agent_follows_a_program(
     trainer: Trainer, mini: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LlmServer(scripted) as server:
+    with LlmServer(scripted(lambda _: COMMANDS)) as server:
+        monkeypatch.setenv("PATH", f"{mini.parent}:{os.environ['PATH']}")
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        command = f"{mini} -y --exit-immediately -l 0 -m openai/m -o /tmp/t.json -t {{prompt}}"
-        command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
         events: list[Event] = []
         played = work(
-            trainer, command, 4, folder=folder, text=STOCK, events=events, researcher="command:mini-swe-agent",
-            agent_network="", max_wall=200.0, max_usd=1.0, prices={"openai/m": (1.0, 2.0)},
+            trainer, "", 4, folder=folder, text=STOCK, events=events, researcher="command:mini-swe-agent",
+            agent_network="", max_wall=200.0, max_usd=1.0, models=("openai/m",), prices={"openai/m": (1.0, 2.0)},
         )  # fmt: skip
         asked = [str(body["messages"]) for body in server.seen]
     decisions = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]

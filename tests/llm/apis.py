@@ -6,13 +6,14 @@ is told back), ``silent`` (no usage is told), ``slow`` (a stream that waits for 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from tests.llm import server as chat
-from tests.llm.server import Body, LlmServer, tokens_of
+from tests.llm.server import Body, LlmServer, ToolCall, call_id, tokens_of
 
 
 class ApiServer(LlmServer):
@@ -106,28 +107,45 @@ class _Handler(chat._Handler):
         return llm
 
 
+def _id(kind: str, body: Body) -> str:
+    """Agents take replies of one id for one message."""
+    return f"{kind}_{hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]}"
+
+
 Events = Iterator[tuple[str, Body]]
 
 
 def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silent: bool) -> tuple[Body, Events]:
     """Anthropic's: https://docs.anthropic.com/en/docs/build-with-claude/streaming"""
     asked = {"input_tokens": usage["in"] - cached, "cache_read_input_tokens": cached, "cache_creation_input_tokens": 0}
-    head = {"id": "msg_test", "type": "message", "role": "assistant", "model": body["model"], "stop_sequence": None}
+    head = {
+        "id": _id("msg", body),
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "stop_sequence": None,
+    }
     told = {} if silent else {"usage": asked | {"output_tokens": usage["out"]}}
-    whole = head | {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"} | told
+    call = {"type": "tool_use", "id": call_id(text), "name": text.name} if isinstance(text, ToolCall) else None
+    content = call | {"input": json.loads(text)} if call else {"type": "text", "text": text}
+    why = "tool_use" if call else "end_turn"
+    whole = head | {"content": [content], "stop_reason": why} | told
 
     def events() -> Events:
         started = {} if silent else {"usage": asked | {"output_tokens": 1}}
         message = head | {"content": [], "stop_reason": None} | started
         yield "message_start", {"type": "message_start", "message": message}
-        block = {"type": "text", "text": ""}
+        block = call | {"input": {}} if call else {"type": "text", "text": ""}
         yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": block}
         for start in range(0, len(text), 20):
-            delta = {"type": "text_delta", "text": text[start : start + 20]}
+            piece = text[start : start + 20]
+            delta = (
+                {"type": "input_json_delta", "partial_json": piece} if call else {"type": "text_delta", "text": piece}
+            )
             yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}
         yield "content_block_stop", {"type": "content_block_stop", "index": 0}
         ended = {} if silent else {"usage": {"output_tokens": usage["out"]}}
-        yield "message_delta", {"type": "message_delta", "delta": {"stop_reason": "end_turn"}} | ended
+        yield "message_delta", {"type": "message_delta", "delta": {"stop_reason": why}} | ended
         yield "message_stop", {"type": "message_stop"}
 
     return whole, events()
@@ -140,18 +158,29 @@ def _response(body: Body, text: str, usage: dict[str, int], _cached: int, *, sil
         "input_tokens_details": {"cached_tokens": 0},
     }  # fmt: skip
     content = [{"type": "output_text", "text": text, "annotations": []}]
-    item = {"id": "msg_test", "type": "message", "role": "assistant", "status": "completed", "content": content}
-    head = {"id": "resp_test", "object": "response", "model": body["model"]}
+    item: Body = {
+        "id": _id("msg", body),
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": content,
+    }
+    empty: Body = {"content": []}
+    if isinstance(text, ToolCall):
+        item = {"id": _id("fc", body), "type": "function_call", "status": "completed", "call_id": call_id(text)}
+        item |= {"name": text.name, "arguments": str(text)}
+        empty = {"arguments": ""}
+    head = {"id": _id("resp", body), "object": "response", "model": body["model"]}
     whole = head | {"status": "completed", "output": [item], "usage": None if silent else told}
 
     def events() -> Events:
         yield "response.created", {"type": "response.created", "response": head | {"status": "in_progress"}}
         at = {"output_index": 0, "content_index": 0}
-        begun = item | {"status": "in_progress", "content": []}
+        begun = item | {"status": "in_progress"} | empty
         yield "response.output_item.added", {"type": "response.output_item.added", "item": begun} | at
         for start in range(0, len(text), 20):
-            kind = "response.output_text.delta"
-            yield kind, {"type": kind, "item_id": "msg_test", "delta": text[start : start + 20]} | at
+            kind = f"response.{'output_text' if 'content' in item else 'function_call_arguments'}.delta"
+            yield kind, {"type": kind, "item_id": item["id"], "delta": text[start : start + 20]} | at
         yield "response.output_item.done", {"type": "response.output_item.done", "item": item} | at
         yield "response.completed", {"type": "response.completed", "response": whole}
 

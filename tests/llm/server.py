@@ -6,6 +6,7 @@ DELAY seconds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import sys
@@ -16,6 +17,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from tests.llm import researcher
+
+
+class ToolCall(str):
+    """A reply that calls a tool: its text is the arguments as JSON."""
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, arguments: dict[str, Any]) -> Self:
+        call = cls(json.dumps(arguments))
+        call.name = name
+        return call
+
 
 #: 429 names when to come again; `drop` ends the connection in mid-reply, `hang` answers nothing until the end.
 FAULTS = ("429", "500", "503", "drop", "hang", "empty", "truncated", "malformed", "refusal")
@@ -184,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
 
     def _whole(self, body: Body, text: str, finish: str, usage: dict[str, Any], *, cut: bool) -> None:
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        choice = {"index": 0, "message": {"role": "assistant", **_said(text)}, "finish_reason": _finish(text, finish)}
         whole = _head(body, "chat.completion") | {"choices": [choice], "usage": usage}
         self._send(200, json.dumps(whole).encode(), "json", cut=cut)
 
@@ -222,13 +236,31 @@ def _head(body: Body, kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-test", "object": kind, "created": 1, "model": body.get("model", "test")}
 
 
+def _said(text: str) -> Body:
+    """What a message says: its text, or the tool that it calls."""
+    if not isinstance(text, ToolCall):
+        return {"content": text}
+    call = {"index": 0, "id": call_id(text), "type": "function"}
+    return {"content": None, "tool_calls": [call | {"function": {"name": text.name, "arguments": str(text)}}]}
+
+
+def call_id(call: str) -> str:
+    return f"call_{hashlib.sha256(call.encode()).hexdigest()[:16]}"
+
+
+def _finish(text: str, finish: str) -> str:
+    return "tool_calls" if isinstance(text, ToolCall) else finish
+
+
 def _chunks(body: Body, text: str, finish: str, usage: dict[str, Any]) -> Iterator[dict[str, Any]]:
     head = _head(body, "chat.completion.chunk")
     yield head | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
-    for start in range(0, len(text), 40):
+    if isinstance(text, ToolCall):
+        yield head | {"choices": [{"index": 0, "delta": _said(text), "finish_reason": None}]}
+    for start in range(0, 0 if isinstance(text, ToolCall) else len(text), 40):
         delta = {"content": text[start : start + 40]}
         yield head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-    yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
+    yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": _finish(text, finish)}]}
     if (body.get("stream_options") or {}).get("include_usage"):
         yield head | {"choices": [], "usage": usage}
 

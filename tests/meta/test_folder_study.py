@@ -18,6 +18,7 @@ from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.roles import roles
 from meta.begin import create, take_up
+from meta.cli.study_result import ready_to_apply
 from meta.conformance.base import open_bench
 from meta.conformance.evidence_of import PLANTED
 from meta.evolve import evolve, operators_of
@@ -104,6 +105,10 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     done = cli("export", str(study), "--prose", "-o", str(tmp_path / "prose"))
     assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
+    assert f"'Read {tmp_path / 'prose' / 'program.md'} and follow it'" in done.stderr  # by an agent of one's own
+    handed = ready_to_apply(study, "s")
+    assert handed[0] == "metaloop export s --prose -o champion-prose"
+    assert "'Read the files in champion-prose and follow them'" in handed[1] and len(handed) == 2
     assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()
     with Lineage(study / "programs.git", 0) as lineage:
         listed = lineage.repo.git.ls_tree("-r", "--name-only", "main").split()

@@ -32,6 +32,7 @@ def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text("---\nmetaloop:\n  wave: 6\n---\n# Research\n")
     assert run(["export", str(path), "--prose", "-o", str(tmp_path / "out.md")]) == 0
     assert "Make 6 candidates" in (tmp_path / "out.md").read_text()
+    assert f"'Read {tmp_path / 'out.md'} and follow it'" in capsys.readouterr().err  # the line for one's own agent
     assert run(["export", str(path), "--prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
 
 

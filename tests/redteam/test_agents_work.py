@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inner_loop.agents import tools
-from inner_loop.agents.charge import FREE_SHARE, GRACE_CPU_SECONDS
+from inner_loop.agents.charge import GRACE_CPU_SECONDS
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
 from tests.inner_loop.play import FULL, Played
@@ -137,19 +137,16 @@ def test_training_by_hand_is_charged_in_every_way(
         if after - before < burnt - slack:
             raise Harm(f"{name}: {burnt} s burnt, {after - before} s counted")
     last = json.loads(next(line[5:] for line in heard.splitlines() if line.startswith("LAST ")))
-    free = FREE_SHARE * BUDGET
-    assert last["sandbox_free_seconds"] == pytest.approx(free)
-    assert last["sandbox_charged_seconds"] == pytest.approx(last["sandbox_seconds"] - free, abs=SLACK)
-    assert f"{free:.3g} s free," in heard and f"the first {free:.3g} s are free" in heard
+    assert "All other CPU time in this sandbox is charged to the same budget" in heard
     by = {e["counted_by"] for e in found.events if e["kind"] == "agent" and e["what"] == "session"}
     assert by <= ({"cgroup", "looks"} if counted else {"looks"})
     result, trained = found.result, sum(e["device_seconds_charged"] for e in found.experiments)
     burnt = sum(way[1] for way in ways)
-    if result.sandbox < burnt - free - SLACK:
+    if result.sandbox < burnt - SLACK:
         raise Harm(f"{burnt} s burnt, {result.sandbox} s charged")
     assert result.charged == pytest.approx(BUDGET)
     assert trained + result.sandbox + result.forfeited - result.overshoot == pytest.approx(BUDGET)
-    assert last["remaining_seconds"] == pytest.approx(BUDGET - trained - last["sandbox_charged_seconds"], abs=0.01)
+    assert last["remaining_seconds"] == pytest.approx(BUDGET - trained - last["sandbox_seconds"], abs=0.01)
 
 
 BURNER = """#!/bin/bash
@@ -171,7 +168,7 @@ def test_what_is_burnt_beside_experiments_ends_with_the_budget(
     [session] = [e for e in found.events if e["kind"] == "agent" and e["what"] == "session"]
     trained = sum(e["device_seconds_charged"] for e in found.experiments)
     assert session["killed"] in ("budget", "asked") and found.result.sandbox > 1.0
-    most = (1 + FREE_SHARE) * budget + GRACE_CPU_SECONDS + 1.0  # three processes between two looks
+    most = budget + GRACE_CPU_SECONDS + 1.0  # three processes between two looks
     if session["cpu_seconds"] + trained > most + max(e["device_seconds_charged"] for e in found.experiments):
         raise Harm(f"{session['cpu_seconds']} s burnt beside {trained} s trained of {budget} s")
     assert found.result.charged == budget and len(found.experiments) < 15

@@ -17,9 +17,10 @@ WAYS = {
 }
 
 
-def ask(way, stream):
+def ask(way, stream, turn):
     base, path, key, length, name = WAYS[way]
     body = {"model": "m", length: 100, name: [{"role": "user", "content": "a learning rate?"}], "stream": stream}
+    body["temperature"] = turn / 10
     key = os.environ[key]
     sent = {"Content-Type": "application/json", "Authorization": f"Bearer {key}", "x-api-key": key}
     request = urllib.request.Request(os.environ[base] + path, json.dumps(body).encode(), sent)
@@ -35,7 +36,7 @@ print(sys.stdin.read(), dict(os.environ), flush=True)
 print(subprocess.run("cat /proc/*/environ /run/metaloop/* ~/.* 2>/dev/null", shell=True, capture_output=True).stdout)
 source = Path("train.py")
 for turn in range(int(sys.argv[1]) if sys.argv[1:] else 6):
-    text = ask(list(WAYS)[turn % 3], turn % 2 == 0)
+    text = ask(list(WAYS)[turn % 3], turn % 2 == 0, turn)
     print("model:", text[-300:], flush=True)
     value = re.search(r"0\.\d+", text).group()
     source.write_text(re.sub(r"^LR = \S+", f"LR = {value}{turn}", source.read_text(), flags=re.M))
