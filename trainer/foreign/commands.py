@@ -25,19 +25,23 @@ _BUILT_BY = {
     "cargo": ("Cargo.toml",), "go": ("go.mod",), "npm": ("package.json",), "yarn": ("package.json",),
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
+_SOURCES_OF = {"cargo": ("rs",), "go": ("go",), "zig": ("zig",)}
 _SEED_ARGUMENT = re.compile(r"""add_argument\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
 _ENVIRONMENT = re.compile(r"(?:[A-Z][A-Z0-9_]*=[\w./:-]+\s+)+")
 _STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubectl|sbatch|srun)\b")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
-def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
-    """The command as one shell line, without redirections of its output, which Metaloop reads."""
+def find(repository: ForeignRepository, given: str | None, printer: str = "") -> RepositoryFact:
+    """The command as one shell line, without redirections of its output, which Metaloop reads. ``printer``: the file
+    that prints the metric."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
-        line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
+        able = [(line, command) for line, command in spoken if not _is_other_language(command, printer)]
+        named = any(printer in scripts_of(command, repository) for _, command in able)
+        line, command = min(able if named else spoken, key=lambda pair: _rank(repository, *pair))
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
     for name, pattern, runner in [*named, ("package.json", r'\s*"([\w:-]+)"\s*:\s*"', "npm run")]:
@@ -121,6 +125,12 @@ def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> 
     )
 
 
+def _is_other_language(command: str, printer: str) -> bool:
+    """Whether it only runs what a build tool makes, and the file that prints the metric is in another language."""
+    own = _SOURCES_OF.get(command.split()[0], ())
+    return bool(own) and printer.rpartition(".")[2] not in own
+
+
 def _launches(command: str, repository: ForeignRepository) -> bool:
     """Whether its script starts another script of the repository, as a loop of experiments does."""
     return any(is_launcher(name, repository) for name in scripts_of(command, repository))
@@ -146,4 +156,6 @@ def seed_option(command: str, repository: ForeignRepository) -> str:
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:
     """The files of the repository that a command names."""
     words = re.split(r"[\s;&|]+", command)
+    modules = [later.replace(".", "/") for flag, later in zip(words, words[1:], strict=False) if flag == "-m"]
+    words += [name for module in modules for name in (f"{module}.py", f"{module}/__main__.py")]
     return [name for word in words if (name := word.strip("'\"").removeprefix("./")) in repository.files]

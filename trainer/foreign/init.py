@@ -66,8 +66,8 @@ _ESSENTIAL = ("command", "metric", "direction", "editable")
 def draft(folder: Path, wanted: Wanted) -> Draft:
     """Read a repository without writing anything. NotFound, UsageError for flags that do not fit it."""
     source = repository.read(folder, wanted.exclude, wanted.readable)
-    command = commands.find(source, wanted.command)
     metric = metrics.find(source, wanted.metric, wanted.metric_file)
+    command = commands.find(source, wanted.command, metric.name.where.rpartition(":")[0])
     way = metrics.direction(source, metric.name.value, wanted.direction)
     editable = roles.editable(source, wanted.editable, command.value)
     seconds = budget.find(source, wanted.budget, command)
@@ -129,7 +129,8 @@ def write(plan: Draft, into: Path | None) -> Path:
 
 def _place(metric: metrics.Metric) -> RepositoryFact:
     where = metric.file or "the output"
-    value = f"{where} at {metric.key}" if metric.key else f"{where}, its last '{metric.name.value}: NUMBER'"
+    form = f'"{str(metric.name.value).rpartition(".")[2]}": NUMBER' if metric.pattern.startswith("[") else ""
+    value = f"{where} at {metric.key}" if metric.key else f"{where}, its last '{form or f'{metric.name.value}: NUMBER'}'"
     return RepositoryFact(
         "metric is read from", value if metric.name.is_known else None, metric.name.where, metrics.FILE
     )
