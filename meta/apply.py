@@ -20,6 +20,8 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from git import Repo
 
+    from programs.program import Program
+
 PATH = "path"  # in the plan of study.toml: the file of the user's program
 
 
@@ -49,7 +51,7 @@ def apply(study: Study) -> Applied:
     left_out: list[str] = []
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
     if decision.holds:
-        files["program"] = program_path(study, root), with_prose(for_agents(program.text, study.task)).encode()
+        files |= program_files(study, program, program_path(study, root, program))
     else:
         left_out.append("the program, because it is not shown to be better")
     best = study.state.harvests.get((study.task.name, HARVEST))
@@ -85,9 +87,22 @@ def repository_of(task: Task) -> Repo:
     return repo
 
 
-def program_path(study: Study, root: Path) -> str:
+def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
+    """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
+    files = {"program": (entry, with_prose(for_agents(program.text, study.task)).encode())}
+    origin = study.config.plan.get("origin")
+    before = study.program(str(origin)).further if origin else {}
+    for name, text in program.further.items():
+        if before.get(name) != text:
+            path = str(Path(entry).parent / name)
+            files[path] = path, for_agents(text, study.task).encode()
+    return files
+
+
+def program_path(study: Study, root: Path, program: Program) -> str:
     """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
     path = Path(str(study.config.plan.get(PATH) or "program.md"))
+    path = path / program.files[0][0] if path.is_dir() else path
     return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
 
 

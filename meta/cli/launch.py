@@ -286,6 +286,8 @@ def announce(out: Output, plan: PlannedWork) -> None:
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
         out.note(str(plan["tells"]))
+    if plan.get("compared_with"):
+        out.note(f"compared with {plan['compared_with']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan.get("knowledge"):

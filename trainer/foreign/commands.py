@@ -40,8 +40,8 @@ def find(repository: ForeignRepository, given: str | None, printer: str = "") ->
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
         able = [(line, command) for line, command in spoken if not _is_other_language(command, printer)]
-        named = any(printer in scripts_of(command, repository) for _, command in able)
-        line, command = min(able if named else spoken, key=lambda pair: _rank(repository, *pair))
+        prints = any(printer in scripts_of(command, repository) for _, command in able)
+        line, command = min(able if prints else spoken, key=lambda pair: _rank(repository, *pair))
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
     for name, pattern, runner in [*named, ("package.json", r'\s*"([\w:-]+)"\s*:\s*"', "npm run")]:

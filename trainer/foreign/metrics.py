@@ -31,7 +31,10 @@ _JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\(.{1,60}sys\.stdout|co
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
 _SAYS = {
-    way: re.compile(rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? (?:better|wins)|(?:{more}) wins|(?:{most})|as (?:{as_})\b)", re.IGNORECASE)
+    way: re.compile(
+        rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? (?:better|wins)|(?:{more}) wins|(?:{most})|as (?:{as_})\b)",
+        re.IGNORECASE,
+    )
     for way, more, most, as_ in (
         ("lower", "lower|fewer|less|smaller|shorter", r"lowest|minimi[sz]\w*|smaller is", "low|small"),
         ("higher", "higher|more|larger|bigger|greater", r"highest|maximi[sz]\w*|larger is", "high|large"),

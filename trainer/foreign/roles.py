@@ -87,7 +87,10 @@ class _Reader:
             self._allows = not self._refuses and bool(_MAY.search(line.text))
         last: list[str] = []
         for sentence in _SENTENCE.split(_TO_PROSE.sub("]", line.text)):
-            texts = [*_FILE.findall(sentence), *(_by_stem(stem, self.repository) for stem in _BY_STEM.findall(sentence))]
+            texts = [
+                *_FILE.findall(sentence),
+                *(_by_stem(stem, self.repository) for stem in _BY_STEM.findall(sentence)),
+            ]
             names = [name for text in texts for name in _expanded(text, self.repository)]
             if _THE_REST.search(sentence):
                 names = [name for name in names if name not in self.allowed]

@@ -19,7 +19,9 @@ _FIXED = re.compile(
     r"(?P<call>\b(?:manual_seed(?:_all)?|seed_everything|set_seed|(?:np|numpy)\.random\.seed|random\.seed|default_rng"
     r"|RandomState|random\.Random)\(\s*(?:seed\s*=\s*)?)(?P<number>\d+)(?=\s*\))"
 )
-_FIELD = re.compile(r"(?P<call>^\s+(?:random_|train_)?seed\s*:\s*int\s*=\s*)(?P<number>\d+)(?=\s*(?:#|$))")  # of a class
+_FIELD = re.compile(
+    r"(?P<call>^\s+(?:random_|train_)?seed\s*:\s*int\s*=\s*)(?P<number>\d+)(?=\s*(?:#|$))"
+)  # of a class
 _DATA = re.compile(r"split|data|val|test|fold|shuffle|sample|generat", re.IGNORECASE)
 _DATA_FILE = re.compile(r"data|corpus|prepare|split", re.IGNORECASE)
 
