@@ -129,6 +129,7 @@ class KnobCheck:
     fraction: float = 1.0
     forced: bool = False
     fresh: bool = False  # do not reuse outcomes of an earlier check
+    stated: str = ""  # the line of the repository that says which direction is better, or "given"
     short: Yardstick = field(init=False)
     changes: dict[tuple[str, str], float] = field(default_factory=dict)  # (knob, edit) → change, positive is worse
     far: dict[tuple[str, str], float] = field(default_factory=dict)  # the same, by a learning rate far from the usual
@@ -254,7 +255,12 @@ class KnobCheck:
             message = f"the direction looks wrong: bad values improve {self.task.metric}: {said}"
             hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
             return CheckFinding("error", "direction", message, hint)
-        message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {said}"
+        if self.stated:
+            message = f"{self.task.direction} is better ({self.stated}): so these are gains, and much is left: {said}"
+            return CheckFinding("ok", "direction", message)
+        message = (
+            f"not shown by the knobs: if {self.task.direction} is better, these improve {self.task.metric}: {said}"
+        )
         return CheckFinding("warning", "direction", message, hint)
 
     def _is_certain(self, bad: Mapping[tuple[str, str], float]) -> bool:

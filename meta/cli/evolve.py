@@ -199,16 +199,20 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
 
     applied = None
     if ending.apply:
-        from meta.apply import apply
+        from meta.apply import NothingToApply, apply, program_path
 
         study = Study.open(folder)
         study.look()
-        applied = apply(study)
+        try:
+            applied = apply(study)
+        except NothingToApply as nothing:
+            out.note(f"no branch: {nothing.message}")
+    if applied is not None:
         for why in applied.left_out:
             out.note(f"left out: {why}")
         what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
-        program = applied.files.get("program", "your program")
+        program = applied.files.get("program") or program_path(study, applied.repository)
         out.next(
             f"git -C {resolve.typed(applied.repository)} switch {applied.branch}",
             f"claude 'Read {program} and follow it'  # or your own agent, in that branch",

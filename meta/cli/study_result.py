@@ -43,7 +43,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
         out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
         return
     verdict = str(champion.get("verdict", "no champion"))
-    early = how_early(folder, str(champion.get("program_id", "")))
+    better = decision is not None and decision.holds
+    early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
     if out.mode == "plain":
         more = {"more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
@@ -99,7 +100,7 @@ def _show(
         standings(out, folder, matches, verdict_shown=True)
     by_task.show(out)
     for text in filter(None, said):
-        out.text(text)
+        out.show(Text(text))
     if changes:
         out.show(Text("changes from the program it started from", style="bold"))
     if len(changes) > MOST_CHANGES:

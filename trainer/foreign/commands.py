@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainer.foreign.facts import RepositoryFact, missing
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
@@ -156,6 +157,6 @@ def seed_option(command: str, repository: ForeignRepository) -> str:
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:
     """The files of the repository that a command names."""
     words = re.split(r"[\s;&|]+", command)
-    modules = [later.replace(".", "/") for flag, later in zip(words, words[1:], strict=False) if flag == "-m"]
+    modules = [later.replace(".", "/") for flag, later in pairwise(words) if flag == "-m"]
     words += [name for module in modules for name in (f"{module}.py", f"{module}/__main__.py")]
     return [name for word in words if (name := word.strip("'\"").removeprefix("./")) in repository.files]

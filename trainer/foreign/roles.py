@@ -12,8 +12,10 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--editable"
 _MAY = re.compile(
-    r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
-    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game|(?:ideas|changes|edits|experiments) go in(?:to)?)\b",
+    r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|tune"
+    r"|optimi[sz]e|improve|hack(?: on)?|yours|work on"
+    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
+    r"|(?:ideas|changes|edits|experiments) go in(?:to)?)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
