@@ -110,7 +110,7 @@ JOURNEYS = {
         "- the [planner](roles/planner.md) changes the plan\n- the [runner](roles/runner.md) edits and runs\n",
         "roles/planner.md": "# Planner\n\nPropose the largest step first.\n",
         "roles/runner.md": "# Runner\n\nMake one change, run it, revert what does not help.\n",
-    }, "org.md", "python src/train.py", ("final_loss", "lower", ("src/train.py",))),
+    }, "org.md", "python src/train.py", ("loss", "lower", ("src/train.py",))),
 }  # fmt: skip
 
 
