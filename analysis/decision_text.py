@@ -39,7 +39,8 @@ class Caveat:
 def headline(d: Decision) -> str:
     if d.state == CONTROL_FAILED:
         return "No verdict: the A/A check failed"
-    return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}"
+    same = f", which is how this researcher runs your program {d.own}" if d.own and d.same_as == "stock" else ""
+    return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}{same}"
 
 
 def reference(d: Decision) -> str:

@@ -15,10 +15,13 @@ from arena.harvest import HARVEST
 from arena.study import Study
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
+from programs.folder import entry_of
 from trainer.task import Task
 
 if TYPE_CHECKING:
     from git import Repo
+
+    from programs.program import Program
 
 PATH = "path"  # in the plan of study.toml: the file of the user's program
 
@@ -33,12 +36,16 @@ class Applied:
     left_out: tuple[str, ...]
 
 
+class NothingToApply(UsageError):
+    """A result too: neither the program nor the train.py is shown to be better."""
+
+
 def apply(study: Study) -> Applied:
     """Commit the champion, if it is shown to be better, and the best train.py, if its gain is above zero, on a branch
     ``metaloop/STUDY`` of the task's repository, on top of HEAD.
 
-    Raises NotFound before the study has a champion, UsageError where the task is in no repository, or where there is
-    nothing to commit.
+    Raises NotFound before the study has a champion, UsageError where the task is in no repository, NothingToApply where
+    there is nothing to commit.
     """
     event = study.state.champion
     if event is None:
@@ -49,7 +56,7 @@ def apply(study: Study) -> Applied:
     left_out: list[str] = []
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
     if decision.holds:
-        files["program"] = program_path(study, root), with_prose(for_agents(program.text, study.task)).encode()
+        files |= program_files(study, program, program_path(study, root))
     else:
         left_out.append("the program, because it is not shown to be better")
     best = study.state.harvests.get((study.task.name, HARVEST))
@@ -60,7 +67,7 @@ def apply(study: Study) -> Applied:
         why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
     if not files:
-        raise UsageError(
+        raise NothingToApply(
             f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
             hint=f"see {study.folder / 'champion.evidence.md'}",
         )
@@ -85,9 +92,22 @@ def repository_of(task: Task) -> Repo:
     return repo
 
 
+def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
+    """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
+    files = {"program": (entry, with_prose(for_agents(program.text, study.task)).encode())}
+    origin = study.config.plan.get("origin")
+    before = study.program(str(origin)).further if origin else {}
+    for name, text in program.further.items():
+        if before.get(name) != text:
+            path = str(Path(entry).parent / name)
+            files[path] = path, for_agents(text, study.task).encode()
+    return files
+
+
 def program_path(study: Study, root: Path) -> str:
     """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
     path = Path(str(study.config.plan.get(PATH) or "program.md"))
+    path = entry_of(path) if path.is_dir() else path
     return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
 
 

@@ -108,6 +108,7 @@ NOT_HERE = {
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
+    "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
     "skewness": "real training, minutes at its smallest",
 }
 

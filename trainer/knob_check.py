@@ -128,10 +128,10 @@ class KnobCheck:
     fraction: float = 1.0
     forced: bool = False
     fresh: bool = False  # do not reuse outcomes of an earlier check
+    stated: str = ""  # the line of the repository that says which direction is better, or "given"
     short: Yardstick = field(init=False)
-    far: dict[tuple[str, str], float] = field(
-        default_factory=dict
-    )  # (learning rate, factor) → change, positive is worse
+    #: (learning rate, factor) → change, positive is worse
+    far: dict[tuple[str, str], float] = field(default_factory=dict)
     sides: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # knob → side → (value, change)
 
     def __post_init__(self) -> None:
@@ -262,7 +262,12 @@ class KnobCheck:
             message = f"the direction looks wrong: bad values improve {self.task.metric}: {better}"
             hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
             return CheckFinding("error", "direction", message, hint)
-        message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {better}"
+        if self.stated:
+            message = f"{self.task.direction} is better ({self.stated}): so these are gains, and much is left: {better}"
+            return CheckFinding("ok", "direction", message)
+        message = (
+            f"not shown by the knobs: if {self.task.direction} is better, these improve {self.task.metric}: {better}"
+        )
         return CheckFinding("warning", "direction", message, _SEE)
 
     def _extremes(self, knob: TestedKnob) -> None:

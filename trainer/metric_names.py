@@ -46,6 +46,8 @@ def loose_direction(name: str) -> str | None:
 
     None also if the words of the name contradict each other (``acc_time``), to avoid a task with the wrong direction.
     """
+    if re.search(r"\w/(?:s|sec|second|min|h|hour)$", name.strip(), re.IGNORECASE):
+        return "higher"  # a rate
     words = plain_name(_JOINT.sub("_", name))
     head, clause, _ = (*_CLAUSE.split(words, maxsplit=1), "", "")[:3]
     certain = {way for word in head.split("_") for way, clear in [_ways(True).get(word, ("", False))] if clear}

@@ -168,7 +168,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     used = study.config.knowledge if folder else learnt and learnt.used
     beside = {"prior": prior and sentence(prior), "knowledge": used and in_words(used)}
     if command == "improve":
-        beside["compared_with"] = compared_with(plan, own or starters, study if folder else None)
+        beside["compared_with"] = compared_with(plan, own or starters, study if folder else None, settings)
     if (command == "improve" or plan.headroom) and not on.families:
         beside["headroom"] = headroom_words(on.homes, None if folder else dial, plan)
     if plan.trial:
@@ -200,7 +200,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         play(out, command, study, plan, starters, described, again)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
-    present(out, folder)
+    present(out, folder, applies=flags.ending.apply)
     end(out, folder, flags.ending)
 
 
@@ -210,15 +210,24 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
 
     applied = None
     if ending.apply:
-        from meta.apply import apply
+        from meta.apply import NothingToApply, apply, program_path
 
         study = Study.open(folder)
         study.look()
-        applied = apply(study)
+        try:
+            applied = apply(study)
+        except NothingToApply as nothing:
+            out.note(f"no branch: {nothing.message}")
+    if applied is not None:
         for why in applied.left_out:
             out.note(f"left out: {why}")
         what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
+        program = applied.files.get("program") or program_path(study, applied.repository)
+        out.next(
+            f"git -C {resolve.typed(applied.repository)} switch {applied.branch}",
+            f"claude 'Read {program} and follow it'  # or your own agent, in that branch",
+        )
     if ending.webhook:
         from meta.notify import notify
 
@@ -365,7 +374,7 @@ def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
     return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
 
 
-def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) -> str:
+def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
     """Which program the confirmation compares the champion with, and why."""
     origin = study.config.plan.get("origin") if study else programs[0].program_id
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
@@ -373,7 +382,12 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
         return f"your own program, {name}; stock runs too, but is not part of the test"
     if study is not None and "own_arm" not in study.config.plan:
         return "stock: this study was created by an older version"
-    return "stock" if name == "stock" else f"stock: this researcher runs {name} exactly like stock"
+    if name == "stock":
+        return "stock"
+    same = f"stock, the plain keep-if-better loop, because this researcher runs your program {name} exactly like it"
+    if study is None and settings.researcher_choice.researcher != "scripted":
+        return same
+    return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
 
 
 def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:

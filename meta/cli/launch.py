@@ -290,6 +290,8 @@ def announce(out: Output, plan: PlannedWork) -> None:
         out.note(f"headroom: {plan['headroom']}")
     if plan.get("screening"):
         out.note(f"screening by short trainings: {plan['screening']}")
+    if plan.get("compared_with"):
+        out.note(f"compared with {plan['compared_with']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan.get("knowledge"):

@@ -79,6 +79,12 @@ class Output:
         if not items and empty:
             self.note(empty)
 
+    def below(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Remarks on a table's rows, at a terminal: below it, where a sentence has the whole width."""
+        if self.mode == "person" and pairs:
+            self.text("")
+            self.show(key_values(pairs))
+
     def thing(self, item: Row, *, shown: Mapping[str, str] | None = None) -> None:
         """One object: as JSON, plain as ``key<TAB>value``, or aligned at a terminal (``shown`` replaces values)."""
         if self.mode == "json":

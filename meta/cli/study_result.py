@@ -6,21 +6,27 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meta.cli import resolve, transfer_table
 from meta.cli.output import Output, Row
+
+if TYPE_CHECKING:
+    from arena.settings import StudyConfig
 
 MOST_CHANGES = 6  # that are shown; of more, how many
 LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
-def present(out: Output, folder: Path) -> None:
-    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff."""
+def present(out: Output, folder: Path, applies: bool = False) -> None:
+    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff.
+    ``applies``: what was found is committed next, so that no hint says how to do that."""
     from analysis.decision import decision_of
     from analysis.decision_text import best_scripts, more_runs
+    from arena.settings import StudyConfig
     from meta.begin import champion_of
 
-    champion = champion_of(folder) or {}
+    champion, config = champion_of(folder) or {}, StudyConfig.read(folder / resolve.MARK)
     shown = Path(resolve.shown(folder))
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     if (shown / "champion").is_dir():
@@ -30,31 +36,35 @@ def present(out: Output, folder: Path) -> None:
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
-    changes = _changes(folder, str(champion.get("program_id", "")))
+    changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
         event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
         out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
         return
     verdict = str(champion.get("verdict", "no champion"))
-    early = how_early(folder, str(champion.get("program_id", "")))
+    better = decision is not None and decision.holds
+    early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
     if out.mode == "plain":
         more = {"more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
     else:
-        _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts])
+        every = compared(config, Path(files["champion"]))
+        _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts], every)
     name = resolve.typed(folder)
-    out.next(*ready_to_apply(folder, name), f"metaloop credit {name}", f"metaloop standings {name} --all")
+    out.next(
+        *([] if applies else ready_to_apply(config, folder, name)),
+        f"metaloop credit {name}",
+        f"metaloop standings {name} --all",
+    )
 
 
-def ready_to_apply(folder: Path, name: str) -> list[str]:
+def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     """How to use the result: commit an improvement on a branch of the task's repository; give the program, as prose, to
     an agent of one's own."""
-    from arena.settings import StudyConfig
     from inner_loop.agents.recipe import own_agent
 
-    config = StudyConfig.read(folder / resolve.MARK)
     place = Path(config.task)
     inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
     apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
@@ -75,9 +85,10 @@ def _show(
     files: dict[str, str],
     by_task: transfer_table.ChampionByTask,
     said: Sequence[str],
+    every: str,
 ) -> None:
     """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, what is ``said`` beside,
-    the diff, the files."""
+    the diff, the files. ``every``: the command that shows every change."""
     from rich.text import Text
 
     from meta.cli.program import DIFF
@@ -91,25 +102,24 @@ def _show(
         standings(out, folder, matches, verdict_shown=True)
     by_task.show(out)
     for text in filter(None, said):
-        out.text(text)
+        out.show(Text(text))
     if changes:
         out.show(Text("changes from the program it started from", style="bold"))
     if len(changes) > MOST_CHANGES:
         counted = Counter((row["heading"], row["change"]) for row in changes)
         what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
-        out.text(f"{what}. All of them: {compared(folder, Path(files['champion']))}")
+        out.text(f"{what}. All of them: {every}")
     else:
         out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
 
 
-def compared(folder: Path, champion: Path) -> str:
+def compared(config: StudyConfig, champion: Path) -> str:
     """The command that shows every change."""
-    from arena.settings import StudyConfig
     from meta.apply import PATH
 
-    own = Path(str(StudyConfig.read(folder / resolve.MARK).plan.get(PATH) or ""))
+    own = Path(str(config.plan.get(PATH) or ""))
     other = resolve.typed(champion)
     return f"metaloop program diff {resolve.typed(own)} {other}" if own.is_file() else f"metaloop program show {other}"
 
@@ -135,18 +145,16 @@ def how_early(folder: Path, champion: str) -> str:
     return f"{where}a run of the champion reaches stock's average final gain after {share} ({runs})"
 
 
-def _changes(folder: Path, champion: str) -> list[Row]:
+def _changes(folder: Path, config: StudyConfig, champion: str) -> list[Row]:
     """How the champion differs from the program to improve, or else from its first parent."""
-    from arena.settings import StudyConfig
     from meta.cli.program import differences
     from programs.program import Program
 
-    plan = StudyConfig.read(folder / resolve.MARK).plan
     with resolve.connect(folder, []) as con:
         known = {p["program_id"]: p for p in resolve.fetch(con, "SELECT * FROM programs")}
     if champion not in known:
         return []
-    origin = plan.get("origin") or next(iter(known[champion]["parent_ids"]), None)
+    origin = config.plan.get("origin") or next(iter(known[champion]["parent_ids"]), None)
     if origin not in known or origin == champion:
         return []
     old, new = (Program.parse(known[i]["text"], known[i]["name"]) for i in (origin, champion))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from trainer.task import Task
 
+FEW_RUNS = 6  # of each program: with fewer only differences of two SDs and more are detected
+
 
 @dataclass(frozen=True)
 class Dial:
@@ -233,7 +235,9 @@ def trial_tells(plan: Plan, task: Task, power: str) -> str:
     from meta.plan import default, smallest_search
 
     smallest = duration(smallest_search(default(task), task))
+    few = "hardly more than a better train.py, because with so few runs only a very large difference shows: "
     return (
+        f"{few if plan.confirm_runs < FEW_RUNS else ''}"
         f"whether one new program beats the one that it is compared with: {power}; not which of several programs is "
         f"best: a search takes {smallest} of device time or more"
     )

@@ -26,10 +26,10 @@ FACTS = (
     Column("value", wrap=True, show=lambda value: _shown(value)),
     Column("where", "found in", wrap=True, style="dim"),
     Column("flag", "change with", style="dim"),
-    Column("note", wrap=True, show=str),
+    Column("note", person=False),  # at a terminal below the table, where a sentence has the whole width
 )
 
-
+MOST_NAMED = 6  # files in a question
 QUESTIONS = {
     "command": "Command of one experiment",
     "metric": "Name of the metric in its output",
@@ -103,7 +103,7 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
     if out.mode == "person" and sys.stdin.isatty():
         drafted = asked(out, Path(source).expanduser(), wanted, drafted)
     if drafted.lacking:
-        out.rows([fact.to_json() for fact in drafted.facts], FACTS)
+        show(out, drafted)
         for fact in drafted.lacking:
             out.note(f"not found: {fact.field} ({fact.note}); set it with {fact.flag} …")
         return 2
@@ -113,12 +113,18 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
     except BaseException:
         (path / "task.toml").unlink()  # leave no task that cannot be loaded
         raise
-    out.rows([fact.to_json() for fact in drafted.facts], FACTS)
+    show(out, drafted)
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
     for name in drafted.changed:
         out.note(f"changed {resolve.shown(path / name)}: its seed comes from the variable {VARIABLE} now")
     out.note(f"next: metaloop task check {resolve.typed(path)} --write   (runs the baseline, records its time)")
     return 0
+
+
+def show(out: Output, drafted: Draft) -> None:
+    """The fields, and at a terminal what is to be known about them in lines of their own."""
+    out.rows([fact.to_json() for fact in drafted.facts], FACTS)
+    out.below([(fact.field, fact.note) for fact in drafted.facts if fact.note])
 
 
 def read_by_model(
@@ -150,7 +156,10 @@ def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
     for fact in drafted.lacking:
         out.note(f"{fact.field}: {fact.note}")
         kind = click.Choice(("lower", "higher", "")) if fact.field == "direction" else str
-        answer = click.prompt(QUESTIONS[fact.field], default="", show_default=False, type=kind, err=True)
+        question = QUESTIONS[fact.field]
+        if fact.field == "editable" and (code := drafted.source.code[:MOST_NAMED]):
+            question += f" (such as {', '.join(code)})"
+        answer = click.prompt(question, default="", show_default=False, show_choices=False, type=kind, err=True)
         if answer:
             wanted = wanted.answered(fact.field, answer)
             drafted = draft(source, wanted)
@@ -174,4 +183,4 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
-    return duration(value) if isinstance(value, float) else str(value)
+    return duration(value) if isinstance(value, float) else str(value) or "another one for each experiment"

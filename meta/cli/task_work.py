@@ -24,7 +24,7 @@ FINDINGS = (
     Column("level", style="bold"),
     Column("clause"),
     Column("message", wrap=True),
-    Column("hint", "fix", wrap=True, style="dim", show=str),
+    Column("hint", "fix", person=False),
 )
 
 
@@ -66,7 +66,29 @@ def check(
             _reference(task), launcher=launcher, write=write, noise=noise, knobs=knobs, progress=progress
         )
     out.rows([asdict(finding) for finding in findings], FINDINGS)
-    return 2 if any(finding.level == "error" for finding in findings) else 0
+    out.below([(finding.clause, finding.hint) for finding in findings if finding.hint])
+    if any(finding.level == "error" for finding in findings):
+        return 2
+    if Path(_reference(task)).is_dir():
+        out.next(*after_check(Path(_reference(task)), write))
+    return 0
+
+
+def after_check(folder: Path, written: bool) -> list[str]:
+    """How to go on with a task that passed: of a repository, with the program that it has."""
+    from meta.cli import resolve
+    from programs.errors import MetaloopError
+    from trainer.foreign.repository import read
+    from trainer.task import Task
+
+    name, own = resolve.typed(folder), list[str]()
+    loaded = Task.load(folder)
+    if loaded.budget_basis in ("stated", "assumed") and not written:
+        return [f"metaloop task check {name} --write"]
+    with suppress(MetaloopError):  # too large a repository
+        own = sorted(read(folder).prose, key=lambda file: file.lower().startswith("readme")) if loaded.run else []
+    program = resolve.typed(folder / own[0]) if own else "my/program.md"
+    return [f"metaloop improve {program} -t {name} --budget 1h --dry-run"]
 
 
 @verb(

@@ -106,7 +106,7 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
     assert f"'Read {tmp_path / 'prose' / 'program.md'} and follow it'" in done.stderr  # by an agent of one's own
-    handed = ready_to_apply(study, "s")
+    handed = ready_to_apply(StudyConfig.read(study / "study.toml"), study, "s")
     assert handed[0] == "metaloop export s --prose -o champion-prose"
     assert "'Read the files in champion-prose and follow them'" in handed[1] and len(handed) == 2
     assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()

@@ -15,10 +15,11 @@ import pytest
 from analysis.decision import decision_of
 from analysis.study import query
 from arena.study import Study
-from meta.apply import apply, committed, for_agents
+from meta.apply import apply, committed, for_agents, program_files
 from meta.cli.main import run
 from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
 from programs.errors import UsageError
+from programs.program import Program
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -173,7 +174,10 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
 ) -> None:
     (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
     before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
+    capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
+    said = capsys.readouterr().err
+    assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
@@ -182,9 +186,19 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     holds = decision_of(study.state.champion.body).holds
     assert changed == (["program.md"] if holds else []) + ["work/train.py"]
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
-    assert "branch metaloop/study" in capsys.readouterr().err
     assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
     git(repository, "checkout", "--", "work/train.py")
+
+
+def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended: Path) -> None:
+    study = Study.open(ended)
+    study.look()
+    files = {"program.md": "See [a](roles/a.md) and [b](roles/b.md).\n", "roles/a.md": "# A\n", "roles/b.md": "# B\n"}
+    entry, *others = ((path, text.encode()) for path, text in files.items())
+    program = Program.parse(entry[1], "team", others=dict(others), entry="program.md")
+    made = program_files(study, program, "team/program.md")
+    assert [path for path, _ in made.values()] == ["team/program.md", "team/roles/a.md", "team/roles/b.md"]
+    assert made["team/roles/a.md"][1] == b"# A\n"
 
 
 def test_a_branch_with_other_content_is_kept(repository: Path) -> None:

@@ -237,6 +237,12 @@ def test_front_matter_is_not_what_a_program_prints(tmp_path: Path) -> None:
             'import json\nprint(json.dumps({"combined_score": 0.25}))\n',
             "combined_score",
         ),
+        (
+            "We report `scores.held_out`.",
+            'import json\nprint("begin")\nprint(json.dumps({"n": 3, "scores": {"held_out": 0.25}}, indent=1))\n',
+            "scores.held_out",
+        ),
+        ("It prints `queries/s: 1.5`.", 'import os\nos.write(1, b"ready\\nqueries/s: 0.25\\n")\n', "queries/s"),
     ],
 )
 def test_a_number_beside_a_name_that_the_prose_marks_is_read(
@@ -260,6 +266,49 @@ def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_n
     assert (read["command"], read["metric"]) == ("TRAIN_SEED={seed} python fit.py", "regret")
     assert read["editable"] == ["fit.py"]
     assert ".github/ci.yml" not in draft(tmp_path, Wanted()).source.files
+
+
+@pytest.mark.parametrize(
+    ("prose", "editable"),
+    [
+        ("You may edit `fit.py` and nothing else. Do not touch the `rows` function: it is data.", ["fit.py"]),
+        ("Edit `fit.py` only. More computation is not an improvement.", ["fit.py"]),
+        ("Only `fit.py` may be edited, and in it\nthe function `rows` stays as it is.", ["fit.py"]),
+        ("The [runner](roles.md) makes the change. Ideas go into the net file.", ["net.py"]),
+        ("Work in `net.py`. Everything else, `net.py` aside and `fit.py`, is not part of the game.", ["net.py"]),
+        ("You may edit `net.py` and `fit.py`. Do not touch `net.py`.", ["fit.py"]),
+        ("You may edit `net.py`. Work in `fit.py`. Please do not change it.", ["net.py"]),
+    ],
+)
+def test_a_sentence_about_another_thing_refuses_no_file(tmp_path: Path, prose: str, editable: list[str]) -> None:
+    (tmp_path / "roles.md").write_text("# Runner\n")
+    read = small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", net="W = 3\n", fit='print("loss:", 1)\n')
+    assert read["editable"] == editable
+
+
+def test_a_build_tool_is_not_the_command_of_a_metric_in_another_language(tmp_path: Path) -> None:
+    (tmp_path / "Cargo.toml").write_text("[package]\n")
+    prose = "```\ncargo bench\npython replay.py\n```\nHigher is better.\n"
+    assert small(tmp_path, readme=prose, replay='print(f"hit_rate: {1.0}")\n')["command"] == "python replay.py"
+
+
+def test_options_with_hyphens_are_knobs_and_what_the_text_or_a_comment_fixes_is_none(tmp_path: Path) -> None:
+    code = (
+        "import argparse\nMOVES = 60  # part of the rules\nCAP = 8\nRATE = 3\np = argparse.ArgumentParser()\n"
+        'p.add_argument("--weight-decay", type=float, default=0.1)\n'
+        'p.add_argument("--max-steps", type=int, default=40)\na = p.parse_args()\n'
+        'print(f"loss: {a.weight_decay * MOVES * CAP * RATE * a.max_steps}")\n'
+    )
+    prose = "`python fit.py`\n\nKeep `max-steps` at 40. CAP is what we have; a bigger one is no gain. Edit `fit.py`."
+    read = small(tmp_path, readme=prose, fit=code)
+    assert read["edits"] == ["RATE", "weight-decay"]
+
+
+def test_the_memory_limit_is_above_what_the_owner_allows(tmp_path: Path) -> None:
+    prose = "`python fit.py`\n\nEdit `fit.py`. Keep peak memory below 8 GB. Lower loss is better.\n"
+    small(tmp_path, readme=prose, fit='print("loss:", 1)\n')
+    task = Task.load(write(draft(tmp_path, Wanted()), None))
+    assert task.memory_mb == 8192 * 1.25 and draft(tmp_path, Wanted()).toml.count("at_most = 8192") == 1
 
 
 def test_both_means_the_files_that_were_named_before(tmp_path: Path) -> None:

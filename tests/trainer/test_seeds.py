@@ -94,3 +94,11 @@ def test_an_empty_answer_writes_nothing(repository: Path) -> None:
     status, seen = answered(repository, [b"", b"", b"n"])
     assert status == 2 and "not found: metric" in seen
     assert not (repository / "task.toml").exists() and VARIABLE not in (repository / "fit.py").read_text()
+
+
+def test_the_seed_of_a_dataclass_is_changed_and_that_of_the_corpus_is_not(repository: Path) -> None:
+    (repository / "config.py").write_text("class Config:\n    seed: int = 1234  # of all\n    depth: int = 3\n")
+    (repository / "corpus.py").write_text("import random\nr = random.Random(11)\n")
+    write(draft(repository, Wanted(seed_variable=True)), None)
+    assert f'environ.get("{VARIABLE}", 1234))  # of all' in (repository / "config.py").read_text()
+    assert (repository / "corpus.py").read_text() == "import random\nr = random.Random(11)\n"

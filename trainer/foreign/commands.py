@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from trainer.foreign.facts import RepositoryFact, missing
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
@@ -26,6 +27,7 @@ _BUILT_BY = {
     "cargo": ("Cargo.toml",), "go": ("go.mod",), "npm": ("package.json",), "yarn": ("package.json",),
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
+_SOURCES_OF = {"cargo": ("rs",), "go": ("go",), "zig": ("zig",)}
 _SEED_ARGUMENT = re.compile(r"""(?:add_argument|\.option)\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
 _SEED_FIELD = re.compile(r"^    (seed)\s*:\s*int\s*=", re.MULTILINE)
 _FIELD_OPTIONS = re.compile(r"""add_argument\(\s*(?:["']--["']\s*\+|f["']--\{)""")  # an option for every field
@@ -34,16 +36,17 @@ _STARTS_OTHERS = re.compile(r"\b(?:subprocess|os\.system|Popen|check_call|kubect
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
-def find(repository: ForeignRepository, given: str | None, printing: str = "") -> RepositoryFact:
-    """The command as one shell line, without redirections of its output, which Metaloop reads. ``printing``: the file
-    whose code prints the metric: a command that runs it is likelier than one that runs no file of the repository."""
+def find(repository: ForeignRepository, given: str | None, printer: str = "") -> RepositoryFact:
+    """The command as one shell line, without redirections of its output, which Metaloop reads. ``printer``: the file
+    that prints the metric: a command that runs it is likelier than one that runs no file of the repository."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
-        runs = {command: _scripts(command, repository) for _, command in spoken}
-        if any(printing in files for files in runs.values()):
-            spoken = [pair for pair in spoken if runs[pair[1]]]
+        able = [(line, command) for line, command in spoken if not _is_other_language(command, printer)]
+        runs = {command: _scripts(command, repository) for _, command in able}
+        if any(printer in files for files in runs.values()):
+            spoken = [(line, command) for line, command in able if runs[command]]
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
@@ -128,6 +131,12 @@ def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> 
     )
 
 
+def _is_other_language(command: str, printer: str) -> bool:
+    """Whether it only runs what a build tool makes, and the file that prints the metric is in another language."""
+    own = _SOURCES_OF.get(command.split()[0], ())
+    return bool(own) and printer.rpartition(".")[2] not in own
+
+
 def _launches(command: str, repository: ForeignRepository) -> bool:
     """Whether its script starts another script of the repository, as a loop of experiments does."""
     return any(is_launcher(name, repository) for name in scripts_of(command, repository))
@@ -140,10 +149,8 @@ def is_launcher(name: str, repository: ForeignRepository) -> bool:
 
 
 def _scripts(command: str, repository: ForeignRepository) -> list[str]:
-    """The files that a command runs, also through a target of a Makefile; a command with ``-m`` names its module."""
-    lines = "\n".join(line.text for line in expanded(command, repository))
-    modules = (module.replace(".", "/") for module in re.findall(r"\s-m\s+([\w.]+)", lines))
-    return scripts_of(lines, repository) + [f"{module}.py" for module in modules]
+    """The files that a command runs, also through a target of a Makefile."""
+    return scripts_of("\n".join(line.text for line in expanded(command, repository)), repository)
 
 
 def seed_option(command: str, repository: ForeignRepository) -> str:
@@ -199,4 +206,6 @@ def _recipe(lines: list[RepositoryLine], target: str, depth: int = 0) -> list[Re
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:
     """The files of the repository that a command names."""
     words = re.split(r"[\s;&|]+", command)
+    modules = [later.replace(".", "/") for flag, later in pairwise(words) if flag == "-m"]
+    words += [name for module in modules for name in (f"{module}.py", f"{module}/__main__.py")]
     return [name for word in words if (name := word.strip("'\"").removeprefix("./")) in repository.files]

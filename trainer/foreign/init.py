@@ -130,7 +130,10 @@ def write(plan: Draft, into: Path | None) -> Path:
 
 def _place(metric: metrics.Metric) -> RepositoryFact:
     where = metric.file or "the output"
-    value = f"{where} at {metric.key}" if metric.key else f"{where}, its last '{metric.name.value}: NUMBER'"
+    form = f'"{str(metric.name.value).rpartition(".")[2]}": NUMBER' if metric.pattern.startswith("[") else ""
+    value = (
+        f"{where} at {metric.key}" if metric.key else f"{where}, its last '{form or f'{metric.name.value}: NUMBER'}'"
+    )
     return RepositoryFact(
         "metric is read from", value if metric.name.is_known else None, metric.name.where, metrics.FILE
     )
@@ -176,6 +179,7 @@ def _toml(
     where, value = ({fact.field: getattr(fact, key) for fact in plan.facts} for key in ("where", "value"))
     edits = value["editable"]
     shown = [fact.value for fact in plan.facts if fact.field == "readable" and fact.value]
+    on_gpu = value.get(surroundings.DEVICE) == "gpu"
     lines = [
         "# Written by `metaloop task init --from`: runs this repository unchanged. Comments give each value's origin.",
         "[task]",
@@ -191,7 +195,7 @@ def _toml(
         f"hard_factor = {_HARD_FACTOR}",
         f"hard_extra = {_HARD_EXTRA}",
         f"wall_factor = {_WALL_FACTOR}",
-        f"memory_mb = {surroundings.memory_mb(value.get(surroundings.DEVICE) == 'gpu')}",
+        f"memory_mb = {surroundings.memory_mb(on_gpu, limits.memory_named(source))}",
         *(f'device = "gpu"  # {where[name]}' for name in (surroundings.DEVICE,) if value.get(name) == "gpu"),
         "",
         "[score]",

@@ -25,16 +25,19 @@ from trainer.nested_values import NestedValue
 FLAG = "--values"
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 _MOST = 24
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _NO_KNOB = re.compile(
     r"SEED|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL", re.I
 )
 _GUARDS = re.compile(r"(?:^|_)(?:VAL|VALID|VALIDATION|TEST|HELD|HOLD|HOLDOUT|FOLDS?|N_?JOBS|BINS)(?:_|$)", re.I)
+_NO_GAIN = r"(?:an? )?(?:more|bigger|larger|longer|greater|fewer|smaller)\b[^.;]{1,40}\bis (?:no|not an?)\b"
 _FORBIDS = re.compile(
-    r"\b(?:do not|don't|must not|may not|fixed|forbidden|contract|off[ -]limits|hands off|frozen"
-    r"|belongs? to the task|stays? (?:at|as|put|\d)|leave\b.{1,60}\balone)\b",
+    rf"\b(?:{_NO_GAIN}|do not|don't|must not|may not|fixed|forbidden|contract|off[ -]limits|hands off|frozen"
+    r"|belongs? to the task|part of the (?:rules|task|contract|benchmark)|stays? (?:at|as|put|\d)"
+    r"|keep\b.{1,40} (?:at \d+|as (?:it|they)|fixed|unchanged)|leave\b.{1,60}\balone)\b",
     re.IGNORECASE,
 )
+_ENDS = re.compile(rf"(?<=[.!;])\s+(?!{_NO_GAIN})", re.IGNORECASE)  # "N is fixed; a larger one is no gain" is about N
 _MAY_FORBID = re.compile(r"\b(?:never|cannot|can't|below|at least)\b", re.IGNORECASE)
 _RECOMMENDS = re.compile(
     r"\b(?:try|tried|tries|hunch|should|too (?:low|small|high|large|few|many|timid)|would|worth|bet|suspect)\b",
@@ -145,18 +148,25 @@ class _Judge:
     def why_not(self, ladder: Ladder) -> str:
         """Empty if it is offered."""
         name = re.compile(rf"(?<![\w-]){re.escape(ladder.word)}(?![\w-])")
+        either = re.compile(rf"\b{re.escape(ladder.word).replace(re.escape('-'), '[-_]')}\b")
         if ladder.form != "nested" and (reason := self._by_words(ladder, name)):
             return reason
         if _GUARDS.search(ladder.word.replace("-", "_")):
             return "the score may depend on it"
         for sentence in self.sentences:
-            if name.search(sentence) and _restricts(sentence):
+            if (name.search(sentence) or either.search(sentence)) and _restricts(sentence):
                 return f"the text restricts it: {sentence.strip()[:80]}"
-        if reason := self._fixed_elsewhere(ladder):
+        if reason := self._fixed_elsewhere(ladder) or self._by_its_comment(ladder):
             return reason
         if ladder.inner is not None:
             return self.nested.why_not(ladder.file, ladder.at, ladder.inner)
         return self.uses.constant(ladder.file, ladder.name) if ladder.form == "constant" else ""
+
+    def _by_its_comment(self, ladder: Ladder) -> str:
+        number, own = int(ladder.where.rpartition(":")[2]), self.repository.text(ladder.file).splitlines()
+        said = re.search(r"(?:#|//)(.*)", own[number - 1] if number <= len(own) else "")
+        forbids = said and _FORBIDS.search(said[1])
+        return f"its comment restricts it: {said[1].strip()[:80]}" if said and forbids else ""
 
     def _by_words(self, ladder: Ladder, name: re.Pattern[str]) -> str:
         """Whether the name of a constant occurs a second time in the code, and is assigned once."""
@@ -210,7 +220,7 @@ def _sentences(repository: ForeignRepository) -> Iterator[str]:
     """The sentences of the prose; an empty line, a heading or a list item ends one."""
     for file in repository.prose:
         for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+[.)]|#+)\s)", repository.text(file)):
-            yield from re.split(r"(?<=[.!;])\s+", " ".join(paragraph.split()))
+            yield from _ENDS.split(" ".join(paragraph.split()))
 
 
 def _restricts(sentence: str) -> bool:

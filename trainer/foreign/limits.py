@@ -23,6 +23,7 @@ _BOUND = (
 )
 _LINES = re.compile(rf"{_BOUND}\s+{_NUMBER}\s+lines?\b(?! of (?!code|python|source))", re.IGNORECASE)
 _BYTES = re.compile(rf"{_BOUND}\s+{_NUMBER}\s*(?P<unit>[MG])i?B\b(?!/)", re.IGNORECASE)
+_AMOUNT = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*([MG])i?B\b(?!/)", re.IGNORECASE)
 _PRINTED = re.compile(rf"`(?P<name>\w+)`[^`.;]{{0,60}}?{_BOUND}\s+{_NUMBER}(?![\w%.]*[\w%])", re.IGNORECASE)
 _ORDERS = re.compile(
     r"\b(?:must|may|has to|have to|needs? to|should|shall|keep|stay|never|cannot|do not|don't|limited to)\b|^at most\b",
@@ -119,6 +120,18 @@ def find(
             places = ", ".join(limit.where for limit in limits)
             left.append(RepositoryFact("left out", name, places, "", "a constraint with several limits: state one"))
     return known, left[:_MOST_LEFT_OUT]
+
+
+def memory_named(repository: ForeignRepository) -> float:
+    """The largest amount of the machine's memory that the prose names, in MB; 0 if it names none."""
+    amounts = [0.0]
+    for sentence in _sentences(repository):
+        if _MEMORY.search(sentence.text) and not (
+            _GPU_MEMORY.search(sentence.text) or _OTHER_BYTES.search(sentence.text)
+        ):
+            amounts += [float(number.replace(",", "")) * (1024 if unit in "gG" else 1)
+                        for number, unit in _AMOUNT.findall(sentence.text)]  # fmt: skip
+    return max(amounts)
 
 
 def _left_out(sentence: _Sentence, reason: str) -> RepositoryFact:

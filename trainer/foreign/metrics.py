@@ -21,19 +21,23 @@ _NAME = r"[A-Za-z][\w./-]{1,39}"
 _SAYING = r"(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log|log(?:ger)?\.info)\b.{0,40}?"
 _VALUE = r"""\s*[:=]\s*(?:[%{$]|"|'|`)"""
 _PRINTED = re.compile(rf"""{_SAYING}["'`](?:\\n)?({_NAME}){_VALUE}""")
-_WITHIN = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,80}}?[\s|,;(]({_NAME}){_VALUE}""")
+_WITHIN = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,80}}?(?:[\s|,;(]|\\n)({_NAME}){_VALUE}""")
 _IN_WORDS = re.compile(rf"""{_SAYING}["'`](?:\\n)?([A-Za-z][\w-]*(?: [\w()-]+){{1,4}}){_VALUE}""")
 _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*(?:\S{{1,6}})?\s*")
+_QUOTED = re.compile(rf"`({_NAME}):\s+[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?%?`")
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _MARKED = re.compile(rf"`({_NAME})(?: <[\w. -]{{1,20}}>)?`|\*\*({_NAME})\*\*|^(?:\s{{2,}}|\t)({_NAME}) [-+]?\d+\.\d+$")
 _JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\(.{1,60}sys\.stdout|console\.log\(\s*JSON\.stringify")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
 _SAYS = {
-    way: re.compile(rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? better|(?:{most})|as (?:{as_})\b)", re.IGNORECASE)
+    way: re.compile(
+        rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? (?:better|wins)|(?:{more}) wins|(?:{most})|as (?:{as_})\b)",
+        re.IGNORECASE,
+    )
     for way, more, most, as_ in (
-        ("lower", "lower|fewer|less|smaller", r"lowest|minimi[sz]\w*|smaller is", "low|small"),
-        ("higher", "higher|more|larger", r"highest|maximi[sz]\w*|larger is", "high|large"),
+        ("lower", "lower|fewer|less|smaller|shorter", r"lowest|minimi[sz]\w*|smaller is", "low|small"),
+        ("higher", "higher|more|larger|bigger|greater", r"highest|maximi[sz]\w*|larger is", "high|large"),
     )
 }
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
@@ -65,7 +69,8 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
     if file is not None:
         return _in_file(file, name or _key_near(repository, file), "given" if name else file)
     if name is not None:
-        return Metric(RepositoryFact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
+        fact = RepositoryFact("metric", name, "given", METRIC)
+        return _json_key(repository, fact) or Metric(fact, pattern=pattern_of(name, first=False))
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
         best = _best(repository, form)
         if best is not None:
@@ -82,6 +87,21 @@ def _in_file(file: str, key: str, where: str) -> Metric:
     if file.endswith(".json"):
         return Metric(fact, file=file, key=key)
     return Metric(fact, pattern=pattern_of(key or "?"), file=file)
+
+
+def _json_key(repository: ForeignRepository, fact: RepositoryFact) -> Metric | None:
+    """A name ``a.b`` that is a path of keys in the JSON that the code prints, by its last key where only one place of
+    the code has that: so other output may surround the JSON."""
+    parents, _, key = str(fact.value).rpartition(".")
+    code = repository.code
+    if not any(_JSON_OUT.search(repository.text(name)) for name in code):
+        return None
+    as_keys = [len(re.findall(rf"""["']{re.escape(one)}["']\s*:""", "\n".join(map(repository.text, code))))
+               for one in [key, *parents.split(".")] if one]  # fmt: skip
+    if not all(as_keys):
+        return None
+    return Metric(fact, pattern=rf"[\"']{re.escape(key)}[\"']\s*:\s*{_NUMBER}" if as_keys[0] == 1 else "",
+                  key="" if as_keys[0] == 1 else str(fact.value))  # fmt: skip
 
 
 def _named_in_prose(repository: ForeignRepository) -> Metric | None:
@@ -106,6 +126,9 @@ def _named_in_prose(repository: ForeignRepository) -> Metric | None:
             as_key.search(line.text) for line in repository.lines(*repository.code, *repository.prose)
         ):
             pattern = rf"[\"']{quoted}[\"']\s*:\s*{_NUMBER}"
+        elif "." in name and (in_json := _json_key(repository, fact)):
+            found.append((_weight(name, times) + 1, in_json))
+            continue
         else:
             continue
         found.append((_weight(name, times), Metric(fact, pattern=pattern)))
@@ -138,6 +161,9 @@ def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, Re
         if shown := _SHOWN.fullmatch(line.text):
             printed.setdefault(shown[1], line)
             mentions[shown[1]] += 1
+        for match in _QUOTED.finditer(line.text):
+            printed.setdefault(match[1], line)
+            mentions[match[1]] += 3
         for match in _GREP.finditer(line.text):
             printed.setdefault(match[1], line)
             mentions[match[1]] += 20

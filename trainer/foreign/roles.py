@@ -12,8 +12,10 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--editable"
 _MAY = re.compile(
-    r"\b(?:modify|edit|edits|change|editable|rewrite|write into|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
-    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game)\b",
+    r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|write into|tune"
+    r"|optimi[sz]e|improve|hack(?: on)?|yours|work on"
+    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
+    r"|(?:ideas|changes|edits|experiments) go in(?:to)?)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
@@ -23,9 +25,14 @@ _MAY_NOT = re.compile(
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
 _NO_OTHER = re.compile(r"\b(?:nothing|nowhere) else\b", re.IGNORECASE)
-_THE_REST = re.compile(r"\b(?:everything|anything|all) else\b", re.IGNORECASE)
+_THE_REST = re.compile(r"\b(?:(?:everything|anything|all) else|all (?:the )?others?|the rest)\b", re.IGNORECASE)
+_BY_STEM = re.compile(r"\bthe (\w+) (?:file|script|module)\b", re.IGNORECASE)
 _SAID_BEFORE = re.compile(r"\b(?:both|either|them|these)\b", re.IGNORECASE)
+_THE_SAME = re.compile(
+    r"\b(?:it|its|them|they|these|this|that|both|either|modify|edit|change|touch|rewrite|alter)\b", re.IGNORECASE
+)
 _SENTENCE = re.compile(r"(?<=[.;!])\s+")
+_TO_PROSE = re.compile(r"\]\([^)\s]*\.(?:md|rst|txt)(?:#[^)]*)?\)")  # the target of a link, which is for reading
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
 _SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
 _TRAINS = re.compile(r"train|main|fit|learn|run|solve|optimi", re.IGNORECASE)
@@ -99,17 +106,18 @@ class _Reader:
             self._refuses = bool(_ONLY_THEN.search(line.text))
             self._allows = not self._refuses and bool(_MAY.search(line.text))
         last: list[str] = []
-        for sentence in _SENTENCE.split(line.text):
+        for sentence in _SENTENCE.split(_TO_PROSE.sub("]", line.text)):
             sentence, *others = _NO_OTHER.split(sentence, maxsplit=1)
             names = self._names(sentence)
             self.refused |= {name for text in others for name in self._names(text)} - set(names)
             self.named |= {name for name in names if name in sentence}
             if _THE_REST.search(sentence):
-                names = [name for name in names if name not in self.named]
+                names = [name for name in names if name not in self.named and name not in self.allowed]
             forbids = self._refuses_next or bool(_MAY_NOT.search(sentence))
             self._refuses_next = forbids and not names and not sentence.rstrip(" *").endswith((".", ";", "!", ":", "?"))
             if self._refuses or forbids:
-                self.refused |= set(names or last)
+                about_last = "`" not in sentence and _THE_SAME.search(sentence)  # else about another thing
+                self.refused |= set(names or (last if about_last or self._refuses else []))
             elif self._allows or _MAY.search(sentence):
                 meant = names or (last if _SAID_BEFORE.search(sentence) else [])
                 self.allowed = list(dict.fromkeys([*self.allowed, *meant]))
@@ -117,7 +125,8 @@ class _Reader:
             last = names or last
 
     def _names(self, sentence: str) -> list[str]:
-        return [name for text in _FILE.findall(sentence) for name in _expanded(text, self.repository)]
+        stems = (_by_stem(stem, self.repository) for stem in _BY_STEM.findall(sentence))
+        return [name for text in (*_FILE.findall(sentence), *stems) for name in _expanded(text, self.repository)]
 
 
 def _expanded(text: str, repository: ForeignRepository) -> list[str]:
@@ -129,6 +138,13 @@ def _expanded(text: str, repository: ForeignRepository) -> list[str]:
         folder = text.rstrip("*")
         return [name for name in repository.files if name.startswith(folder) and _SOURCE.search(name)]
     return []
+
+
+def _by_stem(stem: str, repository: ForeignRepository) -> str:
+    """The only source file of that name without its ending ("the policy file"), or an empty string."""
+    named = [name for name in repository.files if _SOURCE.search(name)
+             and name.rpartition("/")[2].partition(".")[0].lower() == stem.lower()]  # fmt: skip
+    return named[0] if len(named) == 1 else ""
 
 
 def read_only(repository: ForeignRepository, edits: Sequence[str]) -> list[str]:

@@ -19,7 +19,11 @@ _FIXED = re.compile(
     r"(?P<call>\b(?:manual_seed(?:_all)?|seed_everything|set_seed|(?:np|numpy)\.random\.seed|random\.seed|default_rng"
     r"|RandomState|random\.Random)\(\s*(?:seed\s*=\s*)?)(?P<number>\d+)(?=\s*\))"
 )
+_FIELD = re.compile(
+    r"(?P<call>^\s+(?:random_|train_)?seed\s*:\s*int\s*=\s*)(?P<number>\d+)(?=\s*(?:#|$))"
+)  # of a class
 _DATA = re.compile(r"split|data|val|test|fold|shuffle|sample|generat", re.IGNORECASE)
+_DATA_FILE = re.compile(r"data|corpus|prepare|split", re.IGNORECASE)
 
 
 def find(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
@@ -49,8 +53,13 @@ def find(source: ForeignRepository, editable: Sequence[str], command: str, varia
 def fixed(source: ForeignRepository) -> list[RepositoryLine]:
     """The lines of Python that set a training seed to a number; not those that seem to choose data."""
     python = [file for file in source.code if file.endswith(".py")]
-    found = [line for line in source.lines(*python) if _FIXED.search(line.text) and not _DATA.search(line.text)]
+    python = [file for file in python if not _DATA_FILE.search(file.rsplit("/", 1)[-1])]
+    found = [line for line in source.lines(*python) if _match(line.text) and not _DATA.search(line.text)]
     return [line for line in found if not line.text.lstrip().startswith("#")]
+
+
+def _match(text: str) -> bool:
+    return bool(_FIXED.search(text) or _FIELD.search(text))
 
 
 def variables(source: ForeignRepository) -> list[str]:
@@ -65,5 +74,6 @@ def rewritten(source: ForeignRepository) -> Mapping[str, str]:
     for line in fixed(source):
         lines = texts.setdefault(line.file, source.text(line.file).splitlines(keepends=True))
         read = rf'\g<call>int(__import__("os").environ.get("{VARIABLE}", \g<number>))'
-        lines[line.number - 1] = _FIXED.sub(read, lines[line.number - 1])
+        form = _FIXED if _FIXED.search(line.text) else _FIELD
+        lines[line.number - 1] = form.sub(read, lines[line.number - 1])
     return {file: "".join(lines) for file, lines in texts.items()}

@@ -16,6 +16,7 @@ from trainer.gpus import survey
 FLAG = "--readable"
 DEVICE = "device"
 LEAST_MEMORY_MB = 4096
+_ABOVE = 1.25  # times the memory that the prose names
 _CACHE = re.compile(
     r"""["']\.cache["']\s*[,/]\s*["']([\w./-]{1,200})["']|(?:~|\$HOME|\$\{HOME\})/\.cache/([\w./-]{1,200})"""
 )
@@ -58,11 +59,16 @@ def offline(repository: ForeignRepository) -> dict[str, str]:
     return {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} if fetches else {}
 
 
-def memory_mb(on_gpu: bool) -> int:
-    """Limit of the memory of an experiment's processes: with a GPU, for which much is kept, 3/4 of the machine's."""
+def memory_mb(on_gpu: bool, named: float) -> int:
+    """Limit of the memory of an experiment's processes: with a GPU, for which much is kept, 3/4 of the machine's.
+    Above what the prose names (``named``), so that its own limit is measured before this one kills."""
     if not on_gpu:
-        return LEAST_MEMORY_MB
-    return max(LEAST_MEMORY_MB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20)
+        return max(LEAST_MEMORY_MB, round(named * _ABOVE))
+    return max(
+        round(named * _ABOVE),
+        LEAST_MEMORY_MB,
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20,
+    )
 
 
 def _caches(repository: ForeignRepository) -> list[RepositoryFact]:
