@@ -262,12 +262,13 @@ class KnobCheck:
             message = f"the direction looks wrong: bad values improve {self.task.metric}: {better}"
             hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
             return CheckFinding("error", "direction", message, hint)
-        if self.stated:
-            message = f"{self.task.direction} is better ({self.stated}): so these are gains, and much is left: {better}"
-            return CheckFinding("ok", "direction", message)
-        message = (
-            f"not shown by the knobs: if {self.task.direction} is better, these improve {self.task.metric}: {better}"
-        )
+        if self.stated and self.stated != "given":
+            message = (
+                f"{self.task.direction} is better, says {self.stated}: then much is left to gain, as "
+                f"{self.task.metric} improves by {better}; else this line was misread"
+            )
+        else:
+            message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {better}"
         return CheckFinding("warning", "direction", message, _SEE)
 
     def _extremes(self, knob: TestedKnob) -> None:

@@ -301,7 +301,7 @@ def test_options_with_hyphens_are_knobs_and_what_the_text_or_a_comment_fixes_is_
     )
     prose = "`python fit.py`\n\nKeep `max-steps` at 40. CAP is what we have; a bigger one is no gain. Edit `fit.py`."
     read = small(tmp_path, readme=prose, fit=code)
-    assert read["edits"] == ["RATE", "weight-decay"]
+    assert read["edits"] == ["RATE", "weight_decay"]
 
 
 def test_the_memory_limit_is_above_what_the_owner_allows(tmp_path: Path) -> None:

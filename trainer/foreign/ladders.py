@@ -147,14 +147,13 @@ class _Judge:
 
     def why_not(self, ladder: Ladder) -> str:
         """Empty if it is offered."""
-        name = re.compile(rf"(?<![\w-]){re.escape(ladder.word)}(?![\w-])")
-        either = re.compile(rf"\b{re.escape(ladder.word).replace(re.escape('-'), '[-_]')}\b")
+        name = re.compile(rf"(?<![\w-]){re.sub('[-_]', '[-_]', ladder.word)}(?![\w-])")
         if ladder.form != "nested" and (reason := self._by_words(ladder, name)):
             return reason
         if _GUARDS.search(ladder.word.replace("-", "_")):
             return "the score may depend on it"
         for sentence in self.sentences:
-            if (name.search(sentence) or either.search(sentence)) and _restricts(sentence):
+            if name.search(sentence) and _restricts(sentence):
                 return f"the text restricts it: {sentence.strip()[:80]}"
         if reason := self._fixed_elsewhere(ladder) or self._by_its_comment(ladder):
             return reason

@@ -15,12 +15,12 @@ _MAY = re.compile(
     r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|write into|tune"
     r"|optimi[sz]e|improve|hack(?: on)?|yours|work on"
     r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
-    r"|(?:ideas|changes|edits|experiments) go in(?:to)?)\b",
+    r"|(?:ideas|changes|edits|experiments) go in(?:to)?|, yes)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
     r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen"
-    r"|off[ -]limits|leave\b.{1,60}\balone|sealed|nobody but)\b",
+    r"|off[ -]limits|leave\b.{1,60}\balone|sealed|nobody but|, no)\b",
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
