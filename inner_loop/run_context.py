@@ -22,11 +22,11 @@ class ModelConfig(BaseModel):
     ``agent`` is the command of a coding agent. An empty ``agent_network`` means "none" if the gateway serves the
     agent's models, else "proxy". ``agent_direct``: the agent has the user's key or login itself.
 
-    ``context_tokens``: tokens of a prompt and its reply together, of the model with the smallest context; None if it is
-    unknown. A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout`` seconds, all attempts
-    with their waits at most ``patience``; the first wait after a fault is about ``backoff``. At most ``calls_at_once``
-    calls of one provider run in parallel, over all workers of the study. ``traces``: how models that write programs see
-    the raw traces; evolve resolves `auto` when it creates a study.
+    ``context_tokens``: tokens of a prompt and its reply together, of the model with the smallest context; None if
+    it is unknown. A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout``
+    seconds, all attempts with their waits at most ``patience``; the first wait after a fault is about ``backoff``.
+    At most ``calls_at_once`` calls of one provider run in parallel, over all workers of the study. ``traces``: how
+    models that write programs see the raw traces; evolve resolves `auto` when it creates a study.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
