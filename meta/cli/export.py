@@ -49,7 +49,6 @@ class TrainingFlags:
 
 
 @verb(
-    ("metaloop export studies/NAME --to csv > runs.csv", "the runs"),
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --prose -o program.md", "the champion, for any agent"),
     ("metaloop export studies/NAME --to dpo -o data/", "pairs of answers for training a writer of programs"),
