@@ -64,9 +64,14 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
         made = {
             "outcomes": outcomes(con),
             "preferences": preferences(con),
-            "traces": traces(con, (parsed(r, ledger) for r in read(ledger) if r["kind"] in ("mutation", "call"))),
+            "traces": traces(con, written(ledger)),
         }
-        return {path: _write(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
+        return {path: write_rows(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
+
+
+def written(ledger: Path) -> Iterator[Event | None]:
+    """The events about attempts at children."""
+    return (parsed(record, ledger) for record in read(ledger) if record["kind"] in ("mutation", "call"))
 
 
 def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
@@ -75,7 +80,7 @@ def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]]:
     # matches after the search have no generation, and no writer knew them
     later = con.execute("SELECT match_id FROM matches WHERE purpose NOT IN ('race', 'generation')").fetchall()
     search = {"exclude_matches": [match_id for (match_id,) in later]}
-    for task in _tasks(con):
+    for task in tasks_of(con):
         pages: dict[int, str] = {}
         for score in evidence(con, task).programs:
             program = made[score.program_id]
@@ -141,19 +146,11 @@ def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Event | None]) -> It
     """Per attempt at a child: the conversation with the model (prompt, tool rounds, reply), the child, and its gain
     over its parents."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
-    facts = [evidence(con, task) for task in _tasks(con)]
-    attempts: dict[tuple[int, int], MutationEvent] = {}
-    replies: dict[int, str] = {}
-    for event in events:
-        if isinstance(event, MutationEvent):
-            attempts[event.generation, event.attempt] = event  # of an attempt made again, the last one counts
-        elif isinstance(event, CallEvent) and not event.run_id and event.status != "failed":
-            replies.setdefault(event.number, event.text)
-    for event in attempts.values():
+    facts = [evidence(con, task) for task in tasks_of(con)]
+    for event, reply in attempts(events):
         about = ("generation", "attempt", "operator", "model", "tokens", "usd", "accepted", "reason", "parent_ids")
         more = ("evidence_ids", "child_id", "meta_program_id", "repairs", "prompt")
         child, record = event.child_id if event.accepted else None, event.to_record()
-        reply = None if event.call is None else replies.get(event.call)
         yield {
             **{name: record.get(name) for name in (*about, *more)},
             "turns": record.get("turns", []),
@@ -163,6 +160,18 @@ def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Event | None]) -> It
             "child": texts.get(child),
             "gains": _gains(facts, child),
         }
+
+
+def attempts(events: Iterable[Event | None]) -> list[tuple[MutationEvent, str | None]]:
+    """The attempts at children and the reply of the model that wrote each; of an attempt made again, the last one."""
+    made: dict[tuple[int, int], MutationEvent] = {}
+    replies: dict[int, str] = {}
+    for event in events:
+        if isinstance(event, MutationEvent):
+            made[event.generation, event.attempt] = event
+        elif isinstance(event, CallEvent) and not event.run_id and event.status != "failed":
+            replies.setdefault(event.number, event.text)
+    return [(event, None if event.call is None else replies.get(event.call)) for event in made.values()]
 
 
 def chat(event: MutationEvent, reply: str | None) -> list[JsonValue]:
@@ -184,16 +193,16 @@ def chat(event: MutationEvent, reply: str | None) -> list[JsonValue]:
 
 def _gains(facts: Iterable[Evidence], child: str | None) -> list[JsonValue]:
     """The gain of a child over its parents, task by task."""
-    names = ("task", "estimate", "se", "low", "high", "n", "design", "q", "shrunk", "shrunk_se", "unit")
+    names = ("task", "estimate", "se", "low", "high", "n", "design", "p", "q", "shrunk", "shrunk_se", "unit")
     rows = (credit for known in facts for credit in known.mutations if credit.child_id == child)
     return [{name: getattr(credit, name) for name in names} for credit in rows]
 
 
-def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
+def tasks_of(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [task for (task,) in con.execute("SELECT DISTINCT task FROM matches ORDER BY task").fetchall()]
 
 
-def _write(path: Path, made: Iterable[dict[str, JsonValue]]) -> int:
+def write_rows(path: Path, made: Iterable[dict[str, JsonValue]]) -> int:
     """Writes atomically and replaces an existing file."""
     partial, count = path.with_name(f".{path.name}.partial"), 0
     try:

@@ -22,10 +22,11 @@ class ModelConfig(BaseModel):
     ``agent`` is the command of a coding agent. An empty ``agent_network`` means "none" if the gateway serves the
     agent's models, else "proxy". ``agent_direct``: the agent has the user's key or login itself.
 
-    A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout`` seconds, all attempts
-    with their waits at most ``patience``; the first wait after a fault is about ``backoff``. At most ``calls_at_once``
-    calls of one provider run in parallel, over all workers of the study. ``traces``: how models that write programs see
-    the raw traces; evolve resolves `auto` when it creates a study.
+    ``context_tokens``: tokens of a prompt and its reply together, of the model with the smallest context; None if
+    it is unknown. A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout``
+    seconds, all attempts with their waits at most ``patience``; the first wait after a fault is about ``backoff``.
+    At most ``calls_at_once`` calls of one provider run in parallel, over all workers of the study. ``traces``: how
+    models that write programs see the raw traces; evolve resolves `auto` when it creates a study.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class ModelConfig(BaseModel):
     run_tokens: int | None = Field(default=None, gt=0)
     max_wall: float | None = Field(default=None, gt=0)
     prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(default_factory=dict)
+    context_tokens: int | None = Field(default=None, ge=512)
     reply_tokens: int = Field(default=8192, ge=1)
     call_timeout: float = Field(default=300.0, gt=0)
     patience: float = Field(default=900.0, ge=0)

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inner_loop.models.call import Call, CallSpend
+from inner_loop.models.context_size import note_settings
 from inner_loop.models.contract import NoReply, Reply
 from inner_loop.models.tools import called
+from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
 
@@ -28,11 +30,12 @@ class RecordedCall:
 class Recorder:
     """Writes requests and replies under ``folder``. Threads may share it."""
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, config: ModelConfig) -> None:
         self._path = folder / f"{run_id or 'calls'}.jsonl"
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            note_settings(folder, config)
         except OSError as error:
             raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="name another folder with --record") from None
 

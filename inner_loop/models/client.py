@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inner_loop.events import CallEvent
-from inner_loop.models import bounds, prices, provider
+from inner_loop.models import bounds, context_size, prices, provider
 from inner_loop.models.call import Call, take_over
 from inner_loop.models.call_slots import CallSlots
 from inner_loop.models.cassette import RecordedReplies, Recorder
-from inner_loop.models.contract import Message, NoReply, Reply, request_id
+from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply, request_id
 from inner_loop.models.provider import Fault, ProviderReply
 from inner_loop.models.retry_policy import RetryPolicy
 from inner_loop.models.scrub import scrub
@@ -52,7 +52,7 @@ class ModelClient:
         self._recorded = _answered(mine)
         self._recorded_counts = Counter(event.number for event in mine)
         self._tape = RecordedReplies(context.replay, context.run_id) if context.replay else None
-        self._recorder = Recorder(context.record, context.run_id) if context.record else None
+        self._recorder = Recorder(context.record, context.run_id, config) if context.record else None
         self._limiter = SpendLimiter(
             context.study, max_usd=config.max_usd, max_tokens=config.max_tokens, share=Share.of(context)
         )
@@ -134,9 +134,8 @@ class ModelClient:
         call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
         if isinstance(reply, str):
             self._record(call, None, "failed", reply)
-            raise NoReply(
-                EnvironmentProblem(reply, hint="the recording contains this failure", ids=[self.context.run_id])
-            )
+            kind = PromptTooLong if PromptTooLong.WORDS in reply else EnvironmentProblem
+            raise NoReply(kind(reply, hint="the recording contains this failure", ids=[self.context.run_id]))
         return reply
 
     # --- calling models --------------------------------------------------------------------------------------------
@@ -178,6 +177,7 @@ class ModelClient:
             timeout = min(self.context.config.call_timeout, self._deadline - time.monotonic())
             if timeout <= 0:
                 raise Stopped
+            self._require_room(call)
             self._reserve(call, model, price)
             began = time.monotonic()
             call.attempts += 1
@@ -194,6 +194,9 @@ class ModelClient:
         usd = _usd(answer, price)
         took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
         call.add(took.tokens, usd)
+        if self._was_shortened(call, answer.tokens_in):
+            self._limiter.settle(call.account, took, call.so_far())
+            raise Fault("context", f"the server shortened the prompt to {answer.tokens_in:,} tokens without an error")
         spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
         if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
@@ -212,6 +215,22 @@ class ModelClient:
             attempts=call.attempts,
             calls=answer.calls,
         )
+
+    def _require_room(self, call: Call) -> None:
+        """Raise Fault, before anything is sent, for a prompt that cannot fit. Of several models each may have another
+        context, so their servers decide."""
+        config, least = self.context.config, context_size.least_tokens(call.messages, call.offer)
+        if config.context_tokens is not None and len(config.models) == 1 and least >= config.context_tokens:
+            about = f"at least {least:,} tokens, the model's context has {config.context_tokens:,}"
+            raise Fault("context", f"the prompt has {about}; it was not sent")
+
+    def _was_shortened(self, call: Call, tokens_in: int) -> bool:
+        """Whether the server dropped a part of the prompt, as Ollama does without an error: the prompt may have been
+        too long, and the reported tokens are far too few for it."""
+        context_tokens, size = self.context.config.context_tokens, context_size.bytes_of(call.messages)
+        if context_tokens is None or size <= context_size.SAFE_BYTES * context_tokens:
+            return False
+        return 0 < tokens_in < size / context_size.SHORTENED_BYTES
 
     def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> None:
         """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's
@@ -312,4 +331,10 @@ def _refused(refused: Mapping[str, Fault]) -> MetaloopError:
     if all(f.kind == "key" for f in refused.values()):
         hint = "set a valid key; the same command continues"
         return CredentialMissing(f"{model}: the key is refused: {fault.reason}", hint=hint)
+    if any(f.kind == "context" for f in refused.values()):
+        model, fault = next((name, f) for name, f in refused.items() if f.kind == "context")
+        hint = "serve the model with a larger context (llama-server -c 16384, OLLAMA_CONTEXT_LENGTH=16384), or set "
+        return PromptTooLong(
+            f"{model}: {PromptTooLong.WORDS}: {fault.reason}", hint=hint + "--context-tokens to what it has"
+        )
     return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="try another --model")

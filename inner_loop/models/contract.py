@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
-from programs.errors import MetaloopError
+from programs.errors import EnvironmentProblem, MetaloopError
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ class NoReply(Exception):
     def __init__(self, problem: MetaloopError) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+class PromptTooLong(EnvironmentProblem):
+    """A prompt exceeds the context of every model that may answer; another prompt may fit. Its message contains
+    ``WORDS``, by which a recording of it is recognized."""
+
+    WORDS = "the prompt is too long"
 
 
 def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int, offer: Offer = NOTHING) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Sequence
@@ -18,14 +19,21 @@ from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 
-#: Retrying the same model is useless after key and request, and useful after the others.
-Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
+#: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
+Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
 #: Providers of Claude models, which cache only marked text.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
 MOST_TOKENS = 1 << 40  # of one reply, on either side; a report outside this range is ignored
 GRACE = 2.0  # seconds for the library's own timeout
 MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
+#: What servers write about a prompt that is too long, beyond what LiteLLM recognizes. llama.cpp's older versions send
+#: it with status 500.
+_TOO_LONG = re.compile(
+    r"exceed_context_size|context_length_exceeded|exceeds? (?:the )?(?:available |maximum )?context (?:size|length)"
+    r"|exceed context window|maximum context length|prompt is too long|longer than the (?:maximum )?context",
+    re.IGNORECASE,
+)
 
 
 class Fault(Exception):
@@ -40,7 +48,7 @@ class Fault(Exception):
 
     @property
     def passes(self) -> bool:
-        return self.kind not in ("key", "request")
+        return self.kind not in ("key", "request", "context")
 
 
 @dataclass(frozen=True)
@@ -219,6 +227,8 @@ def _fault(error: Exception) -> Fault:
     headers = getattr(error, "litellm_response_headers", None)
     reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
     name = type(error).__name__
+    if name == "ContextWindowExceededError" or _TOO_LONG.search(str(error)):
+        return Fault("context", _provider_words(reason))
     if status == 429:
         return Fault("rate", reason, retry_after=_retry_after(headers))
     if status in (401, 403):
@@ -232,6 +242,11 @@ def _fault(error: Exception) -> Fault:
     if "ConnectError" in _causes(error) or "ConnectTimeout" in _causes(error):
         return Fault("connection", reason)
     return Fault("malformed" if "Connection error" not in reason else "connection", reason, billed=True)
+
+
+def _provider_words(reason: str) -> str:
+    """A provider's message without the names of LiteLLM's exceptions before it."""
+    return re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason)
 
 
 def _causes(error: BaseException) -> set[str]:

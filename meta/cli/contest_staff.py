@@ -23,7 +23,7 @@ LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximu
 def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> ResearcherChoice:
     """The models of a contest, checked. Raises UsageError where calls may cost money without a limit."""
     choice = ResearcherChoice.of(models, agent, yes=yes)
-    choice = replace(choice, config=with_shares(choice.config, models.run_usd, models.run_tokens))
+    choice = replace(choice, config=with_shares(choice.settled, models.run_usd, models.run_tokens))
     kind = choice.researcher.partition(":")[0]
     if kind != "scripted" and not choice.config.caps() and not choice.config.agent_direct:
         raise UsageError(

@@ -189,7 +189,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
             command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
-            researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.config,
+            researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.settled,
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
@@ -418,7 +418,7 @@ def describe(
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.config, planned)
+    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.settled, planned)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
     if further:  # each run is a sample of the mean over the tasks, in one unit

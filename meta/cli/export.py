@@ -1,10 +1,11 @@
-"""``metaloop export``: write a view of a study to a file or to stdout."""
+"""``metaloop export``: write a view of a study to a file or to stdout, or training data to a folder."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -20,29 +21,58 @@ if TYPE_CHECKING:
     import duckdb
 
     from analysis.export import Format
+    from analysis.training_data import Form, Prompts
 
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
+TRAINING = ("sft", "dpo")
+
+
+@dataclass(frozen=True)
+class TrainingFlags:
+    """Which rows of training data are written (--to sft, dpo)."""
+
+    beside: Annotated[tuple[str, ...], flag("sft, dpo: a further study.", metavar="STUDY")] = ()
+    prompts: Annotated[
+        str | None,
+        flag(
+            "sft, dpo: of recorded calls, or rendered for children of all operators  [default: recorded].",
+            type=click.Choice(("recorded", "rendered")),
+        ),
+    ] = None
+    confidence: Annotated[
+        float | None, flag("sft, dpo: of the gain or difference of a row  [default: 0.9].", min=0.5, max=0.999)
+    ] = None
+    everything: Annotated[bool, flag("sft, dpo: also rows that are not significant.", "--all")] = False
+    validation: Annotated[
+        float | None, flag("sft, dpo: largest share of rows in the validation split  [default: 0.1].", min=0, max=0.5)
+    ] = None
 
 
 @verb(
-    ("metaloop export studies/NAME --to csv > runs.csv", "the runs"),
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --prose -o program.md", "the champion, for any agent"),
+    ("metaloop export studies/NAME --to dpo -o data/", "pairs of answers for training a writer of programs"),
 )
 def export(
     out: Output,
     study: AnyStudy,
-    to: Annotated[str, flag("Format.", type=click.Choice(FORMATS), default="tsv")],
+    to: Annotated[str, flag("Format.", type=click.Choice((*FORMATS, *TRAINING)), default="tsv")],
     view: Annotated[str, flag("The view to export.", default="runs", metavar="NAME|all")],
     prose: Annotated[
         bool, flag("Export the champion (or a FILE.md or its folder) with its charter written as sentences.")
     ],
     dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
-    output: Annotated[str | None, flag("File, or folder with --view all  [default: stdout].", "-o", metavar="PATH")],
+    output: Annotated[
+        str | None,
+        flag("File; a folder with --view all, sft and dpo  [default: stdout].", "-o", metavar="PATH"),
+    ],
+    training: TrainingFlags,
 ) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the
     written files are listed on stdout. With --prose, writes the champion with its
-    charter as sentences, for loops that do not use Metaloop."""
+    charter as sentences, for loops that do not use Metaloop. With --to sft or dpo,
+    writes train.jsonl, validation.jsonl and a data card, for training a model that
+    writes programs."""
     from analysis.study import VIEWS
 
     target = Path(output).expanduser() if output else None
@@ -50,6 +80,11 @@ def export(
         as_prose(out, study, target)
         return
     folder = resolve.study_folder(study, out)
+    if to in TRAINING:
+        to_training_data(out, folder, target, to, training)
+        return
+    if training != TrainingFlags():
+        raise UsageError("flags of training data need --to sft or --to dpo", hint="add --to dpo -o data/")
     if dataset is not None:
         to_dataset(out, folder, Path(dataset).expanduser())
         return
@@ -81,6 +116,32 @@ def to_dataset(out: Output, folder: Path, target: Path) -> None:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
         out.json({"study": str(folder), "written": written})
+
+
+def to_training_data(out: Output, folder: Path, target: Path | None, to: str, flags: TrainingFlags) -> None:
+    """Write rows for `sft` or `dpo` and their data card into ``target``."""
+    from analysis.training_data import CARD, Choices, export
+
+    if target is None:
+        raise UsageError(
+            f"--to {to} writes a folder", hint=f"metaloop export {resolve.typed(folder)} --to {to} -o data/"
+        )
+    if target.is_file():
+        raise UsageError(f"{target} is a file", hint="name a folder: -o data/")
+    choices = Choices(
+        cast("Form", to),
+        cast("Prompts", flags.prompts or "recorded"),
+        confidence=0.9 if flags.confidence is None else flags.confidence,
+        validation=0.1 if flags.validation is None else flags.validation,
+        everything=flags.everything,
+    )
+    studies = [folder, *(resolve.study_folder(other, out) for other in flags.beside)]
+    written = [{"path": str(path), "rows": rows} for path, rows in export(studies, target, choices).items()]
+    for item in written:
+        out.note(f"wrote {item['path']}, {item['rows']} rows")
+    out.note(f"{target / CARD} describes them, and what was left out")
+    if out.mode == "json":
+        out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 
 
 def as_prose(out: Output, study: str | None, target: Path | None) -> None:

@@ -32,7 +32,7 @@ def model_for(
         out.note(f"{models.config.models[0]}: about {sum(tokens):,} tokens per call, {cost}; at most {times} calls")
     models.ready(None)
     context = RunContext(
-        config=models.config,
+        config=models.settled,
         emit=lambda event: note(cast("CallEvent", event)),
         record=Path(record) if record else None,
         replay=Path(replay) if replay else None,

@@ -16,7 +16,7 @@ from programs.text import word_list
 _SHOWN_BY_NAME = word_list("""
     task runs run_budget_s run_budgets_s experiments_per_run experiments harvest_experiments device_seconds
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
-    mutation_usd tells sandbox plan reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
+    mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
 LABELS = {"home": "training task"}  # the labels of other keys, where they differ
 
@@ -64,10 +64,11 @@ def limits(plan: PlannedWork) -> str:
     if "reply_tokens" not in plan:
         return ""
     wall = f"; at most {duration(plan['max_wall_s'])} of wall time per run" if plan.get("max_wall_s") else ""
+    size = f"a context of {plan['context_tokens']:,} tokens, " if "context_tokens" in plan else ""
+    timeout, patience = duration(plan["call_timeout_s"]), duration(plan["patience_s"])
     return (
-        f"at most {plan['reply_tokens']:,} tokens per reply, {duration(plan['call_timeout_s'])} timeout per attempt, "
-        f"retries for {duration(plan['patience_s'])}, {many(plan['calls_at_once'], 'concurrent call')} per provider"
-        f"{wall}"
+        f"{size}at most {plan['reply_tokens']:,} tokens per reply, {timeout} timeout per attempt, "
+        f"retries for {patience}, {many(plan['calls_at_once'], 'concurrent call')} per provider{wall}"
     )
 
 

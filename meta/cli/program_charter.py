@@ -143,7 +143,7 @@ def _ask(out: Output, models: ResearcherChoice, base: CharterReading) -> tuple[C
     tokens = charter_reader.expected(charter_reader.prompt(base))
     model = model_for(out, models, tokens, charter_reader.most_calls(), calls.append)
     try:
-        return charter_reader.ask(model, base, max_tokens=models.config.reply_tokens), calls
+        return charter_reader.ask(model, base, max_tokens=models.settled.reply_tokens), calls
     except NoReply as gone:
         raise gone.problem from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -26,7 +27,8 @@ NO_AGENT = AgentFlags()
 LOCAL = ("127.0.0.1", "localhost", "::1")
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 Traces = Literal["auto", "tools", "prompt", "none"]
-LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
+LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
+FIXED = ("context_tokens", "reply_tokens")  # prompts and requests depend on them, by which recorded calls match
 
 
 def _no_models() -> ModelConfig:
@@ -37,7 +39,10 @@ def _no_models() -> ModelConfig:
 
 @dataclass(frozen=True)
 class ResearcherChoice:
-    """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study."""
+    """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study.
+
+    ``config`` has what the flags say; a new study gets ``settled``.
+    """
 
     named: str | None = None
     config: ModelConfig = field(default_factory=_no_models)
@@ -46,6 +51,16 @@ class ResearcherChoice:
     @property
     def researcher(self) -> str:
         return self.named or "scripted"
+
+    @cached_property
+    def settled(self) -> ModelConfig:
+        """With the context size of the models, for which their server is asked."""
+        if not self.config.models:
+            return self.config
+        from inner_loop.models.context_size import settled
+
+        replay = os.environ.get("METALOOP_REPLAY")
+        return settled(self.config, replay=Path(replay) if replay else None)
 
     @classmethod
     def of(
@@ -103,7 +118,7 @@ class ResearcherChoice:
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """The estimated cost of the models, as keys of a plan; empty where none is called."""
         researcher = study.config.researcher if study else self.researcher
-        config = _with_caps(study.config.staff, self.config) if study else self.config
+        config = _with_caps(study.config.staff, self.config) if study else self.settled
         if researcher.partition(":")[0] == "command":
             from inner_loop.gateway.plan import cost_line
 
@@ -127,7 +142,8 @@ class ResearcherChoice:
 
 def limits(config: ModelConfig) -> PlannedWork:
     """The limits of calls, as keys of a plan; times in seconds."""
-    return {
+    size: PlannedWork = {"context_tokens": config.context_tokens} if config.context_tokens else {}
+    return size | {
         "reply_tokens": config.reply_tokens,
         "call_timeout_s": config.call_timeout,
         "patience_s": config.patience,
@@ -176,10 +192,12 @@ def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
 
 
 def _same_replies(study: Study, given: ModelConfig) -> None:
-    """Raise NotComparable for another --reply-tokens: it is part of each request, by which recorded calls match."""
-    made = study.config.staff.reply_tokens
-    if "reply_tokens" in given.model_fields_set and given.reply_tokens != made:
-        raise resolve.settings_differ(f"the study was created with --reply-tokens {made}", "--reply-tokens")
+    """Raise NotComparable for another --reply-tokens or --context-tokens."""
+    for name in FIXED:
+        made, flag_name = getattr(study.config.staff, name), "--" + name.replace("_", "-")
+        if name in given.model_fields_set and getattr(given, name) != made:
+            stated = f"with {flag_name} {made}" if made else f"without {flag_name}"
+            raise resolve.settings_differ(f"the study was created {stated}", flag_name)
 
 
 def _free(config: ModelConfig) -> bool:

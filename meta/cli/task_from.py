@@ -139,7 +139,7 @@ def read_by_model(
     size = sum(len(message.text) for message in reader.prompt(drafted.source)) // 4
     try:
         model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
-        proposed = reader.ask(model, drafted.source, max_tokens=choice.config.reply_tokens)
+        proposed = reader.ask(model, drafted.source, max_tokens=choice.settled.reply_tokens)
     except NoReply as gone:
         raise gone.problem from None
     for one in proposed:

@@ -17,8 +17,12 @@ MODEL = "openai/test"
 
 def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
     """What a user of a local server sets."""
-    patch.setenv("OPENAI_API_BASE", url)
-    patch.setenv("OPENAI_API_KEY", key)
+    for name, value in environment_variables(url, key).items():
+        patch.setenv(name, value)
+
+
+def environment_variables(url: str, key: str = KEY) -> dict[str, str]:
+    return {"OPENAI_API_BASE": url, "OPENAI_API_KEY": key}
 
 
 def staff(**how: Any) -> ModelConfig:

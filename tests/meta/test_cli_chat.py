@@ -21,8 +21,9 @@ from meta.cli.output import Output
 from meta.cli.screen import header, screen
 from meta.cli.spend import ModelUsage, dollars, share, tokens
 from meta.cli.standings import present
-from tests.llm.fixtures import dropped, litellm_loaded, server
-from tests.llm.kits import KEY
+from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
+from tests.llm.kits import KEY, environment
+from tests.llm.local import LocalServer
 from tests.llm.server import LlmServer
 from tests.llm.studies import FIGURES, STANDINGS, planted
 
@@ -128,6 +129,23 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     capsys.readouterr()
     assert run(["run", "--resume", "s", "--reply-tokens", "901", "--json"]) == 2
     assert "was created with --reply-tokens 900" in capsys.readouterr().err
+
+
+def test_a_study_stores_the_context_size_that_its_server_reports(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalServer("llama.cpp", 4096) as server:
+        environment(monkeypatch, server.url)
+        assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
+        assert "a context of 4,096 tokens, at most 1,024 tokens per reply" in " ".join(capsys.readouterr().err.split())
+        staff = StudyConfig.read(here / "s" / "study.toml").staff
+        assert (staff.context_tokens, staff.reply_tokens) == (4096, 1024)
+        assert server.seen and all(body["max_tokens"] == 1024 for body in server.seen)
+        server.context = 2048  # the study keeps what it was created with
+        assert run(["run", "--resume", "s", "--context-tokens", "2048"]) == 2
+        assert "was created with --context-tokens 4096" in capsys.readouterr().err
+        assert run(["run", "--resume", "s"]) == 0
+        close_connections()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.contract import Message, NoReply, Reply
+from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CredentialMissing, MetaloopError, NotFound
@@ -35,6 +35,7 @@ class GenerationCalls:
         self._note = note
         self._stopped = stopped
         self.silent = ""  # why no model answers any more
+        self.unfit = ""  # why the last unanswered prompt did not fit into the context
 
     @property
     def open(self) -> bool:
@@ -52,6 +53,7 @@ class GenerationCalls:
         """
         number, self._next = self._next, self._next + 1
         self._left -= not further
+        self.unfit = ""
         client = self._clients[model]
         try:
             most = self._reply_tokens
@@ -61,6 +63,9 @@ class GenerationCalls:
         except NoReply as gone:
             if isinstance(gone.problem, (CredentialMissing, NotFound)):
                 raise gone.problem from None
+            if isinstance(gone.problem, PromptTooLong):  # a prompt of other parents may fit
+                self.unfit = scrub(gone.problem.message)
+                return number, None
             self.silent = scrub(gone.problem.message)
             self._note(f"this generation continues without models: {self.silent}")
             return number, None

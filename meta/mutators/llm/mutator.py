@@ -101,7 +101,8 @@ class LlmMutator:
         propose = partial(ChildProposal, operator=self.name, parent_ids=parent_ids(parents), calls=calls)
         again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
         if reply is None:
-            return propose(text="", reason="", evidence_ids=(), refusal=f"no model answers: {self.calls.silent}")
+            refusal = self.calls.unfit or f"no model answers: {self.calls.silent}"
+            return propose(text="", reason="", evidence_ids=(), refusal=refusal)
         try:
             answer = self._parsed(reply, offered)
             text = self._text(parents, answer, section)

@@ -53,6 +53,8 @@ def trace_access_of(config: ModelConfig) -> TraceAccess:
 
 def window(config: ModelConfig) -> int | None:
     """Tokens of the smallest context window among the models; None if one is unknown."""
+    if config.context_tokens is not None:
+        return config.context_tokens
     widths = [_width(model) for model in config.models]
     return min((w for w in widths if w), default=None) if all(widths) else None
 

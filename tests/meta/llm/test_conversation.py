@@ -20,6 +20,7 @@ from meta.mutators.llm.trace_access import MOST, TURNS, trace_access_of, trace_m
 from programs.errors import MetaloopError
 from tests.llm import fixtures
 from tests.llm.kits import KEY, MODEL, environment, kit, staff
+from tests.llm.local import LocalServer
 from tests.llm.tooling import ToolServer, results, rounds
 from tests.meta.llm.test_toolbox import FILES
 
@@ -44,6 +45,22 @@ def talk(events: list[dict[str, Any]] | None = None, box: Toolbox | None = None,
     found = converse(desk, MODEL, ASK, "mutate bold", box or Toolbox(FILES))
     assert not desk.open  # rounds are of one reply
     return found
+
+
+def test_a_prompt_that_is_too_long_loses_that_proposal_only(
+    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalServer("llama.cpp", 4096, answer=lambda _: "done") as running:
+        environment(monkeypatch, running.url)
+        desk = GenerationCalls(
+            {MODEL: ModelClient(kit(run_id=""), 1)}, generation=2, most=3, reply_tokens=500, note=lambda _: None,
+            stopped=lambda: MetaloopError("stopped"),
+        )  # fmt: skip
+        assert desk.ask(MODEL, [Message("user", "word " * 5000)], "mutate bold")[1] is None
+        assert "the prompt is too long" in desk.unfit and desk.open and not desk.silent
+        _, reply = desk.ask(MODEL, ASK, "mutate bold")
+        assert reply and reply.text == "done" and not desk.unfit and len(running.seen) == 2
+        fixtures.close_connections()
 
 
 def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:

@@ -1,0 +1,79 @@
+"""The reward of examples/writer, without the library that it is an environment for: real runs on a simulated task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.planted import random_law, simulated_task
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "writer"
+WRITTEN = (
+    "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# Queue\n\n## Ideas\n\n- Use `ladder8=5`.\n- Use `ladder7=0.05`.\n"
+)
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    sys.path.insert(0, str(EXAMPLE))
+    try:
+        from metaloop_writer import reward
+    except ImportError:  # the package itself needs the library
+        import importlib.util
+
+        path = EXAMPLE / "metaloop_writer" / "reward.py"
+        spec = importlib.util.spec_from_file_location("metaloop_writer_reward", path)
+        assert spec and spec.loader
+        reward = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = reward
+        spec.loader.exec_module(reward)
+    finally:
+        sys.path.remove(str(EXAMPLE))
+    return reward
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("writer") / "task"
+    simulated_task(random_law(2), folder, experiments=8)
+    return str(folder)
+
+
+def test_the_reward_is_the_verified_gain_over_stock_and_repeats(module: Any, task: str) -> None:
+    first = module.reward(f"Here it is.\n<program>\n{WRITTEN}</program>", task, seed=3, runs=2, scale=2.0)
+    assert first.n == 2 and first.reward == pytest.approx(first.gain / 2) and first.gain > 0.05 and not first.refusal
+    assert module.reward(WRITTEN, task, seed=3, runs=2, scale=2.0) == first
+
+
+def test_what_is_no_program_and_what_is_stock_need_no_run(module: Any, task: str) -> None:
+    for reply, refusal in (
+        ("---\nmetaloop:\n  proposers: {nosuch: 1}\n---\n# x\n", "nosuch"),
+        ("x" * 70_000, "70001 characters"),
+        ("", "empty"),
+    ):
+        made = module.reward(reply, task)
+        assert made.reward == module.REFUSED and refusal in made.refusal and made.n == 0
+    from programs.shelf import starter
+
+    assert module.reward(f"```md\n{starter('stock').text}\n```", task).reward == 0.0
+
+
+def test_a_task_that_does_not_exist_is_no_fault_of_the_program(module: Any) -> None:
+    with pytest.raises(RuntimeError, match="no-such-task"):
+        module.reward(WRITTEN, "no-such-task")
+
+
+def test_pairs_are_runs_of_the_same_seed(module: Any) -> None:
+    rows = [
+        {"name": name, "run_seed": seed, "gain": gain}
+        for name, seed, gain in (
+            ("written", 1, 0.5), ("stock", 1, 0.2), ("written", 2, 0.4), ("stock", 2, 0.3), ("written", 3, 9.0),
+            ("stock", 3, None),
+        )
+    ]  # fmt: skip
+    made = module.compared(rows, 1.0)
+    assert (made.reward, made.n) == (pytest.approx(0.2), 2) and made.se == pytest.approx(0.1)
+    assert module.compared([], 1.0).reward == module.REFUSED
