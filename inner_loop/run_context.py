@@ -22,7 +22,8 @@ class ModelConfig(BaseModel):
     ``agent`` is the command of a coding agent. An empty ``agent_network`` means "none" if the gateway serves the
     agent's models, else "proxy". ``agent_direct``: the agent has the user's key or login itself.
 
-    A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout`` seconds, all attempts
+    A reply has at most ``reply_tokens``. ``context``: tokens of a prompt and its reply together that the models can
+    take; None if that is no limit. One attempt of a call takes at most ``call_timeout`` seconds, all attempts
     with their waits at most ``patience``; the first wait after a fault is about ``backoff``. At most ``calls_at_once``
     calls of one provider run in parallel, over all workers of the study. ``traces``: how models that write programs see
     the raw traces; evolve resolves `auto` when it creates a study.
@@ -38,6 +39,7 @@ class ModelConfig(BaseModel):
     max_wall: float | None = Field(default=None, gt=0)
     prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(default_factory=dict)
     reply_tokens: int = Field(default=8192, ge=1)
+    context: int | None = Field(default=None, ge=1024)
     call_timeout: float = Field(default=300.0, gt=0)
     patience: float = Field(default=900.0, ge=0)
     backoff: float = Field(default=1.0, ge=0)
@@ -50,6 +52,11 @@ class ModelConfig(BaseModel):
     agent_readable: tuple[str, ...] = ()
     agent_env: tuple[str, ...] = ()
     agent_home: tuple[str, ...] = ()
+
+    @property
+    def reply_limit(self) -> int:
+        """The longest reply of a researcher: at most a quarter of a small context."""
+        return min(self.reply_tokens, self.context // 4) if self.context else self.reply_tokens
 
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""

@@ -11,9 +11,11 @@ from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import CHANCES, Notebook
 from inner_loop.researchers.quoting import clean, fenced, line, tail
-from inner_loop.researchers.roles import roles
 from programs.program import Program
+from programs.roles import roles
 from programs.shelf import starter
+from trainer.edits import EditSpace
+from trainer.task import Task
 
 HEADINGS = "# P\n\n## Roles\n\n### Ada\nBold.\n\n#### More\nVery.\n\n### Ada\nShy.\n\n## Process\n\n- Work.\n"
 ITEMS = (
@@ -46,19 +48,64 @@ def test_every_statement_has_a_label_that_leads_to_its_directive() -> None:
 
 
 def test_an_idea_is_one_researchers_at_a_time_and_comes_back_if_passed_over() -> None:
-    program = Program.parse("# P\n\n## Ideas\n\n- first\n- second\n")
-    book = Notebook.of(program, labelled(program))
-    one, two = book.hand_out(0), book.hand_out(1)
-    assert one and two and (one.text, two.text) == ("first", "second") and book.hand_out(2) is None
+    book = notebook("- first\n- second\n")
+    one, two = book.hand_out(0, "Ada", {}), book.hand_out(1, "Bea", {})
+    assert one and two and (one.text, two.text) == ("first", "second") and book.hand_out(2, "Ada", {}) is None
     book.settle(0, (one.label,))
     book.settle(1, ())
     assert [idea.text for idea in book.queue] == ["second"]
     for turn in range(CHANCES):
-        book.hand_out(turn)
+        book.hand_out(turn, "Ada", {})
         book.settle(turn, ())
     assert not book.queue
     book.add(("third", "third"), "Ada")
     assert [(idea.label, idea.by) for idea in book.queue] == [("q1", "Ada")]
+
+
+def notebook(ideas: str, space: EditSpace | None = None) -> Notebook:
+    program = Program.parse(f"# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n{ideas}")
+    return Notebook.of(program, labelled(program), space or EditSpace(), roles(program))
+
+
+def test_an_idea_that_is_cited_leaves_the_queue_whoever_had_it() -> None:
+    book = notebook("- first\n- second\n- third\n")
+    labels = [idea.label for idea in book.queue]
+    book.hand_out(0, "Ada", {})
+    book.hand_out(1, "Bea", {})
+    book.settle(0, (labels[1], labels[2]))  # Ada followed Bea's idea, and one that nobody had
+    assert [idea.text for idea in book.queue] == ["first"]
+    book.settle(1, ())  # Bea did something else: her idea was tried already
+    assert [idea.text for idea in book.queue] == ["first"]
+    assert book.hand_out(2, "Bea", {})
+    book.settle(2, ("d9",), again=True)  # it could not be tried beside what was kept: it is the next one
+    assert [idea.text for idea in book.queue] == ["first"] and not book.in_hand
+
+
+def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: Task) -> None:
+    ideas = "- For Bea: look again\n- set `lr=0.01`\n- for **nobody**: anything\n- raise it: `lr<0.02` → `lr=*2`\n"
+    book = notebook(ideas, task.edits)
+    config = task.edits.config(task.baseline()) | {"LR": 0.01}
+    assert [idea.role for idea in book.queue] == ["Bea", "", "", ""]
+    assert [idea.text[:3] for idea in book.open_ideas("Ada", config)] == ["for", "rai"]
+    assert [idea.text[:3] for idea in book.open_ideas("Bea", config | {"LR": 0.5})] == ["For", "set", "for"]
+    first = book.hand_out(0, "Ada", config)
+    assert first and first.text.startswith("for")
+    book.add(("for Bea: `lr=0.01` once more",), "Ada")
+    assert book.queue[-1].role == "Bea" and book.queue[-1].edit is not None
+    assert len(book.queue) == 4 and not book.queue[-1].suits("Bea", config)
+
+
+def test_standups_decide_when_notes_of_others_are_seen() -> None:
+    book = notebook("- first\n")
+    for after in range(4):
+        book.note("Ada", f"a{after}", after)
+        book.note("Bea", f"b{after}", after)
+
+    def seen(standups: int, now: int) -> str:
+        return " ".join(note.text for note in book.notes_for("Ada", standups, now))
+
+    assert seen(1, 3) == "a0 b0 a1 b1 a2 b2 a3 b3" and seen(0, 100) == "a0 a1 a2 a3"
+    assert seen(2, 3) == "a0 b0 a1 b1 a2 a3" and seen(2, 4) == "a0 b0 a1 b1 a2 b2 a3 b3" and seen(5, 4) == seen(0, 4)
 
 
 def test_calls_are_taken_in_the_order_in_which_they_were_asked() -> None:
