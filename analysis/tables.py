@@ -30,7 +30,8 @@ Columns = TypeVar("Columns")  # a TypedDict
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
     "calls", "runs", "baselines", "mutations", "champions", "best_of", "harvest", "harvest_experiments", "faults",
-    "findings", "audits", "edits", "ablations", "replays", "imports", "import_rows", "quarantine", "constraints",
+    "findings", "turns", "audits", "edits", "ablations", "replays", "imports", "import_rows", "quarantine",
+    "constraints",
 )  # fmt: skip
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
 _PLAIN = frozenset(

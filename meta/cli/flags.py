@@ -135,6 +135,9 @@ class ModelFlags:
         flag("Price of a model in dollars per million tokens, if unknown.", metavar="NAME=IN/OUT[/CACHED]"),
     ] = ()
     reply_tokens: Annotated[int | None, flag("Maximum length of a reply in tokens  [default: 8192].", min=1)] = None
+    context: Annotated[
+        int | None, flag("Context length of the models in tokens; prompts of chat are shortened to fit.", min=1024)
+    ] = None
     call_timeout: Annotated[float | None, flag("Timeout of one attempt of a call  [default: 5m].", type=Duration())] = (
         None
     )

@@ -26,7 +26,8 @@ NO_AGENT = AgentFlags()
 LOCAL = ("127.0.0.1", "localhost", "::1")
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 Traces = Literal["auto", "tools", "prompt", "none"]
-LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
+REQUESTS = {"reply_tokens": "--reply-tokens", "context": "--context"}  # part of each request, so fixed for a study
+LIMITS = (*REQUESTS, "call_timeout", "patience", "calls_at_once")  # of calls
 
 
 def _no_models() -> ModelConfig:
@@ -128,7 +129,7 @@ class ResearcherChoice:
 def limits(config: ModelConfig) -> PlannedWork:
     """The limits of calls, as keys of a plan; times in seconds."""
     return {
-        "reply_tokens": config.reply_tokens,
+        "reply_tokens": config.reply_limit,
         "call_timeout_s": config.call_timeout,
         "patience_s": config.patience,
         "calls_at_once": config.calls_at_once,
@@ -176,10 +177,12 @@ def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
 
 
 def _same_replies(study: Study, given: ModelConfig) -> None:
-    """Raise NotComparable for another --reply-tokens: it is part of each request, by which recorded calls match."""
-    made = study.config.staff.reply_tokens
-    if "reply_tokens" in given.model_fields_set and given.reply_tokens != made:
-        raise resolve.settings_differ(f"the study was created with --reply-tokens {made}", "--reply-tokens")
+    """Raise NotComparable for another --reply-tokens or --context: recorded calls match by their requests."""
+    for name, option in REQUESTS.items():
+        made = getattr(study.config.staff, name)
+        if name in given.model_fields_set and getattr(given, name) != made:
+            was = f"with {option} {made}" if made else f"without {option}"
+            raise resolve.settings_differ(f"the study was created {was}", option)
 
 
 def _free(config: ModelConfig) -> bool:

@@ -6,12 +6,15 @@ import random
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inner_loop.researchers.chat import LOST
 from inner_loop.researchers.merge import merge
+from programs.errors import UsageError
+from programs.shelf import starter
 from tests.arena.test_chat import alone, of
 from tests.llm import researcher
 from tests.llm.fixtures import dropped, litellm_loaded, server
@@ -193,3 +196,26 @@ def test_prompts_of_one_wave_differ_and_name_what_is_in_flight(server: LlmServer
     alone(task, waves.partition("## Roles")[0])
     one = [body["messages"][1]["content"] for body in server.seen[len(prompts) :] if len(body["messages"]) == 2]
     assert len(set(one)) == len(one)
+
+
+@dropped
+def test_a_run_goes_on_in_a_context_of_4096_tokens(server: LlmServer, task: Task, tmp_path: Path) -> None:
+    """The server refuses what is longer, repairs included; the program alone has 600 words, and every log is long."""
+    text = starter("idea-queue").text
+    seen: list[int] = []
+
+    def refuse(_: int, body: dict[str, Any]) -> str | None:
+        seen.append(len(prompt_of(body).encode()) // 3 + body["max_tokens"])
+        return "400" if seen[-1] > 4096 else None
+
+    def answer(body: dict[str, Any]) -> str:
+        long = "blah " * 600 + researcher.answer(body)
+        return long if len(server.seen) % 3 else "no edit, " * 400
+
+    server.fault, server.answer = refuse, answer
+    result, events = alone(task, text, context=4096, reply_tokens=8192)
+    assert result.state == "finished" and result.experiments == 6 and result.reason == ""
+    assert {call["purpose"] for call in of(events, "call")} == {"turn", "repair"} and max(seen) <= 4096
+    assert {body["max_tokens"] for body in server.seen} == {1024}
+    with pytest.raises(UsageError, match="the shortest prompt of .* do not fit into a context of 1024"):
+        alone(task, text, context=1024)
