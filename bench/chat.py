@@ -256,7 +256,9 @@ def tokens(place: Path) -> None:
     """Input tokens of a turn on strokes, by the server's count (four characters each), with and without a small
     context, which must hold every prompt and its longest reply by a count of three bytes each."""
     task = Task.load(Path(trainer.__file__).parent / "tasks" / "strokes")
-    runs = [(name, None) for name in ("stock", "idea-queue", "three")] + [("stock", 4096), ("idea-queue", 4096)]
+    runs = [(name, None) for name in ("stock", "idea-queue", "three")] + [
+        (name, 4096) for name in ("stock", "idea-queue")
+    ]
     for number, (name, context) in enumerate(runs):
         program = Program.parse(THREE) if name == "three" else starter(name)
         streams, folder = Streams.from_seed(4), place / f"r{number}"

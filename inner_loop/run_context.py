@@ -55,8 +55,8 @@ class ModelConfig(BaseModel):
 
     @property
     def reply_limit(self) -> int:
-        """The longest reply of a researcher: at most a quarter of a small context."""
-        return min(self.reply_tokens, self.context // 4) if self.context else self.reply_tokens
+        """The longest reply of a researcher: at most a fifth of a small context."""
+        return min(self.reply_tokens, self.context // 5) if self.context else self.reply_tokens
 
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""

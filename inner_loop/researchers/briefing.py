@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from functools import cache
 
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
@@ -36,12 +37,15 @@ _CARETS = re.compile(r"(?m)^[ ~^]*\^[ ~^]*\n")  # below a line of a traceback
 
 @dataclass(frozen=True)
 class Detail:
-    """How much of each part a prompt shows, at most. ``patches``: the text of the task's patches, or their names."""
+    """How much of each part a prompt shows, at most. ``patches``: the text of the task's patches, or their names;
+    ``knobs``: the task's known edits; ``ideas``: the program's Ideas, beside the one of the turn."""
 
     rows: int = 10_000
     queue: int = 8
     notes: int = 10
     patches: bool = True
+    knobs: bool = True
+    ideas: bool = True
 
 
 #: From the first to the last, until a prompt fits into the model's context. The log of the last experiment gets the
@@ -52,6 +56,8 @@ DETAILS = (
     Detail(rows=12, queue=6, notes=6, patches=False),
     Detail(rows=6, queue=3, notes=3, patches=False),
     Detail(rows=3, queue=0, notes=0, patches=False),
+    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False),
+    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False, ideas=False),
 )
 
 
@@ -69,10 +75,11 @@ class TurnBriefing:
         self._context, self.reply_tokens = config.context, config.reply_limit
         focuses = [in_focus(task.edits, one.focus) for _, one in charter.by_phase()]
         self._knobs = [knob for knob in task.edits.knobs if any(knob in focus for focus in focuses)]
-        self._system = {patches: self._head(labels, patches) for patches in (True, False)}
+        self._labels = labels
+        self._system = cache(self._head)
 
-    def _head(self, labels: Labelled, patches: bool) -> str:
-        """The system message, the same in all turns."""
+    def _head(self, patches: bool, knobs: bool, ideas: bool) -> str:
+        """The system message, the same in all turns of the same detail."""
         task = self._task
         return render(
             "researcher.system",
@@ -82,9 +89,9 @@ class TurnBriefing:
             read_only=list(task.read_only),
             constraints=sentences(task.constraints),
             most_bytes=SOURCE_BYTES,
-            knobs=[_knob(task, knob, patches) for knob in self._knobs],
-            prose=labels.prose,
-            charter=labels.charter,
+            knobs=[_knob(task, knob, patches) for knob in self._knobs] if knobs else [],
+            prose=self._labels.prose if ideas else self._labels.brief,
+            charter=self._labels.charter,
             alone=len(self._seats) == 1,
         )
 
@@ -106,7 +113,8 @@ class TurnBriefing:
         the log, which is marked as volatile. ``lost``: turns in a row without an experiment."""
         for detail in DETAILS:
             text = self._text(bench, notebook, parent, role, idea, in_flight, lost, detail)
-            messages = [Message("system", self._system[detail.patches]), Message("user", text)]
+            head = self._system(detail.patches, detail.knobs, detail.ideas)
+            messages = [Message("system", head), Message("user", text)]
             if self.fits(messages, REPAIR):
                 last = bench.history[-1]
                 for lines, characters in (LOG_OK if last.ok else LOG_FAILED, LOG_SHORT):
@@ -147,7 +155,7 @@ class TurnBriefing:
             remaining=f"{bench.remaining:.4g}",
             budget=f"{bench.budget_seconds:.4g}",
             experiments_left=int(bench.remaining / bench.cost() + 1e-9),
-            listed=[idea.label for idea in waiting if idea.label.startswith(PROGRAM)],
+            listed=[idea.label for idea in waiting if idea.label.startswith(PROGRAM)] if detail.ideas else [],
             queue=[idea for idea in waiting if not idea.label.startswith(PROGRAM)][: detail.queue],
             notes=[self._note(note, role) for note in notes[len(notes) - min(len(notes), detail.notes) :]],
             shown=rows,

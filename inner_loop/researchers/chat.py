@@ -136,7 +136,13 @@ class ChatResearcher(ScriptedResearcher):
             idea = self._notebook.hand_out(number, role.name, parent.config)
             made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in wave if isinstance(p, ChatProposal)]
             flight = [*made, *self._calling.values()]
-            messages = self._briefing.turn(bench, self._notebook, parent, role, idea, flight, len(self._lost))
+            try:
+                messages = self._briefing.turn(bench, self._notebook, parent, role, idea, flight, len(self._lost))
+            except UsageError as too_long:
+                if len(bench.history) == 1:
+                    raise
+                bench.early = too_long.message  # the source has outgrown the model's context
+                return
             turn = Turn(number, role, parent, tuple(messages), self._tried(bench))
             self._calling[number] = f"{role.name}: {f'on [{idea.label}] {line(idea.text, 80)}' if idea else 'choosing'}"
             self._calls.ask(partial(converse, self._client, turn, self._briefing.reply_tokens, self._briefing.fits))

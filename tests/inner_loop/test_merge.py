@@ -216,6 +216,6 @@ def test_a_run_goes_on_in_a_context_of_4096_tokens(server: LlmServer, task: Task
     result, events = alone(task, text, context=4096, reply_tokens=8192)
     assert result.state == "finished" and result.experiments == 6 and result.reason == ""
     assert {call["purpose"] for call in of(events, "call")} == {"turn", "repair"} and max(seen) <= 4096
-    assert {body["max_tokens"] for body in server.seen} == {1024}
+    assert {body["max_tokens"] for body in server.seen} == {819}
     with pytest.raises(UsageError, match=r"the shortest prompt of .* do not fit into a context of 1024"):
         alone(task, text, context=1024)
