@@ -256,7 +256,7 @@ def tokens(place: Path) -> None:
     """Input tokens of a turn on strokes, by the server's count (four characters each), with and without a small
     context, which must hold every prompt and its longest reply by a count of three bytes each."""
     task = Task.load(Path(trainer.__file__).parent / "tasks" / "strokes")
-    runs = [(name, None) for name in ("stock", "idea-queue", "three")] + [
+    runs: list[tuple[str, int | None]] = [(name, None) for name in ("stock", "idea-queue", "three")] + [
         (name, 4096) for name in ("stock", "idea-queue")
     ]
     for number, (name, context) in enumerate(runs):
