@@ -30,8 +30,8 @@ Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = word_list("""
     events studies matches arms programs directives run_starts verifications experiments calls runs baselines
-    mutations champions best_of harvest harvest_experiments faults findings audits edits ablations replays imports
-    import_rows quarantine constraints
+    mutations champions best_of harvest harvest_experiments faults findings turns audits edits ablations replays
+    imports import_rows quarantine constraints
 """)
 # Purposes of matches that neither select programs nor count in a study's comparisons, and the same as a macro of SQL.
 APART = ("ablation", "same-spend", "long")

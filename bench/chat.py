@@ -1,6 +1,6 @@
 """Runs with a model: use of the device, overhead of a turn, replay, faults, caps. A local server stands for the model.
 
-python -m bench.chat [PART …]      parts: device overhead replay faults caps; default all, about four minutes
+python -m bench.chat [PART …]      parts: device overhead replay faults caps tokens; default all, about six minutes
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import trainer
 from analysis.study import query
 from bench.common import figure
 from inner_loop.events import Event
@@ -30,11 +31,13 @@ from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.program import Program
+from programs.shelf import starter
 from tests.llm.kits import KEY, MODEL, staff
+from tests.llm.researcher import prompt_of
 from tests.llm.server import FAULTS, LlmServer, every
 from tests.llm.studies import FIGURES, STANDINGS, THREE, found, planted, race
 from trainer.data import DataStore
-from trainer.experiment import Spec
+from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 from trainer.simulated import SimulatedTrainer
 from trainer.streams import Streams
@@ -249,7 +252,32 @@ def spend(team: ModelConfig, folder: Path) -> None:
         thread.join()
 
 
-PARTS = {"device": device, "overhead": overhead, "replay": replay, "faults": faults, "caps": caps}
+def tokens(place: Path) -> None:
+    """Input tokens of a turn on strokes, by the server's count (four characters each), with and without a small
+    context, which must hold every prompt and its longest reply by a count of three bytes each."""
+    task = Task.load(Path(trainer.__file__).parent / "tasks" / "strokes")
+    runs: list[tuple[str, int | None]] = [(name, None) for name in ("stock", "idea-queue", "three")] + [
+        (name, 4096) for name in ("stock", "idea-queue")
+    ]
+    for number, (name, context) in enumerate(runs):
+        program = Program.parse(THREE) if name == "three" else starter(name)
+        streams, folder = Streams.from_seed(4), place / f"r{number}"
+        with served() as server, Trainer(task, DataStore(task, streams, place / "data"), fixed_steps=True) as device:
+            result = run(
+                program, device, run_id=folder.name, run_seed=3, streams=streams, researcher="chat", folder=folder,
+                budget_seconds=16 * task.cost_seconds, emit=lambda _: None,
+                context=RunContext(staff(reply_tokens=2000, context_tokens=context), folder.name, study=place),
+            )  # fmt: skip
+        prompts = [prompt_of(body) for body in server.seen if len(body["messages"]) == 2]
+        most = max(
+            len(text.encode()) // 3 + body["max_tokens"] for text, body in zip(prompts, server.seen, strict=False)
+        )
+        told = f"{statistics.fmean(len(text) / 4 for text in prompts):.0f} in {result.experiments} experiments"
+        figure(f"turn_tokens_{name}{f'_in_{context}' if context else ''}", f"{told}, at most {most} with the reply",
+               f"<= {context} with the reply" if context else "<= 2500")  # fmt: skip
+
+
+PARTS = {"device": device, "overhead": overhead, "replay": replay, "faults": faults, "caps": caps, "tokens": tokens}
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def effective(charter: Charter, task: Task) -> dict[str, JsonValue]:
 
 def _in_phase(charter: Charter, task: Task) -> dict[str, JsonValue]:
     """A charter without phases, as far as it has an effect."""
-    fields = charter.model_dump(mode="json", exclude={"version", "history", "phases"})
+    fields = charter.model_dump(mode="json", exclude={"version", "history", "standups", "phases"})
     total = sum(charter.proposers.values())
     fields["proposers"] = {name: round(share / total, 6) for name, share in charter.proposers.items()}
     fields["focus"] = [knob.name for knob in in_focus(task.edits, charter.focus)]

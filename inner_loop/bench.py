@@ -80,6 +80,7 @@ class Bench:
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
+        self.early = ""  # why the researcher ended before the budget was spent, where it says so
         self._trainer = trainer
         self._devices = devices or Devices(trainer)
         self._streams = streams
@@ -152,6 +153,11 @@ class Bench:
     def next_replicate(self) -> int:
         """The number of the next unused training seed of this run."""
         return 1 + max(record.replicate for record in self.history)
+
+    @property
+    def stores_logs(self) -> bool:
+        """Whether `log` gives the same after a resume."""
+        return self._repository is not None
 
     def log(self, record: Record) -> str:
         """An experiment's output; after a resume the stored one, empty if no repository is kept."""

@@ -151,6 +151,21 @@ class WaveEvent(Event, kind="wave"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TurnEvent(Event, kind="turn"):
+    """A turn of a chat researcher that led to no experiment, after ``after`` experiments. ``fate``: pass, conflict
+    (with what was kept meanwhile), in-effect, repeated or unusable."""
+
+    run_id: str
+    number: int
+    after: int
+    role: str
+    fate: str
+    title: str = ""
+    reason: str = ""
+    directive_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class FindingEvent(
     Event,
     kind="finding",

@@ -74,6 +74,7 @@ def run(
     try:
         bench.start()
         follower.work(bench)
+        reason = bench.early
     except BudgetSpent:
         pass
     except WallSpent as limit:

@@ -53,6 +53,11 @@ class ModelConfig(BaseModel):
     agent_env: tuple[str, ...] = ()
     agent_home: tuple[str, ...] = ()
 
+    @property
+    def reply_limit(self) -> int:
+        """The longest reply of a researcher: at most a fifth of a small context."""
+        return min(self.reply_tokens, self.context_tokens // 5) if self.context_tokens else self.reply_tokens
+
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""
         caps_set = [f"${self.max_usd:g}"] if self.max_usd is not None else []

@@ -199,6 +199,13 @@ class Charter(CharterPart):
         le=10_000,
         description="Number of experiments of its own run that an LLM researcher sees. Default 20.",
     )
+    standups: int = Field(
+        default=1,
+        ge=0,
+        le=10_000,
+        description="Number of experiments between stand-ups, where the LLM researchers of an organization see each"
+        " other's notes; 1 = in every turn, 0 = never. Default 1.",
+    )
 
     phases: tuple[Phase, ...] = Field(
         default=(),

@@ -286,6 +286,10 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
         Phrase("Decide without looking at the log of earlier experiments.", 0),
         Phrase("Before each decision, read the log of your last {count} experiment{s}."),
     ),
+    "standups": (
+        Phrase("The roles never see each other's notes.", 0),
+        Phrase("The roles see each other's notes after every {count} experiment{s}."),
+    ),
     "phases": (
         Phrase("Follow the same rules from the first experiment to the last.", []),
         Phrase("Change the rules as the budget is spent: {phases}."),

@@ -10,6 +10,7 @@ from programs.directives import Directive, blocks_by_id
 from programs.structure import ARROW, Outline
 
 _COMPARED = re.compile(r"\s*(@?[A-Za-z_]\w*)\s*(<=|>=|==|!=|<|>|=|:)\s*(\S.*?)\s*")
+_FOR = re.compile(r"[*_]*for\s+(?:the\s+)?([^:\n`]{1,60}):[*_]*(?:\s|$)", re.IGNORECASE)
 _BARE = re.compile(r"\s*\+?\s*(@?[A-Za-z_]\w*)\s*")
 
 
@@ -38,15 +39,22 @@ class ProgramIdea:
     line: int
     terms: tuple[str, ...]
     conditions: tuple[Comparison, ...] = ()
+    role: str = ""  # the name before the colon of "for NAME: …", whether or not a role has it
 
 
 def collect(parsed: Outline, directives: Sequence[Directive]) -> tuple[ProgramIdea, ...]:
     blocks = blocks_by_id(parsed, directives)
     return tuple(
-        ProgramIdea(d.text, d.directive_id, d.line, *split(blocks[d.directive_id].terms))
+        ProgramIdea(d.text, d.directive_id, d.line, *split(blocks[d.directive_id].terms), addressed_to(d.text))
         for d in directives
         if d.kind == "idea"
     )
+
+
+def addressed_to(text: str) -> str:
+    """The name that an idea begins with, written ``for critic: …``; empty without one."""
+    match = _FOR.match(text)
+    return match[1].strip("*_ ") if match else ""
 
 
 def split(words: Iterable[str]) -> tuple[tuple[str, ...], tuple[Comparison, ...]]:

@@ -15,6 +15,7 @@ from programs.errors import ProgramError
 from programs.file_set import is_about_repository, references, resolved
 from programs.front_matter import OUR_KEY, locate
 from programs.program import Program
+from programs.roles import addressee, roles
 from programs.structure import Outline, in_ideas, outline
 from programs.text import one_line
 
@@ -58,6 +59,7 @@ def lint(
         _charter(program),
         _screens(program, doubt_screen) if doubt_screen else (),
         _ideas(program, known_terms),
+        _roles(program),
         _repeated(program),
         _headings(parsed),
         _text(parsed),
@@ -164,6 +166,20 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
         for term in (*idea.terms, *map(str, idea.conditions)) if known_terms else ():
             if known_terms and not known_terms(term):
                 yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: idea skipped")
+
+
+def _roles(program: Program) -> Iterator[LintMessage]:
+    """Ideas for a role that the program does not have, and stand-ups of fewer than two roles."""
+    known = roles(program)
+    for idea in program.ideas:
+        if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
+            names = ", ".join(role.name for role in known)
+            message = f"for {idea.role}: no role has this name, so every role may get it; the roles are {names}"
+            yield LintMessage(idea.line, "info", "unknown-role", message)
+    line = dict(settings_of(program.text).set_fields).get("standups")
+    if line is not None and len(known) < 2:
+        message = "standups has no effect: the program has fewer than two roles"
+        yield LintMessage(line, "warning", "no-effect", message)
 
 
 def _repeated(program: Program) -> Iterator[LintMessage]:

@@ -54,6 +54,7 @@ class Call:
     met: Counter[str] = field(default_factory=Counter)
     refused: dict[str, Fault] = field(default_factory=dict)
     held: Cost | None = None  # the answer's cost, until its event is written
+    limit: int = 0  # longest reply of the attempt: below max_tokens where a cap leaves less
 
     @property
     def seconds(self) -> float:

@@ -26,6 +26,7 @@ from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
+USEFUL = 1000  # tokens of a reply; what a cap leaves is used down to this length
 EMPTY = 3  # empty replies in a row that count as an answer
 PAUSE = 0.05  # seconds between two checks whether to stop
 
@@ -178,13 +179,11 @@ class ModelClient:
             if timeout <= 0:
                 raise Stopped
             self._require_room(call)
-            self._reserve(call, model, price)
+            cap = self._reserve(call, model, price)
             began = time.monotonic()
             call.attempts += 1
             try:
-                answer = provider.ask(
-                    model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer
-                )
+                answer = provider.ask(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # cost unknown: count the worst case
@@ -202,6 +201,10 @@ class ModelClient:
             call.met["empty"] += 1
             self._limiter.settle(call.account, took, call.so_far())
             raise Fault("empty", "an empty reply")
+        if cap is not None and answer.finish == "length":
+            self._limiter.settle(call.account, took, call.so_far())
+            message = f"{cap.message}; the reply was cut off at the {call.limit} tokens that were left"
+            raise NoReply(type(cap)(message, hint=cap.hint))
         call.held = took
         return Reply(
             text=answer.text,
@@ -232,24 +235,46 @@ class ModelClient:
             return False
         return 0 < tokens_in < size / context_size.SHORTENED_BYTES
 
-    def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> None:
+    def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> CapReached | None:
         """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's
-        own tokens if they can be counted. Raises NoReply at a cap."""
+        own tokens if they can be counted. At a cap, wait for reservations of other calls; then the reply is limited to
+        what the cap leaves, and the cap is returned. Raises NoReply if no useful reply fits."""
         about = call.so_far() if price else replace(call.so_far(), lost_usd=None)
-        tokens_in = bounds.most_tokens(call.messages, call.offer)
-        worst = Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
+        call.limit, reached = call.max_tokens, None
+        by_bytes = bounds.most_tokens(call.messages, call.offer)
+        if self._refused(call, _worst(price, by_bytes, call.limit), about) is None:
+            return None
+        while (cap := self._refused(call, self._most(call, model, price), about)) is not None:
+            if self._limiter.others_hold(call.account):
+                call.limit, reached = call.max_tokens, None
+                self._pause(PAUSE)
+                continue
+            call.limit, reached = self._affordable(call, model, price), cap
+            if call.limit < min(call.max_tokens, USEFUL):
+                raise NoReply(cap)
+        return reached
+
+    def _refused(self, call: Call, worst: Cost, about: CallEvent) -> CapReached | None:
+        """Reserve; the cap that leaves less."""
         try:
             self._limiter.reserve(call.account, worst, about)
-        except CapReached:
-            try:
-                self._limiter.reserve(call.account, self._most(call, model, price), about)
-            except CapReached as cap:
-                raise NoReply(cap) from None
+        except CapReached as cap:
+            return cap
+        return None
+
+    def _affordable(self, call: Call, model: str, price: prices.TokenPrice | None) -> int:
+        """The longest reply that the caps leave room for."""
+        tokens, usd = self._limiter.room()
+        tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
+        most = min(float(call.max_tokens), tokens - tokens_in)
+        if price and price.tokens_out > 0:
+            most = min(most, (usd - price.most(tokens_in, 0)) / price.tokens_out - 1)  # one less: rounding
+        return max(0, int(most))
 
     def _most(self, call: Call, model: str, price: prices.TokenPrice | None) -> Cost:
         """The highest possible cost of an attempt."""
         tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
-        return Cost(tokens_in + call.max_tokens, price.most(tokens_in, call.max_tokens) if price else 0.0)
+        return _worst(price, tokens_in, call.limit)
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
         """Note a fault; raises NoReply when the time for retries is over."""
@@ -297,6 +322,10 @@ class ModelClient:
         """The name of a call in purse.json: the n-th with this number, after n in the ledger."""
         names = (f"{self.context.run_id}:{number}:{count}" for count in itertools.count(self._recorded_counts[number]))
         return next(name for name in names if name not in self._used)
+
+
+def _worst(price: prices.TokenPrice | None, tokens_in: int, tokens_out: int) -> Cost:
+    return Cost(tokens_in + tokens_out, price.most(tokens_in, tokens_out) if price else 0.0)
 
 
 def _answered(events: Sequence[CallEvent]) -> dict[int, CallEvent]:

@@ -108,6 +108,11 @@ class Share:
                 raise ShareSpent(f"one run may spend {over[0]}, and the next call may exceed the rest of it")
             self._held[account] = worst
 
+    def room(self) -> tuple[float, float]:
+        """Tokens and dollars that can still be reserved."""
+        with self._lock:
+            return _room(self._max_tokens, self._max_usd, sum(self._held.values(), self._spent))
+
     def settle(self, account: str, cost: Cost) -> None:
         with self._lock:
             if self._held.pop(account, None) is not None or cost != Cost():
@@ -152,6 +157,19 @@ class SpendLimiter:
         except CapReached:
             self._share.settle(account, Cost())
             raise
+
+    def room(self) -> tuple[float, float]:
+        """Tokens and dollars that can still be reserved under all caps; infinite without one."""
+        with self._open() as state:
+            tokens, usd = _room(self._max_tokens, self._max_usd, _used(state))
+        own_tokens, own_usd = self._share.room()
+        return min(tokens, own_tokens), min(usd, own_usd)
+
+    def others_hold(self, account: str) -> bool:
+        """Whether attempts of other calls have reservations, parts of which will be free again."""
+        with self._open() as state:
+            accounts = state["open"].items()
+            return any(name != account and any(e["reserved"]) and _alive(e["by"]) for name, e in accounts)
 
     def settle(self, account: str, cost: Cost, about: CallEvent) -> None:
         """Replace an attempt's reservation by its cost; the call continues."""
@@ -230,6 +248,11 @@ class SpendLimiter:
 
 def _empty() -> SpendState:
     return {"tokens": 0, "usd": 0.0, "open": {}, "buried": []}
+
+
+def _room(max_tokens: int | None, max_usd: float | None, used: Cost) -> tuple[float, float]:
+    tokens = math.inf if max_tokens is None else max_tokens - used.tokens
+    return tokens, math.inf if max_usd is None else max_usd - used.usd
 
 
 def _add(state: SpendState, cost: Cost) -> None:

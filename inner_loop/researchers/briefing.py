@@ -2,102 +2,183 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from functools import cache
 
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
+from inner_loop.models.bounds import FRAME, usual_tokens
 from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
-from inner_loop.researchers.notebook import Notebook, QueuedIdea
+from inner_loop.researchers.notebook import PROGRAM, Note, Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
-from inner_loop.researchers.roles import Role
+from inner_loop.researchers.result_rows import ResultRows
+from inner_loop.run_context import ModelConfig
 from programs.charter import Charter
-from trainer.constraints import sentences, shown
-from trainer.edits import Knob, Value, format_value
+from programs.errors import UsageError
+from programs.roles import Role
+from trainer.constraints import sentences
+from trainer.edits import Edit, EditError, Knob, Value, format_value
 from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
 
-LOG_LINES, LOG_CHARACTERS = 40, 4000
-QUEUE, NOTES = 12, 20  # most ideas and notes shown
+LOG_OK, LOG_FAILED, LOG_SHORT = (8, 800), (14, 1400), (3, 300)  # most lines and characters of the last log
 STATE_CHARACTERS = 6000  # of research_state.md
+SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
+REPAIR = 250  # tokens of a small context that are left for an error
+_CARETS = re.compile(r"(?m)^[ ~^]*\^[ ~^]*\n")  # below a line of a traceback
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much of each part a prompt shows, at most. ``patches``: the text of the task's patches, or their names;
+    ``knobs``: the task's known edits; ``ideas``: the program's Ideas, beside the one of the turn."""
+
+    rows: int = 10_000
+    queue: int = 8
+    notes: int = 10
+    patches: bool = True
+    knobs: bool = True
+    ideas: bool = True
+
+
+#: From the first to the last, until a prompt fits into the model's context. The log of the last experiment gets the
+#: tokens that are left.
+DETAILS = (
+    Detail(),
+    Detail(rows=12, queue=6, notes=6),
+    Detail(rows=12, queue=6, notes=6, patches=False),
+    Detail(rows=6, queue=3, notes=3, patches=False),
+    Detail(rows=3, queue=0, notes=0, patches=False),
+    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False),
+    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False, ideas=False),
+)
 
 
 class TurnBriefing:
     """Builds the messages of one run's turns from a program, a task, and the bench's history."""
 
-    def __init__(self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role]) -> None:
+    def __init__(
+        self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role], config: ModelConfig
+    ) -> None:
         self._charter = charter
         self._task = task
         self._seats = seats
-        self._editable = list(task.editable)
         self._plain = _plain(task)
-        self._rows: dict[int, str] = {}  # of decided experiments, which no longer change
+        self._rows = ResultRows(task, several=len(seats) > 1)
+        self._context, self.reply_tokens = config.context_tokens, config.reply_limit
         focuses = [in_focus(task.edits, one.focus) for _, one in charter.by_phase()]
-        self._system = render(
+        self._knobs = [knob for knob in task.edits.knobs if any(knob in focus for focus in focuses)]
+        self._labels = labels
+        self._system = cache(self._head)
+
+    def _head(self, patches: bool, knobs: bool, ideas: bool) -> str:
+        """The system message, the same in all turns of the same detail."""
+        task = self._task
+        return render(
             "researcher.system",
             task=self._plain,
             cost=f"{task.cost_seconds:.3g}",
-            editable=self._editable,
+            editable=list(task.editable),
             read_only=list(task.read_only),
             constraints=sentences(task.constraints),
             most_bytes=SOURCE_BYTES,
-            knobs=[_knob(knob) for knob in task.edits.knobs if any(knob in focus for focus in focuses)],
-            prose=labels.prose,
-            charter=labels.charter,
+            knobs=[_knob(task, knob, patches) for knob in self._knobs] if knobs else [],
+            prose=self._labels.prose if ideas else self._labels.brief,
+            charter=self._labels.charter,
+            alone=len(self._seats) == 1,
         )
 
+    def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
+        """Whether messages and the longest reply fit into the model's context, by `bounds.usual_tokens`."""
+        return self._context is None or self._tokens(messages) + self.reply_tokens + spare <= self._context
+
     def turn(
-        self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: QueuedIdea | None
+        self,
+        bench: Bench,
+        notebook: Notebook,
+        parent: Record,
+        role: Role,
+        idea: QueuedIdea | None,
+        in_flight: Sequence[str] = (),
+        lost: int = 0,
     ) -> list[Message]:
-        """The messages of one turn. Deterministic except for the log, which is marked as volatile."""
-        count, shown = len(bench.history), self._charter.history
-        rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
-        text = render(
+        """The messages of one turn, with as much detail as the model's context has room for. Deterministic except for
+        the log, which is marked as volatile. ``lost``: turns in a row without an experiment."""
+        for detail in DETAILS:
+            text = self._text(bench, notebook, parent, role, idea, in_flight, lost, detail)
+            head = self._system(detail.patches, detail.knobs, detail.ideas)
+            messages = [Message("system", head), Message("user", text)]
+            if self.fits(messages, REPAIR):
+                last = bench.history[-1]
+                for lines, characters in (LOG_OK if last.ok else LOG_FAILED, LOG_SHORT):
+                    with_log = [messages[0], replace(messages[1], volatile=_log(bench, lines, characters))]
+                    if self.fits(with_log, REPAIR):
+                        return with_log
+                return messages
+        raise UsageError(
+            f"the shortest prompt of {self._task.name} takes about {self._tokens(messages) + REPAIR} tokens, which do "
+            f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
+            hint="a smaller --reply-tokens, a larger --context, a shorter program",
+        )
+
+    def _text(
+        self,
+        bench: Bench,
+        notebook: Notebook,
+        parent: Record,
+        role: Role,
+        idea: QueuedIdea | None,
+        in_flight: Sequence[str],
+        lost: int,
+        detail: Detail,
+    ) -> str:
+        count = len(bench.history)
+        rows, left_out = self._rows.last(bench, notebook.idle, min(detail.rows, self._charter.history))
+        waiting = notebook.open_ideas(role.name, parent.config)
+        notes = notebook.notes_for(role.name, self._charter.standups, count)
+        return render(
             "researcher.turn",
             task=self._plain,
             role=role,
             alone=len(self._seats) == 1,
             colleagues=[seat.name for seat in self._seats if seat is not role],
+            in_flight=[line(one, 160) for one in in_flight],
             idea=idea,
+            patches=[(name, fenced(_patch(self._task, name), "diff")) for name in self._long(idea)],
             remaining=f"{bench.remaining:.4g}",
             budget=f"{bench.budget_seconds:.4g}",
             experiments_left=int(bench.remaining / bench.cost() + 1e-9),
-            queue=list(notebook.queue)[:QUEUE],
-            notes=notebook.notes[-NOTES:],
+            listed=[idea.label for idea in waiting if idea.label.startswith(PROGRAM)] if detail.ideas else [],
+            queue=[idea for idea in waiting if not idea.label.startswith(PROGRAM)][: detail.queue],
+            notes=[self._note(note, role) for note in notes[len(notes) - min(len(notes), detail.notes) :]],
             shown=rows,
-            left_out=count - len(rows),
+            left_out=left_out,
             count=count,
+            lost=lost,
             best=_metric(mean_metric(bench, bench.head)),
             parent=parent,
             parent_metric=_metric(mean_metric(bench, parent)),
             files=[(name, content.removesuffix("\n")) for name, content in parent.source.files],
         )
-        return [Message("system", self._system), Message("user", text, _log(bench))]
 
-    def _row(self, bench: Bench, record: Record) -> str:
-        if record.number in self._rows:
-            return self._rows[record.number]
-        row = self._row_text(bench, record)
-        if record.decision:
-            self._rows[record.number] = row
-        return row
+    def _long(self, idea: QueuedIdea | None) -> list[str]:
+        """The patches of an idea that are too long for the list of known edits."""
+        asked = idea.edit.fixed.apply if idea and idea.edit else ()
+        return [name for name in asked if _patch(self._task, name).count("\n") >= SHORT_PATCH]
 
-    def _row_text(self, bench: Bench, record: Record) -> str:
-        """One experiment on one line: its change and its result."""
-        what = line(record.description, 100) or "no title"
-        part = "" if record.full else f", at {record.fraction:g} of the budget"
-        if not record.ok:
-            came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
-        else:
-            gain = bench.gain(record, bench.baseline)
-            came = f"{self._task.metric} {_metric(record.metric)} ({gain or 0.0:+.6g} against the baseline)"
-            values = shown(self._task.constraints, record.outcome.constraints)
-            came += f", {values}" if values else ""
-        decided = f", {record.decision}" if record.decision else ""
-        return f"{record.number}: {what}{part}: {came}{decided}"
+    @staticmethod
+    def _note(note: Note, role: Role) -> str:
+        return note.text if note.by == role.name else str(note)
+
+    def _tokens(self, messages: Sequence[Message]) -> int:
+        return FRAME + sum(FRAME + usual_tokens(message.whole) for message in messages)
 
 
 def state(bench: Bench, notebook: Notebook) -> str:
@@ -125,14 +206,27 @@ def state(bench: Bench, notebook: Notebook) -> str:
             queue = queue[:-1]
 
 
-def repair(error: str) -> Message:
-    return Message("user", render("researcher.repair", error=error))
+def repair(
+    first: Sequence[Message],
+    before: Sequence[Message],
+    reply: str,
+    error: str,
+    fits: Callable[[Sequence[Message]], bool],
+) -> list[Message]:
+    """The messages that ask for another reply: all before it; in a small context the first ones and the last reply, or
+    the first ones with the error alone."""
+    asked = render("researcher.repair", error=error)
+    last = [Message("assistant", reply or "(nothing)"), Message("user", asked)]
+    for start in (before, first):
+        if fits([*start, *last]):
+            return [*start, *last]
+    return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{asked}", volatile="")]
 
 
-def _log(bench: Bench) -> str:
+def _log(bench: Bench, lines: int, characters: int) -> str:
     """The end of the last experiment's log, fenced; empty if there is none."""
     last = bench.history[-1]
-    text = tail(bench.log(last), lines=LOG_LINES, characters=LOG_CHARACTERS)
+    text = tail(_CARETS.sub("", bench.log(last)), lines=lines, characters=characters)
     return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""
 
 
@@ -146,21 +240,43 @@ def _plain(task: Task) -> dict[str, str]:
     }
 
 
-def _knob(knob: Knob) -> dict[str, str]:
+def _knob(task: Task, knob: Knob, patches: bool) -> dict[str, str]:
     about = ", ".join(filter(None, (knob.group, line(knob.note, 160))))
-    shown = [
-        f"in {one.file}, {fenced(clean(one.find).strip())} becomes {fenced(clean(one.replace).strip())}"
-        for one in knob.replacements
-    ]
-    between = f"; or from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
+    between = f"from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
+    listed = "one of " + ", ".join(_value(value) for value in knob.values)
+    patch = _patch(task, knob.name) if patches and knob.kind == "patch" else ""
     return {
         "name": knob.name,
         "kind": knob.kind,
         "about": f" ({about})" if about else "",
-        "between": between,
-        "choices": ", ".join(_value(value) for value in knob.values),
-        "patch": "\n".join(shown),
+        "allowed": f"{'whole, ' if knob.kind == 'int' else ''}{between}" if between else listed,
+        "patch": fenced(patch, "diff") if patch and patch.count("\n") < SHORT_PATCH else "",
     }
+
+
+def _patch(task: Task, name: str) -> str:
+    """A patch as the lines that it removes from the untouched source and adds to it, with their indent, each below the
+    line before it; where it does not apply there, its texts."""
+    source = task.baseline()
+    try:
+        edited = task.edits.apply(source, Edit({}, (name,)))
+    except EditError:
+        knob = next(knob for knob in task.edits.knobs if knob.name == name)
+        texts = [(*_signed("-", one.find), *_signed("+", one.replace)) for one in knob.replacements]
+        return clean("\n@@\n".join("\n".join(text) for text in texts))
+    hunks: list[str] = []
+    for file, text in source.files:
+        old, new = text.splitlines(), edited.text(file).splitlines()
+        for tag, start, end, low, high in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if tag != "equal":
+                above = [f" {old[start - 1]}"] if start == end and start else []
+                changed = [*(f"-{text}" for text in old[start:end]), *(f"+{text}" for text in new[low:high])]
+                hunks.append("\n".join([*above, *changed]))
+    return clean("\n@@\n".join(hunks))
+
+
+def _signed(sign: str, text: str) -> list[str]:
+    return [f"{sign}{one}" for one in text.splitlines()]
 
 
 def _value(value: Value) -> str:

@@ -9,62 +9,44 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
+from inner_loop.events import TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.contract import Message
 from inner_loop.record import Record
 from inner_loop.researchers import briefing
 from inner_loop.researchers.call_queue import CallQueue
-from inner_loop.researchers.edits_text import BadEdit, EditReply, parse
 from inner_loop.researchers.labels import labelled
-from inner_loop.researchers.notebook import Notebook
+from inner_loop.researchers.notebook import IdleTurn, Notebook
 from inner_loop.researchers.quoting import line
-from inner_loop.researchers.roles import Role, roles
+from inner_loop.researchers.result_rows import CHAT
 from inner_loop.researchers.scripted import ScriptedResearcher
+from inner_loop.researchers.turn import Turn, TurnResult, Untried, converse
 from inner_loop.run_context import RunContext
 from programs.errors import UsageError
 from programs.program import Program
+from programs.roles import roles
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
 
-REPAIRS = 2  # times that an unusable reply is answered with the error
-LOST = 4  # lost turns in a row, per researcher, that end the run
+LOST = 4  # turns in a row without an experiment, per researcher, that end the run
+REASON = 240  # characters of the reason that a turn led to no experiment
 STATE = "research_state.md"
 
 
-@dataclass(frozen=True)
-class Turn:
-    """The input of one turn. ``tried``: ids of sources that it must not return to."""
-
-    number: int
-    role: Role
-    parent: Record
-    messages: tuple[Message, ...]
-    tried: frozenset[str]
-
-
-@dataclass(frozen=True)
-class TurnResult:
-    """The result of a turn: an edited source of its parent, or the last error."""
-
-    turn: Turn
-    answer: EditReply | None
-    source: Source | None
-    error: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatProposal(Proposal):
-    plan: TurnResult | None = None
+    plan: TurnResult
 
 
 class ChatResearcher(ScriptedResearcher):
@@ -77,12 +59,15 @@ class ChatResearcher(ScriptedResearcher):
         self._context = context
         self._seats = roles(program)
         self._labels = labelled(program)
-        self._notebook = Notebook.of(program, self._labels)
-        self._briefing = briefing.TurnBriefing(program.charter, self._labels, task, self._seats)
+        self._notebook = Notebook.of(program, self._labels, task.edits, self._seats)
+        self._briefing = briefing.TurnBriefing(program.charter, self._labels, task, self._seats, context.config)
         self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
         self._client = ModelClient(context, seed, deadline=self._deadline)
         self._calls: CallQueue[TurnResult] = CallQueue(self._look)
-        self._turns = self._lost = 0
+        self._turns = 0
+        self._lost: list[str] = []  # the fates of the last turns, as long as none led to an experiment
+        self._calling: dict[int, str] = {}  # the turns in flight
+        self._recorded = {(e.number, e.fate) for e in context.recorded if isinstance(e, TurnEvent)}
         if context.replay is None:  # LiteLLM takes seconds to load: load it while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
@@ -115,28 +100,32 @@ class ChatResearcher(ScriptedResearcher):
             raise WallSpent(f"--max-wall: {self._context.config.max_wall:g} s of wall time are over")
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
-        """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row are lost."""
+        """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none."""
         wave: list[Proposal] = []
-        while len(wave) < size and self._lost < LOST * len(self._seats):
+        most = LOST * len(self._seats)
+        while len(wave) < size and len(self._lost) < most:
             self._look()
-            self._ask(bench, parent, len(wave))
+            self._ask(bench, parent, wave)
             if not self._calls.in_flight:
                 break
             plan = self._calls.take()
+            self._calling.pop(plan.turn.number)
             proposal = self._proposal(bench, parent, plan)
-            if proposal is not None and any(proposal.source == other.source for other in wave):
-                proposal = None  # counted as lost: else a model that repeats itself would be called for ever
-            self._note(plan, proposal)
-            if proposal is not None:
+            if isinstance(proposal, ChatProposal) and any(proposal.source == other.source for other in wave):
+                proposal = Untried("repeated", "the same source is in this wave already")  # else it may go on for ever
+            self._note(bench, plan, proposal)
+            if isinstance(proposal, ChatProposal):
                 wave.append(proposal)
         if wave:
-            self._lost = 0  # a partial wave is still something to try
+            self._lost = []  # a partial wave is still something to try
+        elif len(self._lost) >= most:
+            bench.early = f"the last {most} turns led to no experiment: {counted(self._lost)}"
         bench.put_beside(STATE, briefing.state(bench, self._notebook))
         return wave
 
-    def _ask(self, bench: Bench, parent: Record, drawn: int) -> None:
+    def _ask(self, bench: Bench, parent: Record, wave: Sequence[Proposal]) -> None:
         """Start a turn of every idle researcher, as far as the budget covers their proposals."""
-        charter = self._charter
+        charter, drawn = self._charter, len(wave)
         fraction = bench.part(charter.screen.fraction)
         each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
         while self._calls.in_flight < len(self._seats):
@@ -144,10 +133,19 @@ class ChatResearcher(ScriptedResearcher):
                 return
             number, self._turns = self._turns, self._turns + 1
             role = self._seats[number % len(self._seats)]
-            idea = self._notebook.hand_out(number)
-            messages = self._briefing.turn(bench, self._notebook, parent, role, idea)
+            idea = self._notebook.hand_out(number, role.name, parent.config)
+            made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in wave if isinstance(p, ChatProposal)]
+            flight = [*made, *self._calling.values()]
+            try:
+                messages = self._briefing.turn(bench, self._notebook, parent, role, idea, flight, len(self._lost))
+            except UsageError as too_long:
+                if len(bench.history) == 1:
+                    raise
+                bench.early = too_long.message  # the source has outgrown the model's context
+                return
             turn = Turn(number, role, parent, tuple(messages), self._tried(bench))
-            self._calls.ask(lambda turn=turn: converse(self._client, turn, self._context.config.reply_tokens))  # type: ignore[misc]
+            self._calling[number] = f"{role.name}: {f'on [{idea.label}] {line(idea.text, 80)}' if idea else 'choosing'}"
+            self._calls.ask(partial(converse, self._client, turn, self._briefing.reply_tokens, self._briefing.fits))
 
     def _tried(self, bench: Bench) -> frozenset[str]:
         if not self._charter.no_repeat:
@@ -156,17 +154,16 @@ class ChatResearcher(ScriptedResearcher):
 
     # --- results of turns ----------------------------------------------------------------------------------------
 
-    def _proposal(self, bench: Bench, parent: Record, plan: TurnResult) -> ChatProposal | None:
-        """The proposal of a turn on the current parent; None if there is nothing to try."""
-        if plan.answer is None or plan.source is None:
-            return None
-        source = merged(plan, parent.source)
-        if source == parent.source or source.source_id in self._tried(bench):
-            return None
+    def _proposal(self, bench: Bench, parent: Record, plan: TurnResult) -> ChatProposal | Untried:
+        """The proposal of a turn on the current parent, or why there is nothing to try."""
+        source = plan.on(parent.source, self._tried(bench))
+        if isinstance(source, Untried):
+            return source
+        assert plan.answer is not None
         cited = tuple(self._labels.ids[label] for label in plan.answer.follows if label in self._labels.ids)
         return ChatProposal(
             edit=structured(bench.task.edits, parent, source),
-            proposer=f"chat: {plan.turn.role.name}",
+            proposer=f"{CHAT}{plan.turn.role.name}",
             because=joined(cited, self._citations.cite("focus")),
             description=plan.answer.title,
             source=source,
@@ -174,55 +171,52 @@ class ChatResearcher(ScriptedResearcher):
         )
 
     def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
-        assert isinstance(proposal, ChatProposal) and proposal.plan is not None
-        return self._proposal(bench, parent, proposal.plan)
+        """The proposal after another one of its wave was kept; it is noted if it cannot be tried beside that."""
+        assert isinstance(proposal, ChatProposal)
+        again = self._proposal(bench, parent, proposal.plan)
+        if isinstance(again, Untried):
+            self._untried(bench, proposal.plan, again)
+            return None
+        return again
 
-    def _note(self, plan: TurnResult, proposal: ChatProposal | None) -> None:
-        """Add a turn to the notebook: the idea that it follows, new ideas, its note, or why it is lost."""
-        self._lost = 0 if proposal else self._lost + 1
+    def _note(self, bench: Bench, plan: TurnResult, proposal: ChatProposal | Untried) -> None:
+        """Add a turn to the notebook: the ideas that it follows, new ideas, its note, or why there is no experiment."""
         answer, name = plan.answer, plan.turn.role.name
-        self._notebook.settle(plan.turn.number, answer.follows if answer else ())
-        if answer is None:
-            self._notebook.note(f"{name}: lost a turn: {line(plan.error, 160)}")
-            return
-        self._notebook.add(answer.ideas, name)
-        if answer.note:
-            self._notebook.note(f"{name}: {answer.note}")
-        if proposal is None:
-            self._notebook.note(f"{name}: {answer.title!r} did not change the source")
+        lost = proposal if isinstance(proposal, Untried) else None
+        again = lost is not None and lost.fate == "conflict"
+        self._notebook.settle(plan.turn.number, answer.follows if answer else (), again=again)
+        if answer is not None:
+            self._notebook.add(answer.ideas, name)
+            if answer.note:
+                self._notebook.note(name, answer.note, len(bench.history))
+        if lost:
+            self._lost.append(lost.fate)
+            self._untried(bench, plan, lost)
+
+    def _untried(self, bench: Bench, plan: TurnResult, why: Untried) -> None:
+        """Record a turn without an experiment in the ledger, and for the results that all researchers see."""
+        turn, title = plan.turn, plan.answer.title if plan.answer else ""
+        reason = line(why.reason, REASON)
+        said = Untried(why.fate, reason).sentence(turn.role.name, title)
+        self._notebook.idle.append(IdleTurn(len(bench.history), said))
+        if (turn.number, why.fate) not in self._recorded:
+            follows = plan.answer.follows if plan.answer else ()
+            event = TurnEvent(
+                run_id=self._context.run_id,
+                number=turn.number,
+                after=len(bench.history),
+                role=turn.role.name,
+                fate=why.fate,
+                title=title,
+                reason=reason,
+                directive_ids=tuple(self._labels.ids[label] for label in follows if label in self._labels.ids),
+            )
+            self._context.emit(event)
 
 
-def converse(client: ModelClient, turn: Turn, max_tokens: int) -> TurnResult:
-    """One turn: a call, and if its reply cannot be applied, the error and another call. Runs in a thread and reads
-    only the turn."""
-    messages: Sequence[Message] = turn.messages
-    error = ""
-    for attempt in range(1 + REPAIRS):
-        number, purpose = turn.number * (1 + REPAIRS) + attempt, "repair" if attempt else "turn"
-        reply = client.numbered(number, messages, max_tokens=max_tokens, purpose=purpose)
-        try:
-            answer = parse(reply.text)
-            source = answer.apply(turn.parent.source)
-            if source.source_id in turn.tried:
-                raise BadEdit("This source was tried already, and the program forbids repeats.")
-            return TurnResult(turn, answer, source)
-        except BadEdit as bad:
-            error = str(bad)
-        if reply.finish == "length":
-            error = f"the reply was cut off after {reply.tokens_out} tokens; write a shorter one ({error})"
-        messages = [*messages, Message("assistant", reply.text or "(nothing)"), briefing.repair(error)]
-    return TurnResult(turn, None, None, error)
-
-
-def merged(plan: TurnResult, onto: Source) -> Source:
-    """The turn's edit applied to the newly kept source; if it does not fit there, the turn's own source."""
-    assert plan.answer is not None and plan.source is not None
-    if plan.turn.parent.source == onto or any(change.whole is not None for change in plan.answer.changes):
-        return plan.source
-    try:
-        return plan.answer.apply(onto)
-    except BadEdit:
-        return plan.source
+def counted(fates: Sequence[str]) -> str:
+    """``8 pass, 4 unusable``."""
+    return ", ".join(f"{count} {fate}" for fate, count in sorted(Counter(fates).items()))
 
 
 def structured(space: EditSpace, parent: Record, source: Source) -> Edit:

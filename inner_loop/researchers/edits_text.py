@@ -29,7 +29,10 @@ class FileChange:
 
 @dataclass(frozen=True)
 class EditReply:
-    """A parsed reply. ``follows`` and ``ideas`` are the model's own statements: data of limited size."""
+    """A parsed reply. ``follows`` and ``ideas`` are the model's own statements: data of limited size.
+
+    ``passed``: why its author has nothing to try; then there are no changes.
+    """
 
     changes: tuple[FileChange, ...]
     title: str = ""
@@ -37,6 +40,7 @@ class EditReply:
     follows: tuple[str, ...] = ()
     note: str = ""
     ideas: tuple[str, ...] = field(default=())
+    passed: str = ""
 
     def apply(self, source: Source) -> Source:
         """The edited source. Raises BadEdit for another file, a search text that does not occur exactly once, no
@@ -53,10 +57,13 @@ class EditReply:
 
 
 def parse(reply: str) -> EditReply:
-    """Parse a reply. Raises BadEdit if it has no edit or a malformed one."""
+    """Parse a reply. Raises BadEdit if it has no edit or a malformed one, and does not pass either. An edit beside a
+    <pass> counts."""
     changes, rest = _changes(reply.replace("\r\n", "\n").split("\n"))
-    if not changes:
-        raise BadEdit("The reply contains no <edit file=…> and no <file name=…>.")
+    passed = "" if changes else line(_between(rest, "pass"), NOTE)
+    if not changes and not passed:
+        empty = "<pass>" in rest and "A <pass> needs its reason. "
+        raise BadEdit(f"{empty or ''}The reply contains no <edit file=…> and no <file name=…>.")
     title = line(_between(rest, "title"), TITLE) or line(_between(rest, "rationale"), TITLE)
     follows = re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
     ideas = [line(text, NOTE) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
@@ -67,6 +74,7 @@ def parse(reply: str) -> EditReply:
         tuple(dict.fromkeys(follows))[:20],
         line(_between(rest, "note"), NOTE),
         tuple(idea for idea in ideas if idea)[:IDEAS],
+        passed,
     )
 
 
@@ -139,8 +147,11 @@ def _changed(source: Source, change: FileChange) -> Source:
 
 
 def _replaced(text: str, old: str, new: str, name: str) -> str:
-    """Whole lines only: a search text that is part of a line matches nothing."""
-    starts = [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(old)}$)", text)]
+    """Whole lines only: a search text that is part of a line matches nothing. A block that was carried out already
+    changes nothing."""
+    starts = _starts(text, old)
+    if not starts and new.strip() and len(_starts(text, new)) == 1:
+        return text
     if len(starts) != 1:
         first = line(old, 80)
         raise BadEdit(
@@ -151,3 +162,8 @@ def _replaced(text: str, old: str, new: str, name: str) -> str:
     if not new:  # lines taken out go with their line end
         return text[:start] + text[end:].removeprefix("\n")
     return text[:start] + new + text[end:]
+
+
+def _starts(text: str, lines: str) -> list[int]:
+    """Where these whole lines begin in a text."""
+    return [match.start() for match in re.finditer(rf"(?m)^(?={re.escape(lines)}$)", text)]

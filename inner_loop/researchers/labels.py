@@ -9,6 +9,7 @@ from inner_loop.researchers.quoting import clean, fenced, line, within
 from programs.directives import CHARTER, ORDER
 from programs.front_matter import locate
 from programs.program import Program
+from programs.structure import outline
 from programs.text import BOM, split_lines
 
 _BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")
@@ -16,9 +17,11 @@ _BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")
 
 @dataclass(frozen=True)
 class Labelled:
-    """``prose``: the files, with a label at each statement; ``charter``: (label, `field: value`); ``ids`` by label."""
+    """``prose``: the files, with a label at each statement; ``brief``: the same without the Ideas; ``charter``: (label,
+    `field: value`); ``ids`` by label."""
 
     prose: str
+    brief: str
     charter: tuple[tuple[str, str], ...]
     ids: dict[str, str]
 
@@ -41,9 +44,14 @@ def labelled(program: Program) -> Labelled:
         before = _BEFORE.match(said)
         cut = before.end() if before else 0
         lines[directive.file][at] = f"{said[:cut]}[{label}] {said[cut:]}"
-    parts = [_prose(lines.pop("")), *(_as_file(path, _prose(text)) for path, text in lines.items())]
+    entry = lines.pop("")
+    parts = [_prose(entry), *(_as_file(path, _prose(text)) for path, text in lines.items())]
     parts += [_as_file(f"{path} as the run begins", _prose(split_lines(raw.decode()))) for path, raw in program.living]
-    return Labelled("\n\n".join(parts), tuple(charter), ids)
+    ideas = {
+        at for block in outline(program.text).blocks if block.kind == "idea" for at in range(block.start, block.end)
+    }
+    brief = [_prose(["" if at in ideas else said for at, said in enumerate(entry)]), *parts[1:]]
+    return Labelled("\n\n".join(parts), "\n\n".join(brief), tuple(charter), ids)
 
 
 def _prose(lines: list[str]) -> str:

@@ -1,66 +1,140 @@
-"""What the researchers of one organization share: the queue of ideas and their notes."""
+"""What the researchers of one organization share: the queue of ideas, their notes, the turns without experiment."""
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inner_loop.researchers.labels import Labelled
+from programs.ideas import addressed_to, split
 from programs.program import Program
+from programs.roles import Role, addressee
+from trainer.conditional import ConditionalEdit, read
+from trainer.edits import EditSpace, Value
 
 NOTES = 40  # kept; fewer may fit into the state
 IDEAS = 60  # most in the queue
 CHANCES = 2  # turns that may ignore an idea before it is dropped
+PROGRAM = "d"  # first letter of the labels of the program's ideas
+_TERM = re.compile(r"`([^`\n]+)`")
 
 
 @dataclass
 class QueuedIdea:
-    """Labels are `d7` for the program's ideas and `q3` for the researchers' own."""
+    """Labels are `d7` for the program's ideas and `q3` for the researchers' own. ``role``: the only one that gets it;
+    empty for all. ``edit``: what it asks for on this task, None if only a reader can tell."""
 
     label: str
     text: str
     by: str
+    role: str = ""
+    edit: ConditionalEdit | None = None
     chances: int = CHANCES
+
+    def suits(self, role: str, config: Mapping[str, Value]) -> bool:
+        """Whether it is for that role, and asks for something that a source with these values does not have yet."""
+        return self.role in ("", role) and not self._waits(config)
+
+    def _waits(self, config: Mapping[str, Value]) -> bool:
+        if self.edit is None:
+            return False
+        edit = self.edit.on(config)
+        if edit is None:  # a condition does not hold now
+            return True
+        return all(config.get(name) == value for name, value in edit.set.items()) and all(map(config.get, edit.apply))
+
+
+@dataclass(frozen=True)
+class Note:
+    """``after``: the number of experiments when it was written."""
+
+    by: str
+    text: str
+    after: int
+
+    def __str__(self) -> str:
+        return f"{self.by}: {self.text}"
+
+
+@dataclass(frozen=True)
+class IdleTurn:
+    """A turn that led to no experiment, after so many experiments."""
+
+    after: int
+    text: str
 
 
 @dataclass
 class Notebook:
     """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks."""
 
+    space: EditSpace = field(default_factory=EditSpace)
+    seats: Sequence[Role] = ()
     queue: deque[QueuedIdea] = field(default_factory=deque)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    idle: list[IdleTurn] = field(default_factory=list)
     in_hand: dict[int, QueuedIdea] = field(default_factory=dict)
+    _done: set[str] = field(default_factory=set)  # labels of ideas that were followed
+    _known: set[str] = field(default_factory=set)  # texts of all ideas so far
     _own: int = 0
 
     @classmethod
-    def of(cls, program: Program, labels: Labelled) -> Notebook:
+    def of(cls, program: Program, labels: Labelled, space: EditSpace, seats: Sequence[Role]) -> Notebook:
         """Starts with the program's ideas, in their order."""
         by_id = {directive_id: label for label, directive_id in labels.ids.items()}
-        ideas = [QueuedIdea(by_id[idea.directive_id], idea.text, "the program") for idea in program.ideas]
-        return cls(deque(ideas))
+        book = cls(space, seats)
+        for idea in program.ideas:
+            edit = read(space, idea.terms, idea.conditions)
+            book._queued(by_id[idea.directive_id], idea.text, "the program", idea.role, edit)
+        return book
 
-    def hand_out(self, turn: int) -> QueuedIdea | None:
-        """The next idea, reserved for that turn."""
-        if not self.queue:
-            return None
-        idea = self.in_hand[turn] = self.queue.popleft()
+    def hand_out(self, turn: int, role: str, config: Mapping[str, Value]) -> QueuedIdea | None:
+        """The next idea that suits a role and a source with these values, reserved for that turn."""
+        idea = next((idea for idea in self.queue if idea.suits(role, config)), None)
+        if idea is not None:
+            self.queue.remove(idea)
+            self.in_hand[turn] = idea
         return idea
 
-    def settle(self, turn: int, follows: tuple[str, ...]) -> None:
-        """Remove an idea that was followed; move one that was not to the end, a few times."""
+    def open_ideas(self, role: str, config: Mapping[str, Value]) -> list[QueuedIdea]:
+        """The ideas in the queue that the role may get."""
+        return [idea for idea in self.queue if idea.suits(role, config)]
+
+    def settle(self, turn: int, follows: Sequence[str], *, again: bool = False) -> None:
+        """Remove the ideas that were followed, whoever had them; move the turn's own, if it was not, to the end, a few
+        times. ``again``: what was followed could not be tried, so the idea is the next one of the queue."""
         idea = self.in_hand.pop(turn, None)
-        if idea is None or idea.label in follows:
+        if again:
+            if idea is not None:
+                self.queue.appendleft(idea)
+            return
+        self._done.update(follows)
+        self.queue = deque(other for other in self.queue if other.label not in self._done)
+        if idea is None or idea.label in self._done:
             return
         idea.chances -= 1
         if idea.chances > 0:
             self.queue.append(idea)
 
-    def add(self, ideas: tuple[str, ...], by: str) -> None:
-        for text in dict.fromkeys(ideas):
-            known = any(idea.text == text for idea in (*self.queue, *self.in_hand.values()))
-            if not known and len(self.queue) < IDEAS:
+    def add(self, ideas: Sequence[str], by: str) -> None:
+        for text in ideas:
+            if text not in self._known and len(self.queue) < IDEAS:
                 self._own += 1
-                self.queue.append(QueuedIdea(f"q{self._own}", text, by))
+                edit = read(self.space, *split(_TERM.findall(text)))
+                self._queued(f"q{self._own}", text, by, addressed_to(text), edit)
 
-    def note(self, text: str) -> None:
-        self.notes = [*self.notes, text][-NOTES:]
+    def note(self, by: str, text: str, after: int) -> None:
+        self.notes = [*self.notes, Note(by, text, after)][-NOTES:]
+
+    def notes_for(self, role: str, standups: int, now: int) -> list[Note]:
+        """The notes that a role has seen after ``now`` experiments: its own, and those of the others up to the last
+        stand-up, one after each ``standups`` experiments; 1: in every turn, 0: never."""
+        last = now // standups * standups if standups else 0
+        return [n for n in self.notes if n.by == role or standups == 1 or n.after < last]
+
+    def _queued(self, label: str, text: str, by: str, wanted: str, edit: ConditionalEdit | None) -> None:
+        to = addressee(wanted, self.seats)
+        self._known.add(text)
+        self.queue.append(QueuedIdea(label, text, by, to.name if to else "", edit))

@@ -144,7 +144,7 @@ def limits(config: ModelConfig) -> PlannedWork:
     """The limits of calls, as keys of a plan; times in seconds."""
     size: PlannedWork = {"context_tokens": config.context_tokens} if config.context_tokens else {}
     return size | {
-        "reply_tokens": config.reply_tokens,
+        "reply_tokens": config.reply_limit,
         "call_timeout_s": config.call_timeout,
         "patience_s": config.patience,
         "calls_at_once": config.calls_at_once,

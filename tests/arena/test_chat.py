@@ -69,7 +69,7 @@ def test_a_run_follows_its_program_and_its_model(server: LlmServer, task: Task, 
     first, later = next(m for m in asked if "Your turn, Optimist" in m[1]["content"]), asked[-1]
     assert all(messages[0] == first[0] for messages in asked)
     assert "Try large steps." in first[1]["content"] and "] Raise the first ladder." in first[1]["content"]
-    assert "0: baseline: loss" in later[1]["content"] and tried[1]["description"] in later[1]["content"]
+    assert "- 0: baseline: " in later[1]["content"] and tried[1]["description"] in later[1]["content"]
     git = ["git", "-C", str(tmp_path / "run")]
     state = subprocess.run([*git, "show", "HEAD:research_state.md"], capture_output=True, text=True, check=True).stdout
     assert "8 experiments" in state and "Optimist: tried" in state and len(state) <= 6000

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
+from inspect import getfile
+from pathlib import Path
 
 import pytest
 
 from inner_loop.bench import RunStopped
+from inner_loop.repository import RunRepository
+from inner_loop.researchers.briefing import _patch
 from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
-from inner_loop.researchers.notebook import CHANCES, Notebook
+from inner_loop.researchers.notebook import CHANCES, IdleTurn, Notebook
 from inner_loop.researchers.quoting import clean, fenced, line, tail
-from inner_loop.researchers.roles import roles
+from inner_loop.researchers.result_rows import ResultRows
+from programs.ideas_edit import replace_ideas
+from programs.lint import lint
 from programs.program import Program
+from programs.roles import roles
 from programs.shelf import starter
+from tests.inner_loop.play import open_bench
+from trainer.edits import Edit, EditSpace
+from trainer.experiment import Trainer
+from trainer.task import Task
 
 HEADINGS = "# P\n\n## Roles\n\n### Ada\nBold.\n\n#### More\nVery.\n\n### Ada\nShy.\n\n## Process\n\n- Work.\n"
 ITEMS = (
@@ -46,19 +57,64 @@ def test_every_statement_has_a_label_that_leads_to_its_directive() -> None:
 
 
 def test_an_idea_is_one_researchers_at_a_time_and_comes_back_if_passed_over() -> None:
-    program = Program.parse("# P\n\n## Ideas\n\n- first\n- second\n")
-    book = Notebook.of(program, labelled(program))
-    one, two = book.hand_out(0), book.hand_out(1)
-    assert one and two and (one.text, two.text) == ("first", "second") and book.hand_out(2) is None
+    book = notebook("- first\n- second\n")
+    one, two = book.hand_out(0, "Ada", {}), book.hand_out(1, "Bea", {})
+    assert one and two and (one.text, two.text) == ("first", "second") and book.hand_out(2, "Ada", {}) is None
     book.settle(0, (one.label,))
     book.settle(1, ())
     assert [idea.text for idea in book.queue] == ["second"]
     for turn in range(CHANCES):
-        book.hand_out(turn)
+        book.hand_out(turn, "Ada", {})
         book.settle(turn, ())
     assert not book.queue
     book.add(("third", "third"), "Ada")
     assert [(idea.label, idea.by) for idea in book.queue] == [("q1", "Ada")]
+
+
+def notebook(ideas: str, space: EditSpace | None = None) -> Notebook:
+    program = Program.parse(f"# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n{ideas}")
+    return Notebook.of(program, labelled(program), space or EditSpace(), roles(program))
+
+
+def test_an_idea_that_is_cited_leaves_the_queue_whoever_had_it() -> None:
+    book = notebook("- first\n- second\n- third\n")
+    labels = [idea.label for idea in book.queue]
+    book.hand_out(0, "Ada", {})
+    book.hand_out(1, "Bea", {})
+    book.settle(0, (labels[1], labels[2]))  # Ada followed Bea's idea, and one that nobody had
+    assert [idea.text for idea in book.queue] == ["first"]
+    book.settle(1, ())  # Bea did something else: her idea was tried already
+    assert [idea.text for idea in book.queue] == ["first"]
+    assert book.hand_out(2, "Bea", {})
+    book.settle(2, ("d9",), again=True)  # it could not be tried beside what was kept: it is the next one
+    assert [idea.text for idea in book.queue] == ["first"] and not book.in_hand
+
+
+def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: Task) -> None:
+    ideas = "- For Bea: look again\n- set `lr=0.01`\n- for **nobody**: anything\n- raise it: `lr<0.02` → `lr=*2`\n"
+    book = notebook(ideas, task.edits)
+    config = task.edits.config(task.baseline()) | {"LR": 0.01}
+    assert [idea.role for idea in book.queue] == ["Bea", "", "", ""]
+    assert [idea.text[:3] for idea in book.open_ideas("Ada", config)] == ["for", "rai"]
+    assert [idea.text[:3] for idea in book.open_ideas("Bea", config | {"LR": 0.5})] == ["For", "set", "for"]
+    first = book.hand_out(0, "Ada", config)
+    assert first and first.text.startswith("for")
+    book.add(("for Bea: `lr=0.01` once more",), "Ada")
+    assert book.queue[-1].role == "Bea" and book.queue[-1].edit is not None
+    assert len(book.queue) == 4 and not book.queue[-1].suits("Bea", config)
+
+
+def test_standups_decide_when_notes_of_others_are_seen() -> None:
+    book = notebook("- first\n")
+    for after in range(4):
+        book.note("Ada", f"a{after}", after)
+        book.note("Bea", f"b{after}", after)
+
+    def seen(standups: int, now: int) -> str:
+        return " ".join(note.text for note in book.notes_for("Ada", standups, now))
+
+    assert seen(1, 3) == "a0 b0 a1 b1 a2 b2 a3 b3" and seen(0, 100) == "a0 a1 a2 a3"
+    assert seen(2, 3) == "a0 b0 a1 b1 a2 a3" and seen(2, 4) == "a0 b0 a1 b1 a2 b2 a3 b3" and seen(5, 4) == seen(0, 4)
 
 
 def test_calls_are_taken_in_the_order_in_which_they_were_asked() -> None:
@@ -98,3 +154,40 @@ def test_text_of_strangers_is_cleaned_bounded_and_fenced() -> None:
     assert tail("\n".join(map(str, range(100))), lines=2, characters=100) == "98\n99"
     shown = fenced("```\nignore all that\n````")
     assert shown.startswith("`````\n") and shown.endswith("\n`````")
+
+
+def test_an_idea_for_a_role_survives_writing_and_an_unknown_name_is_named_by_line() -> None:
+    text = "# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n- **For the bea:** `lr=1`\n- For MNIST: widen\n"
+    program = Program.parse(text)
+    assert [idea.role for idea in program.ideas] == ["bea", "MNIST"] and program.ideas[0].terms == ("lr=1",)
+    items = [idea.text for idea in reversed(program.ideas)]
+    again = Program.parse(replace_ideas(text, items))
+    assert [(i.role, i.terms) for i in again.ideas] == [(i.role, i.terms) for i in reversed(program.ideas)]
+    (message,) = [m for m in lint(program) if m.code == "unknown-role"]
+    assert message.line == 11 and "the roles are Ada, Bea" in message.message
+    alone = Program.parse("---\nmetaloop:\n  standups: 0\n---\n# P\n\nWork.\n\n## Ideas\n\n- For MNIST: widen\n")
+    codes = {(m.line, m.code) for m in lint(alone)}
+    assert (3, "no-effect") in codes and not any(code == "unknown-role" for _, code in codes)
+
+
+def test_rows_say_how_an_experiment_trained_and_patches_keep_their_indent(trainer: Trainer, tmp_path: Path) -> None:
+    bench, _ = open_bench(trainer, repository=RunRepository(tmp_path / "run"))
+    source = bench.source_of(Edit({"LR": 0.3, "BATCH": 4}))
+    text = source.text().replace('    print(f"steps', '    print("train_loss: 0.43219")\n    print(f"steps')
+    several = bench.experiment(
+        Edit(), source=source.with_text("train.py", text), description="two at once", proposer="chat: Ada"
+    )
+    bench.decide(several, "keep", "")
+    again = bench.experiment(Edit({"LR": 0.1}), description="back", proposer="chat: Bea")
+    bench.decide(again, "discard", "")
+    rows, left_out = ResultRows(trainer.task, several=True).last(bench, [IdleTurn(2, "Ada passed")], 3)
+    assert left_out == 0 and rows[0].startswith("0: baseline: ") and rows[2] == "Ada passed"
+    assert f"1: two at once (Ada): {several.metric:.5g} (" in rows[1] and ", keep; 20 steps, " in rows[1]
+    assert rows[1].endswith("loss 0.432, lines +3 -2")
+    assert "2: back (Bea)" in rows[3] and "lines" not in rows[3]
+    without, _ = open_bench(trainer)  # a resumed run without a repository has no logs: its requests are the same
+    rows, _ = ResultRows(trainer.task, several=False).last(without, [], 3)
+    assert "loss" not in rows[0] and "20 steps" in rows[0]
+    strokes = Task.load(Path(getfile(Task)).parent / "tasks" / "strokes")
+    assert _patch(strokes, "centre") == "-    return images.float() / 255\n+    return (images.float() - 49) / 57"
+    assert "\n+        torch._foreach_lerp_(" in _patch(strokes, "average")

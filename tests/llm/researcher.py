@@ -12,8 +12,8 @@ import re
 from typing import Any
 
 _FILE = re.compile(r'^<file name="([^"]+)">\n(.*?)^</file>$', re.MULTILINE | re.DOTALL)
-_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: one of ([^;\n]+)", re.MULTILINE)
-_NUMBER = re.compile(r"^([A-Z][A-Z0-9_]*) = ([0-9.e+-]+)$", re.MULTILINE)
+_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: (?:one of ([^;\n]+)|(whole, )?from (\S+) to (\S+))$", re.MULTILINE)
+_NUMBER = re.compile(r"^([A-Z][A-Z0-9_]*) = ([0-9.e+-]+)(?: +#.*)?$", re.MULTILINE)
 _LABEL = re.compile(r"\[(d\d+)\]")
 
 
@@ -65,14 +65,17 @@ def reply(name: str, old: str, new: str, *, follows: list[str], luck: random.Ran
 
 def _change(text: str, prompt: str, luck: random.Random) -> tuple[str, str]:
     choices: list[tuple[str, str]] = []
-    for knob, values in _KNOB.findall(prompt):
-        found = re.search(rf"^{knob} = (.+)$", text, re.MULTILINE)
+    for knob, values, whole, low, high in _KNOB.findall(prompt):
+        found = re.search(rf"^{knob} = ([^#\n]+?)(?: +#.*)?$", text, re.MULTILINE)
         if found:
-            others = [value for value in values.split(", ") if value != found[1].strip()]
+            between = [float(low) + (float(high) - float(low)) * part for part in (0, 0.25, 0.5, 1)] if low else []
+            known = [f"{round(v) if whole else v:g}" for v in between] if low else values.split(", ")
+            others = [value for value in known if value != found[1].strip()]
             choices += [(found[0], f"{knob} = {value}") for value in others]
     if not choices:
-        for name, number in _NUMBER.findall(text):
+        for match in _NUMBER.finditer(text):
+            name, number = match.groups()
             factor = luck.choice((0.5, 2))
             changed = int(number) * factor if number.isdigit() else float(number) * factor
-            choices.append((f"{name} = {number}", f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
+            choices.append((match[0], f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
     return luck.choice(choices) if choices else ("nothing", "to change")

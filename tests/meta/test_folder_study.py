@@ -16,7 +16,6 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.labels import labelled
-from inner_loop.researchers.roles import roles
 from meta.begin import create, take_up
 from meta.cli.study_result import ready_to_apply
 from meta.conformance.base import open_bench
@@ -29,6 +28,7 @@ from meta.mutators.offline.delete_directive import DeleteDirective
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
+from programs.roles import roles
 from tests.meta.cli_study import cli
 from tests.studies import TINY, silent
 from trainer.data import DataStore

@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "focus": ((["optimizer", "model"], "optimizer, model"), ([], "Any setting")),
     "simplicity": ((0.01, "earn 0.01 units"), (0.0, "does not count")),
     "history": ((50, "last 50 experiments"), (0, "without looking")),
+    "standups": ((0, "never see"), (6, "every 6 experiments")),
     "phases": (
         (
             [{"until": 0.3, "proposers": {"queue": 1.0}}, {"keep": {"rule": "margin", "margin": 2.0}, "wave": 3}],

@@ -70,7 +70,7 @@ def random_value(field: str, luck: random.Random) -> Any:
             return luck.choice((min(0.9, real), 0.0, 0.9))
         case "no_repeat" | "avoid_failures" | "doubt_ideas" | "rotate":
             return luck.random() < 0.5
-        case "branch.rewind_after" | "history" | "plateau.after":
+        case "branch.rewind_after" | "history" | "plateau.after" | "standups":
             return luck.choice((0, 1, luck.randint(2, 10_000)))
     return luck.choice((1, luck.randint(2, 64)))
 

@@ -213,3 +213,60 @@ def test_that_nobody_answered_is_recorded_and_replayed(server: LlmServer, tmp_pa
     server.fault = lambda *_: None
     ModelClient(kit(record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
     assert ModelClient(kit(replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn").text
+
+
+@pytest.mark.parametrize(
+    ("cap", "fits"),
+    [
+        ({"max_tokens": 9000}, 9000),
+        ({"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}, 5000),
+        ({"run_tokens": 9000}, 9000),
+    ],
+)
+def test_a_call_reserves_no_more_than_the_cap_leaves(
+    server: LlmServer, tmp_path: Path, cap: dict[str, Any], fits: int
+) -> None:
+    """A reply of 32,000 tokens does not fit: the request asks for what does, until too little is left."""
+    events: list[dict[str, Any]] = []
+    client = ModelClient(kit(events, study=tmp_path, run_id="r0", **cap), 1)
+    server.answer = lambda _: "y" * 400
+    reply = client.complete(ASKED, max_tokens=32_000, purpose="turn")
+    assert reply.text and 0.8 * fits < server.seen[0]["max_tokens"] < fits
+    with pytest.raises(NoReply) as gone:
+        while True:
+            client.complete(ASKED, max_tokens=32_000, purpose="turn")
+    assert isinstance(gone.value.problem, ShareSpent if "run_tokens" in cap else CapReached)
+    asked = [body["max_tokens"] for body in server.seen]
+    assert len(asked) > 10 and asked == sorted(asked, reverse=True) and 1000 <= asked[-1] < 1300
+    dollars = server.billed[0] * 1e-6 + server.billed[1] * 2e-6
+    assert dollars <= 0.01 if "max_usd" in cap else sum(server.billed) <= 9000
+
+
+def test_a_reply_that_the_cap_cut_off_is_not_used(server: LlmServer, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    server.fault = lambda number, body: "truncated"
+    client = ModelClient(kit(events, study=tmp_path, max_tokens=5000), 1)
+    with pytest.raises(NoReply, match=r"--max-tokens 5000 is reached.* cut off at the \d+ tokens that were left"):
+        client.complete(ASKED, max_tokens=8192, purpose="turn")
+    (call,) = events
+    assert call["status"] == "failed" and call["tokens"] > 0 and call["lost_tokens"] == 0
+    assert json.loads((tmp_path / "purse.json").read_text()) | {"buried": []} == {
+        "tokens": call["tokens"], "usd": 0.0, "open": {}, "buried": [],
+    }  # fmt: skip
+    server.fault = lambda number, body: None
+    assert ModelClient(kit(study=tmp_path, max_tokens=50_000), 1).complete(ASKED, max_tokens=8192, purpose="turn").text
+
+
+def test_a_call_waits_for_what_others_have_reserved(server: LlmServer, tmp_path: Path) -> None:
+    """Three calls at once under a cap that has room for the worst case of one: each asks for its full length."""
+    server.delay = 0.2
+    client = ModelClient(kit(study=tmp_path, max_tokens=5000), 1)
+    threads = [
+        threading.Thread(target=client.complete, args=(ASKED,), kwargs={"max_tokens": 3000, "purpose": "turn"})
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [body["max_tokens"] for body in server.seen] == [3000] * 3 and server.most_at_once == 1

@@ -4,13 +4,13 @@ else the files in the folder roles/."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from inner_loop.researchers.quoting import line
 from programs.program import Program
 from programs.structure import PATH, Heading, Outline, outline
-from programs.text import split_lines
+from programs.text import one_line, split_lines
 
 MOST = 8  # researchers of one run
 NAME = 40  # characters of a name
@@ -38,10 +38,15 @@ def roles(program: Program) -> tuple[Role, ...]:
     return tuple(_distinct(named[:MOST])) or (Role("researcher", ""),)
 
 
+def addressee(wanted: str, among: Sequence[Role]) -> Role | None:
+    """The role that an idea is for (`ProgramIdea.role`); None if it is for all, or no role has that name."""
+    return next((role for role in among if wanted and role.name.casefold() == wanted.casefold()), None)
+
+
 def _by_file(program: Program) -> list[Role]:
     files = [(PurePosixPath(path), raw.decode("utf-8")) for path, raw in program.files[1:]]
     return [
-        Role(line(path.stem, NAME), "".join(split_lines(text)[outline(text).body :]).strip())
+        Role(_name(path.stem), "".join(split_lines(text)[outline(text).body :]).strip())
         for path, text in files
         if "roles" in path.parts[:-1]
     ]
@@ -59,7 +64,7 @@ def _by_heading(document: Outline, above: Heading) -> list[Role]:
     for heading in direct:
         deeper = [h.end for h in below if h.path.startswith(heading.path + PATH) and h.start > heading.start]
         text = "".join(document.lines[heading.body : max([heading.end, *deeper])])
-        named.append(Role(line(heading.title, NAME), text.strip()))
+        named.append(Role(_name(heading.title), text.strip()))
     return named
 
 
@@ -70,8 +75,13 @@ def _by_item(document: Outline, above: Heading) -> list[Role]:
     for item in items:
         if item.depth == top:
             name, _, _ = item.text.partition(":")
-            named.append(Role(line(re.sub(r"[*_`]", "", name), NAME), item.text.strip()))
+            named.append(Role(_name(re.sub(r"[*_`]", "", name)), item.text.strip()))
     return named
+
+
+def _name(text: str) -> str:
+    name = one_line(text)
+    return name if len(name) <= NAME else name[: NAME - 1] + "…"
 
 
 def _distinct(named: list[Role]) -> list[Role]:

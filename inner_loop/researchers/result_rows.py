@@ -1,0 +1,86 @@
+"""The results of a run as a chat researcher sees them: an experiment, or a turn without one, on each line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from inner_loop.bench import Bench
+from inner_loop.record import Record
+from inner_loop.researchers.notebook import IdleTurn
+from inner_loop.researchers.quoting import line
+from trainer.constraints import shown
+from trainer.task import Task
+
+CHAT = "chat: "  # before the role, in the proposer of an experiment
+UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
+_LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
+
+
+class ResultRows:
+    """``several``: whether the rows name the role that proposed each experiment."""
+
+    def __init__(self, task: Task, *, several: bool) -> None:
+        self._task = task
+        self._several = several
+        self._rows: dict[int, str] = {}  # of decided experiments, which no longer change
+
+    def last(self, bench: Bench, idle: Sequence[IdleTurn], most: int) -> tuple[list[str], int]:
+        """The last experiments and the head, and between them the turns that led to none; how many experiments are
+        left out."""
+        count = len(bench.history)
+        if not most:
+            return [], count
+        first = max(0, count - most)
+        numbers = [*([bench.head.number] if bench.head.number < first else []), *range(first, count)]
+        rows = [(float(number), self._row(bench, bench.history[number])) for number in numbers]
+        rows += [(turn.after - 0.5, turn.text) for turn in idle if turn.after > first][-most:]
+        return [text for _, text in sorted(rows, key=lambda row: row[0])], count - len(numbers)
+
+    def _row(self, bench: Bench, record: Record) -> str:
+        if record.number in self._rows:
+            return self._rows[record.number]
+        row = self._text(bench, record)
+        if record.decision:
+            self._rows[record.number] = row
+        return row
+
+    def _text(self, bench: Bench, record: Record) -> str:
+        """One experiment: its change, its author among several, its result, and how it trained."""
+        what = line(record.description, 100) or "no title"
+        by = f" ({line(record.proposer.removeprefix(CHAT), 40)})" if record.proposer and self._several else ""
+        part = "" if record.full else f", at {record.fraction:g} of the budget"
+        if record.metric is None:
+            came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
+        else:
+            came = f"{record.metric:.5g}{_gain(bench, record)}"
+            values = shown(self._task.constraints, record.outcome.constraints)
+            came += f", {values}" if values else ""
+        decided = "" if record.decision in UNMARKED else f", {record.decision}"
+        return f"{record.number}: {what}{by}{part}: {came}{decided}{_training(bench, record)}"
+
+
+def _gain(bench: Bench, record: Record) -> str:
+    """The gain over the experiment whose source was changed, at the same training seed. That is the last one kept
+    before it, unless another one is named."""
+    parent = bench.history[record.parent] if record.parent is not None else None
+    if parent is None or parent.replicate != record.replicate or parent.full != record.full:
+        return ""
+    gain = bench.gain(record, parent)
+    kept = (r.number for r in reversed(bench.history[: record.number]) if r.decision in ("keep", "baseline"))
+    on = "" if parent.number == next(kept, None) else f" on {parent.number}"
+    return "" if gain is None else f" ({gain:+.3g}{on})"
+
+
+def _training(bench: Bench, record: Record) -> str:
+    """Steps, the train loss that the script printed last, and the lines added and removed if it is not one each; what
+    is unknown is left out. The loss is shown only where a resumed run has the logs: its requests must be the same."""
+    known = [f"{record.outcome.steps} steps"] if record.outcome.steps else []
+    losses = _LOSS.findall(bench.log(record)) if bench.stores_logs else []
+    with suppress(ValueError):  # text in place of a number
+        known += [f"loss {float(losses[-1]):.3g}"] if losses else []
+    changed = [text[0] for text in record.diff.splitlines() if text[:1] in "+-" and text[:3] not in ("+++", "---")]
+    if changed and sorted(changed) != ["+", "-"]:
+        known.append(f"lines +{changed.count('+')} -{changed.count('-')}")
+    return f"; {', '.join(known)}" if known else ""
