@@ -93,10 +93,11 @@ class ToolRound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns")):
+class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark")):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
-    ``reason``: the proposer's, or why it was refused. ``usd`` is None if no price is known.
+    ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
+    of a model's reply was left out.
     """
 
     generation: int
@@ -115,6 +116,7 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     meta_program_id: str | None = None
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
+    remark: str | None = None
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""

@@ -16,11 +16,12 @@ from meta.mutators.bandit import Bandit, arm_histories
 from meta.mutators.llm import bill
 from meta.mutators.llm.briefing import brief
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import kind, offered
+from meta.mutators.llm.kinds import offered
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.trace_access import trace_access_of
 from meta.mutators.llm.traces import gather
 from meta.mutators.mix import Mix
+from meta.novelty import Novelty
 from programs.program import Program
 from programs.shelf import meta_program
 
@@ -59,8 +60,9 @@ class Author:
             for model in config.models
         }
 
-    def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and with models, with the results of their children so far."""
+    def chooser(self, mix: Mix, generation: int, facts: Evidence, novelty: Novelty) -> Bandit:
+        """The operators of a generation, offline and with models, with the results of their children so far.
+        ``novelty``: what the programs of the study do."""
         config, plan = self.study.config, self.study.config.plan
         calls = GenerationCalls(
             self.clients,
@@ -72,8 +74,8 @@ class Author:
         )
         access = trace_access_of(config.staff)
         traces = gather(self.study, generation, facts) if access.how != "none" else ()
-        briefing = brief(self.study, self.instruction, access, traces)
-        kinds = (*offered(config.researcher), kind("repair"))
+        briefing = brief(self.study, self.instruction, access, traces, novelty)
+        kinds = offered(config.researcher)
         asking = [LlmMutator(k, model, calls, briefing) for model in config.staff.models for k in kinds]
         race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(self.study))
         arms = arm_histories(self.study.state.mutations, facts.mutations)
