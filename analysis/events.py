@@ -128,6 +128,27 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
 
 
 @dataclass(frozen=True)
+class ReflectionNote:
+    """A finding about what limited the parents' runs, in one line. Children cite its id."""
+
+    note_id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectionEvent(Event, kind="reflection"):
+    """What a model noted about the traces of the possible parents before a generation was written."""
+
+    generation: int
+    program_ids: tuple[str, ...]
+    notes: tuple[ReflectionNote, ...]
+    model: str | None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int  # number of the study's own call
+
+
+@dataclass(frozen=True)
 class MatchConfig:
     """``constraints`` of the task; None without any."""
 

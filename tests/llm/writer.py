@@ -16,6 +16,7 @@ _ROW = re.compile(r"^- \[([edbr]\d+)\]", re.MULTILINE)
 _TASK = re.compile(r"^# What to do\n\n(.*)$", re.MULTILINE | re.DOTALL)
 _PARENT = re.compile(r'^<data name="program" mark="(\w+)">\n(.*?)\n</data mark="\1">', re.MULTILINE | re.DOTALL)
 _SECTION = re.compile(r'^<data name="section" mark="(\w+)">\n(.*?)\n?</data mark="\1">', re.MULTILINE | re.DOTALL)
+NOTES = "Hm.\n<notes>\n- The queue ended before e1 was tried.\n- Two runs repeated a failure.\n</notes>"
 CHARTERS = (
     "metaloop:\n  proposers: {local: 0.7, random: 0.3}\n  no_repeat: true\n",
     "metaloop:\n  proposers: {queue: 0.6, local: 0.4}\n  no_repeat: true\n",
@@ -27,6 +28,8 @@ def answer(body: dict[str, Any]) -> str:
     """One of the shapes that the mutator's prompts ask for."""
     prompt, luck = prompt_of(body), luck_of(body)
     asked = _TASK.findall(prompt)[-1]
+    if asked.startswith("Write no program yet"):
+        return NOTES
     rows = sorted(set(_ROW.findall(prompt)))
     cited = luck.sample(rows, min(2, len(rows)))
     parent = _PARENT.findall(prompt)[0][1] + "\n"

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.credit import Key, canonical, plain
-from analysis.events import MutationEvent
+from analysis.events import MutationEvent, ReflectionEvent
 from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from meta.mutators.llm.traces import Trace
 
 TRIED = 20  # mutations that are shown, newest first; equal ones count once
+SHOWN_NOTES = 12
 UNREAD = ("version", "history")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")
 MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
@@ -103,6 +104,7 @@ class MutationBriefing:
     names: Mapping[str, str] = field(default_factory=dict)
     novelty: Novelty | None = None
     long_ids: dict[str, str] = field(default_factory=dict)
+    reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
 
     @property
     def tasks(self) -> list[Task]:
@@ -142,7 +144,7 @@ class MutationBriefing:
             control=self.control,
             page=facts,
             tried=shown,
-            notes="",
+            notes=self.notes(ids),
             searches=self.access.how == "tools",
             turns=TURNS,
         )
@@ -152,6 +154,16 @@ class MutationBriefing:
             for c in (*part.edits, *part.directives, *part.mutations)
         })  # fmt: skip
         return text, ids
+
+    def notes(self, ids: RowIds) -> str:
+        """The notes of this generation and earlier ones, latest first; empty without any."""
+        lines = [
+            f"- [{ids.of(note.note_id, 'r')}] generation {each.generation}: "
+            + ids.shortened(named(note.text, self.names))
+            for each in reversed(self.reflections)
+            for note in each.notes
+        ]
+        return "\n".join(lines[:SHOWN_NOTES])
 
     def shown(self, tried: Sequence[TriedMutation], ids: RowIds) -> list[ShownMutation]:
         """Proposals with names in the place of ids; those that say the same are one."""
@@ -219,6 +231,7 @@ def brief(
         families=study.config.families is not None,
         names={program_id: program.name for program_id, program in study.state.programs.items()},
         novelty=novelty,
+        reflections=sorted(study.state.reflections.values(), key=lambda each: each.generation),
     )
 
 
