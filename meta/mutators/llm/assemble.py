@@ -25,6 +25,18 @@ def section_names(program: Program) -> list[str]:
     return [CHARTER, *named, *program.further]
 
 
+def read_by_script(program: Program) -> str:
+    """The text without the sections that the scripted researcher does not read: front matter and ideas stay, and the
+    names of the others."""
+    every = sections(program.text)
+    front = program.text.removesuffix("".join(section.text for section in every))
+    with_ideas = {d.heading for d in program.directives if d.kind == "idea"}
+    kept = [section.text for section in every if section.heading in with_ideas]
+    left = [section.heading for section in every if section.level and section.heading not in with_ideas]
+    note = f"\n(left out, because the researcher does not read them: {', '.join(left)})\n" if left else ""
+    return f"{front}{''.join(kept).rstrip()}\n{note}"
+
+
 def with_sections(program: Program, answer: MutationReply) -> str:
     """The program's text with all sections of the reply. Raises BadReply."""
     if answer.further and any(name in program.further for name in answer.sections):

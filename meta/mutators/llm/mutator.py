@@ -168,6 +168,7 @@ class LlmMutator:
             job=job,
             sections=job.sections,
             scripted=self.briefing.reader.scripted,
+            shown=self._shown,
             queued=self.briefing.reader.reads_ideas(first),
             files=list(first.further),
             entry=first.files[0][0],
@@ -177,6 +178,12 @@ class LlmMutator:
             rejected=rejected,
             **more,
         )
+
+    def _shown(self, program: Program) -> str:
+        """A parent's text; for a job about sections without those that nothing reads."""
+        if self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set:
+            return assemble.read_by_script(program)
+        return program.text
 
     def _parsed(self, reply: Reply, ids: RowIds, rejected: Rejected | None) -> MutationReply:
         if reply.finish == "length":

@@ -47,7 +47,13 @@ def reflect(
     searches = briefing.access.how == "tools"
     shown, _ = joined(near, 0 if searches else TRACE_BYTES)
     user = prompts.render(
-        "reflect.md.j2", parents=parents, unit=evidence.unit, traces=shown, siblings=(), most=MOST_NOTES
+        "reflect.md.j2",
+        parents=parents,
+        unit=evidence.unit,
+        traces=shown,
+        siblings=(),
+        most=MOST_NOTES,
+        shown=lambda program: program.text,
     )
     messages = [Message("system", system), Message("user", user)]
     talk = converse(calls, model, messages, "reflect", Toolbox(near) if searches else None)

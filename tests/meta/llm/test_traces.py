@@ -122,19 +122,19 @@ def test_a_study_that_stopped_between_two_rounds_asks_nothing_twice(play: Play, 
     folder = ended.parent / "stopped"
 
     def stop(number: int, _body: Any) -> str | None:
-        if number != 4:
+        if number != 2:
             return None
         (folder / "stop").touch()
         return "503"
 
     with pytest.raises(Drained):
         play("stopped", fault=stop, backoff=5.0)
-    assert [call["status"] for call in records(folder, CALLS)] == [*["ok"] * 4, "failed"]
+    assert [call["status"] for call in records(folder, CALLS)] == [*["ok"] * 2, "failed"]
     assert not records(folder, ATTEMPTS)
     with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
         environment(patch, server.url)
         carry_on(folder)
-        assert len(server.seen) == len(records(ended, CALLS)) - 4
+        assert len(server.seen) == len(records(ended, CALLS)) - 2
     assert records(folder, ATTEMPTS) == records(ended, ATTEMPTS)
     assert query(folder, OUTCOME) == query(ended, OUTCOME)
 
