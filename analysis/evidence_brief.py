@@ -19,7 +19,7 @@ from analysis.evidence_text import quoted, rendered
 from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
 from programs.program import Program
 
-SCRIPTS, EDITS, STATEMENTS, PROGRAMS = 4, 12, 6, 8  # rows of one task
+SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 8, 6, 8  # rows of one task
 NAMES = 40  # edits that are only named, in one line
 _LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 
@@ -124,7 +124,7 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0) -> T
         scripts,
         [EditRow(label(row.key), credits.get(row.key), row) for row in parts],
         shown,
-        sorted(lost, key=lambda row: row.best)[: int(EDITS * share)],
+        sorted(lost, key=lambda row: row.best)[: int(LOST * share)],
         rest[:NAMES],
         [label(e.key) for e in failed][:NAMES],
         _statements(facts.directives, share),

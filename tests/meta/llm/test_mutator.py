@@ -106,9 +106,7 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
     for parent in parents(2):
         front, _, ideas = parent.program.text.rstrip().partition("# ")
         assert front in user and ideas.rpartition("## ")[2] in user and parent.program.program_id in user
-        assert (
-            "Work the list." not in user and "does not read them: List, Waves" not in user
-        )  # prose that nothing reads
+        assert "Work the list." not in user and "does not read them: " in user  # prose that nothing reads
     assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
     assert "bold on `p1`: `behaves like p2`: refused" in user
 
