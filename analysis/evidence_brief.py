@@ -19,7 +19,7 @@ from analysis.evidence_text import quoted, rendered
 from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
 from programs.program import Program
 
-SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 8, 6, 8  # rows of one task
+SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 6, 6, 6  # rows of one task
 NAMES = 40  # edits that are only named, in one line
 _LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 

@@ -84,7 +84,9 @@ def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
         )
         kinds = offered(study.config.researcher)
         system, ids = briefing.system(facts)
-        while len(out) < jobs:
+        for _ in range(20 * jobs):
+            if len(out) == jobs:
+                break
             kind = kinds[int(rng.integers(len(kinds)))]
             parents: list[ParentProgram] = archive.parents(rng, kind.parents)
             programs = [parent.program for parent in parents]
@@ -108,7 +110,7 @@ def main() -> None:
     for folder in asked.studies:
         found = drawn(folder, asked.jobs, asked.model)
         rows += found
-        tokens = statistics.fmean(tokens for _, _, tokens in found)
+        tokens = statistics.fmean([tokens for _, _, tokens in found] or [0.0])
         idle = sum(not possible for _, possible, _ in found)
         print(f"{folder}: {len(found)} jobs, {idle} cannot change behaviour, {tokens:.0f} tokens in on average")
     kinds = Counter(name for name, _, _ in rows)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-TRIED = 15  # mutations that are shown, newest first; equal ones count once
+TRIED = 12  # mutations that are shown, newest first; equal ones count once
 SHOWN_NOTES = 12
 UNREAD = ("version", "history")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")

@@ -165,10 +165,10 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
 
 
 def test_the_cap_holds_over_rounds(play: Play) -> None:
-    folder = play("capped", max_tokens=60_000)
+    folder = play("capped", max_tokens=25_000)
     spent = sum(call["tokens"] + call["lost_tokens"] for call in records(folder, CALLS))
-    assert 0 < spent <= 60_000
-    assert query(folder, "FROM mutations WHERE NOT accepted AND contains(reason, '--max-tokens 60000')")
+    assert 0 < spent <= 25_000
+    assert query(folder, "FROM mutations WHERE NOT accepted AND contains(reason, '--max-tokens 25000')")
     assert query(folder, "SELECT count(*) AS n FROM champions")[0]["n"] == 0  # carried out without a lineage
     assert query(folder, "SELECT count(*) AS n FROM runs WHERE purpose = 'confirmation'")[0]["n"] > 0
 
