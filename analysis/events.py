@@ -93,10 +93,11 @@ class ToolRound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns")):
+class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark")):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
-    ``reason``: the proposer's, or why it was refused. ``usd`` is None if no price is known.
+    ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
+    of a model's reply was left out.
     """
 
     generation: int
@@ -115,6 +116,7 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     meta_program_id: str | None = None
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
+    remark: str | None = None
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""
@@ -123,6 +125,27 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
             turns = record.pop("turns", None)
             record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
         return record
+
+
+@dataclass(frozen=True)
+class ReflectionNote:
+    """A finding about what limited the parents' runs, in one line. Children cite its id."""
+
+    note_id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectionEvent(Event, kind="reflection"):
+    """What a model noted about the traces of the possible parents before a generation was written."""
+
+    generation: int
+    program_ids: tuple[str, ...]
+    notes: tuple[ReflectionNote, ...]
+    model: str | None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int  # number of the study's own call
 
 
 @dataclass(frozen=True)

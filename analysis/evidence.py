@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.attribution import credits
 from analysis.credit import DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
+from analysis.final_scripts import FinalScript, final_scripts
 from analysis.scales import GainScale
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
@@ -105,6 +106,7 @@ class Evidence:
     parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: the evidence of each, in the common unit
     scale: GainScale | None = None  # of such a part: the divisor of its gains
     stages: int = 0  # of a study over families: how many have been raced, each on tasks of its own
+    finals: tuple[FinalScript, ...] = ()  # the configurations that runs ended with, best first
 
 
 def evidence(
@@ -138,6 +140,7 @@ def evidence(
         device_seconds=total.device_seconds,
         trust=weakest(total.trusts or ()),
         effects=known.effects,
+        finals=tuple(final_scripts(scope, known.effects)),
     )
 
 

@@ -36,12 +36,12 @@ def page(facts: Evidence) -> str:
             "Directives with a positive estimate on some tasks only",
         )
         shared = {"edits": edits, "directives": directives, "mutations": compared(facts, facts.mutations)}
-        whole = render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **shared)
+        whole = rendered("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **shared)
         return "\n".join([whole.rstrip("\n") + "\n", *(page(part) for part in facts.parts)])
-    return render("evidence.md.j2", facts=facts, shown=SHOWN)
+    return rendered("evidence.md.j2", facts=facts, shown=SHOWN)
 
 
-def render(template: str, **values: Any) -> str:
+def rendered(template: str, **values: Any) -> str:
     import jinja2
 
     environment = jinja2.Environment(

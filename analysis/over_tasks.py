@@ -110,6 +110,7 @@ def scaled(part: Evidence, scale: GainScale) -> Evidence:
             for m in part.mutations
         ),
         programs=tuple(_score_by(s, size) for s in part.programs),
+        finals=tuple(replace(s, mean=s.mean / size, sd=s.sd / size) for s in part.finals),
     )
 
 

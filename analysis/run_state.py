@@ -28,6 +28,7 @@ from analysis.events import (
     MatchEvent,
     MutationEvent,
     ProgramEvent,
+    ReflectionEvent,
     ReplayEvent,
     StudyEvent,
     VerificationEvent,
@@ -126,6 +127,7 @@ class StudyState:
         self.ended_matches: dict[str, MatchEndedEvent] = {}
         self.generations: dict[int, GenerationEvent] = {}
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
+        self.reflections: dict[int, ReflectionEvent] = {}  # by generation
         self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
         self.runs: dict[str, RunState] = defaultdict(RunState)
         self.calls: list[CallEvent] = []  # of the outer loop
@@ -179,6 +181,8 @@ class StudyState:
             self.generations.setdefault(event.generation, event)
         elif isinstance(event, MutationEvent):
             self._mutations[event.generation, event.attempt] = event
+        elif isinstance(event, ReflectionEvent):
+            self.reflections.setdefault(event.generation, event)
         elif isinstance(event, BaselineEvent):
             self.baselines.setdefault((event.task, event.stream, event.seed), event)
         elif isinstance(event, AblationEvent):

@@ -135,7 +135,7 @@ def export(studies: Sequence[Path], folder: Path, choices: Choices) -> dict[Path
     split = _split(made)
     files = {folder / f"{name}.jsonl": split[name] for name in SPLITS}
     counts = {path: write_rows(path, rows) for path, rows in files.items()}
-    card = render("training_data.md.j2", made=made, choices=choices, splits={n: len(split[n]) for n in SPLITS},
+    card = rendered("training_data.md.j2", made=made, choices=choices, splits={n: len(split[n]) for n in SPLITS},
                   lineages=_lineages(split), example=made.rows[0][0])  # fmt: skip
     (folder / CARD).write_text(card, encoding="utf-8")
     return counts
@@ -194,7 +194,7 @@ class _Prompts:
     def of(self, child: Child) -> list[JsonValue]:
         if self._kind == "recorded":
             return child.messages[:-1]
-        text = render("training_prompt.md.j2", evidence=self._page(child.event.generation), parents=child.parents)
+        text = rendered("training_prompt.md.j2", evidence=self._page(child.event.generation), parents=child.parents)
         return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
 
     def answer(self, child: Child) -> JsonValue:

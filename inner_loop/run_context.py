@@ -26,7 +26,8 @@ class ModelConfig(BaseModel):
     it is unknown. A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout``
     seconds, all attempts with their waits at most ``patience``; the first wait after a fault is about ``backoff``.
     At most ``calls_at_once`` calls of one provider run in parallel, over all workers of the study. ``traces``: how
-    models that write programs see the raw traces; evolve resolves `auto` when it creates a study.
+    models that write programs see the raw traces; evolve resolves `auto` when it creates a study. ``reflect``: whether
+    a model notes what limited the parents' runs before each generation is written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class ModelConfig(BaseModel):
     backoff: float = Field(default=1.0, ge=0)
     calls_at_once: int = Field(default=8, ge=1)
     traces: Literal["auto", "tools", "prompt", "none"] = "auto"
+    reflect: bool = False
     agent: str = ""
     agent_network: str = ""
     agent_direct: bool = False

@@ -52,7 +52,8 @@ def breed(
 
     After those of ``leading``, the first child of a generation is written from the evidence; the others come from the
     mix.
-    A model may repair a faulty reply once.
+    A model may repair a faulty reply once, also one whose child behaves like an earlier program. A job that it passes
+    costs a proposal and no child.
     """
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
@@ -106,7 +107,7 @@ def judge(
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
     twin = novelty.meet(program)
-    return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
+    return Attempt(proposal, program, f"behaves like {twin}" if twin else "", faulty=bool(twin))
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:
@@ -125,6 +126,7 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             accepted=not attempt.refusal,
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
+            remark=p.remark or None,
         )
         study.record(_with_model(event, p.calls) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]

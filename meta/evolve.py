@@ -145,7 +145,7 @@ class Evolution:
         if generation not in self.study.state.generations:
             archive, facts = self.archive()
             archive, elites = self.breeders(archive, generation)
-            mix = self.author.chooser(self.mix, generation, facts) if self.author else self.mix
+            mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
             attempts = breed(
                 self.study,
                 archive,

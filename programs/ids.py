@@ -17,7 +17,7 @@ def content_id(letter: str, *parts: str | bytes) -> str:
     """``letter`` plus 12 hex digits of SHA-256 over the parts, each preceded by its length.
 
     Letters: p program, d directive, b behaviour, s source, t task, a arm, m match, r run, e experiment,
-    c credit, y study, v audit, o outcome in the cache, i imported log, x text.
+    c credit, y study, v audit, o outcome in the cache, i imported log, n note of a model, x text.
     """
     digest = hashlib.sha256()
     for part in parts:

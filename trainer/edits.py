@@ -117,6 +117,16 @@ class Knob:
         further = [rung for rung in rungs if (rung - value) * step > 0]
         return self.legal(further[0] if step > 0 else further[-1]) if further else None
 
+    @property
+    def allowed(self) -> str:
+        """The values that it may take: those of its ladder, and the range of numbers between which any is allowed."""
+        low, high = self.low, self.high
+        if self.kind == "float":
+            numbers = [float(known) for known in self.values]
+            low, high = min(numbers) if low is None else low, max(numbers) if high is None else high
+        known = ", ".join(format_value(value) for value in self.values)
+        return known + (f"; any value from {low:g} to {high:g}" if low is not None and high is not None else "")
+
     def legal(self, value: Value) -> Value | None:
         """``value`` as this knob stores it (with the right case and number type), None if it is not allowed."""
         if self.kind == "float":
@@ -231,7 +241,9 @@ class EditSpace:
             knob = self._known(name, patch=False)
             legal = knob.legal(value)
             if legal is None:
-                raise EditError(f"{knob.name}={format_value(value)} is not allowed", hint=self._range(knob))
+                raise EditError(
+                    f"{knob.name}={format_value(value)} is not allowed", hint=f"{knob.name} allows {knob.allowed}"
+                )
             text = knob.write(source.text(knob.file), legal)
             if text is None:
                 if knob.at:
@@ -278,9 +290,3 @@ class EditSpace:
                 )
             source = source.with_text(one.file, text.replace(one.find, one.replace))
         return source
-
-    @staticmethod
-    def _range(knob: Knob) -> str:
-        known = ", ".join(format_value(value) for value in knob.values)
-        between = f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
-        return f"{knob.name} allows {known}{between}"

@@ -294,7 +294,10 @@ class ChosenTasks:
 
 
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
-    choice = ResearcherChoice.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
+    given = flags.mutation
+    choice = ResearcherChoice.of(
+        flags.models, flags.agent, traces=given.traces, reflect=given.reflect, yes=flags.start.yes
+    )
     which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
 
@@ -334,6 +337,7 @@ def refuse_change(
     refuse_other(study.folder, study.config.prior, past)
     mutation.check(study, follows)
     mutation.check_traces(study, settings.researcher_choice.config.traces)
+    mutation.check_reflect(study, settings.researcher_choice.config.reflect)
     if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"

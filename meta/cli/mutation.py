@@ -34,6 +34,9 @@ class MutationFlags:
             type=click.Choice(get_args(Traces)),
         ),
     ]
+    reflect: Annotated[
+        bool, flag("One more call per generation: what limited the parents' runs. Writers see the notes.")
+    ]
 
 
 def load(path: str | None) -> Program | None:
@@ -59,6 +62,12 @@ def check_traces(study: Study, named: str | None) -> None:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with --traces {made}", "--traces")
 
 
+def check_reflect(study: Study, named: bool) -> None:
+    """Raise NotComparable where a study without reflection is resumed with it."""
+    if named and not study.config.staff.reflect:
+        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created without --reflect", "--reflect")
+
+
 def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
     """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
@@ -79,7 +88,9 @@ def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
 
 
 def refuse_alone(meta_program: Program | None, staff: ModelConfig) -> None:
-    """Raise UsageError for --traces or --meta-program without a model, which would have no effect."""
+    """Raise UsageError for --traces, --reflect or --meta-program without a model, which would have no effect."""
+    if staff.reflect and not staff.models:
+        raise UsageError("--reflect needs a model that reads the traces", hint="name one: -m NAME")
     if staff.traces != "auto" and not staff.models:
         raise UsageError("--traces needs a model that reads them", hint="name one: -m NAME")
     if meta_program is not None and not staff.models:

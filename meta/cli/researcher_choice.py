@@ -64,7 +64,13 @@ class ResearcherChoice:
 
     @classmethod
     def of(
-        cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool
+        cls,
+        models: ModelFlags,
+        agent: AgentFlags = NO_AGENT,
+        *,
+        traces: Traces | None = None,
+        reflect: bool = False,
+        yes: bool,
     ) -> ResearcherChoice:
         """From the flags of a command. Naming a model implies the chat researcher."""
         from inner_loop.run_context import ModelConfig
@@ -78,6 +84,7 @@ class ResearcherChoice:
             **agent.given(),
             **calls,
             traces=traces or "auto",
+            reflect=reflect,
         )
         _tapes(models.record, models.replay)
         implied = "command" if config.agent else "chat" if config.models else None

@@ -44,7 +44,8 @@ class ModelCalls:
 class ChildProposal:
     """The text of a child, its parents, and the rows of evidence that it is based on.
 
-    ``refusal`` says why a reply contains no child. ``repair`` calls the model once more, with the problem of the text.
+    ``refusal`` says why a reply contains no child. ``remark``: what of the reply was left out. ``repair`` calls the
+    model once more, with the problem of the text.
     """
 
     text: str
@@ -54,6 +55,7 @@ class ChildProposal:
     parent_ids: tuple[str, ...]
     calls: ModelCalls | None = None
     refusal: str = ""
+    remark: str = ""
     repair: Callable[[str], ChildProposal | None] | None = field(default=None, compare=False)
 
 

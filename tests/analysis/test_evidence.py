@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from analysis.evidence import Evidence, evidence
+from analysis.evidence_brief import RowIds, brief, label
 from analysis.evidence_text import page, quoted
+from analysis.final_scripts import dispensable, on_top
 from analysis.ledger import Ledger
 from analysis.study import open_study, query
+from meta.conformance.evidence_of import edit, idea
+from meta.conformance.evidence_of import evidence as evidence_of
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import BASELINE, EFFECTS, WORLD
 
@@ -40,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     ideas = IDEAS if who == "queue" else []
                     final = synthetic.search(ledger, WORLD, run_id, rng, tries=6, seed=seed, ideas=ideas,
                                              directives=["d-muon", "d-trap"])  # fmt: skip
-                    synthetic.end(ledger, run_id)
+                    synthetic.end(ledger, run_id, final_source_id=synthetic.sid(final))
                     gain = WORLD.gain(final)
                     synthetic.verify(ledger, run_id, f"a-{who}", who, list(gain + rng.normal(0, 0.02, 2)))
     return folder
@@ -129,3 +133,56 @@ def test_the_order_of_what_was_never_followed_is_settled(tmp_path: Path) -> None
     with open_study(tmp_path, views=()) as con:
         told = [item.directive_id for item in evidence(con, "strokes").never_followed]
     assert told == [name for pair in zip(names[:20], names[:19:-1], strict=True) for name in pair]
+
+
+def test_the_brief_opens_with_the_best_scripts_and_what_is_new_on_top(facts: Evidence) -> None:
+    ids = RowIds()
+    text = brief(facts, ids, {"strokes": ["`lr=7`"]})
+    best = facts.finals[0]
+    assert best.mean == max(script.mean for script in facts.finals) and best.edits
+    assert text.index("## Best final scripts") < text.index("## Edits on top of b1")
+    [opening] = [line for line in text.splitlines() if line.startswith("- [b1]")]
+    assert all(label(key) in opening for key in best.edits) and ids.by_short["b1"] == best.run_ids[0]
+    inside = {*best.edits}
+    rows = [line for line in text.splitlines() if line.startswith("- [e")]
+    assert not any(f" {label(key)}:" in line for line in rows for key in inside)
+    assert text.count("on the untouched script, n=") == sum("untouched" in line for line in rows)
+    assert "in no experiment yet: `lr=7`" in text and len(text) < len(page(facts))
+    every = {c.credit_id for c in (*facts.edits, *facts.directives)} | {run for s in facts.finals for run in s.run_ids}
+    assert set(ids.by_short.values()) <= every
+
+
+def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
+    assert facts.effects is not None and facts.effects.fitted is not None
+    script, effects = facts.finals[0], facts.effects
+    held = effects.held.toarray() > 0
+    for row in on_top(effects, script):
+        kept = [c for c, key in zip(script.columns, script.edits, strict=True) if key[0] != row.key[0]]
+        both = held[:, [*kept, effects.column[row.key]]].all(axis=1)
+        assert row.tried == both.sum() and row.sd > 0 and row.key not in script.edits
+    bundle = effects.bundle(script.edits)
+    [last, *_] = dispensable(effects, script)
+    rest = effects.bundle([key for key in script.edits if key != last.key])
+    assert bundle is not None and rest is not None and last.mean == pytest.approx(rest.mean - bundle.mean, rel=0.05)
+
+
+def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None:
+    ids = RowIds()
+    known = evidence_of(
+        edit("LR", 2, 0.3), edit("LR", 3, 0.001, se=0.1), edit("WD", 1, -0.4), edit("muon", True, 0.0, failures=16),
+        ideas=(idea("d1", "Use `lr=2`.", 0.3), idea("d2", "Both `lr=2` `wd=1`.", -0.2)),
+    )  # fmt: skip
+    text = brief(known, ids)
+    assert "- [e1] `lr=2`: caused a gain of +0.3 ± 0.01 on the untouched script, n=16" in text
+    assert "near zero or unclear: `lr=3`" in text and "lower: [e2] `wd=1` -0.4" in text
+    assert "failed every time: `muon`" in text
+    assert "Use 'lr=2'." not in text and "[d1] `Both 'lr=2' 'wd=1'.`" in text  # one figure for one thing
+    assert ids.by_short == {"e1": "c-LR-2", "e2": "c-WD-1", "d1": "c-d2"}
+
+
+def test_short_ids_stay_in_their_prompt() -> None:
+    ids = RowIds()
+    assert ids.of("c0123456789ab", "e") == ids.of("c0123456789ab", "e") == "e1"
+    kept = ids.lengthened("after e1 and e2")
+    assert kept == "after c0123456789ab and e2" and ids.shortened(kept) == "after e1 and e2"
+    assert RowIds().shortened("it pays (c0123456789ab, c0123456789ac), so") == "it pays, so"

@@ -11,11 +11,12 @@ from typing import Any
 
 from tests.llm.researcher import luck_of, prompt_of
 
-_KNOB = re.compile(r"^- `(\w+)`: (?:int|float|choice), (.+)$", re.MULTILINE)
-_ROW = re.compile(r"^- \[(c[^\]\s]*)\]", re.MULTILINE)
+_KNOB = re.compile(r"^- `(\w+)`: (?:int|float|choice), ([^;\n]+)", re.MULTILINE)
+_ROW = re.compile(r"^- \[([edbr]\d+)\]", re.MULTILINE)
 _TASK = re.compile(r"^# What to do\n\n(.*)$", re.MULTILINE | re.DOTALL)
 _PARENT = re.compile(r'^<data name="program" mark="(\w+)">\n(.*?)\n</data mark="\1">', re.MULTILINE | re.DOTALL)
 _SECTION = re.compile(r'^<data name="section" mark="(\w+)">\n(.*?)\n?</data mark="\1">', re.MULTILINE | re.DOTALL)
+NOTES = "Hm.\n<notes>\n- The queue ended before e1 was tried.\n- Two runs repeated a failure.\n</notes>"
 CHARTERS = (
     "metaloop:\n  proposers: {local: 0.7, random: 0.3}\n  no_repeat: true\n",
     "metaloop:\n  proposers: {queue: 0.6, local: 0.4}\n  no_repeat: true\n",
@@ -27,6 +28,8 @@ def answer(body: dict[str, Any]) -> str:
     """One of the shapes that the mutator's prompts ask for."""
     prompt, luck = prompt_of(body), luck_of(body)
     asked = _TASK.findall(prompt)[-1]
+    if asked.startswith("Write no program yet"):
+        return NOTES
     rows = sorted(set(_ROW.findall(prompt)))
     cited = luck.sample(rows, min(2, len(rows)))
     parent = _PARENT.findall(prompt)[0][1] + "\n"
@@ -42,6 +45,12 @@ def form(payload: str, name: str, text: str, cited: list[str], reason: str = "wh
 
 
 def _made(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[str, str, str]:
+    if asked.startswith("Rewrite two sections"):
+        return (
+            "section",
+            "charter",
+            f'{_charter(luck)}</section>\n<section name="Ideas">\n' + "\n".join(_ideas(prompt, luck, 4)),
+        )
     if asked.startswith("Rewrite one section"):
         if "`charter`" in asked.splitlines()[0]:
             return "section", "charter", _charter(luck)
@@ -53,12 +62,23 @@ def _made(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[st
         return "section", "charter", ""
     if asked.startswith("Combine the two parents"):
         names = re.findall("`([^`]+)`", asked.partition("Sections of parent 2:")[2].partition("\n")[0])
-        return "merge", "", "\n".join(f"{name}: 2" for name in names if name != "charter") + "\ncharter: 2"
-    if asked.startswith("The text below"):
-        return "program", "", _whole(prompt, luck)
+        return "merge", "", f"{luck.choice(['charter', 'Ideas']) if 'Ideas' in names else 'charter'}: 2"
+    if asked.startswith("Your reply below"):
+        return _again(asked, parent, prompt, luck)
     if asked.startswith("Shorten the program"):
         return "program", "", parent
     return "program", "", _whole(prompt, luck)
+
+
+def _again(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[str, str, str]:
+    """The form that was asked for at first, with other contents."""
+    if "<merge>" in asked:
+        return "merge", "", "charter: 2"
+    if "<program" in asked:
+        return "program", "", _whole(prompt, luck)
+    if '<section name="Ideas">' in asked:
+        return "section", "Ideas", "\n".join(_ideas(prompt, luck, 4))
+    return "section", "charter", _charter(luck)
 
 
 def _whole(prompt: str, luck: random.Random) -> str:

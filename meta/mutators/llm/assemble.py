@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meta.mutators.change_files import dropped
 from meta.mutators.llm.reply import BadReply, MutationReply
@@ -24,14 +25,26 @@ def section_names(program: Program) -> list[str]:
     return [CHARTER, *named, *program.further]
 
 
-def body_of(program: Program, name: str) -> str:
-    """The text of a section, without its heading line; for the charter, its block; for a file, its whole text."""
-    if name in program.further:
-        return program.further[name]
-    if name == CHARTER:
-        lines = take_charter("x\n", program.text).splitlines(keepends=True)
-        return "".join(lines[1:-2]) if len(lines) > 2 else ""
-    return _below(next(s.text for s in sections(program.text) if s.heading == name)).strip("\n") + "\n"
+def read_by_script(program: Program) -> str:
+    """The text without the sections that the scripted researcher does not read: front matter and ideas stay, and the
+    names of the others."""
+    every = sections(program.text)
+    front = program.text.removesuffix("".join(section.text for section in every))
+    with_ideas = {d.heading for d in program.directives if d.kind == "idea"}
+    kept = [section.text for section in every if section.heading in with_ideas]
+    left = [section.heading for section in every if section.level and section.heading not in with_ideas]
+    note = f"\n(left out, because the researcher does not read them: {', '.join(left)})\n" if left else ""
+    return f"{front}{''.join(kept).rstrip()}\n{note}"
+
+
+def with_sections(program: Program, answer: MutationReply) -> str:
+    """The program's text with all sections of the reply. Raises BadReply."""
+    if answer.further and any(name in program.further for name in answer.sections):
+        raise BadReply("a reply that changes another file changes nothing else")
+    text, names = program.text, list(answer.sections)
+    for name in sorted(names, key=lambda name: name.casefold() == CHARTER):  # the charter last
+        text = with_section(program.with_text(text), replace(answer, name=name, body=answer.sections[name]))
+    return text
 
 
 def with_section(program: Program, answer: MutationReply) -> str:
@@ -96,8 +109,11 @@ def merged(first: Program, second: Program, answer: MutationReply) -> str:
 
 
 def only_added(parent: Program, child: Program) -> str:
-    """Empty if the child keeps all statements of the parent and adds one; else the problem."""
+    """Empty if the child keeps all statements of the parent and adds one; else the problem. ``proposers`` may change
+    where the parent has no queue and the child adds it, because added ideas would otherwise be ignored."""
     gone, new = _compared(parent, child)
+    if "queue" in child.charter.proposers and "queue" not in parent.charter.proposers:
+        gone -= {d.directive_id for d in parent.directives if d.kind == "charter" and d.text.startswith("proposers:")}
     return "add removed something from the program" if gone else "" if new else "nothing was added"
 
 

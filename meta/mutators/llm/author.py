@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,19 @@ from arena.executor import Progress
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.run_context import ModelConfig, RunContext
+from meta.archive import Archive
 from meta.mutators.bandit import Bandit, arm_histories
+from meta.mutators.base import ParentProgram
 from meta.mutators.llm import bill
-from meta.mutators.llm.briefing import brief
+from meta.mutators.llm.briefing import MutationBriefing, brief
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import kind, offered
+from meta.mutators.llm.kinds import offered
 from meta.mutators.llm.mutator import LlmMutator
+from meta.mutators.llm.reflection import reflect
 from meta.mutators.llm.trace_access import trace_access_of
-from meta.mutators.llm.traces import gather
+from meta.mutators.llm.traces import Trace, gather
 from meta.mutators.mix import Mix
+from meta.novelty import Novelty
 from programs.program import Program
 from programs.shelf import meta_program
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from arena.study import Study
 from arena.task_study import tasks_of
 
+PARENTS = 2  # programs about which a model reflects
 RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders of a command, not of its study
 
 
@@ -59,25 +65,48 @@ class Author:
             for model in config.models
         }
 
-    def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and with models, with the results of their children so far."""
+    def chooser(self, mix: Mix, generation: int, facts: Evidence, novelty: Novelty, archive: Archive) -> Bandit:
+        """The operators of a generation, offline and with models, with the results of their children so far.
+        ``novelty``: what the programs of the study do. ``archive``: the possible parents, about which a model reflects
+        first where the study has it so."""
         config, plan = self.study.config, self.study.config.plan
         calls = GenerationCalls(
             self.clients,
             generation=generation,
-            most=bill.replies(plan["children"]),
+            most=bill.replies(plan["children"]) + config.staff.reflect,
             reply_tokens=config.staff.reply_tokens,
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(self.study),
         )
         access = trace_access_of(config.staff)
-        traces = gather(self.study, generation, facts) if access.how != "none" else ()
-        briefing = brief(self.study, self.instruction, access, traces)
-        kinds = (*offered(config.researcher), kind("repair"))
+        reflects = config.staff.reflect
+        traces = gather(self.study, generation, facts) if access.how != "none" or reflects else ()
+        briefing = brief(self.study, self.instruction, access, traces if access.how != "none" else (), novelty)
+        if reflects:
+            self._reflect(calls, briefing, archive, facts, traces, generation)
+        kinds = offered(config.researcher)
         asking = [LlmMutator(k, model, calls, briefing) for model in config.staff.models for k in kinds]
         race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(self.study))
         arms = arm_histories(self.study.state.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))
+
+    def _reflect(
+        self,
+        calls: GenerationCalls,
+        briefing: MutationBriefing,
+        archive: Archive,
+        facts: Evidence,
+        traces: Sequence[Trace],
+        generation: int,
+    ) -> None:
+        """Show all writers the notes of this generation. They are recorded once: an interrupted generation repeats the
+        call from its recorded reply."""
+        briefing.reflections[:] = [each for each in briefing.reflections if each.generation < generation]
+        parents = [ParentProgram(archive.programs[score.program_id], score) for score in archive.scores[:PARENTS]]
+        event = reflect(calls, self.study.config.staff.models[0], briefing, parents, facts, traces, generation)
+        if generation not in self.study.state.reflections and event.model is not None:
+            self.study.record(event)
+        briefing.reflections.append(event)
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:

@@ -7,6 +7,7 @@ from inner_loop.models.bill import Bill, at_most
 from inner_loop.run_context import ModelConfig
 from meta.mutators.bandit import SECONDS_PER_USD
 from meta.mutators.llm.generation_calls import PROMPT_BYTES
+from meta.mutators.llm.reflection import TRACE_BYTES
 from meta.mutators.llm.toolbox import READ_BYTES
 from meta.mutators.llm.trace_access import TraceAccess, trace_access_of
 
@@ -21,21 +22,21 @@ def replies(children: int) -> int:
     return 2 * TRIES * children
 
 
-def calls(children: int, access: TraceAccess) -> int:
+def calls(children: int, access: TraceAccess, reflect: bool = False) -> int:
     """Of one generation; before a reply that is not a repair there may be rounds of tools."""
-    return replies(children) + access.turns * TRIES * children
+    return replies(children) + access.turns * TRIES * children + reflect * (1 + access.turns)
 
 
 def prompt_tokens(config: ModelConfig, access: TraceAccess) -> int:
     """Upper bound per call: a token has at least one byte."""
     talk = READ_BYTES + TOOLS + access.turns * config.reply_tokens if access.turns else 0
-    return PROMPT_BYTES + access.bytes + talk
+    return PROMPT_BYTES + max(access.bytes, TRACE_BYTES if config.reflect else 0) + talk
 
 
 def bill(generations: int, children: int, config: ModelConfig) -> Bill:
     """The total if everything takes its worst case."""
     access = trace_access_of(config)
-    return at_most(config, generations * calls(children, access), prompt_tokens(config, access))
+    return at_most(config, generations * calls(children, access, config.reflect), prompt_tokens(config, access))
 
 
 def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.events import MutationEvent
+from analysis.credit import Key, canonical, plain
+from analysis.events import MutationEvent, ReflectionEvent
+from analysis.evidence_brief import RowIds
+from analysis.evidence_brief import brief as page_for_models
+from analysis.evidence_text import quoted
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
+from meta.mutators.llm.kinds import Reader
 from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
+from meta.novelty import Novelty
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
@@ -24,7 +32,10 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-TRIED = 30  # mutations that are shown, newest first
+TRIED = 12  # mutations that are shown, newest first; equal ones count once
+SHOWN_NOTES = 12
+UNREAD = ("version", "history")  # fields of the charter that change nothing for a scripted researcher
+PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")
 MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
 
 
@@ -53,18 +64,32 @@ class ControlArm:
 
 @dataclass(frozen=True)
 class TriedMutation:
-    """A proposal as the prompt shows it; ``credit``: of a child that ran."""
+    """A proposal. ``credit``: of a child that ran."""
 
     operator: str
-    parents: str
+    parent_ids: tuple[str, ...]
     reason: str
     accepted: bool
     credit: MutationCredit | None = None
 
 
 @dataclass(frozen=True)
+class ShownMutation:
+    """The same as the prompt shows it: with names of programs and short ids. ``times``: how often it was proposed."""
+
+    operator: str
+    parents: str
+    reason: str
+    accepted: bool
+    credit: MutationCredit | None
+    credit_id: str
+    times: int
+
+
+@dataclass(frozen=True)
 class MutationBriefing:
-    """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one."""
+    """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one. ``names``: of
+    programs by id. ``long_ids``: ids of rows that may be cited though the prompt has a short one for them or none."""
 
     instruction: Program
     task: Task
@@ -76,49 +101,119 @@ class MutationBriefing:
     traces: Sequence[Trace] = ()
     further: Sequence[Task] = ()  # training tasks beside the first
     families: bool = False  # these are examples of the families that the study is over
+    names: Mapping[str, str] = field(default_factory=dict)
+    novelty: Novelty | None = None
+    long_ids: dict[str, str] = field(default_factory=dict)
+    reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
 
-    def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
-        """The system message, and the ids of the rows that it shows."""
-        from analysis.evidence_text import page
+    @property
+    def tasks(self) -> list[Task]:
+        return [self.task, *self.further]
 
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader(self.novelty or Novelty(self.tasks, self.researcher))
+
+    def system(self, evidence: Evidence) -> tuple[str, RowIds]:
+        """The system message, and the rows that it shows by their short ids."""
+        ids = RowIds()
+        facts = clipped(page_for_models(evidence, ids, untried(evidence, self.tasks)), MOST_BYTES)
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
             TriedMutation(
                 m.operator,
-                ", ".join(m.parent_ids),
+                m.parent_ids,
                 m.reason,
                 m.accepted,
                 credit.get(m.child_id) if m.accepted and m.child_id else None,
             )
-            for m in list(self.tried)[: -TRIED - 1 : -1]
+            for m in reversed(self.tried)
         ]
-        shown = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
-        facts = clipped(page(evidence), MOST_BYTES)
+        shown = clipped(
+            prompts.render("tried.md.j2", tried=self.shown(tried, ids)[:TRIED]) if tried else "", MOST_BYTES // 4
+        )
         text = prompts.render(
             "system.md.j2",
             instruction=self.instruction.text,
             task=self.task,
             sentences=sentences,
-            tasks=[self.task, *self.further],
+            tasks=self.tasks,
             families=self.families,
-            charter=list(fields()),
+            charter=[(name, info) for name, info in fields() if self.researcher != "scripted" or name not in UNREAD],
             scripted=self.researcher == "scripted",
             control=self.control,
             page=facts,
             tried=shown,
+            notes=self.notes(ids),
             searches=self.access.how == "tools",
             turns=TURNS,
         )
-        known = {
-            c.credit_id
+        self.long_ids.update({
+            c.credit_id: c.credit_id
             for part in evidence.parts or (evidence,)
             for c in (*part.edits, *part.directives, *part.mutations)
-        }
-        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in shown)
+        })  # fmt: skip
+        return text, ids
+
+    def notes(self, ids: RowIds) -> str:
+        """The notes of this generation and earlier ones, latest first; empty without any."""
+        lines = [
+            f"- [{ids.of(note.note_id, 'r')}] generation {each.generation}: "
+            + ids.shortened(named(note.text, self.names))
+            for each in reversed(self.reflections)
+            for note in each.notes
+        ]
+        return "\n".join(lines[:SHOWN_NOTES])
+
+    def shown(self, tried: Sequence[TriedMutation], ids: RowIds) -> list[ShownMutation]:
+        """Proposals with names in the place of ids; those that say the same are one."""
+        counts: dict[tuple[str, str, str], list[TriedMutation]] = {}
+        for one in tried:
+            parents = ", ".join(self.names.get(p, p) for p in one.parent_ids)
+            counts.setdefault((one.operator, parents, ids.shortened(named(one.reason, self.names))), []).append(one)
+        return [
+            ShownMutation(
+                operator,
+                parents,
+                reason,
+                same[0].accepted,
+                credit := next((one.credit for one in same if one.credit), None),
+                ids.of(credit.credit_id, "c") if credit else "",
+                len(same),
+            )
+            for (operator, parents, reason), same in counts.items()
+        ]
+
+
+def named(text: str, names: Mapping[str, str]) -> str:
+    """A text with the names of programs in the place of their ids."""
+    return PROGRAM_ID.sub(lambda found: names.get(found[0], found[0]), text)
+
+
+def untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[str]]:
+    """By task, the edits that no experiment has tried, as ideas name them."""
+    by_task = {
+        part.task: {edit.key for edit in part.edits} | set(part.effects.column if part.effects else ())
+        for part in evidence.parts or (evidence,)
+    }
+    return {task.name: list(_untried(task, by_task[task.name])) for task in tasks if by_task.get(task.name)}
+
+
+def _untried(task: Task, tried: set[Key]) -> Iterator[str]:
+    own = task.edits.config(task.baseline())
+    for knob in task.edits.knobs:
+        name = knob.name.lower()
+        for value in (True,) if knob.kind == "patch" else knob.values:
+            if (name, canonical(value)) not in tried and own.get(knob.name) != value:
+                yield quoted(name if value is True else f"{name}={plain(value)}")
 
 
 def brief(
-    study: Study, instruction: Program, access: TraceAccess = NO_TRACES, traces: Sequence[Trace] = ()
+    study: Study,
+    instruction: Program,
+    access: TraceAccess = NO_TRACES,
+    traces: Sequence[Trace] = (),
+    novelty: Novelty | None = None,
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
@@ -134,6 +229,9 @@ def brief(
         traces=traces,
         further=[on.task for on in tasks_of(study)[1:]],
         families=study.config.families is not None,
+        names={program_id: program.name for program_id, program in study.state.programs.items()},
+        novelty=novelty,
+        reflections=sorted(study.state.reflections.values(), key=lambda each: each.generation),
     )
 
 

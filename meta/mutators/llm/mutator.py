@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from analysis.evidence_brief import RowIds
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm import assemble, prompts
 from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
-from meta.mutators.llm.conversation import converse
+from meta.mutators.llm.conversation import Talk, converse
 from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
-from meta.mutators.llm.kinds import Kind, kind
+from meta.mutators.llm.kinds import Job, Kind
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
@@ -29,8 +30,17 @@ if TYPE_CHECKING:
 
     from analysis.evidence import Evidence
 
-IDEAS = "Ideas"
+REPAIR = "repair"
 SIBLINGS = 20  # proposals of this generation that are shown
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A reply that became no child, its valid parts (None: it has none), and why."""
+
+    text: str
+    kept: MutationReply | None
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -54,78 +64,93 @@ class LlmMutator:
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
         """All operators of a generation share its briefing."""
-        parents, reason = ", ".join(proposal.parent_ids), refusal or proposal.reason
-        self.briefing.siblings.append(TriedMutation(proposal.operator, parents, reason, not refusal))
+        reason = refusal or proposal.reason
+        self.briefing.siblings.append(TriedMutation(proposal.operator, proposal.parent_ids, reason, not refusal))
 
     def propose(
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
-        """None if no further calls are possible, or these parents offer this operator nothing."""
-        first = parents[0].program
-        section = self._section(first, rng) if self.name == "rewrite" else ""
-        if self.name == "repair":
-            faults = problems(first.document, self._known)
-            return self._propose(parents, evidence, section, problem=faults[0], broken=first.text) if faults else None
-        return self._propose(parents, evidence, section)
+        """None if no further calls are possible, or if nothing that the operator may do with these parents changes what
+        the researcher does."""
+        job = self.kind.offer(self.briefing.reader, [parent.program for parent in parents], rng)
+        return None if job is None else self._propose(parents, evidence, job)
 
     def _propose(
-        self,
-        parents: Sequence[ParentProgram],
-        evidence: Evidence,
-        section: str,
-        *,
-        repairs: str | None = None,
-        **more: Any,
+        self, parents: Sequence[ParentProgram], evidence: Evidence, job: Job, rejected: Rejected | None = None
     ) -> ChildProposal | None:
-        system, offered = self.briefing.system(evidence)
-        near = self._near(parents) if repairs is None else []  # a repair needs no traces
+        """``rejected``: the reply of this job that is to be repaired."""
+        system, ids = self.briefing.system(evidence)
+        near = self._near(parents) if rejected is None else []  # a repair needs no traces
         shown_traces, logs = joined(near, self.briefing.access.bytes)
-        user = self._prompt(parents, section, traces=shown_traces, unit=evidence.unit, **more)
+        user = self._prompt(parents, job, ids, rejected, traces=shown_traces, unit=evidence.unit)
         messages = [Message("system", system), Message("user", user, logs)]
         most = PROMPT_BYTES + self.briefing.access.bytes
         if not self.calls.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
             return None
-        box = Toolbox(near) if self.briefing.access.how == "tools" and repairs is None else None
-        talk = converse(self.calls, self.model, messages, f"mutate {self.name}", box)
-        reply = talk.reply
-        calls = ModelCalls(
-            model=reply.model if reply else None,
+        box = Toolbox(near) if self.briefing.access.how == "tools" and rejected is None else None
+        talk = converse(self.calls, self.model, messages, f"mutate {self.name if rejected is None else REPAIR}", box)
+        propose = partial(
+            ChildProposal,
+            operator=REPAIR if rejected else self.name,
+            parent_ids=parent_ids(parents),
+            calls=self._calls(talk, messages, rejected),
+        )
+        if talk.reply is None:
+            refusal = self.calls.unfit or f"no model answers: {self.calls.silent}"
+            return propose(text="", reason="", evidence_ids=(), refusal=refusal)
+        answer, text, wrong = self._child(parents, talk.reply, ids, job, rejected)
+        if answer is not None and answer.passed:
+            return propose(text="", reason=answer.reason, evidence_ids=(), refusal=f"passed: {answer.reason}")
+        can_repair = rejected is None and talk.reply.finish == "stop"
+        again = partial(self._again, parents, evidence, job, talk.reply.text, answer) if can_repair else None
+        return propose(
+            text=text if not wrong else "",
+            reason=ids.lengthened(answer.reason) if answer and not wrong else "",
+            evidence_ids=answer.evidence_ids if answer else (),
+            refusal=wrong,
+            remark=answer.remark if answer else "",
+            repair=again,
+        )
+
+    def _child(
+        self, parents: Sequence[ParentProgram], reply: Reply, ids: RowIds, job: Job, rejected: Rejected | None
+    ) -> tuple[MutationReply | None, str, str]:
+        """(what the reply has of the form, the child's text, the problem)."""
+        answer: MutationReply | None = None
+        try:
+            answer = self._parsed(reply, ids, rejected)
+            if answer.passed:
+                return answer, "", ""
+            text = self._text(parents, answer, job)
+            return answer, text, self._wrong(parents, text)
+        except BadReply as bad:
+            return answer or bad.kept, "", str(bad)
+        except ProgramError as bad:
+            return answer, "", bad.message
+
+    def _again(
+        self,
+        parents: Sequence[ParentProgram],
+        evidence: Evidence,
+        job: Job,
+        said: str,
+        kept: MutationReply | None,
+        problem: str,
+    ) -> ChildProposal | None:
+        """Ask once for a repaired reply of the same form."""
+        return self._propose(parents, evidence, job, Rejected(said, kept, problem))
+
+    def _calls(self, talk: Talk, messages: Sequence[Message], rejected: Rejected | None) -> ModelCalls:
+        return ModelCalls(
+            model=talk.reply.model if talk.reply else None,
             tokens=talk.tokens,
             usd=talk.usd,
             call=talk.number,
             prompt=tuple((m.role, scrub(m.text)) for m in messages),
             meta_program_id=self.briefing.instruction.program_id,
-            repairs=repairs,
+            repairs=self.name if rejected else None,
             turns=talk.turns,
         )
-        propose = partial(ChildProposal, operator=self.name, parent_ids=parent_ids(parents), calls=calls)
-        again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
-        if reply is None:
-            refusal = self.calls.unfit or f"no model answers: {self.calls.silent}"
-            return propose(text="", reason="", evidence_ids=(), refusal=refusal)
-        try:
-            answer = self._parsed(reply, offered)
-            text = self._text(parents, answer, section)
-            wrong = self._wrong(parents, text)
-            broken = answer.body if parents[0].program.is_set else text
-        except (BadReply, ProgramError) as bad:
-            wrong = bad.message if isinstance(bad, ProgramError) else str(bad)
-            answer, text, broken = MutationReply("", (), "", ""), reply.text, reply.text
-        return propose(
-            text=text if not wrong else "",
-            reason=answer.reason,
-            evidence_ids=answer.evidence_ids,
-            refusal=wrong,
-            repair=partial(again, broken) if again and reply.finish == "stop" else None,
-        )
-
-    def _again(
-        self, parents: Sequence[ParentProgram], evidence: Evidence, section: str, broken: str, problem: str
-    ) -> ChildProposal | None:
-        """Ask once for a repaired reply."""
-        mended = replace(kind("repair"), check=self.kind.check)
-        mend = LlmMutator(mended, self.model, self.calls, self.briefing)
-        return mend._propose(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
 
     def _near(self, parents: Sequence[ParentProgram]) -> list[Trace]:
         """The traces that concern these parents."""
@@ -133,64 +158,72 @@ class LlmMutator:
         above = {p for trace in self.briefing.traces if trace.program_id in ids for p in trace.parent_ids}
         return related(self.briefing.traces, ids, above)
 
-    def _section(self, program: Program, rng: np.random.Generator) -> str:
-        """Charter, ideas or any other section; a scripted researcher reads only the first two."""
-        names = assemble.section_names(program)
-        if self.briefing.researcher == "scripted":
-            ideas = next((d.heading for d in program.directives if d.kind == "idea"), IDEAS)
-            names = [assemble.CHARTER, ideas]
-        return names[int(rng.integers(len(names)))]
-
-    def _prompt(self, parents: Sequence[ParentProgram], section: str, **more: Any) -> str:
+    def _prompt(
+        self, parents: Sequence[ParentProgram], job: Job, ids: RowIds, rejected: Rejected | None, **more: Any
+    ) -> str:
         first = parents[0].program
-        names = assemble.section_names(first)
         return prompts.render(
-            f"{self.kind.name}.md.j2",
+            f"{REPAIR if rejected else self.name}.md.j2",
             parents=parents,
             kind=self.kind,
-            section=section,
-            sections=names,
+            job=job,
+            sections=job.sections,
+            scripted=self.briefing.reader.scripted,
+            shown=self._shown,
+            queued=self.briefing.reader.reads_ideas(first),
             files=list(first.further),
             entry=first.files[0][0],
-            body=assemble.body_of(first, section) if section in names else "",
             chapters=[[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
             most_words=int(0.9 * first.words),
-            siblings=self.briefing.siblings[-SIBLINGS:],
+            siblings=self.briefing.shown(self.briefing.siblings[-SIBLINGS:], ids),
+            rejected=rejected,
             **more,
         )
 
-    def _parsed(self, reply: Reply, offered: frozenset[str]) -> MutationReply:
+    def _shown(self, program: Program) -> str:
+        """A parent's text; for a job about sections without those that nothing reads."""
+        if self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set:
+            return assemble.read_by_script(program)
+        return program.text
+
+    def _parsed(self, reply: Reply, ids: RowIds, rejected: Rejected | None) -> MutationReply:
         if reply.finish == "length":
             raise BadReply(f"cut off after {reply.tokens_out} tokens")
         if reply.calls and not reply.text.strip():
             raise BadReply("the model called tools instead of replying")
         if reply.finish == "content_filter" or not reply.text.strip():
             raise BadReply("the model gave no answer")
-        return parse(reply.text, self.kind.payload, offered)
+        offered = {**self.briefing.long_ids, **ids.by_short}
+        return parse(reply.text, self.kind.payload, offered, rejected.kept if rejected else None)
 
-    def _text(self, parents: Sequence[ParentProgram], answer: MutationReply, section: str) -> str:
+    def _text(self, parents: Sequence[ParentProgram], answer: MutationReply, job: Job) -> str:
         first = parents[0].program
         if self.kind.payload == "program":
             return assemble.whole(first, answer)
         if self.kind.payload == "merge":
             return assemble.merged(first, parents[1].program, answer)
-        if section and answer.name.casefold() != section.casefold():
-            raise BadReply(f"section {section} was requested, the reply has {answer.name[:60]}")
-        return assemble.with_section(first, answer)
+        if self.name == "rewrite":
+            wanted = {name.casefold() for name in job.sections}
+            other = next((name for name in answer.sections if name.casefold() not in wanted), None)
+            if other is not None:
+                raise BadReply(
+                    f"section {' and '.join(job.sections)} was requested, the reply has {other[:60]}", answer
+                )
+        return assemble.with_sections(first, answer)
 
     def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:
         """The problem of a child: it is invalid, has a warning that no parent has, or does not follow the
         instruction."""
         child = parents[0].program.with_text(text) if parents[0].program.is_set else None
         text = child.document if child else text
-        known = {m for parent in parents for m in problems(parent.program.document, self._known)}
-        new = [message for message in problems(text, self._known) if message not in known]
+        before = {m for parent in parents for m in problems(parent.program.document, self._known)}
+        new = [message for message in problems(text, self._known) if message not in before]
         if new:
             return f"lint: {new[0]}"
         return self.kind.check(parents[0].program, child or Program.parse(text))
 
     def _known(self, term: str) -> bool:
-        return known(self.briefing.task.edits, term)
+        return any(known(task.edits, term) for task in self.briefing.tasks)
 
 
 def problems(text: str, known: Any = None) -> list[str]:

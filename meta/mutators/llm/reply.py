@@ -3,77 +3,135 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from programs.text import one_line
 
 _PAYLOADS = ("program", "section", "merge")
 _REASON = re.compile(r"^<reason>(.*?)</reason>[ \t]*$", re.MULTILINE | re.DOTALL)
 _EVIDENCE = re.compile(r"^<evidence>(.*?)</evidence>[ \t]*$", re.MULTILINE | re.DOTALL)
+_PASS = re.compile(r"^<pass>(.*?)</pass>[ \t]*$", re.MULTILINE | re.DOTALL)
 _PAYLOAD = re.compile(rf"^<({'|'.join(_PAYLOADS)})\b([^>\n]*)>[ \t]*$", re.MULTILINE)
 _NAME = re.compile(r' name="([^"]{1,160})"')
 MOST_REASON = 300  # characters
 
 
 class BadReply(Exception):
-    """The reply does not have the required form; the message is one line and says why."""
+    """The reply does not have the required form; the message is one line and says why.
+
+    ``kept``: the part of it that has the form, which a repaired reply may leave out.
+    """
+
+    def __init__(self, problem: str, kept: MutationReply | None = None) -> None:
+        super().__init__(problem)
+        self.kept = kept
 
 
 @dataclass(frozen=True)
 class MutationReply:
-    """``name``: the section that the body replaces; empty for whole programs and merges."""
+    """``name``: the section that the body replaces; empty for whole programs and merges. ``further``: names and texts
+    of more sections. ``remark``: what of the reply was left out. A ``passed`` reply has nothing but a reason."""
 
     reason: str
     evidence_ids: tuple[str, ...]
     name: str
     body: str
+    further: tuple[tuple[str, str], ...] = ()
+    remark: str = ""
+    passed: bool = False
+
+    @property
+    def sections(self) -> dict[str, str]:
+        return dict([(self.name, self.body), *self.further])
 
 
-def parse(text: str, payload: str, offered: Collection[str]) -> MutationReply:
-    """The parts of a reply: a reason of one line, the cited rows (among ``offered``), one payload of the requested
-    kind.
+def parse(
+    text: str, payload: str, offered: Mapping[str, str] | Collection[str], before: MutationReply | None = None
+) -> MutationReply:
+    """The parts of a reply: a reason of one line, the cited rows, one payload of the requested kind; or a pass.
+
+    ``offered``: the rows that it may cite, by short id if they have one. A row that was not shown is left out with a
+    remark. ``before``: the reply that this one repairs, whose parts hold where it has none.
 
     Raises BadReply.
     """
     text = text.replace("\r\n", "\n")
     opened = list(_PAYLOAD.finditer(text))
-    if not opened:
+    passes = _PASS.findall(text)
+    if passes and not opened:
+        return MutationReply(_short(one_line(passes[0]) or "no reason given"), (), "", "", passed=True)
+    if not opened and (before is None or not (before.body or before.name)):
         raise BadReply(f"the reply has no <{payload}>")
-    first = opened[0]
-    if first[1] != payload:
-        raise BadReply(f"the reply has a <{first[1]}> instead of a <{payload}>")
-    end = text.rfind(f"\n</{payload}>", first.end())
-    if end < 0:
-        raise BadReply(f"<{payload}> is never closed")
-    body = text[first.end() + 1 : end + 1]
-    if re.search(rf"^</?{payload}\b", body, re.MULTILINE):
+    parts, around = _sections(text, opened, payload) if opened else ([], text)
+    kept = before.sections if before and payload == "section" else {}
+    merged = {**kept, **dict(parts)} if opened or before is None else before.sections
+    merged.pop("", None) if payload == "section" else None
+    (name, body), *further = merged.items()
+    known = MutationReply("", (), name, body, tuple(further))
+    if before is not None:
+        known = replace(known, reason=before.reason, evidence_ids=before.evidence_ids)
+    reason = _reason(around, known)
+    cited, remark = _cited(around, offered, replace(known, reason=reason), is_repair=bool(known.reason))
+    return MutationReply(reason, cited, name, body, tuple(further), remark)
+
+
+def _sections(text: str, opened: list[re.Match[str]], payload: str) -> tuple[list[tuple[str, str]], str]:
+    """(name and text of each payload, the text outside). Only sections may be several, each with its own name."""
+    wrong = next((each[1] for each in opened if each[1] != payload), None)
+    if wrong:
+        raise BadReply(f"the reply has a <{wrong}> instead of a <{payload}>")
+    if len(opened) > 1 and payload != "section":
         raise BadReply(f"the reply has more than one <{payload}>")
-    around = text[: first.start()] + text[end + 1 :]
-    name = _NAME.fullmatch(first[2].rstrip())
-    if payload == "section" and name is None:
-        raise BadReply('<section> lacks its name="…"')
-    return MutationReply(_reason(around), _cited(around, offered), one_line(name[1]) if name else "", body)
+    parts, around, last = [], "", 0
+    for first, after in zip(opened, [*opened[1:], None], strict=True):
+        limit = after.start() if after else len(text)
+        end = text.rfind(f"\n</{payload}>", first.end(), limit)
+        if end < 0:
+            raise BadReply(f"<{payload}> is never closed")
+        body = text[first.end() + 1 : end + 1]
+        if re.search(rf"^</?{payload}\b", body, re.MULTILINE):
+            raise BadReply(f"the reply has more than one <{payload}>")
+        name = _NAME.fullmatch(first[2].rstrip())
+        if payload == "section" and name is None:
+            raise BadReply('<section> lacks its name="…"')
+        parts.append((one_line(name[1]) if name else "", body))
+        around += text[last : first.start()]
+        last = end + 1
+    if len({name.casefold() for name, _ in parts}) < len(parts):
+        raise BadReply("the reply has the same section twice")
+    return parts, around + text[last:]
 
 
-def _reason(text: str) -> str:
+def _reason(text: str, known: MutationReply) -> str:
     reasons = _REASON.findall(text)
+    if not reasons and known.reason:
+        return known.reason
     if len(reasons) != 1:
-        raise BadReply(f"one <reason> is required, the reply has {len(reasons)}")
+        raise BadReply(f"one <reason> is required, the reply has {len(reasons)}", known)
     reason = one_line(reasons[0])
     if not reason:
-        raise BadReply("the reason is empty")
+        raise BadReply("the reason is empty", known)
+    return _short(reason)
+
+
+def _short(reason: str) -> str:
     return reason if len(reason) <= MOST_REASON else reason[: MOST_REASON - 1] + "…"
 
 
-def _cited(text: str, offered: Collection[str]) -> tuple[str, ...]:
+def _cited(
+    text: str, offered: Mapping[str, str] | Collection[str], known: MutationReply, *, is_repair: bool
+) -> tuple[tuple[str, ...], str]:
+    """The rows by their long ids, and a remark on those that were not shown."""
     blocks = _EVIDENCE.findall(text)
+    if not blocks and is_repair:
+        return known.evidence_ids, ""
     if len(blocks) != 1:
-        raise BadReply(f"one <evidence> is required, the reply has {len(blocks)}")
-    words = [word.strip("[]`") for word in re.split(r"[\s,;]+", blocks[0].strip()) if word]
-    if [word.casefold().rstrip(".") for word in words] == ["none"]:
-        return ()
-    unknown = [word for word in words if word not in offered]
-    if unknown:
-        raise BadReply(f"cites {one_line(unknown[0])[:40]}, which is not a row of the shown evidence")
-    return tuple(dict.fromkeys(words))
+        raise BadReply(f"one <evidence> is required, the reply has {len(blocks)}", known)
+    words = [word.strip("[]`.") for word in re.split(r"[\s,;]+", blocks[0].strip()) if word]
+    rows = offered if isinstance(offered, Mapping) else {row: row for row in offered}
+    long = {*rows.values()}
+    cited = [rows.get(word) or word for word in words if word in rows or word in long]
+    unknown = [word for word in words if word not in rows and word not in long and word.casefold() != "none"]
+    shown = ", ".join(one_line(word)[:40] for word in unknown[:5])
+    return tuple(dict.fromkeys(cited)), f"cites {shown}, which the evidence does not have" if unknown else ""

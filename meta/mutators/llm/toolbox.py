@@ -154,7 +154,8 @@ class Toolbox:
 
 
 def _cut(line: str) -> str:
-    line = one_line(line) if not line[:1].isspace() else f"  {one_line(line)}"
+    """A line with its spaces, which are part of a diff, and without characters that cannot be seen."""
+    line = "".join(c if c.isprintable() else " " for c in line.expandtabs(4)).rstrip()
     return line if len(line) <= MOST_WIDTH else line[: MOST_WIDTH - 1] + "…"
 
 

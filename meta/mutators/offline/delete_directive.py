@@ -36,7 +36,7 @@ class DeleteDirective:
         weights = [_weight(program, d, table) for d in choices]
         gone = choices[int(rng.choice(len(choices), p=[w / sum(weights) for w in weights]))]
         try:
-            text = _without(program, gone)
+            text = without_statement(program, gone)
         except ProgramError:  # nothing would be left, or its neighbours would change
             return None
         ids = table.credit_ids(gone.directive_id, _terms(program, gone)) if gone.kind == "idea" else []
@@ -44,7 +44,11 @@ class DeleteDirective:
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
-def _without(program: Program, gone: Directive) -> str:
+def without_statement(program: Program, gone: Directive) -> str:
+    """The document without a statement; a field of the charter goes with those that mean nothing without it.
+
+    Raises ProgramError where nothing would be left, or its neighbours would change.
+    """
     if gone.kind != "charter":
         return without(program, gone.directive_id).document
     text = program.text

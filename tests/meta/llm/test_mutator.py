@@ -17,13 +17,15 @@ from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.briefing import Control, MutationBriefing
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import KINDS, kind, offered
-from meta.mutators.llm.mutator import LlmMutator, problems
+from meta.mutators.llm.kinds import KINDS, Job, Reader, kind, offered
+from meta.mutators.llm.mutator import LlmMutator
+from meta.novelty import Novelty
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
 from programs.shelf import meta_program, starter
 from tests.events import example
 from tests.llm.kits import KEY, MODEL, environment, kit
+from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import form
 from tests.meta.test_causal_words import CAUSAL, about
@@ -52,8 +54,18 @@ def make(task: Task) -> Make:
     return made
 
 
+QUEUE = "---\nmetaloop:\n  proposers: {queue: 0.9, local: 0.1}\n---\n"
+LISTED = Program.parse(QUEUE + "# List\n\nWork the list.\n\n## Ideas\n\n- Set `ladder1=0.02`.\n", "listed")
+WAVES = Program.parse(
+    QUEUE.replace("---\n#", "  wave: 6\n---\n#").replace("0.1}\n", "0.1}\n  wave: 6\n")
+    + "# Waves\n\nBy turns.\n\n## Ideas\n\n- Set `ladder1=0.05`.\n",
+    "waves",
+)
+
+
 def parents(count: int, first: str = "idea-queue") -> list[ParentProgram]:
-    return [ParentProgram(starter(name), score(starter(name).program_id)) for name in (first, "local-screen")][:count]
+    programs = [starter(first)] if count == 1 else [LISTED, WAVES]
+    return [ParentProgram(program, score(program.program_id)) for program in programs]
 
 
 def proposed(mutator: Mutator, first: str = "idea-queue", seed: int = 1) -> ChildProposal:
@@ -62,7 +74,7 @@ def proposed(mutator: Mutator, first: str = "idea-queue", seed: int = 1) -> Chil
     return found
 
 
-@pytest.mark.parametrize("name", [k.name for k in KINDS if k.name not in ("repair", "distil")])
+@pytest.mark.parametrize("name", [k.name for k in KINDS if k.name != "distil"])
 def test_children_are_sound_and_say_where_they_come_from(server: LlmServer, make: Make, name: str) -> None:
     mutator = make(name)
     found = proposed(mutator, "local-screen" if name == "add" else "idea-queue")
@@ -85,11 +97,18 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
     system, user = (message["content"] for message in server.seen[0]["messages"])
     system = system if isinstance(system, str) else system[0]["text"]
     assert meta_program().text in system and "The difference of 0.2 nats" in system
-    assert "[c-MOMENTUM-0.9]" in system and "- `ladder1`: float, 0.01" in system and "`keep.rule`" in system
+    assert (
+        "[e1] `conv`" in system
+        and "c-MOMENTUM" not in system
+        and "- `ladder1`: float, 0.01" in system
+        and "`keep.rule`" in system
+    )
     for parent in parents(2):
-        assert parent.program.text.rstrip() in user and parent.program.program_id in user
+        front, _, ideas = parent.program.text.rstrip().partition("# ")
+        assert front in user and ideas.rpartition("## ")[2] in user and parent.program.program_id in user
+        assert "Work the list." not in user and "does not read them: " in user  # prose that nothing reads
     assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
-    assert "bold on p1: `behaves like p2`: refused" in user
+    assert "bold on `p1`: `behaves like p2`: refused" in user
 
 
 def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> None:
@@ -100,13 +119,13 @@ def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> No
     )  # fmt: skip
     tried = [example(MutationEvent, operator="bold", parent_ids=("p1",), reason="new", accepted=True, child_id="p2")]
     for design, causal in (("observational", False), ("paired", True)):
-        facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` b", 0.3),))
+        facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` `wd=2` b", 0.3),))
         facts = replace(facts, mutations=(replace(child, design=design),))
         text, rows = replace(make("bold").briefing, tried=tried).system(facts)
-        assert rows == {chosen.credit_id, "c-d1", "c-child"}
-        told = [line for row in (chosen.credit_id, "c-child") for line in about(text, row)]
-        assert len(told) == 3 and [bool(CAUSAL.search(line)) for line in told] == [causal] * 3
-        assert not CAUSAL.search(about(text, "c-d1")[0])
+        assert rows.by_short == {"e1": chosen.credit_id, "d1": "c-d1", "c1": "c-child"}
+        told = [line for row in ("[e1]", "[c1]") for line in about(text, row)]
+        assert len(told) == 2 and [bool(CAUSAL.search(line)) for line in told] == [causal] * 2
+        assert not CAUSAL.search(about(text, "[d1]")[0])
 
 
 def test_a_scripted_researcher_is_spared_what_it_does_not_read() -> None:
@@ -131,14 +150,72 @@ def test_what_warns_of_something_new_is_faulty(server: LlmServer, make: Make) ->
     assert "no edit `nowhere=1`" in proposed(make("add"), "local-screen").refusal
 
 
-def test_repair_is_for_what_is_broken(server: LlmServer, make: Make) -> None:
-    mutator = make("repair")
-    sound, worn = starter("stock"), Program.parse(starter("stock").text + "\n```\nnever closed\n")
-    assert not problems(sound.text) and problems(worn.text)
-    rng = np.random.default_rng(1)
-    assert mutator.propose([ParentProgram(sound, None)], PLANTED, rng) is None and not server.seen
-    found = mutator.propose([ParentProgram(worn, None)], PLANTED, rng)
-    assert found and found.operator == "repair" and not problems(found.text)
+def test_repair_is_for_refused_children_in_the_form_of_the_job(server: LlmServer, make: Make) -> None:
+    assert "repair" not in {k.name for k in KINDS}
+    good = server.answer
+    two = form("section", "charter", "metaloop:\n  proposers: {queue: 0.5, local: 0.5}\n", [])
+    both = two + '<section name="Ideas">\n- Set `nowhere=1`.\n</section>\n'
+    mend = '<section name="Ideas">\n- Set `ladder1=0.02`.\n</section>\n'
+    server.answer = lambda body: both if len(server.seen) == 1 else mend if len(server.seen) == 2 else good(body)
+    found = make("add").propose([ParentProgram(starter("stock"), None)], PLANTED, np.random.default_rng(1))
+    assert found and "no edit `nowhere=1`" in found.refusal and found.repair
+    mended = found.repair(found.refusal)
+    asked = prompt_of(server.seen[1])
+    assert "- Set `nowhere=1`." in asked and '<section name="NAME">' in asked and "<program>" not in asked
+    assert mended and mended.operator == "repair" and mended.reason == "what the rows speak for"
+    assert mended and "proposers" in mended.text and "ladder1=0.02" in mended.text  # the sound section is kept
+
+
+def job(name: str, *programs: Program, researcher: str = "scripted", task: Task, seed: int = 0) -> Job | None:
+    reader = Reader(Novelty([task], researcher))
+    return kind(name).offer(reader, programs, np.random.default_rng(seed))
+
+
+PROSE = Program.parse("# Prose\n\nWork.\n\n## Ideas\n\n- Set `ladder1=0.02`.\n\n## Process\n\n- Look.\n- Then leap.\n")
+
+
+def test_ideas_are_not_rewritten_alone_where_nothing_reads_them(task: Task) -> None:
+    asked = {job("rewrite", PROSE, task=task, seed=seed) for seed in range(30)}
+    assert asked == {Job(("charter",)), Job(("charter", "Ideas"))}
+    asked = {job("rewrite", LISTED, task=task, seed=seed) for seed in range(30)}
+    assert asked == {Job(("charter",)), Job(("Ideas",)), Job(("charter", "Ideas"))}
+
+
+def test_nothing_is_deleted_from_prose_that_nothing_reads(task: Task) -> None:
+    assert job("delete", PROSE, task=task) is None  # no charter, and ideas without a queue
+    assert job("delete", LISTED, task=task) == Job(("charter", "Ideas"))
+    assert job("delete", PROSE, researcher="chat", task=task) == Job(("charter", "Prose", "Ideas", "Process"))
+    seen = Reader(Novelty([task], "scripted"))
+    seen.novelty.meet(Program.parse(LISTED.text.replace("- Set `ladder1=0.02`.\n", "")))
+    seen.novelty.meet(Program.parse(LISTED.text.partition("---\n# ")[2]))
+    assert kind("delete").offer(seen, [LISTED], np.random.default_rng(1)) is None  # both results are known
+
+
+def test_a_merge_needs_two_parents_that_make_a_third(task: Task) -> None:
+    assert job("merge", LISTED, WAVES, task=task) == Job()
+    assert job("merge", PROSE, starter("stock"), task=task) is None
+    assert job("merge", PROSE, starter("stock"), researcher="chat", task=task) == Job()
+
+
+def test_only_a_program_with_words_to_lose_is_shortened(task: Task) -> None:
+    bare = Program.parse(QUEUE + "# A\n\n## Ideas\n\n" + "- Set `ladder1=0.02` as a larger step than before.\n" * 1)
+    assert job("distil", starter("stock"), researcher="chat", task=task) == Job()
+    assert job("distil", bare, researcher="chat", task=task) is None and job("distil", bare, task=task) is None
+
+
+def test_a_pass_costs_no_child_and_is_not_repaired(server: LlmServer, make: Make) -> None:
+    server.answer = lambda _: "Nothing to do.\n<pass>all of it is needed</pass>\n"
+    found = proposed(make("bold"))
+    assert found.refusal == "passed: all of it is needed" and found.repair is None and found.calls
+    assert "<pass>" in prompt_of(server.seen[0])
+
+
+def test_a_citation_of_no_row_voids_nothing_and_reasons_are_kept_with_long_ids(server: LlmServer, make: Make) -> None:
+    text = starter("stock").text.replace("# Stock", "---\nmetaloop:\n  wave: 4\n---\n# Stock")
+    server.answer = lambda _: form("program", "", text, ["e1", "e99"], "as e1 says, and e99")
+    found = proposed(make("bold"))
+    assert not found.refusal and found.evidence_ids == ("c-conv-True",) and "e99" in found.remark
+    assert found.reason == "as c-conv-True says, and e99"
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,17 @@ def attempts(ended: Path) -> Attempts:
 def test_it_is_told_of_both_tasks_and_their_evidence(attempts: Attempts) -> None:
     prompt = attempts[-1]["prompt"][0]["text"]
     for task in ("north", "south"):
-        assert f"Edits of {task} (an idea" in prompt and f"# Evidence: {task}" in prompt
-    assert "# Evidence over 2 tasks: north, south" in prompt and "Its score is the mean over them" in prompt
+        assert f"Edits of {task} (an idea" in prompt and f"## Best final scripts of {task}" in prompt
+    assert "Its score is the mean over them" in prompt
 
 
 def test_it_may_cite_rows_of_either(ended: Path, attempts: Attempts) -> None:
-    shown = attempts[-1]["prompt"][0]["text"]
-    rows = query(ended, "SELECT credit_id, task FROM credit")
-    assert {row["task"] for row in rows if f"[{row['credit_id']}]" in shown} == {"north", "south"}
-    assert [attempt for attempt in attempts if attempt["accepted"] and attempt["evidence_ids"]]
+    known = {row["credit_id"] for row in query(ended, "SELECT credit_id FROM credit")}
+    known |= {row["run_id"] for row in query(ended, "SELECT run_id FROM runs")}  # of the best final scripts
+    cited = {row for attempt in attempts if attempt["accepted"] for row in attempt["evidence_ids"]}
+    assert cited and cited <= known
+    shown = attempts[-1]["prompt"][0]["text"].partition("# south\n")
+    assert all("\n- [e" in part or "\n- lower: [e" in part for part in (shown[0], shown[2]))
 
 
 def test_its_child_plays_on_both(ended: Path, attempts: Attempts) -> None:

@@ -93,12 +93,28 @@ def test_operators_of_models_and_offline_ones_work_side_by_side(ended: Path) -> 
 def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
     made = {call["number"]: call for call in calls(ended)}
     rows = query(ended, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
-    assert len(rows) == len(made) > 2
+    assert len(rows) == len(made) >= 2
     for record in (row["record"] for row in rows):
         call = made[record["call"]]
         assert call["tokens"] == record["tokens"] and call["text"] and call["purpose"].startswith("mutate ")
         assert record["prompt"][0]["text"].startswith("You write research programs") and record["reason"]
         assert call["number"] // 10_000 == record["generation"]
+
+
+def test_a_model_reflects_once_a_generation_and_all_writers_see_it(play: Play) -> None:
+    folder = play("reflected", reflect=True)
+    noted = [row["record"] for row in query(folder, "SELECT record FROM events WHERE kind = 'reflection'")]
+    assert sorted(event["generation"] for event in noted) == [1, 2]
+    asked = [call for call in calls(folder) if call["purpose"] == "reflect"]
+    assert [call["number"] for call in asked] == [10_000, 20_000]
+    assert {event["call"] for event in noted} == {10_000, 20_000}
+    ids = {note["note_id"] for event in noted for note in event["notes"]}
+    assert len(ids) >= 2 and not any(" e1 " in note["text"] for event in noted for note in event["notes"])
+    rows = query(folder, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
+    systems = [row["record"]["prompt"][0]["text"] for row in rows]
+    assert systems and all("[r1] generation" in text and "Two runs repeated a failure." in text for text in systems)
+    last = [row["record"]["prompt"][0]["text"] for row in rows if row["record"]["generation"] == 2]
+    assert all("generation 1: " in text for text in last)  # earlier notes stay
 
 
 @pytest.mark.slow

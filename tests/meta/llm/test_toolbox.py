@@ -31,12 +31,12 @@ def test_files_are_listed_searched_and_read() -> None:
     assert "runs/p1/r1.txt: one, generation 0, 5 lines" in listed and "generation-1/lineage.txt" in listed
     assert "r2" not in ask(box, "list_files", folder="runs/p1")
     found = ask(box, "search", pattern=r"\+lr = \d")
-    assert "runs/p1/r1.txt:4:   +LR = 2" in found and found.startswith('<data name="search" mark="')
+    assert "runs/p1/r1.txt:4:     +LR = 2" in found and found.startswith('<data name="search" mark="')
     assert "r2" in ask(box, "search", pattern="discard") and "r2" not in ask(
         box, "search", pattern="zebra", path="runs"
     )
     assert "r2" not in ask(box, "search", pattern="discard", path="runs/p1/")
-    assert "2:   diff:\n3:   -LR = 1\n(2 more lines)" in ask(
+    assert "2:   diff:\n3:     -LR = 1\n(2 more lines)" in ask(
         box, "read", path="runs/p1/r1.txt", first_line=2, last_line=3
     )
     assert "(no line matches)" in ask(box, "search", pattern="nowhere")
@@ -137,3 +137,11 @@ def test_traces_in_a_prompt_have_a_share_each() -> None:
 def test_the_tools_are_described() -> None:
     assert [tool.name for tool in tools()] == ["list_files", "search", "read"]
     assert all(tool.wire["function"]["parameters"]["type"] == "object" for tool in tools())
+
+
+def test_a_diff_keeps_its_indentation() -> None:
+    diff = "    -        features = PIXELS\n    +        features = 8 * (SIDE // 2) ** 2\n\tx\x1b[2J"
+    box = Toolbox([Trace("runs/p1/r9.txt", "nine", diff, "p1")])
+    shown = ask(box, "read", path="runs/p1/r9.txt")
+    assert "2:     +        features = 8 * (SIDE // 2) ** 2\n" in shown and "\x1b" not in shown
+    assert "runs/p1/r9.txt:1:     -        features" in ask(box, "search", pattern="PIXELS")

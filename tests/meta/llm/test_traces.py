@@ -122,19 +122,19 @@ def test_a_study_that_stopped_between_two_rounds_asks_nothing_twice(play: Play, 
     folder = ended.parent / "stopped"
 
     def stop(number: int, _body: Any) -> str | None:
-        if number != 4:
+        if number != 2:
             return None
         (folder / "stop").touch()
         return "503"
 
     with pytest.raises(Drained):
         play("stopped", fault=stop, backoff=5.0)
-    assert [call["status"] for call in records(folder, CALLS)] == [*["ok"] * 4, "failed"]
+    assert [call["status"] for call in records(folder, CALLS)] == [*["ok"] * 2, "failed"]
     assert not records(folder, ATTEMPTS)
     with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
         environment(patch, server.url)
         carry_on(folder)
-        assert len(server.seen) == len(records(ended, CALLS)) - 4
+        assert len(server.seen) == len(records(ended, CALLS)) - 2
     assert records(folder, ATTEMPTS) == records(ended, ATTEMPTS)
     assert query(folder, OUTCOME) == query(ended, OUTCOME)
 
@@ -165,10 +165,10 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
 
 
 def test_the_cap_holds_over_rounds(play: Play) -> None:
-    folder = play("capped", max_tokens=60_000)
+    folder = play("capped", max_tokens=25_000)
     spent = sum(call["tokens"] + call["lost_tokens"] for call in records(folder, CALLS))
-    assert 0 < spent <= 60_000
-    assert query(folder, "FROM mutations WHERE NOT accepted AND contains(reason, '--max-tokens 60000')")
+    assert 0 < spent <= 25_000
+    assert query(folder, "FROM mutations WHERE NOT accepted AND contains(reason, '--max-tokens 25000')")
     assert query(folder, "SELECT count(*) AS n FROM champions")[0]["n"] == 0  # carried out without a lineage
     assert query(folder, "SELECT count(*) AS n FROM runs WHERE purpose = 'confirmation'")[0]["n"] > 0
 

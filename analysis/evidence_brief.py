@@ -1,0 +1,167 @@
+"""The evidence as a model that writes programs reads it: what a decision depends on, in few tokens, with short ids.
+
+It opens with the best final scripts and with what each edit is predicted to change on top of the best one. Each edit
+has one row, rows near zero are named in one line, and the rows of one program's children stand with the mutations that
+made them. The whole page (`evidence_text.page`) has every row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from analysis.credit import DirectiveCredit, EditCredit, Key
+from analysis.evidence import Evidence
+from analysis.evidence_text import quoted, rendered
+from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
+from programs.program import Program
+
+SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 6, 6, 6  # rows of one task
+NAMES = 40  # edits that are only named, in one line
+_LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
+
+
+@dataclass
+class RowIds:
+    """Short ids for the rows of a prompt: ``e1`` for the first edit, ``d1`` for the first directive."""
+
+    by_short: dict[str, str] = field(default_factory=dict)
+    _by_long: dict[str, str] = field(default_factory=dict)
+    _used: Counter[str] = field(default_factory=Counter)
+
+    def of(self, row_id: str, letter: str) -> str:
+        if row_id not in self._by_long:
+            self._used[letter] += 1
+            self._by_long[row_id] = short = f"{letter}{self._used[letter]}"
+            self.by_short[short] = row_id
+        return self._by_long[row_id]
+
+    def shortened(self, text: str) -> str:
+        """A text of an earlier generation, whose ids are long: those of rows without a short one are left out."""
+        short = _LONG.sub(lambda found: self._by_long.get(found[0], ""), text)
+        return re.sub(r"\s*\((?:[\s,;]|and)*\)|,(?=\s*[,.)])|(?<=\()\s*,\s*", "", short)
+
+    def lengthened(self, text: str) -> str:
+        """A text with short ids, which mean something in one prompt only, as the ledger keeps it."""
+        return re.sub(r"\b[a-z]\d{1,3}\b", lambda found: self.by_short.get(found[0], found[0]), text)
+
+
+@dataclass(frozen=True)
+class EditRow:
+    """One edit: ``top`` on top of the best final script, ``credit`` on the untouched one; either may be missing."""
+
+    label: str
+    credit: EditCredit | None
+    top: OnTop | None
+
+    @property
+    def best(self) -> float:
+        """By which rows are ordered."""
+        return self.top.mean if self.top else self.credit.score if self.credit else 0.0
+
+    @property
+    def loses(self) -> bool:
+        on_top_of_it = self.top is not None and self.top.mean < -self.top.sd
+        return on_top_of_it or (self.credit is not None and self.credit.estimate < -(self.credit.se or 0.0))
+
+    @property
+    def is_near_zero(self) -> bool:
+        """Whether neither figure is as large as half its standard deviation."""
+        known = self.credit is not None and abs(self.credit.estimate) > 0.5 * (self.credit.se or 0.0)
+        return not known and (self.top is None or abs(self.top.mean) <= 0.5 * self.top.sd)
+
+
+@dataclass(frozen=True)
+class TaskBrief:
+    """What the page shows of one task."""
+
+    facts: Evidence
+    scripts: Sequence[FinalScript]
+    parts: Sequence[EditRow]  # the edits of the best script: what leaving one out is predicted to change
+    rows: Sequence[EditRow]
+    lost: Sequence[EditRow]
+    unclear: Sequence[str]
+    failed: Sequence[str]
+    statements: Sequence[DirectiveCredit]
+    unknown: Sequence[str]  # values of the task that no experiment has tried
+
+    @property
+    def base(self) -> FinalScript | None:
+        return self.scripts[0] if self.scripts else None
+
+
+def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The page. ``untried``: by task, the edits that no experiment has tried, as ideas name them."""
+    parts = facts.parts or (facts,)
+    share = 1.0 if len(parts) == 1 else max(2.0 / len(parts), 0.2)
+    tasks = [task_brief(part, (untried or {}).get(part.task, ()), share) for part in parts]
+    return rendered(
+        "evidence.brief.md.j2", facts=facts, tasks=tasks, ids=ids, most_programs=PROGRAMS, label=label, sized=sized,
+        gain=gain_of,
+    )  # fmt: skip
+
+
+def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0) -> TaskBrief:
+    """``share``: of the rows of a study's only task."""
+    scripts, tops, parts = facts.finals[: max(2, int(SCRIPTS * share))], {}, []
+    if facts.effects is not None and facts.effects.fitted is not None and scripts:
+        size = facts.scale.size if facts.scale else 1.0
+        tops = {row.key: _by(row, size) for row in on_top(facts.effects, scripts[0])}
+        parts = [_by(row, size) for row in dispensable(facts.effects, scripts[0])]
+    credits = {edit.key: edit for edit in facts.edits}
+    inside = {row.key for row in parts}
+    failed = [e for e in facts.edits if e.n and e.failures == e.n]
+    keys = [key for key in {**tops, **credits} if key not in inside and key not in {e.key for e in failed}]
+    rows = sorted((EditRow(label(key), credits.get(key), tops.get(key)) for key in keys), key=lambda r: -r.best)
+    shown = [row for row in rows if not row.is_near_zero and not row.loses][: int(EDITS * share)]
+    lost = [row for row in rows if row.loses]
+    rest = [row.label for row in rows if row not in shown and row not in lost]
+    return TaskBrief(
+        facts,
+        scripts,
+        [EditRow(label(row.key), credits.get(row.key), row) for row in parts],
+        shown,
+        sorted(lost, key=lambda row: row.best)[: int(LOST * share)],
+        rest[:NAMES],
+        [label(e.key) for e in failed][:NAMES],
+        _statements(facts.directives, share),
+        unknown[:NAMES],
+    )
+
+
+def _by(row: OnTop, size: float) -> OnTop:
+    return OnTop(row.key, row.mean / size, row.sd / size, row.tried)
+
+
+def _statements(directives: Sequence[DirectiveCredit], share: float) -> list[DirectiveCredit]:
+    """Those that say something which no row of an edit says: ideas of several edits, the charter, prose. The largest
+    gains and losses, none near zero."""
+    own = [d for d in directives if d.kind != "idea" or _edits_of(d.text) != 1]
+    clear = [d for d in own if abs(d.estimate) > (d.se or 0.0)]
+    size = max(2, int(STATEMENTS * share))
+    return clear if len(clear) <= size else [*clear[: size - size // 3], *clear[-(size // 3) :]]
+
+
+def _edits_of(text: str) -> int:
+    ideas = Program.parse(f"## Ideas\n\n- {text}\n").ideas
+    return len(ideas[0].terms) if ideas else 0
+
+
+def gain_of(credit: DirectiveCredit) -> tuple[float, float]:
+    """Mean and SD of the gain of one experiment that cites it, in the metric's unit."""
+    seconds = credit.device_seconds / credit.n if credit.n else 0.0
+    return credit.estimate * seconds, (credit.se or 0.0) * seconds
+
+
+def label(key: Key) -> str:
+    """An edit as an idea names it, as inline code: ``lr=0.02``, or the name of a patch."""
+    value = json.loads(key[1])
+    return quoted(key[0] if value is True else f"{key[0]}={value}")
+
+
+def sized(mean: float, sd: float | None) -> str:
+    """``+0.17 ± 0.06``."""
+    return f"{mean:+.2g}" + (f" ± {sd:.1g}" if sd else "")

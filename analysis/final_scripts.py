@@ -1,0 +1,136 @@
+"""The configurations that runs ended with, best first, and what each edit is predicted to add to one of them.
+
+A configuration is the set of edits of a final script against the task's untouched one. Changes of the code that no knob
+describes make a configuration of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.statistics import mean_interval, posterior
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.credit import Key
+    from analysis.edit_effects import Effects
+    from analysis.scope import Scope
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """``run``: its number in the model; ``number``: of the experiment that it ended with."""
+
+    run_id: str
+    run: int
+    number: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class FinalScript:
+    """``columns``: of the model, for its edits and its changes of the code. Mean and SD are posterior, over all
+    configurations, so that one lucky run is not the best one."""
+
+    edits: tuple[Key, ...]
+    columns: tuple[int, ...]
+    run_ids: tuple[str, ...]  # best gain first
+    mean: float
+    sd: float
+
+    @property
+    def code(self) -> int:
+        """The number of its changes of the code."""
+        return len(self.columns) - len(self.edits)
+
+    @property
+    def n(self) -> int:
+        return len(self.run_ids)
+
+
+@dataclass(frozen=True)
+class OnTop:
+    """One edit in a configuration, where it replaces another value of its knob. ``tried``: experiments of both."""
+
+    key: Key
+    mean: float
+    sd: float
+    tried: int
+
+
+def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
+    """Every configuration that a verified run ended with, the untouched script excluded, best posterior mean first."""
+    import numpy as np
+
+    rows = scope.rows("final_scripts", FinalRun)
+    if not rows or effects.fitted is None:
+        return []
+    at = effects.finder.positions(np.array([row.run for row in rows]), np.array([row.number for row in rows]))
+    groups: dict[tuple[int, ...], list[FinalRun]] = defaultdict(list)
+    for row, place in zip(rows, at.tolist(), strict=True):
+        if place >= 0 and (columns := tuple(sorted(effects.held[[place]].indices.tolist()))):
+            groups[columns].append(row)
+    means = [mean_interval([row.gain for row in runs]) for runs in groups.values()]
+    scores = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
+    names = {column: key for key, column in effects.column.items()}
+    found = [
+        FinalScript(
+            edits=tuple(names[column] for column in columns if column in names),
+            columns=columns,
+            run_ids=tuple(run.run_id for run in sorted(runs, key=lambda run: (-run.gain, run.run_id))),
+            mean=score.shrunk_mean,
+            sd=score.shrunk_se,
+        )
+        for (columns, runs), score in zip(groups.items(), scores, strict=True)
+    ]
+    return sorted(found, key=lambda script: (-script.mean, script.columns))
+
+
+def on_top(effects: Effects, script: FinalScript) -> list[OnTop]:
+    """What each tried edit that the script lacks is predicted to change on top of it, best first."""
+    import numpy as np
+
+    assert effects.fitted is not None
+    new, weights, unseen, kept = [], [], [], []
+    for key, column in effects.column.items():
+        old = [effects.column[own] for own in script.edits if own[0] == key[0]]
+        if column in script.columns:
+            continue
+        rest = [own for own in script.columns if own not in old]
+        after, unknown = effects.fitted.weights([column], rest)
+        before, missing = effects.fitted.weights(old, rest)
+        new.append(key)
+        weights.append(after - before)
+        unseen.append(unknown + missing)
+        kept.append([*rest, column])
+    if not new:
+        return []
+    answers = effects.fitted.answers(np.array(weights), unseen)
+    found = [OnTop(key, a.mean, a.sd, tries_of(effects, k)) for key, a, k in zip(new, answers, kept, strict=True)]
+    return sorted(found, key=lambda row: (-row.mean, row.key))
+
+
+def dispensable(effects: Effects, script: FinalScript) -> list[OnTop]:
+    """What leaving out each of its edits is predicted to change, best first."""
+    import numpy as np
+
+    assert effects.fitted is not None
+    out = []
+    for key in script.edits:
+        column = effects.column[key]
+        rest = [own for own in script.columns if own != column]
+        weights, unseen = effects.fitted.weights([column], rest)
+        [answer] = effects.fitted.answers(-np.array(weights)[None, :], [unseen])
+        out.append(OnTop(key, answer.mean, answer.sd, tries_of(effects, rest)))
+    return sorted(out, key=lambda row: (-row.mean, row.key))
+
+
+def tries_of(effects: Effects, columns: Sequence[int]) -> int:
+    """The number of experiments whose source has all of these."""
+    import numpy as np
+
+    held = effects.held.tocsc()[:, list(columns)]
+    return int(np.sum(np.asarray(held.sum(axis=1)).ravel() >= len(columns)))

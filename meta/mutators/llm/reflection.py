@@ -1,0 +1,77 @@
+"""A diagnosis before programs are written: one reply for each generation, which notes from the traces of the possible
+parents' runs what limited their gain (after GEPA, Agrawal et al. 2025).
+
+The notes are in the ledger. All prompts of the generation and of later ones show them, and children cite them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from analysis.events import ReflectionEvent, ReflectionNote
+from inner_loop.models.contract import Message
+from meta.mutators.llm import prompts
+from meta.mutators.llm.conversation import converse
+from meta.mutators.llm.toolbox import Toolbox, related
+from meta.mutators.llm.traces import joined
+from programs.ids import content_id
+from programs.text import one_line
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
+    from meta.mutators.base import ParentProgram
+    from meta.mutators.llm.briefing import MutationBriefing
+    from meta.mutators.llm.generation_calls import GenerationCalls
+    from meta.mutators.llm.traces import Trace
+
+TRACE_BYTES = 24_000  # of the runs' traces in its prompt
+MOST_NOTES, MOST_NOTE = 6, 320  # notes of a reply, characters of one
+_NOTES = re.compile(r"^<notes>[ \t]*\n(.*?)^</notes>", re.MULTILINE | re.DOTALL)
+_NOTE = re.compile(r"^[-*] +(.+)$", re.MULTILINE)
+
+
+def reflect(
+    calls: GenerationCalls,
+    model: str,
+    briefing: MutationBriefing,
+    parents: Sequence[ParentProgram],
+    evidence: Evidence,
+    traces: Sequence[Trace],
+    generation: int,
+) -> ReflectionEvent:
+    """Ask for the notes; without any where no model answers or the reply has none. Raises as `GenerationCalls.ask`."""
+    system, ids = briefing.system(evidence)
+    near = related(traces, {parent.program.program_id for parent in parents})
+    searches = briefing.access.how == "tools"
+    shown, _ = joined(near, 0 if searches else TRACE_BYTES)
+    user = prompts.render(
+        "reflect.md.j2",
+        parents=parents,
+        unit=evidence.unit,
+        traces=shown,
+        siblings=(),
+        most=MOST_NOTES,
+        shown=lambda program: program.text,
+    )
+    messages = [Message("system", system), Message("user", user)]
+    talk = converse(calls, model, messages, "reflect", Toolbox(near) if searches else None)
+    reply = talk.reply
+    notes = notes_of(reply.text) if reply is not None else []
+    return ReflectionEvent(
+        generation=generation,
+        program_ids=tuple(parent.program.program_id for parent in parents),
+        notes=tuple(ReflectionNote(content_id("n", text), text) for text in map(ids.lengthened, notes)),
+        model=reply.model if reply else None,
+        tokens=talk.tokens,
+        usd=talk.usd,
+        call=talk.number,
+    )
+
+
+def notes_of(text: str) -> list[str]:
+    """The items of the list of notes; each is one short line of untrusted text."""
+    block = _NOTES.search(text.replace("\r\n", "\n"))
+    items = [one_line(item) for item in _NOTE.findall(block[1])] if block else []
+    return list(dict.fromkeys(item[:MOST_NOTE] for item in items if item))[:MOST_NOTES]
