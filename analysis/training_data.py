@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from analysis.dataset import ComparedRun, attempts, chat, tasks_of, write_rows, written
 from analysis.events import MutationEvent
 from analysis.evidence import evidence
-from analysis.evidence_text import page, render
+from analysis.evidence_text import page, rendered
 from analysis.families import SideRun
 from analysis.methods.mutation import compare, mutation_credits
 from analysis.scope import Scope
