@@ -65,6 +65,8 @@ def create(
     origin = own[0].program_id if command == "improve" else None
     named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
     settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
+    unseen = beside(task, plan.run_budget, [variant] if variant else [], variant=True)
+    reserved = beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else [])
     setup = StudySetup(
         command,
         task,
@@ -80,9 +82,7 @@ def create(
         confirm_seeds=plan.confirm_seeds or None,
         sandbox=sandbox,
         further=beside(task, plan.run_budget, further),
-        reserve=beside(task, plan.run_budget, reserve)
-        + beside(task, plan.run_budget, [variant] if variant else [], variant=True)
-        + (drawn.reserve if drawn else []),
+        reserve=reserved,
         fresh=drawn.fresh if drawn else (),
         families=drawn.families if drawn else None,
         staff=staff,
@@ -90,8 +90,7 @@ def create(
         prior=prior,
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
     )
-    study = Study.create(folder, setup)
-    return study, chosen
+    return Study.create(folder, setup), chosen
 
 
 def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, JsonValue]:

@@ -143,9 +143,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     from meta.prior import gather, sentence
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-    follows = mutation.load(flags.mutation.meta_program)
-    dial, again, settings = flags.dial, flags.dial.confirm_again, settings_of(flags)
-    folder = settings.existing(out)
+    follows, dial, settings = mutation.load(flags.mutation.meta_program), flags.dial, settings_of(flags)
+    again, folder = dial.confirm_again, settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
         refuse_change(study, settings, flags, past, follows)
@@ -157,22 +156,17 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config)
         on = ChosenTasks.named(flags, settings.seed)
-        own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         tested = command == "improve"
+        own_arm = tested and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, tested)
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt = flags.knowledge(own, on)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
-    prior = study.config.prior if folder else known and known.prior
-    used = study.config.knowledge if folder else learnt and learnt.used
-    beside = {"prior": prior and sentence(prior), "knowledge": used and in_words(used)}
-    if command == "improve":
-        beside["compared_with"] = compared_with(plan, own or starters, study if folder else None, settings)
-    if (command == "improve" or plan.headroom) and not on.families:
-        beside["headroom"] = headroom_words(on.homes, None if folder else dial, plan)
-    if plan.trial:
-        beside["screening"] = screening_words(plan, on.homes[0], own, study if folder else None)
+    beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
+    prior = study.config.prior if folder else known.prior if known else None
+    used = study.config.knowledge if folder else learnt.used if learnt else None
+    beside |= {"prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
@@ -183,8 +177,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     if folder is None:
         task, *further = on.homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
-        folder = settings.fresh(task, out)
-        drawn, variant = drawn_for(out, on, plan, settings)
+        folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
         study, starters = create(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
@@ -202,6 +195,27 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder, applies=flags.ending.apply)
     end(out, folder, flags.ending)
+
+
+def plan_lines(
+    command: str,
+    plan: Plan,
+    on: ChosenTasks,
+    programs: Sequence[Program],
+    study: Study | None,
+    settings: LaunchSettings,
+    dial: Dial,
+) -> dict[str, str]:
+    """What the plan says of the comparison, the headroom test and the screening. ``study``: the one that is resumed."""
+    lines: dict[str, str] = {}
+    if command == "improve":
+        lines["compared_with"] = compared_with(plan, programs, study, settings)
+    if (command == "improve" or plan.headroom) and not on.families:
+        lines["headroom"] = headroom_words(on.homes, None if study else dial, plan)
+    if plan.trial:
+        own = programs if command == "improve" else ()
+        lines["screening"] = screening_words(plan, on.homes[0], own, study)
+    return lines
 
 
 def end(out: Output, folder: Path, ending: EndFlags) -> None:
