@@ -23,6 +23,7 @@ from analysis.study import open_study
 from arena.study import Study
 from arena.task_set import evidence_of
 from arena.task_study import all_tasks
+from inner_loop.models.provider import litellm
 from meta.archive import Archive
 from meta.confirmation import FINAL
 from meta.mutators.base import ParentProgram
@@ -65,7 +66,7 @@ def is_possible(reader: Reader, name: str, job: Job, parents: Sequence[Program])
 
 def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
     """(operator, whether it can change behaviour, tokens of its prompt) of each job."""
-    from litellm import token_counter
+    count = litellm().token_counter
 
     study, out = Study.open(folder), []
     rng = np.random.default_rng(1)
@@ -95,7 +96,7 @@ def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
                 continue
             mutator = LlmMutator(kind, model, calls, briefing)
             user = mutator._prompt(parents, job, ids, None, traces="", unit=facts.unit)
-            tokens = token_counter(model=model, text=system) + token_counter(model=model, text=user)
+            tokens = count(model=model, text=system) + count(model=model, text=user)
             out.append((kind.name, is_possible(briefing.reader, kind.name, job, programs), tokens))
     return out
 

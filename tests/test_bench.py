@@ -56,6 +56,7 @@ CASES = {
     "homes": Case("--studies 2 --generations 1", ("0.25 | # | # | # [#, #]",)),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
+    "jobs": Case("--jobs 2 {quick}", ("2 jobs, 0 cannot change behaviour, # tokens",)),
     "language": Case("{tmp} 44s {one}", ("wall_seconds: #",)),
     "launch": Case("-n 1", ("launch_to_first_step_cpu_s: #", "charged_cpu_s: #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
@@ -109,6 +110,7 @@ NOT_HERE = {
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
+    "peers": "needs GEPA from PyPI",
     "skewness": "real training, minutes at its smallest",
 }
 

@@ -23,7 +23,7 @@ from programs.errors import Corrupt, UsageError
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4; what prompts that must fit should assume
 MOST_BYTES = 6  # per token: hardly any text has more
 SHORTENED_BYTES = 8  # per reported token: the server cannot have read the whole prompt
-REPLY_SHARE = 4  # a reply gets at most this part of a small context, unless --reply-tokens is given
+REPLY_SHARE = 5  # a reply gets at most this part of a small context, unless --reply-tokens is given
 SETTINGS = "settings.json"  # of a recording
 SECONDS = 3.0  # for a server to report its context size
 ANSWER_BYTES = 4 << 20

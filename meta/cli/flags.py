@@ -138,7 +138,7 @@ class ModelFlags:
         int | None, flag("Context size of the models in tokens  [default: as the server reports].", min=512)
     ] = None
     reply_tokens: Annotated[
-        int | None, flag("Maximum length of a reply in tokens  [default: 8192, or a quarter of the context].", min=1)
+        int | None, flag("Maximum length of a reply in tokens  [default: 8192, or a fifth of the context].", min=1)
     ] = None
     call_timeout: Annotated[float | None, flag("Timeout of one attempt of a call  [default: 5m].", type=Duration())] = (
         None

@@ -137,10 +137,10 @@ def test_a_study_stores_the_context_size_that_its_server_reports(
     with LocalServer("llama.cpp", 4096) as server:
         environment(monkeypatch, server.url)
         assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
-        assert "a context of 4,096 tokens, at most 1,024 tokens per reply" in " ".join(capsys.readouterr().err.split())
+        assert "a context of 4,096 tokens, at most 819 tokens per reply" in " ".join(capsys.readouterr().err.split())
         staff = StudyConfig.read(here / "s" / "study.toml").staff
-        assert (staff.context_tokens, staff.reply_tokens) == (4096, 1024)
-        assert server.seen and all(body["max_tokens"] == 1024 for body in server.seen)
+        assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
+        assert server.seen and all(body["max_tokens"] == 819 for body in server.seen)
         server.context = 2048  # the study keeps what it was created with
         assert run(["run", "--resume", "s", "--context-tokens", "2048"]) == 2
         assert "was created with --context-tokens 4096" in capsys.readouterr().err

@@ -283,7 +283,7 @@ def test_members_of_families_are_named_on_command_lines() -> None:
     done = cli("evolve", "-t", "tabular:7", "--reserve", "letters:3-4", "--quick", "--dry-run", "--json", "--seed", "3")
     plan = json.loads(done.stdout)
     assert plan["task"] == "tabular-7" and plan["reserve"] == "letters-3, letters-4"
-    assert re.fullmatch(r"tabular-7-\d{4,6}: other data and another untouched script", plan["variant"])
+    assert re.fullmatch(r"tabular-7-\d{4,6} \(other data, another untouched script\)", plan["variant"])
     assert plan["runs_on_variant"] == 8
     refused = cli("match", "stock", "-t", "tabular:1-2", "--dry-run")
     assert refused.returncode == 2 and "one task is needed, these are 2" in refused.stderr

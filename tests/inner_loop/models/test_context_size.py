@@ -43,7 +43,7 @@ def test_the_size_is_what_the_server_reports_or_unknown(
     with local(monkeypatch, kind):
         assert of_model(MODEL) == (4096 if kind in (*REPORTING, "ollama-silent") else None)
         found = settled(ModelConfig(models=(MODEL,)))
-        assert found.reply_tokens == (1024 if found.context_tokens else 8192)
+        assert found.reply_tokens == (819 if found.context_tokens else 8192)
 
 
 def test_a_dead_server_and_one_that_reports_nothing_are_unknown(
@@ -62,7 +62,7 @@ def test_a_hosted_model_has_the_size_of_the_table(litellm_loaded: None, monkeypa
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert of_model("gpt-4o-mini") == 128_000
     config = settled(ModelConfig(models=("gpt-4o-mini", "gpt-4")))
-    assert config.context_tokens == 8192 and config.reply_tokens == 2048
+    assert config.context_tokens == 8192 and config.reply_tokens == 1638
 
 
 def test_the_users_size_counts_and_a_reply_must_leave_room(monkeypatch: pytest.MonkeyPatch) -> None:
