@@ -39,13 +39,13 @@ Play = Callable[[str, Law, Sequence[Program]], Study]
 
 @pytest.fixture(scope="module")
 def played(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """A quick study of two generations, from stock and ``others``, whose programs are written offline and by a
+    """A quick study of four generations, from stock and ``others``, whose programs are written offline and by a
     model that knows nothing."""
     root = tmp_path_factory.mktemp("gates")
 
     def play(name: str, law: Law, others: Sequence[Program]) -> Study:
         task = Task.load(simulated_task(law, root / f"{name}-task"))
-        plan = replace(quick(task), starters=1 + len(others), generations=2, confirm_runs=2, ablation_runs=0,
+        plan = replace(quick(task), starters=1 + len(others), generations=4, confirm_runs=2, ablation_runs=0,
                        control_runs=0)  # fmt: skip
         with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
             environment(patch, server.url)

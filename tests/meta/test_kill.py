@@ -67,7 +67,7 @@ def answers(folder: Path) -> dict[str, Any]:
 def comparable(page: str, folder: Path) -> str:
     """The page without its folder, and without what the device-seconds spent would buy: they are measured, and work
     that was lost to a kill was paid for twice."""
-    bought = re.compile(r"(?<=\bmake )\d+(?= stock runs\b)|(?<=\bThe best of )\d+(?= cannot\b)")
+    bought = re.compile(r"(?<=\bpay for )\d+(?= stock runs\b)|(?<=\bFor the best of )\d+(?= there\b)")
     text, numbers = bought.subn("N", page.replace(str(folder.parent), ""))
     assert numbers == 2, page
     return text
