@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inner_loop.events import CallEvent, Emit, Event
 
+REPLY_SHARE = 5  # a reply gets at most this part of a small context
+
 
 class ModelConfig(BaseModel):
     """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
@@ -58,7 +60,7 @@ class ModelConfig(BaseModel):
     @property
     def reply_limit(self) -> int:
         """The longest reply of a researcher: at most a fifth of a small context."""
-        return min(self.reply_tokens, self.context_tokens // 5) if self.context_tokens else self.reply_tokens
+        return min(self.reply_tokens, self.context_tokens // REPLY_SHARE) if self.context_tokens else self.reply_tokens
 
     def caps(self) -> str:
         """The study's caps as text; empty if there are none."""

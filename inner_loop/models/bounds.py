@@ -25,12 +25,6 @@ def most_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
     return FRAME + sum(_bytes(message.whole) + FRAME for message in messages) + _tool_bytes(messages, offer)
 
 
-def usual_tokens(text: str) -> int:
-    """About how many tokens a text has with any tokenizer in use, for a model's context: three bytes each. English
-    and code have 3.4 with OpenAI's."""
-    return -(-_bytes(text) // 3)
-
-
 def counted_tokens(model: str, messages: Sequence[Message], offer: Offer = NOTHING) -> int:
     """As ``most_tokens``, but counted by the model's tokenizer if that is known for certain and at hand: OpenAI's
     own models at OpenAI. Counting takes milliseconds (tiktoken), so it is used only if the bound by bytes does not

@@ -17,13 +17,12 @@ from typing import Any
 from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
 from inner_loop.models.tools import NOTHING, Offer
-from inner_loop.run_context import ModelConfig
+from inner_loop.run_context import REPLY_SHARE, ModelConfig
 from programs.errors import Corrupt, UsageError
 
 SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4; what prompts that must fit should assume
 MOST_BYTES = 6  # per token: hardly any text has more
 SHORTENED_BYTES = 8  # per reported token: the server cannot have read the whole prompt
-REPLY_SHARE = 5  # a reply gets at most this part of a small context, unless --reply-tokens is given
 SETTINGS = "settings.json"  # of a recording
 SECONDS = 3.0  # for a server to report its context size
 ANSWER_BYTES = 4 << 20
@@ -61,6 +60,12 @@ def prompt_bytes(config: ModelConfig) -> int | None:
     if config.context_tokens is None:
         return None
     return SAFE_BYTES * max(0, config.context_tokens - config.reply_tokens)
+
+
+def usual_tokens(message: Message) -> int:
+    """About how many tokens a message has with any tokenizer in use; English and code have 3.4 bytes each with
+    OpenAI's."""
+    return -(-bytes_of([message]) // SAFE_BYTES)
 
 
 def least_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:

@@ -11,7 +11,8 @@ from functools import cache
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
-from inner_loop.models.bounds import FRAME, usual_tokens
+from inner_loop.models.bounds import FRAME
+from inner_loop.models.context_size import usual_tokens
 from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
@@ -96,7 +97,7 @@ class TurnBriefing:
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
-        """Whether messages and the longest reply fit into the model's context, by `bounds.usual_tokens`."""
+        """Whether messages and the longest reply fit into the model's context, by `usual_tokens`."""
         return self._context is None or self._tokens(messages) + self.reply_tokens + spare <= self._context
 
     def turn(
@@ -125,7 +126,7 @@ class TurnBriefing:
         raise UsageError(
             f"the shortest prompt of {self._task.name} takes about {self._tokens(messages) + REPAIR} tokens, which do "
             f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
-            hint="a smaller --reply-tokens, a larger --context, a shorter program",
+            hint="a smaller --reply-tokens, a larger --context-tokens, a shorter program",
         )
 
     def _text(
@@ -178,7 +179,7 @@ class TurnBriefing:
         return note.text if note.by == role.name else str(note)
 
     def _tokens(self, messages: Sequence[Message]) -> int:
-        return FRAME + sum(FRAME + usual_tokens(message.whole) for message in messages)
+        return FRAME + sum(FRAME + usual_tokens(message) for message in messages)
 
 
 def state(bench: Bench, notebook: Notebook) -> str:

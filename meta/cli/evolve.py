@@ -224,6 +224,7 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
 
     applied = None
     if ending.apply:
+        from inner_loop.agents.recipe import own_agent
         from meta.apply import NothingToApply, apply, program_path
 
         study = Study.open(folder)
@@ -238,9 +239,10 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
         what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
         program = applied.files.get("program") or program_path(study, applied.repository)
+        named = study.config.researcher.removeprefix("command:")
         out.next(
             f"git -C {resolve.typed(applied.repository)} switch {applied.branch}",
-            f"claude 'Read {program} and follow it'  # or your own agent, in that branch",
+            f"{own_agent(f'Read {program} and follow it', named)}  # or another agent of yours, in that branch",
         )
     if ending.webhook:
         from meta.notify import notify
