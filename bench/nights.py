@@ -1,6 +1,7 @@
 """Nights of 96 experiments: what `metaloop improve` does with one, against the user's program running all night.
 
-python -m bench.nights FILE [NIGHTS] [EXPERIMENTS] [MEMBERS]      default: 40 nights of 96, four members of each family
+python -m bench.nights FILE [NIGHTS] [EXPERIMENTS] [MEMBERS] [FAMILY…]
+default: 40 nights of 96, four members of each of three families
 
 The user's program is prose, which the scripted researcher carries out as the plain loop. Each night is `improve` on one
 member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
@@ -74,9 +75,10 @@ def night(job: tuple[str, int, int, int]) -> Night:
         return Night(*job, True, gains["champion"], gains["control"], found, plain["gain"])
 
 
-def main(file: str, nights: int = 40, experiments: int = 96, members: int = MEMBERS) -> None:
-    path, each = Path(file), -(-nights // (len(FAMILIES) * members))
-    for family in FAMILIES:
+def main(file: str, nights: int = 40, experiments: int = 96, members: int = MEMBERS, *families: str) -> None:
+    families = families or FAMILIES
+    path, each = Path(file), -(-nights // (len(families) * members))
+    for family in families:
         member, complete = FIRST, 0
         while complete < members:
             for number in range(1, each + 1):
@@ -97,7 +99,8 @@ def main(file: str, nights: int = 40, experiments: int = 96, members: int = MEMB
 
 
 def ratio(tasks: Sequence[Sequence[Night]]) -> str:
-    """Ratio of mean gains, each task's divided by the mean gain of the user's program there."""
+    """Ratio of mean gains, each task's divided by the mean gain of the user's program there. An upper bound of "inf"
+    says that its mean may be 0."""
     rng = np.random.default_rng(SEED)
     units = [float(np.mean([gain for one in own for gain in one.own])) for own in tasks]
 
@@ -107,13 +110,15 @@ def ratio(tasks: Sequence[Sequence[Night]]) -> str:
         return top / bottom if bottom > 0 else float("inf")
 
     whole = list(zip(tasks, units, strict=True))
+    if not all(units) or once(whole) == float("inf"):
+        return "unknown, the user's program gained nothing"
     drawn = []
     for _ in range(RESAMPLES):
         chosen = [whole[at] for at in rng.integers(len(whole), size=len(whole))]
         drawn.append(once([([own[i] for i in rng.integers(len(own), size=len(own))], unit) for own, unit in chosen]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")  # nothing between a number and infinity
     return f"{once(whole):.2f} [{low:.2f}, {high:.2f}]"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.events import MutationEvent
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
+from analysis.knowledge import family_of
 from analysis.scales import UNIT
 from analysis.standings import Standing
+from analysis.statistics import Mean, mean_interval
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
@@ -90,15 +93,34 @@ def evidence_page(study: Study, champion: Champion) -> str:
             for row in standings
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
-        steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
+        steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
+        inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
-        fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in TaskSet.confirming(study).tasks],
+        fresh=fresh_lines(TaskSet.confirming(study).tasks),
+        by_family=partial(by_family, families={task.name: family_of(task) for task in tasks if task.family}),
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
         early=early, grid=GRID, moments=MOMENTS, harvests=harvests(study),
         task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
         one_line=any(row.role == "one-line" for row in standings),
     )  # fmt: skip
+
+
+def fresh_lines(tasks: Sequence[Task]) -> list[str]:
+    """What is fresh in the confirmation, each kind once, with the names of its tasks."""
+    kinds: dict[str, list[str]] = {}
+    for task in tasks:
+        kinds.setdefault(freshness(task), []).append(task.name)
+    return [f"{few(names, 'task')}: {SAID[kind]}" for kind, names in kinds.items()]
+
+
+def by_family(rows: Sequence[CreditViewRow | EditCredit], families: Mapping[str, str]) -> list[tuple[str, str, Mean]]:
+    """Family, unit and mean of the estimates over its tasks, with an interval over tasks."""
+    each: dict[str, list[CreditViewRow | EditCredit]] = {}
+    for row in rows:
+        each.setdefault(families[row.task], []).append(row)
+    known = {name: [row.estimate for row in own if row.estimate is not None] for name, own in each.items()}
+    return [(name, own[0].unit, mean_interval(known[name])) for name, own in each.items()]
 
 
 def of_headroom(task: Task, claim: Claim) -> str:
@@ -214,6 +236,16 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
             CarriedOutIdea(task.name, idea.text, single(asked, known)) for idea, asked in resolved_ideas(program, task)
         ]
     return out
+
+
+def of_each_idea(plans: Sequence[CarriedOutIdea]) -> list[tuple[str, list[EditCredit]]]:
+    """The text of each idea, once, with its estimates on the tasks."""
+    texts: dict[str, list[EditCredit]] = {}
+    for one in plans:
+        known = texts.setdefault(one.text, [])
+        if one.credit and one.credit.low is not None:
+            known.append(one.credit)
+    return list(texts.items())
 
 
 def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]:

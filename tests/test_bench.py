@@ -62,7 +62,7 @@ CASES = {
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "microgpt": Case("-n 1", ("by_hand_to_first_step: # ms", "launched_to_first_step: # ms")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
-    "nights": Case("{tmp}/nights.jsonl 3 8 1", ("3 nights on 3 tasks, new program over the user's: #", "train.py")),
+    "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
     "nulls": Case("drawn 5", ("drawn_null_claims, normal: # [#, #]",)),
     "pairing": Case("3", ("strangers: shared #", "own #")),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg")),
