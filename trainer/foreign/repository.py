@@ -23,7 +23,9 @@ _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.to
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
 _TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
-_INSTRUCTS = re.compile(r"^(?:docs?|prompts?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$")
+_INSTRUCTS = re.compile(
+    r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
+)
 _TEXT_BYTES, _LINE = 1 << 20, 400
 
 
@@ -69,7 +71,8 @@ class ForeignRepository:
     @cached_property
     def prose(self) -> list[str]:
         """The files with instructions for agents or people, most important first."""
-        known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", *_READMES)
+        agents = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
+        known = (*agents, *_READMES, "notes.txt", "instructions.txt")
         top = [name for name in self.files if "/" not in name]
         names = [name for want in known for name in top if name.lower() == want]
         names += sorted(name for name in top if name.lower().endswith(".md") and name not in names)

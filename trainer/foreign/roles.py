@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from programs.errors import UsageError
 from trainer.foreign.commands import scripts_of
@@ -14,13 +15,14 @@ FLAG = "--editable"
 _MAY = re.compile(
     r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|write into|tune"
     r"|optimi[sz]e|improve|hack(?: on)?|yours|work on"
-    r"|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
+    r"|what you (?:may|can)(?: do)?|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
     r"|(?:ideas|changes|edits|experiments) go in(?:to)?|, yes)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
     r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen"
-    r"|off[ -]limits|leave\b.{1,60}\balone|sealed|nobody but|, no)\b",
+    r"|off[ -]limits|leave\b.{1,60}\b(?:alone|as (?:it is|they are))|(?:please|just) leave"
+    r"|leave (?:them|it|these|those|this|that)|keep off|hands off|neither|nor|sealed|nobody but|, no)\b",
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
@@ -29,11 +31,20 @@ _THE_REST = re.compile(r"\b(?:(?:everything|anything|all) else|all (?:the )?othe
 _BY_STEM = re.compile(r"\bthe (\w+) (?:file|script|module)\b", re.IGNORECASE)
 _SAID_BEFORE = re.compile(r"\b(?:both|either|them|these)\b", re.IGNORECASE)
 _THE_SAME = re.compile(
-    r"\b(?:it|its|them|they|these|this|that|both|either|modify|edit|change|touch|rewrite|alter)\b", re.IGNORECASE
+    r"\b(?:it|its|them|they|these|this|that|both|either|(?:modif|edit|chang|touch|rewrit|alter)\w*)\b", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"(?<=[.;!])\s+")
+_SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
+_RUN_IN = re.compile(r"\*\*([^*]+)\*\*")  # a heading at the start of its paragraph
+_CONSTANT = re.compile(r"`|\b[A-Z][A-Z0-9]*_?[A-Z0-9]+\b")
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
+_ALONE = re.compile(r"\s*(?:[#|>]|```|~~~|$)")
+_UNENDED = re.compile(r"[\w`*)]\s*$")
 _TO_PROSE = re.compile(r"\]\([^)\s]*\.(?:md|rst|txt)(?:#[^)]*)?\)")  # the target of a link, which is for reading
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
+_PARTS = re.compile(
+    r"`?(?P<folder>(?:[\w-]+/)+)`?[^()/.;]{0,40}"
+    r"\((?P<names>`?[\w.-]+\.\w{1,5}`?(?:(?:,| and|, and)\s*`?[\w.-]+\.\w{1,5}`?)*)\)"
+)
 _SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
 _TRAINS = re.compile(r"train|main|fit|learn|run|solve|optimi", re.IGNORECASE)
 _MOST = 20
@@ -53,7 +64,14 @@ def editable(repository: ForeignRepository, given: Sequence[str], command: str |
         note = "guessed from the file's name; no sentence states what may be edited"
         return RepositoryFact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
-    scripts = [name for name in scripts if _SOURCE.search(name) and not _has_rival(name, repository)]
+    reader = _Reader(repository)
+    for line in _whole(repository.lines(*repository.prose)):
+        reader.take(line)
+    scripts = [
+        name
+        for name in scripts
+        if _SOURCE.search(name) and name not in reader.refused and not _has_rival(name, repository, reader)
+    ]
     sources = [name for name in repository.files if _SOURCE.search(name) and not name.endswith(".sh")]
     if not scripts and len(sources) == 1:
         return RepositoryFact("editable", sources, sources[0], FLAG, "the only source file")
@@ -62,15 +80,12 @@ def editable(repository: ForeignRepository, given: Sequence[str], command: str |
     return missing("editable", FLAG, "no sentence states which files may be edited")
 
 
-def _has_rival(name: str, repository: ForeignRepository) -> bool:
+def _has_rival(name: str, repository: ForeignRepository, reader: _Reader) -> bool:
     """Whether a script imports a file that the prose names and does not forbid: then that one may be what is edited,
     and this one the judge."""
     folder = name.rpartition("/")[0]
     imported = re.findall(r"^\s*(?:from|import)\s+(\w+)", repository.text(name), re.MULTILINE)
     beside = {f"{folder}/{module}.py".lstrip("/") for module in imported} & repository.files.keys()
-    reader = _Reader(repository)
-    for line in repository.lines(*repository.prose):
-        reader.take(line)
     return bool(beside & reader.named - reader.refused) and not _TRAINS.search(name)
 
 
@@ -78,12 +93,40 @@ def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
     """Files that the prose allows to edit, and the line of the first such sentence."""
     for file in repository.prose:
         reader = _Reader(repository)
-        for line in repository.lines(file):
+        for line in _whole(repository.lines(file)):
             reader.take(line)
         allowed = [name for name in reader.allowed if name not in reader.refused and name not in repository.prose]
         if allowed:
             return sorted(allowed[:_MOST]), reader.where
     return [], ""
+
+
+def _whole(lines: Iterable[RepositoryLine]) -> Iterator[RepositoryLine]:
+    """Lines of prose with those that the author wrapped made one, under the number of the first; what stands for
+    itself stays: headings, items, rows, code. A line before items is their heading, with or without a colon."""
+    held: RepositoryLine | None = None
+    fenced = apart = False
+    for line in lines:
+        fenced ^= line.text.lstrip().startswith(("```", "~~~"))
+        if held is None:
+            held = line
+        elif not (fenced or apart) and _goes_on(held, line):
+            held = replace(held, text=f"{held.text.rstrip()} {line.text.strip()}")
+        elif not line.text.strip() and _UNENDED.search(held.text):
+            apart = True
+        else:
+            heads = _ITEM.match(line.text) and not _ITEM.match(held.text) and _UNENDED.search(held.text)
+            yield replace(held, text=f"{held.text.rstrip()}:") if heads else held
+            held, apart = line, False
+    if held is not None:
+        yield held
+
+
+def _goes_on(held: RepositoryLine, line: RepositoryLine) -> bool:
+    """Whether a line continues the one before it."""
+    stand_alone = _ALONE.match(held.text) or _ALONE.match(line.text) or _ITEM.match(line.text)
+    ended = held.text.rstrip(" *").endswith(":") or line.text.startswith(("    ", "\t"))
+    return held.file == line.file and not stand_alone and not ended
 
 
 class _Reader:
@@ -96,15 +139,15 @@ class _Reader:
         self.named: set[str] = set()  # one by one, not as a part of a folder
         self.where = ""
         self._allows = self._refuses = False
-        self._refuses_next = False  # a sentence that forbids goes on in the next line, and has named no file yet
 
     def take(self, line: RepositoryLine) -> None:
-        if not line.text.strip():
-            self._refuses_next = False
-            return
         if line.text.rstrip(" *").endswith(":") or line.text.startswith("#"):
-            self._refuses = bool(_ONLY_THEN.search(line.text))
-            self._allows = not self._refuses and bool(_MAY.search(line.text))
+            allows = bool(_MAY.search(line.text))
+            self._refuses = bool(_ONLY_THEN.search(line.text) or (allows and _MAY_NOT.search(line.text)))
+            self._allows = allows and not self._refuses
+        run_in = _RUN_IN.match(line.text)
+        forbidden = bool(run_in and _MAY_NOT.search(run_in[1]))
+        granted = bool(run_in and not forbidden and _MAY.search(run_in[1]))
         last: list[str] = []
         for sentence in _SENTENCE.split(_TO_PROSE.sub("]", line.text)):
             sentence, *others = _NO_OTHER.split(sentence, maxsplit=1)
@@ -113,20 +156,25 @@ class _Reader:
             self.named |= {name for name in names if name in sentence}
             if _THE_REST.search(sentence):
                 names = [name for name in names if name not in self.named and name not in self.allowed]
-            forbids = self._refuses_next or bool(_MAY_NOT.search(sentence))
-            self._refuses_next = forbids and not names and not sentence.rstrip(" *").endswith((".", ";", "!", ":", "?"))
+            forbids = forbidden or bool(_MAY_NOT.search(sentence))
             if self._refuses or forbids:
-                about_last = "`" not in sentence and _THE_SAME.search(sentence)  # else about another thing
+                about_last = not _CONSTANT.search(sentence) and _THE_SAME.search(sentence)  # else about another thing
                 self.refused |= set(names or (last if about_last or self._refuses else []))
-            elif self._allows or _MAY.search(sentence):
+            elif self._allows or granted or _MAY.search(sentence):
                 meant = names or (last if _SAID_BEFORE.search(sentence) else [])
                 self.allowed = list(dict.fromkeys([*self.allowed, *meant]))
                 self.where = self.where or (line.where if meant else "")
             last = names or last
 
     def _names(self, sentence: str) -> list[str]:
+        sentence = _PARTS.sub(_spelled_out, sentence)
         stems = (_by_stem(stem, self.repository) for stem in _BY_STEM.findall(sentence))
         return [name for text in (*_FILE.findall(sentence), *stems) for name in _expanded(text, self.repository)]
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    """``sub/ … (a.py, b.py)`` as ``sub/a.py, sub/b.py``: the names in brackets are what is meant of the folder."""
+    return ", ".join(match["folder"] + name for name in re.findall(r"[\w.-]+\.\w{1,5}", match["names"]))
 
 
 def _expanded(text: str, repository: ForeignRepository) -> list[str]:
