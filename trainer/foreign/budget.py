@@ -32,10 +32,11 @@ _OPTION = re.compile(
     r"(\s--?(?:time[-_]budget|train(?:ing)?[-_]seconds|max[-_]seconds|max[-_]time|time[-_]limit|budget|seconds)[= ])"
     rf"{_NUMBER}(?=\s|$)"
 )
-_SEED_OPTION = re.compile(r"(\s--?(?:random[-_]|train[-_])?seed[= ])\d+(?=\s|$)")
+_SEED_OPTION = re.compile(r"(\s--?(?:(?:random[-_]|train[-_]|rng[-_])?seed|random[-_]state|rng)[= ])\d+(?=\s|$)")
 _SEED_SET = re.compile(r"(^|\s)((?:TRAIN_|RANDOM_)?SEED=)\d+(?=\s)")
 _SPOKEN = re.compile(
-    r"(?:budget|takes?|(?:runs?|trains?|training) for|limit|fixed)\D{0,60}?"
+    r"(?:budget|takes?|(?:runs?|trains?|training) for|limit|fixed"
+    r"|(?:run|experiment|evaluation|simulation|trial) (?:gets|needs|has|lasts))\D{0,60}?"
     r"(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b",
     re.IGNORECASE,
 )
@@ -44,15 +45,18 @@ _TENS = {
     "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty-five": 45.0, "forty": 40.0, "fifty": 50.0, "sixty": 60.0,
     "ninety": 90.0,
 }  # fmt: skip
-_WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | {"a": 1.0, "an": 1.0, "half a": 0.5} | _TENS
+_PARTS = {"a": 1.0, "an": 1.0, "half a": 0.5, "half an": 0.5, "a quarter of an": 0.25, "three quarters of an": 0.75}
+_WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | _PARTS | _TENS
 _UNIT = r"(?P<unit>sec(?:ond)?s?|min(?:ute)?s?|hours?)"
 _IN_WORDS = re.compile(
-    rf"\b(?P<number>half a|{'|'.join([*_TENS, *_NUMBERS])}|an?)(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
+    rf"\b(?P<number>{'|'.join(sorted(_WORDS, key=len, reverse=True))})"
+    rf"(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
     re.IGNORECASE,
 )
 _LASTS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b", re.IGNORECASE)
 _OF_A_RUN = re.compile(
-    r"\b(?:runs?|running|experiments?|training|evaluation|fit|wait|over after|comparison|takes?|budget)\b",
+    r"\b(?:runs?|running|experiments?|simulations?|training|evaluation|fit|wait|over after|comparison|takes?|budget"
+    r"|within)\b",
     re.IGNORECASE,
 )
 _OF_OTHERS = re.compile(

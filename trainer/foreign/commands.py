@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from trainer.foreign.facts import RepositoryFact, missing
@@ -28,7 +28,11 @@ _BUILT_BY = {
     "pnpm": ("package.json",), "zig": ("build.zig",), "cmake": ("CMakeLists.txt",),
 }  # fmt: skip
 _SOURCES_OF = {"cargo": ("rs",), "go": ("go",), "zig": ("zig",)}
-_SEED_ARGUMENT = re.compile(r"""(?:add_argument|\.option)\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?seed)["']""")
+_SEED_NAME = r"(?:seed|random[-_]state|rng)"
+_SEED_ARGUMENT = re.compile(
+    rf"""(?:add_argument|\.option)\(\s*(?:["']-\w["']\s*,\s*)?["'](--(?:[\w-]+[-_])?{_SEED_NAME})["']"""
+)
+_SHORT_SEED = re.compile(r"""add_argument\(\s*["'](-\w)["']\s*,[^)]*?dest\s*=\s*["']seed["']""")
 _SEED_FIELD = re.compile(r"^    (seed)\s*:\s*int\s*=", re.MULTILINE)
 _FIELD_OPTIONS = re.compile(r"""add_argument\(\s*(?:["']--["']\s*\+|f["']--\{)""")  # an option for every field
 _ENVIRONMENT = re.compile(r"(?:[A-Z][A-Z0-9_]*=[\w./:-]+\s+)+")
@@ -48,6 +52,8 @@ def find(repository: ForeignRepository, given: str | None, printer: str = "") ->
         if any(printer in files for files in runs.values()):
             spoken = [(line, command) for line, command in able if runs[command]]
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
+        if other := _contradiction(repository, line, command, spoken):
+            return missing("command", FLAG, f"{line.where} names {command}, and {other.where} {other.text}")
         return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
     for name, pattern, runner in [*named, ("package.json", r'\s*"([\w:-]+)"\s*:\s*"', "npm run")]:
@@ -62,6 +68,19 @@ def find(repository: ForeignRepository, given: str | None, printer: str = "") ->
             note = "guessed from the file's name; the command is documented nowhere"
             return RepositoryFact("command", f"{runner} {name}", name, FLAG, note)
     return missing("command", FLAG, "no file contains the command of an experiment")
+
+
+def _contradiction(
+    repository: ForeignRepository, line: RepositoryLine, command: str, spoken: Sequence[tuple[RepositoryLine, str]]
+) -> RepositoryLine | None:
+    """A command of another page that is as likely and runs other scripts: one of the pages is out of date."""
+    own, likely = set(_scripts(command, repository)), _rank(repository, line, command)[:2]
+    for other, said in spoken:
+        scripts = set(_scripts(said, repository))
+        apart = other.file != line.file and own and scripts and not own & scripts
+        if apart and _rank(repository, other, said)[:2] == likely:
+            return RepositoryLine(other.file, other.number, said)
+    return None
 
 
 def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
@@ -80,7 +99,7 @@ def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
 
 def _command(text: str, repository: ForeignRepository) -> str:
     """The command in a piece of text in the form to run here, or an empty string."""
-    text = text.split(" #")[0].strip()
+    text = re.split(r" #|\s{3,}", text.strip())[0].strip()  # what follows explains it
     while (shorter := _BEFORE.sub("", text)) != text:
         text = shorter
     text = _REDIRECT.sub("", text).strip()
@@ -155,13 +174,13 @@ def _scripts(command: str, repository: ForeignRepository) -> list[str]:
 
 def seed_option(command: str, repository: ForeignRepository) -> str:
     """The option of the command's script that sets the training seed, as argparse declares it; empty without one."""
-    if re.search(r"\s--?[\w-]*seed\b|\{seed\}", command) or re.search(r"[;&|]", command):
+    if re.search(rf"\s--?[\w-]*{_SEED_NAME}\b|\{{seed\}}", command) or re.search(r"[;&|]", command):
         return ""
     for name in scripts_of(command, repository):
         text = repository.text(name)
         if _SEED_FIELD.search(text) and _FIELD_OPTIONS.search(text):
             return "--seed"
-        for option in _SEED_ARGUMENT.findall(text):
+        for option in (*_SEED_ARGUMENT.findall(text), *_SHORT_SEED.findall(text)):
             if not re.search(r"data|split|val|test|eval", option):
                 return str(option)
     return ""

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from trainer.foreign.commands import is_launcher
 from trainer.foreign.facts import RepositoryFact, missing
-from trainer.foreign.repository import ForeignRepository, RepositoryLine
+from trainer.foreign.repository import ForeignRepository, RepositoryLine, whole_lines
 from trainer.metric_names import loose_direction, named_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
@@ -27,16 +27,18 @@ _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*
 _QUOTED = re.compile(rf"`({_NAME}):\s+[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?%?`")
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _MARKED = re.compile(rf"`({_NAME})(?: <[\w. -]{{1,20}}>)?`|\*\*({_NAME})\*\*|^(?:\s{{2,}}|\t)({_NAME}) [-+]?\d+\.\d+$")
-_JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\(.{1,60}sys\.stdout|console\.log\(\s*JSON\.stringify")
+_JSON_OUT = re.compile(r"print\(\s*json\.dumps|json\.dump\([\s\S]{1,1500}?sys\.stdout|console\.log\(\s*JSON\.stringify")
+_IDENTIFIER = re.compile(r"(?<![\w/.`*])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w/.`*(])")
+_RATE = re.compile(rf"{_SAYING}(?:%[\d.]*[dfg]|\}})\s+([A-Za-z]{{2,12}}/(?:s|sec|second)\b)")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
 _SAYS = {
     way: re.compile(
-        rf"\b(?:(?:{more})(?: \w+)?(?: is|=| are)? (?:better|wins)|(?:{more}) wins|(?:{most})|as (?:{as_})\b)",
+        rf"\b(?:(?:{more})(?: \S+)?(?: is|=| are)? (?:better|wins)|(?:{most})|as (?:{as_})\b)",
         re.IGNORECASE,
     )
     for way, more, most, as_ in (
-        ("lower", "lower|fewer|less|smaller|shorter", r"lowest|minimi[sz]\w*|smaller is", "low|small"),
+        ("lower", "lower|fewer|less|smaller|shorter", r"lowest|fewest|minimi[sz]\w*|smaller is", "low|small"),
         ("higher", "higher|more|larger|bigger|greater", r"highest|maximi[sz]\w*|larger is", "high|large"),
     )
 }
@@ -71,15 +73,31 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
     if name is not None:
         fact = RepositoryFact("metric", name, "given", METRIC)
         return _json_key(repository, fact) or Metric(fact, pattern=pattern_of(name, first=False))
+    if rate := _rate(repository):
+        return rate
+    said = _named_in_prose(repository)
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
         best = _best(repository, form)
         if best is not None:
             printed, line = best
+            if said is not None and said[0] and printed not in said[0] and not _directed(repository, printed):
+                return said[1]  # what the prose marks goes before what is printed first
             return Metric(RepositoryFact("metric", printed, line.where, METRIC), pattern=pattern_of(printed, first))
     written = _written(repository)
     if written.name.is_known:
         return written
-    return _named_in_prose(repository) or _in_words(repository) or written
+    return (said[1] if said else None) or _in_words(repository) or written
+
+
+def _rate(repository: ForeignRepository) -> Metric | None:
+    """A rate that stands behind the number that is printed, ``12 tok/s``, where a sentence says that more is better."""
+    for line in repository.lines(*repository.code):
+        for unit in _RATE.findall(line.text):
+            for spoken in whole_lines(repository.lines(*repository.prose)):
+                if unit in spoken.text and _SAYS["higher"].search(spoken.text):
+                    pattern = rf"{_NUMBER}\s*{re.escape(unit)}(?!\w)"
+                    return Metric(RepositoryFact("metric", unit, line.where, METRIC), pattern=pattern)
+    return None
 
 
 def _in_file(file: str, key: str, where: str) -> Metric:
@@ -92,35 +110,42 @@ def _in_file(file: str, key: str, where: str) -> Metric:
 def _json_key(repository: ForeignRepository, fact: RepositoryFact) -> Metric | None:
     """A name ``a.b`` that is a path of keys in the JSON that the code prints, by its last key where only one place of
     the code has that: so other output may surround the JSON."""
-    parents, _, key = str(fact.value).rpartition(".")
+    key = str(fact.value).rpartition(".")[2]
     code = repository.code
     if not any(_JSON_OUT.search(repository.text(name)) for name in code):
         return None
-    as_keys = [len(re.findall(rf"""["']{re.escape(one)}["']\s*:""", "\n".join(map(repository.text, code))))
-               for one in [key, *parents.split(".")] if one]  # fmt: skip
-    if not all(as_keys):
+    as_keys = len(re.findall(rf"""["']{re.escape(key)}["']\s*:""", "\n".join(map(repository.text, code))))
+    if not as_keys:
         return None
-    return Metric(fact, pattern=rf"[\"']{re.escape(key)}[\"']\s*:\s*{_NUMBER}" if as_keys[0] == 1 else "",
-                  key="" if as_keys[0] == 1 else str(fact.value))  # fmt: skip
+    return Metric(fact, pattern=rf"[\"']{re.escape(key)}[\"']\s*:\s*{_NUMBER}" if as_keys == 1 else "",
+                  key="" if as_keys == 1 else str(fact.value))  # fmt: skip
 
 
-def _named_in_prose(repository: ForeignRepository) -> Metric | None:
-    """A name that the prose marks as code or in bold, and that the code prints beside a number: ``name 1.0``, a row of
-    a table, or a key of JSON on the output."""
+def _named_in_prose(repository: ForeignRepository) -> tuple[set[str], Metric] | None:
+    """Of the names that the prose marks as code or in bold, or that look like one, those that the code prints with a
+    number (``name: 1.0``, ``name 1.0``, a row of a table, a key of JSON on the output): all that are marked, none where
+    the likeliest is not; and the likeliest."""
     marked: Counter[str] = Counter()
+    clearly: set[str] = set()
     where: dict[str, RepositoryLine] = {}
-    for line in repository.lines(*repository.prose):
-        for name in (one for pair in _MARKED.findall(line.text) for one in pair if one):
-            marked[name] += 1
+    for line in whole_lines(repository.lines(*repository.prose)):
+        directs = any(says.search(line.text) for says in _SAYS.values())
+        names = [one for pair in _MARKED.findall(line.text) for one in pair if one]
+        clearly |= set(names)
+        for name in (*names, *_IDENTIFIER.findall(line.text)):
+            marked[name] += 1 + (name in names) + (100 if directs and _AUXILIARY.match(name) else 0)
             where.setdefault(name, line)
     found: list[tuple[float, Metric]] = []
     prints_json = any(_JSON_OUT.search(repository.text(name)) for name in repository.code)
     for name, times in marked.items():
         quoted = re.escape(name)
-        beside = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,60}}(?<![\w/]){quoted}(?:\s*\|)?\s+[%{{$]""")
+        printed = re.compile(
+            rf"""{_SAYING}["'`][^"'`]{{0,120}}(?<![\w/]){quoted}(?:\s*[:=]\s*|(?:\s*\|)?(?:\s|\\t)+)[%{{$]"""
+            rf"""|{_SAYING}["'`]{quoted}\s*[:=]?\s*["'`]\s*,"""
+        )
         as_key = re.compile(rf"""["']{quoted}["']\s*:""")
         fact = RepositoryFact("metric", name, where[name].where, METRIC)
-        if any(beside.search(line.text) for line in repository.lines(*repository.code)):
+        if any(printed.search(line.text) for line in repository.lines(*repository.code)):
             pattern = rf"(?:^|[\s|,;(]){quoted}\s*[|:=]?\s*{_NUMBER}"
         elif prints_json and any(
             as_key.search(line.text) for line in repository.lines(*repository.code, *repository.prose)
@@ -133,7 +158,17 @@ def _named_in_prose(repository: ForeignRepository) -> Metric | None:
             continue
         found.append((_weight(name, times), Metric(fact, pattern=pattern)))
     best = max(found, key=lambda pair: pair[0], default=None)
-    return best[1] if best and best[0] > 0 else None
+    if best is None or best[0] <= 0:
+        return None
+    known = {str(one.name.value) for _, one in found} & clearly
+    return known if best[1].name.value in known else set(), best[1]
+
+
+def _directed(repository: ForeignRepository, name: str) -> bool:
+    """Whether a sentence names it with the better direction."""
+    word = re.compile(rf"(?<![\w/.]){re.escape(name)}(?![\w.])")
+    lines = whole_lines(repository.lines(*repository.prose))
+    return any(word.search(line.text) and any(says.search(line.text) for says in _SAYS.values()) for line in lines)
 
 
 def _in_words(repository: ForeignRepository) -> Metric | None:

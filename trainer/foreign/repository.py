@@ -10,8 +10,8 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,9 @@ _TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only tho
 _INSTRUCTS = re.compile(
     r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
 )
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
+_ALONE = re.compile(r"\s*(?:[#|>]|```|~~~|$)")
+_UNENDED = re.compile(r"[\w`*)]\s*$")
 _TEXT_BYTES, _LINE = 1 << 20, 400
 
 
@@ -112,6 +115,34 @@ def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -
         data = shlex.quote(str(root / name.split("/")[0]))
         raise UsageError(message, hint=f"mount data in place: --readable {data}; or leave it out: --exclude NAME")
     return ForeignRepository(root, dict(sorted(files.items())), tuple(left), links)
+
+
+def whole_lines(lines: Iterable[RepositoryLine]) -> Iterator[RepositoryLine]:
+    """Lines of prose with those that the author wrapped made one, under the number of the first; what stands for
+    itself stays: headings, items, rows, code. A line before items is their heading, with or without a colon."""
+    held: RepositoryLine | None = None
+    fenced = apart = False
+    for line in lines:
+        fenced ^= line.text.lstrip().startswith(("```", "~~~"))
+        if held is None:
+            held = line
+        elif not (fenced or apart) and _goes_on(held, line):
+            held = replace(held, text=f"{held.text.rstrip()} {line.text.strip()}")
+        elif not line.text.strip() and _UNENDED.search(held.text):
+            apart = True
+        else:
+            heads = _ITEM.match(line.text) and not _ITEM.match(held.text) and _UNENDED.search(held.text)
+            yield replace(held, text=f"{held.text.rstrip()}:") if heads else held
+            held, apart = line, False
+    if held is not None:
+        yield held
+
+
+def _goes_on(held: RepositoryLine, line: RepositoryLine) -> bool:
+    """Whether a line continues the one before it."""
+    stand_alone = _ALONE.match(held.text) or _ALONE.match(line.text) or _ITEM.match(line.text)
+    ended = held.text.rstrip(" *").endswith(":") or line.text.startswith(("    ", "\t"))
+    return held.file == line.file and not stand_alone and not ended
 
 
 def _walk(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from programs.errors import UsageError
 from trainer.foreign.commands import scripts_of
 from trainer.foreign.facts import RepositoryFact, missing
-from trainer.foreign.repository import ForeignRepository, RepositoryLine
+from trainer.foreign.repository import ForeignRepository, RepositoryLine, whole_lines
 
 FLAG = "--editable"
 _MAY = re.compile(
@@ -36,9 +35,6 @@ _THE_SAME = re.compile(
 _SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
 _RUN_IN = re.compile(r"\*\*([^*]+)\*\*")  # a heading at the start of its paragraph
 _CONSTANT = re.compile(r"`|\b[A-Z][A-Z0-9]*_?[A-Z0-9]+\b")
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
-_ALONE = re.compile(r"\s*(?:[#|>]|```|~~~|$)")
-_UNENDED = re.compile(r"[\w`*)]\s*$")
 _TO_PROSE = re.compile(r"\]\([^)\s]*\.(?:md|rst|txt)(?:#[^)]*)?\)")  # the target of a link, which is for reading
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
 _PARTS = re.compile(
@@ -65,7 +61,7 @@ def editable(repository: ForeignRepository, given: Sequence[str], command: str |
         return RepositoryFact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
     reader = _Reader(repository)
-    for line in _whole(repository.lines(*repository.prose)):
+    for line in whole_lines(repository.lines(*repository.prose)):
         reader.take(line)
     scripts = [
         name
@@ -93,40 +89,12 @@ def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
     """Files that the prose allows to edit, and the line of the first such sentence."""
     for file in repository.prose:
         reader = _Reader(repository)
-        for line in _whole(repository.lines(file)):
+        for line in whole_lines(repository.lines(file)):
             reader.take(line)
         allowed = [name for name in reader.allowed if name not in reader.refused and name not in repository.prose]
         if allowed:
             return sorted(allowed[:_MOST]), reader.where
     return [], ""
-
-
-def _whole(lines: Iterable[RepositoryLine]) -> Iterator[RepositoryLine]:
-    """Lines of prose with those that the author wrapped made one, under the number of the first; what stands for
-    itself stays: headings, items, rows, code. A line before items is their heading, with or without a colon."""
-    held: RepositoryLine | None = None
-    fenced = apart = False
-    for line in lines:
-        fenced ^= line.text.lstrip().startswith(("```", "~~~"))
-        if held is None:
-            held = line
-        elif not (fenced or apart) and _goes_on(held, line):
-            held = replace(held, text=f"{held.text.rstrip()} {line.text.strip()}")
-        elif not line.text.strip() and _UNENDED.search(held.text):
-            apart = True
-        else:
-            heads = _ITEM.match(line.text) and not _ITEM.match(held.text) and _UNENDED.search(held.text)
-            yield replace(held, text=f"{held.text.rstrip()}:") if heads else held
-            held, apart = line, False
-    if held is not None:
-        yield held
-
-
-def _goes_on(held: RepositoryLine, line: RepositoryLine) -> bool:
-    """Whether a line continues the one before it."""
-    stand_alone = _ALONE.match(held.text) or _ALONE.match(line.text) or _ITEM.match(line.text)
-    ended = held.text.rstrip(" *").endswith(":") or line.text.startswith(("    ", "\t"))
-    return held.file == line.file and not stand_alone and not ended
 
 
 class _Reader:
