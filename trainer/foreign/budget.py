@@ -50,19 +50,20 @@ _WORDS = {word: float(number) for number, word in enumerate(_NUMBERS)} | _PARTS 
 _UNIT = r"(?P<unit>sec(?:ond)?s?|min(?:ute)?s?|hours?)"
 _IN_WORDS = re.compile(
     rf"\b(?P<number>{'|'.join(sorted(_WORDS, key=len, reverse=True))})"
-    rf"(?P<more> and a half)? {_UNIT}(?P<half> and a half)?\b",
+    rf"(?P<more> and a half)? (?:real |whole |full |wall-clock )?{_UNIT}(?P<half> and a half)?\b",
     re.IGNORECASE,
 )
 _LASTS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b", re.IGNORECASE)
 _OF_A_RUN = re.compile(
-    r"\b(?:runs?|running|experiments?|simulations?|training|evaluation|fit|wait|over after|comparison|takes?|budget"
-    r"|within)\b",
+    r"\b(?:runs?|running|experiments?|simulations?|attempts?|measurements?|training|evaluation|fit|wait"
+    r"|over after|comparison|takes?|budget|within)\b",
     re.IGNORECASE,
 )
 _OF_OTHERS = re.compile(
     r"\b(?:poll|compil|once|download|prepar|install|warm|gives? up|time-?out|coffee|cron|ago|setup|sync|upload|log)",
     re.IGNORECASE,
 )
+_INCLUDED = re.compile(r"\binclud\w*(?: \w+)? compil\w*|\bcompil\w* includ\w*", re.IGNORECASE)
 _THEN = re.compile(
     r"^\W*(?:(?:about|around|some|roughly|at most|under|~)\s+)?\d|\bafter (?:about |some )?\d", re.IGNORECASE
 )
@@ -133,7 +134,13 @@ def _of_line(repository: ForeignRepository, line: RepositoryLine) -> Budget | No
 
 
 def _spoken(repository: ForeignRepository, command: RepositoryFact) -> Iterator[Budget]:
-    for line in repository.lines(*repository.prose):
+    """What the pages for agents say, else all prose."""
+    for pages in (repository.for_agents, repository.prose):
+        yield from _said_on(repository, command, pages)
+
+
+def _said_on(repository: ForeignRepository, command: RepositoryFact, pages: list[str]) -> Iterator[Budget]:
+    for line in repository.lines(*pages):
         if spoken := _SPOKEN.search(line.text):
             seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
             if 0 < seconds < _LONGEST:
@@ -141,13 +148,13 @@ def _spoken(repository: ForeignRepository, command: RepositoryFact) -> Iterator[
     names = scripts_of(str(command.value or ""), repository)
     beside = {line.where for line in _after(repository, command.where)}
     lasting: dict[float, RepositoryLine] = {}
-    for line in repository.lines(*repository.prose):
+    for line in repository.lines(*pages):
         about = _OF_A_RUN.search(line.text) or any(name in line.text for name in names)
         for sentence in re.split(r"(?<=[.!])\s+", _IN_WORDS.sub(_in_digits, line.text)):
             said = about or (line.where in beside and _THEN.search(sentence))
             for found in _LASTS.finditer(sentence) if said else ():
                 seconds = float(found[1]) * _UNITS[found[2][0].lower()]
-                if 0 < seconds < _LONGEST and not _OF_OTHERS.search(sentence):
+                if 0 < seconds < _LONGEST and not _OF_OTHERS.search(_INCLUDED.sub("", sentence)):
                     lasting.setdefault(seconds, line)
     if len(lasting) == 1:  # of several times it is not known which is an experiment's
         [(seconds, line)] = lasting.items()

@@ -17,6 +17,8 @@ _STARTS = re.compile(
     r"|npm (?:run|test|start)|yarn|pnpm|perl|ruby|lua|php|java|dotnet|swift|zig|cmake"
     r"|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
 )
+_INLINE = re.compile(r"`([^`]{3,200})`")
+_AFTER_COLON = re.compile(r":\s+((?:python3?|bash|sh|make|\./)\s?[^`]*)$")
 _REDIRECT = re.compile(r"\s*(?:\d?>>?\s*&?\S+|\|\s*(?:tee|tail|head|grep)\b.*|<\s*\S+)")
 _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
 _WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNORECASE)
@@ -75,10 +77,15 @@ def _contradiction(
 ) -> RepositoryLine | None:
     """A command of another page that is as likely and runs other scripts: one of the pages is out of date."""
     own, likely = set(_scripts(command, repository)), _rank(repository, line, command)[:2]
+    for_agents = line.file in repository.for_agents
     for other, said in spoken:
         scripts = set(_scripts(said, repository))
         apart = other.file != line.file and own and scripts and not own & scripts
-        if apart and _rank(repository, other, said)[:2] == likely:
+        if (
+            apart
+            and for_agents == (other.file in repository.for_agents)
+            and _rank(repository, other, said)[:2] == likely
+        ):
             return RepositoryLine(other.file, other.number, said)
     return None
 
@@ -92,7 +99,9 @@ def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
                 fenced = not fenced
                 continue
             block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code
-            pieces = [line.text.strip().strip("`")] if block else re.findall(r"`([^`]{3,200})`", line.text)
+            pieces = [line.text.strip().strip("`")] if block else _INLINE.findall(line.text)
+            if not block and (said := _AFTER_COLON.search(line.text)):
+                pieces.append(said[1])
             for piece in pieces:
                 yield RepositoryLine(line.file, line.number, piece)
 

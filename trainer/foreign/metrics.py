@@ -17,7 +17,7 @@ METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
 _NUMBER = (
     r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
-_NAME = r"[A-Za-z][\w./-]{1,39}"
+_NAME = r"[A-Za-z][\w./@-]{1,39}"
 _SAYING = r"(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log|log(?:ger)?\.info)\b.{0,40}?"
 _VALUE = r"""\s*[:=]\s*(?:[%{$]|"|'|`)"""
 _PRINTED = re.compile(rf"""{_SAYING}["'`](?:\\n)?({_NAME}){_VALUE}""")
@@ -42,6 +42,18 @@ _SAYS = {
         ("higher", "higher|more|larger|bigger|greater", r"highest|maximi[sz]\w*|larger is", "high|large"),
     )
 }
+_DECIDES = re.compile(
+    r"\b(?:decides|(?:only )?(?:one|number|figure|line|value) that counts|goal|objective|(?:is|as) (?:the |our )?score"
+    r"|score is|judged (?:on|by)|went up|goes up|rise|raise|increased"
+    r"|(?:bring|get|drive|push) \S+ (?:down|up)|go(?:es)? down)\b",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"\b(?:not|ignore|only informative|debugging|context only|for curiosity|never mind)\b|n't\b", re.IGNORECASE
+)
+_GREPPED = 20  # mentions
+_LAST_LINE = re.compile(r"\blast (?:line|thing|number)\b|\bprinted last\b", re.IGNORECASE)
+_DOTTED = re.compile(r"`((?!\S*(?:/|\.(?:json|py|md|toml|txt|sh)`))[a-z]\w*(?:\.\w+)+)`")
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
@@ -73,27 +85,47 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
     if name is not None:
         fact = RepositoryFact("metric", name, "given", METRIC)
         return _json_key(repository, fact) or Metric(fact, pattern=pattern_of(name, first=False))
-    if rate := _rate(repository):
-        return rate
-    said = _named_in_prose(repository)
+    for pages in (repository.for_agents, repository.prose):
+        if found := _rate(repository, pages) or _printed(repository, pages, pages is repository.prose):
+            return found
+        said = _named_in_prose(repository, pages)
+        if said and said[0]:
+            return said[1]
+        written = _written(repository, pages)
+        if written.name.is_known:
+            return written
+        if said:
+            return said[1]
+    return _in_words(repository) or written
+
+
+def _printed(repository: ForeignRepository, pages: list[str], unsaid: bool) -> Metric | None:
+    """A name that the code prints with its value; ``unsaid``: also one that no page mentions, if there is but one such,
+    or the last where a page speaks of the last line."""
+    said = _named_in_prose(repository, pages)
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
-        best = _best(repository, form)
-        if best is not None:
-            printed, line = best
-            if said is not None and said[0] and printed not in said[0] and not _directed(repository, printed):
-                return said[1]  # what the prose marks goes before what is printed first
-            return Metric(RepositoryFact("metric", printed, line.where, METRIC), pattern=pattern_of(printed, first))
-    written = _written(repository)
-    if written.name.is_known:
-        return written
-    return (said[1] if said else None) or _in_words(repository) or written
+        printed, mentions = _names_printed(repository, form, pages)
+        weights = {name: _weight(name, mentions[name]) for name in printed}
+        best = max(weights, key=lambda name: weights[name], default=None)
+        if best is None or weights[best] <= 0 or not (mentions[best] or unsaid):
+            continue
+        sure = mentions[best] >= _GREPPED or _directed(repository, best, pages)
+        if said is not None and said[0] and best != said[1].name.value and not sure:
+            return said[1]  # what the prose marks goes before what is printed first
+        rivals = [name for name in printed if weights[name] >= weights[best] - 3 and _weight(name, 0) > 0]
+        if not mentions[best] and len(rivals) > 1:
+            if not any(_LAST_LINE.search(line.text) for line in repository.lines(*pages)):
+                return Metric(missing("metric", METRIC, f"which of the numbers printed: {', '.join(rivals)}?"))
+            best = rivals[-1]
+        return Metric(RepositoryFact("metric", best, printed[best].where, METRIC), pattern=pattern_of(best, first))
+    return None
 
 
-def _rate(repository: ForeignRepository) -> Metric | None:
+def _rate(repository: ForeignRepository, pages: list[str]) -> Metric | None:
     """A rate that stands behind the number that is printed, ``12 tok/s``, where a sentence says that more is better."""
     for line in repository.lines(*repository.code):
         for unit in _RATE.findall(line.text):
-            for spoken in whole_lines(repository.lines(*repository.prose)):
+            for spoken in whole_lines(repository.lines(*pages)):
                 if unit in spoken.text and _SAYS["higher"].search(spoken.text):
                     pattern = rf"{_NUMBER}\s*{re.escape(unit)}(?!\w)"
                     return Metric(RepositoryFact("metric", unit, line.where, METRIC), pattern=pattern)
@@ -121,20 +153,23 @@ def _json_key(repository: ForeignRepository, fact: RepositoryFact) -> Metric | N
                   key="" if as_keys == 1 else str(fact.value))  # fmt: skip
 
 
-def _named_in_prose(repository: ForeignRepository) -> tuple[set[str], Metric] | None:
+def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[set[str], Metric] | None:
     """Of the names that the prose marks as code or in bold, or that look like one, those that the code prints with a
     number (``name: 1.0``, ``name 1.0``, a row of a table, a key of JSON on the output): all that are marked, none where
     the likeliest is not; and the likeliest."""
     marked: Counter[str] = Counter()
     clearly: set[str] = set()
     where: dict[str, RepositoryLine] = {}
-    for line in whole_lines(repository.lines(*repository.prose)):
-        directs = any(says.search(line.text) for says in _SAYS.values())
-        names = [one for pair in _MARKED.findall(line.text) for one in pair if one]
-        clearly |= set(names)
-        for name in (*names, *_IDENTIFIER.findall(line.text)):
-            marked[name] += 1 + (name in names) + (100 if directs and _AUXILIARY.match(name) else 0)
-            where.setdefault(name, line)
+    for line in whole_lines(repository.lines(*pages)):
+        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+            directs = any(says.search(sentence) for says in _SAYS.values())
+            decides = (directs or bool(_DECIDES.search(sentence))) and not _NEGATED.search(sentence)
+            names = [one for pair in _MARKED.findall(sentence) for one in pair if one]
+            clearly |= set(names)
+            for name in (*names, *_IDENTIFIER.findall(sentence)):
+                times = 1 + (name in names) + 10 * decides
+                marked[name] += times + (100 if directs and _AUXILIARY.match(name) else 0)
+                where.setdefault(name, line)
     found: list[tuple[float, Metric]] = []
     prints_json = any(_JSON_OUT.search(repository.text(name)) for name in repository.code)
     for name, times in marked.items():
@@ -164,10 +199,10 @@ def _named_in_prose(repository: ForeignRepository) -> tuple[set[str], Metric] | 
     return known if best[1].name.value in known else set(), best[1]
 
 
-def _directed(repository: ForeignRepository, name: str) -> bool:
+def _directed(repository: ForeignRepository, name: str, pages: list[str]) -> bool:
     """Whether a sentence names it with the better direction."""
     word = re.compile(rf"(?<![\w/.]){re.escape(name)}(?![\w.])")
-    lines = whole_lines(repository.lines(*repository.prose))
+    lines = whole_lines(repository.lines(*pages))
     return any(word.search(line.text) and any(says.search(line.text) for says in _SAYS.values()) for line in lines)
 
 
@@ -182,15 +217,17 @@ def _in_words(repository: ForeignRepository) -> Metric | None:
     return last
 
 
-def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, RepositoryLine] | None:
-    """The printed name that is most likely the metric: used with grep, mentioned, well known, not auxiliary."""
+def _names_printed(
+    repository: ForeignRepository, form: re.Pattern[str], pages: list[str]
+) -> tuple[dict[str, RepositoryLine], Counter[str]]:
+    """The names printed in a form, with their lines, and how much the pages mention each; grep counts most."""
     printed: dict[str, RepositoryLine] = {}
     own = [name for name in repository.code if not is_launcher(name, repository)]
     for line in repository.lines(*own):
         for match in form.finditer(line.text):
             printed.setdefault(match[1].rstrip("."), line)
     mentions: Counter[str] = Counter()
-    for line in repository.lines(*repository.prose):
+    for line in repository.lines(*pages):
         if line.number <= _front_matter(repository.text(line.file)):
             continue
         if shown := _SHOWN.fullmatch(line.text):
@@ -201,17 +238,14 @@ def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, Re
             mentions[match[1]] += 3
         for match in _GREP.finditer(line.text):
             printed.setdefault(match[1], line)
-            mentions[match[1]] += 20
+            mentions[match[1]] += _GREPPED
         for name in printed:
-            if name in line.text:
+            if re.search(rf"(?<![\w/]){re.escape(name)}(?!\w)", line.text):
                 mentions[name] += 3 if any(says.search(line.text) for says in _SAYS.values()) else 1
     for line in repository.lines(*repository.code):
         for match in _GREP.finditer(line.text):
-            mentions[match[1]] += 20 if match[1] in printed else 0
-    if not printed:
-        return None
-    best = max(printed, key=lambda name: _weight(name, mentions[name]))
-    return (best, printed[best]) if _weight(best, mentions[best]) > 0 else None
+            mentions[match[1]] += _GREPPED if match[1] in printed else 0
+    return printed, mentions
 
 
 @lru_cache(maxsize=256)
@@ -229,9 +263,9 @@ def _weight(name: str, mentions: int) -> float:
     return mentions + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
 
 
-def _written(repository: ForeignRepository) -> Metric:
+def _written(repository: ForeignRepository, pages: list[str]) -> Metric:
     """The metric in a JSON file that is mentioned but does not exist, so a run probably writes it."""
-    for line in repository.lines(*repository.prose, *repository.code):
+    for line in repository.lines(*pages, *(repository.code if pages is repository.prose else ())):
         for match in _JSON_FILE.finditer(f" {line.text} "):
             name = match[1].removeprefix("./")
             if name not in repository.files and name not in ("package.json", "config.json"):
@@ -242,6 +276,10 @@ def _written(repository: ForeignRepository) -> Metric:
 
 def _key_near(repository: ForeignRepository, file: str) -> str:
     """The most likely key of a JSON file, from the texts that mention the file."""
+    for line in whole_lines(repository.lines(*repository.prose)):
+        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+            if file in sentence and (dotted := _DOTTED.search(sentence)) and dotted[1] not in repository.files:
+                return dotted[1]
     texts = [*repository.prose, *repository.code]
     naming = [name for name in texts if file in (text := repository.text(name)) or file.rsplit("/", 1)[-1] in text]
     return _likeliest_key(repository, naming) or _likeliest_key(repository, repository.code)
@@ -265,10 +303,18 @@ def direction(repository: ForeignRepository, metric: str | None, given: str | No
     """
     if given:
         return RepositoryFact("direction", given, "given", DIRECTION)
+    for pages in (repository.for_agents, repository.prose):
+        found = _direction(repository, metric, pages)
+        if found.where not in ("not found", "by its name"):
+            break
+    return found
+
+
+def _direction(repository: ForeignRepository, metric: str | None, pages: list[str]) -> RepositoryFact:
     named = loose_direction(metric or "")
     its_name = re.compile(rf"(?<![\w/]){re.escape(metric or '?')}(?![\w/])")
     said: list[tuple[str, RepositoryLine, bool]] = []
-    for line in repository.lines(*repository.prose):
+    for line in repository.lines(*pages):
         for way, says in _SAYS.items():
             if says.search(line.text):
                 said.append((way, line, bool(metric and its_name.search(line.text))))

@@ -21,6 +21,7 @@ from trainer import login_keys
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
 _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
+_FOR_AGENTS = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
 _READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
 _TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
 _INSTRUCTS = re.compile(
@@ -74,13 +75,18 @@ class ForeignRepository:
     @cached_property
     def prose(self) -> list[str]:
         """The files with instructions for agents or people, most important first."""
-        agents = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
-        known = (*agents, *_READMES, "notes.txt", "instructions.txt")
+        known = (*_FOR_AGENTS, *_READMES, "notes.txt", "instructions.txt")
         top = [name for name in self.files if "/" not in name]
         names = [name for want in known for name in top if name.lower() == want]
         names += sorted(name for name in top if name.lower().endswith(".md") and name not in names)
         below = [name for name in self.files if "/" in name and _INSTRUCTS.search(name.lower())]
         return names + sorted(below, key=lambda name: (name.count("/"), name))
+
+    @cached_property
+    def for_agents(self) -> list[str]:
+        """Of the prose, the pages that instruct whoever changes the code; where a README says something else, it is
+        older."""
+        return [name for name in self.prose if name.lower() in _FOR_AGENTS or re.match(r"roles?/", name.lower())]
 
     @cached_property
     def code(self) -> list[str]:

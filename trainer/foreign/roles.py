@@ -15,22 +15,27 @@ _MAY = re.compile(
     r"\b(?:modify|edit|edits|edited|change|changed|modified|editable|rewrite|write into|tune"
     r"|optimi[sz]e|improve|hack(?: on)?|yours|work on"
     r"|what you (?:may|can)(?: do)?|the (?:only )?file you|(?:where )?you (?:work|own)(?: in)?|work in|fair game"
-    r"|(?:ideas|changes|edits|experiments) go in(?:to)?|, yes)\b",
+    r"|(?:ideas|changes|edits|experiments) go in(?:to)?|(?:one|an?) (?:idea|change|edit) in"
+    r"|(?:tuning|work|changes?) (?:happens?|takes? place) in|free to|, yes)\b",
     re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
     r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen"
     r"|off[ -]limits|leave\b.{1,60}\b(?:alone|as (?:it is|they are))|(?:please|just) leave"
-    r"|leave (?:them|it|these|those|this|that)|keep off|hands off|neither|nor|sealed|nobody but|, no)\b",
+    r"|leave (?:them|it|these|those|this|that|as is)|keep off|hands off|neither|nor|sealed|nobody but|, no)\b",
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
-_NO_OTHER = re.compile(r"\b(?:nothing|nowhere) else\b", re.IGNORECASE)
+_NO_OTHER = re.compile(
+    r"\b(?:(?:nothing|nowhere) else|nothing to the rest)\b|, (?:with the exception of|except)\b", re.IGNORECASE
+)
+_REASON = re.compile(r",? \b(?:since|because)\b", re.IGNORECASE)
 _THE_REST = re.compile(r"\b(?:(?:everything|anything|all) else|all (?:the )?others?|the rest)\b", re.IGNORECASE)
 _BY_STEM = re.compile(r"\bthe (\w+) (?:file|script|module)\b", re.IGNORECASE)
 _SAID_BEFORE = re.compile(r"\b(?:both|either|them|these)\b", re.IGNORECASE)
 _THE_SAME = re.compile(
-    r"\b(?:it|its|them|they|these|this|that|both|either|(?:modif|edit|chang|touch|rewrit|alter)\w*)\b", re.IGNORECASE
+    r"\b(?:it|its|them|they|these|this|that|both|either|(?:modif|edit|chang|touch|rewrit|alter)\w*|leave as is)\b",
+    re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
 _RUN_IN = re.compile(r"\*\*([^*]+)\*\*")  # a heading at the start of its paragraph
@@ -124,7 +129,7 @@ class _Reader:
             self.named |= {name for name in names if name in sentence}
             if _THE_REST.search(sentence):
                 names = [name for name in names if name not in self.named and name not in self.allowed]
-            forbids = forbidden or bool(_MAY_NOT.search(sentence))
+            forbids = forbidden or bool(_MAY_NOT.search(_REASON.split(sentence)[0]))
             if self._refuses or forbids:
                 about_last = not _CONSTANT.search(sentence) and _THE_SAME.search(sentence)  # else about another thing
                 self.refused |= set(names or (last if about_last or self._refuses else []))
