@@ -38,7 +38,7 @@ _FORBIDS = re.compile(
     re.IGNORECASE,
 )
 _ENDS = re.compile(rf"(?<=[.!;])\s+(?!{_NO_GAIN})", re.IGNORECASE)  # "N is fixed; a larger one is no gain" is about N
-_MAY_FORBID = re.compile(r"\b(?:never|cannot|can't|below|at least)\b", re.IGNORECASE)
+_MAY_FORBID = re.compile(r"(?<!was )(?<!been )\bnever\b|\b(?:cannot|can't|below|at least)\b", re.IGNORECASE)
 _RECOMMENDS = re.compile(
     r"\b(?:try|tried|tries|hunch|should|too (?:low|small|high|large|few|many|timid)|would|worth|bet|suspect)\b",
     re.IGNORECASE,
@@ -152,8 +152,9 @@ class _Judge:
             return reason
         if _GUARDS.search(ladder.word.replace("-", "_")):
             return "the score may depend on it"
+        said = re.compile(rf"(?<!\w)(?<!\w-)(?:--)?{re.sub('[-_]', '[-_]', ladder.word)}(?![\w-])")
         for sentence in self.sentences:
-            if name.search(sentence) and _restricts(sentence):
+            if said.search(sentence) and _restricts(sentence):
                 return f"the text restricts it: {sentence.strip()[:80]}"
         if reason := self._fixed_elsewhere(ladder) or self._by_its_comment(ladder):
             return reason
