@@ -213,6 +213,9 @@ def test_the_seed_is_an_option_of_the_script_but_not_that_of_the_split(tmp_path:
         ("Each run needs an hour and a half.", 5400.0),
         ("A run is over after half a minute.", 30.0),
         ("Ten minutes a run: fine.", 600.0),
+        ("A run may take a quarter of an hour.", 900.0),
+        ("Each attempt ends after ten real minutes.", 600.0),
+        ("Every attempt: 30 seconds including the compile.", 30.0),
         ("One experiment is 20 seconds, another experiment 40 seconds.", 60.0),  # unclear: the assumed one
         ("The launcher polls every 30 s while experiments run.", 60.0),
         ("I wrote this on trains, 10 minutes from home.", 60.0),
@@ -256,6 +259,32 @@ def test_a_number_beside_a_name_that_the_prose_marks_is_read(
     ).metric == 0.25  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("prose", "code", "metric"),
+    [
+        ("Make `hits` go up.", 'print(f"[eval] episodes={4} hits={0.25}")\n', "hits"),
+        ("What counts is `phase_index`.", 'print("steps", 3)\nprint("phase_index", 0.25)\n', "phase_index"),
+        ("Bring `val_area` up.", 'print(f"rows train={30} val={10}")\nprint(f"val_area {0.25}")\n', "val_area"),
+        ("The gap, ns_per_cell, decides.", 'print(f"n={3}")\nprint(f"ns_per_cell {0.25}")\n', "ns_per_cell"),
+        ("The line `ndcg@5` decides. `mrr` does not.", 'print(f"mrr {0.5}")\nprint(f"ndcg@5 {0.25}")\n', "ndcg@5"),
+        (
+            "`word_acc` decides. `val_ppl` is for debugging, val_ppl is printed still.",
+            'print(f"val_ppl: {4.0}")\nprint(f"word_acc: {0.25}")\n',
+            "word_acc",
+        ),
+        ("More tok/s is better.", 'print(f"decoded {7} tokens: {0.25} tok/s")\n', "tok/s"),
+    ],
+)
+def test_the_number_that_decides_goes_before_the_first_that_is_printed(
+    tmp_path: Path, prose: str, code: str, metric: str
+) -> None:
+    assert small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", fit=code)["metric"] == metric
+    task = Task.load(write(draft(tmp_path, Wanted(budget=1.0, direction="lower")), tmp_path / "task"))
+    assert CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")).run(
+        Spec(task.baseline(), 1)
+    ).metric == 0.25  # fmt: skip
+
+
 def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_no_metric(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / ".github").mkdir()
@@ -278,12 +307,54 @@ def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_n
         ("Work in `net.py`. Everything else, `net.py` aside and `fit.py`, is not part of the game.", ["net.py"]),
         ("You may edit `net.py` and `fit.py`. Do not touch `net.py`.", ["fit.py"]),
         ("You may edit `net.py`. Work in `fit.py`. Please do not change it.", ["net.py"]),
+        ("Fair game: `net.py` and\n`fit.py`. Hands off the data.", ["fit.py", "net.py"]),
+        ("You can change\n\n* `net.py`\n\nThe runner `fit.py` is\nshared with others, please leave it.", ["net.py"]),
+        ("`fit.py` stays for the record, neither run nor\nedit it. Change `net.py`.", ["net.py"]),
+        (
+            "**What you may do.** Anything inside `net.py`.\n\n**What you may not do.** `fit.py` is the judge.",
+            ["net.py"],
+        ),
+        ("Edit `net.py`, but not the number of rows.", ["net.py"]),
+        ("Allowed to change:\n- `net.py`, with the exception of `W`, since a wide one is not ours", ["net.py"]),
+        ("Do not change:\n- `fit.py`", None),
+        ("The driver `fit.py` is not to be touched.", None),  # so the command's script is no guess either
     ],
 )
 def test_a_sentence_about_another_thing_refuses_no_file(tmp_path: Path, prose: str, editable: list[str]) -> None:
     (tmp_path / "roles.md").write_text("# Runner\n")
     read = small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", net="W = 3\n", fit='print("loss:", 1)\n')
     assert read["editable"] == editable
+
+
+def test_names_in_brackets_are_what_is_meant_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    for name in ("__init__", "width", "depth"):
+        (tmp_path / "net" / f"{name}.py").write_text("W = 3\n")
+    prose = "`python fit.py`\n\nEverything in `net/` is fair game (`width.py`, `depth.py`).\n"
+    assert small(tmp_path, readme=prose, fit='print("loss:", 1)\n')["editable"] == ["net/depth.py", "net/width.py"]
+
+
+@pytest.mark.parametrize(
+    ("prose", "metric"),
+    [("", None), ("How good it is says the last line.", "MAPE"), ("A lower MAE is better.", "MAE")],
+)
+def test_of_several_numbers_without_a_word_about_them_none_is_taken(
+    tmp_path: Path, prose: str, metric: str | None
+) -> None:
+    code = 'print("MAE : %.3f" % 1.0)\nprint("MAPE: %.3f" % 2.0)\n'
+    assert small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", fit=code)["metric"] == metric
+
+
+def test_pages_that_contradict_each_other_are_asked_about_and_those_for_agents_go_first(tmp_path: Path) -> None:
+    old = "Run `python train.py` and watch `val_ppl`, lower is better. A run takes 20 minutes.\n"
+    new = "Run `python train_v2.py`. The score is `word_acc`, it should rise. A run gets eight minutes.\n"
+    code = 'print(f"val_ppl: {4.0}")\nprint(f"word_acc: {0.5}")\n'
+    (tmp_path / "HANDOVER.md").write_text(new)
+    assert small(tmp_path, readme=old, train=code, train_v2=code)["command"] is None
+    (tmp_path / "HANDOVER.md").rename(tmp_path / "program.md")
+    read = {fact.field: fact.value for fact in draft(tmp_path, Wanted()).facts}
+    assert read["command"].startswith("python train_v2.py") and read["metric"] == "word_acc"
+    assert (read["direction"], read["budget"]) == ("higher", 480.0)
 
 
 def test_a_build_tool_is_not_the_command_of_a_metric_in_another_language(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ _NEGATED = re.compile(
     r"\b(?:not|ignore|only informative|debugging|context only|for curiosity|never mind)\b|n't\b", re.IGNORECASE
 )
 _GREPPED = 20  # mentions
+_SENTENCE = re.compile(r"(?<=[.!;])\s+")
 _LAST_LINE = re.compile(r"\blast (?:line|thing|number)\b|\bprinted last\b", re.IGNORECASE)
 _DOTTED = re.compile(r"`((?!\S*(?:/|\.(?:json|py|md|toml|txt|sh)`))[a-z]\w*(?:\.\w+)+)`")
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
@@ -161,7 +162,7 @@ def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[se
     clearly: set[str] = set()
     where: dict[str, RepositoryLine] = {}
     for line in whole_lines(repository.lines(*pages)):
-        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+        for sentence in _SENTENCE.split(line.text):
             directs = any(says.search(sentence) for says in _SAYS.values())
             decides = (directs or bool(_DECIDES.search(sentence))) and not _NEGATED.search(sentence)
             names = [one for pair in _MARKED.findall(sentence) for one in pair if one]
@@ -202,8 +203,8 @@ def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[se
 def _directed(repository: ForeignRepository, name: str, pages: list[str]) -> bool:
     """Whether a sentence names it with the better direction."""
     word = re.compile(rf"(?<![\w/.]){re.escape(name)}(?![\w.])")
-    lines = whole_lines(repository.lines(*pages))
-    return any(word.search(line.text) and any(says.search(line.text) for says in _SAYS.values()) for line in lines)
+    sentences = (one for line in whole_lines(repository.lines(*pages)) for one in _SENTENCE.split(line.text))
+    return any(word.search(one) and any(says.search(one) for says in _SAYS.values()) for one in sentences)
 
 
 def _in_words(repository: ForeignRepository) -> Metric | None:
@@ -277,7 +278,7 @@ def _written(repository: ForeignRepository, pages: list[str]) -> Metric:
 def _key_near(repository: ForeignRepository, file: str) -> str:
     """The most likely key of a JSON file, from the texts that mention the file."""
     for line in whole_lines(repository.lines(*repository.prose)):
-        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+        for sentence in _SENTENCE.split(line.text):
             if file in sentence and (dotted := _DOTTED.search(sentence)) and dotted[1] not in repository.files:
                 return dotted[1]
     texts = [*repository.prose, *repository.code]
