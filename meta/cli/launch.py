@@ -298,8 +298,9 @@ def announce(out: Output, plan: PlannedWork) -> None:
         out.note(f"one of the starting programs has ideas learnt on other tasks ({plan['knowledge']})")
     if plan.get("variant"):
         out.note(f"at the end, champion and stock also run on {plan['variant']}")
-    if crowd := capacity.crowd(plan):
-        out.note(crowd)
+    for remark in (capacity.crowd(plan), capacity.other_load(plan)):
+        if remark:
+            out.note(remark)
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
 
