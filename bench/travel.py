@@ -9,7 +9,7 @@ appended to FILE, and those that FILE has are not made again.
 
 Kinds: learnt; flat (the same without conditions); wrong (learnt from effects with the opposite sign); own and own-flat
 (learnt on the family itself, members 1 to 12); bare (the same process without any idea). With -followed, the list is
-followed however many of its ideas fail (charter field doubt_ideas). A name NAME.md: that file of this folder.
+followed however many of its ideas fail (charter field doubt_ideas). NAME.md: that file of bench/results.
 learnt/flat, own/own-flat, A.md/B.md: two programs in one match, where the second one takes stock's place in figures.
 
 Kind builtin: the built-in tasks themselves, each TASKS times with other seeds, after the shipped knowledge (for
@@ -64,7 +64,7 @@ class Travelled:
 def program(family: str, kind: str) -> str:
     """The program of a kind."""
     if kind.endswith(".md"):
-        return Path(kind).read_text("utf-8")
+        return (Path(__file__).parent / "results" / kind).read_text("utf-8")
     words = kind.split("-")
     if "bare" in words:
         return without_ideas(starter("idea-queue")).text
