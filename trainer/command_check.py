@@ -185,9 +185,13 @@ class _Check:
         short = self.task.scales and scales and self.equal[0].wall_seconds > _SHORT_SECONDS
         said = _places(self.task.folder / "task.toml").get("direction", "")
         check = KnobCheck(
-            self.trainer, Yardstick(self.equal), _PART if short else 1.0, bool(self.scope.knobs), self.fresh,
+            self.trainer,
+            Yardstick(self.equal),
+            _PART if short else 1.0,
+            bool(self.scope.knobs),
+            self.fresh,
             said if re.search(r":\d+$|^given$", said) else "",
-        )  # fmt: skip
+        )
         states: list[KnobState] = []
         yield from judge_knobs(check, states)
         if self.scope.write and (gone := remove_dead(self.task, states)):

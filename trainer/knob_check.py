@@ -370,8 +370,11 @@ def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
 
 
 _LEVELS: dict[State, Literal["ok", "warning"]] = {
-    "alive": "ok", "dead": "warning", "not known": "warning", "fails": "warning",
-}  # fmt: skip
+    "alive": "ok",
+    "dead": "warning",
+    "not known": "warning",
+    "fails": "warning",
+}
 _HINTS: dict[State, str] = {
     "alive": "",
     "dead": "remove it: metaloop task check DIR --write does; or correct its values",

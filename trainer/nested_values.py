@@ -48,8 +48,9 @@ def read(file: str, text: str) -> Mapping[str, NestedValue]:
         return {}
     found = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
     times = Counter(address for address, _ in found)
-    found = [(f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one)
-             for address, one in found]  # fmt: skip
+    found = [
+        (f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one) for address, one in found
+    ]
     times = Counter(address for address, _ in found)
     starts = Counter(one.start for _, one in found)
     return {address: one for address, one in found if times[address] == 1 and starts[one.start] == 1}
@@ -163,8 +164,11 @@ class _PythonReader:
         """The entries of a dict, also one written ``dict(a=1)``, and of dicts and tuples in it."""
         pairs: list[tuple[str, ast.expr]] = []
         if isinstance(node, ast.Dict):
-            pairs = [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
-                     if isinstance(key, ast.Constant) and isinstance(key.value, str)]  # fmt: skip
+            pairs = [
+                (key.value, value)
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            ]
         elif isinstance(node, ast.Call) and callee(node) in _HOLDERS:
             pairs = [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
         elif isinstance(node, ast.Tuple | ast.List):

@@ -161,8 +161,12 @@ def compared_with(tree: ast.Module, name: str, inner: bool = False) -> list[str]
         elif isinstance(node, ast.Subscript) and _is(node.slice, name, inner) and isinstance(node.value, ast.Dict):
             found += [text for key in node.value.keys if key is not None for text in _texts(key)]
         elif isinstance(node, ast.Match) and _is(node.subject, name, inner):
-            found += [text for case in node.cases if isinstance(case.pattern, ast.MatchValue)
-                      for text in _texts(case.pattern.value)]  # fmt: skip
+            found += [
+                text
+                for case in node.cases
+                if isinstance(case.pattern, ast.MatchValue)
+                for text in _texts(case.pattern.value)
+            ]
     tables: dict[str, ast.Dict] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):

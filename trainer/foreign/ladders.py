@@ -142,8 +142,11 @@ class _Judge:
         self.code = [line.text for line in self.code_lines]
         self.sentences = list(_sentences(repository))
         fixed = [name for name in code if name not in editable and name.endswith(".py")]
-        self.fixed = [(f"{name} ({file})", name, value) for file in fixed
-                      for name, value in constants.read(repository.text(file)).items()]  # fmt: skip
+        self.fixed = [
+            (f"{name} ({file})", name, value)
+            for file in fixed
+            for name, value in constants.read(repository.text(file)).items()
+        ]
 
     def why_not(self, ladder: Ladder) -> str:
         """Empty if it is offered."""

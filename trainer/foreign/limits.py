@@ -129,8 +129,10 @@ def memory_named(repository: ForeignRepository) -> float:
         if _MEMORY.search(sentence.text) and not (
             _GPU_MEMORY.search(sentence.text) or _OTHER_BYTES.search(sentence.text)
         ):
-            amounts += [float(number.replace(",", "")) * (1024 if unit in "gG" else 1)
-                        for number, unit in _AMOUNT.findall(sentence.text)]  # fmt: skip
+            amounts += [
+                float(number.replace(",", "")) * (1024 if unit in "gG" else 1)
+                for number, unit in _AMOUNT.findall(sentence.text)
+            ]
     return max(amounts)
 
 

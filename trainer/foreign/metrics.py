@@ -150,8 +150,11 @@ def _json_key(repository: ForeignRepository, fact: RepositoryFact) -> Metric | N
     as_keys = len(re.findall(rf"""["']{re.escape(key)}["']\s*:""", "\n".join(map(repository.text, code))))
     if not as_keys:
         return None
-    return Metric(fact, pattern=rf"[\"']{re.escape(key)}[\"']\s*:\s*{_NUMBER}" if as_keys == 1 else "",
-                  key="" if as_keys == 1 else str(fact.value))  # fmt: skip
+    return Metric(
+        fact,
+        pattern=rf"[\"']{re.escape(key)}[\"']\s*:\s*{_NUMBER}" if as_keys == 1 else "",
+        key="" if as_keys == 1 else str(fact.value),
+    )
 
 
 def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[set[str], Metric] | None:

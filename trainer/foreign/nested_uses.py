@@ -130,8 +130,11 @@ class NestedUses:
         return bool(node.decorator_list) or any(isinstance(one, ast.Name) and one.id == name for one in passed)
 
     def _is_named(self, name: str) -> bool:
-        return any(name in table for module in self.uses.modules.values()
-                   for table in (module.names, module.locals, module.attributes, module.calls))  # fmt: skip
+        return any(
+            name in table
+            for module in self.uses.modules.values()
+            for table in (module.names, module.locals, module.attributes, module.calls)
+        )
 
     def _set_by_all(self, method: str, node: ast.FunctionDef | ast.AsyncFunctionDef, parameter: str) -> CallSite | None:
         """The first call of a method, if all calls of something of that name set the parameter."""
@@ -208,8 +211,12 @@ class NestedUses:
         tables = [(module.attributes, module.keys) for module in self.uses.modules.values()]
         found = [use for pair in tables for table in pair for use in table.get(name, ())]
         if self.uses.makes_names or any(module.spreads for module in self.uses.modules.values()):
-            found += [use for module in self.uses.modules.values() for table in (module.names, module.locals)
-                      for use in table.get(name, ())]  # fmt: skip
+            found += [
+                use
+                for module in self.uses.modules.values()
+                for table in (module.names, module.locals)
+                for use in table.get(name, ())
+            ]
         return [use for use in found if (use.file, use.function) in self.uses.live]
 
     def _call(self, module: CodeFile, one: NestedValue, name: str) -> str:
@@ -235,8 +242,12 @@ class NestedUses:
         """The config files that the command or code that it reaches names, each with the reason."""
         known = [name for name in self.repository.files if name.endswith(config_values.KINDS)]
         said: dict[str, str] = {}
-        strings = {one.value for module in self.uses.modules.values() for one in ast.walk(module.tree)
-                   if isinstance(one, ast.Constant) and isinstance(one.value, str)}  # fmt: skip
+        strings = {
+            one.value
+            for module in self.uses.modules.values()
+            for one in ast.walk(module.tree)
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        }
         folders = {text.strip("./") for text in strings}
         for name in known:
             folder, _, base = name.rpartition("/")
@@ -336,11 +347,13 @@ def is_known_call(function: str, keyword: str) -> bool:
 def _of_flags(uses: Sequence[NameUse]) -> str:
     """Why these uses change no result; empty if one may."""
     reasons = [
-        f"it decides whether a result counts ({use.file}:{use.line})" if use.gates
-        else f"it only changes what is printed ({use.file}:{use.line})" if use.printed
+        f"it decides whether a result counts ({use.file}:{use.line})"
+        if use.gates
+        else f"it only changes what is printed ({use.file}:{use.line})"
+        if use.printed
         else ""
         for use in uses
-    ]  # fmt: skip
+    ]
     return reasons[0] if reasons and all(reasons) else ""
 
 

@@ -163,8 +163,11 @@ def _expanded(text: str, repository: ForeignRepository) -> list[str]:
 
 def _by_stem(stem: str, repository: ForeignRepository) -> str:
     """The only source file of that name without its ending ("the policy file"), or an empty string."""
-    named = [name for name in repository.files if _SOURCE.search(name)
-             and name.rpartition("/")[2].partition(".")[0].lower() == stem.lower()]  # fmt: skip
+    named = [
+        name
+        for name in repository.files
+        if _SOURCE.search(name) and name.rpartition("/")[2].partition(".")[0].lower() == stem.lower()
+    ]
     return named[0] if len(named) == 1 else ""
 
 

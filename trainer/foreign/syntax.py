@@ -265,8 +265,12 @@ class CodeReader(ast.NodeVisitor):
                     self._within([part.value, part.format_spec], printed=not counts)
                     before = ""
             return
-        texts = [one.value for whole in together for one in ast.walk(whole)
-                 if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
+        texts = [
+            one.value
+            for whole in together
+            for one in ast.walk(whole)
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        ]
         shown = bool(self.metric and texts) and not self._mentions(" ".join(texts)) and _is_pure(value)
         self._within([value], **({"printed": True} if shown else {}))
 

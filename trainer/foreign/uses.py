@@ -71,8 +71,12 @@ class CodeUses:
         return live
 
     def _is_named(self, name: str, live: set[Function]) -> bool:
-        uses = (use for module in self.modules.values() for table in (module.names, module.attributes)
-                for use in table.get(name, ()))  # fmt: skip
+        uses = (
+            use
+            for module in self.modules.values()
+            for table in (module.names, module.attributes)
+            for use in table.get(name, ())
+        )
         return any((use.file, use.function) in live and use.function != name for use in uses)
 
     def constant(self, file: str, name: str) -> str:
@@ -134,12 +138,18 @@ class CodeUses:
     def setting(self, function: str, parameter: str) -> CallSite | None:
         """The first call that sets a parameter, or a field, if every call in code that runs does; else None."""
         order = self.parameters(function)
-        sites = [site for module in self.modules.values() for site in module.calls.get(function, ())
-                 if (site.file, site.function) in self.live]  # fmt: skip
+        sites = [
+            site
+            for module in self.modules.values()
+            for site in module.calls.get(function, ())
+            if (site.file, site.function) in self.live
+        ]
         if order is None or not sites or not all(_sets(site.node, parameter, order) for site in sites):
             return None
-        named = sum(len(module.names.get(function, ())) + len(module.attributes.get(function, ()))
-                    for module in self.modules.values())  # fmt: skip
+        named = sum(
+            len(module.names.get(function, ())) + len(module.attributes.get(function, ()))
+            for module in self.modules.values()
+        )
         calls = sum(len(module.calls.get(function, ())) for module in self.modules.values())
         return sites[0] if named <= calls else None  # passed on as a value, it may be called anywhere
 
