@@ -15,6 +15,7 @@ from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
 from programs.ideas_edit import reorder_ideas, replace_ideas
 from programs.layout import ends_with_newline, item_lines, list_marker, spaced
+from programs.patches import ProgramPatch, missing
 from programs.program import Program
 from programs.structure import Heading, Outline, StatementBlock, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
@@ -31,7 +32,9 @@ __all__ = [
     "set_charter",
     "take_charter",
     "unset_charter",
+    "with_missing_patches",
     "without",
+    "without_patch",
 ]
 
 Statement = tuple[str, str, str]  # heading, kind, text
@@ -68,6 +71,29 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     if new_text and end < len(parsed.lines):
         new_text = ends_with_newline(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
+
+
+def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
+    """The text with a section Patches at its end for patches that its ideas name and only other programs define."""
+    program = Program.parse(text)
+    found = missing([term for idea in program.ideas for term in idea.terms], program.patches, near)
+    if not found:
+        return text
+    newline = newline_of(text)
+    blocks = with_newline("## Patches\n\n" + "\n".join(patch.text for patch in found), newline)
+    return spaced(text, newline) + blocks
+
+
+def without_patch(text: str, name: str) -> str:
+    """The text without a patch and the ideas that name it."""
+    program = Program.parse(text)
+    patch = next(patch for patch in program.patches if patch.name == name)
+    lines = list(outline(text).lines)
+    end = next(block.end for block in outline(text).blocks if block.start == patch.line - 1)
+    kept = "".join([*lines[: patch.line - 1], *lines[end:]])
+    gone = {patch.edit_name, f"patch:{patch.name}"}
+    ideas = [idea.text for idea in Program.parse(kept).ideas if not gone & set(idea.terms)]
+    return kept if len(ideas) == len(program.ideas) else replace_ideas(kept, ideas)
 
 
 def remove_directive(text: str, directive_id: str) -> str:
