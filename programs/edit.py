@@ -15,7 +15,7 @@ from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
 from programs.ideas_edit import reorder_ideas, replace_ideas
 from programs.layout import ends_with_newline, item_lines, list_marker, spaced
-from programs.patches import ProgramPatch, missing
+from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
 from programs.structure import Heading, Outline, StatementBlock, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
@@ -84,16 +84,16 @@ def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
     return spaced(text, newline) + blocks
 
 
-def without_patch(text: str, name: str) -> str:
-    """The text without a patch and the ideas that name it."""
-    program = Program.parse(text)
-    patch = next(patch for patch in program.patches if patch.name == name)
-    lines = list(outline(text).lines)
-    end = next(block.end for block in outline(text).blocks if block.start == patch.line - 1)
-    kept = "".join([*lines[: patch.line - 1], *lines[end:]])
-    gone = {patch.edit_name, f"patch:{patch.name}"}
-    ideas = [idea.text for idea in Program.parse(kept).ideas if not gone & set(idea.terms)]
-    return kept if len(ideas) == len(program.ideas) else replace_ideas(kept, ideas)
+def without_patch(text: str, patch: ProgramPatch) -> str:
+    """The text without one of its patches and the ideas that name it. Raises ProgramError."""
+    parsed = outline(text)
+    end = next(block.end for block in parsed.blocks if block.start == patch.line - 1)
+    kept = "".join([*parsed.lines[: patch.line - 1], *parsed.lines[end:]])
+    gone = set() if patch.problem else {patch.edit_name}
+    ideas = Program.parse(kept).ideas
+    name = patch.name.lower()
+    rest = [i.text for i in ideas if not any(term in gone or named_in(term) == name for term in i.terms)]
+    return kept if len(rest) == len(ideas) else replace_ideas(kept, rest)
 
 
 def remove_directive(text: str, directive_id: str) -> str:

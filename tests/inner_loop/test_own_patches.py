@@ -99,6 +99,6 @@ def test_children_get_the_code_of_what_their_ideas_name(task: Task) -> None:
 
 def test_a_patch_is_taken_out_with_its_ideas() -> None:
     text = program().text.replace("## Patches", "- Else `lr=0.2`.\n\n## Patches")
-    rest = Program.parse(without_patch(text, "zoom"))
+    rest = Program.parse(without_patch(text, Program.parse(text).patches[0]))
     assert not rest.patches
     assert [idea.terms for idea in rest.ideas] == [("lr=0.2",)]
