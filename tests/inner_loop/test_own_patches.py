@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inner_loop.behaviour import behaviour_id, misfit, resolved_ideas, with_patches
+from programs.charter_prose import with_prose
 from programs.edit import with_missing_patches, without_patch
 from programs.lint import lint
 from programs.program import Program
@@ -102,3 +103,7 @@ def test_a_patch_is_taken_out_with_its_ideas() -> None:
     rest = Program.parse(without_patch(text, Program.parse(text).patches[0]))
     assert not rest.patches
     assert [idea.terms for idea in rest.ideas] == [("lr=0.2",)]
+
+
+def test_prose_of_the_charter_leaves_patches_as_they_are() -> None:
+    assert Program.parse(with_prose(program().text)).patches[0].blocks == program().patches[0].blocks
