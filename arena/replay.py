@@ -16,6 +16,7 @@ from arena.jobs import MeasureJob
 from arena.measuring import record_findings
 from arena.study import Study
 from arena.task_study import TaskStudy
+from inner_loop.behaviour import with_patches
 from inner_loop.events import ExperimentEvent
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
@@ -28,10 +29,11 @@ STREAM: Stream = "selection"
 
 @dataclass(frozen=True)
 class Commit:
-    """A kept experiment between the untouched source and the run's final one."""
+    """A kept experiment between the untouched source and the run's final one. ``program_id``: of the run."""
 
     experiment_id: str
     edit: Edit
+    program_id: str
 
 
 def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
@@ -49,7 +51,8 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
         final = events.get(final.parent_number)
     if not chain:
         raise UsageError(f"run {run_id} kept no change, so there is no commit to replay")
-    commits = [Commit(e.experiment_id, e.edit) for e in chain]
+    started = study.state.run(run_id).started
+    commits = [Commit(e.experiment_id, e.edit, started.program_id if started else "") for e in chain]
     if not all(commit.edit for commit in commits):
         raise UsageError(
             f"run {run_id} kept free edits of its files, which cannot be replayed separately",
@@ -63,10 +66,11 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
 
 def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Source, list[str]]:
     """(source, commits that do not apply there). A commit that needs another one which is left out is skipped."""
-    source, skipped = study.task.baseline(), []
+    source, skipped = study.task.baseline(), list[str]()
+    edits = with_patches(study.task, study.program(commits[0].program_id)).edits
     for index in chosen:
         try:
-            source = study.task.edits.apply(source, commits[index].edit)
+            source = edits.apply(source, commits[index].edit)
         except EditError:
             skipped.append(commits[index].experiment_id)
     return source, skipped

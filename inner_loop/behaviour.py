@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -11,10 +13,53 @@ from programs.charter import Charter
 from programs.directives import Directive
 from programs.ideas import ProgramIdea
 from programs.ids import content_id
+from programs.patches import ProgramPatch
 from programs.program import Program
 from trainer.conditional import ConditionalEdit, read
-from trainer.edits import EditSpace, Knob
+from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
+from trainer.experiment import SOURCE_BYTES
+from trainer.source import Source
 from trainer.task import Task
+
+PATCHES = "patches"  # the group of a program's own patches
+
+
+def with_patches(task: Task, program: Program) -> Task:
+    """The task with the patches that the program defines and its ideas name, as further edits of the program's runs;
+    none unless the queue is a proposer."""
+    if not program.patches or not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+        return task
+    named = {term for idea in program.ideas for term in idea.terms}
+    own = [patch for patch in program.patches if not patch.problem and patch.edit_name in named]
+    taken = {knob.name.lower() for knob in task.edits.knobs}
+    knobs = [knob_of(patch, task) for patch in own if patch.edit_name not in taken]
+    return replace(task, edits=EditSpace((*task.edits.knobs, *knobs))) if knobs else task
+
+
+def knob_of(patch: ProgramPatch, task: Task) -> Knob:
+    """A program's own patch as an edit of this task. A file that is not editable is refused when it is applied."""
+    file = patch.file or task.editable[0]
+    blocks = tuple(Replacement(file, old, new, whole_lines=True) for old, new in patch.blocks)
+    return Knob(patch.edit_name, "patch", (False, True), group=PATCHES, file=file, replacements=blocks)
+
+
+def misfit(patch: ProgramPatch, task: Task, further: Sequence[Source] = ()) -> str:
+    """Why a patch can be applied neither to the untouched script of a task nor to a further one; empty if it can."""
+    knob, problems = knob_of(patch, task), list[str]()
+    for source in (task.baseline(), *further):
+        try:
+            edited = EditSpace((knob,)).apply(source, Edit({}, (knob.name,)))
+            if knob.file.endswith(".py"):
+                ast.parse(edited.text(knob.file))
+        except EditError as error:
+            problems.append(error.message)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            problems.append(f"{knob.file} is no valid Python with it: {getattr(error, 'msg', None) or error}")
+        else:
+            if sum(len(text.encode()) for _, text in edited.files) <= SOURCE_BYTES:
+                return ""
+            problems.append(f"the script with it is larger than {SOURCE_BYTES} bytes")
+    return problems[0]
 
 
 def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> str:
@@ -25,6 +70,7 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
     """
     if researcher != "scripted":
         return content_id("b", program.program_id, researcher)
+    task = with_patches(task, program)
     queue = [edit.key for _, edit in resolved_ideas(program, task)]
     return content_id("b", json.dumps([effective(program.charter, task), queue], sort_keys=True))
 
@@ -37,6 +83,7 @@ def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Cond
     queued = [charter for _, charter in program.charter.by_phase() if "queue" in charter.proposers]
     if not queued:
         return []
+    task = with_patches(task, program)
     focuses = [{knob.name for knob in in_focus(task.edits, charter.focus)} for charter in queued]
     resolved = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in program.ideas]
     return [(idea, edit) for idea, edit in resolved if edit and any(edit.knobs <= focus for focus in focuses)]
@@ -44,6 +91,7 @@ def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Cond
 
 def inert_directives(program: Program, task: Task) -> list[Directive]:
     """The directives that a scripted researcher ignores on this task, or that have no effect."""
+    task = with_patches(task, program)
     used = {idea.directive_id for idea, _ in resolved_ideas(program, task)}
     return [directive for directive in program.directives if not _works(directive, program, task, used)]
 

@@ -28,6 +28,7 @@ from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.source import Source
 from trainer.streams import Streams
+from trainer.task import Task
 
 
 class BenchClosed(Exception):
@@ -56,7 +57,8 @@ class Bench:
     Number, source, seed and fraction of each experiment follow from the program and earlier outcomes alone, so a
     resumed run makes the same requests. Experiments in `recorded` (this run's earlier `experiment` and `decision`
     events) are answered from there, with the recorded charge, and not emitted again. ``devices`` run a wave in parallel
-    (None: ``trainer`` runs one experiment after another); ``trainer`` is the first of them.
+    (None: ``trainer`` runs one experiment after another); ``trainer`` is the first of them. ``task``: the trainer's
+    with the edits of the program (None: as it is).
     """
 
     def __init__(
@@ -72,8 +74,9 @@ class Bench:
         recorded: Sequence[Event] = (),
         should_stop: Callable[[], bool] = never,
         devices: Devices | None = None,
+        task: Task | None = None,
     ) -> None:
-        self.task = trainer.task
+        self.task = task or trainer.task
         self.run_id = run_id
         self.run_seed = run_seed
         self.budget_seconds = budget_seconds

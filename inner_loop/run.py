@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from inner_loop.behaviour import with_patches
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.events import Emit, Event
 from inner_loop.models.contract import NoReply
@@ -65,9 +66,10 @@ def run(
         recorded=recorded,
         should_stop=should_stop,
         devices=devices,
+        task=with_patches(trainer.task, program),
     )
     seed = streams.seed("search", "propose", luck or run_id)
-    follower = find_researcher(researcher)(program, trainer.task, seed, context or RunContext(run_id=run_id))
+    follower = find_researcher(researcher)(program, bench.task, seed, context or RunContext(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
     problem: MetaloopError | None = None
     reason = ""

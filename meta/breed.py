@@ -17,7 +17,9 @@ from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
 from meta.mutators.base import ChildProposal, ModelCalls, Mutator
 from meta.novelty import Novelty
+from programs.edit import with_missing_patches
 from programs.errors import ProgramError
+from programs.file_set import is_document
 from programs.lint import lint
 from programs.program import Program
 
@@ -70,6 +72,7 @@ def breed(
         proposal = mutator.propose(parents, evidence, rng)
         if proposal is None:
             continue
+        proposal = _with_patches(proposal, study, [parent.program for parent in parents])
         name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = judge(proposal, parents[0].program, name, novelty, gate)
         attempts.append(attempt)
@@ -82,6 +85,17 @@ def breed(
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts
+
+
+def _with_patches(proposal: ChildProposal, study: Study, parents: Sequence[Program]) -> ChildProposal:
+    """The proposal with the code of the patches that its ideas name, from its parents or else another program."""
+    if "patch" not in proposal.text or is_document(proposal.text):
+        return proposal
+    programs = [*parents, *map(study.program, study.state.programs)]
+    try:
+        return replace(proposal, text=with_missing_patches(proposal.text, [p for one in programs for p in one.patches]))
+    except ProgramError:  # `judge` says so
+        return proposal
 
 
 def next_version(name: str, taken: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
 from programs.ideas_edit import reorder_ideas, replace_ideas
 from programs.layout import ends_with_newline, item_lines, list_marker, spaced
+from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
 from programs.structure import Heading, Outline, StatementBlock, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
@@ -31,7 +32,9 @@ __all__ = [
     "set_charter",
     "take_charter",
     "unset_charter",
+    "with_missing_patches",
     "without",
+    "without_patch",
 ]
 
 Statement = tuple[str, str, str]  # heading, kind, text
@@ -68,6 +71,29 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     if new_text and end < len(parsed.lines):
         new_text = ends_with_newline(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
+
+
+def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
+    """The text with a section Patches at its end for patches that its ideas name and only other programs define."""
+    program = Program.parse(text)
+    found = missing([term for idea in program.ideas for term in idea.terms], program.patches, near)
+    if not found:
+        return text
+    newline = newline_of(text)
+    blocks = with_newline("## Patches\n\n" + "\n".join(patch.text for patch in found), newline)
+    return spaced(text, newline) + blocks
+
+
+def without_patch(text: str, patch: ProgramPatch) -> str:
+    """The text without one of its patches and the ideas that name it. Raises ProgramError."""
+    parsed = outline(text)
+    end = next(block.end for block in parsed.blocks if block.start == patch.line - 1)
+    kept = "".join([*parsed.lines[: patch.line - 1], *parsed.lines[end:]])
+    gone = set() if patch.problem else {patch.edit_name}
+    ideas = Program.parse(kept).ideas
+    name = patch.name.lower()
+    rest = [i.text for i in ideas if not any(term in gone or named_in(term) == name for term in i.terms)]
+    return kept if len(rest) == len(ideas) else replace_ideas(kept, rest)
 
 
 def remove_directive(text: str, directive_id: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from programs.directives import Directive, blocks_by_id
+from programs.patches import ProgramPatch, by_edit_name
 from programs.structure import ARROW, Outline
 
 _COMPARED = re.compile(r"\s*(@?[A-Za-z_]\w*)\s*(<=|>=|==|!=|<|>|=|:)\s*(\S.*?)\s*")
@@ -42,13 +43,16 @@ class ProgramIdea:
     role: str = ""  # the name before the colon of "for NAME: …", whether or not a role has it
 
 
-def collect(parsed: Outline, directives: Sequence[Directive]) -> tuple[ProgramIdea, ...]:
+def collect(
+    parsed: Outline, directives: Sequence[Directive], patches: Sequence[ProgramPatch] = ()
+) -> tuple[ProgramIdea, ...]:
     blocks = blocks_by_id(parsed, directives)
-    return tuple(
-        ProgramIdea(d.text, d.directive_id, d.line, *split(blocks[d.directive_id].terms), addressed_to(d.text))
-        for d in directives
-        if d.kind == "idea"
-    )
+    ideas = []
+    for d in (d for d in directives if d.kind == "idea"):
+        terms, conditions = split(blocks[d.directive_id].terms)
+        terms = by_edit_name(terms, patches)
+        ideas.append(ProgramIdea(d.text, d.directive_id, d.line, terms, conditions, addressed_to(d.text)))
+    return tuple(ideas)
 
 
 def addressed_to(text: str) -> str:

@@ -14,6 +14,7 @@ from programs.charter_edit import settings_of
 from programs.errors import ProgramError
 from programs.file_set import is_about_repository, references, resolved
 from programs.front_matter import OUR_KEY, locate
+from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
 from programs.structure import Outline, in_ideas, outline
@@ -51,14 +52,17 @@ def lint(
     program: Program,
     known_terms: Callable[[str], bool] | None = None,
     doubt_screen: Callable[[Charter], str] | None = None,
+    misfit: Callable[[ProgramPatch], str] | None = None,
 ) -> list[LintMessage]:
     """Messages by file, in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name;
-    ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string."""
+    ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
+    patch does not fit the task's script."""
     parsed = outline(program.text)
     checks = (
         _charter(program),
         _screens(program, doubt_screen) if doubt_screen else (),
         _ideas(program, known_terms),
+        _patches(program, misfit),
         _roles(program),
         _repeated(program),
         _headings(parsed),
@@ -163,9 +167,27 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
         for name in (name for name, count in names.items() if count > 1):
             yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value is used")
+        own = {patch.edit_name for patch in program.patches}
         for term in (*idea.terms, *map(str, idea.conditions)) if known_terms else ():
-            if known_terms and not known_terms(term):
+            if known_terms and term not in own and not named_in(term) and not known_terms(term):
                 yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: idea skipped")
+
+
+def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[LintMessage]:
+    """Patches that cannot be used, do not fit or are named by no idea, and names that no patch has."""
+    named = {term for idea in program.ideas for term in idea.terms}
+    for patch in program.patches:
+        if patch.problem:
+            yield LintMessage(patch.line, "warning", "bad-patch", f"patch {patch.name} is ignored: {patch.problem}")
+        elif patch.edit_name not in named:
+            yield LintMessage(patch.line, "info", "unused-patch", f"no idea names `patch:{patch.name}`")
+        if not patch.problem and misfit and (why := misfit(patch)):
+            message = f"patch {patch.name} does not fit the untouched script ({why}): skipped while it does not"
+            yield LintMessage(patch.line, "warning", "misfit", message)
+    for idea in program.ideas:
+        for name in filter(None, map(named_in, idea.terms)):
+            message = f"the program defines no usable patch `patch:{name}`: idea skipped"
+            yield LintMessage(idea.line, "warning", "no-patch", message)
 
 
 def _roles(program: Program) -> Iterator[LintMessage]:

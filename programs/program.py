@@ -11,6 +11,7 @@ from pathlib import Path
 
 from programs import directives as _directives
 from programs import ideas as _ideas
+from programs import patches as _patches
 from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
@@ -28,6 +29,7 @@ from programs.file_set import (
 from programs.front_matter import locate
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
+from programs.patches import ProgramPatch
 from programs.settings import read_settings
 from programs.structure import PATH, outline
 from programs.text import BOM, MAX_BYTES, decode, split_lines
@@ -54,6 +56,7 @@ class Program:
     directives: tuple[Directive, ...] = field(compare=False)
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
     living: Files = ()
+    patches: tuple[ProgramPatch, ...] = field(default=(), compare=False)
 
     @property
     def raw(self) -> bytes:
@@ -233,10 +236,11 @@ def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entr
     parsed = outline(text, file)
     settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
     named = _directives.collect(parsed, settings)
-    ideas = _ideas.collect(parsed, named)
+    patches = _patches.collect(parsed)
+    ideas = _ideas.collect(parsed, named, patches)
     for path, other in others:
         named += _directives.of_file(path, outline(decode(other, path), path), len(named))
-    return Program(((entry, raw), *others), settings.name or name, settings.charter, named, ideas, living)
+    return Program(((entry, raw), *others), settings.name or name, settings.charter, named, ideas, living, patches)
 
 
 def _encode(text: str, file: str) -> bytes:

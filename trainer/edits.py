@@ -69,14 +69,35 @@ class Edit:
 
 @dataclass(frozen=True)
 class Replacement:
-    """One find/replace of a patch. ``find`` must occur exactly once where the patch is applied."""
+    """One find/replace of a patch. ``find`` must occur exactly once where the patch is applied, with ``whole_lines`` as
+    whole lines."""
 
     file: str
     find: str
     replace: str
+    whole_lines: bool = False
 
     def is_applied(self, text: str) -> bool:
-        return self.replace in text and (self.find not in text or self.find in self.replace)
+        find, replace, text = self._in(text)
+        return replace in text and (find not in text or find in replace)
+
+    def fits(self, text: str) -> int:
+        """How often ``find`` occurs."""
+        find, _, text = self._in(text)
+        return len(re.findall(f"(?={re.escape(find)})", text)) if self.whole_lines else text.count(find)
+
+    def on(self, text: str) -> str:
+        find, replace, whole = self._in(text)
+        changed = whole.replace(find, replace)
+        if not self.whole_lines:
+            return changed
+        return changed[1:] if text.endswith("\n") else changed[1:-1]
+
+    def _in(self, text: str) -> tuple[str, str, str]:
+        """What to look for, its replacement and the text; for whole lines each between two line ends."""
+        if not self.whole_lines:
+            return self.find, self.replace, text
+        return f"\n{self.find}\n", f"\n{self.replace}\n", f"\n{text}" + ("" if text.endswith("\n") else "\n")
 
 
 @dataclass(frozen=True)
@@ -277,16 +298,19 @@ class EditSpace:
         return knob
 
     def _patch(self, source: Source, knob: Knob) -> Source:
+        texts = dict(source.files)
         for one in knob.replacements:
+            if one.file not in texts:
+                raise EditError(f"{one.file} is not editable", hint=f"these files are: {', '.join(texts)}")
             text = source.text(one.file)
             if one.is_applied(text):
                 continue
-            count = text.count(one.find)
+            count = one.fits(text)
             if count != 1:
                 first = one.find.strip().splitlines()[0] if one.find.strip() else one.find
                 raise EditError(
                     f"{one.file}: patch {knob.name} needs {first!r} once, found {count} times",
                     hint="another edit changed these lines; the two edits conflict",
                 )
-            source = source.with_text(one.file, text.replace(one.find, one.replace))
+            source = source.with_text(one.file, one.on(text))
         return source

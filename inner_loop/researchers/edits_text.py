@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass, field
 
 from inner_loop.researchers.quoting import line
+from programs.patches import BadBlock, blocks_of
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
 TITLE, NOTE, RATIONALE, IDEAS = 120, 240, 2000, 3  # characters of each, and ideas of one reply
 _OPEN = re.compile(r'<(edit|file) (?:file|name)="([^"\n]{1,200})">')
-_SEARCH, _MIDDLE, _REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
 
 class BadEdit(Exception):
@@ -113,25 +113,11 @@ def _end(lines: list[str], start: int, kind: str) -> int:
 
 
 def _blocks(lines: list[str], name: str) -> list[tuple[str, str]]:
-    blocks: list[tuple[str, str]] = []
-    at = 0
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        marks = [i for i in range(at, len(lines)) if lines[i].rstrip() in (_SEARCH, _MIDDLE, _REPLACE)][:3]
-        if [lines[i].rstrip() for i in marks] != [_SEARCH, _MIDDLE, _REPLACE] or marks[0] != at:
-            raise BadEdit(
-                f"{name}: a block is {_SEARCH}, lines, {_MIDDLE}, lines, {_REPLACE}, each mark on a line of its own."
-            )
-        old, new = lines[at + 1 : marks[1]], lines[marks[1] + 1 : marks[2]]
-        if not any(one.strip() for one in old):
-            raise BadEdit(f'{name}: a search text is empty; use <file name="{name}"> to write the whole file.')
-        blocks.append(("\n".join(old), "\n".join(new)))
-        at = marks[2] + 1
-    if not blocks:
-        raise BadEdit(f"{name}: the edit contains no block.")
-    return blocks
+    try:
+        return list(blocks_of(lines))
+    except BadBlock as bad:
+        hint = f'; use <file name="{name}"> to write the whole file' if "empty" in str(bad) else ""
+        raise BadEdit(f"{name}: {bad}{hint}.") from None
 
 
 def _changed(source: Source, change: FileChange) -> Source:

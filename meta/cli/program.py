@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from programs.directives import Directive
     from programs.ideas import ProgramIdea
     from programs.lint import LintMessage
+    from programs.patches import ProgramPatch
     from programs.program import Program
 
 LIST = (
@@ -186,11 +187,17 @@ def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Ite
         yield f"{root / name}:1", LintMessage(1, "info", "left-out", what, name)
 
 
-def _of_task(task: str) -> tuple[Callable[[str], bool], Callable[[Charter], str]]:
-    """Whether the task can read an idea's word, and why a charter's screening does not pay there."""
+def _of_task(task: str) -> tuple[Callable[[str], bool], Callable[[Charter], str], Callable[[ProgramPatch], str]]:
+    """Whether the task can read an idea's word, why a charter's screening does not pay there, and why a patch does not
+    fit its script."""
+    from inner_loop.behaviour import misfit
     from trainer.conditional import known
     from trainer.screening import doubt
     from trainer.task import Task
 
     loaded = Task.load(task)
-    return lambda word: known(loaded.edits, word), lambda charter: doubt(loaded, charter)
+    return (
+        lambda word: known(loaded.edits, word),
+        lambda charter: doubt(loaded, charter),
+        lambda patch: misfit(patch, loaded),
+    )

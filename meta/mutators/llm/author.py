@@ -23,7 +23,7 @@ from meta.mutators.llm.kinds import offered
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.reflection import reflect
 from meta.mutators.llm.trace_access import trace_access_of
-from meta.mutators.llm.traces import Trace, gather
+from meta.mutators.llm.traces import Trace, best_scripts, gather
 from meta.mutators.mix import Mix
 from meta.novelty import Novelty
 from programs.program import Program
@@ -81,7 +81,8 @@ class Author:
         access = trace_access_of(config.staff)
         reflects = config.staff.reflect
         traces = gather(self.study, generation, facts) if access.how != "none" or reflects else ()
-        briefing = brief(self.study, self.instruction, access, traces if access.how != "none" else (), novelty)
+        shown = traces if access.how != "none" else ()
+        briefing = brief(self.study, self.instruction, access, shown, novelty, best_scripts(self.study, facts))
         if reflects:
             self._reflect(calls, briefing, archive, facts, traces, generation)
         kinds = offered(config.researcher)

@@ -25,6 +25,7 @@ from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
 from trainer.constraints import sentences
+from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class MutationBriefing:
     novelty: Novelty | None = None
     long_ids: dict[str, str] = field(default_factory=dict)
     reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
+    scripts: Mapping[str, Source] = field(default_factory=dict)  # the best final script of each task that has one
 
     @property
     def tasks(self) -> list[Task]:
@@ -146,6 +148,7 @@ class MutationBriefing:
             tried=shown,
             notes=self.notes(ids),
             searches=self.access.how == "tools",
+            patches=self.access.how != "none" and self.researcher == "scripted",
             turns=TURNS,
         )
         self.long_ids.update({
@@ -214,6 +217,7 @@ def brief(
     access: TraceAccess = NO_TRACES,
     traces: Sequence[Trace] = (),
     novelty: Novelty | None = None,
+    scripts: Mapping[str, Source] | None = None,
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
@@ -231,6 +235,7 @@ def brief(
         families=study.config.families is not None,
         names={program_id: program.name for program_id, program in study.state.programs.items()},
         novelty=novelty,
+        scripts=scripts or {},
         reflections=sorted(study.state.reflections.values(), key=lambda each: each.generation),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.evidence_brief import RowIds
+from inner_loop.behaviour import misfit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
@@ -20,8 +21,11 @@ from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
 from meta.mutators.offline.cross_sections import chapters
+from programs.edit import without_patch
 from programs.errors import ProgramError
+from programs.file_set import is_document
 from programs.lint import check
+from programs.patches import ProgramPatch
 from programs.program import Program
 from trainer.conditional import known
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from analysis.evidence import Evidence
 
 REPAIR = "repair"
+NEW_PATCHES = 2  # of one child
 SIBLINGS = 20  # proposals of this generation that are shown
 
 
@@ -121,7 +126,8 @@ class LlmMutator:
             answer = self._parsed(reply, ids, rejected)
             if answer.passed:
                 return answer, "", ""
-            text = self._text(parents, answer, job)
+            text, left_out = self._fitting(parents, self._text(parents, answer, job))
+            answer = replace(answer, remark="; ".join(filter(None, [answer.remark, *left_out])))
             return answer, text, self._wrong(parents, text)
         except BadReply as bad:
             return answer or bad.kept, "", str(bad)
@@ -210,6 +216,29 @@ class LlmMutator:
                     f"section {' and '.join(job.sections)} was requested, the reply has {other[:60]}", answer
                 )
         return assemble.with_sections(first, answer)
+
+    def _fitting(self, parents: Sequence[ParentProgram], text: str) -> tuple[str, list[str]]:
+        """The text without its new patches that fit no script, or beyond the most that are allowed, and why."""
+        known = {patch.edit_name for parent in parents for patch in parent.program.patches}
+        left_out: list[str] = []
+        while "patch:" in text and not is_document(text):
+            new = [patch for patch in Program.parse(text).patches if patch.problem or patch.edit_name not in known]
+            wrong = [(patch, why) for at, patch in enumerate(new) if (why := self._misfit(patch, at))]
+            if not wrong:
+                break
+            text = without_patch(text, wrong[0][0])
+            left_out.append(f"patch {wrong[0][0].name} left out: {wrong[0][1]}")
+        return text, left_out
+
+    def _misfit(self, patch: ProgramPatch, at: int) -> str:
+        """Why a new patch, the at-th of its program, cannot be tried on any task."""
+        if patch.problem or at >= NEW_PATCHES:
+            return patch.problem or f"{NEW_PATCHES} new ones at most"
+        further = self.briefing.scripts
+        reasons = [
+            misfit(patch, task, [further[task.name]] if task.name in further else []) for task in self.briefing.tasks
+        ]
+        return reasons[0] if all(reasons) else ""
 
     def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:
         """The problem of a child: it is invalid, has a warning that no parent has, or does not follow the

@@ -150,6 +150,19 @@ def test_what_warns_of_something_new_is_faulty(server: LlmServer, make: Make) ->
     assert "no edit `nowhere=1`" in proposed(make("add"), "local-screen").refusal
 
 
+def test_a_new_patch_that_fits_no_script_voids_its_idea_only(server: LlmServer, make: Make, task: Task) -> None:
+    line = next(line for line in task.baseline().text().splitlines() if line.startswith("LADDER1"))
+    block = "```patch:{}\n<<<<<<< SEARCH\n{}\n=======\n{}\nEXTRA = 1\n>>>>>>> REPLACE\n```\n"
+    ideas = "- Set `ladder1=0.02`.\n- One: `patch:good`.\n- Two: `patch:bad`.\n\n"
+    text = ideas + block.format("good", line, line) + "\n" + block.format("bad", "no such line", "x = 1")
+    server.answer = lambda _: form("section", "Ideas", text, [])
+    found = proposed(make("add"), "local-screen")
+    assert not found.refusal and "patch bad left out: " in found.remark and "good" not in found.remark
+    child = Program.parse(found.text)
+    assert [patch.name for patch in child.patches] == ["good"]
+    assert [idea.text for idea in child.ideas][-1] == "One: `patch:good`." and len(child.ideas) == 2
+
+
 def test_repair_is_for_refused_children_in_the_form_of_the_job(server: LlmServer, make: Make) -> None:
     assert "repair" not in {k.name for k in KINDS}
     good = server.answer

@@ -1,0 +1,138 @@
+"""Patches that a program defines itself: a change of the script in a fenced block, which its ideas name.
+
+    ```patch:zoom train.py
+    <<<<<<< SEARCH
+    …
+    =======
+    …
+    >>>>>>> REPLACE
+    ```
+
+An idea of the same program applies it as `patch:zoom`. The file may be left out: the first editable one of the task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from programs.ids import content_id
+from programs.structure import Outline
+
+LINES, PATCHES = 60, 8  # of one patch, and patches of one program
+SEARCH, MIDDLE, REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
+FORM = f"{SEARCH}, lines, {MIDDLE}, lines, {REPLACE}, each mark on a line of its own"
+_FENCE = re.compile(r"(?:[-*+][ \t]|[ \t>])*(?:`{3,}|~{3,})[ \t]*patch:(\S*)[ \t]*(\S*)[ \t]*")
+_NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
+_EDIT = re.compile(r"patch_\w+_[0-9a-f]{6}", re.ASCII)  # of `ProgramPatch.edit_name`
+_TERM = re.compile(r"\s*\+?\s*patch:\s*([A-Za-z]\w*)\s*", re.ASCII)
+
+Block = tuple[str, str]
+
+
+class BadBlock(ValueError):
+    """Text that is no search/replace block. The message is for its author."""
+
+
+@dataclass(frozen=True)
+class ProgramPatch:
+    """``name`` as ideas write it. ``blocks``: the lines searched for and those in their place. ``line``: of its fence,
+    from 1. ``problem``: why it cannot be used; then no idea can name it."""
+
+    name: str
+    file: str
+    blocks: tuple[Block, ...]
+    line: int
+    problem: str = ""
+
+    @cached_property
+    def edit_name(self) -> str:
+        """The name of its edit in the ledger: different patches with one name stay apart."""
+        parts = [part for block in self.blocks for part in block]
+        return f"patch_{self.name.lower()}_{content_id('x', self.file, *parts)[1:7]}"
+
+    @property
+    def text(self) -> str:
+        """Its fenced block, as a program contains it."""
+        body = "\n".join(f"{SEARCH}\n{old}\n{MIDDLE}\n{new}\n{REPLACE}" for old, new in self.blocks)
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
+        return f"{fence}patch:{self.name} {self.file}".rstrip() + f"\n{body}\n{fence}\n"
+
+
+def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
+    """The patches of an entry file, in their order, unusable ones too."""
+    found: list[ProgramPatch] = []
+    for block in parsed.blocks:
+        opened = _FENCE.match(parsed.lines[block.start]) if block.kind == "code" else None
+        if opened is None:
+            continue
+        blocks, problem = _read(block.text.partition("\n")[2].split("\n"))
+        if not _NAME.fullmatch(opened[1]):
+            problem = "its name is not a word of at most 40 letters, digits and underscores"
+        elif any(other.name.lower() == opened[1].lower() for other in found):
+            problem = "another patch above it has this name"
+        elif len(found) >= PATCHES:
+            problem = f"a program has at most {PATCHES} patches"
+        found.append(ProgramPatch(opened[1], opened[2], blocks, block.start + 1, problem))
+    return tuple(found)
+
+
+def _read(lines: Sequence[str]) -> tuple[tuple[Block, ...], str]:
+    """The blocks of a patch, or none and the problem."""
+    try:
+        blocks = tuple(blocks_of(lines))
+    except BadBlock as bad:
+        return (), str(bad)
+    if not all(new.strip() for _, new in blocks):
+        return (), "a replacement is empty; to remove lines, search for one more line and repeat it"
+    if any(old == new for old, new in blocks):
+        return (), "a replacement equals its search text"
+    size = sum(text.count("\n") + 1 for block in blocks for text in block)
+    return (blocks, "") if size <= LINES else ((), f"it has {size} lines; the maximum is {LINES}")
+
+
+def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
+    """The search/replace blocks in these lines, at least one. Raises BadBlock."""
+    at, found = 0, False
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
+        marks = [i for i in range(at, len(lines)) if lines[i].rstrip() in (SEARCH, MIDDLE, REPLACE)][:3]
+        if [lines[i].rstrip() for i in marks] != [SEARCH, MIDDLE, REPLACE] or marks[0] != at:
+            raise BadBlock(f"a block is {FORM}")
+        old, new = lines[at + 1 : marks[1]], lines[marks[1] + 1 : marks[2]]
+        if not any(one.strip() for one in old):
+            raise BadBlock("a search text is empty")
+        yield "\n".join(old), "\n".join(new)
+        at, found = marks[2] + 1, True
+    if not found:
+        raise BadBlock("it contains no block")
+
+
+def named_in(term: str) -> str:
+    """The patch that a word of an idea names, in lower case; empty if it names none."""
+    match = _TERM.fullmatch(term)
+    return match[1].lower() if match else ""
+
+
+def by_edit_name(terms: Iterable[str], patches: Sequence[ProgramPatch]) -> tuple[str, ...]:
+    """The words of an idea with ``patch:zoom`` as the name of its edit. A name that the program does not define stays,
+    and no task can read it."""
+    usable = {patch.name.lower(): patch.edit_name for patch in patches if not patch.problem}
+    return tuple(usable.get(named_in(term), term) for term in terms)
+
+
+def missing(terms: Iterable[str], own: Sequence[ProgramPatch], near: Iterable[ProgramPatch]) -> list[ProgramPatch]:
+    """Those of ``near`` that the words of a program's ideas name, as ``patch:zoom`` or by the name of the edit, and
+    that the program does not define. The first one of a name counts."""
+    wanted = {term for term in terms if named_in(term) or _EDIT.fullmatch(term)}
+    taken, found = {patch.name.lower() for patch in own}, list[ProgramPatch]()
+    for patch in near:
+        named = patch.edit_name in wanted or any(named_in(term) == patch.name.lower() for term in wanted)
+        if named and not patch.problem and patch.name.lower() not in taken:
+            taken.add(patch.name.lower())
+            found.append(patch)
+    return found

@@ -1,0 +1,109 @@
+"""Patches that a program defines: read, checked, carried out, and told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from inner_loop.behaviour import behaviour_id, misfit, resolved_ideas, with_patches
+from programs.charter_prose import with_prose
+from programs.edit import with_missing_patches, without_patch
+from programs.lint import lint
+from programs.program import Program
+from trainer.edits import Edit, EditError
+from trainer.task import Task
+
+OLD = "    return images.float() / 255"
+NEW = "    images = images.float() / 255\n    return images - images.mean(dim=1, keepdim=True)"
+HEAD = "---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# P\n\nDo it.\n\n## Ideas\n\n"
+
+
+def patch(name: str = "zoom", old: str = OLD, new: str = NEW, file: str = "") -> str:
+    return f"```patch:{name} {file}\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n```\n"
+
+
+def program(idea: str = "`patch:zoom`", *blocks: str) -> Program:
+    return Program.parse(f"{HEAD}- Try {idea}.\n\n## Patches\n\n" + "\n".join(blocks or (patch(),)))
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return Task.load("strokes")
+
+
+def codes(one: Program, task: Task) -> list[str]:
+    return [m.code for m in lint(one, None, None, lambda own: misfit(own, task))]
+
+
+def test_an_idea_applies_the_programs_patch(task: Task) -> None:
+    ((_, edit),) = resolved_ideas(program("`patch:zoom` `lr=0.2`"), task)
+    own = with_patches(task, program("`patch:zoom` `lr=0.2`"))
+    (name,) = edit.fixed.apply
+    assert name.startswith("patch_zoom_")
+    edited = own.edits.apply(task.baseline(), edit.fixed)
+    assert NEW in edited.text()
+    assert "\nLR = 0.2" in edited.text()
+    assert own.edits.config(edited)[name] is True
+    assert own.edits.config(task.baseline())[name] is False
+    assert own.edits.apply(edited, Edit({}, (name,))) == edited
+
+
+def test_the_text_of_a_patch_is_part_of_its_name_and_of_behaviour(task: Task) -> None:
+    one, other = program(), program("`patch:zoom`", patch(new=NEW.replace("mean", "amax")))
+    assert one.patches[0].edit_name != other.patches[0].edit_name
+    assert behaviour_id(one, task) != behaviour_id(other, task)
+    assert behaviour_id(one, task) == behaviour_id(Program.parse(one.text.replace("Try", "Use")), task)
+
+
+def test_a_patch_that_no_idea_names_changes_nothing(task: Task) -> None:
+    plain = Program.parse(f"{HEAD}- Try `lr=0.2`.\n")
+    assert behaviour_id(program("`lr=0.2`"), task) == behaviour_id(plain, task)
+    assert with_patches(task, program("`lr=0.2`")) is task
+    assert codes(program("`lr=0.2`"), task) == ["unused-patch"]
+    assert with_patches(task, Program.parse(program().text.replace("queue", "local"))) is task
+
+
+@pytest.mark.parametrize(
+    ("block", "code"),
+    [
+        (patch(old="no such line"), "misfit"),
+        (patch(old=OLD.strip()), "misfit"),  # a part of a line
+        (patch(new="    return (images"), "misfit"),  # no Python
+        (patch(file="prepare.py"), "misfit"),  # not editable
+        (patch(new=""), "bad-patch"),
+        (patch(new=OLD), "bad-patch"),
+        (patch(new="\n".join(["    images = images"] * 80)), "bad-patch"),
+        (patch(name="a-b"), "bad-patch"),
+        ("```patch:zoom\nhello\n```\n", "bad-patch"),
+    ],
+)
+def test_what_does_not_fit_is_reported_by_line(task: Task, block: str, code: str) -> None:
+    found = codes(program("`patch:zoom`", block), task)
+    assert code in found
+    assert ("no-patch" in found) == (code == "bad-patch")
+
+
+def test_a_patch_that_does_not_fit_is_refused_where_it_is_applied(task: Task) -> None:
+    for block in (patch(old="no such line"), patch(file="prepare.py")):
+        one = program("`patch:zoom`", block)
+        with pytest.raises(EditError):
+            with_patches(task, one).edits.apply(task.baseline(), Edit({}, (one.patches[0].edit_name,)))
+
+
+def test_children_get_the_code_of_what_their_ideas_name(task: Task) -> None:
+    donor = program()
+    for word in ("patch:zoom", donor.patches[0].edit_name):
+        child = Program.parse(with_missing_patches(f"{HEAD}- Try `{word}`.\n", donor.patches))
+        assert child.patches[0].edit_name == donor.patches[0].edit_name
+        assert behaviour_id(child, task) == behaviour_id(donor, task)
+    assert with_missing_patches(f"{HEAD}- Try `lr=1`.\n", donor.patches) == f"{HEAD}- Try `lr=1`.\n"
+
+
+def test_a_patch_is_taken_out_with_its_ideas() -> None:
+    text = program().text.replace("## Patches", "- Else `lr=0.2`.\n\n## Patches")
+    rest = Program.parse(without_patch(text, Program.parse(text).patches[0]))
+    assert not rest.patches
+    assert [idea.terms for idea in rest.ideas] == [("lr=0.2",)]
+
+
+def test_prose_of_the_charter_leaves_patches_as_they_are() -> None:
+    assert Program.parse(with_prose(program().text)).patches[0].blocks == program().patches[0].blocks
