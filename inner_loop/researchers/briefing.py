@@ -11,8 +11,7 @@ from functools import cache
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
-from inner_loop.models.bounds import FRAME
-from inner_loop.models.context_size import usual_tokens
+from inner_loop.models.context_size import fits, prompt_tokens
 from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
@@ -97,8 +96,8 @@ class TurnBriefing:
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
-        """Whether messages and the longest reply fit into the model's context, by `usual_tokens`."""
-        return self._context is None or self._tokens(messages) + self.reply_tokens + spare <= self._context
+        """Whether messages and the longest reply fit into the model's context."""
+        return fits(messages, self._context, self.reply_tokens, spare)
 
     def turn(
         self,
@@ -124,7 +123,7 @@ class TurnBriefing:
                         return with_log
                 return messages
         raise UsageError(
-            f"the shortest prompt of {self._task.name} takes about {self._tokens(messages) + REPAIR} tokens, which do "
+            f"the shortest prompt of {self._task.name} takes about {prompt_tokens(messages) + REPAIR} tokens, which do "
             f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
             hint="a smaller --reply-tokens, a larger --context-tokens, a shorter program",
         )
@@ -177,9 +176,6 @@ class TurnBriefing:
     @staticmethod
     def _note(note: Note, role: Role) -> str:
         return note.text if note.by == role.name else str(note)
-
-    def _tokens(self, messages: Sequence[Message]) -> int:
-        return FRAME + sum(FRAME + usual_tokens(message) for message in messages)
 
 
 def state(bench: Bench, notebook: Notebook) -> str:
