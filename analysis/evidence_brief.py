@@ -8,6 +8,7 @@ made them. The whole page (`evidence_text.page`) has every row.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,26 +88,31 @@ class TaskBrief:
     failed: Sequence[str]
     statements: Sequence[DirectiveCredit]
     unknown: Sequence[str]  # values of the task that no experiment has tried
+    hidden: int = 0  # edits that a short page leaves out
 
     @property
     def base(self) -> FinalScript | None:
         return self.scripts[0] if self.scripts else None
 
 
-def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The page. ``untried``: by task, the edits that no experiment has tried, as ideas name them."""
+def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | None = None, rows: float = 1.0) -> str:
+    """The page. ``untried``: by task, the edits that no experiment has tried, as ideas name them. ``rows``: the share
+    of the rows that a short page has; the best final script is on every one."""
     parts = facts.parts or (facts,)
     share = 1.0 if len(parts) == 1 else max(2.0 / len(parts), 0.2)
-    tasks = [task_brief(part, (untried or {}).get(part.task, ()), share) for part in parts]
+    tasks = [task_brief(part, (untried or {}).get(part.task, ()), share, rows) for part in parts]
+    most = max(1, int(PROGRAMS * rows))
     return rendered(
-        "evidence.brief.md.j2", facts=facts, tasks=tasks, ids=ids, most_programs=PROGRAMS, label=label, sized=sized,
+        "evidence.brief.md.j2", facts=facts, tasks=tasks, ids=ids, most_programs=most, label=label, sized=sized,
         gain=gain_of,
     )  # fmt: skip
 
 
-def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0) -> TaskBrief:
-    """``share``: of the rows of a study's only task."""
-    scripts, tops, parts = facts.finals[: max(2, int(SCRIPTS * share))], {}, []
+def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows_share: float = 1.0) -> TaskBrief:
+    """``share``: of the rows of a study's only task; ``rows_share``: of the rows that are left out of no long page."""
+    least, names = (2, NAMES) if rows_share == 1.0 else (1, int(NAMES * rows_share))
+    share *= rows_share
+    scripts, tops, parts = facts.finals[: max(least, int(SCRIPTS * share))], {}, []
     if facts.effects is not None and facts.effects.fitted is not None and scripts:
         size = facts.scale.size if facts.scale else 1.0
         tops = {row.key: _by(row, size) for row in on_top(facts.effects, scripts[0])}
@@ -119,16 +125,19 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0) -> T
     shown = [row for row in rows if not row.is_near_zero and not row.loses][: int(EDITS * share)]
     lost = [row for row in rows if row.loses]
     rest = [row.label for row in rows if row not in shown and row not in lost]
+    worst = sorted(lost, key=lambda row: row.best)[: int(LOST * share)]
+    seen = len(shown) + len(worst) + len(rest[:names])
     return TaskBrief(
         facts,
         scripts,
-        [EditRow(label(row.key), credits.get(row.key), row) for row in parts],
+        [EditRow(label(row.key), credits.get(row.key), row) for row in parts][: math.ceil(len(parts) * rows_share)],
         shown,
-        sorted(lost, key=lambda row: row.best)[: int(LOST * share)],
-        rest[:NAMES],
-        [label(e.key) for e in failed][:NAMES],
-        _statements(facts.directives, share),
-        unknown[:NAMES],
+        worst,
+        rest[:names],
+        [label(e.key) for e in failed][:names],
+        _statements(facts.directives, share) if rows_share else [],
+        unknown[:names],
+        len(rows) - seen if rows_share < 1.0 else 0,
     )
 
 
@@ -142,7 +151,8 @@ def _statements(directives: Sequence[DirectiveCredit], share: float) -> list[Dir
     own = [d for d in directives if d.kind != "idea" or _edits_of(d.text) != 1]
     clear = [d for d in own if abs(d.estimate) > (d.se or 0.0)]
     size = max(2, int(STATEMENTS * share))
-    return clear if len(clear) <= size else [*clear[: size - size // 3], *clear[-(size // 3) :]]
+    worst = size // 3
+    return clear if len(clear) <= size else [*clear[: size - worst], *clear[len(clear) - worst :]]
 
 
 def _edits_of(text: str) -> int:

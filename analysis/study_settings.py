@@ -45,6 +45,14 @@ class FamilySettings(TypedDict):
     left_out: list[str]
 
 
+class SpendingLimits(TypedDict, total=False):
+    """What is read of [staff]."""
+
+    models: list[str]
+    max_tokens: int | None
+    max_usd: float | None
+
+
 class StudySettings(TypedDict, total=False):
     """The keys in use. An import has few of them."""
 
@@ -56,6 +64,7 @@ class StudySettings(TypedDict, total=False):
     fixed_steps: bool
     sandbox: bool
     researcher: str
+    staff: SpendingLimits | None
     workers: int
     plan: PlanSettings
     further: list[TaskSettings]

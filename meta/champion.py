@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.decision import Decision, decision_of
@@ -21,8 +22,9 @@ from meta.evidence_page import evidence_page
 from meta.harvest_page import harvests
 from meta.lineage import Lineage
 from meta.verdict import Champion, decide, sentence
+from programs.evolved_for import EvolvedFor
 from programs.program import Program
-from programs.shelf import starter
+from programs.shelf import starter, starters
 
 
 def crown(
@@ -46,7 +48,7 @@ def crown(
     claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
-    write_champion(study.folder, program)
+    write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
     for found in harvests(study):
         for path, text in found.files:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +72,16 @@ def crown(
     return champion
 
 
+def label_of(study: Study, program: Program) -> EvolvedFor | None:
+    """For which researcher a study evolved its champion; None for a starter or the user's own program, which it only
+    found to be the best."""
+    own = {str(study.config.plan.get("origin")), *(one.program_id for one in starters())}
+    return None if program.program_id in own else EvolvedFor.of(study.config.researcher, study.config.staff.models)
+
+
 def write_champion(folder: Path, program: Program) -> None:
     """champion.md, the entry file; the folder champion/ with all files of a program that has several."""
+    program = program.labelled
     write_whole(folder / "champion.md", program.raw)
     shutil.rmtree(folder / "champion", ignore_errors=True)  # of an earlier decision
     if program.is_set:

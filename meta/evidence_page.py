@@ -37,6 +37,7 @@ from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
 from programs.diff import Diff, diff
 from programs.directives import Directive
+from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.text import one_line
 from trainer.card_summary import summary
@@ -82,7 +83,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
-        config=study.config,
+        config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit,
         confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
         limits=[

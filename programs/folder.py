@@ -9,7 +9,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
@@ -43,7 +43,8 @@ def load(path: Path | str) -> Program:
     if not others and not living and not path.is_dir():
         return loaded
     called = path.resolve().name if path.is_dir() else ""
-    return Program.parse(loaded.raw, called or path.stem, file=str(entry), others=others, living=living, entry=name)
+    whole = Program.parse(loaded.raw, called or path.stem, file=str(entry), others=others, living=living, entry=name)
+    return replace(whole, evolved_for=loaded.evolved_for)
 
 
 def entry_of(folder: Path) -> Path:

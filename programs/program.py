@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from programs import patches as _patches
 from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
+from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import (
     ENTRY,
     FilePool,
@@ -47,6 +48,7 @@ class Program:
     those of the entry file; every file has directives.
 
     ``living``: files that a researcher appends to. A run starts with them; they are not part of the program's id.
+    ``evolved_for``: the label of a champion's entry file, which is not in its bytes here (`programs.evolved_for`).
     Programs with equal files and name are equal.
     """
 
@@ -57,6 +59,7 @@ class Program:
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
     living: Files = ()
     patches: tuple[ProgramPatch, ...] = field(default=(), compare=False)
+    evolved_for: EvolvedFor | None = field(default=None, compare=False)
 
     @property
     def raw(self) -> bytes:
@@ -91,6 +94,12 @@ class Program:
     def document(self) -> str:
         """What is stored of the program, and parsed again: its text, or one text with all its files."""
         return packed(self.files, self.living).decode("utf-8") if self.is_set else self.text
+
+    @property
+    def labelled(self) -> Program:
+        """The same with its label in the bytes of the entry file; only for writing or sending it."""
+        (entry, raw), *others = self.files
+        return replace(self, files=((entry, with_label(raw, self.evolved_for)), *others))
 
     @cached_property
     def program_id(self) -> str:
@@ -174,13 +183,15 @@ class Program:
             raw, others, living, entry = held.text, held.others, held.living, held.entry
             if is_document(raw):
                 raise ProgramError(f"{file}:1: a text of several files within another", hint="name its folder")
+        raw, label = without_label(raw)
         more, state = _files(others or {}, entry), _files(living or {}, entry)
         if not more and not state:
             entry = ENTRY
         else:
             require_path(entry, "")
             require_size([(entry, raw), *more, *state], file)
-        return _parsed(raw, name, file, more, state, entry)
+        parsed = _parsed(raw, name, file, more, state, entry)
+        return replace(parsed, evolved_for=label) if label else parsed
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -201,7 +212,9 @@ class Program:
 def program_id(raw: bytes) -> str:
     """The id of the program with these bytes, without parsing its structure; empty if they are not text."""
     try:
-        return Program.parse(raw).program_id if is_document(raw) else _identity(decode(raw, "program"))
+        return (
+            Program.parse(raw).program_id if is_document(raw) else _identity(decode(without_label(raw)[0], "program"))
+        )
     except ProgramError:
         return ""
 

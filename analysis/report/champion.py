@@ -13,6 +13,7 @@ from analysis.report.source import QueryResult
 from analysis.wording import chance, count, decimals, interval_decimals, number, short, span
 from programs.directives import Directive
 from programs.errors import ProgramError
+from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
@@ -107,6 +108,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "proven": len(proven),
         "directives": len(credit.rows),
         "causal": any(item.causal for item in proven),
+        "researcher": researcher(facts),
         "inert": inert(facts, credit.rows),
     }
     return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
@@ -151,6 +153,12 @@ def inert(facts: ReportFacts, credit: Sequence[CreditRow]) -> int:
     """The number of directives that are prose, which a scripted researcher does not read."""
     scripted = facts.config.get("researcher") == "scripted"
     return sum(1 for row in credit if row.kind not in SCRIPTED_READS) if scripted else 0
+
+
+def researcher(facts: ReportFacts) -> str:
+    """For a sentence: the researcher of the study; empty where there is none, as for imported logs."""
+    staff, named = facts.config.get("staff") or {}, facts.config.get("researcher")
+    return str(EvolvedFor.of(named, staff.get("models", ()))) if named else ""
 
 
 def table(credit: Sequence[CreditRow]) -> ReportTable:

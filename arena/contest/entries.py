@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as Connection
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from programs.errors import MetaloopError, UsageError
+from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -90,7 +91,11 @@ def checked(
     errors = [m for m in messages if m.level == "error"]
     if errors:
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
-    return Checked(Program.parse(raw, PROGRAM_FILE), messages, parent)
+    program = Program.parse(raw, PROGRAM_FILE)
+    label, config = program.evolved_for, contest.study
+    said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
+    others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
+    return Checked(program, (*messages, *others), parent)
 
 
 def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
@@ -107,7 +112,7 @@ def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
         lint = (LintMessage(1, "error", "unreadable", why),)
         raise NotTaken(error.message, hint=error.hint, lint=lint) from None
     said = "no file of the program links to it or names it, so it is left out"
-    return program.document.encode(), [LintMessage(1, "info", "left-out", said, path) for path in unused]
+    return program.labelled.document.encode(), [LintMessage(1, "info", "left-out", said, path) for path in unused]
 
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from inner_loop.models.bounds import FRAME
 from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
 from inner_loop.models.tools import NOTHING, Offer
@@ -55,11 +56,19 @@ def settled(config: ModelConfig, *, replay: Path | None = None) -> ModelConfig:
     return config.model_copy(update=changes)
 
 
-def prompt_bytes(config: ModelConfig) -> int | None:
-    """The length of a prompt that fits beside the longest reply, on the safe side; None if the context is unknown."""
-    if config.context_tokens is None:
-        return None
-    return SAFE_BYTES * max(0, config.context_tokens - config.reply_tokens)
+def prompt_tokens(messages: Sequence[Message]) -> int:
+    """About how many tokens a prompt has with any tokenizer in use, on the safe side."""
+    return FRAME + sum(FRAME + usual_tokens(message) for message in messages)
+
+
+def offer_tokens(offer: Offer) -> int:
+    """The same for the descriptions of tools."""
+    return -(-sum(len(str(tool.wire)) for tool in offer.tools) // SAFE_BYTES)
+
+
+def fits(messages: Sequence[Message], context_tokens: int | None, reply_tokens: int, spare: int = 0) -> bool:
+    """Whether messages and the longest reply fit into a context; into one of unknown size everything does."""
+    return context_tokens is None or prompt_tokens(messages) + reply_tokens + spare <= context_tokens
 
 
 def usual_tokens(message: Message) -> int:

@@ -11,8 +11,7 @@ from functools import cache
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric
-from inner_loop.models.bounds import FRAME
-from inner_loop.models.context_size import usual_tokens
+from inner_loop.models.context_size import fits, prompt_tokens
 from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
@@ -31,6 +30,8 @@ from trainer.task import Task
 
 LOG_OK, LOG_FAILED, LOG_SHORT = (8, 800), (14, 1400), (3, 300)  # most lines and characters of the last log
 STATE_CHARACTERS = 6000  # of research_state.md
+SHORT_LIST = 8  # ideas of a program that every prompt shows in full; of a longer list the next ones
+NEXT, TITLES = 3, 12  # of a longer list: ideas in full, then titles
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
 _CARETS = re.compile(r"(?m)^[ ~^]*\^[ ~^]*\n")  # below a line of a traceback
@@ -77,6 +78,7 @@ class TurnBriefing:
         focuses = [in_focus(task.edits, one.focus) for _, one in charter.by_phase()]
         self._knobs = [knob for knob in task.edits.knobs if any(knob in focus for focus in focuses)]
         self._labels = labels
+        self._is_long = labels.ideas > SHORT_LIST
         self._system = cache(self._head)
 
     def _head(self, patches: bool, knobs: bool, ideas: bool) -> str:
@@ -91,14 +93,14 @@ class TurnBriefing:
             constraints=sentences(task.constraints),
             most_bytes=SOURCE_BYTES,
             knobs=[_knob(task, knob, patches) for knob in self._knobs] if knobs else [],
-            prose=self._labels.prose if ideas else self._labels.brief,
+            prose=self._labels.prose if ideas and not self._is_long else self._labels.brief,
             charter=self._labels.charter,
             alone=len(self._seats) == 1,
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
-        """Whether messages and the longest reply fit into the model's context, by `usual_tokens`."""
-        return self._context is None or self._tokens(messages) + self.reply_tokens + spare <= self._context
+        """Whether messages and the longest reply fit into the model's context."""
+        return fits(messages, self._context, self.reply_tokens, spare)
 
     def turn(
         self,
@@ -124,7 +126,7 @@ class TurnBriefing:
                         return with_log
                 return messages
         raise UsageError(
-            f"the shortest prompt of {self._task.name} takes about {self._tokens(messages) + REPAIR} tokens, which do "
+            f"the shortest prompt of {self._task.name} takes about {prompt_tokens(messages) + REPAIR} tokens, which do "
             f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
             hint="a smaller --reply-tokens, a larger --context-tokens, a shorter program",
         )
@@ -143,6 +145,7 @@ class TurnBriefing:
         count = len(bench.history)
         rows, left_out = self._rows.last(bench, notebook.idle, min(detail.rows, self._charter.history))
         waiting = notebook.open_ideas(role.name, parent.config)
+        program = [idea for idea in waiting if idea.label.startswith(PROGRAM)] if detail.ideas else []
         notes = notebook.notes_for(role.name, self._charter.standups, count)
         return render(
             "researcher.turn",
@@ -156,7 +159,10 @@ class TurnBriefing:
             remaining=f"{bench.remaining:.4g}",
             budget=f"{bench.budget_seconds:.4g}",
             experiments_left=int(bench.remaining / bench.cost() + 1e-9),
-            listed=[idea.label for idea in waiting if idea.label.startswith(PROGRAM)] if detail.ideas else [],
+            listed=[] if self._is_long else [idea.label for idea in program],
+            following=program[:NEXT] if self._is_long else [],
+            titles=program[NEXT : NEXT + TITLES] if self._is_long else [],
+            untitled=max(0, len(program) - NEXT - TITLES),
             queue=[idea for idea in waiting if not idea.label.startswith(PROGRAM)][: detail.queue],
             notes=[self._note(note, role) for note in notes[len(notes) - min(len(notes), detail.notes) :]],
             shown=rows,
@@ -177,9 +183,6 @@ class TurnBriefing:
     @staticmethod
     def _note(note: Note, role: Role) -> str:
         return note.text if note.by == role.name else str(note)
-
-    def _tokens(self, messages: Sequence[Message]) -> int:
-        return FRAME + sum(FRAME + usual_tokens(message) for message in messages)
 
 
 def state(bench: Bench, notebook: Notebook) -> str:

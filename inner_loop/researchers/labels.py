@@ -18,12 +18,13 @@ _BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")
 @dataclass(frozen=True)
 class Labelled:
     """``prose``: the files, with a label at each statement; ``brief``: the same without the Ideas; ``charter``: (label,
-    `field: value`); ``ids`` by label."""
+    `field: value`); ``ids`` by label. ``ideas``: how many there are."""
 
     prose: str
     brief: str
     charter: tuple[tuple[str, str], ...]
     ids: dict[str, str]
+    ideas: int = 0
 
 
 def labelled(program: Program) -> Labelled:
@@ -51,7 +52,7 @@ def labelled(program: Program) -> Labelled:
         at for block in outline(program.text).blocks if block.kind == "idea" for at in range(block.start, block.end)
     }
     brief = [_prose(["" if at in ideas else said for at, said in enumerate(entry)]), *parts[1:]]
-    return Labelled("\n\n".join(parts), "\n\n".join(brief), tuple(charter), ids)
+    return Labelled("\n\n".join(parts), "\n\n".join(brief), tuple(charter), ids, len(program.ideas))
 
 
 def _prose(lines: list[str]) -> str:

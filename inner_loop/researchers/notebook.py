@@ -16,6 +16,7 @@ from trainer.edits import EditSpace, Value
 
 NOTES = 40  # kept; fewer may fit into the state
 IDEAS = 60  # most in the queue
+TITLE = 8  # words
 CHANCES = 2  # turns that may ignore an idea before it is dropped
 PROGRAM = "d"  # first letter of the labels of the program's ideas
 _TERM = re.compile(r"`([^`\n]+)`")
@@ -32,6 +33,12 @@ class QueuedIdea:
     role: str = ""
     edit: ConditionalEdit | None = None
     chances: int = CHANCES
+
+    @property
+    def title(self) -> str:
+        """The edits that it names, else its first words."""
+        words, terms = self.text.split(), [f"`{term}`" for term in _TERM.findall(self.text)]
+        return " ".join(terms or words[:TITLE]) + ("…" if not terms and len(words) > TITLE else "")
 
     def suits(self, role: str, config: Mapping[str, Value]) -> bool:
         """Whether it is for that role, and asks for something that a source with these values does not have yet."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Required, TypedDict
 
-from analysis.study_settings import StudySettings
+from analysis.study_settings import SpendingLimits, StudySettings
 from analysis.trust import counts, weakest
 from meta.cli.spend import ModelCallRow, ModelUsage
 
@@ -23,17 +23,11 @@ class RecordedArm(TypedDict, total=False):
     role: str
 
 
-class SpendingLimits(TypedDict, total=False):
-    max_tokens: int | None
-    max_usd: float | None
-
-
 class RecordedConfig(StudySettings, total=False):
     """Of a study, or of a match (``direction``)."""
 
     direction: str
     devices: int
-    staff: SpendingLimits | None
 
 
 class LedgerRecord(ModelCallRow, total=False):

@@ -62,7 +62,7 @@ def submit(
 
     client = client_of(to, token)
     client.need_token()
-    raw = load(resolve.program_path(program)).document.encode()
+    raw = load(resolve.program_path(program)).labelled.document.encode()
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:

@@ -156,11 +156,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config)
         on = ChosenTasks.named(flags, settings.seed)
-        tested = command == "improve"
-        own_arm = tested and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
-        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, tested)
+        own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
+        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt, starters = flags.knowledge(own, on), own
+        settings.researcher_choice.note_others(out, own, past)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)

@@ -16,12 +16,15 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
 from meta.cli.output import Output, Row
 from programs.errors import NotFound, UsageError
+from programs.evolved_for import KINDS
 
 if TYPE_CHECKING:
     import duckdb
 
     from analysis.export import Format
     from analysis.training_data import Form, Prompts
+    from meta.rewriting import Rewritten
+    from programs.program import Program
 
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TRAINING = ("sft", "dpo")
@@ -48,9 +51,35 @@ class TrainingFlags:
     ] = None
 
 
+@dataclass(frozen=True)
+class ProgramFlags:
+    """The program of a study, instead of a view."""
+
+    prose: Annotated[
+        bool, flag("Export the champion (or a FILE.md or its folder) with its charter written as sentences.")
+    ] = False
+    researcher: Annotated[
+        str | None,
+        flag(
+            "Rewrite the champion (or a FILE.md or its folder) for another kind of researcher.",
+            "--for",
+            type=click.Choice(KINDS),
+        ),
+    ] = None
+
+    @property
+    def kind(self) -> str:
+        """prose, the kind of researcher, or empty."""
+        if self.prose and self.researcher:
+            raise UsageError(
+                "--prose and --for exclude each other", hint="--for agent has the charter as sentences too"
+            )
+        return "prose" if self.prose else self.researcher or ""
+
+
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
-    ("metaloop export studies/NAME --prose -o program.md", "the champion, for any agent"),
+    ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
     ("metaloop export studies/NAME --to dpo -o data/", "pairs of answers for training a writer of programs"),
 )
 def export(
@@ -58,26 +87,27 @@ def export(
     study: AnyStudy,
     to: Annotated[str, flag("Format.", type=click.Choice((*FORMATS, *TRAINING)), default="tsv")],
     view: Annotated[str, flag("The view to export.", default="runs", metavar="NAME|all")],
-    prose: Annotated[
-        bool, flag("Export the champion (or a FILE.md or its folder) with its charter written as sentences.")
-    ],
     dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
     output: Annotated[
         str | None,
         flag("File; a folder with --view all, sft and dpo  [default: stdout].", "-o", metavar="PATH"),
     ],
+    program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the
     written files are listed on stdout. With --prose, writes the champion with its
-    charter as sentences, for loops that do not use Metaloop. With --to sft or dpo,
+    charter as sentences, for loops that do not use Metaloop. With --for chat or agent,
+    also states the conditions of its ideas in words and begins with the best script of
+    the study; with --for scripted, puts its list of ideas first, and refuses a program
+    without an idea that a script can carry out. With --to sft or dpo,
     writes train.jsonl, validation.jsonl and a data card, for training a model that
     writes programs."""
     from analysis.study import VIEWS
 
     target = Path(output).expanduser() if output else None
-    if prose:
-        as_prose(out, study, target)
+    if kind := program.kind:
+        for_researcher(out, study, target, kind)
         return
     folder = resolve.study_folder(study, out)
     if to in TRAINING:
@@ -144,38 +174,72 @@ def to_training_data(out: Output, folder: Path, target: Path | None, to: str, fl
         out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 
 
-def as_prose(out: Output, study: str | None, target: Path | None) -> None:
-    """Write the champion of a study, or the program at a path, with its charter as sentences."""
-    from inner_loop.agents.recipe import own_agent
-    from programs.charter_prose import sentences, with_prose
+def for_researcher(out: Output, study: str | None, target: Path | None, kind: str) -> None:
+    """Write the champion of a study, or the program at a path, for another kind of researcher; ``prose``: as it is,
+    with its charter as sentences."""
+    from dataclasses import replace
 
-    given = Path(study).expanduser() if study else None
+    from arena.study import Study
+    from meta.champion import label_of
+    from meta.rewriting import measured_bundle, rewritten
+
+    given, task, bundle = Path(study).expanduser() if study else None, None, ""
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
     else:
         folder = resolve.study_folder(study, out)
         if not (folder / "champion.md").is_file():
-            hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --prose my/program.md"
+            flags = "--prose" if kind == "prose" else f"--for {kind}"
+            hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: {flags} my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         program = resolve.one_program(str(folder / "champion.md"))
-    said = [{"field": field, "sentence": sentence} for field, sentence in sentences(program.text)]
-    stated = program.with_text(with_prose(program.text))
-    if target is not None:
-        if target.exists():
-            raise UsageError(f"{target} already exists", hint="name a new file or folder")
-        if stated.is_set:
-            stated.write(target)
-        else:
-            target.write_bytes(stated.raw)
-        out.note(f"wrote {target}: {len(said)} fields of the charter as sentences")
-        if out.mode == "json":
-            out.json({"path": str(target), "sentences": said})
-        entry = target / stated.files[0][0] if stated.is_set else target
-        out.next(
-            own_agent(f"Read {entry} and follow it") + "  # or another agent of yours, in a folder with a train.py"
-        )
+        if kind != "prose":
+            made = Study.open(folder)
+            made.look()
+            task, bundle = made.task, measured_bundle(made)
+            program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
+    if kind == "prose":
+        write_program(out, as_prose(program), target, kind)
+    else:
+        write_program(out, rewritten(program, kind, task, bundle), target, kind)
+
+
+def as_prose(program: Program) -> Rewritten:
+    """The program with its charter as sentences."""
+    from dataclasses import replace
+
+    from meta.rewriting import Rewritten
+    from programs.charter_prose import sentences, with_prose
+
+    stated = replace(program.with_text(with_prose(program.text)), evolved_for=program.evolved_for)
+    return Rewritten(stated, sentences(program.text))
+
+
+def write_program(out: Output, made: Rewritten, target: Path | None, kind: str) -> None:
+    """Write a program to a new file or folder, or to stdout."""
+    from inner_loop.agents.recipe import own_agent
+
+    stated = made.program.labelled
+    said = [{"field": field, "sentence": sentence} for field, sentence in made.said]
+    for note in made.notes:
+        out.note(note)
+    if target is None:
+        out.text(stated.shown, item={"text": stated.document, "sentences": said})
         return
-    out.text(stated.shown, item={"text": stated.document, "sentences": said})
+    if target.exists():
+        raise UsageError(f"{target} already exists", hint="name a new file or folder")
+    if stated.is_set:
+        stated.write(target)
+    else:
+        target.write_bytes(stated.raw)
+    what = f": {len(said)} fields of the charter as sentences" if kind != "scripted" else ""
+    out.note(f"wrote {target}{what}")
+    if out.mode == "json":
+        out.json({"path": str(target), "sentences": said})
+    entry = target / stated.files[0][0] if stated.is_set else target
+    if kind in ("prose", "agent"):
+        agent = own_agent(f"Read {entry} and follow it")
+        out.next(agent + "  # or another agent of yours, in a folder with a train.py")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

@@ -62,6 +62,8 @@ def match(
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
     task = study.task if study else launch.load_task(settings.task)
+    if study is None:
+        settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], [task])
     if settings.dry_run or study is None:
         plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags
+from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
@@ -21,6 +23,7 @@ from programs.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from arena.study import Study
     from inner_loop.run_context import ModelConfig
+    from programs.program import Program
     from trainer.task import Task
 
 NO_AGENT = AgentFlags()
@@ -121,6 +124,40 @@ class ResearcherChoice:
         require_ready(config)
         if not self.yes and not _free(config):
             _consent()
+
+    def refuse_inert(self, out: Output, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
+        """The remarks of `note_others`; raises UsageError for a program that was evolved for a model or an agent, and
+        in which a script finds nothing that differs from stock."""
+        from meta.novelty import Novelty
+        from programs.shelf import starter
+
+        for program in programs if self.researcher == "scripted" else ():
+            label, novelty = program.evolved_for, Novelty(tasks, self.researcher)
+            if label is None or "scripted" in (label.kind, label.rewritten):
+                continue
+            if novelty.behaviour(program) == novelty.behaviour(starter("stock")):
+                raise UsageError(
+                    f"{program.name} was evolved for {label}; a script reads none of it here, so it would run exactly "
+                    "like stock",
+                    hint="-m MODEL or -r command:NAME follows it; or write edits in backticks under Ideas",
+                )
+        self.note_others(out, programs)
+
+    def note_others(self, out: Output, programs: Sequence[Program], prior: Sequence[Path] = ()) -> None:
+        """A remark for each program that was evolved for another researcher than the one that is to follow it, and for
+        each study of ``--prior`` whose gains were measured with another one."""
+        from arena.settings import StudyConfig
+        from programs.evolved_for import EvolvedFor
+
+        other = EvolvedFor.of(self.researcher, self.config.models)
+        for program in programs:
+            if program.evolved_for and (text := program.evolved_for.remark(program.name, other)):
+                out.note(text)
+        for folder in prior:
+            config = StudyConfig.read(folder / resolve.MARK)
+            own = EvolvedFor.of(config.researcher, config.staff.models)
+            if own.remark("", other):
+                out.note(f"--prior {resolve.shown(folder)}: its gains were measured with {own}, not with {other}")
 
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """The estimated cost of the models, as keys of a plan; empty where none is called."""

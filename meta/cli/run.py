@@ -58,6 +58,8 @@ def run(
         raise UsageError("name a program", hint="metaloop run stock")
     entries = [Entry(resolve.one_program(program))] if program else recorded_entries(study) if study else []
     task = study.task if study else launch.load_task(settings.task)
+    if study is None:
+        settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], [task])
     plan = plan_of(task, 1, 1, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)

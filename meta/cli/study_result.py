@@ -25,6 +25,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
     from analysis.decision_text import best_scripts, more_runs
     from arena.settings import StudyConfig
     from meta.begin import champion_of
+    from programs.evolved_for import EvolvedFor
 
     champion, config = champion_of(folder) or {}, StudyConfig.read(folder / resolve.MARK)
     shown = Path(resolve.shown(folder))
@@ -40,18 +41,29 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
         event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(shown), **event, "files": files, "changes": changes, **by_task.json})
+        out.json(
+            {
+                "study": str(shown),
+                **event,
+                "researcher": config.researcher,
+                "files": files,
+                "changes": changes,
+                **by_task.json,
+            }
+        )
         return
     verdict = str(champion.get("verdict", "no champion"))
+    label = EvolvedFor.of(config.researcher, config.staff.models)
+    followed = f"all runs were made with {label}; the champion's gain with another researcher has not been measured"
     better = decision is not None and decision.holds
     early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
     if out.mode == "plain":
-        more = {"more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
+        more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
     else:
         every = compared(config, Path(files["champion"]))
-        _show(out, folder, verdict, changes, files, by_task, [needed, early, *scripts], every)
+        _show(out, folder, verdict, changes, files, by_task, [needed, early, followed, *scripts], every)
     name = resolve.typed(folder)
     out.next(
         *([] if applies else ready_to_apply(config, folder, name)),
@@ -74,7 +86,7 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     target = "champion-prose" if several else "champion-prose.md"
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
-    return [*apply, f"metaloop export {name} --prose -o {target}", f"{agent}  # or another agent of yours"]
+    return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # or another agent of yours"]
 
 
 def _show(

@@ -70,6 +70,8 @@ def transfer(
     if study is not None:
         wanted = [on.task for on in tasks_of(study)]
     refuse_one(wanted)
+    if study is None:
+        settings.researcher_choice.refuse_inert(out, own, wanted)
     plan = plan_of(wanted, own, runs, bare, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)

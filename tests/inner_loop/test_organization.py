@@ -10,16 +10,17 @@ import pytest
 
 from inner_loop.bench import RunStopped
 from inner_loop.repository import RunRepository
-from inner_loop.researchers.briefing import _patch
+from inner_loop.researchers.briefing import TurnBriefing, _patch
 from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import CHANCES, IdleTurn, Notebook
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.result_rows import ResultRows
+from inner_loop.run_context import ModelConfig
 from programs.ideas_edit import replace_ideas
 from programs.lint import lint
 from programs.program import Program
-from programs.roles import roles
+from programs.roles import Role, roles
 from programs.shelf import starter
 from tests.inner_loop.play import open_bench
 from trainer.edits import Edit, EditSpace
@@ -191,3 +192,30 @@ def test_rows_say_how_an_experiment_trained_and_patches_keep_their_indent(traine
     strokes = Task.load(Path(getfile(Task)).parent / "tasks" / "strokes")
     assert _patch(strokes, "centre") == "-    return images.float() / 255\n+    return (images.float() - 49) / 57"
     assert "\n+        torch._foreach_lerp_(" in _patch(strokes, "average")
+
+
+def test_of_a_long_list_a_turn_shows_the_next_ideas_in_full_and_others_by_their_edits(trainer: Trainer) -> None:
+    task, sentence = trainer.task, "- Idea number {} is to change the rate of learning a little: `lr={}`.\n"
+    texts = [sentence.format(n, n / 100) for n in range(2, 22)] + [
+        "- Look at the one thing that nobody has looked at.\n"
+    ]
+    bench, _ = open_bench(trainer)
+
+    def shown(count: int) -> tuple[str, str, Notebook]:
+        program = Program.parse(f"# P\n\nGo on.\n\n## Ideas\n\n{''.join(texts[-count:])}")
+        labels, role = labelled(program), Role("researcher", "")
+        briefing = TurnBriefing(program.charter, labels, task, [role], ModelConfig())
+        book = Notebook.of(program, labels, task.edits, ())
+        own = book.hand_out(0, "researcher", task.edits.config(task.baseline()))
+        system, turn = briefing.turn(bench, book, bench.head, role, own)
+        return system.text, turn.text, book
+
+    system, turn, _ = shown(8)
+    assert all(text[2:10] in system for text in texts[-8:]) and "Idea number" in turn and "open, the next" not in turn
+    system, turn, book = shown(21)
+    assert "Go on." in system and "Idea number" not in system
+    numbers = [f"Idea number {n} " in turn for n in range(2, 22)]
+    assert numbers == [True] * 4 + [False] * 16
+    assert "- then [d7] `lr=0.06`, [d8] `lr=0.07`" in turn and turn.rstrip().count("`lr=") == 4 + 12
+    assert "`lr=0.17`, and 5 more" in turn and "nobody" not in turn
+    assert book.queue[-1].title == "Look at the one thing that nobody has…"

@@ -11,6 +11,7 @@ from meta.begin import champion_of, create, take_up
 from meta.claim import claim
 from meta.evidence_page import of_headroom
 from meta.evolve import evolve
+from programs.folder import load
 from tests.studies import TINY, silent
 from trainer.card_summary import summary
 from trainer.planted import random_law, simulated_task
@@ -29,7 +30,7 @@ def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -
     page.rmdir()
     champion = evolve(*take_up(study.folder), silent)
     assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
-    assert (study.folder / "champion.md").read_bytes() == champion.program.raw
+    assert load(study.folder / "champion.md").raw == champion.program.raw
     told = champion_of(study.folder)
     assert told is not None and told["verdict"] == champion.verdict
     assert not list(study.folder.glob(".*.partial"))

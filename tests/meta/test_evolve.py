@@ -22,6 +22,7 @@ from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.plan import Plan
 from meta.verdict import Champion
+from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -52,7 +53,7 @@ def ask(ended: Ended) -> Snapshot:
 
 def test_it_ends_with_a_champion_and_its_evidence(ended: Ended) -> None:
     folder, champion = ended
-    assert (folder / "champion.md").read_bytes() == champion.program.raw
+    assert load(folder / "champion.md").raw == champion.program.raw
     page = (folder / "champion.evidence.md").read_text()
     assert (champion.verdict in page and "A/A" in page and "Without" in page) or "no ideas" in page
 

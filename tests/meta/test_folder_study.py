@@ -86,7 +86,7 @@ def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
     champion = load(study / "champion")
     assert champion.program_id == again.state.champion.body["program_id"]  # type: ignore[union-attr]
     assert champion.files[1:] == own.files[1:] and champion.living == own.living and champion.raw != own.raw
-    assert (study / "champion.md").read_bytes() == champion.raw
+    assert (study / "champion.md").read_bytes() == champion.labelled.raw
     assert "`roles/critic.md`" in (study / "champion.evidence.md").read_text()
     children = [p for p in again.state.programs.values() if p.generation]
     assert children and all(Program.parse(p.text).further.keys() == own.further.keys() for p in children)
@@ -107,7 +107,7 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
     assert f"'Read {tmp_path / 'prose' / 'program.md'} and follow it'" in done.stderr  # by an agent of one's own
     handed = ready_to_apply(StudyConfig.read(study / "study.toml"), study, "s")
-    assert handed[0] == "metaloop export s --prose -o champion-prose"
+    assert handed[0] == "metaloop export s --for agent -o champion-prose"
     assert "'Read the files in champion-prose and follow them'" in handed[1] and len(handed) == 2
     assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()
     with Lineage(study / "programs.git", 0) as lineage:

@@ -77,6 +77,7 @@ class Author:
             reply_tokens=config.staff.reply_tokens,
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(self.study),
+            context_tokens=config.staff.context_tokens,
         )
         access = trace_access_of(config.staff)
         reflects = config.staff.reflect

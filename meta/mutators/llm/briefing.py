@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from analysis.tables import statement, typed_rows
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.kinds import Reader
+from meta.mutators.llm.prompt_detail import FULL, PromptDetail
 from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from meta.novelty import Novelty
 from programs.charter import fields
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-TRIED = 12  # mutations that are shown, newest first; equal ones count once
-SHOWN_NOTES = 12
 UNREAD = ("version", "history")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")
 MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
@@ -107,6 +107,9 @@ class MutationBriefing:
     long_ids: dict[str, str] = field(default_factory=dict)
     reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
     scripts: Mapping[str, Source] = field(default_factory=dict)  # the best final script of each task that has one
+    _systems: dict[tuple[int, PromptDetail, int], tuple[Evidence, str, RowIds]] = field(
+        default_factory=dict, compare=False
+    )
 
     @property
     def tasks(self) -> list[Task]:
@@ -116,10 +119,18 @@ class MutationBriefing:
     def reader(self) -> Reader:
         return Reader(self.novelty or Novelty(self.tasks, self.researcher))
 
-    def system(self, evidence: Evidence) -> tuple[str, RowIds]:
-        """The system message, and the rows that it shows by their short ids."""
+    def system(self, evidence: Evidence, detail: PromptDetail = FULL) -> tuple[str, RowIds]:
+        """The system message, and the rows that it shows by their short ids. It is the same for all proposals of a
+        generation."""
+        key = id(evidence), detail, len(self.reflections)
+        if key not in self._systems:
+            self._systems[key] = (evidence, *self._system(evidence, detail))  # it is kept, so its id stays its own
+        _, text, ids = self._systems[key]
+        return text, deepcopy(ids)
+
+    def _system(self, evidence: Evidence, detail: PromptDetail) -> tuple[str, RowIds]:
         ids = RowIds()
-        facts = clipped(page_for_models(evidence, ids, untried(evidence, self.tasks)), MOST_BYTES)
+        facts = clipped(page_for_models(evidence, ids, untried(evidence, self.tasks), detail.rows), MOST_BYTES)
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
             TriedMutation(
@@ -131,9 +142,8 @@ class MutationBriefing:
             )
             for m in reversed(self.tried)
         ]
-        shown = clipped(
-            prompts.render("tried.md.j2", tried=self.shown(tried, ids)[:TRIED]) if tried else "", MOST_BYTES // 4
-        )
+        seen = self.shown(tried, ids)[: detail.tried]
+        shown = clipped(prompts.render("tried.md.j2", tried=seen) if seen else "", MOST_BYTES // 4)
         text = prompts.render(
             "system.md.j2",
             instruction=self.instruction.text,
@@ -146,9 +156,10 @@ class MutationBriefing:
             control=self.control,
             page=facts,
             tried=shown,
-            notes=self.notes(ids),
-            searches=self.access.how == "tools",
-            patches=self.access.how != "none" and self.researcher == "scripted",
+            notes=self.notes(ids, detail.notes),
+            detail=detail,
+            searches=self.access.how == "tools" and detail.traces,
+            patches=self.access.how != "none" and self.researcher == "scripted" and detail.traces,
             turns=TURNS,
         )
         self.long_ids.update({
@@ -158,7 +169,7 @@ class MutationBriefing:
         })  # fmt: skip
         return text, ids
 
-    def notes(self, ids: RowIds) -> str:
+    def notes(self, ids: RowIds, most: int = FULL.notes) -> str:
         """The notes of this generation and earlier ones, latest first; empty without any."""
         lines = [
             f"- [{ids.of(note.note_id, 'r')}] generation {each.generation}: "
@@ -166,7 +177,7 @@ class MutationBriefing:
             for each in reversed(self.reflections)
             for note in each.notes
         ]
-        return "\n".join(lines[:SHOWN_NOTES])
+        return "\n".join(lines[:most])
 
     def shown(self, tried: Sequence[TriedMutation], ids: RowIds) -> list[ShownMutation]:
         """Proposals with names in the place of ids; those that say the same are one."""

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.events import ToolRound, ToolUse
+from inner_loop.models.context_size import offer_tokens
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.tools import NOTHING, Offer
 from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.toolbox import Toolbox, tools
 from meta.mutators.llm.trace_access import AT_ONCE, TURNS
+
+FULL = "(left out: your context is full; reply now)"
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ def converse(
     said = list(messages)
     turns: list[ToolRound] = []
     tokens, usd = 0, 0.0
-    priced = True
+    priced, full = True, False
     while True:
-        offer = Offer(tools(), closed=len(turns) == TURNS) if toolbox else NOTHING
+        offer = Offer(tools(), closed=full or len(turns) == TURNS) if toolbox else NOTHING
         number, reply = calls.ask(model, said, purpose, offer=offer, further=bool(turns))
         if reply is not None:
             tokens += reply.tokens
@@ -44,6 +47,8 @@ def converse(
         results = []
         for call in reply.calls[:AT_ONCE]:
             text, volatile = toolbox.answer(call)
+            if not calls.fits([*said, Message("tool", text, volatile)], offer_tokens(offer)):
+                text, volatile, full = FULL, "", True
             said.append(Message("tool", text, volatile, answers=call.id))
             results.append(ToolUse(call.name, call.arguments, said[-1].clean.text))
         turns.append(ToolRound(number, reply.text, tuple(results)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from inner_loop.models.client import ModelClient, Stopped
+from inner_loop.models.context_size import fits, prompt_tokens
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
@@ -27,6 +28,7 @@ class GenerationCalls:
         reply_tokens: int,
         note: Callable[[str], None],
         stopped: Callable[[], MetaloopError],
+        context_tokens: int | None = None,
     ) -> None:
         self._clients = clients
         self._next = generation * PER_GENERATION
@@ -34,12 +36,29 @@ class GenerationCalls:
         self._reply_tokens = reply_tokens
         self._note = note
         self._stopped = stopped
+        self._context_tokens = context_tokens
+        self._noted: set[str] = set()
         self.silent = ""  # why no model answers any more
         self.unfit = ""  # why the last unanswered prompt did not fit into the context
 
     @property
     def open(self) -> bool:
         return not self.silent and self._left > 0
+
+    def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
+        """Whether a prompt and the longest reply fit into the models' context."""
+        return fits(messages, self._context_tokens, self._reply_tokens, spare)
+
+    def too_long(self, purpose: str, messages: Sequence[Message], cure: str) -> None:
+        """Note once for each job that its shortest prompt does not fit; it is not sent."""
+        if purpose not in self._noted:
+            self._noted.add(purpose)
+            room = f"a context of {self._context_tokens} tokens with a reply of {self._reply_tokens}"
+            why = room if self._context_tokens else f"{PROMPT_BYTES} bytes"
+            self._note(
+                f"{purpose} is left out: its shortest prompt has about {prompt_tokens(messages)} tokens, which do not "
+                f"fit into {why}; {cure}"
+            )
 
     def ask(
         self, model: str, messages: Sequence[Message], purpose: str, *, offer: Offer = NOTHING, further: bool = False

@@ -15,8 +15,9 @@ from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_
 from meta.mutators.llm import assemble, prompts
 from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import Talk, converse
-from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
+from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import Job, Kind
+from meta.mutators.llm.prompt_detail import FULL, PromptDetail, fitted
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
@@ -27,6 +28,7 @@ from programs.file_set import is_document
 from programs.lint import check
 from programs.patches import ProgramPatch
 from programs.program import Program
+from programs.text import clipped
 from trainer.conditional import known
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 REPAIR = "repair"
 NEW_PATCHES = 2  # of one child
-SIBLINGS = 20  # proposals of this generation that are shown
+GLIMPSED = ("merge", "bold")  # operators whose reply does not repeat the text of a parent
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,15 @@ class LlmMutator:
         self, parents: Sequence[ParentProgram], evidence: Evidence, job: Job, rejected: Rejected | None = None
     ) -> ChildProposal | None:
         """``rejected``: the reply of this job that is to be repaired."""
-        system, ids = self.briefing.system(evidence)
         near = self._near(parents) if rejected is None else []  # a repair needs no traces
-        shown_traces, logs = joined(near, self.briefing.access.bytes)
-        user = self._prompt(parents, job, ids, rejected, traces=shown_traces, unit=evidence.unit)
-        messages = [Message("system", system), Message("user", user, logs)]
-        most = PROMPT_BYTES + self.briefing.access.bytes
-        if not self.calls.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
+        purpose = f"mutate {self.name if rejected is None else REPAIR}"
+        build = partial(self._messages, parents, evidence, job, rejected, near)
+        built = fitted(self.calls, build, self.briefing.access, purpose) if self.calls.open else None
+        if built is None:
             return None
-        box = Toolbox(near) if self.briefing.access.how == "tools" and rejected is None else None
-        talk = converse(self.calls, self.model, messages, f"mutate {self.name if rejected is None else REPAIR}", box)
+        messages, ids, detail = built
+        box = Toolbox(near) if self.briefing.access.how == "tools" and rejected is None and detail.traces else None
+        talk = converse(self.calls, self.model, messages, purpose, box)
         propose = partial(
             ChildProposal,
             operator=REPAIR if rejected else self.name,
@@ -116,6 +117,20 @@ class LlmMutator:
             remark=answer.remark if answer else "",
             repair=again,
         )
+
+    def _messages(
+        self,
+        parents: Sequence[ParentProgram],
+        evidence: Evidence,
+        job: Job,
+        rejected: Rejected | None,
+        near: Sequence[Trace],
+        detail: PromptDetail,
+    ) -> tuple[list[Message], RowIds]:
+        system, ids = self.briefing.system(evidence, detail)
+        shown_traces, logs = joined(near, self.briefing.access.bytes) if detail.traces else ("", "")
+        user = self._prompt(parents, job, ids, rejected, detail, traces=shown_traces, unit=evidence.unit)
+        return [Message("system", system), Message("user", user, logs)], ids
 
     def _child(
         self, parents: Sequence[ParentProgram], reply: Reply, ids: RowIds, job: Job, rejected: Rejected | None
@@ -165,9 +180,17 @@ class LlmMutator:
         return related(self.briefing.traces, ids, above)
 
     def _prompt(
-        self, parents: Sequence[ParentProgram], job: Job, ids: RowIds, rejected: Rejected | None, **more: Any
+        self,
+        parents: Sequence[ParentProgram],
+        job: Job,
+        ids: RowIds,
+        rejected: Rejected | None,
+        detail: PromptDetail = FULL,
+        **more: Any,
     ) -> str:
         first = parents[0].program
+        siblings = self.briefing.siblings[-detail.siblings :] if detail.siblings else []
+        most = detail.parents if rejected or self.name in GLIMPSED else None
         return prompts.render(
             f"{REPAIR if rejected else self.name}.md.j2",
             parents=parents,
@@ -175,22 +198,24 @@ class LlmMutator:
             job=job,
             sections=job.sections,
             scripted=self.briefing.reader.scripted,
-            shown=self._shown,
+            shown=partial(self._shown, most=most),
             queued=self.briefing.reader.reads_ideas(first),
             files=list(first.further),
             entry=first.files[0][0],
             chapters=[[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
             most_words=int(0.9 * first.words),
-            siblings=self.briefing.shown(self.briefing.siblings[-SIBLINGS:], ids),
+            siblings=self.briefing.shown(siblings, ids),
             rejected=rejected,
             **more,
         )
 
-    def _shown(self, program: Program) -> str:
-        """A parent's text; for a job about sections without those that nothing reads."""
+    def _shown(self, program: Program, most: int | None = None) -> str:
+        """A parent's text, at most so many bytes of it; for a job about sections without those that nothing reads."""
         if self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set:
-            return assemble.read_by_script(program)
-        return program.text
+            text = assemble.read_by_script(program)
+        else:
+            text = program.text
+        return text if most is None else clipped(text, most)
 
     def _parsed(self, reply: Reply, ids: RowIds, rejected: Rejected | None) -> MutationReply:
         if reply.finish == "length":

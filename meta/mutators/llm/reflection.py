@@ -14,19 +14,21 @@ from analysis.events import ReflectionEvent, ReflectionNote
 from inner_loop.models.contract import Message
 from meta.mutators.llm import prompts
 from meta.mutators.llm.conversation import converse
+from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import joined
 from programs.ids import content_id
-from programs.text import one_line
+from programs.text import clipped, one_line
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
+    from analysis.evidence_brief import RowIds
     from meta.mutators.base import ParentProgram
     from meta.mutators.llm.briefing import MutationBriefing
     from meta.mutators.llm.generation_calls import GenerationCalls
     from meta.mutators.llm.traces import Trace
 
-TRACE_BYTES = 24_000  # of the runs' traces in its prompt
+TRACE_BYTES, FEW_BYTES = 24_000, 1_500  # of the runs' traces in its prompt; in that of a small context
 MOST_NOTES, MOST_NOTE = 6, 320  # notes of a reply, characters of one
 _NOTES = re.compile(r"^<notes>[ \t]*\n(.*?)^</notes>", re.MULTILINE | re.DOTALL)
 _NOTE = re.compile(r"^[-*] +(.+)$", re.MULTILINE)
@@ -42,26 +44,35 @@ def reflect(
     generation: int,
 ) -> ReflectionEvent:
     """Ask for the notes; without any where no model answers or the reply has none. Raises as `GenerationCalls.ask`."""
-    system, ids = briefing.system(evidence)
     near = related(traces, {parent.program.program_id for parent in parents})
     searches = briefing.access.how == "tools"
-    shown, _ = joined(near, 0 if searches else TRACE_BYTES)
-    user = prompts.render(
-        "reflect.md.j2",
-        parents=parents,
-        unit=evidence.unit,
-        traces=shown,
-        siblings=(),
-        most=MOST_NOTES,
-        shown=lambda program: program.text,
-    )
-    messages = [Message("system", system), Message("user", user)]
-    talk = converse(calls, model, messages, "reflect", Toolbox(near) if searches else None)
+    program_ids = tuple(parent.program.program_id for parent in parents)
+
+    def build(detail: PromptDetail) -> tuple[list[Message], RowIds]:
+        system, ids = briefing.system(evidence, detail)
+        # without room for all of them, those of the nearest runs: notes are written from traces
+        shown, _ = joined(near, 0 if searches and detail.traces else TRACE_BYTES if detail.traces else FEW_BYTES)
+        user = prompts.render(
+            "reflect.md.j2",
+            parents=parents,
+            unit=evidence.unit,
+            traces=shown,
+            siblings=(),
+            most=MOST_NOTES,
+            shown=lambda program: program.text if detail.parents is None else clipped(program.text, detail.parents),
+        )
+        return [Message("system", system), Message("user", user)], ids
+
+    built = fitted(calls, build, briefing.access, "reflect")
+    if built is None:
+        return ReflectionEvent(generation=generation, program_ids=program_ids, notes=(), model=None, call=0)
+    messages, ids, detail = built
+    talk = converse(calls, model, messages, "reflect", Toolbox(near) if searches and detail.traces else None)
     reply = talk.reply
     notes = notes_of(reply.text) if reply is not None else []
     return ReflectionEvent(
         generation=generation,
-        program_ids=tuple(parent.program.program_id for parent in parents),
+        program_ids=program_ids,
         notes=tuple(ReflectionNote(content_id("n", text), text) for text in map(ids.lengthened, notes)),
         model=reply.model if reply else None,
         tokens=talk.tokens,

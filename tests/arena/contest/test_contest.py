@@ -19,6 +19,7 @@ from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry, HostSession, Session
 from arena.contest.views import entry_of, entry_view, may_read
 from programs.errors import Corrupt, UsageError
+from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded, wishes
 from trainer.task import Task
@@ -145,6 +146,15 @@ def test_the_same_text_again_is_the_same_entry_and_free(tmp_path: Path) -> None:
     assert accept(contest, person, ONE_LINE).new
     with pytest.raises(QuotaSpent, match="2 of 2"):
         accept(contest, person, b"# Another\n\nDo better.\n")
+
+
+def test_a_program_that_was_evolved_for_a_model_is_remarked_on(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    entry = accept(contest, person, with_label(LOCAL, EvolvedFor("chat", ("gpt-4o-mini",)))).entry
+    said = [message for message in entry.lint if message["code"] == "other-researcher"]
+    assert len(said) == 1 and "evolved for chat with gpt-4o-mini, not for the scripted researcher" in str(said[0])
+    assert entry.raw == LOCAL and entry.program_id == starter("local").program_id
 
 
 def test_the_quota_is_looked_at_before_the_text(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inner_loop.models.client import ModelClient
-from inner_loop.models.context_size import of_model, prompt_bytes, settled
+from inner_loop.models.context_size import fits, of_model, settled
 from inner_loop.models.contract import Message, NoReply, PromptTooLong
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
@@ -69,10 +69,12 @@ def test_the_users_size_counts_and_a_reply_must_leave_room(monkeypatch: pytest.M
     with dead_server() as url:  # not asked
         environment(monkeypatch, url)
         config = settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=500))
-        assert (config.context_tokens, config.reply_tokens, prompt_bytes(config)) == (2048, 500, 3 * 1548)
+        assert (config.context_tokens, config.reply_tokens) == (2048, 500)
         with pytest.raises(UsageError, match="leaves no room"):
             settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=2048))
-    assert prompt_bytes(ModelConfig(models=(MODEL,))) is None
+    ask = [Message("user", "x" * 3 * (2048 - 500 - 32))]
+    assert fits(ask, 2048, 500) and not fits(ask, 2048, 501) and not fits(ask, 2048, 500, 1)
+    assert fits(ask, None, 10**9)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "ollama-silent"])

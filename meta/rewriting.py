@@ -1,0 +1,143 @@
+"""Rewrites a program for another kind of researcher than the one that it was evolved for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis.wording import many
+from arena.harvest import HARVEST
+from arena.study import Study
+from meta.apply import for_agents
+from meta.mutators.queue_first import queue_first
+from programs.charter_prose import sentences, with_prose
+from programs.edit import replace_ideas
+from programs.errors import ProgramError, UsageError
+from programs.ideas import Comparison, ProgramIdea
+from programs.program import Program
+from trainer.conditional import OPTIONAL, read
+from trainer.edits import EditError
+from trainer.task import Task
+
+_TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
+_SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
+_STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
+_SWITCHED = {"true": "on", "false": "off"}
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """``said``: (field, sentence) of the charter; ``notes``: for the user."""
+
+    program: Program
+    said: Sequence[tuple[str, str]] = ()
+    notes: tuple[str, ...] = ()
+
+
+def rewritten(program: Program, kind: str, task: Task | None = None, bundle: str = "") -> Rewritten:
+    """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
+
+    Raises UsageError where a script would find nothing in it that it can carry out.
+    """
+    label = program.evolved_for
+    if label and kind in (label.kind, label.rewritten):
+        return Rewritten(program, notes=(f"{program.name} was evolved for {label}: nothing is rewritten",))
+    text, said, notes = program.text, sentences(program.text), list[str]()
+    if kind == "scripted":
+        text, notes = _for_script(program, task)
+        said = []
+    elif not label or label.kind == "scripted":
+        text = with_prose(_with_readable_ideas(program, bundle))
+        notes = (
+            [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
+        )
+    else:
+        said = []
+    if kind == "agent" and task is not None:
+        text = for_agents(text, task)
+    new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
+    if label:
+        notes.append(f"it was evolved for {label}; its gain with another researcher has not been measured")
+    return Rewritten(new, said, tuple(notes))
+
+
+def measured_bundle(study: Study) -> str:
+    """The best train.py of a study as one idea; empty if it has none that gained, several tasks, or changes of the code
+    that no edit describes."""
+    found = study.state.harvests.get((study.task.name, HARVEST))
+    if found is None or found.gain is None or found.low is None or found.low <= 0 or study.config.further:
+        return ""
+    task = study.task
+    source, space = task.baseline(), task.edits
+    edit = space.between(space.config(source), found.config)
+    try:
+        if not edit or space.apply(source, edit).source_id != found.source_id:
+            return ""
+    except EditError:
+        return ""
+    terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
+    gain = f"{found.gain:.3g} [{found.low:.3g}, {found.high:.3g}] {task.unit} over the untouched script"
+    return f"Begin with all of these at once, the best script that the study found (gain {gain}): {terms}."
+
+
+def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
+    """The text with its list as the first source of experiments. Without a task, only values are known to be edits."""
+    known = [idea for idea in program.ideas if _is_carried_out(idea, task)]
+    if not known:
+        where = f" on {task.name}" if task else ""
+        raise UsageError(
+            f"{program.name} has no idea that a script can carry out{where}: it reads only edits in backticks",
+            hint="follow it with a model (-m NAME) or an agent, or write edits such as `lr=0.01` under Ideas",
+        )
+    queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
+    notes = [f"a script carries out {len(known)} of {many(len(program.ideas), 'idea')} and reads no prose"]
+    return (program.text if queued else queue_first(program.text)), notes
+
+
+def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
+    if task is not None:
+        return read(task.edits, idea.terms, idea.conditions) is not None
+    return any("=" in term and _TERM.fullmatch(term) for term in idea.terms)
+
+
+def _with_readable_ideas(program: Program, bundle: str) -> str:
+    """The text with the bundle first, and in words what conditions and relative values of its ideas mean."""
+    first = [bundle] if bundle else []
+    items = [*first, *(f"{idea.text}{_meaning(idea)}" for idea in program.ideas)]
+    if items == [idea.text for idea in program.ideas]:
+        return program.text
+    try:
+        return replace_ideas(program.text, items)
+    except ProgramError:  # an idea that is more than one item of a list
+        return program.text if not bundle else replace_ideas(program.text, [bundle, *(i.text for i in program.ideas)])
+
+
+def _meaning(idea: ProgramIdea) -> str:
+    """``In words: if lr is below 0.03, multiply lr by 10.``; empty for an idea that only names values."""
+    read_terms = [match for term in idea.terms if (match := _TERM.fullmatch(term))]
+    plain = all(not m[3] and (m[2] or "x")[0] not in "*/" and (m[2] or "").lower() not in _STEPS for m in read_terms)
+    if not read_terms or (plain and not idea.conditions):
+        return ""
+    when = f"if {' and '.join(map(_condition, idea.conditions))}, " if idea.conditions else ""
+    return f" In words: {when}{' and '.join(_action(*match.groups()) for match in read_terms)}."
+
+
+def _condition(one: Comparison) -> str:
+    return f"{_named(one.name)} {_SIGNS[one.sign]} {_SWITCHED.get(one.value.lower(), one.value)}"
+
+
+def _action(name: str, value: str | None, optional: str) -> str:
+    named, where = _named(name), ", where the script has it" if optional == OPTIONAL else ""
+    if value is None:
+        return f"apply {named}{where}"
+    if value.lower() in _STEPS:
+        return _STEPS[value.lower()].format(named) + where
+    if value[0] in "*/":
+        return f"{'multiply' if value[0] == '*' else 'divide'} {named} by {value[1:]}{where}"
+    return f"set {named} to {value}{where}"
+
+
+def _named(name: str) -> str:
+    """A role is two words of the language, a setting stays as the script has it."""
+    return f"the {name[1:].replace('_', ' ')}" if name.startswith("@") else name

@@ -1,0 +1,83 @@
+"""Writers of programs against a server with a small context: what their prompts leave out, and what they never do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from arena.inprocess import InProcessExecutor
+from bench.whole import Unwritten
+from inner_loop.models.context_size import settled
+from inner_loop.run_context import ModelConfig
+from meta.begin import create, take_up
+from meta.evolve import search
+from meta.mutators.llm.kinds import KINDS
+from programs.shelf import meta_program
+from tests.llm import writer
+from tests.llm.kits import MODEL, environment
+from tests.llm.local import LocalServer
+from tests.llm.researcher import prompt_of
+from tests.meta.llm.test_study import PLAN
+from tests.studies import silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+Played = tuple[list[str], list[str], list[dict[str, Any]]]
+Play = Callable[..., Played]
+LEFT_OUT = ("further edits are left out here", "Left out here")
+
+
+@pytest.fixture(scope="module")
+def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """The prompts that a study sent, its notes, and its mutations with a model."""
+    root = tmp_path_factory.mktemp("small")
+    task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
+
+    def played(size: int, generations: int = 1, **how: Any) -> Played:
+        plan = replace(PLAN, generations=generations, confirm_runs=1)
+        folder, notes = root / f"{size}-{len(list(root.iterdir()))}", list[str]()
+
+        def listen(event: Mapping[str, Any]) -> None:
+            notes.extend([event["text"]] if event["kind"] == "note" else [])
+
+        with pytest.MonkeyPatch.context() as patch, LocalServer("vllm", size, answer=writer.answer) as server:
+            environment(patch, server.url)
+            config = settled(ModelConfig(models=(MODEL,), call_timeout=60.0, patience=100.0, backoff=0.005, **how))
+            assert config.context_tokens == size
+            create(folder, task=task, plan=plan, workers=1, seed=3, staff=config)
+            study, plan, starters = take_up(folder)
+            with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
+                search(study, plan, starters, executor, lineage, listen)
+            assert not server.refused
+        rows = query(folder, "SELECT operator, accepted, reason FROM mutations WHERE model IS NOT NULL")
+        return [prompt_of(body) for body in server.seen], notes, rows
+
+    yield played
+
+
+def test_all_of_evolve_fits_into_4096_tokens(play: Play) -> None:
+    prompts, notes, rows = play(4096, 2, reflect=True)
+    assert len(prompts) > 3 and [row for row in rows if row["accepted"]]
+    assert not [note for note in notes if "do not fit" in note]
+    for prompt in prompts:
+        assert meta_program().text.strip() in prompt and "# What to do" in prompt
+        assert "Reply in exactly this form" in prompt and "`ladder2`: " in prompt
+        assert any(text in prompt for text in LEFT_OUT)
+    assert not any("too long" in row["reason"] for row in rows)
+
+
+def test_where_nothing_fits_each_job_is_named_once_and_offline_operators_go_on(play: Play) -> None:
+    prompts, notes, rows = play(2048)
+    assert not prompts and not rows
+    said = [note for note in notes if "do not fit into a context of 2048 tokens with a reply of 409" in note]
+    assert said and len(said) <= 2 * len(KINDS) and all("a larger context" in note for note in said)
+
+
+@pytest.mark.slow
+def test_a_large_context_leaves_nothing_out(play: Play) -> None:
+    prompts, _, _ = play(32_000)
+    assert prompts and not any(text in prompt for prompt in prompts for text in LEFT_OUT)

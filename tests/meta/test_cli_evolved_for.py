@@ -1,0 +1,103 @@
+"""For which researcher a champion was evolved: written, shown, remarked on, and rewritten for another one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.behaviour import resolved_ideas
+from meta.begin import create
+from meta.evolve import evolve
+from programs.evolved_for import EvolvedFor, with_label
+from programs.folder import load
+from tests.meta.cli_study import cli
+from tests.studies import TINY, silent
+from trainer.scaffold import init_simulated
+from trainer.task import Task
+
+CHAT = EvolvedFor.of("chat", ["gpt-4o-mini"])
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of a simulated task in `s`, its task in `law`, a champion of a chat study in `think.md`."""
+    folder = tmp_path_factory.mktemp("evolved")
+    init_simulated(folder / "law", 3)
+    task = Task.load(folder / "law")
+    plan = replace(
+        TINY, run_budget=task.run_budget, confirm_runs=2, ablation_runs=0, control_runs=0, harvest_percent=30
+    )
+    study, starters = create(folder / "s", task=task, plan=plan, workers=1, seed=6)
+    evolve(study, plan, starters, silent)
+    (folder / "think.md").write_bytes(with_label(b"Look at the log before you choose.\n", CHAT))
+    return folder
+
+
+def exported(here: Path, *words: str) -> dict[str, Any]:
+    done = cli("export", *words, "--json", cwd=here)
+    assert done.returncode == 0, done.stderr
+    whole: dict[str, Any] = json.loads(done.stdout)
+    return whole
+
+
+def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
+    champion = load(here / "s" / "champion.md")
+    assert champion.evolved_for == EvolvedFor("scripted")
+    ended = cli("evolve", "--resume", "s", "--json", cwd=here)
+    assert json.loads(ended.stdout)["researcher"] == "scripted"
+    assert json.loads(ended.stdout)["program_id"] == champion.program_id
+    assert "made with the scripted researcher" in (here / "s" / "champion.evidence.md").read_text()
+    assert cli("report", "s", cwd=here).returncode == 0
+    assert "made with the scripted researcher" in (here / "s" / "report.html").read_text()
+
+
+def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
+    champion, task = load(here / "s" / "champion.md"), Task.load(here / "law")
+    for kind in ("chat", "agent"):
+        made = exported(here, "s", "--for", kind, "-o", f"{kind}.md")
+        written = load(here / f"{kind}.md")
+        assert made["sentences"] and "charter as prose" in written.text
+        assert written.evolved_for == EvolvedFor("scripted", (), kind)
+        first, *rest = resolved_ideas(written, task)
+        assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
+        assert [idea.terms for idea, _ in rest] == [idea.terms for idea, _ in resolved_ideas(champion, task)]
+
+
+def test_conditions_and_relative_values_become_words(here: Path) -> None:
+    ideas = "- Slow: `@optimizer==sgd` `lr<0.03` → `lr=*10` `depth=up`.\n- `conv==off` `@dropout=0?`.\n- Use `muon`.\n"
+    (here / "when.md").write_text(f"Go.\n\n## Ideas\n\n{ideas}")
+    shown = exported(here, "when.md", "--for", "agent")["text"].splitlines()
+    assert shown[4].endswith(
+        "if the optimizer is sgd and lr is below 0.03, multiply lr by 10 and raise depth to its next value."
+    )
+    assert shown[5].endswith("if conv is off, set the dropout to 0, where the script has it.")
+    assert shown[6:] == ["- Use `muon`."]
+
+
+def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(here: Path) -> None:
+    refused = cli("export", "think.md", "--for", "scripted", cwd=here)
+    assert refused.returncode == 2 and "no idea that a script can carry out" in refused.stderr
+    (here / "list.md").write_bytes(with_label(b"Think.\n\n## Ideas\n\n- Ask.\n- Faster: `ladder2=50`.\n", CHAT))
+    exported(here, "list.md", "--for", "scripted", "-o", "listed.md")
+    listed = load(here / "listed.md")
+    assert "queue" in listed.charter.proposers and listed.evolved_for == EvolvedFor("chat", CHAT.models, "scripted")
+    assert "not been measured" in cli("match", "listed.md", "-t", "law", "--dry-run", cwd=here).stderr
+
+
+def test_another_researcher_is_remarked_on_once(here: Path) -> None:
+    other = cli("match", "s/champion.md", "-t", "law", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
+    assert other.returncode == 0 and other.stderr.count("was evolved for the scripted researcher") == 1
+    assert "evolved for" not in cli("match", "s/champion.md", "-t", "law", "--dry-run", cwd=here).stderr
+    known = cli("evolve", "-t", "law", "--prior", "s", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
+    assert "--prior s: its gains were measured with the scripted researcher, not with chat" in known.stderr
+
+
+def test_a_match_that_can_only_repeat_stock_is_refused(here: Path) -> None:
+    refused = cli("match", "think.md", "-t", "law", "--dry-run", cwd=here)
+    assert refused.returncode == 2 and "exactly like stock" in refused.stderr and "-m MODEL" in refused.stderr
+    improved = cli("improve", "think.md", "-t", "law", "--dry-run", cwd=here)
+    assert improved.returncode == 0 and "--for scripted" in improved.stderr
