@@ -46,6 +46,8 @@ def run(out: Output, command: str, own: Sequence[Program], flags: EvolveFlags, f
     pool, confirm = tasks
     plan = read(study.config.plan, study.folder) if study else plan_of(flags, pool[0])
     given = 2 if (study.config.meta_program if study else follows) else 1
+    if given < 2 and not plan.generations:
+        raise UsageError("without generations there is one instruction", hint="name another with --meta-program FILE")
     described = planned(plan, tasks, given, settings, staff, study)
     if settings.dry_run:
         launch.dry_run(out, described)

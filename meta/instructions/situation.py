@@ -103,12 +103,12 @@ def play_openings(
     matches = tasks.enter(label, racers, purpose="race", stream="selection", generation=0)
     rounds = Allocation({arm.arm_id: plan.opening_runs for arm in matches[0].arms})
     tasks.play(executor, matches, rounds, progress)
-    return [situation_of(on, match) for on, match in zip(tasks, matches, strict=True)]
+    with open_study(tasks.study.folder, views=()) as con:
+        facts = [evidence(con, task.name, until_generation=0) for task in tasks.tasks]
+    return [situation_of(*one) for one in zip(tasks, matches, facts, strict=True)]
 
 
-def situation_of(on: TaskStudy, match: Match) -> Situation:
-    with open_study(on.folder, views=()) as con:
-        facts = evidence(con, on.task.name, until_generation=0)
+def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> Situation:
     stock = starter("stock").program_id
     gains = {arm.arm_id: gains_of(on, arm.arm_id) for arm in match.arms}
     arms = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id == stock]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arena.executor import Executor, Progress
     from arena.study import Study
     from inner_loop.models.client import ModelClient
-    from meta.instructions.situation import Situation
+    from meta.instructions.situation import Assignment, Situation
     from meta.lineage import Lineage
     from programs.program import Program
 
@@ -82,6 +82,7 @@ class Trials:
         self.executor = executor
         self.runs = runs
         self.progress = progress
+        self._assignments: dict[tuple[str, str, int], Assignment] = {}
 
     def carry_out(self, step: Step) -> list[Trial]:
         """Write the children of a step and run them. Raises what keeps the models from answering: without a reply
@@ -130,7 +131,7 @@ class Trials:
         before: Sequence[Attempt],
     ) -> list[Attempt]:
         """The reply to one job, and its repair if it needs one."""
-        given = on.assignment(step.label, number)
+        given = self._assignment(on, step.label, number)
         mutator = LlmMutator(given.kind, next(iter(self.clients)), calls, on.briefing(instruction))
         first = given.parents[0].program
         known = [p.name for p in self.study.state.programs.values() if (p.generation or 0) < step.number]
@@ -149,6 +150,12 @@ class Trials:
                 hint="choose tasks with fewer edits, or shorter instructions",
             )
         return attempts
+
+    def _assignment(self, on: Situation, label: str, number: int) -> Assignment:
+        key = (on.on.task.name, label, number)
+        if key not in self._assignments:
+            self._assignments[key] = on.assignment(label, number)
+        return self._assignments[key]
 
     def _play(self, step: Step, on: Situation, made: Sequence[MutationEvent]) -> dict[str, Sequence[float]]:
         """The gains of the accepted children and of their parents, in one match on their task; by program."""
