@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from analysis.json_values import read_as
 from analysis.statistics import limits, one_sided, skewed_difference
 from analysis.wording import many, p_text
 from meta.claim import LEVEL
 from meta.instructions.trials import Trial, by_task, score, units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydantic import JsonValue
 
 
@@ -48,6 +45,10 @@ class InstructionResult:
     today_id: str
     compared: InstructionComparison | None = None
 
+    @property
+    def holds(self) -> bool:
+        return self.compared is not None and self.compared.holds
+
     def verdict(self) -> str:
         """One sentence."""
         if self.compared is None:
@@ -62,12 +63,7 @@ class InstructionResult:
         )
 
     def record(self) -> dict[str, JsonValue]:
-        holds = self.compared is not None and self.compared.holds
-        return {**asdict(self), "verdict": self.verdict(), "holds": holds}
-
-    @classmethod
-    def of(cls, body: Mapping[str, JsonValue]) -> InstructionResult:
-        return read_as(cls, body)
+        return {**asdict(self), "verdict": self.verdict(), "holds": self.holds}
 
 
 def compare(best: Sequence[Trial], today: Sequence[Trial], same_tasks: bool) -> InstructionComparison:

@@ -65,11 +65,13 @@ class InstructionPlan:
     def runs(self, given: int) -> tuple[int, int]:
         """Runs on one task of the pool, and on one of the confirmation, at most."""
         opening = (self.starters + 2) * self.opening_runs  # with stock's second arm, and the one-line program
-        parents = (1 + self.generations) * self.more_jobs * PARENTS
-        return (
-            opening + (self.pool_jobs(given) + parents) * self.child_runs,
-            opening + (2 + PARENTS) * self.confirm_jobs * self.child_runs,
-        )
+        pool = self.pool_jobs(given) + self._parents(self.more_jobs)
+        confirm = 2 * self.confirm_jobs + self._parents(self.confirm_jobs)
+        return opening + pool * self.child_runs, opening + confirm * self.child_runs
+
+    def _parents(self, jobs: int) -> int:
+        """Different parents of so many jobs, at most: each is run once."""
+        return min(PARENTS * jobs, self.starters + 1)
 
 
 QUICK = InstructionPlan(

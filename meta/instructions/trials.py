@@ -83,6 +83,7 @@ class Trials:
         self.runs = runs
         self.progress = progress
         self._assignments: dict[tuple[str, str, int], Assignment] = {}
+        self._parents: dict[tuple[str, str], dict[str, Sequence[float]]] = {}  # gains by task and label of the jobs
 
     def carry_out(self, step: Step) -> list[Trial]:
         """Write the children of a step and run them. Raises what keeps the models from answering: without a reply
@@ -158,9 +159,12 @@ class Trials:
         return self._assignments[key]
 
     def _play(self, step: Step, on: Situation, made: Sequence[MutationEvent]) -> dict[str, Sequence[float]]:
-        """The gains of the accepted children and of their parents, in one match on their task; by program."""
-        wanted = [p for event in made if event.accepted for p in (*event.parent_ids, event.child_id or "")]
-        programs = [self.study.program(program_id) for program_id in dict.fromkeys(wanted)]
+        """The gains of the accepted children and of their parents, by program. A parent is run once, beside the first
+        children that need it, so that its error is the same for all instructions."""
+        parents = self._parents.setdefault((on.on.task.name, step.label), {})
+        children = [event.child_id for event in made if event.accepted and event.child_id]
+        new = [p for event in made if event.accepted for p in event.parent_ids if p not in parents]
+        programs = [self.study.program(program_id) for program_id in dict.fromkeys([*new, *children])]
         if not programs:
             return {}
         match = enter(
@@ -172,7 +176,9 @@ class Trials:
             generation=step.number,
         )
         play(on.on, self.executor, match, Allocation({arm.arm_id: self.runs for arm in match.arms}), self.progress)
-        return {arm.program.program_id: gains_of(on.on, arm.arm_id) for arm in match.arms}
+        gains = {arm.program.program_id: gains_of(on.on, arm.arm_id) for arm in match.arms}
+        parents |= {program_id: gains[program_id] for program_id in new}
+        return {**gains, **parents}
 
     def _measured(
         self,
