@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
     ("metaloop evolve --family tabular,strokes --reserve letters", "a program for tasks not seen before"),
-    ("metaloop evolve --meta --family tabular,strokes -m gpt-4o-mini", "better instructions for the writing model"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     """Race programs (the library's starters, or the PROGRAMs given), estimate how much
