@@ -78,7 +78,7 @@ def _evolve_programs(
     folder: Path | None,
     path: str | None,
 ) -> None:
-    from meta.begin import champion_of, confirmed_again, create, take_up
+    from meta.begin import champion_of, create, take_up
     from meta.confirmation import look_of
     from meta.learnt import in_words
     from meta.prior import gather, sentence
@@ -127,6 +127,23 @@ def _evolve_programs(
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
+    finish(out, command, study, plan, starters, described, again, flags)
+
+
+def finish(
+    out: Output,
+    command: str,
+    study: Study,
+    plan: Plan,
+    starters: list[Program],
+    described: PlannedWork,
+    again: bool,
+    flags: EvolveFlags,
+) -> None:
+    """Play what is left of the study and show its result."""
+    from meta.begin import champion_of, confirmed_again
+
+    folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         launch.announce(out, described)
         if not headroom_first(out, command, study, plan, described, flags.start.yes):
