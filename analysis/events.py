@@ -93,11 +93,14 @@ class ToolRound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark")):
+class MutationEvent(
+    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "task", "job")
+):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
     ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
-    of a model's reply was left out.
+    of a model's reply was left out. ``task`` and ``job``: where instructions are compared, for which of their common
+    jobs it was made.
     """
 
     generation: int
@@ -117,6 +120,8 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
     remark: str | None = None
+    task: str | None = None
+    job: int | None = None
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""
@@ -146,6 +151,26 @@ class ReflectionEvent(Event, kind="reflection"):
     tokens: int = 0
     usd: float | None = 0.0
     call: int  # number of the study's own call
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionEvent(Event, kind="instruction"):
+    """An instruction for writing programs (a meta program) that is compared with others; a refused one has no text."""
+
+    generation: int
+    attempt: int
+    program_id: str | None
+    name: str
+    operator: str  # library, given (by the user) or written (by a model)
+    accepted: bool
+    reason: str
+    text: str = ""
+    parent_ids: tuple[str, ...] = ()
+    evidence_ids: tuple[str, ...] = ()
+    model: str | None = None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int | None = None
 
 
 @dataclass(frozen=True)
@@ -396,6 +421,10 @@ class DocumentEvent(Event):
 
 class ChampionEvent(DocumentEvent, kind="champion"):
     """The end of a study: its decision (`analysis.decision`) and the claim's figures (`meta.claim`)."""
+
+
+class BestInstructionEvent(DocumentEvent, kind="best_instruction"):
+    """The end of a study of instructions: the best one, and the result of its test (`meta.instructions.claim`)."""
 
 
 class AuditEvent(DocumentEvent, kind="audit"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.credit import CreditEstimate
 from analysis.evidence import Evidence
@@ -13,6 +14,9 @@ from analysis.scales import GainScale
 from analysis.trust import marked
 from analysis.wording import significant
 from programs.text import one_line
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 40  # rows of one section of the page; the page counts the others
@@ -42,6 +46,12 @@ def page(facts: Evidence) -> str:
 
 
 def rendered(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """One for all pages, so that a template is compiled once."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -54,7 +64,7 @@ def rendered(template: str, **values: Any) -> str:
     environment.filters.update(
         number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=scale_text
     )
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def scale_text(scale: GainScale) -> str:

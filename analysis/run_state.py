@@ -17,12 +17,14 @@ from pydantic import JsonValue, ValidationError
 from analysis.events import (
     AblationEvent,
     BaselineEvent,
+    BestInstructionEvent,
     BestOfEvent,
     ChampionEvent,
     EntryEvent,
     GenerationEvent,
     HarvestEvent,
     HarvestExperimentEvent,
+    InstructionEvent,
     MatchArm,
     MatchEndedEvent,
     MatchEvent,
@@ -127,6 +129,8 @@ class StudyState:
         self.ended_matches: dict[str, MatchEndedEvent] = {}
         self.generations: dict[int, GenerationEvent] = {}
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
+        self._instructions: dict[tuple[int, int], InstructionEvent] = {}
+        self.best_instruction: BestInstructionEvent | None = None
         self.reflections: dict[int, ReflectionEvent] = {}  # by generation
         self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
         self.runs: dict[str, RunState] = defaultdict(RunState)
@@ -155,6 +159,11 @@ class StudyState:
         """Attempts of the closed generations; an interrupted generation starts again."""
         return [m for m in self._mutations.values() if m.generation in self.generations]
 
+    @property
+    def instructions(self) -> list[InstructionEvent]:
+        """Those of the closed generations, refused ones too."""
+        return [one for one in self._instructions.values() if one.generation in self.generations]
+
     def run(self, run_id: str) -> RunState:
         """The state of a run, empty if the ledger has nothing about it."""
         return self.runs.get(run_id, _NOTHING)
@@ -181,6 +190,10 @@ class StudyState:
             self.generations.setdefault(event.generation, event)
         elif isinstance(event, MutationEvent):
             self._mutations[event.generation, event.attempt] = event
+        elif isinstance(event, InstructionEvent):
+            self._instructions[event.generation, event.attempt] = event
+        elif isinstance(event, BestInstructionEvent):
+            self.best_instruction = event
         elif isinstance(event, ReflectionEvent):
             self.reflections.setdefault(event.generation, event)
         elif isinstance(event, BaselineEvent):

@@ -29,12 +29,17 @@ VERSION = re.compile(r"-v\d+$")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired."""
+    """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired.
+
+    ``task`` and ``job``: of one that was made for a common job, see `meta.instructions`.
+    """
 
     proposal: ChildProposal
     program: Program | None
     refusal: str
     faulty: bool = False
+    task: str | None = None
+    job: int | None = None
 
 
 def breed(
@@ -141,6 +146,8 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
             remark=p.remark or None,
+            task=attempt.task,
+            job=attempt.job,
         )
         study.record(_with_model(event, p.calls) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]

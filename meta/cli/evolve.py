@@ -7,25 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from meta.cli import launch, mutation, resolve
-from meta.cli.flags import (
-    PlayingFlags,
-    ProgramOrNone,
-    Programs,
-    StartFlags,
-    StudyFlags,
-    StudyModelFlags,
-)
+from meta.cli import evolve_meta, launch, mutation, resolve
+from meta.cli.evolve_flags import EndFlags, EvolveFlags
+from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
-from meta.cli.mutation import MutationFlags
-from meta.cli.options import flag, only, verb
+from meta.cli.options import verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from meta.cli.study_result import present
 from meta.cli.study_size import Dial, family_plan, headroom_words, plan_of, trial_tells
 from meta.planned_work import PlannedWork
@@ -38,74 +30,6 @@ if TYPE_CHECKING:
     from meta.task_families import DrawnTasks, Families
     from programs.program import Program
     from trainer.task import Task
-
-
-@dataclass(frozen=True)
-class EndFlags:
-    """What happens when the study has ended."""
-
-    apply: Annotated[
-        bool,
-        flag("At the end, commit what was found on a new branch of the task's repository: program and train.py."),
-    ]
-    webhook: Annotated[str | None, flag("At the end, send the result to this address as JSON.", metavar="URL")]
-
-    def refuse_early(self, task: Task) -> None:
-        """Raise UsageError for what could not be done at the end, before anything is spent."""
-        if self.apply:
-            from meta.apply import repository_of
-
-            repository_of(task)
-        if self.webhook:
-            from meta.notify import refuse_bad
-
-            refuse_bad(self.webhook)
-
-
-@dataclass(frozen=True)
-class EvolveFlags:
-    """The flags of ``evolve`` and ``improve``."""
-
-    which: Annotated[StudyFlags, only("study", "resume")]
-    task: Annotated[
-        str | None,
-        flag("The training tasks: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
-    ]
-    reserve: Annotated[
-        str | None, flag("Held-out tasks: the champion is tested on them once, at the end.", metavar="TASK,…")
-    ]
-    family: Annotated[
-        str | None,
-        flag(
-            "Instead of --task: families of tasks; every stage uses new members of them, and --reserve names families "
-            "that are used only at the end.",
-            metavar="FAMILY,…",
-        ),
-    ]
-    prior: Annotated[
-        str | None,
-        flag(
-            "Past studies: their best programs become starters, and their results the first estimates.",
-            metavar="STUDY,…",
-        ),
-    ]
-    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
-    without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
-    dial: Dial
-    playing: PlayingFlags
-    models: StudyModelFlags
-    agent: AgentFlags
-    mutation: MutationFlags
-    ending: EndFlags
-    start: StartFlags
-
-    def knowledge(self, own: list[Program], on: ChosenTasks) -> Learnt | None:
-        """What the study starts from, learnt on other tasks."""
-        from meta.learnt import learnt_for
-
-        if self.from_scratch or len(own) > 1:
-            return None
-        return learnt_for(base_of(own), on.homes, on.reserve, without=resolve.listed(self.without))
 
 
 @verb(
@@ -137,14 +61,31 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
     """``path``: of the user's program, if it is a file."""
-    from meta.begin import champion_of, confirmed_again, create, take_up
+    settings = settings_of(flags)
+    folder = settings.existing(out)
+    if evolve_meta.is_meant(flags, folder):
+        evolve_meta.run(out, command, own, flags, folder)
+    else:
+        _evolve_programs(out, command, own, flags, settings, folder, path)
+
+
+def _evolve_programs(
+    out: Output,
+    command: str,
+    own: list[Program],
+    flags: EvolveFlags,
+    settings: LaunchSettings,
+    folder: Path | None,
+    path: str | None,
+) -> None:
+    from meta.begin import champion_of, create, take_up
     from meta.confirmation import look_of
     from meta.learnt import in_words
     from meta.prior import gather, sentence
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-    follows, dial, settings = mutation.load(flags.mutation.meta_program), flags.dial, settings_of(flags)
-    again, folder = dial.confirm_again, settings.existing(out)
+    follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
+    again = dial.confirm_again
     if folder is not None:
         study, plan, starters = take_up(folder)
         refuse_change(study, settings, flags, past, follows)
@@ -159,7 +100,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
         known = gather(past, [other.name for other in on.reserve]) if past else None
-        learnt, starters = flags.knowledge(own, on), own
+        learnt, starters = knowledge_for(own, flags, on), own
         settings.researcher_choice.note_others(out, own, past)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
@@ -186,6 +127,23 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
+    finish(out, command, study, plan, starters, described, again, flags)
+
+
+def finish(
+    out: Output,
+    command: str,
+    study: Study,
+    plan: Plan,
+    starters: list[Program],
+    described: PlannedWork,
+    again: bool,
+    flags: EvolveFlags,
+) -> None:
+    """Play what is left of the study and show its result."""
+    from meta.begin import champion_of, confirmed_again
+
+    folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         launch.announce(out, described)
         if not headroom_first(out, command, study, plan, described, flags.start.yes):
@@ -254,10 +212,11 @@ def drawn_for(
     out: Output, on: ChosenTasks, plan: Plan, settings: LaunchSettings
 ) -> tuple[DrawnTasks | None, Task | None]:
     """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
+    from meta.cli.task_work import trains
     from meta.reserve import unseen_variant
     from meta.task_families import draw
 
-    able = partial(trains, settings=settings)
+    able = partial(trains, unsafe=settings.unsafe_no_sandbox)
     if on.families is None:
         return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
@@ -318,13 +277,13 @@ def settings_of(flags: EvolveFlags) -> LaunchSettings:
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
 
 
-def trains(task: Task, settings: LaunchSettings) -> bool:
-    """Whether the untouched script of a drawn task can be trained and scored at all."""
-    from meta.cli.task_work import trainer_at
-    from trainer.experiment import Spec
+def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Learnt | None:
+    """What the study starts from, learnt on other tasks."""
+    from meta.learnt import learnt_for
 
-    with trainer_at(task, settings.unsafe_no_sandbox) as trainer:
-        return trainer.run(Spec(task.baseline(), 1)).status == "ok"
+    if flags.from_scratch or len(own) > 1:
+        return None
+    return learnt_for(base_of(own), on.homes, on.reserve, without=resolve.listed(flags.without))
 
 
 def base_of(own: list[Program]) -> Program:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 class MutationFlags:
     """What a model that writes programs follows and can read."""
 
+    meta: Annotated[
+        bool,
+        flag(
+            "Evolve the instructions that models follow when they write programs: compare them by the gains of the "
+            "programs that they lead to, over the tasks of -t or --family."
+        ),
+    ]
     meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
     traces: Annotated[
         Traces | None,

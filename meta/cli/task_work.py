@@ -187,3 +187,11 @@ def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
 
 def _reference(text: str) -> str:
     return text if not text.startswith("~") else str(Path(text).expanduser())
+
+
+def trains(task: Task, unsafe: bool) -> bool:
+    """Whether the untouched script of a drawn task can be trained and scored at all."""
+    from trainer.experiment import Spec
+
+    with trainer_at(task, unsafe) as trainer:
+        return trainer.run(Spec(task.baseline(), 1)).status == "ok"

@@ -35,8 +35,12 @@ def prompt_tokens(config: ModelConfig, access: TraceAccess) -> int:
 
 def bill(generations: int, children: int, config: ModelConfig) -> Bill:
     """The total if everything takes its worst case."""
-    access = trace_access_of(config)
-    return at_most(config, generations * calls(children, access, config.reflect), prompt_tokens(config, access))
+    return bill_of(config, generations * calls(children, trace_access_of(config), config.reflect))
+
+
+def bill_of(config: ModelConfig, count: int) -> Bill:
+    """The total of so many calls if each takes its worst case."""
+    return at_most(config, count, prompt_tokens(config, trace_access_of(config)))
 
 
 def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:

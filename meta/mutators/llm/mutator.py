@@ -80,12 +80,13 @@ class LlmMutator:
         """None if no further calls are possible, or if nothing that the operator may do with these parents changes what
         the researcher does."""
         job = self.kind.offer(self.briefing.reader, [parent.program for parent in parents], rng)
-        return None if job is None else self._propose(parents, evidence, job)
+        return None if job is None else self.carry_out(parents, evidence, job)
 
-    def _propose(
+    def carry_out(
         self, parents: Sequence[ParentProgram], evidence: Evidence, job: Job, rejected: Rejected | None = None
     ) -> ChildProposal | None:
-        """``rejected``: the reply of this job that is to be repaired."""
+        """The proposal for one job; None if no further calls are possible, or if the prompt is too long. ``rejected``:
+        the reply of this job that is to be repaired."""
         near = self._near(parents) if rejected is None else []  # a repair needs no traces
         purpose = f"mutate {self.name if rejected is None else REPAIR}"
         build = partial(self._messages, parents, evidence, job, rejected, near)
@@ -159,7 +160,7 @@ class LlmMutator:
         problem: str,
     ) -> ChildProposal | None:
         """Ask once for a repaired reply of the same form."""
-        return self._propose(parents, evidence, job, Rejected(said, kept, problem))
+        return self.carry_out(parents, evidence, job, Rejected(said, kept, problem))
 
     def _calls(self, talk: Talk, messages: Sequence[Message], rejected: Rejected | None) -> ModelCalls:
         return ModelCalls(
