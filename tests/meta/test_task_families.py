@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -28,6 +31,7 @@ from arena.task_set import TaskSet, evidence_of
 from meta.begin import create, take_up
 from meta.claim import Gains
 from meta.confirmation import FINAL
+from meta.evidence_page import by_family
 from meta.evolve import evolve
 from meta.family_claim import OnNewTasks, family_claim
 from meta.learnt import relearnt
@@ -248,7 +252,18 @@ def test_a_prior_that_searched_on_a_family_cannot_start_a_study_that_leaves_it_o
 def test_the_page_has_what_children_gained_on_the_tasks_of_their_generation(ended: Ended) -> None:
     page = (ended[0] / "champion.evidence.md").read_text()
     assert "did not run in the same match" not in page
-    assert "east-5: " in page and "(t" in page and "west-7" in page.rpartition("## Recompute")[2]
+    assert re.search(r"- on \d tasks? of east: \S+ ", page)
+    assert len(re.findall("are fresh: no researcher saw them", page)) == 1  # once for all tasks
+    assert "| east-5 |" in page and "(t" in page and "west-7" in page.rpartition("## Recompute")[2]
+
+
+def test_estimates_on_the_tasks_of_a_family_are_one_mean_over_tasks() -> None:
+    rows = [SimpleNamespace(task=task, unit="nats", estimate=value)
+            for task, value in (("east-1", 1.0), ("west-1", 5.0), ("east-2", 2.0), ("east-3", 3.0))]  # fmt: skip
+    east, west = by_family(cast(Any, rows), {"east-1": "east", "east-2": "east", "east-3": "east", "west-1": "west"})
+    assert east[:2] == ("east", "nats") and east[2].mean == 2.0 and east[2].n == 3
+    assert east[2].low == pytest.approx(2.0 - 4.3027 / math.sqrt(3), abs=1e-3)
+    assert west[2].mean == 5.0 and west[2].low is None
 
 
 def test_words_that_name_no_family_are_refused(tmp_path: Path) -> None:
