@@ -93,6 +93,10 @@ def checked(
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
     program = Program.parse(raw, PROGRAM_FILE)
     label, config = program.evolved_for, contest.study
+    if program.patches and config.researcher == "scripted":
+        said = f"patch:{program.patches[0].name} is code; contests of the scripted researcher take programs without"
+        code = LintMessage(program.patches[0].line, "error", "own-code", said)
+        raise NotTaken(code.at(PROGRAM_FILE), hint="remove the patches and the ideas that name them", lint=(code,))
     said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
     return Checked(program, (*messages, *others), parent)

@@ -227,6 +227,15 @@ def test_what_cannot_be_read_is_told_by_line(tmp_path: Path) -> None:
     assert [(m.line, m.level) for m in refused.value.lint] == [(3, "error")]
 
 
+def test_an_entry_brings_no_code_of_its_own(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    block = "```patch:zoom\n<<<<<<< SEARCH\nW = 1\n=======\nW = 2\n>>>>>>> REPLACE\n```\n"
+    with pytest.raises(NotTaken, match="patch:zoom is code") as refused:
+        accept(contest, person, f"# A\n\n## Ideas\n\n- Zoom: `patch:zoom`.\n\n## Patches\n\n{block}".encode())
+    assert [(m.line, m.code) for m in refused.value.lint] == [(9, "own-code")]
+
+
 @pytest.mark.parametrize(("opens", "closes"), [(60, 120), (-120, -60)])
 def test_entries_are_taken_in_time_alone(tmp_path: Path, opens: int, closes: int) -> None:
     now = utc_now()
