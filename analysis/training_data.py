@@ -59,7 +59,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Margin:
+class GainMargin:
     """A difference of verified gains on one task with its 95% interval; ``p`` is two-sided."""
 
     task: str
@@ -83,7 +83,7 @@ class Child:
     text: str
     parents: tuple[str, ...]  # their texts
     reply: str | None
-    gains: tuple[Margin, ...]
+    gains: tuple[GainMargin, ...]
 
     @property
     def messages(self) -> list[JsonValue]:
@@ -163,12 +163,12 @@ def _read(study: Path, made: Export) -> None:
 
 def _children(con: duckdb.DuckDBPyConnection, ledger: Path, made: Export) -> Iterator[Child]:
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
-    gains: dict[str, list[Margin]] = defaultdict(list)
+    gains: dict[str, list[GainMargin]] = defaultdict(list)
     planned = con.execute("SELECT match_id FROM matches WHERE purpose = 'ablation'").fetchall()
     for task in tasks_of(con):
         for credit in mutation_credits(Scope(con, task, tuple(match_id for (match_id,) in planned))):
             figures = (credit.estimate, credit.se, credit.low, credit.high, credit.n, credit.p, credit.design)
-            gains[credit.child_id].append(Margin(task, credit.unit, *figures))
+            gains[credit.child_id].append(GainMargin(task, credit.unit, *figures))
     for event, reply in attempts(written(ledger)):
         child = event.child_id
         if not event.accepted or child is None or child not in texts:
@@ -257,7 +257,7 @@ def _groups(children: Sequence[Child], made: Export) -> dict[tuple[object, ...],
 
 def _between(
     runs: dict[tuple[str, str, str], list[ComparedRun]], units: dict[str, str], one: str, other: str
-) -> tuple[Margin, ...]:
+) -> tuple[GainMargin, ...]:
     """The difference of two programs in the matches in which both ran, task by task."""
     sides: dict[str, list[SideRun]] = defaultdict(list)
     for (match_id, task, program_id), mine in runs.items():
@@ -269,11 +269,11 @@ def _between(
         if (made := compare(both)) is not None:
             estimate, se, df, n, design = made
             figures = (*interval(estimate, se, df), n, t_test(estimate, se, df), design)
-            margins.append(Margin(task, units.get(task, ""), estimate, se, *figures))
+            margins.append(GainMargin(task, units.get(task, ""), estimate, se, *figures))
     return tuple(margins)
 
 
-def _pair(made: Export, prompts: _Prompts, one: Child, other: Child | None, margins: Sequence[Margin]) -> None:
+def _pair(made: Export, prompts: _Prompts, one: Child, other: Child | None, margins: Sequence[GainMargin]) -> None:
     """A row of two answers, the better one first. ``other`` None: the parent as it was."""
     if not margins:
         made.left_out["pairs that never ran in the same match"] += 1
@@ -303,18 +303,18 @@ def _pair(made: Export, prompts: _Prompts, one: Child, other: Child | None, marg
     made.add(row, *(c.child_id for c in (one, other) if c is not None))
 
 
-def is_shown(margins: Sequence[Margin], confidence: float) -> bool:
+def is_shown(margins: Sequence[GainMargin], confidence: float) -> bool:
     """Significantly above 0 on a task, and on none below 0: the interval of that confidence excludes 0."""
     significant = any(m.estimate > 0 and m.p is not None and m.p <= 1 - confidence for m in margins)
     return significant and all(m.estimate >= 0 for m in margins)
 
 
-def _turned(m: Margin) -> Margin:
+def _turned(m: GainMargin) -> GainMargin:
     low, high = (None if end is None else -end for end in (m.high, m.low))
-    return Margin(m.task, m.unit, -m.estimate, m.se, low, high, m.n, m.p, m.design)
+    return GainMargin(m.task, m.unit, -m.estimate, m.se, low, high, m.n, m.p, m.design)
 
 
-def _total(margins: Sequence[Margin]) -> float:
+def _total(margins: Sequence[GainMargin]) -> float:
     """Its sign says which of two answers is the better one; on several tasks in units of the standard error."""
     if len(margins) == 1:
         return margins[0].estimate
@@ -335,7 +335,7 @@ def _about(child: Child) -> dict[str, JsonValue]:
     }
 
 
-def _figures(name: str, margins: Sequence[Margin]) -> dict[str, JsonValue]:
+def _figures(name: str, margins: Sequence[GainMargin]) -> dict[str, JsonValue]:
     """``NAME``, its interval, n and p if there is one task; of several tasks each in the list ``NAMEs``."""
     only = margins[0] if len(margins) == 1 else None
     same = ("n", "p", "q", "design", "unit", "task")

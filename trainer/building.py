@@ -21,7 +21,7 @@ from programs.errors import EnvironmentProblem, TaskError
 from programs.text import word_list
 from trainer import bwrap
 from trainer.command_process import CommandEnded, run_command
-from trainer.command_view import CommandLimits, Job
+from trainer.command_view import CommandJob, CommandLimits
 from trainer.compiler_view import CompilerView
 from trainer.outcome import Status
 
@@ -128,7 +128,7 @@ def build(recipe: bytes) -> Built:
     except ValueError as error:
         return Built(b"", 0.0, trouble=("invalid", str(error)))
     command = [installed.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
-    ended = run_command(Job(command, {_SOURCE: (source, False)}, wanted=[_RESULT]), _LIMITS, CompilerView)
+    ended = run_command(CommandJob(command, {_SOURCE: (source, False)}, wanted=[_RESULT]), _LIMITS, CompilerView)
     cpu = max(0.0, ended.cpu_seconds - _nothing())
     library = ended.files.get(_RESULT, b"")
     trouble = _trouble(ended, library)
@@ -140,7 +140,7 @@ def _nothing() -> float:
     """CPU-seconds of an empty command in such a sandbox."""
     installed = compiler()
     assert installed is not None
-    job = Job([installed.name, "--version"], {})
+    job = CommandJob([installed.name, "--version"], {})
     return statistics.median(run_command(job, _LIMITS, CompilerView).cpu_seconds for _ in range(_CALIBRATIONS))
 
 

@@ -21,7 +21,7 @@ from programs.errors import TaskError, UsageError
 from trainer import bwrap, constants
 from trainer.cache import Cache
 from trainer.command_process import CommandEnded, run_command
-from trainer.command_view import CommandLimits, Job, readable_path
+from trainer.command_view import CommandJob, CommandLimits, readable_path
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
@@ -61,7 +61,7 @@ class CommandLauncher:
         """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
         require_sandbox(self.sandboxed)
         if not self.constant:
-            empty = [run_command(Job(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
+            empty = [run_command(CommandJob(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
             self.constant = statistics.median(empty)
 
     def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
@@ -180,7 +180,7 @@ class CommandTrainer(Trainer):
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         limits = self._lines(fraction)
-        ended = self._carry_out(Job(words, files, environment, wanted=wanted), limits)
+        ended = self._carry_out(CommandJob(words, files, environment, wanted=wanted), limits)
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
         result = Ended(
@@ -203,7 +203,7 @@ class CommandTrainer(Trainer):
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
         return ended
 
-    def _carry_out(self, job: Job, limits: CommandLimits) -> CommandEnded:
+    def _carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
         """Run a job with what the task shows to its commands, and a private copy of the compile cache."""
         section, compiled = self.section, self.device.compiled
         whole = replace(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from trainer import bwrap
 from trainer.cgroup import Cgroup
-from trainer.command_view import CommandLimits, CommandView, Job
+from trainer.command_view import CommandJob, CommandLimits, CommandView
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 
@@ -45,7 +45,7 @@ class CommandEnded:
     written: tuple[str, ...] = ()
 
 
-def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = CommandView) -> CommandEnded:
+def run_command(job: CommandJob, limits: CommandLimits, what: type[CommandView] = CommandView) -> CommandEnded:
     """Run a job until it ends or is killed. ``what``: the kind of sandbox.
 
     Raises EnvironmentProblem if no sandbox can be made, LauncherFault if the sandbox fails, TaskError for a path that

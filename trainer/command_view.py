@@ -42,7 +42,7 @@ class CommandLimits:
 
 
 @dataclass(frozen=True)
-class Job:
+class CommandJob:
     """One command: its words, the files in its folder (name → bytes, executable or not), the files to fetch.
 
     ``readable``: paths of this machine, mounted read-only; a path that starts with ``~/`` is in the sandbox's home.
@@ -74,7 +74,7 @@ class CommandView(SystemView):
 
     user = "work"
 
-    def __init__(self, job: Job, limits: CommandLimits) -> None:
+    def __init__(self, job: CommandJob, limits: CommandLimits) -> None:
         super().__init__()
         self._job, self._limits = job, limits
         try:

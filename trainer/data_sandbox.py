@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from trainer.command_process import run_command
-from trainer.command_view import CommandLimits, Job
+from trainer.command_view import CommandJob, CommandLimits
 from trainer.task import Task
 from trainer.text_source import STDLIB
 
@@ -31,7 +31,7 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
     Raises EnvironmentProblem if no sandbox can be made, TaskError for a folder that may not be shown.
     """
     text = [task.text] if task.text and task.text != STDLIB else []
-    job = Job(
+    job = CommandJob(
         ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
         {SEED: (str(seed).encode(), False)},  # in a file, because all users of the machine can read a command line
         environment={"OMP_NUM_THREADS": "1"},

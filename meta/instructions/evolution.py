@@ -15,9 +15,9 @@ from arena.task_set import TaskSet
 from arena.task_study import all_tasks, reserved_tasks
 from meta.instructions.claim import InstructionResult, compare
 from meta.instructions.page import leave_files
-from meta.instructions.situation import Situation, play_openings
-from meta.instructions.trials import Step, Trial, Trials, by_task
-from meta.instructions.writer import Tried, write
+from meta.instructions.situation import PoolSituation, play_openings
+from meta.instructions.trials import InstructionStep, InstructionTrials, Trial, by_task
+from meta.instructions.writer import TriedInstruction, write
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author
 from programs.program import Program
@@ -58,9 +58,9 @@ class InstructionEvolution:
         self.lineage = lineage
         self.progress = progress
         self.clients = Author(study, progress).clients
-        self.trials = Trials(study, lineage, self.clients, executor, plan.child_runs, progress)
+        self.trials = InstructionTrials(study, lineage, self.clients, executor, plan.child_runs, progress)
         self.step = 0
-        self.pool: list[Situation] = []
+        self.pool: list[PoolSituation] = []
         self.found: dict[str, list[Trial]] = {}  # by instruction, on the pool's tasks
 
     def search(self) -> None:
@@ -82,7 +82,7 @@ class InstructionEvolution:
             on = self._openings(TaskSet(tuple(reserved)), "confirmation-opening") if reserved else self.pool
             jobs = range(self.plan.confirm_jobs)
             wanted = [(program, each, job) for job in jobs for each in on for program in (best, today)]
-            final = self.trials.carry_out(Step(self._next(), CONFIRM, wanted, is_final=True))
+            final = self.trials.carry_out(InstructionStep(self._next(), CONFIRM, wanted, is_final=True))
             of_best, of_today = ([t for t in final if t.instruction_id == p.program_id] for p in (best, today))
             compared = compare(of_best, of_today, same_tasks=not reserved)
             result = InstructionResult(best.program_id, best.name, today.program_id, compared)
@@ -120,7 +120,7 @@ class InstructionEvolution:
     def _starters(self) -> list[Program]:
         return [Program.parse(text, name) for name, text in self.study.config.programs]
 
-    def _openings(self, tasks: TaskSet, label: str) -> list[Situation]:
+    def _openings(self, tasks: TaskSet, label: str) -> list[PoolSituation]:
         return play_openings(tasks, label, self._starters(), self.plan, self.executor, self.progress)
 
     def _next(self) -> int:
@@ -146,7 +146,7 @@ class InstructionEvolution:
                 for job in range(len(self._arm(program_id).gains), jobs)
                 for on in self.pool
             ]
-            for trial in self.trials.carry_out(Step(self._next(), POOL, given)):
+            for trial in self.trials.carry_out(InstructionStep(self._next(), POOL, given)):
                 self.found[trial.instruction_id].append(trial)
 
     def _arm(self, program_id: str) -> ArmScore:
@@ -154,13 +154,13 @@ class InstructionEvolution:
         values = by_task(self.found[program_id]).values()
         return ArmScore(program_id, True, tuple(sum(job) / len(job) for job in zip(*values, strict=True)))
 
-    def _ranked(self) -> list[Tried]:
+    def _ranked(self) -> list[TriedInstruction]:
         """All instructions, the best by the shrunken mean over their jobs first; of equal ones the earlier."""
         programs = self._instructions()
         means = shrunken([self._arm(program.program_id).gains for program in programs])
         order: Sequence[int] = sorted(range(len(programs)), key=lambda i: (-means[i], i))
         reasons = {e.program_id: e.reason for e in self.study.state.instructions if e.operator == "written"}
         return [
-            Tried(programs[i], self.found[programs[i].program_id], reasons.get(programs[i].program_id, ""))
+            TriedInstruction(programs[i], self.found[programs[i].program_id], reasons.get(programs[i].program_id, ""))
             for i in order
         ]

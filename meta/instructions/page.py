@@ -12,14 +12,14 @@ from meta.mutators.llm import prompts
 if TYPE_CHECKING:
     from meta.instructions.claim import InstructionResult
     from meta.instructions.trials import Trial
-    from meta.instructions.writer import Tried
+    from meta.instructions.writer import TriedInstruction
     from programs.program import Program
 
 BEST, EVIDENCE = "best-meta.md", "best-meta.evidence.md"
 
 
 def leave_files(
-    folder: Path, result: InstructionResult, best: Program, tried: Sequence[Tried], final: Sequence[Trial]
+    folder: Path, result: InstructionResult, best: Program, tried: Sequence[TriedInstruction], final: Sequence[Trial]
 ) -> None:
     """Write both; ``final``: the jobs of the test."""
     page = prompts.render(

@@ -44,7 +44,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Situation:
+class PoolSituation:
     """A task after its opening race. ``control``: stock's two arms. Nothing in it depends on later matches."""
 
     on: TaskStudy
@@ -95,7 +95,7 @@ def play_openings(
     plan: InstructionPlan,
     executor: Executor,
     progress: Progress,
-) -> list[Situation]:
+) -> list[PoolSituation]:
     """Race the programs on each task, stock twice, and read what came out of it. A race that has ended is not played
     again."""
     entered, _ = entries(programs, novelty_on(tasks))
@@ -108,7 +108,7 @@ def play_openings(
     return [situation_of(*one) for one in zip(tasks, matches, facts, strict=True)]
 
 
-def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> Situation:
+def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> PoolSituation:
     stock = starter("stock").program_id
     gains = {arm.arm_id: gains_of(on, arm.arm_id) for arm in match.arms}
     arms = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id == stock]
@@ -117,7 +117,9 @@ def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> Situation:
     control = Control(_mean(first), _mean(second), len(first), (error_of(first) + error_of(second)) ** 0.5)
     scale = scale_of(on.task.name, on.task.unit, [*first, *second], others)
     programs = {arm.program.program_id: arm.program for arm in match.arms}
-    return Situation(on, facts, Archive(programs, facts.programs, Counter()), control, scale, tuple(programs.values()))
+    return PoolSituation(
+        on, facts, Archive(programs, facts.programs, Counter()), control, scale, tuple(programs.values())
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

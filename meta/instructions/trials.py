@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arena.executor import Executor, Progress
     from arena.study import Study
     from inner_loop.models.client import ModelClient
-    from meta.instructions.situation import Assignment, Situation
+    from meta.instructions.situation import Assignment, PoolSituation
     from meta.lineage import Lineage
     from programs.program import Program
 
@@ -54,17 +54,17 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Step:
+class InstructionStep:
     """Jobs that are given out together: the instruction, the situation and the number of each. ``label`` separates the
     jobs of the pool from those of the confirmation. ``stream``: on which the children are verified."""
 
     number: int
     label: str
-    wanted: Sequence[tuple[Program, Situation, int]]
+    wanted: Sequence[tuple[Program, PoolSituation, int]]
     is_final: bool = False
 
 
-class Trials:
+class InstructionTrials:
     """Carries out steps, from wherever the ledger ends."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Trials:
         self._assignments: dict[tuple[str, str, int], Assignment] = {}
         self._parents: dict[tuple[str, str], dict[str, Sequence[float]]] = {}  # gains by task and label of the jobs
 
-    def carry_out(self, step: Step) -> list[Trial]:
+    def carry_out(self, step: InstructionStep) -> list[Trial]:
         """Write the children of a step and run them. Raises what keeps the models from answering: without a reply
         nothing is known about an instruction."""
         if step.number not in self.study.state.generations:
@@ -105,7 +105,7 @@ class Trials:
             for program, on, job in step.wanted
         ]
 
-    def _write(self, step: Step) -> None:
+    def _write(self, step: InstructionStep) -> None:
         calls = calls_of(self.study, self.clients, step.number, TRIES * len(step.wanted))
         written: list[Attempt] = []
         for instruction, on, job in step.wanted:
@@ -124,10 +124,10 @@ class Trials:
 
     def _attempts(
         self,
-        step: Step,
+        step: InstructionStep,
         calls: GenerationCalls,
         instruction: Program,
-        on: Situation,
+        on: PoolSituation,
         number: int,
         before: Sequence[Attempt],
     ) -> list[Attempt]:
@@ -152,13 +152,15 @@ class Trials:
             )
         return attempts
 
-    def _assignment(self, on: Situation, label: str, number: int) -> Assignment:
+    def _assignment(self, on: PoolSituation, label: str, number: int) -> Assignment:
         key = (on.on.task.name, label, number)
         if key not in self._assignments:
             self._assignments[key] = on.assignment(label, number)
         return self._assignments[key]
 
-    def _play(self, step: Step, on: Situation, made: Sequence[MutationEvent]) -> dict[str, Sequence[float]]:
+    def _play(
+        self, step: InstructionStep, on: PoolSituation, made: Sequence[MutationEvent]
+    ) -> dict[str, Sequence[float]]:
         """The gains of the accepted children and of their parents, by program. A parent is run once, beside the first
         children that need it, so that its error is the same for all instructions."""
         parents = self._parents.setdefault((on.on.task.name, step.label), {})
@@ -183,7 +185,7 @@ class Trials:
     def _measured(
         self,
         instruction: Program,
-        on: Situation,
+        on: PoolSituation,
         job: int,
         attempts: Sequence[MutationEvent],
         arms: Mapping[str, Mapping[str, Sequence[float]]],

@@ -34,7 +34,7 @@ PAGE_BYTES = 40_000
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedInstruction:
     """An instruction with its jobs so far; ``reason``: of one that a model wrote."""
 
     program: Program
@@ -53,14 +53,16 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class ShownInstruction(Tried):
+class ShownInstruction(TriedInstruction):
     """The same with the ids of the prompt."""
 
     label: str = ""
     shown: Sequence[tuple[str, Trial]] = ()
 
 
-def write(study: Study, clients: Mapping[str, ModelClient], tried: Sequence[Tried], number: int, count: int) -> None:
+def write(
+    study: Study, clients: Mapping[str, ModelClient], tried: Sequence[TriedInstruction], number: int, count: int
+) -> None:
     """Write ``count`` new instructions as step ``number``, unless that step is closed. ``tried``: the best one first.
     One that is refused twice is left out."""
     if number in study.state.generations:
@@ -81,7 +83,11 @@ def write(study: Study, clients: Mapping[str, ModelClient], tried: Sequence[Trie
 
 
 def _proposal(
-    calls: GenerationCalls, model: str, tried: Sequence[Tried], written: Sequence[InstructionEvent], problem: str
+    calls: GenerationCalls,
+    model: str,
+    tried: Sequence[TriedInstruction],
+    written: Sequence[InstructionEvent],
+    problem: str,
 ) -> InstructionEvent:
     shown, ids = shown_with_ids(tried)
     tasks = len(by_task([trial for one in tried for trial in one.trials]))
@@ -136,7 +142,7 @@ def _read(
     return program, answer, ""
 
 
-def shown_with_ids(tried: Sequence[Tried]) -> tuple[list[ShownInstruction], RowIds]:
+def shown_with_ids(tried: Sequence[TriedInstruction]) -> tuple[list[ShownInstruction], RowIds]:
     """Instructions as ``i1``, jobs as ``j1``; a job is cited by its instruction, task and number."""
     ids = RowIds()
     rows = []

@@ -16,7 +16,7 @@ from trainer import bwrap, login_keys
 from trainer.cache import Cache
 from trainer.command import CommandTrainer
 from trainer.command_process import run_command
-from trainer.command_view import CommandLimits, Job, readable_path
+from trainer.command_view import CommandJob, CommandLimits, readable_path
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.foreign.init import Wanted, draft, write
@@ -89,7 +89,7 @@ def judge(said: str) -> None:
 def command(readable: list[str], *roots: str) -> str:
     files = {"look.py": (LOOK.encode(), False), "conf/token": (KEY.encode(), False), "a.pem": (KEY.encode(), False)}
     files["b.pem"] = (f"PRIVATE KEY {KEY}".encode(), False)
-    job = Job(["python3", "look.py", "/task", *roots], files, readable=readable)
+    job = CommandJob(["python3", "look.py", "/task", *roots], files, readable=readable)
     return run_command(job, CommandLimits(60.0, 200.0)).log.replace(KEY, "a certificate", 1)  # a.pem, which is none
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from programs.errors import TaskError
 from trainer.command_process import CommandEnded, run_command
-from trainer.command_view import CommandLimits, Job, readable_path
+from trainer.command_view import CommandJob, CommandLimits, readable_path
 
 LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
 BURN = "import os\nwhile os.times().user < {seconds}: pass"
@@ -18,7 +18,7 @@ BURN = "import os\nwhile os.times().user < {seconds}: pass"
 
 def run(line: str, *, limits: CommandLimits = LIMITS, **job: object) -> CommandEnded:
     files = {"given/a.txt": (b"given\n", False), "tool": (b"#!/bin/sh\necho tool runs\n", True)}
-    return run_command(Job(["/bin/sh", "-c", line], files, **job), limits)  # type: ignore[arg-type]
+    return run_command(CommandJob(["/bin/sh", "-c", line], files, **job), limits)  # type: ignore[arg-type]
 
 
 def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() -> None:
@@ -32,7 +32,7 @@ def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() 
 
 def test_exit_codes_and_missing_programs_are_told() -> None:
     assert run("exit 7").exit_code == 7
-    ended = run_command(Job(["no-such-program"], {}), LIMITS)
+    ended = run_command(CommandJob(["no-such-program"], {}), LIMITS)
     assert ended.exit_code == 127 and "no-such-program" in ended.log
 
 
@@ -50,7 +50,7 @@ def test_cpu_of_a_child_that_nobody_waits_for_is_counted() -> None:
         "    while os.times().user < 0.6: pass\n    os._exit(0)\n"
         "try:\n    os.waitpid(pid, 0)\nexcept ChildProcessError: pass\n"
     )
-    assert run_command(Job(["python3", "-c", line], {}), LIMITS).cpu_seconds > 0.45
+    assert run_command(CommandJob(["python3", "-c", line], {}), LIMITS).cpu_seconds > 0.45
 
 
 @pytest.mark.parametrize(

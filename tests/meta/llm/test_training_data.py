@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from analysis.training_data import Choices, Export, Margin, export, is_shown
+from analysis.training_data import Choices, Export, GainMargin, export, is_shown
 from meta.begin import create
 from meta.cli.main import run
 from programs.errors import NotFound
@@ -147,7 +147,7 @@ def test_secrets_are_removed(exported: Exported, tmp_path: Path, monkeypatch: py
 
 
 def test_a_gain_on_one_task_and_a_loss_on_another_is_not_shown() -> None:
-    good = Margin("a", "", 1.0, 0.1, 0.8, 1.2, 8, 0.001, "paired")
+    good = GainMargin("a", "", 1.0, 0.1, 0.8, 1.2, 8, 0.001, "paired")
     assert is_shown([good], 0.9) and is_shown([good, replace(good, estimate=0.1, p=0.8)], 0.9)
     assert not is_shown([good, replace(good, estimate=-0.1, p=0.8)], 0.9)
     assert not is_shown([replace(good, p=0.2)], 0.9) and not is_shown([replace(good, p=None)], 0.9)
