@@ -23,7 +23,7 @@ from meta.mutators.llm.kinds import offered
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.reflection import reflect
 from meta.mutators.llm.trace_access import trace_access_of
-from meta.mutators.llm.traces import Trace, best_scripts, gather
+from meta.mutators.llm.traces import Trace, gather
 from meta.mutators.mix import Mix
 from meta.novelty import Novelty
 from programs.program import Program
@@ -83,7 +83,7 @@ class Author:
         reflects = config.staff.reflect
         traces = gather(self.study, generation, facts) if access.how != "none" or reflects else ()
         shown = traces if access.how != "none" else ()
-        briefing = brief(self.study, self.instruction, access, shown, novelty, best_scripts(self.study, facts))
+        briefing = brief(self.study, self.instruction, access, shown, novelty)
         if reflects:
             self._reflect(calls, briefing, archive, facts, traces, generation)
         kinds = offered(config.researcher)

@@ -27,7 +27,6 @@ from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
 from trainer.constraints import sentences
-from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -106,7 +105,6 @@ class MutationBriefing:
     novelty: Novelty | None = None
     long_ids: dict[str, str] = field(default_factory=dict)
     reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
-    scripts: Mapping[str, Source] = field(default_factory=dict)  # the best final script of each task that has one
     _systems: dict[tuple[int, PromptDetail, int], tuple[Evidence, str, RowIds]] = field(
         default_factory=dict, compare=False
     )
@@ -228,7 +226,6 @@ def brief(
     access: TraceAccess = NO_TRACES,
     traces: Sequence[Trace] = (),
     novelty: Novelty | None = None,
-    scripts: Mapping[str, Source] | None = None,
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     with open_study(study.folder, views=()) as con:
@@ -246,7 +243,6 @@ def brief(
         families=study.config.families is not None,
         names={program_id: program.name for program_id, program in study.state.programs.items()},
         novelty=novelty,
-        scripts=scripts or {},
         reflections=sorted(study.state.reflections.values(), key=lambda each: each.generation),
     )
 

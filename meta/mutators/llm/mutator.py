@@ -260,10 +260,7 @@ class LlmMutator:
         """Why a new patch, the at-th of its program, cannot be tried on any task."""
         if patch.problem or at >= NEW_PATCHES:
             return patch.problem or f"{NEW_PATCHES} new ones at most"
-        further = self.briefing.scripts
-        reasons = [
-            misfit(patch, task, [further[task.name]] if task.name in further else []) for task in self.briefing.tasks
-        ]
+        reasons = [misfit(patch, task, []) for task in self.briefing.tasks]
         return reasons[0] if all(reasons) else ""
 
     def _wrong(self, parents: Sequence[ParentProgram], text: str) -> str:

@@ -10,21 +10,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
-from arena.verify_study import final_source
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
-from programs.errors import Corrupt, MetaloopError
+from programs.errors import Corrupt
 from programs.text import clipped
 from trainer.places import private_folder
-from trainer.source import Source
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -142,7 +139,7 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     for row in tried:
         rationale = why.get((row.run_id, row.description or ""), "")
         experiments[row.run_id].append(TraceExperiment.of(row, rationale))
-    traces = [*_general(study, generation, facts), *_scripts(study, facts)]
+    traces = [*_general(study, generation, facts), *_scripts(study)]
     for run in runs:
         where = f" on {run.task}" if len(studies) > 1 else ""
         traces += _of_run(studies[run.task], run, experiments[run.run_id], where)
@@ -187,24 +184,11 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
-def best_scripts(study: Study, facts: Evidence) -> dict[str, Source]:
-    """By task, the final script of the best run of the best configuration, where it is still there."""
-    found: dict[str, Source] = {}
-    for part in facts.parts or (facts,):
-        on = next((on for on in tasks_of(study) if on.task.name == part.task), None)
-        ended = study.state.run(part.finals[0].run_ids[0]).ended if part.finals else None
-        if on is not None and ended is not None:
-            with suppress(MetaloopError):
-                found[part.task] = final_source(study, ended.run_id, ended.final_source_id, on.task)
-    return found
-
-
-def _scripts(study: Study, facts: Evidence) -> Iterable[Trace]:
-    best = best_scripts(study, facts)
+def _scripts(study: Study) -> Iterable[Trace]:
     for on in tasks_of(study):
-        what = "the best final script" if on.task.name in best else "the untouched script"
-        for name, text in best.get(on.task.name, on.task.baseline()).files:
-            yield Trace(f"scripts/{on.task.name}/{name}", f"{what} of {on.task.name}", clipped(scrub(text), MOST_FILE))
+        for name, text in on.task.baseline().files:
+            what = f"the untouched script of {on.task.name}"
+            yield Trace(f"scripts/{on.task.name}/{name}", what, clipped(scrub(text), MOST_FILE))
 
 
 def _of_run(study: TaskStudy, run: TraceRun, experiments: Sequence[TraceExperiment], where: str) -> Iterable[Trace]:
