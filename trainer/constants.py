@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def syntax_tree(text: str) -> ast.Module | None:
+    """None where the text is no Python. Threads take turns: CPython 3.11 counts the depth of all of them together and
+    may raise SystemError otherwise."""
+    try:
+        with _ONE_AT_A_TIME:
+            return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 @lru_cache(maxsize=64)  # a run reads the same few sources repeatedly
 def _assignments(text: str) -> dict[str, ast.expr]:
     """Name → the literal's node, for simple top-level assignments; the last one of a name counts."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
+    tree = syntax_tree(text)
     nodes: dict[str, ast.expr] = {}
-    for node in tree.body:
+    for node in tree.body if tree else ():
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             nodes[node.targets[0].id] = node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:

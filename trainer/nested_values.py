@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from trainer import config_values
+from trainer.constants import syntax_tree
 
 Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18
@@ -89,9 +90,8 @@ def _of_config(file: str, text: str) -> Iterator[tuple[str, NestedValue]]:
 
 
 def _of_python(text: str) -> Iterator[tuple[str, NestedValue]]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax_tree(text)
+    if tree is None:
         return
     reader = _PythonReader(text)
     for node in tree.body:

@@ -142,13 +142,14 @@ def finish(
 ) -> None:
     """Play what is left of the study and show its result."""
     from meta.begin import champion_of, confirmed_again
+    from meta.evolve import evolve as carry_out
 
     folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         launch.announce(out, described)
         if not headroom_first(out, command, study, plan, described, flags.start.yes):
             return
-        play(out, command, study, plan, starters, described, again)
+        launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder, applies=flags.ending.apply)
@@ -424,21 +425,6 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
         whole["variant"] = f"{named} (other data, another untouched script)"
         whole["runs_on_variant"] = runs_on_variant(plan)
     return whole
-
-
-def play(
-    out: Output,
-    command: str,
-    study: Study,
-    plan: Plan,
-    starters: list[Program],
-    described: PlannedWork,
-    again: bool = False,
-) -> None:
-    """The outer loop, with its progress on stderr."""
-    from meta.evolve import evolve as carry_out
-
-    launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
 
 
 def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:

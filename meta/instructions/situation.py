@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,13 +115,9 @@ def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> PoolSituation:
     arms = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id == stock]
     others = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id != stock]
     first, second = arms
-    control = Control(_mean(first), _mean(second), len(first), (error_of(first) + error_of(second)) ** 0.5)
+    control = Control(fmean(first), fmean(second), len(first), (error_of(first) + error_of(second)) ** 0.5)
     scale = scale_of(on.task.name, on.task.unit, [*first, *second], others)
     programs = {arm.program.program_id: arm.program for arm in match.arms}
     return PoolSituation(
         on, facts, Archive(programs, facts.programs, Counter()), control, scale, tuple(programs.values())
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from analysis.events import GenerationEvent, MutationEvent
@@ -193,7 +194,7 @@ class InstructionTrials:
         last, gains = attempts[-1], arms[on.on.task.name]
         gain = None
         if last.accepted and last.child_id:
-            gain = _mean(gains[last.child_id]) - _mean([_mean(gains[parent]) for parent in last.parent_ids])
+            gain = fmean(gains[last.child_id]) - fmean([fmean(gains[parent]) for parent in last.parent_ids])
         value = 0.0 if gain is None else gain / on.scale.size
         return Trial(instruction.program_id, on.on.task.name, job, attempts, gain, value)
 
@@ -220,12 +221,8 @@ def by_task(trials: Sequence[Trial]) -> dict[str, list[float]]:
 def units(trials: Sequence[Trial]) -> list[float]:
     """What an interval is over: the means of the tasks; on one task its jobs."""
     tasks = list(by_task(trials).values())
-    return tasks[0] if len(tasks) == 1 else [_mean(values) for values in tasks]
+    return tasks[0] if len(tasks) == 1 else [fmean(values) for values in tasks]
 
 
 def score(trials: Sequence[Trial]) -> Mean:
     return mean_interval(units(trials))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -150,12 +150,13 @@ class _Judge:
 
     def why_not(self, ladder: Ladder) -> str:
         """Empty if it is offered."""
-        name = re.compile(rf"(?<![\w-]){re.sub('[-_]', '[-_]', ladder.word)}(?![\w-])")
+        word = rf"{re.sub('[-_]', '[-_]', ladder.word)}(?![\w-])"
+        name = re.compile(rf"(?<![\w-]){word}")
         if ladder.form != "nested" and (reason := self._by_words(ladder, name)):
             return reason
         if _GUARDS.search(ladder.word.replace("-", "_")):
             return "the score may depend on it"
-        said = re.compile(rf"(?<!\w)(?<!\w-)(?:--)?{re.sub('[-_]', '[-_]', ladder.word)}(?![\w-])")
+        said = re.compile(rf"(?<!\w)(?<!\w-){word}")
         for sentence in self.sentences:
             if said.search(sentence) and _restricts(sentence):
                 return f"the text restricts it: {sentence.strip()[:80]}"
@@ -253,7 +254,7 @@ def _all(
 def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
     text = repository.text(file)
     known = constants.read(text)
-    tree = ast.parse(text) if known else ast.Module([], [])  # a file that is no Python has no constants
+    tree = constants.syntax_tree(text) or ast.Module([], [])
     knobs = []
     for name, value in known.items():
         number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)

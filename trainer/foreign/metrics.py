@@ -87,9 +87,9 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
         fact = RepositoryFact("metric", name, "given", METRIC)
         return _json_key(repository, fact) or Metric(fact, pattern=pattern_of(name, first=False))
     for pages in (repository.for_agents, repository.prose):
-        if found := _rate(repository, pages) or _printed(repository, pages, pages is repository.prose):
-            return found
         said = _named_in_prose(repository, pages)
+        if found := _rate(repository, pages) or _printed(repository, pages, pages is repository.prose, said):
+            return found
         if said and said[0]:
             return said[1]
         written = _written(repository, pages)
@@ -100,10 +100,11 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
     return _in_words(repository) or written
 
 
-def _printed(repository: ForeignRepository, pages: list[str], unsaid: bool) -> Metric | None:
+def _printed(
+    repository: ForeignRepository, pages: list[str], unsaid: bool, said: tuple[set[str], Metric] | None
+) -> Metric | None:
     """A name that the code prints with its value; ``unsaid``: also one that no page mentions, if there is but one such,
-    or the last where a page speaks of the last line."""
-    said = _named_in_prose(repository, pages)
+    or the last where a page speaks of the last line. ``said``: what the prose names."""
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
         printed, mentions = _names_printed(repository, form, pages)
         weights = {name: _weight(name, mentions[name]) for name in printed}

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
+from trainer.constants import syntax_tree
 from trainer.foreign.commands import expanded, scripts_of
 from trainer.foreign.repository import ForeignRepository
 from trainer.foreign.syntax import MAIN, CallSite, CodeReader, NameUse, last_name
@@ -30,7 +31,7 @@ class CodeUses:
         self.lines = expanded(command, repository) if command else []
         self.command = "\n".join(line.text for line in self.lines)
         files = [name for name in repository.code if name.endswith(".py") and not _TESTS.search(name)]
-        trees = {name: tree for name in files if (tree := _parsed(repository.text(name))) is not None}
+        trees = {name: tree for name in files if (tree := syntax_tree(repository.text(name))) is not None}
         self.is_complete = len(trees) == len(files)
         self.started = _started(self.command, trees)
         self.reached = set(_reached(self.started, trees) if self.started else trees)
@@ -208,13 +209,6 @@ class CodeUses:
         sets = (site for site in sites if any(one.arg == keyword for one in site.node.keywords))
         live = (site for site in sets if (site.file, site.function) in self.live)
         return next((f"{site.where} sets it: {function}({keyword}=…)" for site in live), "")
-
-
-def _parsed(text: str) -> ast.Module | None:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _started(command: str, trees: dict[str, ast.Module]) -> set[str]:
