@@ -99,6 +99,19 @@ class NeverFollowed:
 
 
 @dataclass(frozen=True)
+class DirectiveUse:
+    """What the runs of one program did with one of its directives. ``directive_id`` None: these runs cite nothing.
+    ``gain``: median of its experiments, over the source that each was tried on, as the researcher measured it."""
+
+    program_id: str
+    directive_id: str | None
+    runs: int  # of the program
+    tried: int  # of these, runs with an experiment that cites it
+    kept: int
+    gain: float | None
+
+
+@dataclass(frozen=True)
 class DirectiveCredit(CreditEstimate):
     """Gain per charged device-second of the changes that cite a directive, kept or not."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.attribution import credits
-from analysis.credit import DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
+from analysis.credit import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.final_scripts import FinalScript, final_scripts
 from analysis.scales import GainScale
 from analysis.scope import Scope
@@ -107,6 +107,9 @@ class Evidence:
     scale: GainScale | None = None  # of such a part: the divisor of its gains
     stages: int = 0  # of a study over families: how many have been raced, each on tasks of its own
     finals: tuple[FinalScript, ...] = ()  # the configurations that runs ended with, best first
+    uses: tuple[
+        DirectiveUse, ...
+    ] = ()  # what the runs of each program did with its directives; None over several tasks
 
 
 def evidence(
@@ -141,6 +144,7 @@ def evidence(
         trust=weakest(total.trusts or ()),
         effects=known.effects,
         finals=tuple(final_scripts(scope, known.effects)),
+        uses=tuple(scope.rows("idea_use", DirectiveUse)),
     )
 
 

@@ -59,20 +59,26 @@ class EditRow:
     top: OnTop | None
 
     @property
-    def best(self) -> float:
-        """By which rows are ordered."""
-        return self.top.mean if self.top else self.credit.score if self.credit else 0.0
+    def mean(self) -> float:
+        """Of the figure that decides: on top of the best script where it is predicted, else on the untouched one."""
+        return self.top.mean if self.top else self.credit.estimate if self.credit else 0.0
+
+    @property
+    def sd(self) -> float:
+        return self.top.sd if self.top else (self.credit.se if self.credit else None) or 0.0
+
+    @property
+    def surely(self) -> float:
+        """Mean less one standard deviation, which orders the rows: a large prediction from little is no safe bet."""
+        return self.mean - self.sd
 
     @property
     def loses(self) -> bool:
-        on_top_of_it = self.top is not None and self.top.mean < -self.top.sd
-        return on_top_of_it or (self.credit is not None and self.credit.estimate < -(self.credit.se or 0.0))
+        return self.mean < -self.sd
 
     @property
-    def is_near_zero(self) -> bool:
-        """Whether neither figure is as large as half its standard deviation."""
-        known = self.credit is not None and abs(self.credit.estimate) > 0.5 * (self.credit.se or 0.0)
-        return not known and (self.top is None or abs(self.top.mean) <= 0.5 * self.top.sd)
+    def is_unclear(self) -> bool:
+        return not self.loses and self.mean <= 0.5 * self.sd
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class TaskBrief:
     parts: Sequence[EditRow]  # the edits of the best script: what leaving one out is predicted to change
     rows: Sequence[EditRow]
     lost: Sequence[EditRow]
-    unclear: Sequence[str]
+    unclear: Sequence[EditRow]
     failed: Sequence[str]
     statements: Sequence[DirectiveCredit]
     unknown: Sequence[str]  # values of the task that no experiment has tried
@@ -121,11 +127,11 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
     inside = {row.key for row in parts}
     failed = [e for e in facts.edits if e.n and e.failures == e.n]
     keys = [key for key in {**tops, **credits} if key not in inside and key not in {e.key for e in failed}]
-    rows = sorted((EditRow(label(key), credits.get(key), tops.get(key)) for key in keys), key=lambda r: -r.best)
-    shown = [row for row in rows if not row.is_near_zero and not row.loses][: int(EDITS * share)]
+    rows = sorted((EditRow(label(key), credits.get(key), tops.get(key)) for key in keys), key=lambda r: -r.surely)
+    shown = [row for row in rows if not row.is_unclear and not row.loses][: int(EDITS * share)]
     lost = [row for row in rows if row.loses]
-    rest = [row.label for row in rows if row not in shown and row not in lost]
-    worst = sorted(lost, key=lambda row: row.best)[: int(LOST * share)]
+    rest = [row for row in rows if row not in shown and row not in lost]
+    worst = sorted(lost, key=lambda row: row.mean)[: int(LOST * share)]
     seen = len(shown) + len(worst) + len(rest[:names])
     return TaskBrief(
         facts,

@@ -28,7 +28,9 @@ class Gate:
     def __call__(self, program: Program) -> str:
         """The reason to reject a program; empty if there is none."""
         expected = self.predict(program)
-        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}" if expected < self.bar else ""
+        if expected >= self.bar:
+            return ""
+        return f"a model of the programs so far predicts a gain of {expected:.3g}; below {self.bar:.3g} none runs"
 
 
 @dataclass

@@ -174,10 +174,29 @@ def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None
     )  # fmt: skip
     text = brief(known, ids)
     assert "- [e1] `lr=2`: caused a gain of +0.3 ± 0.01 on the untouched script, n=16" in text
-    assert "near zero or unclear: `lr=3`" in text and "lower: [e2] `wd=1` -0.4" in text
+    assert "unclear: `lr=3` +0.001 ± 0.1" in text and "lower: [e2] `wd=1` -0.4" in text
     assert "failed every time: `muon`" in text
     assert "Use 'lr=2'." not in text and "[d1] `Both 'lr=2' 'wd=1'.`" in text  # one figure for one thing
     assert ids.by_short == {"e1": "c-LR-2", "e2": "c-WD-1", "d1": "c-d2"}
+
+
+def test_a_large_prediction_from_little_stands_behind_a_small_sure_one() -> None:
+    text = brief(evidence_of(edit("LR", 2, 0.9, se=0.85), edit("WD", 1, 0.2), edit("LR", 5, 0.3, se=0.9)), RowIds())
+    assert text.index("`wd=1`: ") < text.index("`lr=2`: ") and "unclear: `lr=5` +0.3 ± 0.9" in text
+
+
+def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> None:
+    held = {d.directive_id: d for d in facts.directives}
+    rows = [use for use in facts.uses if use.directive_id in held]
+    assert rows and all(0 <= use.kept <= use.tried <= use.runs for use in rows)
+    for name, known in held.items():
+        assert sum(use.tried for use in rows if use.directive_id == name) == known.runs_followed
+    of = "decision = 'keep' AND list_contains(directive_ids, ?)"
+    kept = f"SELECT count(DISTINCT run_id) AS n FROM experiments WHERE {of}"
+    with open_study(folder, views=()) as con:
+        for name in held:
+            [[n]] = con.execute(kept, [name]).fetchall()
+            assert sum(use.kept for use in rows if use.directive_id == name) == n
 
 
 def test_short_ids_stay_in_their_prompt() -> None:

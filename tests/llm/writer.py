@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.llm.researcher import luck_of, prompt_of
 
-_KNOB = re.compile(r"^- `(\w+)`: (?:int|float|choice), ([^;\n]+)", re.MULTILINE)
+_KNOB = re.compile(r"^- `(\w+)`[^:\n]*: (?:int|float|choice), ([^;\n]+)", re.MULTILINE)
 _ROW = re.compile(r"^- \[([edbr]\d+)\]", re.MULTILINE)
 _TASK = re.compile(r"^# What to do\n\n(.*)$", re.MULTILINE | re.DOTALL)
 _PARENT = re.compile(r'^<data name="program" mark="(\w+)">\n(.*?)\n</data mark="\1">', re.MULTILINE | re.DOTALL)
@@ -56,8 +56,10 @@ def _made(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[st
             return "section", "charter", _charter(luck)
         return "section", re.findall("`(.+?)`", asked)[0], "\n".join(_ideas(prompt, luck, 4))
     if asked.startswith("Add one thing"):
+        after = ' after="0"' if "To change ideas without repeating" in asked else ""
         old = re.search(r"^## Ideas\n(.*?)(?=^#|\Z)", parent, re.MULTILINE | re.DOTALL)
-        return "section", "Ideas", (old[1].strip() + "\n" if old else "") + _ideas(prompt, luck, 1)[0]
+        kept = old[1].strip() + "\n" if old and not after else ""
+        return "section", f'Ideas"{after[:-1]}' if after else "Ideas", kept + _ideas(prompt, luck, 1)[0]
     if asked.startswith("Delete from one section"):
         return "section", "charter", ""
     if asked.startswith("Combine the two parents"):

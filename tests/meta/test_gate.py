@@ -31,7 +31,7 @@ from trainer.task import Task
 
 litellm_loaded = fixtures.litellm_loaded
 pytestmark = pytest.mark.slow
-TURNED_AWAY = "SELECT child_id, reason FROM mutations WHERE starts_with(reason, 'the surrogate expects')"
+TURNED_AWAY = "SELECT child_id, reason FROM mutations WHERE starts_with(reason, 'a model of the programs so far')"
 
 
 Play = Callable[[str, Law, Sequence[Program]], Study]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from meta.mutators.change_files import dropped
-from meta.mutators.llm.reply import BadReply, MutationReply
+from meta.mutators.llm.reply import BadReply, ListChange, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
-from programs.edit import replace_section, sections, take_charter
+from programs.edit import replace_ideas, replace_section, sections, take_charter, with_missing_patches
 from programs.layout import spaced
 from programs.program import Program
 from programs.structure import PATH, outline
+from programs.text import split_lines
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
 
 CHARTER = "charter"
+_MARK = re.compile(r"^\(\d+(?:: [^()\n]*)?\) (?=\S)", re.MULTILINE)  # as `read_by_script` writes it
 _OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
 
 
@@ -25,16 +33,49 @@ def section_names(program: Program) -> list[str]:
     return [CHARTER, *named, *program.further]
 
 
-def read_by_script(program: Program) -> str:
+def read_by_script(program: Program, marks: Mapping[str, str]) -> str:
     """The text without the sections that the scripted researcher does not read: front matter and ideas stay, and the
-    names of the others."""
-    every = sections(program.text)
-    front = program.text.removesuffix("".join(section.text for section in every))
+    names of the others. Before each idea stands its number, with what ``marks`` says of it by directive id."""
+    lines = split_lines(program.text)
+    for number, idea in enumerate(program.ideas, 1):
+        said = marks.get(idea.directive_id, "")
+        lines[idea.line - 1] = f"({number}{': ' if said else ''}{said}) {lines[idea.line - 1].lstrip()}"
+    text = "".join(lines)
+    every = sections(text)
+    front = text.removesuffix("".join(section.text for section in every))
     with_ideas = {d.heading for d in program.directives if d.kind == "idea"}
     kept = [section.text for section in every if section.heading in with_ideas]
     left = [section.heading for section in every if section.level and section.heading not in with_ideas]
     note = f"\n(left out, because the researcher does not read them: {', '.join(left)})\n" if left else ""
     return f"{front}{''.join(kept).rstrip()}\n{note}"
+
+
+@dataclass(frozen=True)
+class IdeaMarks:
+    """What a program's runs did with its ideas, in a few words by directive id. ``runs``: 0 if it has not run."""
+
+    runs: int
+    by_id: Mapping[str, str]
+
+    @classmethod
+    def of(cls, program: Program, facts: Evidence, figures: bool) -> IdeaMarks:
+        if not figures:
+            return cls(0, {})
+        parts = facts.parts or (facts,)
+        own = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
+        runs = sum(uses[0].runs for uses in own if uses)
+        tried, kept = Counter[str](), Counter[str]()
+        for use in chain.from_iterable(own):
+            tried[use.directive_id or ""] += use.tried
+            kept[use.directive_id or ""] += use.kept
+        gains = {use.directive_id: use.gain for use in own[0]} if len(parts) == 1 else {}
+        said = {}
+        for idea in program.ideas if runs else ():
+            name = idea.directive_id
+            gain = gains.get(name)
+            figure = "" if gain is None else f", {gain:+.2g}"
+            said[name] = f"kept in {kept[name]} of {tried[name]}{figure}" if tried[name] else "not tried"
+        return cls(runs, said)
 
 
 def with_sections(program: Program, answer: MutationReply) -> str:
@@ -60,6 +101,10 @@ def with_section(program: Program, answer: MutationReply) -> str:
     body = answer.body.strip("\n")
     if outline(body).headings:
         raise BadReply("the text of the section contains a heading")
+    if program.ideas:
+        body = _MARK.sub("", body)
+    if answer.name in answer.changes:
+        return _with_items(program.text, answer.name, answer.changes[answer.name], body)
     known = [s for s in sections(program.text) if s.level]
     wanted = answer.name.lstrip("# ").casefold()
     names = [{s.heading.casefold(): s for s in reversed(known)}]
@@ -72,6 +117,26 @@ def with_section(program: Program, answer: MutationReply) -> str:
     if not body:
         raise BadReply(f"there is no section {answer.name[:60]} to remove")
     return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
+
+
+def _with_items(text: str, name: str, change: ListChange, body: str) -> str:
+    """The text with ideas added and taken away, by their numbers as `read_by_script` shows them. Raises BadReply."""
+    program, new = Program.parse(text), Program.parse(f"## Ideas\n\n{body}\n")
+    headings = {
+        heading for d in program.directives if d.kind == "idea" for heading in (d.heading, d.heading.split(PATH)[-1])
+    }
+    items: list[str | None] = [idea.text for idea in program.ideas]
+    if name.lstrip("# ").casefold() not in {heading.casefold() for heading in headings}:
+        raise BadReply(f"section {name[:60]} has no numbered items")
+    if wrong := [n for n in (*sorted(change.deleted), change.after or 0) if n > len(items)]:
+        raise BadReply(f"section {name[:60]} has {len(items)} items, no item {wrong[0]}")
+    if body and not new.ideas:
+        raise BadReply(f"the new text of section {name[:60]} has no list items")
+    for n in change.deleted - {0}:
+        items[n - 1] = None
+    at = change.after or 0
+    kept = [item for item in (*items[:at], *(idea.text for idea in new.ideas), *items[at:]) if item is not None]
+    return with_missing_patches(replace_ideas(text, kept), new.patches)
 
 
 def whole(program: Program, answer: MutationReply) -> str:

@@ -27,6 +27,8 @@ from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
 from trainer.constraints import sentences
+from trainer.edits import Knob, format_value
+from trainer.roles import meaning
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 
-UNREAD = ("version", "history")  # fields of the charter that change nothing for a scripted researcher
+UNREAD = ("version", "history", "standups")  # fields of the charter that change nothing for a scripted researcher
 PROGRAM_ID = re.compile(r"\bp[0-9a-f]{12}\b")
 MOST_BYTES = 40_000  # of the evidence page; earlier proposals have a quarter of that
 
@@ -148,6 +150,7 @@ class MutationBriefing:
             task=self.task,
             sentences=sentences,
             tasks=self.tasks,
+            known_as=known_as,
             families=self.families,
             charter=[(name, info) for name, info in fields() if self.researcher != "scripted" or name not in UNREAD],
             scripted=self.researcher == "scripted",
@@ -195,6 +198,13 @@ class MutationBriefing:
             )
             for (operator, parents, reason), same in counts.items()
         ]
+
+
+def known_as(knob: Knob, value: object) -> str:
+    """A value, with the name that a role gives it where that is another: ``adamw (adam)``."""
+    shown = format_value(value) if isinstance(value, str | int | float) else "?"
+    general = meaning(knob.role, shown)
+    return shown if general == shown.lower() else f"{shown} ({general})"
 
 
 def named(text: str, names: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm import assemble, prompts
+from meta.mutators.llm.assemble import IdeaMarks
 from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import Talk, converse
 from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import Job, Kind
-from meta.mutators.llm.prompt_detail import FULL, PromptDetail, fitted
+from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
@@ -130,7 +131,9 @@ class LlmMutator:
     ) -> tuple[list[Message], RowIds]:
         system, ids = self.briefing.system(evidence, detail)
         shown_traces, logs = joined(near, self.briefing.access.bytes) if detail.traces else ("", "")
-        user = self._prompt(parents, job, ids, rejected, detail, traces=shown_traces, unit=evidence.unit)
+        marked = [parent.program for parent in parents if self._is_marked(parent.program)]
+        marks = {program.program_id: IdeaMarks.of(program, evidence, bool(detail.rows)) for program in marked}
+        user = self._prompt(parents, job, ids, rejected, detail, marks, traces=shown_traces, unit=evidence.unit)
         return [Message("system", system), Message("user", user, logs)], ids
 
     def _child(
@@ -186,7 +189,8 @@ class LlmMutator:
         job: Job,
         ids: RowIds,
         rejected: Rejected | None,
-        detail: PromptDetail = FULL,
+        detail: PromptDetail,
+        marks: Mapping[str, IdeaMarks],
         **more: Any,
     ) -> str:
         first = parents[0].program
@@ -199,7 +203,9 @@ class LlmMutator:
             job=job,
             sections=job.sections,
             scripted=self.briefing.reader.scripted,
-            shown=partial(self._shown, most=most),
+            shown=partial(self._shown, marks, most=most),
+            marks=marks,
+            numbered=first.program_id in marks and first.ideas and {*job.sections} - {assemble.CHARTER},
             queued=self.briefing.reader.reads_ideas(first),
             files=list(first.further),
             entry=first.files[0][0],
@@ -210,13 +216,15 @@ class LlmMutator:
             **more,
         )
 
-    def _shown(self, program: Program, most: int | None = None) -> str:
+    def _shown(self, marks: Mapping[str, IdeaMarks], program: Program, most: int | None = None) -> str:
         """A parent's text, at most so many bytes of it; for a job about sections without those that nothing reads."""
-        if self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set:
-            text = assemble.read_by_script(program)
-        else:
-            text = program.text
+        marked = marks.get(program.program_id)
+        text = program.text if marked is None else assemble.read_by_script(program, marked.by_id)
         return text if most is None else clipped(text, most)
+
+    def _is_marked(self, program: Program) -> bool:
+        """Whether a parent is shown as the script reads it, with its ideas numbered."""
+        return self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set
 
     def _parsed(self, reply: Reply, ids: RowIds, rejected: Rejected | None) -> MutationReply:
         if reply.finish == "length":

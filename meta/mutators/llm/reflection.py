@@ -58,6 +58,7 @@ def reflect(
             unit=evidence.unit,
             traces=shown,
             siblings=(),
+            marks={},
             most=MOST_NOTES,
             shown=lambda program: program.text if detail.parents is None else clipped(program.text, detail.parents),
         )

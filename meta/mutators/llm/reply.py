@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from programs.text import one_line
 
@@ -14,6 +14,7 @@ _EVIDENCE = re.compile(r"^<evidence>(.*?)</evidence>[ \t]*$", re.MULTILINE | re.
 _PASS = re.compile(r"^<pass>(.*?)</pass>[ \t]*$", re.MULTILINE | re.DOTALL)
 _PAYLOAD = re.compile(rf"^<({'|'.join(_PAYLOADS)})\b([^>\n]*)>[ \t]*$", re.MULTILINE)
 _NAME = re.compile(r' name="([^"]{1,160})"')
+_CHANGE = re.compile(r'(?: after="(\d{1,3})")?(?: delete="([\d,\s-]{1,200})")?')
 MOST_REASON = 300  # characters
 
 
@@ -29,15 +30,26 @@ class BadReply(Exception):
 
 
 @dataclass(frozen=True)
+class ListChange:
+    """Of the items of a section, numbered from 1: the body stands after item ``after`` (0: before the first; None: no
+    body), and those in ``deleted`` are taken away."""
+
+    after: int | None = None
+    deleted: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class MutationReply:
     """``name``: the section that the body replaces; empty for whole programs and merges. ``further``: names and texts
-    of more sections. ``remark``: what of the reply was left out. A ``passed`` reply has nothing but a reason."""
+    of more sections. ``changes``: sections of which only some items change. ``remark``: what of the reply was left out.
+    A ``passed`` reply has nothing but a reason."""
 
     reason: str
     evidence_ids: tuple[str, ...]
     name: str
     body: str
     further: tuple[tuple[str, str], ...] = ()
+    changes: Mapping[str, ListChange] = field(default_factory=dict)
     remark: str = ""
     passed: bool = False
 
@@ -65,25 +77,32 @@ def parse(
         raise BadReply(f"the reply has no <{payload}>")
     parts, around = _sections(text, opened, payload) if opened else ([], text)
     kept = before.sections if before and payload == "section" else {}
-    merged = {**kept, **dict(parts)} if opened or before is None else before.sections
+    said = {name: body for name, body, _ in parts}
+    merged = {**kept, **said} if opened or before is None else before.sections
     merged.pop("", None) if payload == "section" else None
     (name, body), *further = merged.items()
-    known = MutationReply("", (), name, body, tuple(further))
+    earlier = {name: change for name, change in before.changes.items() if name not in said} if before else {}
+    changes = earlier | {name: change for name, _, change in parts if change}
+    known = MutationReply("", (), name, body, tuple(further), changes)
     if before is not None:
         known = replace(known, reason=before.reason, evidence_ids=before.evidence_ids)
     reason = _reason(around, known)
     cited, remark = _cited(around, offered, replace(known, reason=reason), is_repair=bool(known.reason))
-    return MutationReply(reason, cited, name, body, tuple(further), remark)
+    return replace(known, reason=reason, evidence_ids=cited, remark=remark)
 
 
-def _sections(text: str, opened: list[re.Match[str]], payload: str) -> tuple[list[tuple[str, str]], str]:
-    """(name and text of each payload, the text outside). Only sections may be several, each with its own name."""
+def _sections(
+    text: str, opened: list[re.Match[str]], payload: str
+) -> tuple[list[tuple[str, str, ListChange | None]], str]:
+    """(name, text and change of each payload, the text outside). Only sections may be several, each with its own
+    name."""
     wrong = next((each[1] for each in opened if each[1] != payload), None)
     if wrong:
         raise BadReply(f"the reply has a <{wrong}> instead of a <{payload}>")
     if len(opened) > 1 and payload != "section":
         raise BadReply(f"the reply has more than one <{payload}>")
-    parts, around, last = [], "", 0
+    parts: list[tuple[str, str, ListChange | None]] = []
+    around, last = "", 0
     for first, after in zip(opened, [*opened[1:], None], strict=True):
         limit = after.start() if after else len(text)
         end = text.rfind(f"\n</{payload}>", first.end(), limit)
@@ -92,15 +111,32 @@ def _sections(text: str, opened: list[re.Match[str]], payload: str) -> tuple[lis
         body = text[first.end() + 1 : end + 1]
         if re.search(rf"^</?{payload}\b", body, re.MULTILINE):
             raise BadReply(f"the reply has more than one <{payload}>")
-        name = _NAME.fullmatch(first[2].rstrip())
-        if payload == "section" and name is None:
-            raise BadReply('<section> lacks its name="…"')
-        parts.append((one_line(name[1]) if name else "", body))
+        name, change = _attributes(first[2].rstrip())
+        if payload == "section" and not name:
+            raise BadReply('<section> needs name="…"; after="N" and delete="N, N-M" may follow, and nothing else')
+        if change and change.after is None and body.strip():
+            raise BadReply(f'section {name} has new text: say after which item, after="N"')
+        parts.append((name, body, change))
         around += text[last : first.start()]
         last = end + 1
-    if len({name.casefold() for name, _ in parts}) < len(parts):
+    if len({name.casefold() for name, *_ in parts}) < len(parts):
         raise BadReply("the reply has the same section twice")
     return parts, around + text[last:]
+
+
+def _attributes(text: str) -> tuple[str, ListChange | None]:
+    """The name of a payload, empty if it has none or more than it may have, and which items of the section change."""
+    name = _NAME.match(text)
+    more = _CHANGE.fullmatch(text, name.end()) if name else None
+    if name is None or more is None:
+        return "", None
+    after, deleted = more.groups()
+    if after is None and deleted is None:
+        return one_line(name[1]), None
+    numbers: set[int] = set()
+    for first, last in re.findall(r"(\d+)(?:\s*-\s*(\d+))?", deleted or ""):
+        numbers |= set(range(int(first), min(int(last or first), 999) + 1))
+    return one_line(name[1]), ListChange(None if after is None else int(after), frozenset(numbers))
 
 
 def _reason(text: str, known: MutationReply) -> str:

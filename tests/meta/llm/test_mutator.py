@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.credit import MutationCredit
+from analysis.credit import DirectiveUse, MutationCredit
 from analysis.events import MutationEvent
 from inner_loop.models.client import ModelClient
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
@@ -19,6 +20,7 @@ from meta.mutators.llm.briefing import Control, MutationBriefing
 from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import KINDS, Job, Reader, kind, offered
 from meta.mutators.llm.mutator import LlmMutator
+from meta.mutators.llm.prompt_detail import FULL
 from meta.novelty import Novelty
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
@@ -100,15 +102,46 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
     assert (
         "[e1] `conv`" in system
         and "c-MOMENTUM" not in system
-        and "- `ladder1`: float, 0.01" in system
+        and re.search(r"- `ladder1` = [\d.]+(?: \(`@\w+`\))?: float, 0.01", system)
         and "`keep.rule`" in system
     )
     for parent in parents(2):
         front, _, ideas = parent.program.text.rstrip().partition("# ")
-        assert front in user and ideas.rpartition("## ")[2] in user and parent.program.program_id in user
+        assert (
+            front in user
+            and ideas.rpartition("## ")[2].replace("- ", "(1) - ") in user
+            and parent.program.program_id in user
+        )
         assert "Work the list." not in user and "does not read them: " in user  # prose that nothing reads
     assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
     assert "bold on `p1`: `behaves like p2`: refused" in user
+
+
+def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
+    of = [DirectiveUse(LISTED.program_id, LISTED.ideas[0].directive_id, 8, 6, 2, -0.25)]
+    for uses, told in (
+        (of, "(1: kept in 2 of 6, -0.25) - Set `ladder1"),
+        ([replace(of[0], directive_id=None)], "(1: not tried)"),
+    ):
+        facts = replace(PLANTED, uses=tuple(uses))
+        parent = ParentProgram(LISTED, score(LISTED.program_id))
+        mutator = make("add", most=0)
+        (_, user), _ = mutator._messages([parent], facts, Job(("charter", "Ideas")), None, [], FULL)
+        assert told in user.text and "of its 8 runs" in user.text and 'after="2"' in user.text
+        (_, user), _ = mutator._messages([parent], facts, Job(("charter",)), None, [], FULL)
+        assert told in user.text and 'after="2"' not in user.text
+
+
+def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has(tmp_path: Path) -> None:
+    for name, told in (
+        (
+            "strokes",
+            "- `optimizer` = sgd (`@optimizer`): choice, sgd, nesterov (momentum), adamw (adam), rmsprop, lbfgs\n",
+        ),
+        ("tinylm", "(`@learning_rate`): float, "),
+    ):
+        text, _ = MutationBriefing(meta_program(), Task.load(name), "scripted", None, []).system(PLANTED)
+        assert told in text and "waits until it does" in text and "`standups`" not in text
 
 
 def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> None:

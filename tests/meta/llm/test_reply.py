@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from meta.mutators.llm.assemble import merged, only_added, only_deleted, shorter, with_section, with_sections
+from meta.mutators.llm.assemble import (
+    merged,
+    only_added,
+    only_deleted,
+    read_by_script,
+    shorter,
+    with_section,
+    with_sections,
+)
 from meta.mutators.llm.prompts import fenced
-from meta.mutators.llm.reply import BadReply, MutationReply, parse
+from meta.mutators.llm.reply import BadReply, ListChange, MutationReply, parse
 from programs.edit import charter_fields
 from programs.program import Program
 from programs.shelf import starter
@@ -42,6 +50,59 @@ def test_a_good_reply() -> None:
 def test_a_bad_reply_says_why(old: str, new: str, why: str) -> None:
     with pytest.raises(BadReply, match=why):
         parse(GOOD.replace(old, new), "program", ROWS)
+
+
+QUEUE = Program.parse(
+    "---\nmetaloop:\n  proposers: {queue: 1}\n---\n# Q\n"
+    "\n## Ideas\n\n- A `a=1`\n- B `b=1` and more\n- C `c=1`\n\n## Else\n\n- Talk.\n"
+)
+
+
+def changed(attributes: str, body: str, payload: str = "section") -> str:
+    text = GOOD.replace("<program>", f"<section {attributes}>").replace("/program", "/section")
+    return with_sections(QUEUE, parse(text.replace("# A\n\nDo it.\n", body), payload, ROWS))
+
+
+def test_items_of_a_list_change_without_the_rest_being_repeated() -> None:
+    first = changed('name="Ideas" after="0"', "- New `d=1`\n")
+    assert [i.terms for i in Program.parse(first).ideas] == [("d=1",), ("a=1",), ("b=1",), ("c=1",)]
+    assert first == QUEUE.text.replace("- A", "- New `d=1`\n- A")
+    swapped = changed('name="ideas" after="2" delete="1, 3-3"', "- D `d=1`\n- E `e=1`\n")
+    assert [i.terms[0] for i in Program.parse(swapped).ideas] == ["b=1", "d=1", "e=1"] and "and more" in swapped
+    assert changed('name="Ideas" delete="2"', "") == QUEUE.text.replace("- B `b=1` and more\n", "")
+    patched = changed(
+        'name="Ideas" after="3"', "- P `patch:p`\n\n```patch:p\n<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n```\n"
+    )
+    assert [p.name for p in Program.parse(patched).patches] == ["p"] and "- P `patch:p`" in patched
+
+
+@pytest.mark.parametrize(
+    ("attributes", "body", "why"),
+    [
+        ('name="Ideas" after="4"', "- D\n", "has 3 items, no item 4"),
+        ('name="Ideas" delete="2-9"', "", "has 3 items, no item 4"),
+        ('name="Else" delete="1"', "", "section Else has no numbered items"),
+        ('name="Ideas" delete="1"', "- D\n", "say after which item"),
+        ('name="Ideas" after="1"', "Talk.\n", "no list items"),
+        ('name="Ideas" before="1"', "- D\n", "nothing else"),
+    ],
+)
+def test_changes_of_items_that_cannot_be_made_say_why(attributes: str, body: str, why: str) -> None:
+    with pytest.raises(BadReply, match=why):
+        changed(attributes, body)
+
+
+def test_numbers_before_ideas_are_no_part_of_the_text() -> None:
+    shown = read_by_script(QUEUE, {QUEUE.ideas[1].directive_id: "kept in 1 of 4, -0.1"})
+    assert "(1) - A `a=1`\n(2: kept in 1 of 4, -0.1) - B `b=1` and more\n(3) - C" in shown and "Talk" not in shown
+    listed = shown.partition("## Ideas\n\n")[2].partition("\n\n")[0]
+    assert with_sections(QUEUE, MutationReply("r", (), "Ideas", listed)) == QUEUE.text
+
+
+def test_a_repair_keeps_which_items_change() -> None:
+    text = GOOD.replace("<program>", '<section name="Ideas" after="1">').replace("/program", "/section")
+    first = parse(text.replace("# A\n\nDo it.", "- D `d=1`"), "section", ROWS)
+    assert parse("<evidence>c1</evidence>", "section", ROWS, first).changes == first.changes == {"Ideas": ListChange(1)}
 
 
 def test_a_reason_is_one_short_line() -> None:

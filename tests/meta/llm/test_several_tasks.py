@@ -45,7 +45,7 @@ def attempts(ended: Path) -> Attempts:
 def test_it_is_told_of_both_tasks_and_their_evidence(attempts: Attempts) -> None:
     prompt = attempts[-1]["prompt"][0]["text"]
     for task in ("north", "south"):
-        assert f"Edits of {task} (an idea" in prompt and f"## Best final scripts of {task}" in prompt
+        assert f"Edits of {task} with their values" in prompt and f"## Best final scripts of {task}" in prompt
     assert "Its score is the mean over them" in prompt
 
 

@@ -61,11 +61,11 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_all_of_evolve_fits_into_4096_tokens(play: Play) -> None:
     prompts, notes, rows = play(4096, 2, reflect=True)
-    assert len(prompts) > 3 and [row for row in rows if row["accepted"]]
+    assert len(prompts) >= 3 and [row for row in rows if row["accepted"]]
     assert not [note for note in notes if "do not fit" in note]
     for prompt in prompts:
         assert meta_program().text.strip() in prompt and "# What to do" in prompt
-        assert "Reply in exactly this form" in prompt and "`ladder2`: " in prompt
+        assert "Reply in exactly this form" in prompt and "`ladder2` = " in prompt
         assert any(text in prompt for text in LEFT_OUT)
     assert not any("too long" in row["reason"] for row in rows)
 

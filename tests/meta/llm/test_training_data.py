@@ -34,7 +34,7 @@ ON c.program_id = m.child_id AND c.method = 'mutation' WHERE m.accepted
 def study(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("training")
     task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
-    plan = replace(PLAN, generations=2, children=4, opening_more=1)
+    plan = replace(PLAN, generations=2, children=7, opening_more=1)
     with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
         environment(patch, server.url)
         create(root / "study", task=task, plan=plan, workers=1, seed=3, staff=staff(reply_tokens=2000))
