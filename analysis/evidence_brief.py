@@ -22,6 +22,7 @@ from programs.program import Program
 
 SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 6, 6, 6  # rows of one task
 NAMES = 40  # edits that are only named, in one line
+GONE = "…"
 _LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 
 
@@ -41,9 +42,9 @@ class RowIds:
         return self._by_long[row_id]
 
     def shortened(self, text: str) -> str:
-        """A text of an earlier generation, whose ids are long: those of rows without a short one are left out."""
-        short = _LONG.sub(lambda found: self._by_long.get(found[0], ""), text)
-        return re.sub(r"\s*\((?:[\s,;]|and)*\)|,(?=\s*[,.)])|(?<=\()\s*,\s*", "", short)
+        """A text of an earlier generation, whose ids are long: in the place of those without a short one stands …"""
+        short = _LONG.sub(lambda found: self._by_long.get(found[0], GONE), text)
+        return re.sub(rf"\s*\((?:[\s,;{GONE}]|and)+\)", "", short)
 
     def lengthened(self, text: str) -> str:
         """A text with short ids, which mean something in one prompt only, as the ledger keeps it."""
@@ -127,19 +128,20 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
     inside = {row.key for row in parts}
     failed = [e for e in facts.edits if e.n and e.failures == e.n]
     keys = [key for key in {**tops, **credits} if key not in inside and key not in {e.key for e in failed}]
-    rows = sorted((EditRow(label(key), credits.get(key), tops.get(key)) for key in keys), key=lambda r: -r.surely)
+    every = (EditRow(label(key), credits.get(key), tops.get(key)) for key in keys)
+    rows = sorted((row for row in every if row.mean or row.sd), key=lambda row: -row.surely)  # 0 ± 0: already so
     shown = [row for row in rows if not row.is_unclear and not row.loses][: int(EDITS * share)]
     lost = [row for row in rows if row.loses]
     rest = [row for row in rows if row not in shown and row not in lost]
     worst = sorted(lost, key=lambda row: row.mean)[: int(LOST * share)]
-    seen = len(shown) + len(worst) + len(rest[:names])
+    seen = len(shown) + len(worst) + len(rest[: names // 2])
     return TaskBrief(
         facts,
         scripts,
         [EditRow(label(row.key), credits.get(row.key), row) for row in parts][: math.ceil(len(parts) * rows_share)],
         shown,
         worst,
-        rest[:names],
+        rest[: names // 2],
         [label(e.key) for e in failed][:names],
         _statements(facts.directives, share) if rows_share else [],
         unknown[:names],

@@ -169,20 +169,21 @@ def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
 def test_the_brief_gives_each_edit_one_row_and_none_to_those_near_zero() -> None:
     ids = RowIds()
     known = evidence_of(
-        edit("LR", 2, 0.3), edit("LR", 3, 0.001, se=0.1), edit("WD", 1, -0.4), edit("muon", True, 0.0, failures=16),
+        edit("LR", 2, 0.3), edit("LR", 3, 0.001, se=0.1), edit("WD", 0, 0.0, se=None),
+        edit("WD", 1, -0.4), edit("muon", True, 0.0, failures=16),
         ideas=(idea("d1", "Use `lr=2`.", 0.3), idea("d2", "Both `lr=2` `wd=1`.", -0.2)),
     )  # fmt: skip
     text = brief(known, ids)
     assert "- [e1] `lr=2`: caused a gain of +0.3 ± 0.01 on the untouched script, n=16" in text
-    assert "unclear: `lr=3` +0.001 ± 0.1" in text and "lower: [e2] `wd=1` -0.4" in text
+    assert "unclear: [e3] `lr=3` +0.001 ± 0.1\n" in text and "lower: [e2] `wd=1` -0.4" in text
     assert "failed every time: `muon`" in text
     assert "Use 'lr=2'." not in text and "[d1] `Both 'lr=2' 'wd=1'.`" in text  # one figure for one thing
-    assert ids.by_short == {"e1": "c-LR-2", "e2": "c-WD-1", "d1": "c-d2"}
+    assert ids.by_short == {"e1": "c-LR-2", "e2": "c-WD-1", "e3": "c-LR-3", "d1": "c-d2"}
 
 
 def test_a_large_prediction_from_little_stands_behind_a_small_sure_one() -> None:
     text = brief(evidence_of(edit("LR", 2, 0.9, se=0.85), edit("WD", 1, 0.2), edit("LR", 5, 0.3, se=0.9)), RowIds())
-    assert text.index("`wd=1`: ") < text.index("`lr=2`: ") and "unclear: `lr=5` +0.3 ± 0.9" in text
+    assert text.index("`wd=1`: ") < text.index("`lr=2`: ") and "] `lr=5` +0.3 ± 0.9\n" in text
 
 
 def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> None:
@@ -205,3 +206,4 @@ def test_short_ids_stay_in_their_prompt() -> None:
     kept = ids.lengthened("after e1 and e2")
     assert kept == "after c0123456789ab and e2" and ids.shortened(kept) == "after e1 and e2"
     assert RowIds().shortened("it pays (c0123456789ab, c0123456789ac), so") == "it pays, so"
+    assert RowIds().shortened("its loss in c0123456789ab; more") == "its loss in …; more"
