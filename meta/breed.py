@@ -125,8 +125,9 @@ def judge(
         return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    twin = novelty.meet(program)
-    return Attempt(proposal, program, f"behaves like {twin}" if twin else "", faulty=bool(twin))
+    same, twin = novelty.reworded(program), novelty.meet(program)
+    refusal = f"behaves like {twin}" if twin else f"says what {same} says in other words" if same else ""
+    return Attempt(proposal, program, refusal, faulty=bool(refusal))
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:

@@ -70,6 +70,7 @@ class PoolSituation:
             self.control,
             tried=(),
             names={program.program_id: program.name for program in self.programs},
+            programs={program.program_id: program for program in self.programs},
             novelty=self.novelty(),
         )
 

@@ -6,11 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from analysis.events import ProgramEvent
 from analysis.evidence import ProgramScore
 from meta.archive import Archive, front
+from meta.breed import judge
 from meta.claim import Against, claim
+from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
 from programs.bare import without_ideas
@@ -71,6 +74,37 @@ def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
     first = program("stock").program_id
     assert novelty.meet(Program.parse("# Other words\n\nDo your best.\n")) == first
     assert novelty.meet(program("local", "  proposers: {local: 1.0}\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("Repeat every doubtful result with two fresh seeds.", False),  # another number
+        ("Every doubtful result: repeat with three fresh seeds.", True),
+        ("Never repeat a doubtful result with three fresh seeds.", False),
+        ("Repeat every doubtful result with three fresh seeds, then raise `lr`.", False),
+    ],
+)
+def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: str, same: bool) -> None:
+    first, second = (
+        Program.parse(f"# A\n\nWork alone.\n\n- {text}\n", "a")
+        for text in ("Repeat every doubtful result with three fresh seeds.", other)
+    )
+    for researcher in ("chat", "scripted"):
+        novelty = Novelty([STROKES], researcher)
+        assert novelty.reworded(first) is None and novelty.meet(first) is None
+        assert (novelty.reworded(second) == first.program_id) == (same and researcher == "chat")
+    proposal = ChildProposal(second.text, "rewrite", "r", (), (first.program_id,))
+    novelty = Novelty([STROKES], "chat")
+    novelty.meet(first)
+    attempt = judge(proposal, first, "a-v2", novelty)
+    assert ("in other words" in attempt.refusal) == attempt.faulty == same
+
+
+def test_the_order_of_steps_is_no_matter_of_words() -> None:
+    novelty = Novelty([STROKES], "chat")
+    novelty.meet(Program.parse("# A\n\n- Train the model before measuring its noise.\n", "a"))
+    assert not novelty.reworded(Program.parse("# A\n\n- Measuring its noise before train the model.\n", "b"))
 
 
 def test_the_same_child_twice_is_met_the_second_time() -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from meta.mutators.change_files import dropped
 from meta.mutators.llm.reply import BadReply, ListChange, MutationReply
@@ -18,9 +15,6 @@ from programs.layout import spaced
 from programs.program import Program
 from programs.structure import PATH, outline
 from programs.text import split_lines
-
-if TYPE_CHECKING:
-    from analysis.evidence import Evidence
 
 CHARTER = "charter"
 _MARK = re.compile(r"^\(\d+(?:: [^()\n]*)?\) (?=\S)", re.MULTILINE)  # as `read_by_script` writes it
@@ -48,34 +42,6 @@ def read_by_script(program: Program, marks: Mapping[str, str]) -> str:
     left = [section.heading for section in every if section.level and section.heading not in with_ideas]
     note = f"\n(left out, because the researcher does not read them: {', '.join(left)})\n" if left else ""
     return f"{front}{''.join(kept).rstrip()}\n{note}"
-
-
-@dataclass(frozen=True)
-class IdeaMarks:
-    """What a program's runs did with its ideas, in a few words by directive id. ``runs``: 0 if it has not run."""
-
-    runs: int
-    by_id: Mapping[str, str]
-
-    @classmethod
-    def of(cls, program: Program, facts: Evidence, figures: bool) -> IdeaMarks:
-        if not figures:
-            return cls(0, {})
-        parts = facts.parts or (facts,)
-        own = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
-        runs = sum(uses[0].runs for uses in own if uses)
-        tried, kept = Counter[str](), Counter[str]()
-        for use in chain.from_iterable(own):
-            tried[use.directive_id or ""] += use.tried
-            kept[use.directive_id or ""] += use.kept
-        gains = {use.directive_id: use.gain for use in own[0]} if len(parts) == 1 else {}
-        said = {}
-        for idea in program.ideas if runs else ():
-            name = idea.directive_id
-            gain = gains.get(name)
-            figure = "" if gain is None else f", {gain:+.2g}"
-            said[name] = f"kept in {kept[name]} of {tried[name]}{figure}" if tried[name] else "not tried"
-        return cls(runs, said)
 
 
 def with_sections(program: Program, answer: MutationReply) -> str:

@@ -91,7 +91,8 @@ class ShownMutation:
 @dataclass(frozen=True)
 class MutationBriefing:
     """``tried``: mutations of earlier generations, oldest first; ``siblings``: proposals of this one. ``names``: of
-    programs by id. ``long_ids``: ids of rows that may be cited though the prompt has a short one for them or none."""
+    programs by id; ``programs`` themselves. ``long_ids``: ids of rows that may be cited though the prompt has a short
+    one for them or none."""
 
     instruction: Program
     task: Task
@@ -104,6 +105,7 @@ class MutationBriefing:
     further: Sequence[Task] = ()  # training tasks beside the first
     families: bool = False  # these are examples of the families that the study is over
     names: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, Program] = field(default_factory=dict)  # those that have run, and more
     novelty: Novelty | None = None
     long_ids: dict[str, str] = field(default_factory=dict)
     reflections: list[ReflectionEvent] = field(default_factory=list)  # oldest first
@@ -252,6 +254,7 @@ def brief(
         further=[on.task for on in tasks_of(study)[1:]],
         families=study.config.families is not None,
         names={program_id: program.name for program_id, program in study.state.programs.items()},
+        programs={program_id: study.program(program_id) for program_id in study.state.programs},
         novelty=novelty,
         reflections=sorted(study.state.reflections.values(), key=lambda each: each.generation),
     )

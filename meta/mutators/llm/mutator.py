@@ -13,10 +13,10 @@ from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm import assemble, prompts
-from meta.mutators.llm.assemble import IdeaMarks
 from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import Talk, converse
 from meta.mutators.llm.generation_calls import GenerationCalls
+from meta.mutators.llm.idea_use import IdeaMarks, kept_elsewhere
 from meta.mutators.llm.kinds import Job, Kind
 from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
@@ -133,7 +133,13 @@ class LlmMutator:
         shown_traces, logs = joined(near, self.briefing.access.bytes) if detail.traces else ("", "")
         marked = [parent.program for parent in parents if self._is_marked(parent.program)]
         marks = {program.program_id: IdeaMarks.of(program, evidence, bool(detail.rows)) for program in marked}
-        user = self._prompt(parents, job, ids, rejected, detail, marks, traces=shown_traces, unit=evidence.unit)
+        programs = self.briefing.programs if detail.rows == 1.0 and rejected is None else {}
+        elsewhere = kept_elsewhere([parent.program for parent in parents], evidence, programs) if marks else []
+        best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
+        user = self._prompt(
+            parents, job, ids, rejected, detail, marks, traces=shown_traces, unit=evidence.unit, elsewhere=elsewhere,
+            other=None if best is None or self.briefing.reader.scripted else (best, programs[best.program_id]),
+        )  # fmt: skip
         return [Message("system", system), Message("user", user, logs)], ids
 
     def _child(

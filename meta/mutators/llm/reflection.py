@@ -59,6 +59,8 @@ def reflect(
             traces=shown,
             siblings=(),
             marks={},
+            elsewhere=(),
+            other=None,
             most=MOST_NOTES,
             shown=lambda program: program.text if detail.parents is None else clipped(program.text, detail.parents),
         )

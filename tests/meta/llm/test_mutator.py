@@ -132,6 +132,22 @@ def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
         assert told in user.text and 'after="2"' not in user.text
 
 
+def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(make: Make) -> None:
+    uses = [DirectiveUse(WAVES.program_id, WAVES.ideas[0].directive_id, 4, 4, kept, 0.3) for kept in (3, 1)]
+    known = {program.program_id: program for program in (LISTED, WAVES)}
+    for of, researcher, shown in ((uses[:1], "scripted", 1), (uses[1:], "scripted", 0), (uses[:1], "chat", 0)):
+        mutator = make("rewrite", most=0, researcher=researcher)
+        mutator = replace(mutator, briefing=replace(mutator.briefing, programs=known))
+        facts = replace(PLANTED, uses=tuple(of), programs=(score(LISTED.program_id), score(WAVES.program_id)))
+        parent = ParentProgram(LISTED, score(LISTED.program_id))
+        (_, user), _ = mutator._messages([parent], facts, Job(("Ideas",)), None, [], FULL)
+        assert ("`waves` (kept in 3 of 4, +0.3): `Set 'ladder1=0.05'.`" in user.text) == bool(shown)
+        assert ("# The best other program: `waves`" in user.text) == (researcher == "chat")
+        parent = ParentProgram(WAVES, score(WAVES.program_id))
+        (_, user), _ = mutator._messages([parent], facts, Job(("Ideas",)), None, [], FULL)
+        assert "ladder1=0.05'" not in user.text  # it has it
+
+
 def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has(tmp_path: Path) -> None:
     for name, told in (
         (
