@@ -92,15 +92,15 @@ def _with_items(text: str, name: str, change: ListChange, body: str) -> str:
         heading for d in program.directives if d.kind == "idea" for heading in (d.heading, d.heading.split(PATH)[-1])
     }
     items: list[str | None] = [idea.text for idea in program.ideas]
+    at = change.after or 0
     if name.lstrip("# ").casefold() not in {heading.casefold() for heading in headings}:
         raise BadReply(f"section {name[:60]} has no numbered items")
-    if wrong := [n for n in (*sorted(change.deleted), change.after or 0) if n > len(items)]:
+    if wrong := [n for n in (*sorted(change.deleted), at) if n > len(items)]:
         raise BadReply(f"section {name[:60]} has {len(items)} items, no item {wrong[0]}")
     if body and not new.ideas:
         raise BadReply(f"the new text of section {name[:60]} has no list items")
     for n in change.deleted - {0}:
         items[n - 1] = None
-    at = change.after or 0
     kept = [item for item in (*items[:at], *(idea.text for idea in new.ideas), *items[at:]) if item is not None]
     return with_missing_patches(replace_ideas(text, kept), new.patches)
 
