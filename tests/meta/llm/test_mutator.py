@@ -142,6 +142,7 @@ def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(ma
         parent = ParentProgram(LISTED, score(LISTED.program_id))
         (_, user), _ = mutator._messages([parent], facts, Job(("Ideas",)), None, [], FULL)
         assert ("`waves` (kept in 3 of 4, +0.3): `Set 'ladder1=0.05'.`" in user.text) == bool(shown)
+        assert ("# Ideas of other programs" in user.text) == bool(shown)
         assert ("# The best other program: `waves`" in user.text) == (researcher == "chat")
         parent = ParentProgram(WAVES, score(WAVES.program_id))
         (_, user), _ = mutator._messages([parent], facts, Job(("Ideas",)), None, [], FULL)
