@@ -35,7 +35,9 @@ SHORT_LIST = 8  # ideas of a program that every prompt shows in full; of a longe
 NEXT, TITLES = 3, 8  # of a longer list: ideas in full, then titles
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
-_STATED = re.compile(r"(?m)^(?:seed|device|steps|train_loss):.*\n?")  # in the summary of a log, and in the prompt
+_STATED = re.compile(
+    r"(?m)^(?:seed|device|steps|seconds|train_loss):.*\n?"
+)  # in the summary of a log, and in the prompt
 _LIBRARY = re.compile(r'(?m)^ *File "[^"\n]*/(?:site|dist)-packages/.*\n(?: {4,}(?!File ").*\n)*')  # of a traceback
 _CARETS = re.compile(r"(?m)^[ ~^]*\^[ ~^]*\n")  # below a line of a traceback
 
@@ -264,7 +266,7 @@ def _known(bench: Bench, parent: Record) -> str:
     sd, task = seed_sd(bench), bench.task
     noise = f" Between training seeds, {task.metric} has a standard deviation of about {sd:.2g}." if sd else ""
     timed = bench.counts_device_time and task.scales and parent.outcome.steps
-    return noise + (" Training is limited by time: an edit that slows the step costs steps." if timed else "")
+    return noise + (" Time limits training: a slower step means fewer steps." if timed else "")
 
 
 def _log(bench: Bench, lines: int, characters: int) -> str:

@@ -16,6 +16,7 @@ from trainer.task import Task
 CHAT = "chat: "  # before the role, in the proposer of an experiment
 UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
 CHANGES, CHANGED_LINES, LINE = 3, 12, 120  # experiments whose change is shown, lines of each, characters of a line
+_SETTING = re.compile(r"[-+](\w+) *= ")
 _LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
 
 
@@ -73,7 +74,11 @@ def not_kept(bench: Bench, most: int, rows: int) -> str:
     recent = bench.history[len(bench.history) - min(rows, len(bench.history)) :]
     texts: list[str] = []
     for record in [one for one in recent if one.decision == "discard" and not _in_title(one)][-most:] if most else []:
-        changed = [text if len(text) <= LINE else f"{text[: LINE - 1]}…" for text in _changed(record)]
+        lines = _changed(record)
+        names = [match[1] if (match := _SETTING.match(text)) else text for text in lines]
+        if len(lines) == 2 and names[0] == names[1]:  # one setting: its new value, without the comment
+            lines = [text.partition("  #")[0] for text in lines if text[0] == "+"]
+        changed = [text if len(text) <= LINE else f"{text[: LINE - 1]}…" for text in lines]
         more = [f"({len(changed) - CHANGED_LINES} more lines)"] if len(changed) > CHANGED_LINES else []
         texts.append("\n".join([f"# {record.number}", *changed[:CHANGED_LINES], *more]))
     return fenced(clean("\n".join(texts)), "diff") if texts else ""

@@ -242,7 +242,7 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
         return briefing.turn(bench, book, bench.head, role, None, lost=2)[1].text
 
     first = turn()
-    assert "standard deviation" not in first and "discarded ones" not in first and "Training is limited" not in first
+    assert "standard deviation" not in first and "discarded ones" not in first and "Time limits" not in first
     assert "are open: d3, d4, d6." in first and "2 turns in a row led to no experiment; 4 end the run" in first
     assert "old " * 61 in first and "old " * 63 not in first and "new " * 119 in first
     assert "5% of the budget is spent; 19 of 20" in first.replace(f"{bench.remaining:.4g}", "19").replace(
@@ -263,9 +263,9 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     )
     values = [record.metric for record in bench.history[:3] if record.metric is not None]
     assert f"has a standard deviation of about {stdev(values):.2g}." in later
-    assert "Training is limited by time" in later and re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)
+    assert "Time limits training" in later and re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)
     changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
-    assert "# 3\n-LR = " in changed and "+LR = 0.3" in changed and "# 5" not in changed  # its title has it
+    assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
     assert "+# line 11\n(18 more lines)" in changed and "# line 12" not in changed
     assert "are open: d4, d6." in later  # what was tried in vain is not offered again
     hidden = Program.parse("---\nmetaloop:\n  history: 0\n---\n# P\n\nGo on.\n")
