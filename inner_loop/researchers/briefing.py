@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
 
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
-from inner_loop.comparison import mean_metric
+from inner_loop.comparison import mean_metric, seed_sd
 from inner_loop.models.context_size import fits, prompt_tokens
 from inner_loop.models.contract import Message
 from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
-from inner_loop.researchers.notebook import PROGRAM, Note, Notebook, QueuedIdea
+from inner_loop.researchers.notebook import LOST, PROGRAM, Note, Notebook, QueuedIdea
 from inner_loop.researchers.quoting import clean, fenced, line, tail
-from inner_loop.researchers.result_rows import ResultRows
+from inner_loop.researchers.result_rows import CHANGES, ResultRows, not_kept
 from inner_loop.run_context import ModelConfig
 from programs.charter import Charter
 from programs.errors import UsageError
@@ -29,22 +29,29 @@ from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
 
 LOG_OK, LOG_FAILED, LOG_SHORT = (8, 800), (14, 1400), (3, 300)  # most lines and characters of the last log
+OLD_NOTE = 250  # characters of a note; the newest is shown whole
 STATE_CHARACTERS = 6000  # of research_state.md
 SHORT_LIST = 8  # ideas of a program that every prompt shows in full; of a longer list the next ones
-NEXT, TITLES = 3, 12  # of a longer list: ideas in full, then titles
+NEXT, TITLES = 3, 8  # of a longer list: ideas in full, then titles
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
+_STATED = re.compile(
+    r"(?m)^(?:seed|device|steps|seconds|train_loss):.*\n?"
+)  # in the summary of a log, and in the prompt
+_LIBRARY = re.compile(r'(?m)^ *File "[^"\n]*/(?:site|dist)-packages/.*\n(?: {4,}(?!File ").*\n)*')  # of a traceback
 _CARETS = re.compile(r"(?m)^[ ~^]*\^[ ~^]*\n")  # below a line of a traceback
 
 
 @dataclass(frozen=True)
 class Detail:
     """How much of each part a prompt shows, at most. ``patches``: the text of the task's patches, or their names;
-    ``knobs``: the task's known edits; ``ideas``: the program's Ideas, beside the one of the turn."""
+    ``knobs``: the task's known edits; ``ideas``: the program's Ideas, beside the one of the turn;
+    ``changes``: the last experiments that were not kept, with their changed lines."""
 
     rows: int = 10_000
     queue: int = 8
     notes: int = 10
+    changes: int = CHANGES
     patches: bool = True
     knobs: bool = True
     ideas: bool = True
@@ -54,26 +61,42 @@ class Detail:
 #: tokens that are left.
 DETAILS = (
     Detail(),
-    Detail(rows=12, queue=6, notes=6),
-    Detail(rows=12, queue=6, notes=6, patches=False),
-    Detail(rows=6, queue=3, notes=3, patches=False),
-    Detail(rows=3, queue=0, notes=0, patches=False),
-    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False),
-    Detail(rows=3, queue=0, notes=0, patches=False, knobs=False, ideas=False),
+    Detail(rows=12, queue=6, notes=6, changes=1),
+    Detail(rows=12, queue=6, notes=6, changes=1, patches=False),
+    Detail(rows=6, queue=3, notes=3, changes=0, patches=False),
+    Detail(rows=3, queue=0, notes=0, changes=0, patches=False),
+    Detail(rows=3, queue=0, notes=0, changes=0, patches=False, knobs=False),
+    Detail(rows=3, queue=0, notes=0, changes=0, patches=False, knobs=False, ideas=False),
 )
 
 
+@dataclass(frozen=True)
+class InFlight:
+    """What is not yet in the results: ``edits`` that were drawn for the next wave, each with role and title, and
+    ``calls`` of colleagues, whose edits are not known before their turn comes."""
+
+    edits: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
 class TurnBriefing:
-    """Builds the messages of one run's turns from a program, a task, and the bench's history."""
+    """Builds the messages of one run's turns from a program, a task, and the bench's history. ``seen``: as ResultRows
+    has it."""
 
     def __init__(
-        self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role], config: ModelConfig
+        self,
+        charter: Charter,
+        labels: Labelled,
+        task: Task,
+        seats: Sequence[Role],
+        config: ModelConfig,
+        seen: Mapping[tuple[int, str], int] | None = None,
     ) -> None:
         self._charter = charter
         self._task = task
         self._seats = seats
         self._plain = _plain(task)
-        self._rows = ResultRows(task, several=len(seats) > 1)
+        self._rows = ResultRows(task, several=len(seats) > 1, seen=seen)
         self._context, self.reply_tokens = config.context_tokens, config.reply_limit
         focuses = [in_focus(task.edits, one.focus) for _, one in charter.by_phase()]
         self._knobs = [knob for knob in task.edits.knobs if any(knob in focus for focus in focuses)]
@@ -96,6 +119,7 @@ class TurnBriefing:
             prose=self._labels.prose if ideas and not self._is_long else self._labels.brief,
             charter=self._labels.charter,
             alone=len(self._seats) == 1,
+            most_lost=LOST * len(self._seats),
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
@@ -109,7 +133,7 @@ class TurnBriefing:
         parent: Record,
         role: Role,
         idea: QueuedIdea | None,
-        in_flight: Sequence[str] = (),
+        in_flight: InFlight = InFlight(),
         lost: int = 0,
     ) -> list[Message]:
         """The messages of one turn, with as much detail as the model's context has room for. Deterministic except for
@@ -138,37 +162,47 @@ class TurnBriefing:
         parent: Record,
         role: Role,
         idea: QueuedIdea | None,
-        in_flight: Sequence[str],
+        in_flight: InFlight,
         lost: int,
         detail: Detail,
     ) -> str:
         count = len(bench.history)
-        rows, left_out = self._rows.last(bench, notebook.idle, min(detail.rows, self._charter.history))
-        waiting = notebook.open_ideas(role.name, parent.config)
+        most = min(detail.rows, self._charter.history)
+        rows, left_out = self._rows.last(bench, notebook.idle, most)
+        waiting = notebook.open_ideas(role.name, parent.config, bench.history)
         program = [idea for idea in waiting if idea.label.startswith(PROGRAM)] if detail.ideas else []
-        notes = notebook.notes_for(role.name, self._charter.standups, count)
+        notes = notebook.notes_for(role.name, self._charter.standups, count)[-detail.notes :] if detail.notes else []
         return render(
             "researcher.turn",
             task=self._plain,
             role=role,
             alone=len(self._seats) == 1,
             colleagues=[seat.name for seat in self._seats if seat is not role],
-            in_flight=[line(one, 160) for one in in_flight],
+            role_is_in_program=role.name in self._labels.prose,
+            edits=[line(one, 160) for one in in_flight.edits],
+            calls=[line(one, 160) for one in in_flight.calls],
             idea=idea,
             patches=[(name, fenced(_patch(self._task, name), "diff")) for name in self._long(idea)],
             remaining=f"{bench.remaining:.4g}",
             budget=f"{bench.budget_seconds:.4g}",
+            spent=f"{100 * bench.meter.charged / bench.budget_seconds:.0f}",
             experiments_left=int(bench.remaining / bench.cost() + 1e-9),
             listed=[] if self._is_long else [idea.label for idea in program],
             following=program[:NEXT] if self._is_long else [],
             titles=program[NEXT : NEXT + TITLES] if self._is_long else [],
             untitled=max(0, len(program) - NEXT - TITLES),
             queue=[idea for idea in waiting if not idea.label.startswith(PROGRAM)][: detail.queue],
-            notes=[self._note(note, role) for note in notes[len(notes) - min(len(notes), detail.notes) :]],
+            notes=[
+                *(line(self._note(note, role), OLD_NOTE) for note in notes[:-1]),
+                *(self._note(note, role) for note in notes[-1:]),
+            ],
+            known=_known(bench, parent),
+            changes=not_kept(bench, detail.changes, most),
             shown=rows,
             left_out=left_out,
             count=count,
             lost=lost,
+            most_lost=LOST * len(self._seats),
             best=_metric(mean_metric(bench, bench.head)),
             parent=parent,
             parent_metric=_metric(mean_metric(bench, parent)),
@@ -227,10 +261,19 @@ def repair(
     return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{asked}", volatile="")]
 
 
+def _known(bench: Bench, parent: Record) -> str:
+    """What is known about differences between results: the noise, and that slow steps cost steps."""
+    sd, task = seed_sd(bench), bench.task
+    noise = f" Between training seeds, {task.metric} has a standard deviation of about {sd:.2g}." if sd else ""
+    timed = bench.counts_device_time and task.scales and parent.outcome.steps
+    return noise + (" Time limits training: a slower step means fewer steps." if timed else "")
+
+
 def _log(bench: Bench, lines: int, characters: int) -> str:
     """The end of the last experiment's log, fenced; empty if there is none."""
     last = bench.history[-1]
-    text = tail(_CARETS.sub("", bench.log(last)), lines=lines, characters=characters)
+    text = _CARETS.sub("", bench.log(last))
+    text = tail((_STATED if last.ok else _LIBRARY).sub("", text), lines=lines, characters=characters)
     return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""
 
 

@@ -24,9 +24,10 @@ from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.record import Record
 from inner_loop.researchers import briefing
+from inner_loop.researchers.briefing import InFlight
 from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
-from inner_loop.researchers.notebook import IdleTurn, Notebook
+from inner_loop.researchers.notebook import LOST, IdleTurn, Notebook
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.result_rows import CHAT
 from inner_loop.researchers.scripted import ScriptedResearcher
@@ -39,7 +40,6 @@ from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
 
-LOST = 4  # turns in a row without an experiment, per researcher, that end the run
 REASON = 240  # characters of the reason that a turn led to no experiment
 STATE = "research_state.md"
 
@@ -60,7 +60,10 @@ class ChatResearcher(ScriptedResearcher):
         self._seats = roles(program)
         self._labels = labelled(program)
         self._notebook = Notebook.of(program, self._labels, task.edits, self._seats)
-        self._briefing = briefing.TurnBriefing(program.charter, self._labels, task, self._seats, context.config)
+        self._seen: dict[tuple[int, str], int] = {}  # see ResultRows
+        self._briefing = briefing.TurnBriefing(
+            program.charter, self._labels, task, self._seats, context.config, self._seen
+        )
         self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
         self._client = ModelClient(context, seed, deadline=self._deadline)
         self._calls: CallQueue[TurnResult] = CallQueue(self._look)
@@ -133,9 +136,9 @@ class ChatResearcher(ScriptedResearcher):
                 return
             number, self._turns = self._turns, self._turns + 1
             role = self._seats[number % len(self._seats)]
-            idea = self._notebook.hand_out(number, role.name, parent.config)
+            idea = self._notebook.hand_out(number, role.name, parent.config, bench.history)
             made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in wave if isinstance(p, ChatProposal)]
-            flight = [*made, *self._calling.values()]
+            flight = InFlight(tuple(made), tuple(self._calling.values()))
             try:
                 messages = self._briefing.turn(bench, self._notebook, parent, role, idea, flight, len(self._lost))
             except UsageError as too_long:
@@ -144,7 +147,9 @@ class ChatResearcher(ScriptedResearcher):
                 bench.early = too_long.message  # the source has outgrown the model's context
                 return
             turn = Turn(number, role, parent, tuple(messages), self._tried(bench))
-            self._calling[number] = f"{role.name}: {f'on [{idea.label}] {line(idea.text, 80)}' if idea else 'choosing'}"
+            self._calling[number] = (
+                f"{role.name}, {f'offered [{idea.label}] {line(idea.text, 80)}' if idea else 'offered no idea'}"
+            )
             self._calls.ask(partial(converse, self._client, turn, self._briefing.reply_tokens, self._briefing.fits))
 
     def _tried(self, bench: Bench) -> frozenset[str]:
@@ -160,6 +165,8 @@ class ChatResearcher(ScriptedResearcher):
         if isinstance(source, Untried):
             return source
         assert plan.answer is not None
+        if plan.turn.parent.source != parent.source:
+            self._seen[parent.number, source.source_id] = plan.turn.parent.number
         cited = tuple(self._labels.ids[label] for label in plan.answer.follows if label in self._labels.ids)
         return ChatProposal(
             edit=structured(bench.task.edits, parent, source),

@@ -10,7 +10,7 @@ from programs.patches import BadBlock, blocks_of
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
-TITLE, NOTE, RATIONALE, IDEAS = 120, 240, 2000, 3  # characters of each, and ideas of one reply
+TITLE, NOTE, IDEA, RATIONALE, IDEAS = 120, 500, 240, 2000, 3  # characters of each, and ideas of one reply
 _OPEN = re.compile(r'<(edit|file) (?:file|name)="([^"\n]{1,200})">')
 
 
@@ -49,7 +49,7 @@ class EditReply:
         for change in self.changes:
             edited = _changed(edited, change)
         if edited == source:
-            raise BadEdit("The edit changes nothing.")
+            raise BadEdit("The edit changes nothing. Only the program's settings have a source measured again.")
         size = sum(len(text.encode()) for _, text in edited.files)
         if size > SOURCE_BYTES:
             raise BadEdit(f"The edited source has {size} bytes; the limit for all files together is {SOURCE_BYTES}.")
@@ -60,13 +60,13 @@ def parse(reply: str) -> EditReply:
     """Parse a reply. Raises BadEdit if it has no edit or a malformed one, and does not pass either. An edit beside a
     <pass> counts."""
     changes, rest = _changes(reply.replace("\r\n", "\n").split("\n"))
-    passed = "" if changes else line(_between(rest, "pass"), NOTE)
+    passed = "" if changes else line(_between(rest, "pass"), IDEA)
     if not changes and not passed:
         empty = "<pass>" in rest and "A <pass> needs its reason. "
         raise BadEdit(f"{empty or ''}The reply contains no <edit file=…> and no <file name=…>.")
     title = line(_between(rest, "title"), TITLE) or line(_between(rest, "rationale"), TITLE)
     follows = re.findall(r"\b[dq]\d{1,5}\b", _between(rest, "follows"))
-    ideas = [line(text, NOTE) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
+    ideas = [line(text, IDEA) for text in re.findall(r"<idea>(.*?)</idea>", rest, re.DOTALL)]
     return EditReply(
         tuple(changes),
         title,

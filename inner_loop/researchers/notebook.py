@@ -7,17 +7,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
 from programs.ideas import addressed_to, split
 from programs.program import Program
 from programs.roles import Role, addressee
 from trainer.conditional import ConditionalEdit, read
-from trainer.edits import EditSpace, Value
+from trainer.edits import Edit, EditSpace, Value
 
 NOTES = 40  # kept; fewer may fit into the state
 IDEAS = 60  # most in the queue
 TITLE = 8  # words
+LOST = 4  # turns in a row without an experiment, per researcher, that end the run
 CHANCES = 2  # turns that may ignore an idea before it is dropped
+NOT_KEPT = ("discard", "screen")  # decisions
 PROGRAM = "d"  # first letter of the labels of the program's ideas
 _TERM = re.compile(r"`([^`\n]+)`")
 
@@ -40,17 +43,26 @@ class QueuedIdea:
         words, terms = self.text.split(), [f"`{term}`" for term in _TERM.findall(self.text)]
         return " ".join(terms or words[:TITLE]) + ("…" if not terms and len(words) > TITLE else "")
 
-    def suits(self, role: str, config: Mapping[str, Value]) -> bool:
-        """Whether it is for that role, and asks for something that a source with these values does not have yet."""
-        return self.role in ("", role) and not self._waits(config)
+    def suits(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> bool:
+        """Whether it is for that role, and asks for something that a source with these values does not have yet and
+        that no experiment of the run has tried in vain."""
+        return self.role in ("", role) and not self._waits(config, history)
 
-    def _waits(self, config: Mapping[str, Value]) -> bool:
+    def _waits(self, config: Mapping[str, Value], history: Sequence[Record]) -> bool:
         if self.edit is None:
             return False
         edit = self.edit.on(config)
-        if edit is None:  # a condition does not hold now
-            return True
-        return all(config.get(name) == value for name, value in edit.set.items()) and all(map(config.get, edit.apply))
+        return edit is None or _has(config, edit) or any(_in_vain(record, edit, history) for record in history)
+
+
+def _has(config: Mapping[str, Value], edit: Edit) -> bool:
+    return all(config.get(name) == value for name, value in edit.set.items()) and all(map(config.get, edit.apply))
+
+
+def _in_vain(record: Record, edit: Edit, history: Sequence[Record]) -> bool:
+    """Whether an experiment brought in these values and was not kept."""
+    tried = record.decision in NOT_KEPT and record.parent is not None and _has(record.config, edit)
+    return tried and not _has(history[record.parent or 0].config, edit)
 
 
 @dataclass(frozen=True)
@@ -97,17 +109,19 @@ class Notebook:
             book._queued(by_id[idea.directive_id], idea.text, "the program", idea.role, edit)
         return book
 
-    def hand_out(self, turn: int, role: str, config: Mapping[str, Value]) -> QueuedIdea | None:
+    def hand_out(
+        self, turn: int, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()
+    ) -> QueuedIdea | None:
         """The next idea that suits a role and a source with these values, reserved for that turn."""
-        idea = next((idea for idea in self.queue if idea.suits(role, config)), None)
+        idea = next((idea for idea in self.queue if idea.suits(role, config, history)), None)
         if idea is not None:
             self.queue.remove(idea)
             self.in_hand[turn] = idea
         return idea
 
-    def open_ideas(self, role: str, config: Mapping[str, Value]) -> list[QueuedIdea]:
+    def open_ideas(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> list[QueuedIdea]:
         """The ideas in the queue that the role may get."""
-        return [idea for idea in self.queue if idea.suits(role, config)]
+        return [idea for idea in self.queue if idea.suits(role, config, history)]
 
     def settle(self, turn: int, follows: Sequence[str], *, again: bool = False) -> None:
         """Remove the ideas that were followed, whoever had them; move the turn's own, if it was not, to the end, a few

@@ -71,4 +71,5 @@ def test_what_a_reply_says_of_itself_is_bounded_and_never_read_inside_an_edit() 
     answer = parse(said + "".join(f"<idea>{n}</idea>" for n in range(9)) + "\n" + inside)
     assert len(answer.title) == 120 and "\x1b" not in answer.title
     assert answer.follows == ("d3", "q1") and answer.note == "a b" and answer.ideas == ("0", "1", "2")
+    assert parse(f"<note>{'n' * 600}</note>\n{inside}").note == "n" * 499 + "…"
     assert parse(inside).title == "" and parse(inside).note == ""

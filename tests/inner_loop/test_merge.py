@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from inner_loop.researchers.chat import LOST
 from inner_loop.researchers.merge import merge
+from inner_loop.researchers.notebook import LOST
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.arena.test_chat import alone, of
@@ -146,6 +146,10 @@ def test_a_reply_on_an_older_source_is_tried_on_what_was_kept_or_not_at_all(
     else:
         assert tried[2]["config"][knob] == held and str(tried[2]["config"][other[0]]) == other[1].strip('"')
         assert {turn["fate"] for turn in turns} <= {"in-effect", "unusable"}
+        later = server.seen[-1]["messages"][1]["content"]
+        row = next(row for row in later.splitlines() if row.startswith("- 2: "))
+        assert "(Bea), applied on top of experiment 1 (its author saw the source of 0): " in row
+        assert later.count("applied on top") == 1
     again, rest = alone(task, TWO, recorded=events)
     assert rest == [] and again.state == "finished"
 
@@ -189,10 +193,11 @@ def test_prompts_of_one_wave_differ_and_name_what_is_in_flight(server: LlmServer
         .partition("Your idea from the queue: ")[2]
         .split("be careful")[0]
     )
-    flight = [p.partition("In flight, not yet in the results: ")[2].partition("\n")[0] for p in prompts]
+    flight = [p.partition("To be trained next: ")[2].partition("\n")[0] for p in prompts]
     titles = {e["description"] for e in of(events, "experiment")}
     assert sum(any(f"Ada: {title!r}" in f or f"Bea: {title!r}" in f for title in titles) for f in flight) >= 2
-    assert any("on [d" in f for f in flight)
+    calls = [p.partition("Choosing their edits at the same time: ")[2].partition("\n")[0] for p in prompts]
+    assert any("offered [d" in c for c in calls) and not any("[d" in f for f in flight)
     alone(task, waves.partition("## Roles")[0])
     one = [body["messages"][1]["content"] for body in server.seen[len(prompts) :] if len(body["messages"]) == 2]
     assert len(set(one)) == len(one)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from inspect import getfile
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 
-from inner_loop.bench import RunStopped
+from inner_loop.bench import Bench, RunStopped
 from inner_loop.repository import RunRepository
-from inner_loop.researchers.briefing import TurnBriefing, _patch
+from inner_loop.researchers.briefing import TurnBriefing, _log, _patch
 from inner_loop.researchers.call_queue import CallQueue
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import CHANCES, IdleTurn, Notebook
@@ -211,11 +213,74 @@ def test_of_a_long_list_a_turn_shows_the_next_ideas_in_full_and_others_by_their_
         return system.text, turn.text, book
 
     system, turn, _ = shown(8)
-    assert all(text[2:10] in system for text in texts[-8:]) and "Idea number" in turn and "open, the next" not in turn
+    assert all(text[2:10] in system for text in texts[-8:]) and "Idea number" in turn and "The next ideas" not in turn
     system, turn, book = shown(21)
     assert "Go on." in system and "Idea number" not in system
     numbers = [f"Idea number {n} " in turn for n in range(2, 22)]
     assert numbers == [True] * 4 + [False] * 16
-    assert "- then [d7] `lr=0.06`, [d8] `lr=0.07`" in turn and turn.rstrip().count("`lr=") == 4 + 12
-    assert "`lr=0.17`, and 5 more" in turn and "nobody" not in turn
+    assert "- then [d7] `lr=0.06`, [d8] `lr=0.07`" in turn and turn.rstrip().count("`lr=") == 4 + 8
+    assert "`lr=0.13`, and 9 more" in turn and "nobody" not in turn
     assert book.queue[-1].title == "Look at the one thing that nobody has…"
+
+
+def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, role = trainer.task, Role("researcher", "")
+    bench, _ = open_bench(trainer)
+    ideas = "- set `lr=0.3`\n- set `lr=0.3` `batch=4`\n- only then: `lr>50` → `batch=8`\n- set `batch=4`\n"
+    program = Program.parse(f"# P\n\nGo on.\n\n## Ideas\n\n{ideas}")
+    labels = labelled(program)
+    briefing, book = (
+        TurnBriefing(program.charter, labels, task, [role], ModelConfig()),
+        Notebook.of(program, labels, task.edits, ()),
+    )
+    book.note("researcher", "old " * 120, 1)
+    book.note("researcher", "new " * 120, 1)
+
+    def turn() -> str:
+        return briefing.turn(bench, book, bench.head, role, None, lost=2)[1].text
+
+    first = turn()
+    assert "standard deviation" not in first and "discarded ones" not in first and "Time limits" not in first
+    assert "are open: d3, d4, d6." in first and "2 turns in a row led to no experiment; 4 end the run" in first
+    assert "old " * 61 in first and "old " * 63 not in first and "new " * 119 in first
+    assert "5% of the budget is spent; 19 of 20" in first.replace(f"{bench.remaining:.4g}", "19").replace(
+        f"{bench.budget_seconds:.4g}", "20"
+    )
+    for replicate in (1, 2):
+        bench.decide(bench.experiment(Edit(), replicate=replicate), "replicate", "")
+    text = bench.baseline.source.text() + "".join(f"# line {n}\n" for n in range(30))
+    bench.decide(bench.experiment(Edit({"LR": 0.3}), description="a larger rate"), "discard", "")
+    more = bench.baseline.source.with_text("train.py", text)
+    bench.decide(bench.experiment(Edit(), source=more, description="remarks"), "discard", "")
+    bench.decide(bench.experiment(Edit({"LR": 0.2}), description="LR = 0.2"), "discard", "")
+    monkeypatch.setattr("inner_loop.bench.Bench.counts_device_time", True)
+    later = (
+        TurnBriefing(program.charter, labels, task, [role], ModelConfig())
+        .turn(bench, book, bench.head, role, None)[1]
+        .text
+    )
+    values = [record.metric for record in bench.history[:3] if record.metric is not None]
+    assert f"has a standard deviation of about {stdev(values):.2g}." in later
+    assert "Time limits training" in later and re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)
+    changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
+    assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
+    assert "+# line 11\n(18 more lines)" in changed and "# line 12" not in changed
+    assert "are open: d4, d6." in later  # what was tried in vain is not offered again
+    hidden = Program.parse("---\nmetaloop:\n  history: 0\n---\n# P\n\nGo on.\n")
+    blind = TurnBriefing(hidden.charter, labels, task, [role], ModelConfig())
+    assert "# line 1" not in blind.turn(bench, book, bench.head, role, None)[1].text
+
+
+def test_a_log_is_shown_without_frames_of_packages_and_what_the_prompt_states(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, _ = open_bench(trainer)
+    frame = '  File "/x/lib/python3.11/site-packages/torch/nn/linear.py", line 1, in forward\n    return linear(it)\n'
+    log = f'  File "train.py", line 5, in go\n    layer(it)\n    ~~~~~^^^^\n{frame}Error: bad\n'
+    monkeypatch.setattr(Bench, "log", lambda *_: log)
+    bench.decide(bench.experiment(Edit({"FAULT": "raise"})), "discard", "")
+    assert not bench.history[-1].ok
+    shown = _log(bench, 14, 1400)
+    assert "    layer(it)\nError: bad" in shown and "site-packages" not in shown and "linear(it)" not in shown
