@@ -133,14 +133,22 @@ class LlmMutator:
         shown_traces, logs = joined(near, self.briefing.access.bytes) if detail.traces else ("", "")
         marked = [parent.program for parent in parents if self._is_marked(parent.program)]
         marks = {program.program_id: IdeaMarks.of(program, evidence, bool(detail.rows)) for program in marked}
-        programs = self.briefing.programs if detail.rows == 1.0 and rejected is None else {}
-        elsewhere = kept_elsewhere([parent.program for parent in parents], evidence, programs) if marks else []
-        best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
-        user = self._prompt(
-            parents, job, ids, rejected, detail, marks, traces=shown_traces, unit=evidence.unit, elsewhere=elsewhere,
-            other=None if best is None or self.briefing.reader.scripted else (best, programs[best.program_id]),
-        )  # fmt: skip
+        more = {"traces": shown_traces, "unit": evidence.unit, **self._elsewhere(parents, evidence, rejected, detail)}
+        user = self._prompt(parents, job, ids, rejected, detail, marks, **more)
         return [Message("system", system), Message("user", user, logs)], ids
+
+    def _elsewhere(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rejected: Rejected | None, detail: PromptDetail
+    ) -> dict[str, Any]:
+        """What other programs have to offer: to a script's writer the ideas that their runs kept, to others the best of
+        them."""
+        programs = self.briefing.programs if detail.rows == 1.0 and rejected is None else {}
+        best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
+        if self.briefing.reader.scripted:
+            listed = self.kind.payload != "program"
+            ideas = kept_elsewhere([p.program for p in parents], evidence, programs) if listed else []
+            return {"elsewhere": ideas, "other": None}
+        return {"elsewhere": (), "other": None if best is None else (best, programs[best.program_id])}
 
     def _child(
         self, parents: Sequence[ParentProgram], reply: Reply, ids: RowIds, job: Job, rejected: Rejected | None
