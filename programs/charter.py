@@ -184,7 +184,8 @@ class Charter(CharterPart):
     )
     doubt_ideas: bool = Field(
         default=False,
-        description="Follow the list of ideas less often the more of its ideas fail in this run. Default false.",
+        description="Follow the list of ideas less often the more of its ideas fail in this run: with probability "
+        "(kept + 1) / (tried + 1), where the n-th that was tried counts 4/n. Default false.",
     )
     focus: Groups = Field(default=(), description="Groups of knobs that may be changed; empty = all. Default empty.")
     simplicity: float = Field(

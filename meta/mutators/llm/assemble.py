@@ -18,6 +18,7 @@ from programs.text import split_lines
 
 CHARTER = "charter"
 _MARK = re.compile(r"^\(\d+(?:: [^()\n]*)?\) (?=\S)", re.MULTILINE)  # as `read_by_script` writes it
+_EXPECTED = re.compile(r" \(expected to help on \d+ of \d+ measured tasks?: [\w, -]*\)")  # as `meta.learnt` writes it
 _OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
 
 
@@ -33,7 +34,8 @@ def read_by_script(program: Program, marks: Mapping[str, str]) -> str:
     lines = split_lines(program.text)
     for number, idea in enumerate(program.ideas, 1):
         said = marks.get(idea.directive_id, "")
-        lines[idea.line - 1] = f"({number}{': ' if said else ''}{said}) {lines[idea.line - 1].lstrip()}"
+        shown = _EXPECTED.sub("", lines[idea.line - 1].lstrip())
+        lines[idea.line - 1] = f"({number}{': ' if said else ''}{said}) {shown}"
     text = "".join(lines)
     every = sections(text)
     front = text.removesuffix("".join(section.text for section in every))
@@ -68,7 +70,7 @@ def with_section(program: Program, answer: MutationReply) -> str:
     if outline(body).headings:
         raise BadReply("the text of the section contains a heading")
     if program.ideas:
-        body = _MARK.sub("", body)
+        body = _restored(program, _MARK.sub("", body))
     if answer.name in answer.changes:
         return _with_items(program.text, answer.name, answer.changes[answer.name], body)
     known = [s for s in sections(program.text) if s.level]
@@ -83,6 +85,15 @@ def with_section(program: Program, answer: MutationReply) -> str:
     if not body:
         raise BadReply(f"there is no section {answer.name[:60]} to remove")
     return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
+
+
+def _restored(program: Program, body: str) -> str:
+    """The text with what `read_by_script` left out of the program's ideas, where they are repeated."""
+    for idea in program.ideas:
+        short = _EXPECTED.sub("", idea.text)
+        if short != idea.text:
+            body = body.replace(short, idea.text)
+    return body
 
 
 def _with_items(text: str, name: str, change: ListChange, body: str) -> str:

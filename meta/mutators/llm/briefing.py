@@ -26,6 +26,7 @@ from meta.novelty import Novelty
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
+from trainer.card_summary import summary
 from trainer.constraints import sentences
 from trainer.edits import Knob, format_value
 from trainer.roles import meaning
@@ -157,6 +158,7 @@ class MutationBriefing:
             charter=[(name, info) for name, info in fields() if self.researcher != "scripted" or name not in UNREAD],
             scripted=self.researcher == "scripted",
             control=self.control,
+            seed_sd=known.seed_sd if (known := summary(self.task)).state == "measured" else None,
             page=facts,
             tried=shown,
             notes=self.notes(ids, detail.notes),

@@ -73,6 +73,9 @@ class LlmMutator:
     def report(self, proposal: ChildProposal, refusal: str) -> None:
         """All operators of a generation share its briefing."""
         reason = refusal or proposal.reason
+        if not refusal and proposal.calls is None and not is_document(proposal.text):  # a rule does not say what is new
+            first = Program.parse(proposal.text).ideas[:1]
+            reason += "".join(f"; the first: {idea.text}" for idea in first)
         self.briefing.siblings.append(TriedMutation(proposal.operator, proposal.parent_ids, reason, not refusal))
 
     def propose(

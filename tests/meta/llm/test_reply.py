@@ -99,6 +99,15 @@ def test_numbers_before_ideas_are_no_part_of_the_text() -> None:
     assert with_sections(QUEUE, MutationReply("r", (), "Ideas", listed)) == QUEUE.text
 
 
+def test_what_is_left_out_of_an_idea_comes_back_where_it_is_repeated() -> None:
+    learnt = QUEUE.text.replace("A `a=1`", "A: `a=1` (expected to help on 3 of 4 measured tasks: letters, strokes).")
+    program = Program.parse(learnt)
+    shown = read_by_script(program, {})
+    assert "(1) - A: `a=1`.\n" in shown
+    listed = shown.partition("## Ideas\n\n")[2].partition("\n\n")[0]
+    assert with_sections(program, MutationReply("r", (), "Ideas", listed)) == learnt
+
+
 def test_a_repair_keeps_which_items_change() -> None:
     text = GOOD.replace("<program>", '<section name="Ideas" after="1">').replace("/program", "/section")
     first = parse(text.replace("# A\n\nDo it.", "- D `d=1`"), "section", ROWS)
