@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 REPAIR = "repair"
 NEW_PATCHES = 2  # of one child
 GLIMPSED = ("merge", "bold")  # operators whose reply does not repeat the text of a parent
+BY_ITEMS = ("add", "delete")  # those whose reply need not, where the parent's ideas are numbered
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,8 @@ class LlmMutator:
     ) -> str:
         first = parents[0].program
         siblings = self.briefing.siblings[-detail.siblings :] if detail.siblings else []
-        most = detail.parents if rejected or self.name in GLIMPSED else None
+        glimpsed = (*GLIMPSED, *BY_ITEMS) if first.program_id in marks else GLIMPSED
+        most = detail.parents if rejected or self.name in glimpsed else None
         return prompts.render(
             f"{REPAIR if rejected else self.name}.md.j2",
             parents=parents,

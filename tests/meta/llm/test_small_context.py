@@ -28,7 +28,7 @@ from trainer.task import Task
 
 Played = tuple[list[str], list[str], list[dict[str, Any]]]
 Play = Callable[..., Played]
-LEFT_OUT = ("further edits are left out here", "Left out here")
+LEFT_OUT = ("further edits are left out here", "Earlier proposals are left out here")
 
 
 @pytest.fixture(scope="module")
