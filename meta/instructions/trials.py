@@ -17,7 +17,7 @@ from arena.race import Allocation
 from meta.breed import Attempt, judge, next_version, write_down
 from meta.instructions.plan import TRIES
 from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
-from meta.mutators.llm.mutator import LlmMutator
+from meta.mutators.llm.mutator import PASSED, LlmMutator
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from meta.instructions.situation import Assignment, PoolSituation
     from meta.lineage import Lineage
     from programs.program import Program
-
-PASSED = "passed: "
 
 
 @dataclass(frozen=True)

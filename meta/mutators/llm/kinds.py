@@ -22,6 +22,7 @@ from meta.mutators.offline.cross_sections import chapters
 from meta.mutators.offline.delete_directive import without_statement
 from meta.novelty import Novelty
 from programs.errors import ProgramError
+from programs.lint import check
 from programs.program import Program
 from programs.structure import PATH
 
@@ -65,6 +66,20 @@ class Reader:
         behaviour = self.novelty.behaviour(program)
         return behaviour not in self.novelty.seen and all(behaviour != self.novelty.behaviour(p) for p in parents)
 
+    def would_pass(self, child: Program, parents: Sequence[Program]) -> bool:
+        """`is_new`, without a warning that no parent has: `queue` without an idea is refused."""
+        before = {message for parent in parents for message in problems(parent.document)}
+        return self.is_new(child, parents) and before.issuperset(problems(child.document))
+
+
+def problems(text: str, known: Callable[[str], bool] | None = None) -> list[str]:
+    """Errors and warnings of a text as lines without their numbers."""
+    return [
+        f"{m.file}: {m.message}" if m.file else m.message
+        for m in check(text, "child", known)
+        if m.level in ("error", "warning")
+    ]
+
 
 Offer = Callable[[Reader, Sequence[Program], "np.random.Generator"], Job | None]
 
@@ -103,7 +118,7 @@ def _deletable(reader: Reader, parents: Sequence[Program], rng: np.random.Genera
             child = program.with_text(without_statement(program, directive))
         except ProgramError:
             continue
-        if reader.is_new(child, parents):
+        if reader.would_pass(child, parents):
             found[name] = None
     return Job(tuple(found)) if found else None
 
@@ -124,7 +139,7 @@ def _joinable(reader: Reader, parents: Sequence[Program], rng: np.random.Generat
                 child = first.with_text(merged(first, second, MutationReply("", (), "", lines)))
             except (BadReply, ProgramError):
                 continue
-            if reader.is_new(child, parents[:2]):
+            if reader.would_pass(child, parents[:2]):
                 return Job()
     return None
 

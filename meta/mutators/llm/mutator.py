@@ -17,7 +17,7 @@ from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import Talk, converse
 from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.idea_use import IdeaMarks, kept_elsewhere
-from meta.mutators.llm.kinds import Job, Kind
+from meta.mutators.llm.kinds import Job, Kind, problems
 from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
@@ -26,7 +26,6 @@ from meta.mutators.offline.cross_sections import chapters
 from programs.edit import without_patch
 from programs.errors import ProgramError
 from programs.file_set import is_document
-from programs.lint import check
 from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.text import clipped
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from analysis.evidence import Evidence
 
-REPAIR = "repair"
+REPAIR, PASSED = "repair", "passed: "
 NEW_PATCHES = 2  # of one child
 GLIMPSED = ("merge", "bold")  # operators whose reply does not repeat the text of a parent
 BY_ITEMS = ("add", "delete")  # those whose reply need not, where the parent's ideas are numbered
@@ -72,7 +71,9 @@ class LlmMutator:
         return self.calls.open
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
-        """All operators of a generation share its briefing."""
+        """All operators of a generation share its briefing. A job that was passed is no proposal."""
+        if refusal.startswith(PASSED):
+            return
         reason = refusal or proposal.reason
         if not refusal and proposal.calls is None and not is_document(proposal.text):  # a rule does not say what is new
             first = Program.parse(proposal.text).ideas[:1]
@@ -112,7 +113,7 @@ class LlmMutator:
             return propose(text="", reason="", evidence_ids=(), refusal=refusal)
         answer, text, wrong = self._child(parents, talk.reply, ids, job, rejected)
         if answer is not None and answer.passed:
-            return propose(text="", reason=answer.reason, evidence_ids=(), refusal=f"passed: {answer.reason}")
+            return propose(text="", reason=answer.reason, evidence_ids=(), refusal=f"{PASSED}{answer.reason}")
         can_repair = rejected is None and talk.reply.finish == "stop"
         again = partial(self._again, parents, evidence, job, talk.reply.text, answer) if can_repair else None
         return propose(
@@ -149,8 +150,7 @@ class LlmMutator:
         programs = self.briefing.programs if detail.rows == 1.0 and rejected is None else {}
         best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
         if self.briefing.reader.scripted:
-            listed = self.kind.payload != "program"
-            ideas = kept_elsewhere([p.program for p in parents], evidence, programs) if listed else []
+            ideas = kept_elsewhere([parent.program for parent in parents], evidence, programs)
             return {"elsewhere": ideas, "other": None}
         return {"elsewhere": (), "other": None if best is None else (best, programs[best.program_id])}
 
@@ -224,7 +224,10 @@ class LlmMutator:
             scripted=self.briefing.reader.scripted,
             shown=partial(self._shown, marks, most=most),
             marks=marks,
-            numbered=first.program_id in marks and first.ideas and {*job.sections} - {assemble.CHARTER},
+            numbered=first.program_id in marks
+            and self.kind.payload == "section"
+            and first.ideas
+            and {*job.sections} - {assemble.CHARTER},
             queued=self.briefing.reader.reads_ideas(first),
             files=list(first.further),
             entry=first.files[0][0],
@@ -243,7 +246,7 @@ class LlmMutator:
 
     def _is_marked(self, program: Program) -> bool:
         """Whether a parent is shown as the script reads it, with its ideas numbered."""
-        return self.briefing.reader.scripted and self.kind.payload != "program" and not program.is_set
+        return self.briefing.reader.scripted and self.name != "distil" and not program.is_set
 
     def _parsed(self, reply: Reply, ids: RowIds, rejected: Rejected | None) -> MutationReply:
         if reply.finish == "length":
@@ -303,12 +306,3 @@ class LlmMutator:
 
     def _known(self, term: str) -> bool:
         return any(known(task.edits, term) for task in self.briefing.tasks)
-
-
-def problems(text: str, known: Any = None) -> list[str]:
-    """Errors and warnings of a text as lines without their numbers."""
-    return [
-        f"{m.file}: {m.message}" if m.file else m.message
-        for m in check(text, "child", known)
-        if m.level in ("error", "warning")
-    ]

@@ -246,7 +246,9 @@ def test_ideas_are_not_rewritten_alone_where_nothing_reads_them(task: Task) -> N
 
 def test_nothing_is_deleted_from_prose_that_nothing_reads(task: Task) -> None:
     assert job("delete", PROSE, task=task) is None  # no charter, and ideas without a queue
-    assert job("delete", LISTED, task=task) == Job(("charter", "Ideas"))
+    assert job("delete", LISTED, task=task) == Job(("charter",))  # without its only idea, `queue` has none
+    two = Program.parse(LISTED.text + "- Set `ladder1=0.5`.\n")
+    assert job("delete", two, task=task) == Job(("charter", "Ideas"))
     assert job("delete", PROSE, researcher="chat", task=task) == Job(("charter", "Prose", "Ideas", "Process"))
     seen = Reader(Novelty([task], "scripted"))
     seen.novelty.meet(Program.parse(LISTED.text.replace("- Set `ladder1=0.02`.\n", "")))
@@ -256,6 +258,8 @@ def test_nothing_is_deleted_from_prose_that_nothing_reads(task: Task) -> None:
 
 def test_a_merge_needs_two_parents_that_make_a_third(task: Task) -> None:
     assert job("merge", LISTED, WAVES, task=task) == Job()
+    unread = Program.parse("---\nmetaloop:\n  proposers: {local: 1}\n---\n# B\n\nx\n", "b")
+    assert job("merge", LISTED, unread, task=task) is None  # ideas without queue, or queue without ideas
     assert job("merge", PROSE, starter("stock"), task=task) is None
     assert job("merge", PROSE, starter("stock"), researcher="chat", task=task) == Job()
 
@@ -268,7 +272,12 @@ def test_only_a_program_with_words_to_lose_is_shortened(task: Task) -> None:
 
 def test_a_pass_costs_no_child_and_is_not_repaired(server: LlmServer, make: Make) -> None:
     server.answer = lambda _: "Nothing to do.\n<pass>all of it is needed</pass>\n"
-    found = proposed(make("bold"))
+    mutator = make("bold")
+    found = proposed(mutator)
+    mutator.report(found, found.refusal)
+    assert not mutator.briefing.siblings  # a passed job is no proposal
+    user = prompt_of(server.seen[0]).partition("# What to do")
+    assert "another list of ideas" in user[2] and "roles" not in user[2] and "(1) - " in user[0]
     assert found.refusal == "passed: all of it is needed" and found.repair is None and found.calls
     assert "<pass>" in prompt_of(server.seen[0])
 
