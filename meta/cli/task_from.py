@@ -29,7 +29,7 @@ FACTS = (
     Column("note", person=False),  # at a terminal below the table, where a sentence has the whole width
 )
 
-MOST_NAMED = 6  # files in a question
+MOST_NAMED, MOST_QUOTED = 6, 100  # files in a question, characters of a line of the repository
 QUESTIONS = {
     "command": "Command of one experiment",
     "metric": "Name of the metric in its output",
@@ -149,26 +149,44 @@ def read_by_model(
 
 
 def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
-    """The draft after a person at a terminal has answered what the repository does not say; an empty answer leaves it
-    open."""
+    """The draft after a person at a terminal has answered what the repository does not say, and corrected what was read
+    from it; an empty answer leaves a field as it is."""
     from trainer.foreign.init import draft
 
     for fact in drafted.lacking:
         out.note(f"{fact.field}: {fact.note}")
-        kind = click.Choice(("lower", "higher", "")) if fact.field == "direction" else str
-        question = QUESTIONS[fact.field]
-        if fact.field == "editable" and (code := drafted.source.code[:MOST_NAMED]):
-            question += f" (such as {', '.join(code)})"
-        answer = click.prompt(question, default="", show_default=False, show_choices=False, type=kind, err=True)
-        if answer:
+        if answer := _answer(fact.field, drafted):
             wanted = wanted.answered(fact.field, answer)
             drafted = draft(source, wanted)
+    read = [fact for fact in drafted.facts if fact.field in QUESTIONS and fact.is_known and fact.where != "given"]
+    if read and not drafted.lacking:
+        out.note("Read from the repository:")
+        for fact in read:
+            file, _, number = fact.where.rpartition(":")
+            texts = drafted.source.text(file).splitlines() if number.isdigit() else []
+            said = f": {texts[int(number) - 1].strip()[:MOST_QUOTED]}" if 0 < len(texts) >= int(number or 0) else ""
+            out.note(f"  {fact.field}: {_shown(fact.value)}   ({fact.where}{said})")
+        names = click.Choice((*QUESTIONS, ""))
+        ask = "Enter if it is right, else the field to correct"
+        while name := click.prompt(ask, default="", show_default=False, show_choices=False, type=names, err=True):
+            if answer := _answer(name, drafted):
+                wanted = wanted.answered(name, answer)
+                drafted = draft(source, wanted)
     seed = next((fact for fact in drafted.facts if fact.field == "seed" and fact.flag == SEED_FLAG), None)
     if seed is not None and not seed.is_known:
         out.note(f"seed: {seed.where}: {seed.note}")
         if click.confirm("Change that line now?", default=False, err=True):
             drafted = draft(source, replace(wanted, seed_variable=True))
     return drafted
+
+
+def _answer(name: str, drafted: Draft) -> str:
+    """What a person says of a field; empty if nothing."""
+    kind = click.Choice(("lower", "higher", "")) if name == "direction" else str
+    question = QUESTIONS[name]
+    if name == "editable" and (code := drafted.source.code[:MOST_NAMED]):
+        question += f" (such as {', '.join(code)})"
+    return str(click.prompt(question, default="", show_default=False, show_choices=False, type=kind, err=True))
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

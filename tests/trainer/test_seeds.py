@@ -82,10 +82,18 @@ def answered(folder: Path, answers: list[bytes]) -> tuple[int, str]:
 def test_what_the_repository_does_not_say_is_asked_at_a_terminal(repository: Path) -> None:
     (repository / "README.md").write_text("Run `python fit.py`. Edit only fit.py.\n")
     (repository / "fit.py").write_text(CODE.replace("loss", "badness"))
-    status, seen = answered(repository, [b"badness", b"higher", b"y"])
+    status, seen = answered(repository, [b"badness", b"higher", b"", b"y"])
     assert status == 0 and "Which is better, lower or higher" in seen and "Change that line now?" in seen, seen
     task = Task.load(repository)
     assert task.direction == "higher" and VARIABLE in (repository / "fit.py").read_text()
+
+
+def test_what_was_read_from_the_repository_is_shown_and_corrected_at_a_terminal(repository: Path) -> None:
+    (repository / "README.md").write_text("Run `python fit.py`. Edit only fit.py.\nA lower loss is better.\n")
+    status, seen = answered(repository, [b"direction", b"higher", b"nonsense", b"", b"n"])
+    assert status == 0 and "direction: lower   (README.md:2: A lower loss is better.)" in seen, seen
+    assert "'nonsense' is not one of" in seen and "command: python fit.py   (README.md:1: Run" in seen
+    assert Task.load(repository).direction == "higher"
 
 
 def test_an_empty_answer_writes_nothing(repository: Path) -> None:
