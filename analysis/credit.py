@@ -106,6 +106,7 @@ class DirectiveUse:
     program_id: str
     directive_id: str | None
     runs: int  # of the program
+    experiments: float  # of one of them, the median
     tried: int  # of these, runs with an experiment that cites it
     kept: int
     gain: float | None

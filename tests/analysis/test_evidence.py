@@ -192,6 +192,7 @@ def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> N
     assert rows and all(0 <= use.kept <= use.tried <= use.runs for use in rows)
     for name, known in held.items():
         assert sum(use.tried for use in rows if use.directive_id == name) == known.runs_followed
+    assert all(1 < use.experiments < 100 for use in rows)
     of = "decision = 'keep' AND list_contains(directive_ids, ?)"
     kept = f"SELECT count(DISTINCT run_id) AS n FROM experiments WHERE {of}"
     with open_study(folder, views=()) as con:

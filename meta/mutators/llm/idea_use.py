@@ -19,15 +19,17 @@ MOST_ELSEWHERE = 4  # ideas of other programs
 
 @dataclass(frozen=True)
 class IdeaMarks:
-    """What a program's runs did with its ideas, in a few words by directive id. ``runs``: 0 if it has not run."""
+    """What a program's runs did with its ideas, in a few words by directive id. ``runs``: 0 if it has not run;
+    ``experiments`` of one, the median."""
 
     runs: int
+    experiments: float
     by_id: Mapping[str, str]
 
     @classmethod
     def of(cls, program: Program, facts: Evidence, figures: bool) -> IdeaMarks:
         if not figures:
-            return cls(0, {})
+            return cls(0, 0.0, {})
         parts = facts.parts or (facts,)
         own = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
         runs = sum(uses[0].runs for uses in own if uses)
@@ -42,7 +44,7 @@ class IdeaMarks:
             gain = gains.get(name)
             figure = "" if gain is None else f", {gain:+.2g}"
             said[name] = f"kept in {kept[name]} of {tried[name]}{figure}" if tried[name] else "not tried"
-        return cls(runs, said)
+        return cls(runs, next((uses[0].experiments for uses in own if uses), 0.0), said)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
 
 
 def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
-    of = [DirectiveUse(LISTED.program_id, LISTED.ideas[0].directive_id, 8, 6, 2, -0.25)]
+    of = [DirectiveUse(LISTED.program_id, LISTED.ideas[0].directive_id, 8, 23.5, 6, 2, -0.25)]
     for uses, told in (
         (of, "(1: kept in 2 of 6, -0.25) - Set `ladder1"),
         ([replace(of[0], directive_id=None)], "(1: not tried)"),
@@ -127,13 +127,13 @@ def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
         parent = ParentProgram(LISTED, score(LISTED.program_id))
         mutator = make("add", most=0)
         (_, user), _ = mutator._messages([parent], facts, Job(("charter", "Ideas")), None, [], FULL)
-        assert told in user.text and "of its 8 runs" in user.text and 'after="2"' in user.text
+        assert told in user.text and "of its 8 runs of about 24 experiments" in user.text and 'after="2"' in user.text
         (_, user), _ = mutator._messages([parent], facts, Job(("charter",)), None, [], FULL)
         assert told in user.text and 'after="2"' not in user.text
 
 
 def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(make: Make) -> None:
-    uses = [DirectiveUse(WAVES.program_id, WAVES.ideas[0].directive_id, 4, 4, kept, 0.3) for kept in (3, 1)]
+    uses = [DirectiveUse(WAVES.program_id, WAVES.ideas[0].directive_id, 4, 23.0, 4, kept, 0.3) for kept in (3, 1)]
     known = {program.program_id: program for program in (LISTED, WAVES)}
     for of, researcher, shown in ((uses[:1], "scripted", 1), (uses[1:], "scripted", 0), (uses[:1], "chat", 0)):
         mutator = make("rewrite", most=0, researcher=researcher)
