@@ -33,6 +33,7 @@ from meta.mutators.llm.briefing import MutationBriefing, brief
 from meta.mutators.llm.generation_calls import GenerationCalls
 from meta.mutators.llm.kinds import Job, Reader, offered
 from meta.mutators.llm.mutator import LlmMutator
+from meta.mutators.llm.prompt_detail import FULL
 from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.novelty import novelty_on
 from programs.errors import MetaloopError, ProgramError
@@ -84,7 +85,6 @@ def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
             {}, generation=1, most=1, reply_tokens=1, note=lambda _: None, stopped=lambda: MetaloopError("stopped")
         )
         kinds = offered(study.config.researcher)
-        system, ids = briefing.system(facts)
         for _ in range(20 * jobs):
             if len(out) == jobs:
                 break
@@ -95,8 +95,8 @@ def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
             if job is None:
                 continue
             mutator = LlmMutator(kind, model, calls, briefing)
-            user = mutator._prompt(parents, job, ids, None, traces="", unit=facts.unit)
-            tokens = count(model=model, text=system) + count(model=model, text=user)
+            messages, _ = mutator._messages(parents, facts, job, None, [], FULL)
+            tokens = sum(count(model=model, text=message.text) for message in messages)
             out.append((kind.name, is_possible(briefing.reader, kind.name, job, programs), tokens))
     return out
 

@@ -9,7 +9,7 @@ WITH told AS (
     FROM events WHERE kind = 'mutation')
 SELECT child_id, coalesce(parent_ids, []) AS parent_ids, operator, model, tokens, usd, accepted, reason,
     coalesce(evidence_ids, []) AS evidence_ids, generation, attempt, meta_program_id,
-    call, repairs, task, job,
+    call, repairs, task AS job_task, job,
     written_at AS proposed_at
 FROM told
 QUALIFY row_number() OVER (PARTITION BY generation, attempt, child_id, parent_ids, operator, task, job ORDER BY place) = 1
