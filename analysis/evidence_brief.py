@@ -21,7 +21,7 @@ from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
 from programs.program import Program
 
 SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 6, 6, 6  # rows of one task
-NAMES = 40  # edits that are only named, in one line
+NAMES = 40  # edits that are only named, in one line; of those with figures a quarter
 GONE = "…"
 _LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 
@@ -134,14 +134,14 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
     lost = [row for row in rows if row.loses]
     rest = [row for row in rows if row not in shown and row not in lost]
     worst = sorted(lost, key=lambda row: row.mean)[: int(LOST * share)]
-    seen = len(shown) + len(worst) + len(rest[: names // 2])
+    seen = len(shown) + len(worst) + len(rest[: names // 4])
     return TaskBrief(
         facts,
         scripts,
         [EditRow(label(row.key), credits.get(row.key), row) for row in parts][: math.ceil(len(parts) * rows_share)],
         shown,
         worst,
-        rest[: names // 2],
+        rest[: names // 4],
         [label(e.key) for e in failed][:names],
         _statements(facts.directives, share) if rows_share else [],
         unknown[:names],
