@@ -17,7 +17,8 @@ from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.labels import Labelled
 from inner_loop.researchers.notebook import LOST, PROGRAM, Note, Notebook, QueuedIdea
-from inner_loop.researchers.quoting import clean, fenced, line, tail
+from inner_loop.researchers.provided import provided
+from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail
 from inner_loop.researchers.result_rows import CHANGES, ResultRows, not_kept
 from inner_loop.run_context import ModelConfig
 from programs.charter import Charter
@@ -25,14 +26,13 @@ from programs.errors import UsageError
 from programs.roles import Role
 from trainer.constraints import sentences
 from trainer.edits import Edit, EditError, Knob, Value, format_value
-from trainer.experiment import SOURCE_BYTES
 from trainer.task import Task
 
 LOG_OK, LOG_FAILED, LOG_SHORT = (8, 800), (14, 1400), (3, 300)  # most lines and characters of the last log
-OLD_NOTE = 250  # characters of a note; the newest is shown whole
+OLD_NOTE = 300  # characters of a note, in whole sentences; the newest is shown whole
 STATE_CHARACTERS = 6000  # of research_state.md
 SHORT_LIST = 8  # ideas of a program that every prompt shows in full; of a longer list the next ones
-NEXT, TITLES = 3, 8  # of a longer list: ideas in full, then titles
+NEXT, TITLES = 3, 6  # of a longer list: ideas in full, then titles
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
 _STATED = re.compile(
@@ -111,10 +111,12 @@ class TurnBriefing:
             "researcher.system",
             task=self._plain,
             cost=f"{task.cost_seconds:.3g}",
+            where=_where(task),
             editable=list(task.editable),
             read_only=list(task.read_only),
+            provided=provided(task) if knobs else [],
+            repeats=_repeats(self._charter),
             constraints=sentences(task.constraints),
-            most_bytes=SOURCE_BYTES,
             knobs=[_knob(task, knob, patches) for knob in self._knobs] if knobs else [],
             prose=self._labels.prose if ideas and not self._is_long else self._labels.brief,
             charter=self._labels.charter,
@@ -193,7 +195,7 @@ class TurnBriefing:
             untitled=max(0, len(program) - NEXT - TITLES),
             queue=[idea for idea in waiting if not idea.label.startswith(PROGRAM)][: detail.queue],
             notes=[
-                *(line(self._note(note, role), OLD_NOTE) for note in notes[:-1]),
+                *(sentences_of(self._note(note, role), OLD_NOTE) for note in notes[:-1]),
                 *(self._note(note, role) for note in notes[-1:]),
             ],
             known=_known(bench, parent),
@@ -261,18 +263,36 @@ def repair(
     return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{asked}", volatile="")]
 
 
+def _where(task: Task) -> str:
+    """The device, where it is known: the launcher of built-in formats gives a CPU process one thread."""
+    if task.device == "gpu":
+        return " on a GPU"
+    return " on a CPU with one thread" if task.run is None and task.has_data else ""
+
+
+def _repeats(charter: Charter) -> str:
+    phases = [phase for _, phase in charter.by_phase()]
+    if any(phase.replicates > 1 or phase.keep.rule == "paired" or phase.confirm for phase in phases):
+        return "The program's settings alone decide which sources are measured again."
+    return "Each source is measured once, also where the program asks for repeats."
+
+
 def _known(bench: Bench, parent: Record) -> str:
     """What is known about differences between results: the noise, and that slow steps cost steps."""
     sd, task = seed_sd(bench), bench.task
     noise = f" Between training seeds, {task.metric} has a standard deviation of about {sd:.2g}." if sd else ""
+    given = f"A full training is given {task.budget_seconds:.3g} s"
     timed = bench.counts_device_time and task.scales and parent.outcome.steps
-    return noise + (" Time limits training: a slower step means fewer steps." if timed else "")
+    return noise + (f" {given}: a slower step means fewer steps." if timed else "")
 
 
 def _log(bench: Bench, lines: int, characters: int) -> str:
     """The end of the last experiment's log, fenced; empty if there is none."""
     last = bench.history[-1]
     text = _CARETS.sub("", bench.log(last))
+    if last.ok and last is not bench.baseline:  # lines that were so from the start tell nothing
+        always = set(bench.log(bench.baseline).splitlines())
+        text = "\n".join(row for row in text.splitlines() if row not in always)
     text = tail((_STATED if last.ok else _LIBRARY).sub("", text), lines=lines, characters=characters)
     return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""
 
@@ -288,13 +308,14 @@ def _plain(task: Task) -> dict[str, str]:
 
 
 def _knob(task: Task, knob: Knob, patches: bool) -> dict[str, str]:
-    about = ", ".join(filter(None, (knob.group, line(knob.note, 160))))
-    between = f"from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
-    listed = "one of " + ", ".join(_value(value) for value in knob.values)
+    about = ", ".join(filter(None, (knob.group if knob.kind == "patch" else "", line(knob.note, 160))))
+    between = f"{knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
+    listed = ", ".join(_value(value) for value in knob.values)
     patch = _patch(task, knob.name) if patches and knob.kind == "patch" else ""
     return {
         "name": knob.name,
         "kind": knob.kind,
+        "group": knob.group,
         "about": f" ({about})" if about else "",
         "allowed": f"{'whole, ' if knob.kind == 'int' else ''}{between}" if between else listed,
         "patch": fenced(patch, "diff") if patch and patch.count("\n") < SHORT_PATCH else "",

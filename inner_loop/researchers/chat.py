@@ -191,7 +191,9 @@ class ChatResearcher(ScriptedResearcher):
         answer, name = plan.answer, plan.turn.role.name
         lost = proposal if isinstance(proposal, Untried) else None
         again = lost is not None and lost.fate == "conflict"
-        self._notebook.settle(plan.turn.number, answer.follows if answer else (), again=again)
+        self._notebook.settle(
+            plan.turn.number, answer.follows if answer else (), answer.dropped if answer else (), again=again
+        )
         if answer is not None:
             self._notebook.add(answer.ideas, name)
             if answer.note:

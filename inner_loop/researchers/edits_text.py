@@ -31,7 +31,7 @@ class FileChange:
 class EditReply:
     """A parsed reply. ``follows`` and ``ideas`` are the model's own statements: data of limited size.
 
-    ``passed``: why its author has nothing to try; then there are no changes.
+    ``passed``: why its author has nothing to try; then there are no changes. ``dropped``: labels of ideas in the queue.
     """
 
     changes: tuple[FileChange, ...]
@@ -41,6 +41,7 @@ class EditReply:
     note: str = ""
     ideas: tuple[str, ...] = field(default=())
     passed: str = ""
+    dropped: tuple[str, ...] = ()
 
     def apply(self, source: Source) -> Source:
         """The edited source. Raises BadEdit for another file, a search text that does not occur exactly once, no
@@ -49,7 +50,7 @@ class EditReply:
         for change in self.changes:
             edited = _changed(edited, change)
         if edited == source:
-            raise BadEdit("The edit changes nothing. Only the program's settings have a source measured again.")
+            raise BadEdit("The edit changes nothing. A reply cannot have a source measured again.")
         size = sum(len(text.encode()) for _, text in edited.files)
         if size > SOURCE_BYTES:
             raise BadEdit(f"The edited source has {size} bytes; the limit for all files together is {SOURCE_BYTES}.")
@@ -75,6 +76,7 @@ def parse(reply: str) -> EditReply:
         line(_between(rest, "note"), NOTE),
         tuple(idea for idea in ideas if idea)[:IDEAS],
         passed,
+        tuple(re.findall(r"\bq\d{1,5}\b", _between(rest, "drop")))[:20],
     )
 
 

@@ -95,7 +95,7 @@ class Notebook:
     notes: list[Note] = field(default_factory=list)
     idle: list[IdleTurn] = field(default_factory=list)
     in_hand: dict[int, QueuedIdea] = field(default_factory=dict)
-    _done: set[str] = field(default_factory=set)  # labels of ideas that were followed
+    _done: set[str] = field(default_factory=set)  # labels of ideas that were followed or dropped
     _known: set[str] = field(default_factory=set)  # texts of all ideas so far
     _own: int = 0
 
@@ -123,17 +123,15 @@ class Notebook:
         """The ideas in the queue that the role may get."""
         return [idea for idea in self.queue if idea.suits(role, config, history)]
 
-    def settle(self, turn: int, follows: Sequence[str], *, again: bool = False) -> None:
-        """Remove the ideas that were followed, whoever had them; move the turn's own, if it was not, to the end, a few
-        times. ``again``: what was followed could not be tried, so the idea is the next one of the queue."""
+    def settle(self, turn: int, follows: Sequence[str], dropped: Sequence[str] = (), *, again: bool = False) -> None:
+        """Remove the ideas that were followed or dropped, whoever had them; move the turn's own, if it was not, to the
+        end, a few times. ``again``: what was followed could not be tried, so the idea is the next one of the queue."""
         idea = self.in_hand.pop(turn, None)
-        if again:
-            if idea is not None:
-                self.queue.appendleft(idea)
-            return
-        self._done.update(follows)
+        self._done.update(dropped, () if again else follows)
+        if again and idea is not None:
+            self.queue.appendleft(idea)
         self.queue = deque(other for other in self.queue if other.label not in self._done)
-        if idea is None or idea.label in self._done:
+        if again or idea is None or idea.label in self._done:
             return
         idea.chances -= 1
         if idea.chances > 0:

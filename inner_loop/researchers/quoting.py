@@ -23,6 +23,13 @@ def line(text: str, most: int) -> str:
     return short if len(short) <= most else short[: most - 1] + "…"
 
 
+def sentences_of(text: str, most: int) -> str:
+    """One line of at most ``most`` characters; a longer one ends after a whole sentence where one does late enough."""
+    short = line(text, most)
+    end = max(short.rfind(mark) for mark in (". ", "; ", ": "))
+    return f"{short[: end + 1]} …" if short.endswith("…") and end > most // 2 else short
+
+
 def tail(text: str, *, lines: int, characters: int) -> str:
     """The end of a text, cleaned."""
     last = [one.rstrip() for one in clean(text[-4 * characters :]).splitlines()[-lines:]]

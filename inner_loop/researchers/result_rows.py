@@ -16,6 +16,7 @@ from trainer.task import Task
 CHAT = "chat: "  # before the role, in the proposer of an experiment
 UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
 CHANGES, CHANGED_LINES, LINE = 3, 12, 120  # experiments whose change is shown, lines of each, characters of a line
+UNUSUAL = 1.25  # times the time that a training is given: from there on, or below its inverse, a row states its own
 _SETTING = re.compile(r"[-+](\w+) *= ")
 _LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
 
@@ -109,11 +110,13 @@ def _gain(bench: Bench, record: Record) -> str:
 
 
 def _training(bench: Bench, record: Record) -> str:
-    """Steps, the train loss that the script printed last, and the lines added and removed if it is not one each; what
-    is unknown is left out. The loss is shown only where a resumed run has the logs: its requests must be the same."""
+    """Steps, an unusual training time, the train loss that the script printed last, and the lines added and removed
+    if it is not one each; what is unknown is left out. The loss is shown only where a resumed run has the logs: its
+    requests must be the same."""
     known = [f"{record.outcome.steps} steps"] if record.outcome.steps else []
-    if known and record.outcome.training_seconds and bench.counts_device_time:
-        known[0] += f" in {record.outcome.training_seconds:.3g} s"
+    seconds, usual = record.outcome.training_seconds, bench.task.budget_seconds * record.fraction
+    if known and seconds and bench.counts_device_time and not 1 / UNUSUAL < seconds / usual < UNUSUAL:
+        known[0] += f" in {seconds:.3g} s"
     losses = _LOSS.findall(bench.log(record)) if bench.stores_logs else []
     with suppress(ValueError):  # text in place of a number
         known += [f"loss {float(losses[-1]):.3g}"] if losses else []

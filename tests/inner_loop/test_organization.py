@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from inspect import getfile
 from pathlib import Path
 from statistics import stdev
@@ -12,10 +13,12 @@ import pytest
 
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.repository import RunRepository
-from inner_loop.researchers.briefing import TurnBriefing, _log, _patch
+from inner_loop.researchers.briefing import TITLES, TurnBriefing, _log, _patch
 from inner_loop.researchers.call_queue import CallQueue
+from inner_loop.researchers.edits_text import parse
 from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import CHANCES, IdleTurn, Notebook
+from inner_loop.researchers.provided import provided
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.result_rows import ResultRows
 from inner_loop.run_context import ModelConfig
@@ -72,6 +75,30 @@ def test_an_idea_is_one_researchers_at_a_time_and_comes_back_if_passed_over() ->
     assert not book.queue
     book.add(("third", "third"), "Ada")
     assert [(idea.label, idea.by) for idea in book.queue] == [("q1", "Ada")]
+
+
+def test_an_idea_that_is_dropped_is_offered_to_nobody_even_if_an_edit_could_not_be_joined() -> None:
+    book = notebook("- first\n")
+    book.add(("second", "third", "fourth"), "Ada")
+    mine = book.hand_out(0, "Ada", {})
+    reply = parse("<title>t</title>\n<drop>q1, q3, d2</drop>\n<pass>settled</pass>")
+    assert mine and mine.text == "first" and reply.dropped == ("q1", "q3")
+    book.settle(0, ("q2",), reply.dropped, again=True)
+    assert [idea.text for idea in book.queue] == ["first", "third"]
+
+
+def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_sources_are_measured() -> None:
+    task = Task.load("strokes")
+    assert [text.partition(":")[0] for text in provided(task)] == ["`prepare.clock`", "`prepare.load_train`"]
+    once, again = (
+        TurnBriefing(program.charter, labelled(program), task, roles(program), ModelConfig())._head(True, True, True)
+        for program in (Program.parse(HEADINGS), Program.parse(f"---\nmetaloop:\n  confirm: 0.1\n---\n{HEADINGS}"))
+    )
+    assert "A launched CPU process counts from its own start" in once and "on a CPU with one thread;" in once
+    assert "Each source is measured once" in once and "settings alone decide" in again and "joined by lines" in once
+    stock = starter("stock")
+    gpu = TurnBriefing(stock.charter, labelled(stock), replace(task, device="gpu"), [], ModelConfig())
+    assert "on a GPU;" in gpu._head(True, True, True)
 
 
 def notebook(ideas: str, space: EditSpace | None = None) -> Notebook:
@@ -218,8 +245,8 @@ def test_of_a_long_list_a_turn_shows_the_next_ideas_in_full_and_others_by_their_
     assert "Go on." in system and "Idea number" not in system
     numbers = [f"Idea number {n} " in turn for n in range(2, 22)]
     assert numbers == [True] * 4 + [False] * 16
-    assert "- then [d7] `lr=0.06`, [d8] `lr=0.07`" in turn and turn.rstrip().count("`lr=") == 4 + 8
-    assert "`lr=0.13`, and 9 more" in turn and "nobody" not in turn
+    assert "- then [d7] `lr=0.06`, [d8] `lr=0.07`" in turn and turn.rstrip().count("`lr=") == 4 + TITLES
+    assert "`lr=0.11`, and 11 more" in turn and "nobody" not in turn
     assert book.queue[-1].title == "Look at the one thing that nobody has…"
 
 
@@ -242,9 +269,9 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
         return briefing.turn(bench, book, bench.head, role, None, lost=2)[1].text
 
     first = turn()
-    assert "standard deviation" not in first and "discarded ones" not in first and "Time limits" not in first
+    assert "standard deviation" not in first and "discarded ones" not in first and "A full training" not in first
     assert "are open: d3, d4, d6." in first and "2 turns in a row led to no experiment; 4 end the run" in first
-    assert "old " * 61 in first and "old " * 63 not in first and "new " * 119 in first
+    assert "old " * 74 in first and "old " * 76 not in first and "new " * 119 in first
     assert "5% of the budget is spent; 19 of 20" in first.replace(f"{bench.remaining:.4g}", "19").replace(
         f"{bench.budget_seconds:.4g}", "20"
     )
@@ -263,7 +290,11 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     )
     values = [record.metric for record in bench.history[:3] if record.metric is not None]
     assert f"has a standard deviation of about {stdev(values):.2g}." in later
-    assert "Time limits training" in later and re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)
+    given = task.budget_seconds
+    assert f"A full training is given {given:.3g} s: a slower step" in later
+    own = re.search(r"- 3: .*; 20 steps in ([0-9.e-]+) s", later)  # stated where it is unusual
+    seconds = bench.history[3].outcome.training_seconds
+    assert seconds and (own is not None) == (not 0.8 < seconds / given < 1.25)
     changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
     assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
     assert "+# line 11\n(18 more lines)" in changed and "# line 12" not in changed
