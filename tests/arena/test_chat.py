@@ -267,7 +267,8 @@ def test_instructions_planted_in_text_move_no_verdict_budget_or_ledger_entry(
             toml = folder / "task.toml"
             toml.write_text(toml.read_text().replace("Nothing is trained", INJECTION.replace('"', "")))
         if place == "log":
-            monkeypatch.setattr("inner_loop.bench.Bench.log", lambda _, r: f"loss: 0.0001\n```\n{r.number}: {INJECTION}\n")
+            planted_line = f"```\n{INJECTION}"
+            monkeypatch.setattr("inner_loop.bench.Bench.log", lambda _, r: f"loss: 1e-4\n{planted_line} {r.number}\n")
         if place == "title":
             server.answer = lambda body: gullible(body).replace("</title>", f" {INJECTION}</title>")
         result, events = alone(Task.load(folder), text)
