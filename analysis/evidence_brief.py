@@ -20,8 +20,8 @@ from analysis.evidence_text import quoted, rendered
 from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
 from programs.program import Program
 
-SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 12, 6, 6, 6  # rows of one task
-NAMES = 40  # edits that are only named, in one line; of those with figures a quarter
+SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 10, 5, 4, 5  # rows of one task
+NAMES = 32  # edits that are only named, in one line; of those with figures a fifth
 GONE = "…"
 _LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 
@@ -101,6 +101,17 @@ class TaskBrief:
     def base(self) -> FinalScript | None:
         return self.scripts[0] if self.scripts else None
 
+    def edits_of(self, script: FinalScript, base: str) -> str:
+        """All edits of a final script, or what it has other than the best one where that is at most half as long."""
+        best = dict(self.base.edits if self.base else ())
+        other = [label(key) for key in script.edits if best.get(key[0]) != key[1]]
+        gone = [label(key) for key in best.items() if key[0] not in dict(script.edits)]
+        if script == self.base or 2 * (len(other) + len(gone)) > len(script.edits):
+            return " ".join(map(label, script.edits))
+        return f"{base} " + ", ".join(
+            f"{word} {' '.join(labels)}" for word, labels in (("with", other), ("without", gone)) if labels
+        )
+
 
 def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | None = None, rows: float = 1.0) -> str:
     """The page. ``untried``: by task, the edits that no experiment has tried, as ideas name them. ``rows``: the share
@@ -134,14 +145,14 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
     lost = [row for row in rows if row.loses]
     rest = [row for row in rows if row not in shown and row not in lost]
     worst = sorted(lost, key=lambda row: row.mean)[: int(LOST * share)]
-    seen = len(shown) + len(worst) + len(rest[: names // 4])
+    seen = len(shown) + len(worst) + len(rest[: names // 5])
     return TaskBrief(
         facts,
         scripts,
         [EditRow(label(row.key), credits.get(row.key), row) for row in parts][: math.ceil(len(parts) * rows_share)],
         shown,
         worst,
-        rest[: names // 4],
+        rest[: names // 5],
         [label(e.key) for e in failed][:names],
         _statements(facts.directives, share) if rows_share else [],
         unknown[:names],

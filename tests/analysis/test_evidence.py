@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,9 @@ def test_the_brief_opens_with_the_best_scripts_and_what_is_new_on_top(facts: Evi
     assert text.index("## Best final scripts") < text.index("## Edits on top of b1")
     [opening] = [line for line in text.splitlines() if line.startswith("- [b1]")]
     assert all(label(key) in opening for key in best.edits) and ids.by_short["b1"] == best.run_ids[0]
+    near = replace(best, edits=(*best.edits[:-1], ("new", "7")), run_ids=("r-near",))
+    shown = brief(replace(facts, finals=(best, near)), RowIds())
+    assert f": b1 with `new=7`, without {label(best.edits[-1])}\n" in shown
     inside = {*best.edits}
     rows = [line for line in text.splitlines() if line.startswith("- [e")]
     assert not any(f" {label(key)}:" in line for line in rows for key in inside)

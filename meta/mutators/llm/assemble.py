@@ -28,13 +28,17 @@ def section_names(program: Program) -> list[str]:
     return [CHARTER, *named, *program.further]
 
 
-def read_by_script(program: Program, marks: Mapping[str, str]) -> str:
+def read_by_script(program: Program, marks: Mapping[str, str], first: Program | None = None) -> str:
     """The text without the sections that the scripted researcher does not read: front matter and ideas stay, and the
-    names of the others. Before each idea stands its number, with what ``marks`` says of it by directive id."""
+    names of the others. Before each idea stands its number, with what ``marks`` says of it by directive id. Ideas that
+    the ``first`` parent has in the same words stand as its numbers."""
     lines = split_lines(program.text)
+    of_first = split_lines(first.text) if first else []
+    same = {of_first[idea.line - 1]: number for number, idea in enumerate(first.ideas if first else (), 1)}
     for number, idea in enumerate(program.ideas, 1):
         said = marks.get(idea.directive_id, "")
-        shown = _EXPECTED.sub("", lines[idea.line - 1].lstrip())
+        line = lines[idea.line - 1]
+        shown = f"as {same[line]} of parent 1\n" if line in same else _EXPECTED.sub("", line.lstrip())
         lines[idea.line - 1] = f"({number}{': ' if said else ''}{said}) {shown}"
     text = "".join(lines)
     every = sections(text)

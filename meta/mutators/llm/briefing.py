@@ -33,6 +33,8 @@ from trainer.roles import meaning
 from trainer.task import Task
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from analysis.evidence import Evidence, MutationCredit
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
@@ -155,7 +157,6 @@ class MutationBriefing:
             tasks=self.tasks,
             known_as=known_as,
             families=self.families,
-            charter=[(name, info) for name, info in fields() if self.researcher != "scripted" or name not in UNREAD],
             scripted=self.researcher == "scripted",
             control=self.control,
             seed_sd=known.seed_sd if (known := summary(self.task)).state == "measured" else None,
@@ -173,6 +174,12 @@ class MutationBriefing:
             for c in (*part.edits, *part.directives, *part.mutations)
         })  # fmt: skip
         return text, ids
+
+    def charter(self, parents: Sequence[Program], new: bool) -> list[tuple[str, FieldInfo]]:
+        """The fields that the researcher follows: all where a job may set ``new`` ones, else those of the parents."""
+        set_there = {d.text.partition(":")[0] for p in parents for d in p.directives if d.kind == "charter"}
+        unread = UNREAD if self.researcher == "scripted" else ()
+        return [(name, info) for name, info in fields() if name not in unread and (new or name in set_there)]
 
     def notes(self, ids: RowIds, most: int = FULL.notes) -> str:
         """The notes of this generation and earlier ones, latest first; empty without any."""

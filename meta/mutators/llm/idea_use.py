@@ -14,7 +14,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
 
-MOST_ELSEWHERE = 4  # ideas of other programs
+MOST_ELSEWHERE = 3  # ideas of other programs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class IdeaMarks:
             name = idea.directive_id
             gain = gains.get(name)
             figure = "" if gain is None else f", {gain:+.2g}"
-            said[name] = f"kept in {kept[name]} of {tried[name]}{figure}" if tried[name] else "not tried"
+            said[name] = f"{kept[name]}/{tried[name]}{figure}" if tried[name] else "not tried"
         return cls(runs, next((uses[0].experiments for uses in own if uses), 0.0), said)
 
 

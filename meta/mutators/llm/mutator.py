@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 REPAIR, PASSED = "repair", "passed: "
 NEW_PATCHES = 2  # of one child
 GLIMPSED = ("merge", "bold")  # operators whose reply does not repeat the text of a parent
+EXAMPLE = 2500  # most bytes of a parent that only shows what a program looks like
 BY_ITEMS = ("add", "delete")  # those whose reply need not, where the parent's ideas are numbered
 
 
@@ -214,7 +215,12 @@ class LlmMutator:
         first = parents[0].program
         siblings = self.briefing.siblings[-detail.siblings :] if detail.siblings else []
         glimpsed = (*GLIMPSED, *BY_ITEMS) if first.program_id in marks else GLIMPSED
+        new_fields = (
+            self.kind.payload == "program" or assemble.CHARTER in job.sections or not self.briefing.reader.scripted
+        )
         most = detail.parents if rejected or self.name in glimpsed else None
+        if self.name == "bold" and first.program_id in marks and most is None:
+            most = EXAMPLE
         return prompts.render(
             f"{REPAIR if rejected else self.name}.md.j2",
             parents=parents,
@@ -235,13 +241,17 @@ class LlmMutator:
             most_words=int(0.9 * first.words),
             siblings=self.briefing.shown(siblings, ids),
             rejected=rejected,
+            detail=detail,
+            new_fields=new_fields,
+            charter=self.briefing.charter([parent.program for parent in parents], new_fields),
             **more,
         )
 
-    def _shown(self, marks: Mapping[str, IdeaMarks], program: Program, most: int | None = None) -> str:
+    def _shown(self, marks: Mapping[str, IdeaMarks], program: Program, first: Program, most: int | None = None) -> str:
         """A parent's text, at most so many bytes of it; for a job about sections without those that nothing reads."""
         marked = marks.get(program.program_id)
-        text = program.text if marked is None else assemble.read_by_script(program, marked.by_id)
+        other = first if first != program else None
+        text = program.text if marked is None else assemble.read_by_script(program, marked.by_id, other)
         return text if most is None else clipped(text, most)
 
     def _is_marked(self, program: Program) -> bool:

@@ -17,7 +17,7 @@ from inner_loop.models.contract import Message
 from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls
 from meta.mutators.llm.trace_access import TraceAccess
 
-TRIED = 12  # mutations that are shown, newest first; equal ones count once
+TRIED = 7  # mutations that are shown, newest first; equal ones count once
 SHOWN_NOTES = 12
 SIBLINGS = 20  # proposals of this generation that are shown
 

@@ -58,11 +58,14 @@ def reflect(
             unit=evidence.unit,
             traces=shown,
             siblings=(),
+            detail=detail,
+            new_fields=True,
+            charter=briefing.charter([parent.program for parent in parents], True),
             marks={},
             elsewhere=(),
             other=None,
             most=MOST_NOTES,
-            shown=lambda program: program.text if detail.parents is None else clipped(program.text, detail.parents),
+            shown=lambda program, _: program.text if detail.parents is None else clipped(program.text, detail.parents),
         )
         return [Message("system", system), Message("user", user)], ids
 

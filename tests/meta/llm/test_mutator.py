@@ -103,7 +103,6 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
         "[e1] `conv`" in system
         and "c-MOMENTUM" not in system
         and re.search(r"- `ladder1` = [\d.]+(?: \(`@\w+`\))?: float, 0.01", system)
-        and "`keep.rule`" in system
     )
     for parent in parents(2):
         front, _, ideas = parent.program.text.rstrip().partition("# ")
@@ -120,7 +119,7 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
 def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
     of = [DirectiveUse(LISTED.program_id, LISTED.ideas[0].directive_id, 8, 23.5, 6, 2, -0.25)]
     for uses, told in (
-        (of, "(1: kept in 2 of 6, -0.25) - Set `ladder1"),
+        (of, "(1: 2/6, -0.25) - Set `ladder1"),
         ([replace(of[0], directive_id=None)], "(1: not tried)"),
     ):
         facts = replace(PLANTED, uses=tuple(uses))
@@ -130,6 +129,21 @@ def test_each_idea_stands_with_what_the_runs_did_with_it(make: Make) -> None:
         assert told in user.text and "of its 8 runs of about 24 experiments" in user.text and 'after="2"' in user.text
         (_, user), _ = mutator._messages([parent], facts, Job(("charter",)), None, [], FULL)
         assert told in user.text and 'after="2"' not in user.text
+
+
+def test_fields_of_the_charter_stand_where_a_job_may_set_them(make: Make) -> None:
+    parent = ParentProgram(WAVES, score(WAVES.program_id))
+    for name, sections, every in (("add", ("charter",), True), ("delete", ("Ideas",), False), ("bold", (), True)):
+        (_, user), _ = make(name, most=0)._messages([parent], PLANTED, Job(sections), None, [], FULL)
+        assert "- `wave`: " in user.text and ("- `keep.rule`: " in user.text) == every  # it sets wave
+        assert ("# Fields of the charter that stand there" in user.text) != every
+
+
+def test_a_long_parent_is_an_example_only_where_a_program_is_designed_anew(make: Make) -> None:
+    listed = LISTED.with_text(LISTED.text + "".join(f"- Set `ladder1={n}`, and look.\n" for n in range(200)))
+    for name, job in (("bold", Job()), ("rewrite", Job(("Ideas",)))):
+        (_, user), _ = make(name, most=0)._messages([ParentProgram(listed, None)], PLANTED, job, None, [], FULL)
+        assert ("(the rest is left out)" in user.text) == (name == "bold") and "(1) - Set" in user.text
 
 
 def test_ideas_that_other_programs_kept_are_shown_where_the_parent_lacks_them(make: Make) -> None:

@@ -93,10 +93,13 @@ def test_changes_of_items_that_cannot_be_made_say_why(attributes: str, body: str
 
 
 def test_numbers_before_ideas_are_no_part_of_the_text() -> None:
-    shown = read_by_script(QUEUE, {QUEUE.ideas[1].directive_id: "kept in 1 of 4, -0.1"})
-    assert "(1) - A `a=1`\n(2: kept in 1 of 4, -0.1) - B `b=1` and more\n(3) - C" in shown and "Talk" not in shown
+    shown = read_by_script(QUEUE, {QUEUE.ideas[1].directive_id: "1/4, -0.1"})
+    assert "(1) - A `a=1`\n(2: 1/4, -0.1) - B `b=1` and more\n(3) - C" in shown and "Talk" not in shown
     listed = shown.partition("## Ideas\n\n")[2].partition("\n\n")[0]
     assert with_sections(QUEUE, MutationReply("r", (), "Ideas", listed)) == QUEUE.text
+    other = Program.parse(QUEUE.text.replace("- A `a=1`", "- Z `z=1`"))
+    again = read_by_script(other, {other.ideas[2].directive_id: "2/3"}, QUEUE)
+    assert "(1) - Z `z=1`\n(2) as 2 of parent 1\n(3: 2/3) as 3 of parent 1\n" in again
 
 
 def test_what_is_left_out_of_an_idea_comes_back_where_it_is_repeated() -> None:
