@@ -32,6 +32,7 @@ _NO_RATE = re.compile(r"decay|warm|ratio|frac|min|final|schedule|mult|scale", re
 _FAR = 1000.0  # factor of a learning rate that is certainly bad
 _CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
 _WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
+_STAYS = "stays, other printed numbers change"
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
 
 State = Literal["alive", "dead", "not known", "fails"]
@@ -217,7 +218,7 @@ class KnobCheck:
             return f"{edit.label()}: {self.task.metric} {stick.metrics[0]:.6g} → {metric:.6g}"
         others = stick.other_numbers(outcome, self._echo(edit))
         if any(re.search(r"\.\d*[1-9]|e-", text) for text in others):
-            return f"{edit.label()}: {self.task.metric} stays, other printed numbers change"
+            return f"{edit.label()}: {self.task.metric} {_STAYS}"
         return "integers" if others else ""
 
     def _echo(self, edit: Edit) -> set[float]:
@@ -226,6 +227,19 @@ class KnobCheck:
         texts = [part.replace for one in patches for part in one.replacements]
         numbers = {_value(match[0]) for text in texts for match in _NUMBER.finditer(text)}
         return numbers | {float(value) for value in edit.set.values() if isinstance(value, int | float)}
+
+    def stuck(self, states: Sequence[KnobState]) -> Iterator[CheckFinding]:
+        """A finding if knobs change what the command prints and none changes the metric: it may be another number."""
+        alive = [one for one in states if one.state == "alive"]
+        if alive and all(_STAYS in one.message for one in alive):
+            known = len(alive) > 1 and all(one.state in ("alive", "dead") for one in states)
+            metric, names = self.task.metric, ", ".join(one.knob.name for one in alive)
+            yield CheckFinding(
+                "error" if known else "warning",
+                "moved metric",
+                f"no knob changes {metric}, although other printed numbers change ({names})",
+                f"see that the pattern in task.toml reads {metric} and no fixed number; if it is right: --no-knobs",
+            )
 
     def direction(self, states: Sequence[KnobState]) -> CheckFinding:
         """Whether bad values make the metric worse. A far too large or a far too small learning rate does; without one,
@@ -390,6 +404,7 @@ def judge_knobs(check: KnobCheck, states: list[KnobState]) -> Iterator[CheckFind
         states.append(state)
         hint = _HINTS[state.state] if state.message.startswith("not tried") or state.state != "not known" else ""
         yield CheckFinding(_LEVELS[state.state], f"knob {knob.name}", f"{state.state}: {state.message}", hint)
+    yield from check.stuck(states)
     yield check.direction(states)
 
 

@@ -86,6 +86,18 @@ def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tm
     require_checked(task, True, lambda _: None)
 
 
+def test_a_metric_that_no_knob_changes_is_no_metric_if_other_numbers_change(tmp_path: Path) -> None:
+    text = TRAIN.replace('print(f"loss', 'print(f"fit: {(w - 3.0) ** 2 + 0.5 + IDLE:.6f}")\nprint(f"loss')
+    fixed = text.replace("(w - 3.0) ** 2 + 0.5:.6f}", "0.5:.6f}")
+    for name, source, level in (("fixed", fixed, "error"), ("good", text, None)):
+        task = made(tmp_path / name, source, LR="0.05,0.2", IDLE="1,3")
+        found = clauses(task)
+        assert (found["moved metric"].level if "moved metric" in found else None) == level
+        if level:
+            with pytest.raises(TaskError, match="no knob changes loss, although other printed numbers change .LR, ID"):
+                require_checked(task, False, print)
+
+
 def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
