@@ -125,8 +125,10 @@ def judge(
         return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    same, twin = novelty.reworded(program), novelty.meet(program)
-    refusal = f"behaves like {twin}" if twin else f"says what {same} says in other words" if same else ""
+    nearest, twin = novelty.reworded(program), novelty.meet(program)
+    refusal = f"behaves like {twin}" if twin else nearest.refusal if nearest else ""
+    if nearest and not refusal:
+        proposal = replace(proposal, remark="; ".join(filter(None, (proposal.remark, nearest.remark))))
     return Attempt(proposal, program, refusal, faulty=bool(refusal))
 
 

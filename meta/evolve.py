@@ -30,6 +30,7 @@ from meta.confirmation import FINAL, at_length, best_scripts, confirm, look_of
 from meta.gate import gate_over
 from meta.learnt import relearnt
 from meta.lineage import Lineage
+from meta.meaning import meaning_of
 from meta.mutators.base import OfflineMutator
 from meta.mutators.change_files import ChangeFiles
 from meta.mutators.learn_ideas import LearnIdeas
@@ -102,7 +103,7 @@ class Evolution:
         self.executor = executor
         self.lineage = lineage
         self.progress = progress
-        self.novelty = novelty_on(all_tasks(study))
+        self.novelty = novelty_on(all_tasks(study), meaning_of(study, progress))
         self.mix = Mix(operators_of(study))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
@@ -144,6 +145,8 @@ class Evolution:
         """Write children from the evidence, then race them beside the elites, which run again."""
         if generation not in self.study.state.generations:
             archive, facts = self.archive()
+            if self.novelty.meaning:
+                self.novelty.meaning.ask_again()
             archive, elites = self.breeders(archive, generation)
             mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
             attempts = breed(

@@ -36,6 +36,7 @@ class PlannedWork(TypedDict, total=False):
     tells: str  # the statistical power
     researcher: str
     models: str
+    embeddings: str
     context_tokens: int
     reply_tokens: int
     call_timeout_s: float

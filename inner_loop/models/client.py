@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from inner_loop.events import CallEvent
@@ -40,12 +40,21 @@ class ModelClient:
 
     ``seed`` sets the jitter of the waits. Calls in ``context.recorded`` are answered from there and cost nothing;
     raises Corrupt if such a call had another request. ``first``: number of the first call. ``deadline``: the value of
-    ``time.monotonic`` at which waits and attempts end.
+    ``time.monotonic`` at which waits and attempts end. ``ask``: one attempt of a call.
     """
 
-    def __init__(self, context: RunContext, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        seed: int,
+        *,
+        first: int = 0,
+        deadline: float = math.inf,
+        ask: Callable[..., ProviderReply] = provider.ask,
+    ) -> None:
         config = context.config
         self.context = context
+        self._provider = ask
         self._seed = seed
         self._next = first
         self._lock = threading.Lock()
@@ -183,7 +192,7 @@ class ModelClient:
             began = time.monotonic()
             call.attempts += 1
             try:
-                answer = provider.ask(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
+                answer = self._provider(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # cost unknown: count the worst case
@@ -250,7 +259,7 @@ class ModelClient:
                 self._pause(PAUSE)
                 continue
             call.limit, reached = self._affordable(call, model, price), cap
-            if call.limit < min(call.max_tokens, USEFUL):
+            if call.limit < max(1, min(call.max_tokens, USEFUL)):  # an embedding, without a length, cannot be shorter
                 raise NoReply(cap)
         return reached
 

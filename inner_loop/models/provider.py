@@ -1,4 +1,4 @@
-"""One attempt of one call, through LiteLLM: its answer, or the kind of its fault."""
+"""One attempt of one call, through LiteLLM, of a chat or an embedding model: its answer, or the kind of its fault."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
+from inner_loop.models.vectors import packed
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
@@ -99,16 +100,27 @@ def _litellm() -> Any:
 def ask(
     model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
 ) -> ProviderReply:
-    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds.
+    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds."""
+    return _within(timeout, lambda: _asked(model, messages, max_tokens, timeout, offer))
 
-    The library's own timeout is per read: a server that sends a byte now and then would block the call for ever. Such a
-    call is left behind in its thread.
-    """
+
+def embed(
+    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
+) -> ProviderReply:
+    """As ``ask``, of an embedding model: the reply's text has a vector for each message (`inner_loop.models.vectors`).
+
+    It has no length and no tools."""
+    return _within(timeout, lambda: _embedded(model, [message.whole for message in messages], timeout))
+
+
+def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
+    """The library's own timeout is per read: a server that sends a byte now and then would block the call for ever.
+    Such a call is left behind in its thread."""
     results: list[ProviderReply | Exception] = []
 
     def attempt() -> None:
         try:
-            results.append(_asked(model, messages, max_tokens, timeout, offer))
+            results.append(work())
         except Exception as error:  # for the caller's thread
             results.append(error)
 
@@ -139,6 +151,32 @@ def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: fl
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
     return _answer(response, messages)
+
+
+def _embedded(model: str, texts: Sequence[str], timeout: float) -> ProviderReply:
+    library = litellm()
+    _unlogged()
+    try:
+        response = library.embedding(
+            model=model, input=list(texts), timeout=timeout, encoding_format="float", num_retries=0, max_retries=0
+        )
+    except Exception as error:  # boundary to a library whose providers raise any exception
+        raise _fault(error) from None
+    try:
+        rows = sorted(response.data, key=lambda row: int(row["index"] or 0))  # stable where all have none
+        text = packed([row["embedding"] for row in rows], len(texts))
+        tokens, usd = int(response.usage.prompt_tokens or 0), _cost_of(response)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
+    if not 0 < tokens <= MOST_TOKENS:  # no usage reported: assume four bytes per token
+        tokens, usd = sum(len(text.encode("utf-8", "replace")) for text in texts) // 4 + 1, None
+    return ProviderReply(text, tokens, 0, 0, 0, usd, "stop")
+
+
+def _cost_of(response: Any) -> float | None:
+    """LiteLLM's figure; None where it knows no price."""
+    usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+    return float(usd) if usd else None
 
 
 def _unlogged() -> None:
@@ -198,7 +236,7 @@ def _answer(response: Any, messages: Sequence[Message]) -> ProviderReply:
         finish = str(choice.finish_reason or "stop")
         usage = response.usage
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
-        usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+        usd = _cost_of(response)
         if min(tokens_in, tokens_out) < 0 or max(tokens_in, tokens_out) > MOST_TOKENS:
             tokens_in = tokens_out = 0  # treated as no usage; a negative one would refund tokens
         cached, written = _cached(usage, tokens_in)
@@ -210,7 +248,7 @@ def _answer(response: Any, messages: Sequence[Message]) -> ProviderReply:
     if not tokens_in + tokens_out:  # no usage reported: assume four bytes per token
         prompt_bytes = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
         tokens_in, tokens_out, usd = prompt_bytes // 4 + 1, size // 4 + 1, None
-    return ProviderReply(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
+    return ProviderReply(text, tokens_in, tokens_out, cached, written, usd, finish, calls)
 
 
 def _cached(usage: Any, tokens_in: int) -> tuple[int, int]:

@@ -95,7 +95,7 @@ def _evolve_programs(
         on = ChosenTasks.of(study)
     else:
         refuse_again(command, again)
-        mutation.refuse_alone(follows, settings.researcher_choice.config)
+        mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
         on = ChosenTasks.named(flags, settings.seed)
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
@@ -272,7 +272,12 @@ class ChosenTasks:
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
     given = flags.mutation
     choice = ResearcherChoice.of(
-        flags.models, flags.agent, traces=given.traces, reflect=given.reflect, yes=flags.start.yes
+        flags.models,
+        flags.agent,
+        traces=given.traces,
+        reflect=given.reflect,
+        embeddings=given.embeddings,
+        yes=flags.start.yes,
     )
     which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
@@ -314,6 +319,7 @@ def refuse_change(
     mutation.check(study, follows)
     mutation.check_traces(study, settings.researcher_choice.config.traces)
     mutation.check_reflect(study, settings.researcher_choice.config.reflect)
+    mutation.check_embeddings(study, settings.researcher_choice.config.embeddings)
     if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"
@@ -398,7 +404,8 @@ def describe(
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    planned |= mutation.bill(plan, study.config.staff if study else settings.researcher_choice.settled, planned)
+    staff = study.config.staff if study else settings.researcher_choice.settled
+    planned |= mutation.bill(plan, staff, planned) | mutation.embeddings(staff)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
     if further:  # each run is a sample of the mean over the tasks, in one unit

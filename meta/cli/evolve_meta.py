@@ -80,6 +80,7 @@ def refuse_others(command: str, own: Sequence[Program], flags: EvolveFlags) -> N
         (dial.long, "--long"), (dial.harvest is not None, "--harvest"), (dial.headroom is not None, "--headroom"),
         (bool(flags.prior), "--prior"), (flags.from_scratch, "--from-scratch"), (bool(flags.without), "--without"),
         (flags.ending.apply, "--apply"), (bool(flags.ending.webhook), "--webhook"), (given.reflect, "--reflect"),
+        (bool(given.embeddings), "--embeddings"),
         (given.traces not in (None, "auto", "none"), f"--traces {given.traces}"),
         (flags.models.researcher not in (None, "scripted"), f"-r {flags.models.researcher}"),
     ):  # fmt: skip

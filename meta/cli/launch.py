@@ -284,6 +284,8 @@ def announce(out: Output, plan: PlannedWork) -> None:
     if plan.get("models"):
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
+    if plan.get("embeddings"):
+        out.note(f"embeddings: {plan['embeddings']}")
     if plan.get("tells"):
         out.note(str(plan["tells"]))
     if plan.get("headroom"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
-from meta.cli import resolve
+from meta.cli import resolve, spend
 from meta.cli.options import flag
 from meta.cli.researcher_choice import Traces
 from meta.planned_work import PlannedWork
@@ -17,7 +17,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
-    from inner_loop.run_context import ModelConfig
+    from inner_loop.run_context import EmbeddingModel, ModelConfig
     from meta.plan import Plan
     from programs.program import Program
 
@@ -43,6 +43,14 @@ class MutationFlags:
     ]
     reflect: Annotated[
         bool, flag("One more call per generation: what limited the parents' runs. Writers see the notes.")
+    ]
+    embeddings: Annotated[
+        str | None,
+        flag(
+            "Embedding model that refuses programs which say the same as an earlier one in other words, from this "
+            "similarity on  [default: none, words decide; 0.92].",
+            metavar="NAME[=COSINE]",
+        ),
     ]
 
 
@@ -75,6 +83,28 @@ def check_reflect(study: Study, named: bool) -> None:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created without --reflect", "--reflect")
 
 
+def check_embeddings(study: Study, named: EmbeddingModel | None) -> None:
+    """Raise NotComparable where a study is resumed with another embedding model or similarity."""
+    made = study.config.staff.embeddings
+    if named not in (None, made):
+        stated = f"with --embeddings {made.model}={made.same_from:g}" if made else "without --embeddings"
+        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created {stated}", "--embeddings")
+
+
+def embeddings(config: ModelConfig) -> PlannedWork:
+    """The embedding model, as a key of a plan."""
+    if config.embeddings is None:
+        return {}
+    from inner_loop.models.prices import price_of
+
+    price = None if os.environ.get("METALOOP_REPLAY") else price_of(config.embeddings.model, config)
+    cost = f"${price.tokens_in * 1e6:.2g} per million tokens" if price else spend.NOT_PRICED
+    return {
+        "embeddings": f"{config.embeddings.model} ({cost}), at most one call per program; programs that resemble an "
+        f"earlier one by {config.embeddings.same_from:g} or more are refused"
+    }
+
+
 def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
     """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
@@ -94,8 +124,14 @@ def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
     }
 
 
-def refuse_alone(meta_program: Program | None, staff: ModelConfig) -> None:
-    """Raise UsageError for --traces, --reflect or --meta-program without a model, which would have no effect."""
+def refuse_alone(meta_program: Program | None, staff: ModelConfig, researcher: str) -> None:
+    """Raise UsageError for --traces, --reflect or --meta-program without a model, and for --embeddings without a
+    researcher that reads prose: they would have no effect."""
+    if staff.embeddings and researcher == "scripted":
+        raise UsageError(
+            "--embeddings needs a researcher that reads prose; the scripted one compares programs by what they do",
+            hint="-r chat with -m NAME, or -r command:NAME",
+        )
     if staff.reflect and not staff.models:
         raise UsageError("--reflect needs a model that reads the traces", hint="name one: -m NAME")
     if staff.traces != "auto" and not staff.models:

@@ -93,7 +93,8 @@ def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: st
     for researcher in ("chat", "scripted"):
         novelty = Novelty([STROKES], researcher)
         assert novelty.reworded(first) is None and novelty.meet(first) is None
-        assert (novelty.reworded(second) == first.program_id) == (same and researcher == "chat")
+        found = novelty.reworded(second)
+        assert (found is not None and found.program_id == first.program_id) == (same and researcher == "chat")
     proposal = ChildProposal(second.text, "rewrite", "r", (), (first.program_id,))
     novelty = Novelty([STROKES], "chat")
     novelty.meet(first)
