@@ -77,8 +77,8 @@ def test_a_paraphrase_is_refused_and_what_is_new_is_not(begun: Path) -> None:
         for text, same in (
             ("Train until the loss is flat, then measure the noise.", False),
             ("Train until the error is flat, then assess noise.", True),
-            ("Train the model before measuring noise.", False),
-            ("Measure the model before training noise.", False),
+            ("Train it, then measure noise.", False),
+            ("Measure noise, then train it.", False),
         ):
             assert bool(refusal(novelty, Program.parse(f"# A\n\n- {text}\n", "s"))[0]) == same
         assert refusal(novelty, NEW)[0] == refusal(novelty, MORE)[0] == "" and not notes
