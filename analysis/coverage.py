@@ -80,11 +80,11 @@ class TaskValues:
             for key, worth in known.items()
             if list(key[:-1]) == rest and not isinstance(key[-1], bool | str)
         )
-        places = [place for place, _ in rungs]
-        if len(rungs) < 2 or not places[0] <= last <= places[-1]:
+        rung_values = [rung_value for rung_value, _ in rungs]
+        if len(rungs) < 2 or not rung_values[0] <= last <= rung_values[-1]:
             return None
-        smallest = min((place for place in places if place > 0), default=1.0)
-        scale = [math.log(max(place, smallest / 3)) for place in (*places, last)]
+        smallest = min((rung_value for rung_value in rung_values if rung_value > 0), default=1.0)
+        scale = [math.log(max(rung_value, smallest / 3)) for rung_value in (*rung_values, last)]
         return float(np.interp(scale[-1], scale[:-1], [worth for _, worth in rungs]))
 
 

@@ -134,8 +134,8 @@ class EffectEstimate:
 
 def credited(scope: Scope, method: str, estimates: Mapping[Key, EffectEstimate]) -> list[DirectiveEffect]:
     """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
-    told = scope.rows("directive_texts", DirectiveText) if estimates else []
-    texts = {row.directive_id: row.text for row in told}
+    rows = scope.rows("directive_texts", DirectiveText) if estimates else []
+    texts = {row.directive_id: row.text for row in rows}
     fits = [known.effect for known in estimates.values()]
     shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
     out = []

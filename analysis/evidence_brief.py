@@ -43,12 +43,12 @@ class RowIds:
 
     def shortened(self, text: str) -> str:
         """A text of an earlier generation, whose ids are long: in the place of those without a short one stands …"""
-        short = _LONG.sub(lambda found: self._by_long.get(found[0], GONE), text)
+        short = _LONG.sub(lambda match: self._by_long.get(match[0], GONE), text)
         return re.sub(rf"\s*\((?:[\s,;{GONE}]|and)+\)", "", short)
 
     def lengthened(self, text: str) -> str:
         """A text with short ids, which mean something in one prompt only, as the ledger keeps it."""
-        return re.sub(r"\b[a-z]\d{1,3}\b", lambda found: self.by_short.get(found[0], found[0]), text)
+        return re.sub(r"\b[a-z]\d{1,3}\b", lambda match: self.by_short.get(match[0], match[0]), text)
 
 
 @dataclass(frozen=True)

@@ -70,13 +70,13 @@ def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
         return []
     at = effects.finder.positions(np.array([row.run for row in rows]), np.array([row.number for row in rows]))
     groups: dict[tuple[int, ...], list[FinalRun]] = defaultdict(list)
-    for row, place in zip(rows, at.tolist(), strict=True):
-        if place >= 0 and (columns := tuple(sorted(effects.held[[place]].indices.tolist()))):
+    for row, group in zip(rows, at.tolist(), strict=True):
+        if group >= 0 and (columns := tuple(sorted(effects.held[[group]].indices.tolist()))):
             groups[columns].append(row)
     means = [mean_interval([row.gain for row in runs]) for runs in groups.values()]
     scores = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
     names = {column: key for key, column in effects.column.items()}
-    found = [
+    scripts = [
         FinalScript(
             edits=tuple(names[column] for column in columns if column in names),
             columns=columns,
@@ -86,7 +86,7 @@ def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
         )
         for (columns, runs), score in zip(groups.items(), scores, strict=True)
     ]
-    return sorted(found, key=lambda script: (-script.mean, script.columns))
+    return sorted(scripts, key=lambda script: (-script.mean, script.columns))
 
 
 def on_top(effects: Effects, script: FinalScript) -> list[OnTop]:
@@ -109,8 +109,8 @@ def on_top(effects: Effects, script: FinalScript) -> list[OnTop]:
     if not new:
         return []
     answers = effects.fitted.answers(np.array(weights), unseen)
-    found = [OnTop(key, a.mean, a.sd, tries_of(effects, k)) for key, a, k in zip(new, answers, kept, strict=True)]
-    return sorted(found, key=lambda row: (-row.mean, row.key))
+    rows = [OnTop(key, a.mean, a.sd, tries_of(effects, k)) for key, a, k in zip(new, answers, kept, strict=True)]
+    return sorted(rows, key=lambda row: (-row.mean, row.key))
 
 
 def dispensable(effects: Effects, script: FinalScript) -> list[OnTop]:

@@ -45,10 +45,10 @@ def fitted_law(con: duckdb.DuckDBPyConnection, task: Task) -> Law:
         if a in columns and b in columns
     }
     failed = [(knob, canonical(json.loads(value))) for knob, value in con.execute(FAILED, [task.name]).fetchall()]
-    found = effects.edits()
+    edits = effects.edits()
     return Law(
         before=task.edits.config(task.baseline()),
-        effects={change: found[name].mean for name, change in known.items()},
+        effects={change: edits[name].mean for name, change in known.items()},
         interactions=pairs,
         crashes=frozenset(change for name in failed if (change := change_of(task, name))),
         metric=level,

@@ -136,12 +136,12 @@ def of_study(con: duckdb.DuckDBPyConnection, task: Task, source: str) -> list[Ef
 
     Scripts that were tried several times count once, with their mean; screens and imported rows are left out.
     """
-    found = rows(con.execute(_TRIED, {"task": task.name}))
-    starts = [row for row in found if row["parent_config"] is None]
+    tried = rows(con.execute(_TRIED, {"task": task.name}))
+    starts = [row for row in tried if row["parent_config"] is None]
     if not starts:
         return []
     trials = [_trial(task, starts[0])]
-    trials += [_trial(task, row) for row in found if row["parent_config"] is not None]
+    trials += [_trial(task, row) for row in tried if row["parent_config"] is not None]
     return of_trials(trials, task, kind="study", source=source)
 
 
@@ -209,13 +209,13 @@ def _line(effect: Effect) -> dict[str, object]:
 
 def files_of(folders: Iterable[Path]) -> list[Path]:
     """The files of these knowledge bases, each once, in however many folders. NotFound for a folder without one."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders:
         files = sorted(folder.glob("effects-*.parquet"))
         if not files:
             raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep and metaloop learn write one")
-        found |= {file.name: file for file in files}
-    return [found[name] for name in sorted(found)]
+        by_name |= {file.name: file for file in files}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effect]:

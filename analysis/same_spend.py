@@ -65,8 +65,8 @@ class FoundScript:
 
 def found_scripts(con: duckdb.DuckDBPyConnection, task: str, unit: str) -> list[FoundScript]:
     """Of an open study: the harvest first."""
-    found = rows(con.execute(statement("found_scripts"), {"task": task}))
-    return [FoundScript(task=task, unit=unit, **row) for row in found]
+    scripts = rows(con.execute(statement("found_scripts"), {"task": task}))
+    return [FoundScript(task=task, unit=unit, **row) for row in scripts]
 
 
 def same_spend(con: duckdb.DuckDBPyConnection, task: str, unit: str, program_id: str) -> SameSpend | None:

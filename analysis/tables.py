@@ -65,13 +65,13 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], names: Collectio
 
 def with_sources(names: Collection[str]) -> list[str]:
     """Those of SQL_VIEWS among ``names``, and those before them that their statements name, in order."""
-    found = set(names)
-    for place, name in reversed(list(enumerate(SQL_VIEWS))):
-        if name in found:
+    wanted = set(names)
+    for position, name in reversed(list(enumerate(SQL_VIEWS))):
+        if name in wanted:
             parts = ("outcomes", "placed", name) if name == "experiments" else (name,)
             words = {word for part in parts for word in re.findall(r"\w+", statement(part, "views"))}
-            found |= words & set(SQL_VIEWS[:place])
-    return [name for name in SQL_VIEWS if name in found]
+            wanted |= words & set(SQL_VIEWS[:position])
+    return [name for name in SQL_VIEWS if name in wanted]
 
 
 def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:

@@ -109,8 +109,8 @@ class Export:
 
     def clean(self, value: JsonValue) -> JsonValue:
         if isinstance(value, str):
-            text, found = _KEYS.subn("[secret]", scrub(value))
-            self.secrets += found
+            text, count = _KEYS.subn("[secret]", scrub(value))
+            self.secrets += count
             return text
         if isinstance(value, list):
             return [self.clean(one) for one in value]
@@ -146,9 +146,9 @@ def _read(study: Path, made: Export) -> None:
     ledger, choices = ledger_folder(study), made.choices
     with open_study(study, views=()) as con:
         children = list(_children(con, ledger, made))
-        asked = [child for child in children if choices.prompts == "rendered" or child.reply is not None]
-        made.left_out["written by an offline operator: no call was recorded"] += len(children) - len(asked)
-        models = sorted({child.event.model for child in asked if child.event.model})
+        with_prompt = [child for child in children if choices.prompts == "rendered" or child.reply is not None]
+        made.left_out["written by an offline operator: no call was recorded"] += len(children) - len(with_prompt)
+        models = sorted({child.event.model for child in with_prompt if child.event.model})
         made.sources.append(
             {"study": study.name, "tasks": list(tasks_of(con)), "children": len(children), "models": list(models)}
         )
@@ -156,9 +156,9 @@ def _read(study: Path, made: Export) -> None:
         made.links += [(c.child_id, p) for c in children for p in c.event.parent_ids if p in known]
         prompts = _Prompts(con, choices.prompts)
         if choices.form == "sft":
-            _sft(asked, prompts, made)
+            _sft(with_prompt, prompts, made)
         else:
-            _dpo(con, asked, prompts, made)
+            _dpo(con, with_prompt, prompts, made)
 
 
 def _children(con: duckdb.DuckDBPyConnection, ledger: Path, made: Export) -> Iterator[Child]:

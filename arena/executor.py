@@ -107,7 +107,7 @@ class LocalExecutor:
     def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
         self.folder = folder
         self.progress = progress
-        self.told = False
+        self.said_draining = False
         self.scheduler: Scheduler[Job] = Scheduler(want_of, Patience(in_all=MOST_DEATHS))
         self.scheduler.join(Node(HERE, "", workers))
         self.selector = selectors.DefaultSelector()
@@ -156,8 +156,8 @@ class LocalExecutor:
             self.scheduler.draining = self.draining
 
     def _tell_draining(self) -> None:
-        if self.draining and not self.told:
-            self.told = True
+        if self.draining and not self.said_draining:
+            self.said_draining = True
             self.progress(
                 {"kind": "note", "text": "stopping: experiments in flight end first (Ctrl-C twice kills them)"}
             )

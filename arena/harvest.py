@@ -80,13 +80,13 @@ def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEven
 def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
     with open_study(on.folder, views=()) as con:
-        found = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
+        runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
         apart = con.execute("SELECT match_id FROM matches WHERE is_apart(purpose)").fetchall()
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
     bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))
     candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]
     before = on.task.edits.config(on.task.baseline())
-    for row in found:
+    for row in runs:
         source = final_source(on.study, row["run_id"], row["final_source_id"], on.task)
         edit = on.task.edits.between(before, on.task.edits.config(source))
         candidates.append(HarvestCandidate(source, "run", edit, from_run=row["run_id"]))

@@ -84,7 +84,7 @@ class StudySetup:
     reserve: Sequence[Reserved] = ()
     fresh: Sequence[Reserved] = ()
     families: UsedFamilies | None = None
-    staff: ModelConfig | None = None
+    model_config: ModelConfig | None = None
     meta_program: str | None = None
     prior: Prior | None = None
     knowledge: UsedKnowledge | None = None
@@ -115,7 +115,7 @@ class StudySetup:
             fixed_steps=self.fixed_steps,
             sandbox=all(holds(each, self.sandbox) for each in all_tasks),
             researcher=self.researcher,
-            staff=self.staff or ModelConfig(),
+            staff=self.model_config or ModelConfig(),
             meta_program=self.meta_program,
             prior=self.prior,
             knowledge=self.knowledge,

@@ -32,9 +32,9 @@ class Surroundings:
         self._update(bench)
         here = after(parent.config, Edit())
         focused = in_focus(bench.task.edits, self.charter.focus)
-        elsewhere = tuple(knob for knob in focused if knob.group.lower() not in self.avoided)
-        if any(others(knob, parent.config) for knob in elsewhere):
-            focused = elsewhere
+        rested = tuple(knob for knob in focused if knob.group.lower() not in self.avoided)
+        if any(others(knob, parent.config) for knob in rested):
+            focused = rested
         knobs = tuple(knob for knob in focused if others(knob, parent.config))
 
         def was_tried(edit: Edit) -> bool:

@@ -35,23 +35,23 @@ def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
-    researcher: str = "scripted", staff: ModelConfig | None = None, meta_program: Program | None = None,
+    researcher: str = "scripted", model_config: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
     variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
-    ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
-    search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
+    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
+    they search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
     ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown;
     ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
     """
-    if staff and staff.models:
+    if model_config and model_config.models:
         from meta.mutators.llm.trace_access import trace_mode
 
-        staff = staff.model_copy(update={"traces": trace_mode(staff)})
-    follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
+        model_config = model_config.model_copy(update={"traces": trace_mode(model_config)})
+    follows = (meta_program or shelf.meta_program()).text if model_config and model_config.models else None
     refuse_twice([task, *further], reserve)
     screen = screening(own, task, plan.run_experiments(task))[0] if plan.trial else None
     if learnt and screen:
@@ -85,7 +85,7 @@ def create(
         reserve=reserved,
         fresh=drawn.fresh if drawn else (),
         families=drawn.families if drawn else None,
-        staff=staff,
+        model_config=model_config,
         meta_program=follows,
         prior=prior,
         knowledge=learnt.used if learnt and learnt.program in chosen else None,

@@ -32,7 +32,7 @@ def crown(
     lineage: Lineage,
     program: Program,
     claim: Claim,
-    elsewhere: Sequence[ReservedClaim] = (),
+    on_reserve: Sequence[ReservedClaim] = (),
     look: int = 1,
     longer: Claim | None = None,
 ) -> Champion:
@@ -44,13 +44,13 @@ def crown(
     event = study.state.champion
     ended = event is not None and decision_of(event.body).look >= look
     decision = decision_of(event.body) if event and ended else decided(study, program, claim, look, longer)
-    said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
+    said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, on_reserve)])
     claim = read_as(Claim, event.body) if event and ended else claim
-    champion = Champion(program, claim, said, decision, tuple(elsewhere))
+    champion = Champion(program, claim, said, decision, tuple(on_reserve))
     lineage.crown(program.program_id)
     write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
-    for found in harvests(study):
-        for path, text in found.files:
+    for harvest in harvests(study):
+        for path, text in harvest.files:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
     write_page(study, champion)
@@ -65,7 +65,7 @@ def crown(
                     "trust": decision.trust,
                     "decision": decision.record(),
                     **record(claim),
-                    **({"reserve": [there.record() for there in elsewhere]} if elsewhere else {}),
+                    **({"reserve": [there.record() for there in on_reserve]} if on_reserve else {}),
                 }
             )
         )
@@ -126,7 +126,7 @@ def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]
     with open_study(tasks.study.folder, views=()) as con:
         tried = () if tasks.study.config.plan.get("trial") else tasks.tasks  # a trial has too few runs of stock
         spends = [same_spend(con, task.name, task.unit, stock) for task in tried]
-        scripts = [found for task in tasks.tasks for found in found_scripts(con, task.name, task.unit)]
+        scripts = [script for task in tasks.tasks for script in found_scripts(con, task.name, task.unit)]
     return [each for each in spends if each is not None and (each.measured or each.known)], scripts
 
 
@@ -147,7 +147,7 @@ def write_page_again(study: Study) -> bool:
     if event is None:
         return False
     body = event.body
-    elsewhere = read_as(tuple[ReservedClaim, ...], body.get("reserve", ()))
+    on_reserve = read_as(tuple[ReservedClaim, ...], body.get("reserve", ()))
     program, claim = study.program(str(body["program_id"])), read_as(Claim, body)
-    write_page(study, Champion(program, claim, str(body["verdict"]), decision_of(body), elsewhere))
+    write_page(study, Champion(program, claim, str(body["verdict"]), decision_of(body), on_reserve))
     return True

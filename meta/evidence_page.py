@@ -234,7 +234,8 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            CarriedOutIdea(task.name, idea.text, single(asked, known)) for idea, asked in resolved_ideas(program, task)
+            CarriedOutIdea(task.name, idea.text, single(idea_edit, known))
+            for idea, idea_edit in resolved_ideas(program, task)
         ]
     return out
 
@@ -251,8 +252,8 @@ def of_each_idea(plans: Sequence[CarriedOutIdea]) -> list[tuple[str, list[EditCr
 
 def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]:
     """The best credit row of each directive of the program that has one, in the order of its text."""
-    found = typed_rows(con.execute(statement("best_credit"), [program.program_id]), CreditViewRow)
-    best = {row.directive_id: row for row in found}
+    credits = typed_rows(con.execute(statement("best_credit"), [program.program_id]), CreditViewRow)
+    best = {row.directive_id: row for row in credits}
     return [best[d.directive_id] for d in program.directives if d.directive_id in best]
 
 
@@ -261,12 +262,12 @@ def verb(fact: EditCredit) -> str:
     return "caused a gain of" if fact.causal else "was associated with a gain of"
 
 
-def single(asked: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
+def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
     """The estimate of an idea that changes one thing to a given value; None if it changes several, depends on the
     source, or was not tried."""
-    if not asked.is_fixed:
+    if not idea_edit.is_fixed:
         return None
-    edit = asked.fixed
+    edit = idea_edit.fixed
     parts = [(name.lower(), str(value)) for name, value in edit.set.items()]
     parts += [(name.lower(), "True") for name in edit.apply]
     return known.get(parts[0]) if len(parts) == 1 else None

@@ -69,8 +69,8 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             longer = at_length(TaskSet.confirming(study), executor, champion, plan, progress)
             if look > 1:
                 claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress, look)
-        elsewhere = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
-        return crown(study, lineage, champion, claim, elsewhere, look, longer)
+        on_reserve = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
+        return crown(study, lineage, champion, claim, on_reserve, look, longer)
 
 
 def search(

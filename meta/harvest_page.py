@@ -37,7 +37,7 @@ class HarvestedScript:
 
 def harvests(study: Study) -> list[HarvestedScript]:
     """``best_train.py``, or ``best/TASK/FILE`` where the study has several tasks or the task several files."""
-    found = []
+    scripts = []
     for on in tasks_of(study):
         event = study.state.harvests.get((on.task.name, HARVEST))
         if event is None:
@@ -53,8 +53,8 @@ def harvests(study: Study) -> list[HarvestedScript]:
             if stage == "search"
         }
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
-        found.append(HarvestedScript(event, files, *names, on.task.unit, steps(event.source_id, made)))
-    return found
+        scripts.append(HarvestedScript(event, files, *names, on.task.unit, steps(event.source_id, made)))
+    return scripts
 
 
 def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[HarvestStep]:

@@ -24,7 +24,7 @@ from trainer.conditional import OPTIONAL, read
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.launcher import Launcher
-from trainer.measure import Progress as Told
+from trainer.measure import Progress as TaskProgress
 from trainer.measure import run_or_refuse
 from trainer.simulated import trainer_for
 from trainer.streams import Streams
@@ -86,7 +86,7 @@ def carry_out(study: Study, plan: Plan, progress: Progress) -> list[HeadroomFoun
         return [headroom(on, executor, _changes(on, size), size) for on in TaskSet.of(study)]
 
 
-def found(study: Study, plan: Plan) -> list[HeadroomFound] | None:
+def finished(study: Study, plan: Plan) -> list[HeadroomFound] | None:
     """What the finished test of a study found; None where it is not finished."""
     size = size_of(plan.headroom)
     if size is None:
@@ -118,7 +118,7 @@ def _changes(on: TaskStudy, size: HeadroomSize) -> list[Edit]:
     return single_changes(on.task, programs, size.changes, on.streams.seed("search", HEADROOM, on.task.name, "changes"))
 
 
-def alone(task: Task, launcher: Launcher, progress: Told) -> HeadroomFound:
+def alone(task: Task, launcher: Launcher, progress: TaskProgress) -> HeadroomFound:
     """The test of a task outside any study, with changes from what was learnt on other tasks."""
     streams, size = Streams.from_seed(1), SIZES[0]
     learnt = learnt_for(starter("idea-queue"), [task])

@@ -43,8 +43,8 @@ class Meaning:
     """Calls have numbers from 0, below those of models that write programs. After a call that is not answered none is
     made until ``ask_again``."""
 
-    def __init__(self, study: Study, asked: EmbeddingModel, progress: Progress) -> None:
-        self.model, self.same_from = asked.model, asked.same_from
+    def __init__(self, study: Study, setting: EmbeddingModel, progress: Progress) -> None:
+        self.model, self.same_from = setting.model, setting.same_from
         self._study = study
         self._progress = progress
         self._vectors: dict[str, NDArray[np.float64]] = {}
@@ -107,5 +107,5 @@ class Meaning:
 
 def meaning_of(study: Study, progress: Progress) -> Meaning | None:
     """None if the study has no embedding model: then words decide."""
-    asked = study.config.staff.embeddings
-    return Meaning(study, asked, progress) if asked else None
+    setting = study.config.staff.embeddings
+    return Meaning(study, setting, progress) if setting else None

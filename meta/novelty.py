@@ -135,7 +135,7 @@ class Novelty:
 
     def _nearest(self, meaning: Meaning, child: str, own: Sequence[StatementWords]) -> Resemblance | None:
         """By meaning. A program is embedded only if numbers, names and equal texts do not decide. Raises Unanswered."""
-        found: list[Resemblance] = []
+        resembling: list[Resemblance] = []
         for known, said in self._said.items():
             alike = _alike(own, said)
             similarity = _least(alike)
@@ -145,8 +145,8 @@ class Novelty:
                 cosines = _vectors(meaning, child, own) @ _vectors(meaning, known, said).T
                 similarity = round(_least(np.where(alike == 0.0, np.clip(cosines, 0.0, 1.0), alike)), 6)
             same, judge = similarity >= meaning.same_from, f"{meaning.model}, the same from {meaning.same_from:g}"
-            found.append(Resemblance(known, same, similarity, judge))
-        return max(found, key=lambda one: one.similarity or 0.0, default=None)
+            resembling.append(Resemblance(known, same, similarity, judge))
+        return max(resembling, key=lambda one: one.similarity or 0.0, default=None)
 
 
 def _alike(one: Sequence[StatementWords], other: Sequence[StatementWords]) -> Table:

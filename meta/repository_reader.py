@@ -92,13 +92,13 @@ def parsed(text: str) -> list[_Proposal]:
 
 def judged(source: ForeignRepository, proposals: Sequence[_Proposal]) -> list[Proposed]:
     """Each proposal, checked by the words of the line that it names."""
-    found: dict[str, Proposed] = {}
+    by_field: dict[str, Proposed] = {}
     for one in proposals:
         value = one.value if isinstance(one.value, str) else " ".join(one.value)
         where = f"{one.file}:{one.line}"
-        if one.field in FIELDS and one.field not in found and value.strip():
-            found[one.field] = Proposed(one.field, value.strip(), where, refusal(source, one, value))
-    return list(found.values())
+        if one.field in FIELDS and one.field not in by_field and value.strip():
+            by_field[one.field] = Proposed(one.field, value.strip(), where, refusal(source, one, value))
+    return list(by_field.values())
 
 
 def refusal(source: ForeignRepository, one: _Proposal, value: str) -> str:

@@ -65,19 +65,19 @@ def rewritten(program: Program, kind: str, task: Task | None = None, bundle: str
 def measured_bundle(study: Study) -> str:
     """The best train.py of a study as one idea; empty if it has none that gained, several tasks, or changes of the code
     that no edit describes."""
-    found = study.state.harvests.get((study.task.name, HARVEST))
-    if found is None or found.gain is None or found.low is None or found.low <= 0 or study.config.further:
+    harvest = study.state.harvests.get((study.task.name, HARVEST))
+    if harvest is None or harvest.gain is None or harvest.low is None or harvest.low <= 0 or study.config.further:
         return ""
     task = study.task
     source, space = task.baseline(), task.edits
-    edit = space.between(space.config(source), found.config)
+    edit = space.between(space.config(source), harvest.config)
     try:
-        if not edit or space.apply(source, edit).source_id != found.source_id:
+        if not edit or space.apply(source, edit).source_id != harvest.source_id:
             return ""
     except EditError:
         return ""
     terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
-    gain = f"{found.gain:.3g} [{found.low:.3g}, {found.high:.3g}] {task.unit} over the untouched script"
+    gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
     return f"Begin with all of these at once, the best script that the study found (gain {gain}): {terms}."
 
 

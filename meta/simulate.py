@@ -75,7 +75,7 @@ class Replicate:
     champion: float
     stock: float
     best: float
-    told: float  # the champion's mean in the race that chose it
+    in_race: float  # the champion's mean in the race that chose it
     told_covers: bool
     difference: float
     low: float
@@ -216,7 +216,7 @@ def figures_of(made: Sequence[Replicate], within: float) -> tuple[Figure, ...]:
     if all(r.stock > 0 for r in made):
         ratios = (
             _mean("champion_ratio", [r.champion / r.stock for r in made], "the champion's true gain over stock's"),
-            _mean("told_ratio", [r.told / r.stock for r in made], "as measured in the race: biased upwards"),
+            _mean("told_ratio", [r.in_race / r.stock for r in made], "as measured in the race: biased upwards"),
         )
     return (
         *chosen,

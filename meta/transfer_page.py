@@ -31,7 +31,7 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[ChampionOnTask
     """A row per task; empty for a single task."""
     results = transfer(con)
     cells = results.of(champion.program.program_id)
-    announced = {there.task: there.p_adjusted for there in champion.elsewhere}
+    announced = {there.task: there.p_adjusted for there in champion.on_reserve}
     if not champion.claim.tasks and results.tasks.training:
         announced[results.tasks.training[0]] = champion.claim.p
     made = []
@@ -45,5 +45,5 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[ChampionOnTask
 
 def together(con: DuckDBPyConnection, champion: Champion) -> OverReserved | None:
     """The mean over several held-out tasks."""
-    tested = (there for there in champion.elsewhere if not there.variant)
+    tested = (there for there in champion.on_reserve if not there.variant)
     return over_reserved(con, {there.task: there.claim is not None for there in tested})

@@ -23,7 +23,7 @@ class Champion:
     claim: Claim
     verdict: str
     decision: Decision
-    elsewhere: tuple[ReservedClaim, ...] = ()  # on reserved tasks
+    on_reserve: tuple[ReservedClaim, ...] = ()  # on reserved tasks
 
     @property
     def trust(self) -> str | None:

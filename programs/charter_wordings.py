@@ -40,14 +40,14 @@ def wordings() -> tuple[Wording, ...]:
 
 def read(sentence: str) -> Mapping[str, Any]:
     """The fields and values that a sentence sets; none unless all of it is a known wording."""
-    found = _find(_plain(sentence))
-    return {field: _value(value, found[1]) for field, value in found[0].sets.items()} if found else {}
+    wording = _find(_plain(sentence))
+    return {field: _value(value, wording[1]) for field, value in wording[0].sets.items()} if wording else {}
 
 
 def no_field(sentence: str) -> str:
     """Why a sentence about the process sets no field; empty if it is not known to be one."""
-    found = _find(_plain(sentence))
-    return found[0].why if found else ""
+    wording = _find(_plain(sentence))
+    return wording[0].why if wording else ""
 
 
 def _find(text: str) -> tuple[Wording, re.Match[str]] | None:

@@ -76,11 +76,11 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
 def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
     """The text with a section Patches at its end for patches that its ideas name and only other programs define."""
     program = Program.parse(text)
-    found = missing([term for idea in program.ideas for term in idea.terms], program.patches, near)
-    if not found:
+    patches = missing([term for idea in program.ideas for term in idea.terms], program.patches, near)
+    if not patches:
         return text
     newline = newline_of(text)
-    blocks = with_newline("## Patches\n\n" + "\n".join(patch.text for patch in found), newline)
+    blocks = with_newline("## Patches\n\n" + "\n".join(patch.text for patch in patches), newline)
     return spaced(text, newline) + blocks
 
 

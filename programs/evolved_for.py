@@ -78,12 +78,12 @@ def with_label(raw: bytes, label: EvolvedFor | None) -> bytes:
 def without_label(raw: bytes) -> tuple[bytes, EvolvedFor | None]:
     """(the bytes without the line, what it says). In the middle of a file that was continued an empty line is left, so
     that the numbers of the lines stay."""
-    found = _LABEL.search(raw) if b"<!-- metaloop: evolved for " in raw else None
-    if found is None:
+    match = _LABEL.search(raw) if b"<!-- metaloop: evolved for " in raw else None
+    if match is None:
         return raw, None
-    researcher, models, rewritten = ((part or b"").decode("utf-8", "replace") for part in found.groups())
+    researcher, models, rewritten = ((part or b"").decode("utf-8", "replace") for part in match.groups())
     names = tuple(name.strip() for name in models.split(",") if name.strip())
-    before, after = raw[: found.start()], raw[found.end() :]
+    before, after = raw[: match.start()], raw[match.end() :]
     if not after.strip():
         return _without_newline(before), EvolvedFor(researcher, names, rewritten)
     return before + after, EvolvedFor(researcher, names, rewritten)

@@ -120,8 +120,8 @@ def is_about_repository(path: str) -> bool:
 def resolved(path: str, source: str) -> list[str]:
     """The paths in the set that a reference may mean: beside the file ``source``, else from the top. Paths that leave
     the folder are not among them."""
-    found = [_within(PurePosixPath(source).parent, path), _within(PurePosixPath(), path)]
-    return [unicodedata.normalize("NFC", each) for each in dict.fromkeys(found) if each]
+    candidates = [_within(PurePosixPath(source).parent, path), _within(PurePosixPath(), path)]
+    return [unicodedata.normalize("NFC", each) for each in dict.fromkeys(candidates) if each]
 
 
 def _within(folder: PurePosixPath, path: str) -> str:
@@ -201,15 +201,15 @@ def gathered(entry: str, raw: bytes, pool: Pool, where: str) -> tuple[dict[str, 
     waiting = [(entry, said)]
     while waiting:
         source, said = waiting.pop(0)
-        for path, found in (each for one in said for each in _meant(one, source, pool)):
+        for path, raw in (each for one in said for each in _meant(one, source, pool)):
             if path in others or path in living or path == entry or is_about_repository(path):
                 continue
-            text = decode(found, path)
+            text = decode(raw, path)
             marked = marked_living(text)
             if marked or (marked is None and path in written):
-                living[path] = found
+                living[path] = raw
             else:
-                others[path] = found
+                others[path] = raw
                 waiting.append((path, references(text)))
             require_size([(entry, raw), *others.items(), *living.items()], where)
     return others, living
@@ -219,9 +219,9 @@ def _meant(one: Reference, source: str, pool: Pool) -> Iterator[tuple[str, bytes
     """The files that a reference means; none where there is nothing."""
     for path in resolved(one.path, source):
         paths = pool.below(path) if one.path.endswith("/") else [path]
-        found = [(each, raw) for each in paths[: MAX_FILES + 1] if (raw := pool.read(each)) is not None]
-        if found:
-            yield from found
+        files = [(each, raw) for each in paths[: MAX_FILES + 1] if (raw := pool.read(each)) is not None]
+        if files:
+            yield from files
             return
 
 

@@ -50,8 +50,8 @@ def load(path: Path | str) -> Program:
 def entry_of(folder: Path) -> Path:
     """The entry file of a folder. Raises NotFound, EnvironmentProblem, or Ambiguous."""
     try:
-        found = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
-        return folder / entry_among({path.name: _start_of(path) for path in found}, str(folder))
+        pages = [Path(one) for one in os.scandir(folder) if one.name.lower().endswith(".md") and one.is_file()]
+        return folder / entry_among({path.name: _start_of(path) for path in pages}, str(folder))
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: {error.strerror}") from None
 
@@ -64,15 +64,15 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
     names = sorted(files)
     ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
     for rank in ranks:
-        found = [name for name in names if name.lower() in rank]
-        if ENTRY not in found and len({files[name] for name in found}) > 1:
-            if len(above := [name for name in found if not _is_named(name, found, files)]) == 1:
+        entries = [name for name in names if name.lower() in rank]
+        if ENTRY not in entries and len({files[name] for name in entries}) > 1:
+            if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
                 return above[0]
-            shown = ", ".join(found[:4])
+            shown = ", ".join(entries[:4])
             hint = f"name the file to begin with, or call it {ENTRY}"
-            raise Ambiguous(f"{where}: {len(found)} files could be the entry file of the program: {shown}", hint=hint)
-        if found:
-            return ENTRY if ENTRY in found else found[0]
+            raise Ambiguous(f"{where}: {len(entries)} files could be the entry file of the program: {shown}", hint=hint)
+        if entries:
+            return ENTRY if ENTRY in entries else entries[0]
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
 
 
@@ -174,20 +174,20 @@ class _Disk:
 
     def read(self, path: str) -> bytes | None:
         forms = [self.root / unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
-        found = next((each for each in forms if exists(each)), None)
-        if found is None:
+        existing = next((each for each in forms if exists(each)), None)
+        if existing is None:
             return None
-        if not found.resolve().is_relative_to(self.root.resolve()):
-            message = f"{found}:1: this symbolic link leads out of the folder {self.root}"
+        if not existing.resolve().is_relative_to(self.root.resolve()):
+            message = f"{existing}:1: this symbolic link leads out of the folder {self.root}"
             raise ProgramError(message, hint="copy the file into the program's folder")
         try:
-            return _start_of(found)
+            return _start_of(existing)
         except OSError as error:
-            raise EnvironmentProblem(f"{found}: {error.strerror}") from None
+            raise EnvironmentProblem(f"{existing}: {error.strerror}") from None
 
     def below(self, folder: str) -> list[str]:
         try:
-            found = sorted(str(each.relative_to(self.root)) for each in (self.root / folder).rglob("*.md"))
+            pages = sorted(str(each.relative_to(self.root)) for each in (self.root / folder).rglob("*.md"))
         except OSError as error:
             raise EnvironmentProblem(f"{self.root / folder}: {error.strerror}") from None
-        return [unicodedata.normalize("NFC", each) for each in found]
+        return [unicodedata.normalize("NFC", each) for each in pages]

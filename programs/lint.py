@@ -142,12 +142,12 @@ def _idle_phase(charter: Charter, at: int) -> str:
 def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[LintMessage]:
     """One message for each line that sets a screen which does not pay."""
     settings = settings_of(program.text)
-    lines, found = dict((*settings.phase_lines, *settings.set_fields)), dict[int, str]()
+    lines, fractions = dict((*settings.phase_lines, *settings.set_fields)), dict[int, str]()
     for at, (_, charter) in enumerate(program.charter.by_phase()):
         if why := doubt(charter):
             field = f"phases.{at}.screen.fraction"
-            found.setdefault(lines[field if field in lines else "screen.fraction"], why)
-    yield from (LintMessage(line, "warning", "below-break-even", why) for line, why in found.items())
+            fractions.setdefault(lines[field if field in lines else "screen.fraction"], why)
+    yield from (LintMessage(line, "warning", "below-break-even", why) for line, why in fractions.items())
 
 
 def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Iterator[LintMessage]:

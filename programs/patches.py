@@ -63,7 +63,7 @@ class ProgramPatch:
 
 def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
     """The patches of an entry file, in their order, unusable ones too."""
-    found: list[ProgramPatch] = []
+    patches: list[ProgramPatch] = []
     for block in parsed.blocks:
         opened = _FENCE.match(parsed.lines[block.start]) if block.kind == "code" else None
         if opened is None:
@@ -71,12 +71,12 @@ def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
         blocks, problem = _read(block.text.partition("\n")[2].split("\n"))
         if not _NAME.fullmatch(opened[1]):
             problem = "its name is not a word of at most 40 letters, digits and underscores"
-        elif any(other.name.lower() == opened[1].lower() for other in found):
+        elif any(other.name.lower() == opened[1].lower() for other in patches):
             problem = "another patch above it has this name"
-        elif len(found) >= PATCHES:
+        elif len(patches) >= PATCHES:
             problem = f"a program has at most {PATCHES} patches"
-        found.append(ProgramPatch(opened[1], opened[2], blocks, block.start + 1, problem))
-    return tuple(found)
+        patches.append(ProgramPatch(opened[1], opened[2], blocks, block.start + 1, problem))
+    return tuple(patches)
 
 
 def _read(lines: Sequence[str]) -> tuple[tuple[Block, ...], str]:
@@ -95,7 +95,7 @@ def _read(lines: Sequence[str]) -> tuple[tuple[Block, ...], str]:
 
 def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
     """The search/replace blocks in these lines, at least one. Raises BadBlock."""
-    at, found = 0, False
+    at, any_block = 0, False
     while at < len(lines):
         if not lines[at].strip():
             at += 1
@@ -107,8 +107,8 @@ def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
         if not any(one.strip() for one in old):
             raise BadBlock("a search text is empty")
         yield "\n".join(old), "\n".join(new)
-        at, found = marks[2] + 1, True
-    if not found:
+        at, any_block = marks[2] + 1, True
+    if not any_block:
         raise BadBlock("it contains no block")
 
 
@@ -129,10 +129,10 @@ def missing(terms: Iterable[str], own: Sequence[ProgramPatch], near: Iterable[Pr
     """Those of ``near`` that the words of a program's ideas name, as ``patch:zoom`` or by the name of the edit, and
     that the program does not define. The first one of a name counts."""
     wanted = {term for term in terms if named_in(term) or _EDIT.fullmatch(term)}
-    taken, found = {patch.name.lower() for patch in own}, list[ProgramPatch]()
+    taken, patches = {patch.name.lower() for patch in own}, list[ProgramPatch]()
     for patch in near:
         named = patch.edit_name in wanted or any(named_in(term) == patch.name.lower() for term in wanted)
         if named and not patch.problem and patch.name.lower() not in taken:
             taken.add(patch.name.lower())
-            found.append(patch)
-    return found
+            patches.append(patch)
+    return patches

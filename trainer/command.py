@@ -254,8 +254,8 @@ class CommandTrainer(Trainer):
 def packages_of(readable: Sequence[str]) -> list[str]:
     """Names and versions of the packages in virtual environments that a command is shown."""
     folders = [Path(text).expanduser() for text in readable]
-    found = (path.name for folder in folders for path in folder.glob("lib/python*/site-packages/*.dist-info"))
-    return sorted(found)
+    packages = (path.name for folder in folders for path in folder.glob("lib/python*/site-packages/*.dist-info"))
+    return sorted(packages)
 
 
 def _can_be_shown(form: os.stat_result) -> bool:

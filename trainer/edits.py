@@ -239,8 +239,8 @@ class EditSpace:
             knob = self.knob(match[1])
             if knob is None:
                 return None
-            asked = read_value(match[2]) if match[2] else True
-            value = knob.meant(asked) if match[1].startswith(ROLE) else knob.legal(asked)
+            stated = read_value(match[2]) if match[2] else True
+            value = knob.meant(stated) if match[1].startswith(ROLE) else knob.legal(stated)
             if value is None or (match[2] is None and knob.kind != "patch"):
                 return None
             if knob.kind != "patch":

@@ -107,7 +107,7 @@ def knobs_of(task: Task) -> list[TestedKnob]:
     groups: dict[str, list[Knob]] = {}
     for knob in task.edits.knobs:
         groups.setdefault(knob.group if knob.kind == "patch" and knob.group else knob.name, []).append(knob)
-    found = []
+    tested = []
     for name, knobs in groups.items():
         edits = [
             Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value})
@@ -116,8 +116,8 @@ def knobs_of(task: Task) -> list[TestedKnob]:
             if now.get(knob.name) != value
         ]
         ends = [*edits[-1:], *edits[:-1]]
-        found += [TestedKnob(name, tuple(knob.name for knob in knobs), tuple(ends))] if edits else []
-    return found
+        tested += [TestedKnob(name, tuple(knob.name for knob in knobs), tuple(ends))] if edits else []
+    return tested
 
 
 @dataclass

@@ -47,14 +47,14 @@ def read(file: str, text: str) -> Mapping[str, NestedValue]:
     """Address → value; empty for other kinds of files, and for texts that do not parse."""
     if len(text) > _MOST_TEXT:
         return {}
-    found = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
-    times = Counter(address for address, _ in found)
-    found = [
-        (f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one) for address, one in found
+    values = list(_of_python(text) if file.endswith(".py") else _of_config(file, text))
+    times = Counter(address for address, _ in values)
+    values = [
+        (f"{one.scope}: {address}" if one.scope and times[address] > 1 else address, one) for address, one in values
     ]
-    times = Counter(address for address, _ in found)
-    starts = Counter(one.start for _, one in found)
-    return {address: one for address, one in found if times[address] == 1 and starts[one.start] == 1}
+    times = Counter(address for address, _ in values)
+    starts = Counter(one.start for _, one in values)
+    return {address: one for address, one in values if times[address] == 1 and starts[one.start] == 1}
 
 
 def write(file: str, text: str, address: str, value: Scalar) -> str | None:

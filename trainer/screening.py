@@ -119,12 +119,12 @@ def of_card(card: Any) -> tuple[Screening, list[float]] | None:
         looks = [Look(float(x["fraction"]), float(x["agreement"]), int(x["edits"])) for x in card["screening"]["looks"]]
         effects = [(effect["gain_sd"], effect["resolved"] is True) for effect in card["effects"][:MOST]]
         gains = gains_of([(None if gain is None else float(gain), resolved) for gain, resolved in effects])
-        found = Screening(float(card["screening"]["fixed_share"]), tuple(sorted(looks, key=lambda x: x.fraction)))
+        screening = Screening(float(card["screening"]["fixed_share"]), tuple(sorted(looks, key=lambda x: x.fraction)))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    shares = [found.fixed_share, *(value for look in looks for value in (look.fraction, abs(look.agreement)))]
+    shares = [screening.fixed_share, *(value for look in looks for value in (look.fraction, abs(look.agreement)))]
     known = looks and any(gains) and all(map(math.isfinite, gains)) and all(0 <= share <= 1 for share in shares)
-    return (found, gains) if known else None
+    return (screening, gains) if known else None
 
 
 def doubt(task: Task, charter: Charter) -> str:

@@ -96,18 +96,18 @@ class _Sweep:
         self.seeds: dict[str, int] = {}
 
     def effects(self, rounds: int) -> list[EditTrial]:
-        source, found = self.task.baseline(), list[EditTrial]()
+        source, trials = self.task.baseline(), list[EditTrial]()
         for number in range(rounds):
             before = [value for _, value in self._runs(source, _FIRST) if value is not None]
             if not before:
                 if number:
                     break
                 raise TaskError(f"{self.task.name}: the untouched script fails", hint="metaloop task check tests it")
-            found.append(self._effect(source, before, Edit(), [("ok", value) for value in before]))
+            trials.append(self._effect(source, before, Edit(), [("ok", value) for value in before]))
             tried = self._round(source)
-            found += [self._effect(source, before, edit, runs) for edit, runs in tried.items()]
+            trials += [self._effect(source, before, edit, runs) for edit, runs in tried.items()]
             source = self._next(source, statistics.mean(before), tried)
-        return found
+        return trials
 
     def _round(self, source: Source) -> dict[Edit, list[tuple[Status, float | None]]]:
         tried: dict[Edit, list[tuple[Status, float | None]]] = {}

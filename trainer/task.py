@@ -265,8 +265,8 @@ def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
 def _constraints(path: Path, text: str, parsed: task_file.TaskFile, device: Device) -> Constraints:
     """Its constraints; on a machine without the GPU of the task, limits of memory and time decide nothing."""
     for name, one in parsed.constraints.items():
-        if found := constraints.problem(name, one, parsed.score.kind, parsed.budget.per_device):
-            task_file.complain(path, text, ("constraints", name), *found)
+        if problem := constraints.problem(name, one, parsed.score.kind, parsed.budget.per_device):
+            task_file.complain(path, text, ("constraints", name), *problem)
     same = device == parsed.budget.device
     return parsed.constraints if same else constraints.softened(parsed.constraints, "memory_mb", "seconds")
 

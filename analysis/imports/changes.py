@@ -117,10 +117,10 @@ def _settings(row: Mapping[str, Any]) -> list[tuple[str, object]] | None:
         return None
     if cell.lstrip().startswith("{"):
         try:
-            found = json.loads(cell)
+            cell_value = json.loads(cell)
         except (ValueError, RecursionError):
             return None
-        return [(str(name), value) for name, value in found.items()] if isinstance(found, dict) else None
+        return [(str(name), value) for name, value in cell_value.items()] if isinstance(cell_value, dict) else None
     return [(name, value) for name, value in _SET.findall(cell)] or None
 
 
@@ -134,10 +134,10 @@ def _of_diff(names: RoleNames, diff: str | None) -> Changed | None:
         code = _CODE.match(line)
         if code is None or not code[1] or code[1].startswith("#"):
             continue
-        found = constants.read(code[1])
-        if len(found) != 1:
+        altered = constants.read(code[1])
+        if len(altered) != 1:
             return None
-        (added if line[0] == "+" else removed).update(found)
+        (added if line[0] == "+" else removed).update(altered)
     if not added or added.keys() != removed.keys():
         return None
     new, old = names.changed(added.items()), names.changed(removed.items())
@@ -146,12 +146,12 @@ def _of_diff(names: RoleNames, diff: str | None) -> Changed | None:
 
 def _of_words(names: RoleNames, text: str) -> Changed | None:
     """NAME=VALUE, NAME to VALUE and NAME OLD -> NEW in a description that speaks of little else."""
-    found: list[list[tuple[str, ...]]] = []  # name, perhaps old value, new value
+    matches: list[list[tuple[str, ...]]] = []  # name, perhaps old value, new value
     rest = text
     for pattern in (_ARROW, _FROM_TO, _SET, _TO):
-        found.append([term for term in pattern.findall(rest) if pattern is _SET or term[0].lower() not in ORDINARY])
+        matches.append([term for term in pattern.findall(rest) if pattern is _SET or term[0].lower() not in ORDINARY])
         rest = pattern.sub(" ", rest)
-    arrows, terms = found[0] + found[1], found[2] + found[3]
+    arrows, terms = matches[0] + matches[1], matches[2] + matches[3]
     filler = frozenset(tables()["filler"]["words"])
     if len([word for word in _WORD.findall(rest.lower()) if word not in filler]) > SPARE_WORDS:
         return None

@@ -66,16 +66,18 @@ def _another_task(run: Mapping[str, Any], task: Task) -> str:
     return ""
 
 
-def _learn(log: LearntLog, found: list[dict[str, Any]], run: Mapping[str, Any], task: Task | None, source: str) -> None:
+def _learn(
+    log: LearntLog, experiments: list[dict[str, Any]], run: Mapping[str, Any], task: Task | None, source: str
+) -> None:
     names = RoleNames(task)
-    ways = [(way, [way(row) for row in found]) for way in readings(names, found)]
+    ways = [(way, [way(row) for row in experiments]) for way in readings(names, experiments)]
     said = next((changes for _, changes in ways if _tells(changes)), None)
     if said is None:
         unknown = sorted({name for _, changes in ways for change in changes if change for name in change.unknown})
         log.problem = f"no role is known for {', '.join(unknown[:6])}" if unknown else SAID_NOTHING
         return
     start = role_values(task, task.baseline()) if task else {}
-    trials = _Course(log, found, said, start, run["noise_sd"]).trials()
+    trials = _Course(log, experiments, said, start, run["noise_sd"]).trials()
     if len(trials) < 2:
         log.problem = log.problem or f"{SAID_NOTHING} against a measured script"
         return
@@ -113,17 +115,17 @@ class _Course:
     def __init__(
         self,
         log: LearntLog,
-        found: Sequence[Mapping[str, Any]],
+        experiments: Sequence[Mapping[str, Any]],
         said: Sequence[Changed | None],
         start: Mapping[str, Value],
         noise: float | None,
     ) -> None:
-        self.log, self.rows, self.said, self.noise = log, found, said, noise
+        self.log, self.rows, self.said, self.noise = log, experiments, said, noise
         self.values: dict[int, list[float]] = {}
-        for row in found:
+        for row in experiments:
             if row["metric"] is not None:
                 self.values.setdefault(row["again"] or row["line"], []).append(row["metric"])
-        self.first = next((i for i, row in enumerate(found) if row["metric"] is not None), None)
+        self.first = next((i for i, row in enumerate(experiments) if row["metric"] is not None), None)
         own: dict[str, Value] = {}  # the first value that the log names of a role is that of the untouched script
         for index, change in enumerate(said):
             if change is not None and (not change.whole or index == self.first):

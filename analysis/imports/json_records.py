@@ -48,8 +48,8 @@ def records_at(lines: Sequence[str], number: int) -> tuple[list[JsonRecord], int
         depth += _depth(lines[end])
         if depth <= 0:
             block = "\n".join(lines[number - 1 : end + 1]).strip()
-            found = _parsed(block) or _parsed(block.strip("[],\n "))
-            return (_records(found, number, end + 2 - number), end + 2 - number) if found else ([], 0)
+            objects = _parsed(block) or _parsed(block.strip("[],\n "))
+            return (_records(objects, number, end + 2 - number), end + 2 - number) if objects else ([], 0)
     return [], 0
 
 
@@ -66,7 +66,7 @@ def _parsed(text: str) -> list[dict[str, JsonValue]]:
     except (ValueError, RecursionError):
         return []
     if isinstance(value, dict):
-        inner = [found for part in value.values() if isinstance(part, list) and (found := _objects(part))]
+        inner = [objects for part in value.values() if isinstance(part, list) and (objects := _objects(part))]
         return inner[0] if len(inner) == 1 and len(inner[0]) > 1 else [value]
     return _objects(value) if isinstance(value, list) else []
 
@@ -75,8 +75,8 @@ def _objects(items: Sequence[JsonValue]) -> list[dict[str, JsonValue]]:
     return [item for item in items if isinstance(item, dict)] if all(isinstance(i, dict) for i in items) else []
 
 
-def _records(found: Sequence[dict[str, JsonValue]], line: int, count: int) -> list[JsonRecord]:
-    records = [JsonRecord(line, 0, _cells(item)) for item in found]
+def _records(objects: Sequence[dict[str, JsonValue]], line: int, count: int) -> list[JsonRecord]:
+    records = [JsonRecord(line, 0, _cells(item)) for item in objects]
     return [replace(records[0], lines=count), *records[1:]]
 
 

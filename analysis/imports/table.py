@@ -145,23 +145,23 @@ class _Reading:
 
     def _json(self, number: int) -> int:
         """Reads JSON from this line on, as rows if it has several objects that look like them; 0 if it is no JSON."""
-        found, end, blanks = _json_block(self.lines, number)
+        records, end, blanks = _json_block(self.lines, number)
         if end < number:
             return 0
         self.table.blanks += blanks
-        names = list(dict.fromkeys(name for record in found for name in record.cells))
+        names = list(dict.fromkeys(name for record in records for name in record.cells))
         layout = None
-        if is_header(names) and (len(found) > 1 or not self.table.sections):
-            sample = [[record.cells.get(name, "") for name in names] for record in found[:SAMPLE]]
+        if is_header(names) and (len(records) > 1 or not self.table.sections):
+            sample = [[record.cells.get(name, "") for name in names] for record in records[:SAMPLE]]
             layout = from_header(names, number, sample, self.wanted)
         if layout is None:
             where = "JSON after the table" if self.table.sections else "JSON"
-            for k in [k for record in found for k in range(record.line, record.line + record.lines)]:
+            for k in [k for record in records for k in range(record.line, record.line + record.lines)]:
                 _aside(self.table, k, f"{where} (line {number}), not read as experiments", self.lines[k - 1])
             return end
         section = TableSection(replace(layout, header=None))
         reader = RowReader(section.layout)
-        for record in found:
+        for record in records:
             row = reader.row(record.line, [record.cells.get(name, "") for name in names])
             if isinstance(row, ParsedRow):
                 row.lines = record.lines
@@ -176,17 +176,17 @@ class _Reading:
 
 def _json_block(lines: Sequence[str], number: int) -> tuple[list[JsonRecord], int, int]:
     """(the records that follow each other from this line on, the last line, the lines between them without any)."""
-    found: list[JsonRecord] = []
+    records: list[JsonRecord] = []
     blanks, end = 0, number - 1
     while end < len(lines):
         line = lines[end].strip()
         more, count = ([], 1) if not line or line in ("]", "],") else records_at(lines, end + 1)
-        if count == 0 or (line and not more and not found and line != "["):
+        if count == 0 or (line and not more and not records and line != "["):
             break
-        found += more
+        records += more
         blanks += 0 if more else count
         end += count
-    return (found, end, blanks) if found else ([], 0, 0)
+    return (records, end, blanks) if records else ([], 0, 0)
 
 
 def _aside(table: LogTable, line: int, reason: str, text: str) -> None:

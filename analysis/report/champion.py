@@ -157,8 +157,8 @@ def inert(facts: ReportFacts, credit: Sequence[CreditRow]) -> int:
 
 def researcher(facts: ReportFacts) -> str:
     """For a sentence: the researcher of the study; empty where there is none, as for imported logs."""
-    staff, named = facts.config.get("staff") or {}, facts.config.get("researcher")
-    return str(EvolvedFor.of(named, staff.get("models", ()))) if named else ""
+    models, named = facts.config.get("staff") or {}, facts.config.get("researcher")
+    return str(EvolvedFor.of(named, models.get("models", ()))) if named else ""
 
 
 def table(credit: Sequence[CreditRow]) -> ReportTable:

@@ -71,8 +71,8 @@ class ContestClient:
 def lint_lines(reply: Mapping[str, JsonValue], file: str) -> list[str]:
     """The lint messages in a reply, one line each."""
     lint = reply.get("lint")
-    found = [m for m in lint if isinstance(m, dict)] if isinstance(lint, list) else []
-    return [f"{m.get('file') or file}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]" for m in found]
+    messages = [m for m in lint if isinstance(m, dict)] if isinstance(lint, list) else []
+    return [f"{m.get('file') or file}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]" for m in messages]
 
 
 def error_of(status: int, body: bytes) -> MetaloopError:

@@ -80,7 +80,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
         sandbox=options.sandbox,
         further=further,
         reserve=hidden,
-        staff=options.models,
+        model_config=options.models,
     )
     study = Study.create(folder, setup)
     config = config_of(study, options)

@@ -94,15 +94,15 @@ def tasks_view(contest: Contest) -> list[TaskView]:
 
 def reached(contest: Contest, entries: Sequence[ContestEntry]) -> Reached:
     """What the entries' final sources need of each constraint, on average over their runs."""
-    found: Reached = {}
+    times: Reached = {}
     for entry in entries:
         values: dict[tuple[str, str], list[float]] = defaultdict(list)
         for run in entry.results.values():
             for name, value in run.get("constraints", {}).items():
                 values[run.get("task", contest.task.name), name].append(value)
         for (task, name), each in values.items():
-            found.setdefault(entry.entry_id, {}).setdefault(task, {})[name] = fmean(each)
-    return found
+            times.setdefault(entry.entry_id, {}).setdefault(task, {})[name] = fmean(each)
+    return times
 
 
 def _with_results(contest: Contest, numbers: Collection[int]) -> Sequence[ContestEntry]:

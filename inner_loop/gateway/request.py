@@ -139,8 +139,8 @@ def _own_length(kind: Kind, route: Route) -> str:
 
 def _thinking(body: dict[str, JsonValue]) -> int:
     """Tokens of a reply that are set aside for thinking; a reply that is not longer is an error at the API."""
-    told = [body.get("thinking"), body.get("reasoning")]
-    fields = [one.get(name) for one in told if isinstance(one, dict) for name in ("budget_tokens", "max_tokens")]
+    settings = [body.get("thinking"), body.get("reasoning")]
+    fields = [one.get(name) for one in settings if isinstance(one, dict) for name in ("budget_tokens", "max_tokens")]
     return max((n for n in fields if isinstance(n, int) and n > 0), default=0)
 
 

@@ -170,8 +170,8 @@ def _at(body: Any, *keys: str) -> Any:
     return body
 
 
-def _each(found: Any) -> Iterator[int]:
-    for value in found:
+def _each(values: Any) -> Iterator[int]:
+    for value in values:
         if (tokens := _tokens(value)) is not None:
             yield tokens
 

@@ -26,11 +26,11 @@ class QueueProposer:
         self._waiting = list(ideas)
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
-        for idea, asked in list(self._waiting):
-            edit = asked.on(situation.parent.config)
-            if edit is None or (situation.focus is not None and not asked.knobs <= situation.focus):
+        for idea, conditional in list(self._waiting):
+            edit = conditional.on(situation.parent.config)
+            if edit is None or (situation.focus is not None and not conditional.knobs <= situation.focus):
                 continue
-            self._waiting.remove((idea, asked))
+            self._waiting.remove((idea, conditional))
             if situation.allowed(edit):
                 return Proposal(edit, self.name, (idea.directive_id,), f"{edit.label()}: {idea.text}")
         return None

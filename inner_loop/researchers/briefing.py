@@ -213,8 +213,8 @@ class TurnBriefing:
 
     def _long(self, idea: QueuedIdea | None) -> list[str]:
         """The patches of an idea that are too long for the list of known edits."""
-        asked = idea.edit.fixed.apply if idea and idea.edit else ()
-        return [name for name in asked if _patch(self._task, name).count("\n") >= SHORT_PATCH]
+        edits = idea.edit.fixed.apply if idea and idea.edit else ()
+        return [name for name in edits if _patch(self._task, name).count("\n") >= SHORT_PATCH]
 
     @staticmethod
     def _note(note: Note, role: Role) -> str:
@@ -255,12 +255,12 @@ def repair(
 ) -> list[Message]:
     """The messages that ask for another reply: all before it; in a small context the first ones and the last reply, or
     the first ones with the error alone."""
-    asked = render("researcher.repair", error=error)
-    last = [Message("assistant", reply or "(nothing)"), Message("user", asked)]
+    request = render("researcher.repair", error=error)
+    last = [Message("assistant", reply or "(nothing)"), Message("user", request)]
     for start in (before, first):
         if fits([*start, *last]):
             return [*start, *last]
-    return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{asked}", volatile="")]
+    return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{request}", volatile="")]
 
 
 def _where(task: Task) -> str:

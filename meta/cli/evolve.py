@@ -123,7 +123,7 @@ def _evolve_programs(
             folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
             command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
-            researcher=settings.researcher_choice.researcher, staff=settings.researcher_choice.settled,
+            researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
@@ -404,8 +404,8 @@ def describe(
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    staff = study.config.staff if study else settings.researcher_choice.settled
-    planned |= mutation.bill(plan, staff, planned) | mutation.embeddings(staff)
+    model_config = study.config.staff if study else settings.researcher_choice.settled
+    planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
     if further:  # each run is a sample of the mean over the tasks, in one unit
@@ -437,12 +437,12 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
 def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
     returns whether to. A study that is resumed after the test was told the answer by that."""
-    from meta.headroom import carry_out, found
+    from meta.headroom import carry_out, finished
 
     if not plan.headroom:
         return True
     study.look()
-    known = found(study, plan)
+    known = finished(study, plan)
     seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p))
     for one in seen:
         out.note(f"headroom: {one.sentence()}")

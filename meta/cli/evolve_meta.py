@@ -37,8 +37,8 @@ def run(out: Output, command: str, own: Sequence[Program], flags: EvolveFlags, f
     refuse_others(command, own, flags)
     settings, follows = settings_of(flags), mutation.load(flags.mutation.meta_program)
     study = resumed(folder, settings, follows, flags) if folder else None
-    staff = study.config.staff if study else settings.researcher_choice.settled
-    if not staff.models:
+    model_config = study.config.staff if study else settings.researcher_choice.settled
+    if not model_config.models:
         raise UsageError(
             "--meta needs a model that writes programs by following instructions", hint="name one: -m NAME"
         )
@@ -48,7 +48,7 @@ def run(out: Output, command: str, own: Sequence[Program], flags: EvolveFlags, f
     given = 2 if (study.config.meta_program if study else follows) else 1
     if given < 2 and not plan.generations:
         raise UsageError("without generations there is one instruction", hint="name another with --meta-program FILE")
-    described = planned(plan, tasks, given, settings, staff, study)
+    described = planned(plan, tasks, given, settings, model_config, study)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
@@ -60,7 +60,7 @@ def run(out: Output, command: str, own: Sequence[Program], flags: EvolveFlags, f
 
         out.note("trying the untouched script of each new task once")
         tasks = named(flags, partial(trains, unsafe=settings.unsafe_no_sandbox))
-    study = study or create(out, settings, plan, tasks, staff, follows)
+    study = study or create(out, settings, plan, tasks, model_config, follows)
     if study.state.best_instruction is None:
         launch.announce(out, described)
         play(out, study, plan, described)
@@ -146,12 +146,12 @@ def planned(
     tasks: Tasks,
     given: int,
     settings: LaunchSettings,
-    staff: ModelConfig,
+    model_config: ModelConfig,
     study: Study | None,
 ) -> PlannedWork:
     pool, confirm = tasks
     workers, devices = settings.at_once(study)
-    whole = describe(plan, pool, confirm, given, workers, staff)
+    whole = describe(plan, pool, confirm, given, workers, model_config)
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     described = launch.with_sandbox(whole, pool[0], sandboxed, devices)
     described |= settings.researcher_choice.bill(pool[0], described["experiments"], study)
@@ -171,7 +171,7 @@ def create(
     settings: LaunchSettings,
     plan: InstructionPlan,
     tasks: Tasks,
-    staff: ModelConfig,
+    model_config: ModelConfig,
     follows: Program | None,
 ) -> Study:
     from arena.setup import StudySetup, beside
@@ -193,7 +193,7 @@ def create(
         sandbox=settings.sandbox,
         further=beside(first, plan.run_budget, further),
         reserve=beside(first, plan.run_budget, confirm),
-        staff=staff,
+        model_config=model_config,
         meta_program=follows.text if follows else None,
     )
     return Study.create(settings.fresh(first, out), setup)

@@ -131,13 +131,13 @@ def learn(
             continue
         folder = resolve.study_folder(text, out)
         if _is_import(folder):
-            found, wrong = _learn_import(out, folder, about, target)
+            learnt, wrong = _learn_import(out, folder, about, target)
             problems += wrong
         else:
             if about is not None:
                 raise UsageError(f"{resolve.shown(folder)} has a task of its own", hint="-t is for imported logs alone")
-            found = _learn_study(out, folder, target)
-        stored += found
+            learnt = _learn_study(out, folder, target)
+        stored += learnt
     if not stored:
         hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError(problems[0] if problems else "nothing was learnt", hint=LOG_HINT if problems else hint)

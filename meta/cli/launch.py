@@ -124,7 +124,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             programs=programs,
             sandbox=self.sandbox,
             further=further,
-            staff=self.researcher_choice.settled,
+            model_config=self.researcher_choice.settled,
         )
         return Study.create(self.fresh(first, out), setup)
 

@@ -105,36 +105,36 @@ def embeddings(config: ModelConfig) -> PlannedWork:
     }
 
 
-def bill(plan: Plan, staff: ModelConfig, planned: PlannedWork) -> PlannedWork:
+def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> PlannedWork:
     """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
-    if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
+    if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}
     from meta.mutators.llm.bill import bill as most
     from meta.mutators.llm.bill import sentence
 
-    limit = most(plan.generations, plan.children, staff)
+    limit = most(plan.generations, plan.children, model_config)
     price = str(planned["price"]).replace("no cost: this machine, no model is called", "own device")
     return {
-        "models": ", ".join(staff.models),
+        "models": ", ".join(model_config.models),
         "researcher": planned.get("researcher", "scripted"),
         "mutation_calls": limit.calls,
         "mutation_tokens": limit.tokens,
         "mutation_usd": limit.usd,
-        "price": f"{price}; {sentence(limit, staff, plan.child_runs * plan.run_budget)}",
+        "price": f"{price}; {sentence(limit, model_config, plan.child_runs * plan.run_budget)}",
     }
 
 
-def refuse_alone(meta_program: Program | None, staff: ModelConfig, researcher: str) -> None:
+def refuse_alone(meta_program: Program | None, model_config: ModelConfig, researcher: str) -> None:
     """Raise UsageError for --traces, --reflect or --meta-program without a model, and for --embeddings without a
     researcher that reads prose: they would have no effect."""
-    if staff.embeddings and researcher == "scripted":
+    if model_config.embeddings and researcher == "scripted":
         raise UsageError(
             "--embeddings needs a researcher that reads prose; the scripted one compares programs by what they do",
             hint="-r chat with -m NAME, or -r command:NAME",
         )
-    if staff.reflect and not staff.models:
+    if model_config.reflect and not model_config.models:
         raise UsageError("--reflect needs a model that reads the traces", hint="name one: -m NAME")
-    if staff.traces != "auto" and not staff.models:
+    if model_config.traces != "auto" and not model_config.models:
         raise UsageError("--traces needs a model that reads them", hint="name one: -m NAME")
-    if meta_program is not None and not staff.models:
+    if meta_program is not None and not model_config.models:
         raise UsageError("--meta-program needs a model that follows it", hint="name one: -m NAME")

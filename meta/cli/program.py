@@ -105,10 +105,10 @@ def lint(
 
     checks = _of_task(task) if task else ()
     items = [
-        {"place": place, "level": m.level, "code": m.code, "message": m.message}
+        {"place": where, "level": m.level, "code": m.code, "message": m.message}
         for text in programs
         for loaded in [resolve.one_program(text)]
-        for place, m in _placed(text, loaded, examine(loaded, *checks))
+        for where, m in _placed(text, loaded, examine(loaded, *checks))
     ]
     out.rows(items, LINT, empty="no problems")
     return 2 if any(item["level"] == "error" for item in items) else 0

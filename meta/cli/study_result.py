@@ -77,8 +77,8 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     an agent of one's own."""
     from inner_loop.agents.recipe import own_agent
 
-    place = Path(config.task)
-    inside = place.is_dir() and any((parent / ".git").exists() for parent in (place, *place.parents))
+    repository = Path(config.task)
+    inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
     apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
     if not (folder / "champion.md").is_file():
         return apply

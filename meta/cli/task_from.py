@@ -101,7 +101,7 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
     if flags.chosen.model:
         drafted, wanted = read_by_model(out, Path(source).expanduser(), wanted, drafted, flags.chosen)
     if out.mode == "person" and sys.stdin.isatty():
-        drafted = asked(out, Path(source).expanduser(), wanted, drafted)
+        drafted = completed(out, Path(source).expanduser(), wanted, drafted)
     if drafted.lacking:
         show(out, drafted)
         for fact in drafted.lacking:
@@ -148,7 +148,7 @@ def read_by_model(
     return reader.merged(source, drafted, wanted, proposed, str(models.model))
 
 
-def asked(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
+def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draft:
     """The draft after a person at a terminal has answered what the repository does not say, and corrected what was read
     from it; an empty answer leaves a field as it is."""
     from trainer.foreign.init import draft

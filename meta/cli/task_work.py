@@ -129,8 +129,8 @@ def measure(
 
             if not loaded.edits.knobs:
                 raise UsageError(f"{loaded.name} declares no edits to test", hint="add [edits.NAME] to its task.toml")
-            found = alone(loaded, launcher, progress)
-            out.text(found.sentence(), item={**asdict(found), "room": found.room})
+            result = alone(loaded, launcher, progress)
+            out.text(result.sentence(), item={**asdict(result), "room": result.room})
             return
         if looks:
             new = measure_looks(loaded, launcher, progress)

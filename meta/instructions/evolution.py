@@ -61,7 +61,7 @@ class InstructionEvolution:
         self.trials = InstructionTrials(study, lineage, self.clients, executor, plan.child_runs, progress)
         self.step = 0
         self.pool: list[PoolSituation] = []
-        self.found: dict[str, list[Trial]] = {}  # by instruction, on the pool's tasks
+        self.on_pool: dict[str, list[Trial]] = {}  # by instruction, on the pool's tasks
 
     def search(self) -> None:
         """The opening races of the pool, then the generations of instructions."""
@@ -138,7 +138,7 @@ class InstructionEvolution:
         racer = SequentialHalving(self.plan.stages)
         programs = {program.program_id: program for program in self._instructions()}
         for program_id in programs:
-            self.found.setdefault(program_id, [])
+            self.on_pool.setdefault(program_id, [])
         while wanted := racer.next_round([self._arm(program_id) for program_id in programs]):
             given = [
                 (programs[program_id], on, job)
@@ -147,11 +147,11 @@ class InstructionEvolution:
                 for on in self.pool
             ]
             for trial in self.trials.carry_out(InstructionStep(self._next(), POOL, given)):
-                self.found[trial.instruction_id].append(trial)
+                self.on_pool[trial.instruction_id].append(trial)
 
     def _arm(self, program_id: str) -> ArmScore:
         """An instruction's values by job, each the mean over the tasks."""
-        values = by_task(self.found[program_id]).values()
+        values = by_task(self.on_pool[program_id]).values()
         return ArmScore(program_id, True, tuple(sum(job) / len(job) for job in zip(*values, strict=True)))
 
     def _ranked(self) -> list[TriedInstruction]:
@@ -161,6 +161,6 @@ class InstructionEvolution:
         order: Sequence[int] = sorted(range(len(programs)), key=lambda i: (-means[i], i))
         reasons = {e.program_id: e.reason for e in self.study.state.instructions if e.operator == "written"}
         return [
-            TriedInstruction(programs[i], self.found[programs[i].program_id], reasons.get(programs[i].program_id, ""))
+            TriedInstruction(programs[i], self.on_pool[programs[i].program_id], reasons.get(programs[i].program_id, ""))
             for i in order
         ]

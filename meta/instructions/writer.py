@@ -48,8 +48,8 @@ class TriedInstruction:
     @property
     def counts(self) -> str:
         """``5 accepted, 1 refused``."""
-        found = Counter(trial.became for trial in self.trials)
-        return listed(f"{found[name]} {name}" for name in ("accepted", "refused", "passed") if found[name])
+        outcomes = Counter(trial.became for trial in self.trials)
+        return listed(f"{outcomes[name]} {name}" for name in ("accepted", "refused", "passed") if outcomes[name])
 
 
 @dataclass(frozen=True)

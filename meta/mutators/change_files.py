@@ -84,8 +84,8 @@ def added(program: Program, donor: Program, path: str) -> Program:
 def dropped(program: Program, path: str) -> Program:
     """The program without a file, and without the items and sentences that link to it or name it."""
     left = program
-    while (found := _first_statement(left, path)) is not None:
-        directive, source, start, end = found
+    while (statement := _first_statement(left, path)) is not None:
+        directive, source, start, end = statement
         lines = split_lines(dict(left.files)[source].decode("utf-8"))
         said = list(split(" ".join(lines[start:end])))
         kept = [each for each in said if not _means(each, source, path)]

@@ -76,7 +76,7 @@ def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, *
             workers=1,
             seed=4,
             researcher="chat",
-            staff=team,
+            model_config=team,
             fixed_steps=fixed_steps,
         ),
     )

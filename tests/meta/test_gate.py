@@ -50,7 +50,7 @@ def played(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Pl
         with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
             environment(patch, server.url)
             crew = staff(reply_tokens=2000, call_timeout=60.0)
-            create(root / name, task=task, plan=plan, workers=1, seed=0, staff=crew)
+            create(root / name, task=task, plan=plan, workers=1, seed=0, model_config=crew)
             study, plan, starters = take_up(root / name)
             stock = [program for program in starters if program.name == "stock"]
             with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:

@@ -17,7 +17,7 @@ from arena.task_set import TaskSet
 from meta.begin import take_up
 from meta.cli.main import run
 from meta.cli.output import Output
-from meta.headroom import found, single_changes
+from meta.headroom import finished, single_changes
 from programs.errors import TaskError
 from programs.program import Program
 from trainer.edits import Edit
@@ -110,7 +110,7 @@ def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
     assert spent["s"] <= 15.0
     study, plan, _ = take_up(tmp_path / "study")
     study.look()
-    known = found(study, plan)
+    known = finished(study, plan)
     assert known is not None and known[0].room and known[0].sentence() in said
     begun = _Search(TaskSet.of(study).studies[0], lambda _: [], HARVEST).trained  # type: ignore[arg-type]
     assert set(begun) == {row["source_id"] for row in rows}, "the harvest goes on from it"

@@ -72,7 +72,7 @@ def test_nothing_touches_a_reserved_task_before_the_claim_at_home(ask: Snapshot)
 
 def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) -> None:
     folder, champion = ended
-    for there in champion.elsewhere:
+    for there in champion.on_reserve:
         assert there.claim is not None
         sql = f"SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE task = '{there.task}' GROUP BY 1"
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
@@ -91,14 +91,14 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot
     folder, champion = ended
     found = verdict(gather(ReportSource(ask.con, str(folder))))
     kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
-    for there in champion.elsewhere:
+    for there in champion.on_reserve:
         [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
         assert ("also beats stock" in note) == there.holds and "after Holm" in note
         assert there.claim and f"{there.claim.ratio.ratio:.2f} times stock's gain" in note
     over = next(
         note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 held-out tasks")
     )
-    ratios = [there.claim.ratio.ratio or 0.0 for there in champion.elsewhere if there.claim]
+    ratios = [there.claim.ratio.ratio or 0.0 for there in champion.on_reserve if there.claim]
     assert f"is {sum(ratios) / 2:.2f} (" in over
     assert (
         f"| all 2 held-out tasks | mean ratio, not tested | | {sum(ratios) / 2:.2f} |"
@@ -113,7 +113,7 @@ def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended
     assert over_reserved(ask.con, {"far": True}) is None and over_reserved(ask.con, {"a": False, "b": False}) is None
     assert two and three and two.champion.ratio and three.tasks == 3
     assert three.champion.ratio == pytest.approx((2 * two.champion.ratio + 1) / 3)
-    known = {there.task: there.claim for there in ended[1].elsewhere}
+    known = {there.task: there.claim for there in ended[1].on_reserve}
     assert two.champion.ratio == pytest.approx(sum(c.ratio.ratio or 0.0 for c in known.values() if c) / 2)
 
 
@@ -154,10 +154,10 @@ def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_p
 
 def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended) -> None:
     _, champion = ended
-    ps = sorted((there.claim.p, there.p_adjusted) for there in champion.elsewhere if there.claim)
+    ps = sorted((there.claim.p, there.p_adjusted) for there in champion.on_reserve if there.claim)
     assert len(ps) == 2 and ps[0][1] == pytest.approx(min(1.0, 2 * ps[0][0]))
-    told = [there.holds for there in champion.elsewhere]
-    assert told == [champion.claim.holds and (there.p_adjusted or 0.0) < 0.025 for there in champion.elsewhere]
+    told = [there.holds for there in champion.on_reserve]
+    assert told == [champion.claim.holds and (there.p_adjusted or 0.0) < 0.025 for there in champion.on_reserve]
 
 
 @pytest.mark.slow
@@ -264,7 +264,7 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
         tmp_path / "study", task=home, plan=plan, workers=2, seed=1, reserve=[other], variant=variant
     )
     champion = evolve(study, plan, starters, silent)
-    tested, unseen = champion.elsewhere
+    tested, unseen = champion.on_reserve
     assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
     assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds
     assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test

@@ -152,8 +152,8 @@ def _said_on(repository: ForeignRepository, command: RepositoryFact, pages: list
         about = _OF_A_RUN.search(line.text) or any(name in line.text for name in names)
         for sentence in re.split(r"(?<=[.!])\s+", _IN_WORDS.sub(_in_digits, line.text)):
             said = about or (line.where in beside and _THEN.search(sentence))
-            for found in _LASTS.finditer(sentence) if said else ():
-                seconds = float(found[1]) * _UNITS[found[2][0].lower()]
+            for match in _LASTS.finditer(sentence) if said else ():
+                seconds = float(match[1]) * _UNITS[match[2][0].lower()]
                 if 0 < seconds < _LONGEST and not _OF_OTHERS.search(_INCLUDED.sub("", sentence)):
                     lasting.setdefault(seconds, line)
     if len(lasting) == 1:  # of several times it is not known which is an experiment's

@@ -204,8 +204,8 @@ def expanded(command: str, repository: ForeignRepository) -> list[RepositoryLine
                 lines += _recipe(list(repository.lines(name)), made[1])
     if named := re.match(r"(?:npm run|yarn|pnpm(?: run)?|bun run)\s+([\w:-]+)", command):
         script = re.compile(rf'\s*"{re.escape(named[1])}"\s*:\s*"(.*)"')
-        found = ((line, script.match(line.text)) for line in repository.lines("package.json"))
-        lines += [RepositoryLine(line.file, line.number, match[1]) for line, match in found if match]
+        matches = ((line, script.match(line.text)) for line in repository.lines("package.json"))
+        lines += [RepositoryLine(line.file, line.number, match[1]) for line, match in matches if match]
     for name in scripts_of(" ".join(line.text for line in lines), repository):
         if name.endswith((".sh", ".bash")):
             own = (line for line in repository.lines(name) if not line.text.lstrip().startswith("#"))
@@ -220,15 +220,15 @@ def _recipe(lines: list[RepositoryLine], target: str, depth: int = 0) -> list[Re
     start = next((at for at, line in enumerate(lines) if re.match(rf"{re.escape(target)}\s*:(?!=)", line.text)), None)
     if start is None or depth > 3:
         return []
-    found = []
+    recipe = []
     for needed in lines[start].text.partition(":")[2].split("#")[0].split():
-        found += _recipe(lines, needed, depth + 1)
+        recipe += _recipe(lines, needed, depth + 1)
     for line in lines[start + 1 :]:
         if line.text.strip() and not line.text.startswith("\t"):
             break
         text = re.sub(r"\$[({](\w+)[)}]", lambda match: values.get(match[1], match[0]), line.text.strip().lstrip("@-"))
-        found.append(RepositoryLine(line.file, line.number, text))
-    return found
+        recipe.append(RepositoryLine(line.file, line.number, text))
+    return recipe
 
 
 def scripts_of(command: str, repository: ForeignRepository) -> list[str]:

@@ -116,12 +116,12 @@ def inferred(
     role = _BETAS[int(index[1])] if index and _is_betas(name) else "" if index else role_of(name, value)
     if role:
         return role, f"by its name, {where}"
-    found = {(role, f"by {site.where}: {last_name(site.node.func)}({keyword.arg}=…)")
+    reasons = {(role, f"by {site.where}: {last_name(site.node.func)}({keyword.arg}=…)")
              for module in uses.modules.values() for sites in module.calls.values() for site in sites
              for keyword in site.node.keywords
              if not index and innermost(keyword.value) == name and _is_value_of(keyword.value, one)
              and (role := _of_call(last_name(site.node.func), keyword.arg or "", value))}  # fmt: skip
-    return min(found) if len({role for role, _ in found}) == 1 else ("", "")
+    return min(reasons) if len({role for role, _ in reasons}) == 1 else ("", "")
 
 
 def _is_betas(name: str) -> bool:
@@ -154,14 +154,14 @@ def usual_values(role: str, now: float | int) -> tuple[Any, ...]:
 def compared_with(tree: ast.Module, name: str, inner: bool = False) -> list[str]:
     """The strings that code compares a constant with (``==``, ``in``, ``match``), or looks it up among. ``inner``: also
     an attribute or key of that name."""
-    found: list[str] = []
+    values: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and _is(node.left, name, inner):
-            found += [text for other in node.comparators for text in _texts(other)]
+            values += [text for other in node.comparators for text in _texts(other)]
         elif isinstance(node, ast.Subscript) and _is(node.slice, name, inner) and isinstance(node.value, ast.Dict):
-            found += [text for key in node.value.keys if key is not None for text in _texts(key)]
+            values += [text for key in node.value.keys if key is not None for text in _texts(key)]
         elif isinstance(node, ast.Match) and _is(node.subject, name, inner):
-            found += [
+            values += [
                 text
                 for case in node.cases
                 if isinstance(case.pattern, ast.MatchValue)
@@ -174,8 +174,8 @@ def compared_with(tree: ast.Module, name: str, inner: bool = False) -> list[str]
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and _is(node.slice, name, inner) and isinstance(node.value, ast.Name):
             table = tables.get(node.value.id)
-            found += [text for key in (table.keys if table else ()) if key is not None for text in _texts(key)]
-    return list(dict.fromkeys(found))
+            values += [text for key in (table.keys if table else ()) if key is not None for text in _texts(key)]
+    return list(dict.fromkeys(values))
 
 
 def _is(node: ast.expr, name: str, inner: bool = False) -> bool:

@@ -285,9 +285,9 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
             trees = (module.tree for module in uses.modules.values())
             others = [text for tree in trees for text in knob_roles.compared_with(tree, name, inner=True)]
             others += _of_comment(repository, file, one.line)
-        asked = given.get(one.name, given.get(name))
-        values, said = _ladder_values(repository, name, one.value, role, asked, others)
-        if one.choices and asked is None and not isinstance(one.value, str):
+        wanted = given.get(one.name, given.get(name))
+        values, said = _ladder_values(repository, name, one.value, role, wanted, others)
+        if one.choices and wanted is None and not isinstance(one.value, str):
             values = tuple(sorted({one.value, *(choice for choice in one.choices if type(choice) is type(one.value))}))
         if len(values) > 1:
             knobs.append(
@@ -313,12 +313,12 @@ def _ladder_values(
     if isinstance(value, str) and given is None:
         return (tuple(sorted({value, *others})) if others else ()), ""
     values = _values(value, given, name, role)
-    told: list[tuple[Any, str]] = []
+    stated: list[tuple[Any, str]] = []
     if values and given is None and isinstance(value, int | float) and not isinstance(value, bool):
-        told = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
-        told = [(int(n), at) for n, at in told] if isinstance(value, int) else told
-        values = tuple(sorted({*values, *(n for n, _ in told)}))
-    return values, ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in told))
+        stated = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
+        stated = [(int(n), at) for n, at in stated] if isinstance(value, int) else stated
+        values = tuple(sorted({*values, *(n for n, _ in stated)}))
+    return values, ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in stated))
 
 
 def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:

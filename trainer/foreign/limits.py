@@ -117,8 +117,8 @@ def find(
             both = not hard and (name, True) in stated
             known.append(replace(limits[0], name=f"{name}_soft") if both else limits[0])
         else:
-            places = ", ".join(limit.where for limit in limits)
-            left.append(RepositoryFact("left out", name, places, "", "a constraint with several limits: state one"))
+            lines = ", ".join(limit.where for limit in limits)
+            left.append(RepositoryFact("left out", name, lines, "", "a constraint with several limits: state one"))
     return known, left[:_MOST_LEFT_OUT]
 
 

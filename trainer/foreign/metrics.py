@@ -88,8 +88,8 @@ def find(repository: ForeignRepository, name: str | None, file: str | None) -> M
         return _json_key(repository, fact) or Metric(fact, pattern=pattern_of(name, first=False))
     for pages in (repository.for_agents, repository.prose):
         said = _named_in_prose(repository, pages)
-        if found := _rate(repository, pages) or _printed(repository, pages, pages is repository.prose, said):
-            return found
+        if metric := _rate(repository, pages) or _printed(repository, pages, pages is repository.prose, said):
+            return metric
         if said and said[0]:
             return said[1]
         written = _written(repository, pages)
@@ -175,7 +175,7 @@ def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[se
                 times = 1 + (name in names) + 10 * decides
                 marked[name] += times + (100 if directs and _AUXILIARY.match(name) else 0)
                 where.setdefault(name, line)
-    found: list[tuple[float, Metric]] = []
+    candidates: list[tuple[float, Metric]] = []
     prints_json = any(_JSON_OUT.search(repository.text(name)) for name in repository.code)
     for name, times in marked.items():
         quoted = re.escape(name)
@@ -192,15 +192,15 @@ def _named_in_prose(repository: ForeignRepository, pages: list[str]) -> tuple[se
         ):
             pattern = rf"[\"']{quoted}[\"']\s*:\s*{_NUMBER}"
         elif "." in name and (in_json := _json_key(repository, fact)):
-            found.append((_weight(name, times) + 1, in_json))
+            candidates.append((_weight(name, times) + 1, in_json))
             continue
         else:
             continue
-        found.append((_weight(name, times), Metric(fact, pattern=pattern)))
-    best = max(found, key=lambda pair: pair[0], default=None)
+        candidates.append((_weight(name, times), Metric(fact, pattern=pattern)))
+    best = max(candidates, key=lambda pair: pair[0], default=None)
     if best is None or best[0] <= 0:
         return None
-    known = {str(one.name.value) for _, one in found} & clearly
+    known = {str(one.name.value) for _, one in candidates} & clearly
     return known if best[1].name.value in known else set(), best[1]
 
 
@@ -309,10 +309,10 @@ def direction(repository: ForeignRepository, metric: str | None, given: str | No
     if given:
         return RepositoryFact("direction", given, "given", DIRECTION)
     for pages in (repository.for_agents, repository.prose):
-        found = _direction(repository, metric, pages)
-        if found.where not in ("not found", "by its name"):
+        stated = _direction(repository, metric, pages)
+        if stated.where not in ("not found", "by its name"):
             break
-    return found
+    return stated
 
 
 def _direction(repository: ForeignRepository, metric: str | None, pages: list[str]) -> RepositoryFact:

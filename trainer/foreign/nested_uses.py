@@ -185,8 +185,8 @@ class NestedUses:
             return f"no code reads {address}"
         if keys[0].isdigit() or any(use.key in _ALL_ENTRIES for use in whole):
             return _of_flags(whole)
-        elsewhere = self._reads(keys[-1])
-        return _of_flags(elsewhere) if elsewhere else f"no code that runs reads {keys[-1]!r}"
+        other_reads = self._reads(keys[-1])
+        return _of_flags(other_reads) if other_reads else f"no code that runs reads {keys[-1]!r}"
 
     def _updated(self, owner: str, key: str) -> str:
         """Where ``OWNER.update(…)`` sets an entry, or may."""
@@ -209,15 +209,15 @@ class NestedUses:
     def _reads(self, name: str) -> list[NameUse]:
         """What code that runs reads under a name, as an attribute or a key; parameters too, if a dict is spread."""
         tables = [(module.attributes, module.keys) for module in self.uses.modules.values()]
-        found = [use for pair in tables for table in pair for use in table.get(name, ())]
+        uses = [use for pair in tables for table in pair for use in table.get(name, ())]
         if self.uses.makes_names or any(module.spreads for module in self.uses.modules.values()):
-            found += [
+            uses += [
                 use
                 for module in self.uses.modules.values()
                 for table in (module.names, module.locals)
                 for use in table.get(name, ())
             ]
-        return [use for use in found if (use.file, use.function) in self.uses.live]
+        return [use for use in uses if (use.file, use.function) in self.uses.live]
 
     def _call(self, module: CodeFile, one: NestedValue, name: str) -> str:
         """A number in a call: of the repository's own code, or of an optimizer and the like of a library."""
@@ -267,11 +267,11 @@ class NestedUses:
     @cached_property
     def _config_keys(self) -> dict[str, str]:
         """Key of a config file that the command reads → its place."""
-        found: dict[str, str] = {}
+        keys_by_name: dict[str, str] = {}
         for file in self._configs:
             for address, one in nested_values.read(file, self.repository.text(file)).items():
-                found.setdefault(word(address, one), f"{file}:{one.line}")
-        return found
+                keys_by_name.setdefault(word(address, one), f"{file}:{one.line}")
+        return keys_by_name
 
     def _key(self, file: str, address: str, one: NestedValue) -> str:
         if not self.uses.started or not self.uses.is_complete:

@@ -54,8 +54,8 @@ def fixed(source: ForeignRepository) -> list[RepositoryLine]:
     """The lines of Python that set a training seed to a number; not those that seem to choose data."""
     python = [file for file in source.code if file.endswith(".py")]
     python = [file for file in python if not _DATA_FILE.search(file.rsplit("/", 1)[-1])]
-    found = [line for line in source.lines(*python) if _match(line.text) and not _DATA.search(line.text)]
-    return [line for line in found if not line.text.lstrip().startswith("#")]
+    fixed_lines = [line for line in source.lines(*python) if _match(line.text) and not _DATA.search(line.text)]
+    return [line for line in fixed_lines if not line.text.lstrip().startswith("#")]
 
 
 def _match(text: str) -> bool:

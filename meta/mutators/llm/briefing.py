@@ -220,7 +220,7 @@ def known_as(knob: Knob, value: object) -> str:
 
 def named(text: str, names: Mapping[str, str]) -> str:
     """A text with the names of programs in the place of their ids."""
-    return PROGRAM_ID.sub(lambda found: names.get(found[0], found[0]), text)
+    return PROGRAM_ID.sub(lambda match: names.get(match[0], match[0]), text)
 
 
 def untried(evidence: Evidence, tasks: Sequence[Task]) -> dict[str, list[str]]:

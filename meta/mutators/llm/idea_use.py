@@ -61,7 +61,7 @@ def kept_elsewhere(
 ) -> list[IdeaElsewhere]:
     """Ideas that no parent has and at least half of the runs that tried them kept, the largest median gain first."""
     held: set[Collection[object]] = {_asks(idea) for parent in parents for idea in parent.ideas}
-    found = []
+    candidates = []
     for part in facts.parts or (facts,):
         for use in part.uses:
             own = programs.get(use.program_id)
@@ -70,9 +70,9 @@ def kept_elsewhere(
                 continue
             scale = part.scale.size if part.scale else 1.0
             said = f"kept in {use.kept} of {use.tried}, {use.gain:+.2g}{f' on {part.task}' if facts.parts else ''}"
-            found.append((-(use.gain or 0.0) / scale, _asks(idea), IdeaElsewhere(own.name, idea.text, said)))
+            candidates.append((-(use.gain or 0.0) / scale, _asks(idea), IdeaElsewhere(own.name, idea.text, said)))
     chosen: list[IdeaElsewhere] = []
-    for _, asks, one in sorted(found, key=lambda row: (row[0], row[2].program, row[2].text)):
+    for _, asks, one in sorted(candidates, key=lambda row: (row[0], row[2].program, row[2].text)):
         if asks not in held:
             held.add(asks)
             chosen.append(one)

@@ -109,18 +109,18 @@ def _deletable(reader: Reader, parents: Sequence[Program], rng: np.random.Genera
     program = parents[0]
     if not reader.scripted:
         return Job(tuple(section_names(program))) if len(program.directives) > 1 else None
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for directive in program.directives:
         name = CHARTER if directive.kind == "charter" else directive.heading
-        if directive.kind not in ("charter", "idea") or name in found:
+        if directive.kind not in ("charter", "idea") or name in names:
             continue
         try:
             child = program.with_text(without_statement(program, directive))
         except ProgramError:
             continue
         if reader.would_pass(child, parents):
-            found[name] = None
-    return Job(tuple(found)) if found else None
+            names[name] = None
+    return Job(tuple(names)) if names else None
 
 
 def _joinable(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:

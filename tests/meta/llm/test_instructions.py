@@ -87,7 +87,7 @@ def create(folder: Path, tasks: list[Task], confirm: int, plan: InstructionPlan 
     setup = StudySetup(
         "evolve", first, plan.run_budget, seed=3, plan=asdict(plan), programs=starters(plan.starters),
         further=beside(first, plan.run_budget, others[:pool]), reserve=beside(first, plan.run_budget, others[pool:]),
-        staff=staff(reply_tokens=2000, traces="none", **how),
+        model_config=staff(reply_tokens=2000, traces="none", **how),
     )  # fmt: skip
     return Study.create(folder, setup)
 

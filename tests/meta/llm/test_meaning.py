@@ -40,7 +40,7 @@ NEAR = Program.parse("# A\n\nWork alone.\n\n- Repeat every noisy measurement wit
 def begun(tmp_path: Path, litellm_loaded: None) -> Path:
     task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
     crew = staff(embeddings=EmbeddingModel(model=MODEL, same_from=0.9), patience=1.0)
-    create(tmp_path / "study", task=task, plan=TINY, workers=1, seed=3, researcher="chat", staff=crew)
+    create(tmp_path / "study", task=task, plan=TINY, workers=1, seed=3, researcher="chat", model_config=crew)
     return tmp_path / "study"
 
 
@@ -114,7 +114,7 @@ def test_vectors_cost_what_they_cost_and_a_cap_ends_them(
         require_embeddings(staff(models=(), embeddings=EmbeddingModel(model=MODEL), max_usd=1.0))
     task = Task.load(simulated_task(random_law(2), tmp_path / "task2", experiments=8))
     crew = staff(embeddings=EmbeddingModel(model=MODEL), max_tokens=30)
-    create(tmp_path / "capped", task=task, plan=TINY, workers=1, seed=3, researcher="chat", staff=crew)
+    create(tmp_path / "capped", task=task, plan=TINY, workers=1, seed=3, researcher="chat", model_config=crew)
     with opened(tmp_path / "capped", notes := []) as (novelty, server, _):
         novelty.meet(FIRST)
         assert refusal(novelty, PARAPHRASE) == ("", "") and len(notes) == 1 and "--max-tokens 30 is reached" in notes[0]

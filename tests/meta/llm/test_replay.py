@@ -37,7 +37,7 @@ SMALL = replace(
 
 def study(folder: Path, task: Task, **how: Any) -> Path:
     crew = staff(call_timeout=60.0, reply_tokens=2000, traces="tools", models=(MODEL,))
-    create(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, staff=crew, **how)
+    create(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, model_config=crew, **how)
     return folder
 
 

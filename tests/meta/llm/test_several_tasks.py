@@ -32,7 +32,7 @@ def ended(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
         environment(patch, server.url)
         crew = staff(reply_tokens=2000, traces="tools")
-        create(root / "study", task=north, further=[south], plan=PLAN, workers=1, seed=3, staff=crew)
+        create(root / "study", task=north, further=[south], plan=PLAN, workers=1, seed=3, model_config=crew)
         carry_on(root / "study")
         yield root / "study"
 

@@ -51,7 +51,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch, LlmServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(reply_tokens=2000, **how)
-            create(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew, meta_program=meta)
+            create(root / name, task=task, plan=PLAN, workers=1, seed=3, model_config=crew, meta_program=meta)
             carry_on(root / name)
         return root / name
 

@@ -48,7 +48,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch, ToolServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(**({"reply_tokens": 2000, "traces": "tools"} | how))
-            create(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew)
+            create(root / name, task=task, plan=PLAN, workers=1, seed=3, model_config=crew)
             carry_on(root / name)
         return root / name
 

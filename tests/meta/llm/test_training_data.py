@@ -37,7 +37,7 @@ def study(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Pat
     plan = replace(PLAN, generations=2, children=7, opening_more=1)
     with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
         environment(patch, server.url)
-        create(root / "study", task=task, plan=plan, workers=1, seed=3, staff=staff(reply_tokens=2000))
+        create(root / "study", task=task, plan=plan, workers=1, seed=3, model_config=staff(reply_tokens=2000))
         carry_on(root / "study")
     return root / "study"
 
