@@ -141,7 +141,7 @@ def command(*words: str) -> str:
 def ours(job: Job, root: Path) -> tuple[Program, Spent]:
     study = root / "ours"
     flags = ("-r", "scripted", "-m", job.model, "--quick", "--fixed-steps", "--seed", str(job.seed), "-j", "1")
-    flags += ("-b", f"{Task.load(job.task).run_budget}s")  # as in a match; --quick alone: 3 to 5 times it
+    flags += ("-b", f"{Task.load(job.task).run_budget}s")  # as in a match; --quick alone: several times it
     command("evolve", "-t", job.task, *flags, "--yes", "--quiet", "-s", str(study))
     path = study / "champion.md"
     program = Program.load(path) if path.is_file() else starter("stock")
