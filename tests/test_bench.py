@@ -110,7 +110,7 @@ NOT_HERE = {
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
-    "peers": "needs GEPA from PyPI",
+    "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",
     "skewness": "real training, minutes at its smallest",
 }
 
