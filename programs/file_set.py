@@ -201,15 +201,15 @@ def gathered(entry: str, raw: bytes, pool: Pool, where: str) -> tuple[dict[str, 
     waiting = [(entry, said)]
     while waiting:
         source, said = waiting.pop(0)
-        for path, raw in (each for one in said for each in _meant(one, source, pool)):
+        for path, content in (each for one in said for each in _meant(one, source, pool)):
             if path in others or path in living or path == entry or is_about_repository(path):
                 continue
-            text = decode(raw, path)
+            text = decode(content, path)
             marked = marked_living(text)
             if marked or (marked is None and path in written):
-                living[path] = raw
+                living[path] = content
             else:
-                others[path] = raw
+                others[path] = content
                 waiting.append((path, references(text)))
             require_size([(entry, raw), *others.items(), *living.items()], where)
     return others, living

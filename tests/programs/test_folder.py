@@ -230,6 +230,7 @@ def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
         ({"program.md": "See a.md.\n", "a.md": "\n"}, ProgramError, "a.md:1: the file is empty"),
         ({"program.md": "See a.md.\n", "a.md": "\0"}, ProgramError, "a.md:1: the file is binary"),
         ({"program.md": "See a.md.\n" + "x" * 100_000, "a.md": "x" * 200_000}, ProgramError, "bytes together"),
+        ({"program.md": "See a.md.\n" + "x" * 200_000, "a.md": "x" * 100_000}, ProgramError, "bytes together"),
         ({"program.md": "In `roles/`.\n", **dict.fromkeys(MANY, "x\n")}, ProgramError, "the maximum is 64"),
         ({"program.md": "See [q](<a`b.md>).\n", "a`b.md": "x\n"}, ProgramError, "not a markdown file of a program"),
     ],
