@@ -121,9 +121,15 @@ def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | N
     tasks = [task_brief(part, (untried or {}).get(part.task, ()), share, rows) for part in parts]
     most = max(1, int(PROGRAMS * rows))
     return rendered(
-        "evidence.brief.md.j2", facts=facts, tasks=tasks, ids=ids, most_programs=most, label=label, sized=sized,
+        "evidence.brief.md.j2",
+        facts=facts,
+        tasks=tasks,
+        ids=ids,
+        most_programs=most,
+        label=label,
+        sized=sized,
         gain=gain_of,
-    )  # fmt: skip
+    )
 
 
 def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows_share: float = 1.0) -> TaskBrief:

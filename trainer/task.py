@@ -313,10 +313,19 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
         _check_anchors(path, text, name, replacements, sources)
         knobs.append(
             Knob(
-                name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements, edit.role,
+                name,
+                edit.kind,
+                values,
+                edit.low,
+                edit.high,
+                edit.group,
+                edit.note,
+                edit.file,
+                replacements,
+                edit.role,
                 edit.at,
             )
-        )  # fmt: skip
+        )
     return EditSpace(tuple(knobs))
 
 

@@ -98,9 +98,21 @@ class Commits:
             return None
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
         made = self.repo.git.diff_tree(
-            "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--src-prefix=a/",
-            "--dst-prefix=b/", commit.parents[0].hexsha, commit.hexsha, "--", ".", *but, as_process=True,
-        )  # fmt: skip
+            "-r",
+            "-p",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-color",
+            "--src-prefix=a/",
+            "--dst-prefix=b/",
+            commit.parents[0].hexsha,
+            commit.hexsha,
+            "--",
+            ".",
+            *but,
+            as_process=True,
+        )
         try:
             data: bytes = made.stdout.read(LARGEST_DIFF + 1)
         finally:
