@@ -39,12 +39,17 @@ class Caveat:
 def headline(d: Decision) -> str:
     if d.state == CONTROL_FAILED:
         return "No verdict: the A/A check failed"
-    same = f", which is how this researcher runs your program {d.own}" if d.own and d.same_as == "stock" else ""
+    same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
     return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}{same}"
 
 
 def reference(d: Decision) -> str:
-    return f"your program {d.tested.name}" if d.against_own else "stock"
+    return yours(d.tested.name) if d.against_own else "stock"
+
+
+def yours(name: str) -> str:
+    """``your program lab``; a file program.md gives no name of its own."""
+    return "your program" if name == "program" else f"your program {name}"
 
 
 def sentence(d: Decision, where: str = "") -> str:

@@ -362,6 +362,8 @@ def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
     """Which program the confirmation compares the champion with, and why."""
+    from analysis.decision_text import yours
+
     origin = study.config.plan.get("origin") if study else programs[0].program_id
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
     if plan.own_arm:
@@ -370,7 +372,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
         return "stock: this study was created by an older version"
     if name == "stock":
         return "stock"
-    same = f"stock, the plain keep-if-better loop, because this researcher runs your program {name} exactly like it"
+    same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"
     if study is None and settings.researcher_choice.researcher != "scripted":
         return same
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
