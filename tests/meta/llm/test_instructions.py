@@ -31,7 +31,7 @@ from programs.errors import EnvironmentProblem
 from programs.shelf import meta_program
 from tests.llm import fixtures, writer
 from tests.llm.kits import MODEL, environment, staff
-from tests.llm.researcher import prompt_of
+from tests.llm.researcher import luck_of, prompt_of
 from tests.llm.server import Faulty, LlmServer, never
 from tests.studies import silent
 from trainer.planted import random_law, simulated_task, term
@@ -48,14 +48,14 @@ CHARTER = "metaloop:\n  proposers: {queue: 1.0}\n"
 
 class Oracle:
     """Writes programs as the tests' writer does; where the instruction has the planted sentence, with the best edits of
-    the task. A new instruction has that sentence. Without ``skilled`` it makes no difference."""
+    the task, in a ``share`` of the jobs. A new instruction has that sentence. ``first``: number of the first law."""
 
-    def __init__(self, root: Path, count: int, *, skilled: bool = True) -> None:
-        self.skilled = skilled
+    def __init__(self, root: Path, count: int, *, share: float = 1.0, first: int = 20) -> None:
+        self.share = share
         self.tasks: list[Task] = []
         self.best: dict[str, str] = {}
         for number in range(count):
-            name, law = f"planted{number}", random_law(number + 20, noise=0.01)
+            name, law = f"planted{number}", random_law(number + first, noise=0.01)
             self.tasks.append(Task.load(simulated_task(law, root / name, name=name, experiments=6)))
             ranked = sorted((c for c in law.effects if law.effects[c] > 0), key=lambda c: law.effects[c])
             of_knob = {name: (name, value) for name, value in ranked}
@@ -66,7 +66,7 @@ class Oracle:
         prompt = prompt_of(body)
         if "You write instructions" in prompt:
             return writer.form("program", "", f"# Better\n\n- {SKILL}\n- Keep it short.\n", ["i1", "j1"], "i1 gained")
-        if not self.skilled or SKILL not in prompt.partition("# Task")[0]:
+        if SKILL not in prompt.partition("# Task")[0] or luck_of(body).random() >= self.share:
             return writer.answer(body)
         ideas = self.best[re.findall(r"^(planted\d+): a run starts", prompt, re.MULTILINE)[0]]
         asked = prompt.rpartition("# What to do")[2]
@@ -80,12 +80,14 @@ class Oracle:
         return writer.answer(body)
 
 
-def create(folder: Path, tasks: list[Task], confirm: int, plan: InstructionPlan = PLAN, **how: Any) -> Study:
+def create(
+    folder: Path, tasks: list[Task], confirm: int, plan: InstructionPlan = PLAN, seed: int = 3, **how: Any
+) -> Study:
     """The last ``confirm`` tasks are those of the confirmation."""
     first, *others = tasks
     pool = len(others) - confirm
     setup = StudySetup(
-        "evolve", first, plan.run_budget, seed=3, plan=asdict(plan), programs=starters(plan.starters),
+        "evolve", first, plan.run_budget, seed=seed, plan=asdict(plan), programs=starters(plan.starters),
         further=beside(first, plan.run_budget, others[:pool]), reserve=beside(first, plan.run_budget, others[pool:]),
         model_config=staff(reply_tokens=2000, traces="none", **how),
     )  # fmt: skip
@@ -170,7 +172,7 @@ def test_all_instructions_get_the_same_jobs(ended: Any) -> None:
 @pytest.mark.parametrize("skilled", [True, False])
 def test_the_better_instruction_wins_on_tasks_that_were_not_used(oracle: Oracle, tmp_path: Path, skilled: bool) -> None:
     """Where it makes no difference, it is not claimed to be better."""
-    oracle = oracle if skilled else Oracle(tmp_path / "tasks", 8, skilled=False)
+    oracle = oracle if skilled else Oracle(tmp_path / "tasks", 8, share=0.0)
     create(tmp_path / "study", oracle.tasks, 6)
     result, _ = play(tmp_path / "study", oracle)
     assert result.holds is skilled, result.verdict()
