@@ -109,6 +109,7 @@ NOT_HERE = {
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
+    "instructions": "minutes; tests/meta/llm/test_instructions.py plays the same studies",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
     "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",
     "skewness": "real training, minutes at its smallest",
