@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TARGETS = (0.5, 1.0, 1.5, 2.0)  # multiples of stock's mean gain
 GRID = (0.1, 0.25, 0.5, 1.0)  # shares of the budget at which tables show the distribution
+FACTORS = (1.0, 2.0, 4.0)  # of the fastest program's time, at which tables show the performance profile
 MOMENTS = ("first", "half", "end")  # after the first experiment, at half of the budget, at its end
 
 
@@ -114,6 +115,22 @@ def programs_of(steps: Sequence[Step]) -> list[Anytime]:
         for (_, is_stock), tasks in programs.items()
         for own in ([*tasks, list(chain(*tasks))] if len(tasks) > 1 else tasks)
     ]
+
+
+def within(programs: Sequence[Anytime], factor: float, target: float = 1.0) -> dict[tuple[str, bool], Mean]:
+    """Performance profile at one factor, by (program id, whether it is stock): the share of its tasks on which a
+    program's median time to the target is at most ``factor`` times that of the fastest program there. Tasks on which
+    no median run reaches it do not count (Dolan and Moré, 2002, https://doi.org/10.1007/s101070100263)."""
+    single = [one for one in programs if len(one.tasks) == 1 and target in one.shares]
+    until = {(one.program_id, one.is_stock, one.tasks[0]): one.median(target)[0] for one in single}
+    fastest: dict[str, float] = {}
+    for (_, _, task), share in until.items():
+        fastest[task] = min(share, fastest.get(task, math.inf))
+    near: dict[tuple[str, bool], list[float]] = defaultdict(list)
+    for (name, stock, task), share in until.items():
+        if fastest[task] < math.inf:
+            near[name, stock].append(float(share <= factor * fastest[task]))
+    return {key: mean_interval(shares) for key, shares in near.items()}
 
 
 def _program(measured: Sequence[ScaledRun], is_stock: bool) -> Anytime:

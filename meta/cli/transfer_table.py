@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.wording import at_least, decimals, many, plain_number, plain_span, until
+from analysis.wording import at_least, decimals, many, percent, plain_number, plain_span, until
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
 from programs.errors import NotComparable
@@ -71,6 +71,7 @@ def present(out: Output, folder: Path) -> None:
     for line in (*of_all_ranks(results.correlations), *aa_lines(results.cells), LEGEND):
         out.note(line)
     show_early(out, early)
+    show_fastest(out, early)
     show_across(out, moved, results.tasks.all)
     name = resolve.typed(folder)
     out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
@@ -113,6 +114,38 @@ def show_early(out: Output, early: Sequence[Anytime]) -> None:
     else:
         said = "; ".join(f"{row['program']} {row['until']} [{row['95%']}]" for row in rows)
         out.note(f"share of a run's budget until stock's mean gain, median: {said}")
+
+
+def show_fastest(out: Output, early: Sequence[Anytime]) -> None:
+    """The performance profile over tasks, where there are several; a line where there is no terminal."""
+    from rich.text import Text
+
+    from analysis.anytime import FACTORS, within
+
+    names = {(one.program_id, one.is_stock): one.name for one in early}
+    near = {factor: within(early, factor) for factor in FACTORS}
+    rows: list[Row] = [
+        {"program": names[key], "tasks": first.n}
+        | {f"{factor:g} ×": percent(near[factor][key].mean) for factor in FACTORS}
+        for key, first in near[FACTORS[0]].items()
+        if first.n > 1
+    ]
+    if not rows:
+        return
+    if out.mode != "person":
+        said = "; ".join(
+            f"{row['program']} {' '.join(str(row[name]) for name in [*row][2:])} of {row['tasks']}" for row in rows
+        )
+        factors = ", ".join(f"{factor:g}" for factor in FACTORS)
+        out.note(f"share of tasks with stock's gain in {factors} times the fastest program's time: {said}")
+        return
+    figures = (Column(name, name, right=True) for name in [*rows[0]][1:])
+    out.show(Text("How often among the fastest", style="bold"))
+    out.show(table(rows, (Column("program", flex=True, style="bold"), *figures), out.console.width))
+    out.note(
+        "the share of a program's tasks on which its median run has stock's gain in at most so many times the time of "
+        "the fastest program there; tasks on which no program's median run has it are left out"
+    )
 
 
 def as_json(results: Transfer) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from analysis.anytime import Anytime, Step, anytime, median_interval, programs_of
+from analysis.anytime import Anytime, Step, anytime, median_interval, programs_of, within
 from analysis.study import open_study
 from tests.analysis.report.studies import finished
 
@@ -54,6 +54,19 @@ def test_targets_belong_to_the_task_and_every_task_counts() -> None:
     both = of(programs, BETTER, ("t", "u"))
     assert both.runs == 2 and both.shares[1.0] == (0.25, 0.75)
     assert not any("none" in one.tasks for one in programs)  # stock gained nothing: there is no target
+
+
+def test_the_profile_is_the_share_of_tasks_near_the_fastest() -> None:
+    made = [*stock("a", "t", [0, 0, 0, 1]), *run("b", "t", [1, 1, 1, 1])]  # four times as long
+    made += [*stock("c", "u", [0, 10, 10, 10]), *run("d", "u", [0, 0, 0, 10])]  # half as long
+    made += [*stock("e", "v", [0, 0, 0, 1]), *run("f", "v", [0, 0, 0, 0])]  # never
+    made += [*stock("g", "w", [0, 0, 0, -1]), *run("h", "w", [0, 0, 0, 1])]  # no target
+    programs = programs_of(made)
+    better, worse = (BETTER, False), (WORSE, True)
+    for factor, shares in ((1.0, (1 / 3, 2 / 3)), (2.0, (2 / 3, 2 / 3)), (4.0, (2 / 3, 1.0))):
+        near = within(programs, factor)
+        assert [near[one].mean for one in (better, worse)] == list(shares) and near[better].n == 3
+    assert within(programs, 4.0, target=20.0) == {} == within([], 1.0)
 
 
 def test_another_control_of_a_match_is_not_stock() -> None:
