@@ -161,7 +161,10 @@ def _embedded(model: str, texts: Sequence[str], timeout: float) -> ProviderReply
             model=model, input=list(texts), timeout=timeout, encoding_format="float", num_retries=0, max_retries=0
         )
     except Exception as error:  # boundary to a library whose providers raise any exception
-        raise _fault(error) from None
+        fault = _fault(error)
+        if fault.kind == "key":  # a study goes on without vectors: it is recorded as other refusals, so that replays do
+            raise Fault("request", fault.reason) from None
+        raise fault from None
     try:
         rows = sorted(response.data, key=lambda row: int(row["index"] or 0))  # stable where all have none
         text = packed([row["embedding"] for row in rows], len(texts))

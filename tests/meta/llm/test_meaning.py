@@ -38,10 +38,15 @@ NEAR = Program.parse("# A\n\nWork alone.\n\n- Repeat every noisy measurement wit
 
 @pytest.fixture
 def begun(tmp_path: Path, litellm_loaded: None) -> Path:
-    task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
+    simulated_task(random_law(2), tmp_path / "task", experiments=8)
+    return created(tmp_path, "study")
+
+
+def created(folder: Path, name: str) -> Path:
     crew = staff(embeddings=EmbeddingModel(model=MODEL, same_from=0.9), patience=1.0)
-    create(tmp_path / "study", task=task, plan=TINY, workers=1, seed=3, researcher="chat", model_config=crew)
-    return tmp_path / "study"
+    task = Task.load(folder / "task")
+    create(folder / name, task=task, plan=TINY, workers=1, seed=3, researcher="chat", model_config=crew)
+    return folder / name
 
 
 @contextmanager
@@ -104,6 +109,22 @@ def test_words_decide_where_no_usable_vector_comes_and_that_is_said_once(begun: 
         server.fault = never
         again = Program.parse(PARAPHRASE.text.replace("unclear", "uncertain"), "h")
         assert "in other words" in refusal(novelty, again)[0]
+
+
+@pytest.mark.parametrize("fault", [None, "404", "401"])
+def test_a_replayed_study_judges_alike_without_a_call(
+    begun: Path, monkeypatch: pytest.MonkeyPatch, fault: str | None
+) -> None:
+    judged = []
+    for variable, name in (("METALOOP_RECORD", "study"), ("METALOOP_REPLAY", "again")):
+        folder = begun if name == "study" else created(begun.parent, name)
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, str(begun.parent / "tape"))
+            with opened(folder, notes := [], lambda number, body: fault) as (novelty, server, _):
+                novelty.meet(FIRST)
+                judged.append((refusal(novelty, PARAPHRASE), len(notes)))
+                assert bool(server.seen) == (variable == "METALOOP_RECORD")
+    assert judged[0] == judged[1] and bool(judged[0][0][0]) == (fault is None)
 
 
 def test_vectors_cost_what_they_cost_and_a_cap_ends_them(
