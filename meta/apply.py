@@ -50,7 +50,7 @@ def apply(study: Study) -> Applied:
     event = study.state.champion
     if event is None:
         raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
-    repo = repository_of(study.task)
+    home, repo = home_of(study.task), repository_of(study.task)
     root = Path(str(repo.working_tree_dir))
     files: dict[str, tuple[str, bytes]] = {}
     left_out: list[str] = []
@@ -61,8 +61,11 @@ def apply(study: Study) -> Applied:
         left_out.append("the program, because it is not shown to be better")
     best = study.state.harvests.get((study.task.name, HARVEST))
     if best is not None and best.low is not None and best.low > 0:
-        inside = study.task.folder.resolve().relative_to(root)
-        files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
+        inside = home.relative_to(root)
+        if changed := [name for name, _ in best.files if differs(repo, str(inside / name), study.task, name)]:
+            left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
+        else:
+            files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
     else:
         why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
@@ -76,19 +79,35 @@ def apply(study: Study) -> Applied:
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
 
 
-def repository_of(task: Task) -> Repo:
-    from git import InvalidGitRepositoryError, Repo
+def home_of(task: Task) -> Path:
+    """The folder that a task is about: its own, or the one that it was copied from."""
+    return Path(task.repository or task.folder).resolve()
 
+
+def differs(repo: Repo, path: str, task: Task, name: str) -> bool:
+    """Whether a copied task has another text of a file than the last commit of the repository."""
+    if not task.repository:
+        return False
     try:
-        repo = Repo(task.folder, search_parent_directories=True)
+        return bool(repo.head.commit.tree[path].data_stream.read() != task.baseline().text(name).encode())
+    except KeyError:
+        return True
+
+
+def repository_of(task: Task) -> Repo:
+    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+
+    home = home_of(task)
+    try:
+        repo = Repo(home, search_parent_directories=True)
         repo.head.commit  # noqa: B018 (raises ValueError in a repository without a commit)
-    except (InvalidGitRepositoryError, ValueError):
+    except (InvalidGitRepositoryError, NoSuchPathError, ValueError):
         raise UsageError(
-            f"{task.folder} is in no git repository with a commit, so there is nowhere to make a branch",
+            f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
             hint="use champion.md and best_train.py in the study's folder",
         ) from None
     if repo.working_tree_dir is None:
-        raise UsageError(f"{task.folder} is in a bare repository", hint="clone it, and make the task there")
+        raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
     return repo
 
 
@@ -108,6 +127,8 @@ def program_path(study: Study, root: Path) -> str:
     """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
     path = Path(str(study.config.plan.get(PATH) or "program.md"))
     path = entry_of(path) if path.is_dir() else path
+    copy = study.task.folder.resolve()
+    path = home_of(study.task) / path.relative_to(copy) if path.is_relative_to(copy) else path
     return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
 
 

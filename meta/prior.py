@@ -66,7 +66,8 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
         if not estimates_of_study:
             raise UsageError(
                 f"--prior {folder}: has no usable estimates: it needs verified gains and a stock that clearly gained",
-                hint="name a study of evolve, improve or match that has ended",
+                hint="name a study of evolve, improve or match that has ended; what an imported log shows: "
+                f"metaloop learn {folder} -t TASK --into kb/, then --knowledge kb/",
             )
         config = StudyConfig.read(folder / "study.toml")
         searched |= _inherited(config) | _families(config)

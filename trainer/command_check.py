@@ -24,7 +24,7 @@ from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
 from trainer.gpus import Gpu, survey
 from trainer.hardware import hardware_class
-from trainer.knob_check import SEED, KnobCheck, KnobState, Yardstick, judge_knobs, remove_dead
+from trainer.knob_check import SEED, KnobCheck, Yardstick, judge_knobs
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -192,10 +192,7 @@ class _Check:
             self.fresh,
             said if re.search(r":\d+$|^given$", said) else "",
         )
-        states: list[KnobState] = []
-        yield from judge_knobs(check, states)
-        if self.scope.write and (gone := remove_dead(self.task, states)):
-            yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
+        yield from judge_knobs(check, self.scope.write)
 
 
 def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFinding:

@@ -229,7 +229,16 @@ class KnobCheck:
         return numbers | {float(value) for value in edit.set.values() if isinstance(value, int | float)}
 
     def stuck(self, states: Sequence[KnobState]) -> Iterator[CheckFinding]:
-        """A finding if knobs change what the command prints and none changes the metric: it may be another number."""
+        """A finding if no knob changes anything; or if knobs change what the command prints and none changes the
+        metric: it may be another number."""
+        if states and all(one.state == "dead" for one in states):
+            yield CheckFinding(
+                "error",
+                "dead knobs",
+                f"no knob changes anything: {', '.join(one.knob.name for one in states)}",
+                "see that the command runs the editable files; or remove them with --write and check again: a model "
+                "needs no knobs",
+            )
         alive = [one for one in states if one.state == "alive"]
         if alive and all(_STAYS in one.message for one in alive):
             known = len(alive) > 1 and all(one.state in ("alive", "dead") for one in states)
@@ -397,13 +406,16 @@ _HINTS: dict[State, str] = {
 }
 
 
-def judge_knobs(check: KnobCheck, states: list[KnobState]) -> Iterator[CheckFinding]:
-    """A finding for each knob and one for the direction; ``states`` gets what was found."""
+def judge_knobs(check: KnobCheck, write: bool) -> Iterator[CheckFinding]:
+    """A finding for each knob and one for the direction. ``write``: dead knobs leave task.toml."""
+    states = list[KnobState]()
     for knob in knobs_of(check.task):
         state = check.state(knob)
         states.append(state)
         hint = _HINTS[state.state] if state.message.startswith("not tried") or state.state != "not known" else ""
         yield CheckFinding(_LEVELS[state.state], f"knob {knob.name}", f"{state.state}: {state.message}", hint)
+    if write and (gone := remove_dead(check.task, states)):
+        yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
     yield from check.stuck(states)
     yield check.direction(states)
 

@@ -31,7 +31,9 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
-_NOT_MEASURED = re.compile(rb"(?m)^role = \"\w*\"\r?\n|(?:^\r?\n)?^\[family[\].].*\r?\n(?:[^\[\r\n].*\r?\n)*")
+_NOT_MEASURED = re.compile(
+    rb"(?m)^(?:role = \"\w*\"|repository = \".*\")\r?\n|(?:^\r?\n)?^\[family[\].].*\r?\n(?:[^\[\r\n].*\r?\n)*"
+)
 _LISTED = ("classification", "regression", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
@@ -82,6 +84,7 @@ class Task:
     per_device: int = 1  # simultaneous experiments on one GPU
     torch: bool = True  # whether its processes start with torch imported and use tensors
     constraints: Constraints = field(default_factory=dict, hash=False)
+    repository: str = ""  # of a copy: the folder that it was copied from
 
     @property
     def sign(self) -> float:
@@ -212,6 +215,7 @@ class Task:
             per_device=budget.per_device,
             torch=parsed.task.torch,
             constraints=_constraints(path, text, parsed, device),
+            repository=parsed.task.repository,
         )
 
 
@@ -367,8 +371,8 @@ def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
 def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
     """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text.
 
-    Roles of knobs and the section [family] are left out: they change no measurement, and a task that gets them remains
-    comparable with itself.
+    Roles of knobs, the section [family] and the repository of a copy are left out: they change no measurement, and a
+    task that gets them remains comparable with itself.
     """
     names = {"task.toml", *parsed.task.read_only}
     names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)

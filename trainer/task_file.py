@@ -35,6 +35,7 @@ class TaskSection(TomlSection):
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
+    repository: str = Field(default="", description="of a copy: where it was copied from, for improve --apply")
     torch: bool = Field(default=True, description="false: its experiments start without torch and use plain lists")
 
 

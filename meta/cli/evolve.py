@@ -97,6 +97,7 @@ def _evolve_programs(
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
         on = ChosenTasks.named(flags, settings.seed)
+        settings.researcher_choice.refuse_without_edits(own, on.homes)
         own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
         known = gather(past, [other.name for other in on.reserve]) if past else None
@@ -285,11 +286,24 @@ def settings_of(flags: EvolveFlags) -> LaunchSettings:
 
 def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Learnt | None:
     """What the study starts from, learnt on other tasks."""
+    from analysis.knowledge import SHIPPED
     from meta.learnt import learnt_for
 
+    folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
+    for why, is_so in (
+        ("--from-scratch leaves out what was learnt", flags.from_scratch),
+        ("--family learns from its own families", bool(on.families)),
+        ("several PROGRAMs start as they are", len(own) > 1),
+    ):
+        if folders and is_so:
+            raise UsageError(f"--knowledge cannot be used: {why}", hint="leave one of them out")
     if flags.from_scratch or len(own) > 1:
         return None
-    return learnt_for(base_of(own), on.homes, on.reserve, without=resolve.listed(flags.without))
+    learnt = learnt_for(base_of(own), on.homes, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
+    if folders and learnt is None:
+        hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
+        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.homes[0].name} can follow it", hint=hint)
+    return learnt
 
 
 def base_of(own: list[Program]) -> Program:
@@ -314,6 +328,7 @@ def refuse_change(
 
     settings.check(study)
     refuse_reserve(study, flags)
+    refuse_knowledge(study, flags)
     race_rule = flags.dial.race_rule
     refuse_other(study.folder, study.config.prior, past)
     mutation.check(study, follows)
@@ -349,6 +364,16 @@ def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
         )
+
+
+def refuse_knowledge(study: Study, flags: EvolveFlags) -> None:
+    """Raise NotComparable where a study is resumed with knowledge that it did not start from."""
+    from analysis.knowledge import files_of
+
+    used = study.config.knowledge
+    named = files_of([Path(text).expanduser() for text in resolve.listed(flags.knowledge)])
+    if not {file.name for file in named} <= {*(used.files if used else ())}:
+        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other knowledge", "--knowledge")
 
 
 def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:

@@ -143,7 +143,10 @@ def learn(
         raise UsageError(problems[0] if problems else "nothing was learnt", hint=LOG_HINT if problems else hint)
     for problem in problems:
         out.warn(f"{problem}; left out")
-    out.next(f"metaloop knowledge ideas {resolve.typed(target)} -o program.md")
+    out.next(
+        f"metaloop knowledge ideas {resolve.typed(target)} -o program.md",
+        f"metaloop improve PROGRAM.md -t TASK --knowledge {resolve.typed(target)}",
+    )
 
 
 def _is_import(folder: Path) -> bool:

@@ -135,6 +135,7 @@ class ResearcherChoice:
         from meta.novelty import Novelty
         from programs.shelf import starter
 
+        self.refuse_without_edits(programs, tasks)
         for program in programs if self.researcher == "scripted" else ():
             label, novelty = program.evolved_for, Novelty(tasks, self.researcher)
             if label is None or "scripted" in (label.kind, label.rewritten):
@@ -146,6 +147,17 @@ class ResearcherChoice:
                     hint="-m MODEL or -r command:NAME follows it; or write edits in backticks under Ideas",
                 )
         self.note_others(out, programs)
+
+    def refuse_without_edits(self, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
+        """Raise UsageError where a script would change nothing: it makes only the edits that a task declares, or that a
+        program defines as a patch."""
+        if self.researcher != "scripted" or any(program.patches for program in programs):
+            return
+        if none := [task.name for task in tasks if not task.edits.knobs]:
+            raise UsageError(
+                f"{none[0]} declares no edits, and the scripted researcher makes no others",
+                hint="-m MODEL or -r command:NAME edits the files freely; or add [edits.NAME] to its task.toml",
+            )
 
     def note_others(self, out: Output, programs: Sequence[Program], prior: Sequence[Path] = ()) -> None:
         """A remark for each program that was evolved for another researcher than the one that is to follow it, and for

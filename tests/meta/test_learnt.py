@@ -100,3 +100,19 @@ def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest
     assert "36 measured tasks of letters, strokes, tabular" in capsys.readouterr().out
     assert run([*command, "--from-scratch"]) == 0
     assert "measured tasks" not in capsys.readouterr().out
+
+
+def test_knowledge_of_ones_own_joins_what_is_shipped(
+    tmp_path: Path, kb: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.md"
+    file.write_text(MINE.text)
+    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json", "--knowledge", str(kb)]
+    assert run(command) == 0
+    assert "38 measured tasks of also-swept, letters, strokes, swept, tabular" in capsys.readouterr().out
+    for flags, problem in (
+        (["--from-scratch"], "--from-scratch leaves out what was learnt"),
+        (["--knowledge", str(tmp_path)], "no knowledge base"),
+    ):
+        assert run([*command, *flags]) == 2
+        assert problem in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from analysis.decision import decision_of
 from analysis.study import query
 from arena.study import Study
-from meta.apply import apply, committed, for_agents, program_files
+from meta.apply import apply, committed, for_agents, program_files, program_path
 from meta.cli.main import run
 from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
 from programs.errors import UsageError
@@ -219,6 +220,32 @@ def test_a_task_outside_a_repository_is_refused_before_anything_runs(
     assert "in no git repository" in capsys.readouterr().err
     assert run([*words, "--webhook", "ftp://x"]) == 2
     assert "not an http address" in capsys.readouterr().err
+
+
+def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
+    ended: Path, repository: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(repository / "work", copy)
+    toml = (copy / "task.toml").read_text()
+    (copy / "task.toml").write_text(toml.replace("\n\n", f'\nrepository = "{repository / "work"}"\n\n', 1))
+    study = Study.open(ended)
+    study.look()
+    original = study.task
+    study.task = Task.load(copy)
+    assert study.task.task_id == original.task_id
+    made = apply(study)
+    assert made.repository == repository and made.files["train.py"] == "work/train.py"
+    study.config = study.config.model_copy(update={"plan": study.config.plan | {"path": str(copy / "sub/program.md")}})
+    assert program_path(study, repository) == "work/sub/program.md"
+    (repository / "work" / "train.py").write_text("print(1)\n")
+    git(repository, *USER, "commit", "-qam", "changed since")
+    try:
+        assert "train.py has changed there since the task was copied" in str(apply(study).left_out)
+    except UsageError as nothing:
+        assert "train.py has changed there since the task was copied" in nothing.message
+    finally:
+        git(repository, *USER, "revert", "--no-edit", "HEAD")
 
 
 def test_ideas_by_role_get_the_tasks_own_names() -> None:

@@ -98,6 +98,16 @@ def test_a_metric_that_no_knob_changes_is_no_metric_if_other_numbers_change(tmp_
                 require_checked(task, False, print)
 
 
+def test_a_task_none_of_whose_knobs_changes_anything_fails_until_they_are_removed(tmp_path: Path) -> None:
+    task = made(tmp_path, TRAIN.replace("- LR *", "- 0.1 *").replace("assert BOOM == 4\n", ""), IDLE="1,3")
+    found = clauses(task, write=True)
+    assert found["dead knobs"].level == "error" and "IDLE" in found["dead knobs"].message
+    with pytest.raises(TaskError, match="no knob changes anything: IDLE"):
+        require_checked(Task.load(task.folder), False, print)
+    assert "dead knobs" not in clauses(Task.load(task.folder)) and not Task.load(task.folder).edits.knobs
+    require_checked(Task.load(task.folder), False, print)
+
+
 def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,3 +65,43 @@ def test_the_task_has_roles_choices_and_the_owners_values(tmp_path: Path) -> Non
     assert 12 in knobs["WIDTH"].values and 100 not in knobs["WIDTH"].values
     text = (tmp_path / "task.toml").read_text()
     assert "the text names 0.7 (program.md:2)" in text and 'role = "momentum"  # by its name' in text
+
+
+def test_words_zeros_and_none_that_the_prose_names_are_knobs_and_the_others_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "JOIN = 'loop'\nCACHE_SIZE = 0\nCLIP = None\nLIMIT = None\nORDER = 'rows'\nDEPTH = -1\n"
+        "names = ['hash', 'loop', 'merge']\n"
+        "total = len(JOIN) + CACHE_SIZE + (CLIP or 0) + (LIMIT or 0) + len(ORDER) + DEPTH\n"
+        "print(f'loss: {total:.4f}')\n"
+    )
+    (tmp_path / "bench.sh").write_text('MODE="slow"\nWAYS=0\necho "$MODE $WAYS" > /dev/null\npython train.py\n')
+    (tmp_path / "program.md").write_text(
+        "Run `bash bench.sh`. It prints the loss, lower is better. Edit only train.py and bench.sh.\n"
+        'JOIN may be "hash". Avoid JOIN="merge". Try CACHE_SIZE=64 and `MODE=fast`. '
+        "The LIMIT is open. WAYS 4 is bold.\n"
+    )
+    wanted = Wanted(editable=("train.py", "bench.sh"))
+    drafted = draft(tmp_path, wanted)
+    left_out = {fact.value: fact.where for fact in drafted.facts if fact.field == "left out"}
+    assert left_out == dict.fromkeys(
+        ("LIMIT", "ORDER", "DEPTH"), "neither its value nor the text says what else to try"
+    )
+    task = Task.load(write(drafted, None))
+    values = {knob.name: knob.values for knob in task.edits.knobs}
+    assert values.pop("JOIN") == ("hash", "loop") and values.pop("CACHE_SIZE") == (0, 64)
+    assert set(values) == {"CLIP_0_5", "CLIP_1", "CLIP_5", "MODE_fast", "WAYS_4"}
+    assert 'with = "MODE=\\"fast\\"\\n"' in (tmp_path / "task.toml").read_text()
+
+
+def test_values_given_for_none_replace_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("LIMIT = None\nprint(f'loss: {LIMIT or 0:.4f}')\n")
+    task = Task.load(
+        write(
+            draft(
+                tmp_path,
+                Wanted("python train.py", "loss", direction="lower", editable=("train.py",), values={"LIMIT": "3,0.5"}),
+            ),
+            None,
+        )
+    )
+    assert {knob.name for knob in task.edits.knobs} == {"LIMIT_3", "LIMIT_0_5"}

@@ -124,7 +124,8 @@ def write(plan: Draft, into: Path | None) -> Path:
             shutil.copyfile(plan.source.folder / name, target, follow_symlinks=False)
     for name, text in plan.changed.items():
         (folder / name).write_text(text, "utf-8")
-    (folder / "task.toml").write_text(plan.toml, "utf-8")
+    origin = "" if into is None else f"repository = {_toml_value(str(plan.source.folder.resolve()))}\n"
+    (folder / "task.toml").write_text(plan.toml.replace("\n\n[budget]", f"\n{origin}\n[budget]", 1), "utf-8")
     return folder
 
 

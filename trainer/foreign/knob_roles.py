@@ -86,6 +86,10 @@ _FORBIDS = re.compile(
 )
 
 
+_WORD = r"[A-Za-z][\w-]*"
+_QUOTED = re.compile(rf"[\"'`]({_WORD})[\"'`]")
+
+
 def role_of(name: str, value: object) -> str:
     """The role of a constant, empty if its name does not say it."""
     key = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower().replace("-", "_")
@@ -97,6 +101,8 @@ def role_of(name: str, value: object) -> str:
     if isinstance(value, float) and 0.0 <= value <= 1.0 and key in shares:
         return shares[key]
     role = numbers.get(key, "")
+    if value is None:
+        return role if role in _USUAL else ""
     low, high = _POSSIBLE.get(role, (-1e18, 1e18))
     return role if isinstance(value, int | float) and low <= value <= high else ""
 
@@ -142,12 +148,14 @@ def _of_call(function: str, keyword: str, value: object) -> str:
     return "gradient_clip" if keyword == "max_norm" else role_of(keyword, value)
 
 
-def usual_values(role: str, now: float | int) -> tuple[Any, ...]:
+def usual_values(role: str, now: float | int | None) -> tuple[Any, ...]:
     """The values that are worth a try for a number of that role, its own among them; empty if none are known."""
-    if role in _FACTORS and now > 0:
+    if role in _FACTORS and now and now > 0:
         return tuple(sorted({float(f"{now * factor:.6g}") for factor in _FACTORS[role]}))
     if role in _USUAL and isinstance(now, float):
         return tuple(sorted({*_USUAL[role], now}))
+    if now is None and role in _USUAL:
+        return tuple(value for value in _USUAL[role] if value)  # None is what 0 is elsewhere: without
     return ()
 
 
@@ -201,3 +209,17 @@ def said(repository: ForeignRepository, name: str, role: str) -> list[tuple[floa
         if not _FORBIDS.search(sentence)
         for match in pattern.finditer(sentence)
     ]
+
+
+def said_words(repository: ForeignRepository, name: str) -> list[tuple[str, str]]:
+    """The words that the owner's prose names for a constant that is a text, each with its line: ``NAME="word"``, and
+    what stands in quotes or backticks in a sentence with its name, where the code has that text too."""
+    code = {text for file in repository.code for text in _QUOTED.findall(repository.text(file))}
+    gives = re.compile(rf"\b{re.escape(name)}`?\s*=\s*[`\"']?(?P<word>{_WORD})")
+    found = []
+    for line in repository.lines(*repository.prose):
+        for sentence in re.split(r"(?<=[.!;])\s+", line.text):
+            if re.search(rf"\b{re.escape(name)}\b", sentence) and not _FORBIDS.search(sentence):
+                near = [word for word in _QUOTED.findall(sentence) if word in code and word != name]
+                found += [(word, line.where) for word in (*gives.findall(sentence), *near)]
+    return list(dict.fromkeys(found))

@@ -52,18 +52,21 @@ _FROM_ZERO = {  # role of a constant of 0.0, by a part of its name → values to
     "smooth": (0.0, 0.05, 0.1),
     "": (0.0, 0.1, 0.5),
 }
-_VALUE = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+_WORD = r"[A-Za-z][\w-]*"
+_VALUE = rf"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?|\"{_WORD}\"|'{_WORD}')"
+_SHELL_VALUE = rf"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?|{_WORD})"
 _DEFINITIONS = (
     re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_VALUE}[fFuUlL]*\s*(?://.*|/\*.*)?"),
     re.compile(
         r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
         rf"(?:\s*:\s*\w+)?\s*=\s*{_VALUE}\w*\s*;?\s*(?://.*)?"
     ),
-    re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?{_VALUE}[\"']?\s*(?:#.*)?"),
-    re.compile(rf"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*{_VALUE}\s*(?:#.*)?"),
+    re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?{_SHELL_VALUE}[\"']?\s*(?:#.*)?"),
+    re.compile(rf"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*{_SHELL_VALUE}\s*(?:#.*)?"),
 )
 _KEY = re.compile(rf"\s*(?:- )?(?P<name>[A-Za-z]\w*)\s*[:=]\s*{_VALUE}\s*(?:[#;].*)?")
 _FORMS = {"py": (), "json": (), "yaml": (), "yml": (), "toml": (), **dict.fromkeys(("ini", "cfg", "conf"), (_KEY,))}
+_NAMED = ("field", "default", "option", "entry", "key")  # kinds of values that have a name of their own
 Form = Literal["constant", "nested", "line"]
 
 
@@ -85,6 +88,11 @@ class Ladder:
     by: str = ""  # what the role was inferred from
 
     @property
+    def lacks(self) -> str:
+        """Why it is no knob though it may change something: no second value; else empty."""
+        return "" if self.patches or len(self.values) > 1 else "neither its value nor the text says what else to try"
+
+    @property
     def word(self) -> str:
         """The name as the code and the prose have it."""
         return word(self.at, self.inner) if self.inner else self.name
@@ -101,7 +109,7 @@ def judged(
     "1,2,4") come first and always are. Of several with one name, the first that is a knob counts."""
     judge = _Judge(repository, editable, CodeUses(repository, command, metric))
     all_judged = [
-        (ladder, "" if {ladder.name, ladder.word} & given.keys() else judge.why_not(ladder))
+        (ladder, "" if {ladder.name, ladder.word} & given.keys() else judge.why_not(ladder) or ladder.lacks)
         for ladder in _all(repository, editable, given, judge.uses)
     ]
     kept = _named_apart(all_judged)
@@ -261,12 +269,26 @@ def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str
         role, by = knob_roles.inferred(uses, name, value, f"{file}:{number}")
         others = knob_roles.compared_with(tree, name) if isinstance(value, str) else []
         others += _of_comment(repository, file, number) if isinstance(value, str) else []
+        if not _fit(name, given, value) or not _is_scalar(value):
+            continue
         values, said = _ladder_values(repository, name, value, role, given.get(name), others)
-        if len(values) > 1 and _fit(name, given, value):
-            knobs.append(
-                Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
-            )
+        found = Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
+        knobs.append(_instead_of_none(repository, found, values) if value is None else found)
     return knobs
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether it may be a setting: a number, a switch, nothing or a word."""
+    return value is None or isinstance(value, int | float) or bool(re.fullmatch(_WORD, str(value)))
+
+
+def _instead_of_none(repository: ForeignRepository, found: Ladder, values: Sequence[Any]) -> Ladder:
+    """A constant that is None, as a patch for each value: task.toml has no word for None."""
+    line = next(line for line in repository.lines(found.file) if line.where == found.where)
+    match = re.fullmatch(r"\w+(?:\s*:[^=#]*)?\s*=\s*(?P<value>None)\s*(?:#.*)?", line.text)
+    alone = match and repository.text(found.file).count(f"{line.text}\n") == 1
+    patches = tuple(_patch(line, match, value, found.name) for value in values) if match and alone else ()
+    return replace(found, kind="patch", values=(), patches=patches, role="")
 
 
 def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
@@ -289,7 +311,7 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
         values, said = _ladder_values(repository, name, one.value, role, wanted, others)
         if one.choices and wanted is None and not isinstance(one.value, str):
             values = tuple(sorted({one.value, *(choice for choice in one.choices if type(choice) is type(one.value))}))
-        if len(values) > 1:
+        if len(values) > 1 or (one.kind in _NAMED and _is_scalar(one.value)):
             knobs.append(
                 Ladder(one.name, _kind(one.value), file, where, values, role, said, (), "nested", address, one, by)
             )
@@ -310,15 +332,18 @@ def _ladder_values(
     repository: ForeignRepository, name: str, value: Any, role: str, given: str | None, others: Sequence[str]
 ) -> tuple[tuple[Any, ...], str]:
     """(the values to try; which of them the prose names, with lines). ``others``: what a text is compared with."""
-    if isinstance(value, str) and given is None:
-        return (tuple(sorted({value, *others})) if others else ()), ""
-    values = _values(value, given, name, role)
+    if given is not None:
+        return _read(value, given), ""
     stated: list[tuple[Any, str]] = []
-    if values and given is None and isinstance(value, int | float) and not isinstance(value, bool):
-        stated = [(n, at) for n, at in knob_roles.said(repository, name, role) if _possible(value, n)]
+    if isinstance(value, str):
+        stated = [pair for pair in knob_roles.said_words(repository, name) if pair[0] != value]
+    elif not isinstance(value, bool):
+        stated = [(n, at) for n, at in knob_roles.said(repository, name, role) if n != value and _possible(value, n)]
         stated = [(int(n), at) for n, at in stated] if isinstance(value, int) else stated
-        values = tuple(sorted({*values, *(n for n, _ in stated)}))
-    return values, ", ".join(dict.fromkeys(f"{n:g} ({at})" for n, at in stated))
+    known = others if isinstance(value, str) else _values(value, name, role)
+    own = {value} - {None} if known or stated else set()
+    values = tuple(sorted({*own, *known, *(n for n, _ in stated)}))
+    return values, ", ".join(dict.fromkeys(f"{n if isinstance(n, str) else f'{n:g}'} ({at})" for n, at in stated))
 
 
 def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
@@ -329,18 +354,23 @@ def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]
         match = next((hit for one in forms if (hit := one.fullmatch(line.text))), None)
         if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
             continue
-        now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
-        values = _values(now, given.get(match["name"]), match["name"]) if now is not None else ()
-        patches = tuple(_patch(line, match, value) for value in values if value != now)
-        if patches:
-            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
+        name, shown = match["name"], match["value"]
+        if re.match(r"-?0\d", shown):
+            continue
+        now = ast.literal_eval(shown) if re.match(r"[-\d\"']", shown) else shown
+        others = _of_comment(repository, file, line.number) if isinstance(now, str) else []
+        values, said = _ladder_values(repository, name, now, "", given.get(name), others)
+        patches = tuple(_patch(line, match, value, name) for value in values if value != now)
+        knobs.append(Ladder(name, "patch", file, line.where, said=said, patches=patches))
     return knobs
 
 
-def _patch(line: RepositoryLine, match: re.Match[str], value: Any) -> tuple[str, str, str]:
+def _patch(line: RepositoryLine, match: re.Match[str], value: Any, of: str) -> tuple[str, str, str]:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     start, end = match.span("value")
-    name = f"{match['name'].replace('-', '_')}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
+    name = f"{of.replace('-', '_')}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
+    quote = line.text[start] if line.text[start] in "\"'" else ""
+    text = f"{quote}{text}{quote}"
     return name, f"{line.text}\n", f"{line.text[:start]}{text}{line.text[end:]}\n"
 
 
@@ -349,17 +379,15 @@ def _fit(name: str, given: Mapping[str, str], value: object = 0) -> bool:
     return name in given or bool(_NAME.fullmatch(name) and (isinstance(value, str) or not _NO_KNOB.search(name)))
 
 
-def _possible(now: float | int, value: float) -> bool:
+def _possible(now: float | int | None, value: float) -> bool:
     """Whether a number of the prose can be a value of a constant: whole for a whole one, and not far beyond it."""
-    whole = isinstance(now, float) or value == int(value)
-    return whole and (now == 0 or abs(now) / 1000 <= value <= abs(now) * 1000)
+    whole = not isinstance(now, int) or value == int(value)
+    return whole and (not now or abs(now) / 1000 <= value <= abs(now) * 1000)
 
 
-def _values(now: Any, given: str | None, name: str, role: str = "") -> tuple[Any, ...]:
-    """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1. For 0.0
-    what is usual for a constant of that name."""
-    if given is not None:
-        return _read(now, given)
+def _values(now: Any, name: str, role: str = "") -> tuple[Any, ...]:
+    """Multiples of the present value, or for 0.5 to 1 of its distance from 1. For 0.0 and None what is usual for a
+    constant of that name."""
     if isinstance(now, bool):
         return (False, True)
     if not isinstance(now, str) and (usual := knob_roles.usual_values(role, now)):
@@ -377,7 +405,7 @@ def _values(now: Any, given: str | None, name: str, role: str = "") -> tuple[Any
 
 
 def _read(now: Any, text: str) -> tuple[Any, ...]:
-    values: set[Any] = {now}
+    values: set[Any] = {now} - {None}
     for part in text.split(","):
         try:
             value: Any = ast.literal_eval(part.strip())
@@ -385,7 +413,7 @@ def _read(now: Any, text: str) -> tuple[Any, ...]:
             value = part.strip()
         if isinstance(now, float) and isinstance(value, int):
             value = float(value)
-        if type(value) is not type(now):
+        if now is not None and type(value) is not type(now):
             raise UsageError(f"--values …{part.strip()!r}: the constant is a {type(now).__name__}", hint="NAME=1,2,4")
         values.add(value)
     return tuple(sorted(values))
