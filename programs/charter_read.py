@@ -62,13 +62,15 @@ class Refusal:
 class CharterReading:
     """``findings``: one for each sentence that sets a field, in the charter's order; they may contradict each other.
 
-    ``unexpressed``: sentences about the process that no field can express.
+    ``unexpressed``: sentences about the process that no field can express; ``unread``: those that may set a field, and
+    whose wording is not known, where no model has read them.
     """
 
     sentences: tuple[Sentence, ...]
     findings: tuple[CharterFinding, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     unexpressed: tuple[Sentence, ...] = ()
+    unread: tuple[Sentence, ...] = ()
 
     @property
     def contradictions(self) -> dict[str, list[CharterFinding]]:
@@ -94,8 +96,10 @@ def read_phrases(text: str, file: str = "program") -> CharterReading:
         if not any(_refused(*pair) for pair in values.items()):
             findings += [CharterFinding(field, value, said, said.text) for field, value in values.items()]
     known = {finding.sentence.number for finding in findings}
-    left = (said for said in sentences if said.number not in known and charter_wordings.no_field(said.text))
-    return CharterReading(sentences, _in_order(findings), unexpressed=tuple(left))
+    others = [said for said in sentences if said.number not in known]
+    left = tuple(said for said in others if charter_wordings.no_field(said.text))
+    unread = tuple(said for said in others if said not in left and charter_wordings.is_process(said.text))
+    return CharterReading(sentences, _in_order(findings), unexpressed=left, unread=unread)
 
 
 def judge(base: CharterReading, claims: Sequence[CharterClaim], unexpressed: Iterable[int]) -> CharterReading:

@@ -19,6 +19,13 @@ _COUNTS = {word: str(number) for number, word in enumerate(_DIGITS, 1)} | {"fift
 _SLOT = re.compile(r"\{([a-z]+)\}")
 _FILLED = ("n", "x", "times")  # parts that stand for a number
 _MARKS = re.compile(r"[*`“”\"]|(?<!\w)_|_(?!\w)")
+_PROCESS = re.compile(
+    r"^(?:(?:only )?keep|discard|reject|ignore|revert|rotate|cycle|alternate|repeat|re-?run|confirm|average|"
+    r"(?:never|do not) (?:try|run|train|repeat|keep|retry)) .*\b(?:change|idea|experiment|run|candidate|improvement|"
+    r"gain|seed|categor|twice|again|edit|commit)"
+    r"|^(?:after|when|if|once)\b.*\b(?:in a row|fail|improve|improved|stuck|discard|keep|kept)\b"
+    r"|\b(?:in a row|consecutive)\b"
+)
 _OPENING = re.compile(r"^(?:(?:important|rule|note|remember|always|please)[:,]? )+")
 
 
@@ -48,6 +55,11 @@ def no_field(sentence: str) -> str:
     """Why a sentence about the process sets no field; empty if it is not known to be one."""
     wording = _find(_plain(sentence))
     return wording[0].why if wording else ""
+
+
+def is_process(sentence: str) -> bool:
+    """Whether a sentence has words of the process and an imperative or a condition, so that it may set a field."""
+    return len(sentence) <= LONGEST and bool(_PROCESS.search(_plain(sentence)))
 
 
 def _find(text: str) -> tuple[Wording, re.Match[str]] | None:

@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
     "front-matter": ("set in the front matter only (kept)", (FIELD, VALUE)),
     "dropped": ("rejected readings of the model", (FIELD, VALUE, REASON)),
     "not-expressible": ("sentences about the process that no field can express", (LINE, SENTENCE, REASON)),
+    "not-read": ("sentences that may be about the process, in no usual wording (-m reads them)", (LINE, SENTENCE)),
 }
 READ = ("new", "same", "changed")
 
@@ -64,6 +65,7 @@ def rows_of(reading: CharterReading, text: str) -> list[Row]:
         _row("not-expressible", line=said.line, sentence=said.text, reason=no_field(said.text))
         for said in reading.unexpressed
     ]
+    rows += [_row("not-read", line=said.line, sentence=said.text) for said in reading.unread]
     return rows
 
 

@@ -34,6 +34,11 @@ SENTENCES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Average every result over 5 random seeds.", {"replicates": 5}),
     ("Run every experiment twice and take the average.", {"replicates": 2}),
     ("After three failures in a row change the category.", GROUP_3),
+    ("Three failures in a row: change the category.", GROUP_3),
+    ("After three failures in a row: change the category (features, optimizer).", GROUP_3),
+    ("Keep a change only if it improves val_rmse by at least .005.", {"keep.least": 0.005}),
+    ("Rotate the categories: features, optimizer, model.", {"rotate": True}),
+    ("Never try the same thing twice.", {"no_repeat": True}),
     ("After 3 experiments in a row without improvement, switch to a different area.", GROUP_3),
     ("Switch to another category after three failed experiments in a row.", GROUP_3),
     ("If nothing improved in 5 runs, try something radical.", {"plateau.after": 5, "plateau.then": "several"}),
@@ -60,12 +65,13 @@ NO_FIELD = (
     ("Each experiment runs for 5 minutes.", "the task sets"),
     ("Kill any run that takes longer than 10 minutes.", "the task sets"),
     ("NEVER STOP: the human may be asleep.", "a run ends"),
+    ("Keep a change only if it improves by at least 0.1%.", "units of the metric"),
+    ("Ignore improvements under 2%.", "units of the metric"),
     ("Stop after 100 experiments.", "a run ends"),
     ("Run until you are interrupted.", "a run ends"),
     ("Simpler code with the same result is kept.", "simplicity needs a number"),
 )
 ALIKE = (
-    "Keep a change only if it improves by at least 0.1%.",  # relative: no field is
     "Keep a change only if it improves by at least 0.001, unless it is simpler.",
     "Do not keep a change only if it improves by at least 0.001.",
     "Keep a change only if it improves the throughput by at least 100 tokens.",
@@ -95,6 +101,8 @@ ALIKE = (
     "After ten runs, try something radical.",
     "After 20 experiments, go back to an earlier commit.",
     "Rotate through the categories.",  # perhaps of the data
+    "Rotate the categories: cats, dogs, cars.",
+    "Three failures in a row in the log mean that the disk is full.",
     "Alternate between training and evaluation.",
     "After five epochs in a row without improvement, go back to an earlier checkpoint.",
 )
