@@ -42,7 +42,7 @@ def one_group(pattern: str) -> str:
 class ConstraintSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: Kind = Field(description="memory_mb, seconds, lines, or printed: a number in the output")
+    kind: Kind = Field(description="memory_mb, seconds, lines, or printed: a number in the output (true is 1)")
     at_most: Limit | None = None
     at_least: Limit | None = None
     hard: StrictBool = Field(default=True, description="false: recorded, but decides nothing")
@@ -202,7 +202,7 @@ def _used(one: ConstraintSection, trained: Trained) -> float | None:
 def _printed(one: ConstraintSection, texts: Sequence[str]) -> float | None:
     for text in texts:
         try:
-            return number_in(text, one.pattern, one.key)
+            return number_in(text, one.pattern, one.key, words=True)
         except InvalidPredictions:
             continue
     return None

@@ -12,6 +12,7 @@ import pytest
 from programs.errors import NotFound, UsageError
 from tests.trainer import foreign_repos
 from trainer.command import CommandTrainer
+from trainer.constraints import Trained, broken, values
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.foreign.commands import plain_python
@@ -438,6 +439,16 @@ def test_constraints_of_the_prose_are_read_with_their_line(tmp_path: Path) -> No
     assert not left and "[constraints.lines]  # README.md:4\n" in (tmp_path / "task" / "task.toml").read_text()
 
 
+def test_a_printed_yes_or_no_can_be_a_constraint(tmp_path: Path) -> None:
+    code = 'LR = 0.1\nprint("loss:", LR)\nprint(f"valid: {LR < 1}")\n'
+    task, notes, left = stated(tmp_path, "`valid` must be true.\n", fit=code)
+    assert notes == {"README.md:3": "valid: at least 1, hard"} and not left
+    printed = {answer: values(task.constraints, task.baseline(), Trained(0.1, None, (f"valid: {answer}\n",)))
+               for answer in ("True", "no", "0.5", "perhaps")}  # fmt: skip
+    assert printed == {"True": {"valid": 1.0}, "no": {"valid": 0.0}, "0.5": {"valid": 0.5}, "perhaps": {}}
+    assert not broken(task.constraints, printed["True"]) and "valid" in broken(task.constraints, printed["no"])
+
+
 @pytest.mark.parametrize(
     ("sentence", "reason"),
     [
@@ -448,6 +459,7 @@ def test_constraints_of_the_prose_are_read_with_their_line(tmp_path: Path) -> No
         ("Must stay under 300 lines.", "not clearly the lines of the editable files"),
         ("Memory must stay below 4 GB and RAM of the loader below 1 GB.", "several limits in one sentence"),
         ("`recall` must stay above 0.9.", "the code prints no 'recall'"),
+        ("`sorted` must be true.", "the code prints no 'sorted'"),
         ("Memory must stay below 4 GB.\n\nMemory must stay below 8 GB.", "with several limits"),
     ],
 )

@@ -25,6 +25,11 @@ _LINES = re.compile(rf"{_BOUND}\s+{_NUMBER}\s+lines?\b(?! of (?!code|python|sour
 _BYTES = re.compile(rf"{_BOUND}\s+{_NUMBER}\s*(?P<unit>[MG])i?B\b(?!/)", re.IGNORECASE)
 _AMOUNT = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*([MG])i?B\b(?!/)", re.IGNORECASE)
 _PRINTED = re.compile(rf"`(?P<name>\w+)`[^`.;]{{0,60}}?{_BOUND}\s+{_NUMBER}(?![\w%.]*[\w%])", re.IGNORECASE)
+_TRUE = re.compile(
+    r"`(?P<name>\w+)`\s+(?:must|has to|needs? to|should|shall)\s+(?:always\s+)?(?:be|stay|remain|print|say|read)\s+"
+    r"[`\"]?(?:true|yes|ok|pass(?:ed)?)\b",
+    re.IGNORECASE,
+)
 _ORDERS = re.compile(
     r"\b(?:must|may|has to|have to|needs? to|should|shall|keep|stay|never|cannot|do not|don't|limited to)\b|^at most\b",
     re.IGNORECASE,
@@ -186,7 +191,7 @@ class _LimitReader:
         return self._limit("vram", {"kind": "printed", "pattern": pattern, "unit": "MB", "at_most": limit})
 
     def _printed(self) -> StatedLimit | None:
-        match = _PRINTED.search(self.text)
+        match = _PRINTED.search(self.text) or _TRUE.search(self.text)
         if match is None or match["name"] == self.metric or match["name"] in self.repository.files:
             return None
         name = match["name"]
@@ -195,6 +200,8 @@ class _LimitReader:
         if not any(shown.search(line.text) and re.search(r"print|echo|json|dump", line.text) for line in code):
             raise _Unclear(f"the code prints no {name!r}")
         where = {"key": name} if self.in_json else {"pattern": rf"^\s*{name}\s*:\s*(\S+)"}
+        if match.re is _TRUE:
+            return self._limit(name, {"kind": "printed", **where, "at_least": 1})
         bound = "at_least" if match["least"] else "at_most"
         return self._limit(name, {"kind": "printed", **where, bound: _number(match)})
 

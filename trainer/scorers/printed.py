@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _LINE = 400  # characters; longer lines are ignored
 _LARGEST = 1e300
+_WORDS = dict.fromkeys(("true", "yes", "ok", "pass", "passed"), 1.0) | dict.fromkeys(
+    ("false", "no", "fail", "failed"), 0.0
+)
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3}){1,5}(?:\.\d{0,18})?")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,3})?")
 
@@ -38,18 +41,18 @@ class Printed:
         return number_in(text, self.pattern, self.key)
 
 
-def number_in(text: str, pattern: str, key: str) -> float:
+def number_in(text: str, pattern: str, key: str, *, words: bool = False) -> float:
     """The number at ``key`` of a JSON text, or without one the group of ``pattern`` in the last line that matches.
-
-    InvalidPredictions if there is none.
+    ``words``: true, yes, ok and passed count as 1, their opposites as 0. InvalidPredictions if there is none.
     """
     if key:
-        return _in_json(text, key)
+        return _in_json(text, key, words)
     lines = [line for line in text.splitlines() if len(line) <= _LINE]
     last = next((match for line in reversed(lines) if (match := re.search(pattern, line))), None)
     if last is None:
         raise InvalidPredictions(f"no line of the output matches {pattern!r}")
-    return _number((last[1] or "").strip())
+    said = (last[1] or "").strip()
+    return _WORDS[said.lower()] if words and said.lower() in _WORDS else _number(said)
 
 
 def _number(text: str) -> float:
@@ -60,7 +63,7 @@ def _number(text: str) -> float:
     return metric
 
 
-def _in_json(text: str, key: str) -> float:
+def _in_json(text: str, key: str, words: bool) -> float:
     """The number at ``key`` of a JSON text, or of its last line that is valid JSON.
 
     A key is a path of names and indices joined by dots, or one name that occurs once at any depth.
@@ -78,6 +81,8 @@ def _in_json(text: str, key: str) -> float:
             value = value[part]
         else:
             raise InvalidPredictions(f"the result has no {key!r}")
+    if words and str(value).lower() in _WORDS:
+        return _WORDS[str(value).lower()]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidPredictions(f"{key!r} of the result is not a number")
     return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
