@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log, read_bytes
+from analysis.imports.layout import from_cells, is_header
+from analysis.imports.text import MAX_BYTES, UnreadableLog, decode, is_log, lines, read_bytes
 
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
 DEEPEST = 12
+SNIFFED = 20  # lines of a table that is not named like a log
 HEAD = 4096  # first bytes, compared before whole files
 LEAST_LINES = 3  # of a log that can count as the beginning of another
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", ".cache"})
@@ -71,7 +75,8 @@ def _of(path: Path) -> Iterator[LogFile]:
 
 
 def _search(root: Path) -> Iterator[LogFile]:
-    """Files below a folder with names of logs. It follows no links, and the search is bounded."""
+    """Files below a folder with names of logs, and tables with columns of logs. It follows no links, and the search is
+    bounded."""
     entries = 0
     base = len(root.parts)
     for folder, folders, files in os.walk(root):
@@ -83,8 +88,24 @@ def _search(root: Path) -> Iterator[LogFile]:
         folders[:] = [] if deep else sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
             path = here / name
-            if is_log(name) and not path.is_symlink():
+            if not path.is_symlink() and (is_log(name) or _has_log_columns(path)):
                 yield LogFile(path, str(path), _repository(here.absolute()), searched=True)
+
+
+def _has_log_columns(path: Path) -> bool:
+    """Whether a table begins with a header of a log, or without one with rows of results."""
+    if path.suffix.lower() not in (".tsv", ".csv", ".jsonl") or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            rows = lines(decode(file.read(HEAD)))[:SNIFFED]
+        if path.suffix.lower() == ".jsonl":
+            first = json.loads(rows[0]) if rows else None
+            return isinstance(first, dict) and is_header(list(first))
+        cells = list(csv.reader(rows, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    except (OSError, UnreadableLog, ValueError, RecursionError, csv.Error):
+        return False
+    return bool(cells) and (is_header(cells[0]) or from_cells(cells[:-1]) is not None)
 
 
 def _in_history(repository: Path, path: Path) -> Iterator[LogFile]:

@@ -43,6 +43,17 @@ def test_a_folder_is_searched(tmp_path: Path) -> None:
     assert names(find([tmp_path]), tmp_path) == ["a/deep/results_2.tsv", "b/results.tsv"]
 
 
+def test_a_table_with_columns_of_a_log_is_read_whatever_its_name(tmp_path: Path) -> None:
+    put(tmp_path / "night3.tsv", samples.CANONICAL)
+    put(tmp_path / "a" / "second.csv", "".join(f"abc{n}234,0.{n},keep,step {n}\n" for n in range(1, 9)))
+    put(tmp_path / "b.jsonl", '{"val_loss": 0.5, "status": "keep", "description": "baseline"}\n')
+    put(tmp_path / "corpus.jsonl", '{"id": 1, "text": "a"}\n')
+    put(tmp_path / "bad.jsonl", "[" * 5000)
+    put(tmp_path / "data.csv", "x,y,label\n1,2,3\n")
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert names(find([tmp_path]), tmp_path) == ["b.jsonl", "night3.tsv", "a/second.csv"]
+
+
 def test_a_file_that_is_named_is_read_whatever_its_name(tmp_path: Path) -> None:
     path = put(tmp_path / "night.txt", samples.CANONICAL)
     [found] = find([path, path, tmp_path / "." / "night.txt"])
