@@ -265,8 +265,10 @@ def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
         yield LintMessage(block[0] + 1, "warning", "charter-not-entry", message, path)
     ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
     if ideas is not None:
+        queued = sum(block.kind == "idea" and "`" in block.text for block in parsed.blocks)
         message = "read as prose: only the Ideas list of the entry file is a queue for a scripted researcher"
-        yield LintMessage(ideas.start + 1, "info", "ideas-not-entry", message, path)
+        message += f"; {queued} with edits in backticks stay untried by it" if queued else ""
+        yield LintMessage(ideas.start + 1, "warning" if queued else "info", "ideas-not-entry", message, path)
 
 
 def _links(program: Program, text: str, path: str) -> Iterator[LintMessage]:

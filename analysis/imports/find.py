@@ -16,6 +16,7 @@ from analysis.imports.text import MAX_BYTES, UnreadableLog, decode, is_log, line
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
 DEEPEST = 12
+OWN = "study.toml"  # in a folder that Metaloop wrote, whose tables are no logs of a loop
 SNIFFED = 20  # lines of a table that is not named like a log
 HEAD = 4096  # first bytes, compared before whole files
 LEAST_LINES = 3  # of a log that can count as the beginning of another
@@ -85,6 +86,9 @@ def _search(root: Path) -> Iterator[LogFile]:
         if entries > MOST_ENTRIES:
             raise UnreadableLog(f"{root}: more than {MOST_ENTRIES:,} files to search")
         deep = len(here.parts) - base >= DEEPEST
+        if OWN in files:
+            folders[:] = []
+            continue
         folders[:] = [] if deep else sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
             path = here / name
