@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from trainer import constants
 from trainer.foreign.commands import FLAG as COMMAND
@@ -22,12 +23,28 @@ _FIXED = re.compile(
 _FIELD = re.compile(
     r"(?P<call>^\s+(?:random_|train_)?seed\s*:\s*int\s*=\s*)(?P<number>\d+)(?=\s*(?:#|$))"
 )  # of a class
+_KEEP = re.compile(
+    r"\bseeds?\b[^.;]{0,30}\b(?:fixed|frozen|constant|unchanged|stays?|must not|may not)\b"
+    r"|\b(?:do not|don't|never|must not)\b[^.;]{0,20}\b(?:change|touch|edit|modify|vary|tune)\b[^.;]{0,20}\bseeds?\b"
+    r"|\bkeep\b[^.;]{0,12}\bseeds?\b",
+    re.IGNORECASE,
+)
 _DATA = re.compile(r"split|data|val|test|fold|shuffle|sample|generat", re.IGNORECASE)
 _DATA_FILE = re.compile(r"data|corpus|prepare|split", re.IGNORECASE)
 
 
 def find(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
-    """Where each experiment's own seed goes. ``variable``: lines with a fixed seed will read it from VARIABLE."""
+    """Where each experiment's own seed goes, with a remark if the prose wants to keep one seed. ``variable``: lines
+    with a fixed seed will read it from VARIABLE."""
+    fact = _found(source, editable, command, variable)
+    keeps = next((line.where for line in source.lines(*source.prose) if _KEEP.search(line.text)), "")
+    if not keeps or fact.value is None:
+        return fact
+    note = f"{keeps} wants one seed: experiments get different ones all the same, so that noise can be told from gain"
+    return replace(fact, note="; ".join(filter(None, (fact.note, note))))
+
+
+def _found(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
     if "{seed}" in command:
         return RepositoryFact("seed", "", "the command", COMMAND, "{seed} in the command")
     if name := next(iter(variables(source)), None):
