@@ -33,6 +33,11 @@ _FAR = 1000.0  # factor of a learning rate that is certainly bad
 _CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
 _WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
 _STAYS = "stays, other printed numbers change"
+_DROWNED = "runs of one seed differ by"
+_IN_VAIN = 4  # knobs that cannot be told from noise, after which the others are only tried if that is requested
+_AT_CHANCE = (
+    f"not tried: the first {_IN_VAIN} knobs cannot be told from noise; does the script learn anything in its time?"
+)
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
 
 State = Literal["alive", "dead", "not known", "fails"]
@@ -198,7 +203,7 @@ class KnobCheck:
             return KnobState(knob, "not known", f"{self.task.metric} stays, only whole numbers beside it change")
         if not self.short.repeats:
             range_ = f"{self.short.spread:.3g}"
-            return KnobState(knob, "not known", f"runs of one seed differ by {range_}, its values by no more than that")
+            return KnobState(knob, "not known", f"{_DROWNED} {range_}, its values by no more than that")
         if self.fraction < 1.0:
             outcome = self.run(self.apply(knob.edits[0]), 1.0)
             if outcome.metric is None or not self.full.repeats:
@@ -410,7 +415,8 @@ def judge_knobs(check: KnobCheck, write: bool) -> Iterator[CheckFinding]:
     """A finding for each knob and one for the direction. ``write``: dead knobs leave task.toml."""
     states = list[KnobState]()
     for knob in knobs_of(check.task):
-        state = check.state(knob)
+        lost = not check.forced and sum(_DROWNED in one.message for one in states[:_IN_VAIN]) == _IN_VAIN
+        state = KnobState(knob, "not known", _AT_CHANCE) if lost else check.state(knob)
         states.append(state)
         hint = _HINTS[state.state] if state.message.startswith("not tried") or state.state != "not known" else ""
         yield CheckFinding(_LEVELS[state.state], f"knob {knob.name}", f"{state.state}: {state.message}", hint)

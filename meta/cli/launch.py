@@ -207,7 +207,7 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
         "runs": runs,
         "experiments_per_run": cost.experiments,
         "experiments": runs * cost.experiments,
-        "run_budget_s": run_budget,
+        "run_budget_s": round(run_budget, 6),
         "device_seconds": round(seconds, 1),
         "workers": workers,
         "wall_seconds": round(seconds / min(workers, max(runs, 1)) / SHARE_AT_WORK + SETUP_SECONDS, 1),

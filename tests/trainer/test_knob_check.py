@@ -147,6 +147,24 @@ def outcome(metric: float, log: str = "") -> Outcome:
     return Outcome("ok", metric, 0.0, 0.0, 0.0, log=log)
 
 
+def test_after_four_knobs_that_drown_in_noise_the_others_are_left_to_a_request(tmp_path: Path) -> None:
+    from trainer.command import CommandTrainer
+    from trainer.data import DataStore
+    from trainer.knob_check import KnobCheck, judge_knobs
+    from trainer.streams import Streams
+
+    names = [f"K{number}" for number in range(6)]
+    text = "".join(f"{name} = 2\n" for name in names) + f"print(f'loss: {{{' + '.join(names)}:.4f}}')\n"
+    task = made(tmp_path, text, **dict.fromkeys(names, "1,3"))
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    for forced, tried in ((False, 4), (True, 6)):
+        noisy = Yardstick([outcome(0.0, ""), outcome(50.0, "")])
+        found = [*judge_knobs(KnobCheck(trainer, noisy, forced=forced), False)]
+        messages = [one.message for one in found if one.clause.startswith("knob K")]
+        assert sum("runs of one seed differ by 50" in message for message in messages) == tried and len(messages) == 6
+        assert sum("does the script learn anything" in message for message in messages) == 6 - tried
+
+
 def test_only_numbers_that_equal_runs_share_count_and_not_a_value_that_is_printed_back() -> None:
     log = "train_err 0.25\nnoise 0.7\nbatch: 16\ntraining_seconds: 1.5\n"
     equal = Yardstick([outcome(1.0, log), outcome(1.0, log.replace("0.7", "0.8"))])
