@@ -7,7 +7,8 @@ from FIRST on, the first TASKS whose untouched script trains. On each, RUNS runs
 same seeds and budget (EXPERIMENTS full experiments), judged by verified gains. Real training; one line for each task is
 appended to FILE, and those that FILE has are not made again.
 
-Kinds: learnt; flat (the same without conditions); wrong (learnt from effects with the opposite sign); own and own-flat
+Kinds: learnt; flat (the same without conditions); weak (learnt from WEAK tasks of each other family alone); wrong
+(learnt from effects with the opposite sign); own and own-flat
 (learnt on the family itself, members 1 to 12); bare (the same process without any idea). With -followed, the list is
 followed however many of its ideas fail (charter field doubt_ideas). NAME.md: that file of bench/results.
 learnt/flat, own/own-flat, A.md/B.md: two programs in one match, where the second one takes stock's place in figures.
@@ -42,6 +43,7 @@ from trainer.variants import Variant, init_like
 
 FAMILIES, FIRST, RUNS = ("tabular", "strokes", "letters"), 101, 2
 BUILTIN = ("strokes", "tinylm", "codelm", "microgpt", "optimizer", "kernel")
+WEAK = 1
 SEED, RESAMPLES = 16, 10_000
 GOALS = {16: "mean >= 2.0, lower bound >= 1.5", 24: ">= 1.7, >= 1.35", 60: ">= 1.3, > 1.05"}
 
@@ -70,6 +72,8 @@ def program(family: str, kind: str) -> str:
         return without_ideas(starter("idea-queue")).text
     others = [name for name in FAMILIES if name != family]
     tasks = task_values(read([SHIPPED], without=others if "own" in words else [family]))
+    if "weak" in words:
+        tasks = [task for name in others for task in [one for one in tasks if one.family == name][:WEAK]]
     if "wrong" in words:
         tasks = [
             replace(task, worth={group: {v: -w for v, w in known.items()} for group, known in task.worth.items()})

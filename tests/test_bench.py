@@ -107,6 +107,7 @@ NOT_HERE = {
     "contest_clients": "a part of contest_load, started by it",
     "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
+    "folders": "25 programs through every command, a minute; tests/meta/test_folder_study.py takes one through them",
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
     "instructions": "minutes; tests/meta/llm/test_instructions.py plays the same studies",
