@@ -1,12 +1,13 @@
 """What `task init --from` reads out of repositories of other people.
 
-python -m bench.repositories [FOLDER]      default bench/repositories; nothing is run, a minute
+python -m bench.repositories [FOLDER [MODEL]]      default bench/repositories; nothing is run, a minute
 
 A fixture (bench/repositories/README.md) has a repository's files and what a careful reader would say of it. Counted
 over the command, the metric, its direction, the editable files, the time of an experiment and the seed: fields that are
 right, fields that are asked for (not found, so that nothing is written), and fields that are silently wrong. A value
 that the repository does not state has to be asked for. Then the constants: those offered that change nothing or loosen
-a guardrail, and whether the one that the prose recommends is offered.
+a guardrail, and whether the one that the prose recommends is offered. With MODEL (such as openai/NAME; its server by
+OPENAI_API_BASE) each repository is read as `task init -m MODEL` reads it, one call each.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.common import figure
+from inner_loop.models.client import ModelClient
+from inner_loop.models.context_size import settled
+from inner_loop.models.contract import ChatModel
+from inner_loop.run_context import ModelConfig, RunContext
+from meta.repository_reader import ask, merged
 from programs.errors import MetaloopError
 from trainer.foreign.init import Wanted, draft
 
@@ -40,7 +48,7 @@ class Read:
     refused: str = ""
 
 
-def read(path: Path) -> tuple[Read, dict[str, Any]]:
+def read(path: Path, model: ChatModel | None = None) -> tuple[Read, dict[str, Any]]:
     fixture = tomllib.loads(path.read_text("utf-8"))
     truth, known = fixture["truth"], Read(path.stem)
     with tempfile.TemporaryDirectory() as place:
@@ -49,7 +57,11 @@ def read(path: Path) -> tuple[Read, dict[str, Any]]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, "utf-8")
         try:
-            facts = {fact.field: fact for fact in draft(Path(place, "repo"), Wanted()).facts}
+            drafted = draft(Path(place, "repo"), Wanted())
+            if model is not None:
+                proposed = ask(model, drafted.source, max_tokens=2048)
+                drafted, _ = merged(Path(place, "repo"), drafted, Wanted(), proposed, "a model")
+            facts = {fact.field: fact for fact in drafted.facts}
         except MetaloopError as error:
             known.refused, known.states = error.message, dict.fromkeys(FIELDS, ASKED)
             return known, truth
@@ -86,8 +98,12 @@ def budget(said: float | None, true: float, facts: dict[str, Any]) -> str:
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    config = ModelConfig(models=tuple(sys.argv[2:]), call_timeout=3000, patience=3000, calls_at_once=16)
+    context = RunContext(config=settled(config), emit=lambda _: None)
+    model = ModelClient(context, 0) if sys.argv[2:] else None
     for group in sorted({path.parent for path in folder.rglob("*.toml")}):
-        report([read(path) for path in sorted(group.glob("*.toml"))], group.name)
+        with ThreadPoolExecutor(16) as pool:  # a model answers several at a time
+            report(list(pool.map(partial(read, model=model), sorted(group.glob("*.toml")))), group.name)
 
 
 def report(all_read: list[tuple[Read, dict[str, Any]]], group: str) -> None:

@@ -14,11 +14,12 @@ from inner_loop.models.contract import ChatModel, Message
 from meta.charter_reply import BadCharterReply, read_reply
 from meta.mutators.llm.prompts import render
 from programs.errors import EnvironmentProblem
+from trainer.foreign import budget
 from trainer.foreign.facts import missing
 from trainer.foreign.init import Draft, Wanted, draft
 from trainer.foreign.repository import ForeignRepository
 
-FIELDS = ("command", "metric", "direction", "editable")
+FIELDS = ("command", "metric", "direction", "editable", "budget")
 PURPOSE = "repository"
 REPAIRS = 1
 MOST_BYTES = 80_000
@@ -117,6 +118,11 @@ def refusal(source: ForeignRepository, one: _Proposal, value: str) -> str:
             return f"there is no file {absent[0]}"
         said = all(re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", text) for name in value.split())
         return "" if said else "the line does not name them"
+    if one.field == "budget":
+        try:
+            return "" if budget.says(text, budget.seconds_of(value)) else "the line does not say so"
+        except ValueError:
+            return "this is no time"
     if one.field == "metric":
         return "" if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) else "the line does not name it"
     words = [word for word in re.findall(r"[\w./-]{2,}", value) if not word.startswith("-")]
@@ -132,18 +138,24 @@ def merged(folder: Path, drafted: Draft, wanted: Wanted, proposed: Sequence[Prop
     for one in proposed:
         if one.refused:
             continue
-        if one.field not in known:
+        if one.field not in known or known[one.field].where == "assumed":
             origins = {**wanted.origins, one.field: f"{one.where}, read by {by}"}
             wanted = replace(wanted.answered(one.field, one.value), origins=origins)
-        elif known[one.field].where != "given" and _plain(one.value) != _plain(known[one.field].value):
-            said = f"{_plain(known[one.field].value)!r} ({known[one.field].where})"
+        elif known[one.field].where != "given" and _plain(one.field, one.value) != _plain(
+            one.field, known[one.field].value
+        ):
+            said = f"{_plain(one.field, known[one.field].value)!r} ({known[one.field].where})"
             note = f"{said} or, as a model reads it, {one.value!r} ({one.where})"
             unclear[one.field] = missing(one.field, known[one.field].flag, note)
     drafted = draft(folder, wanted)
     return replace(drafted, facts=tuple(unclear.get(fact.field, fact) for fact in drafted.facts)), wanted
 
 
-def _plain(value: str | list[str]) -> str:
-    """A value without the options that set seed and budget."""
-    text = value if isinstance(value, str) else " ".join(value)
+def _plain(field: str, value: str | float | list[str]) -> str:
+    """A value without the options that set seed and budget; a time in seconds."""
+    if field == "budget":
+        return f"{value if isinstance(value, float) else budget.seconds_of(str(value)):g} s"
+    text = " ".join(value) if isinstance(value, list) else str(value)
+    if field == "editable":
+        return " ".join(sorted(text.replace(",", " ").split()))
     return " ".join(re.sub(r"\s+--?[\w-]+[= ]\{\w+\}", "", text).split())

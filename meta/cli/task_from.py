@@ -35,6 +35,7 @@ QUESTIONS = {
     "metric": "Name of the metric in its output",
     "direction": "Which is better, lower or higher",
     "editable": "Files that may be edited",
+    "budget": "Time of one experiment, such as 5m",
 }
 
 
@@ -153,11 +154,15 @@ def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draf
     from it; an empty answer leaves a field as it is."""
     from trainer.foreign.init import draft
 
-    for fact in drafted.lacking:
-        out.note(f"{fact.field}: {fact.note}")
-        if answer := _answer(fact.field, drafted):
-            wanted = wanted.answered(fact.field, answer)
-            drafted = draft(source, wanted)
+    left = {fact.field: fact for fact in drafted.lacking}
+    for name, fact in list(left.items()):
+        out.note(f"{name}: {fact.note}")
+        if answer := _answer(name, drafted):
+            wanted = wanted.answered(name, answer)
+            del left[name]
+    if drafted.lacking:
+        drafted = draft(source, wanted)
+        drafted = replace(drafted, facts=tuple(left.get(fact.field, fact) for fact in drafted.facts))
     read = [fact for fact in drafted.facts if fact.field in QUESTIONS and fact.is_known and fact.where != "given"]
     if read and not drafted.lacking:
         out.note("Read from the repository:")
@@ -182,11 +187,24 @@ def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draf
 
 def _answer(name: str, drafted: Draft) -> str:
     """What a person says of a field; empty if nothing."""
-    kind = click.Choice(("lower", "higher", "")) if name == "direction" else str
+    kind: click.ParamType[Any, Any] = click.STRING
+    if name in ("direction", "budget"):
+        kind = click.Choice(("lower", "higher", "")) if name == "direction" else click.types.FuncParamType(_time)
     question = QUESTIONS[name]
     if name == "editable" and (code := drafted.source.code[:MOST_NAMED]):
         question += f" (such as {', '.join(code)})"
     return str(click.prompt(question, default="", show_default=False, show_choices=False, type=kind, err=True))
+
+
+def _time(text: str) -> str:
+    from trainer.foreign.budget import seconds_of
+
+    try:
+        if text.strip():
+            seconds_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

@@ -79,6 +79,8 @@ def test_what_the_lines_say_becomes_the_task(repository: Path, server: LlmServer
         (("editable", ["other.c"], "program.md", 5), "the line does not name them"),
         (("editable", ["gone.c"], "program.md", 5), "there is no file gone.c"),
         (("metric", "badness", "program.md", 99), "there is no such line"),
+        (("budget", "5 minutes", "program.md", 3), "the line does not say so"),
+        (("budget", "soon", "program.md", 3), "this is no time"),
         (("metric", "badness", "../secret", 1), "there is no such line"),
     ],
 )
@@ -86,7 +88,7 @@ def test_a_proposal_that_its_line_does_not_say_is_refused(
     repository: Path, server: LlmServer, capsys: pytest.CaptureFixture[str], proposal: Any, why: str
 ) -> None:
     server.answer = saying(proposal, *(one for one in GOOD if one[0] != proposal[0]))
-    found_anyway = proposal[0] in ("command", "editable")  # by their own sentences
+    found_anyway = proposal[0] in ("command", "editable", "budget")  # by their own sentences, or assumed
     assert init(repository) == (0 if found_anyway else 2)
     assert f"refused: {why}" in capsys.readouterr().err and (repository / "task.toml").exists() == found_anyway
 
@@ -103,6 +105,19 @@ def test_a_contradiction_opens_the_field_and_a_flag_settles_it(
     assert "not found: direction" in said and "'higher' (program.md:1)" in said
     assert init(repository, "--direction", "lower") == 0
     assert Task.load(repository).direction == "lower"
+
+
+def test_a_time_is_taken_where_none_was_found_and_open_where_another_was(
+    repository: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "program.md").write_text(TEXT + "Each go is over in five minutes.\nOne run takes 90 seconds.\n")
+    server.answer = saying(*GOOD, ("budget", "5 min", "program.md", 7))
+    assert init(repository) == 2
+    assert "'90 s' (program.md:8) or, as a model reads it, '5 min' (program.md:7)" in capsys.readouterr().err
+    (repository / "program.md").write_text(TEXT + "Leave after 5 * 60.\n")
+    server.answer = saying(*GOOD, ("budget", "300", "program.md", 7))
+    assert init(repository) == 0
+    assert (Task.load(repository).budget_seconds, Task.load(repository).budget_basis) == (300.0, "stated")
 
 
 def test_a_broken_reply_is_asked_for_again_and_then_given_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Iterator
@@ -67,6 +68,9 @@ _INCLUDED = re.compile(r"\binclud\w*(?: \w+)? compil\w*|\bcompil\w* includ\w*", 
 _THEN = re.compile(
     r"^\W*(?:(?:about|around|some|roughly|at most|under|~)\s+)?\d|\bafter (?:about |some )?\d", re.IGNORECASE
 )
+_TIME = re.compile(
+    r"(?<![\w.])(\d[\d,_]*(?:\.\d+)?)[ -]*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)?(?![\w.]*\w)", re.I
+)
 _ASSUMED = 60.0
 _LONGEST = 1e7
 _OPERATORS = {ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Add: operator.add, ast.Sub: operator.sub}
@@ -106,6 +110,27 @@ def find(repository: ForeignRepository, given: float | None, command: Repository
         or next(_spoken(repository, command), None)
         or Budget(RepositoryFact("budget", _ASSUMED, "assumed", FLAG, "a guess: the repository states no time"))
     )
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of ``300``, ``300 s``, ``five minutes`` or ``2h``. Raises ValueError for anything else."""
+    match = _TIME.fullmatch(_IN_WORDS.sub(_in_digits, text.strip()))
+    if match is None or not 0 < (seconds := _seconds(match)) < _LONGEST:
+        raise ValueError(f"{text!r} is no time: write 90, 90s, 20m or 8h")
+    return seconds
+
+
+def says(text: str, seconds: float) -> bool:
+    """Whether a line holds that time: a number with or without its unit, in digits or words, or a product."""
+    text = _IN_WORDS.sub(_in_digits, text)
+    products = (_arithmetic(part[0]) for part in re.finditer(r"\d[\d. ]*(?:\*[\d. ]+)+", text))
+    return any(
+        one is not None and math.isclose(one, seconds) for one in (*map(_seconds, _TIME.finditer(text)), *products)
+    )
+
+
+def _seconds(match: re.Match[str]) -> float:
+    return float(match[1].replace(",", "").replace("_", "")) * _UNITS[(match[2] or "s")[0].lower()]
 
 
 def filled(command: str) -> str:

@@ -39,7 +39,9 @@ class Wanted:
     origins: Mapping[str, str] = field(default_factory=dict)  # of values that the user did not give: field → where
 
     def answered(self, name: str, answer: str) -> Wanted:
-        """With a person's answer to one of the fields that every task needs."""
+        """With the answer of a person or a model to one of the fields that every task needs. ValueError for no time."""
+        if name == "budget":
+            return replace(self, budget=budget.seconds_of(answer))
         if name == "editable":
             return replace(self, editable=tuple(answer.replace(",", " ").split()))
         if name == "metric":
@@ -61,7 +63,7 @@ class Draft:
         return [fact for fact in self.facts if not fact.is_known and fact.field in _ESSENTIAL]
 
 
-_ESSENTIAL = ("command", "metric", "direction", "editable")
+_ESSENTIAL = ("command", "metric", "direction", "editable", "budget")
 
 
 def draft(folder: Path, wanted: Wanted) -> Draft:
@@ -178,7 +180,7 @@ def _toml(
 ) -> str:
     source = plan.source
     where, value = ({fact.field: getattr(fact, key) for fact in plan.facts} for key in ("where", "value"))
-    edits = value["editable"]
+    edits, basis = value["editable"], "stated" if "budget" in wanted.origins else seconds.basis
     shown = [fact.value for fact in plan.facts if fact.field == "readable" and fact.value]
     on_gpu = value.get(surroundings.DEVICE) == "gpu"
     lines = [
@@ -190,7 +192,7 @@ def _toml(
         "",
         "[budget]",
         f"seconds = {_toml_value(float(value['budget']))}  # {where['budget']}",
-        f'basis = "{seconds.basis}"  # origin of this value; `metaloop task check DIR --write` measures it',
+        f'basis = "{basis}"  # origin of this value; `metaloop task check DIR --write` measures it',
         "# A training is killed after hard_factor * seconds + hard_extra CPU-seconds, or after wall_factor times that",
         "# in wall time.",
         f"hard_factor = {_HARD_FACTOR}",
