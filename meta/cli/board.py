@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import tomllib
 from collections import Counter
@@ -300,30 +301,31 @@ class StudyView:
 
 
 class RecordTail:
-    """Reads the events added to a ledger folder since the last call; a half-written last line is left for later."""
+    """Reads the events added to a ledger folder since the last call, one by one, so that a ledger of gigabytes takes
+    little memory; a half-written last line is left for later."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
 
     def fresh(self) -> Iterator[LedgerRecord]:
-        """New events of all segments, in the order of their times."""
-        events = [event for path in sorted(self.folder.glob("*.jsonl")) for event in self._of(path)]
-        yield from sorted(events, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
+        """New events of all segments, in the order of their times, as each segment is."""
+        segments = [self._of(path) for path in sorted(self.folder.glob("*.jsonl"))]
+        yield from heapq.merge(*segments, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
 
     def _of(self, path: Path) -> Iterator[LedgerRecord]:
         with path.open("rb") as file:
             file.seek(self.offsets.get(path, 0))
-            data = file.read()
-        end = data.rfind(b"\n") + 1
-        self.offsets[path] = self.offsets.get(path, 0) + end
-        for line in data[:end].splitlines():
-            try:
-                event: LedgerRecord = json.loads(line)
-            except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
-                continue
-            if isinstance(event, dict):
-                yield event
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self.offsets[path] = self.offsets.get(path, 0) + len(line)
+                try:
+                    event: LedgerRecord = json.loads(line)
+                except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
+                    continue
+                if isinstance(event, dict):
+                    yield event
 
 
 def between(first: str, last: str) -> float:

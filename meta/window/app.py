@@ -1,0 +1,301 @@
+"""The pages of `metaloop ui`. Read-only; they answer only to the browser that opened the address with the token."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import jinja2
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import analysis
+from analysis import wording
+from analysis.study import COMPUTED_VIEWS
+from arena.contest import web as contest_web
+from arena.contest.web.security import HEADERS
+from meta.cli.screen import arm_rows
+from meta.window import records
+from meta.window.studies import FollowedStudy, Studies
+from programs.errors import MetaloopError, NotFound
+
+if TYPE_CHECKING:
+    from meta.cli.board import MatchView, StudyView
+
+HERE, CONTEST = Path(__file__).parent, Path(contest_web.__file__).parent
+COOKIE = "metaloop_window"
+LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
+MOST_RUNS = 100  # on the page of a study
+STATIC = {"window.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+class Guard:
+    """Refuses requests for another host's name (a page elsewhere that resolves to this machine) and those without the
+    token; adds the headers that keep everything of other servers out."""
+
+    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
+        self.app, self.token = app, token
+        self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        request = Request(scope)
+        refusal = self._refusal(request)
+        await (refusal or self.app)(scope, receive, marked)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if request.headers.get("host") not in self.hosts:
+            return Response("another host's name\n", 403, media_type="text/plain")
+        brought, known = request.query_params.get("token"), request.cookies.get(COOKIE, "")
+        if brought is not None and hmac.compare_digest(brought.encode(), self.token.encode()):
+            opened = RedirectResponse(request.url.path, 303)
+            opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return opened
+        if not hmac.compare_digest(known.encode(), self.token.encode()):
+            return Response(
+                "open the address that metaloop ui printed: it has the token\n", 403, media_type="text/plain"
+            )
+        if request.method not in ("GET", "HEAD"):
+            return Response("this window only reads\n", 405, media_type="text/plain")
+        return None
+
+
+def create_app(studies: Studies, token: str, port: int) -> FastAPI:
+    app = FastAPI(title="Metaloop", docs_url=None, redoc_url=None, openapi_url=None)
+    tables = records.OpenStudies()
+
+    @app.get("/")
+    def first() -> Response:
+        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
+
+    @app.get("/study")
+    def study(at: str, match: str = "") -> Response:
+        one = studies.get(at)
+        with one.lock:
+            return page("study", one=one, item=one.item(), **of_study(one, match))
+
+    @app.get("/run")
+    def run(at: str, id: str, start: int = 0) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("run", one=one, at=records.run_page(con, id, max(0, start)), step=records.MOST_EXPERIMENTS)
+
+    @app.get("/experiment")
+    def experiment(at: str, id: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("experiment", one=one, row=records.experiment(con, id))
+
+    @app.get("/program")
+    def program(at: str, id: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("program", one=one, at=records.program_page(con, id))
+
+    @app.get("/compare")
+    def compare(a: str = "", b: str = "") -> Response:
+        names = [one.name for one in studies.newest_first()]
+        chosen = [studies.get(name) for name in (a, b) if name]
+        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], rows=differing(chosen))
+
+    @app.get("/sql")
+    def sql(at: str, q: str = "") -> Response:
+        one, answer, problem = studies.get(at), None, ""
+        if q.strip():
+            computed = any(view in q.lower() for view in COMPUTED_VIEWS)
+            try:
+                with tables.read(one.folder, computed) as con:
+                    answer = records.ask(con, q)
+            except MetaloopError as error:
+                problem = error.message
+        return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
+
+    @app.get("/report")
+    def whole_report(at: str) -> Response:
+        from analysis.report import page as report
+
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            text = report.report(con, one.name)
+        return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
+
+    @app.get("/events")
+    async def events(at: str = "") -> StreamingResponse:
+        followed = studies.get(at) if at else studies
+        return StreamingResponse(changes(followed), media_type="text/event-stream")
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name == "style.css":
+            return Response(style(), media_type="text/css")
+        if name not in STATIC:
+            raise NotFound("there is no such file", hint="/")
+        folder = HERE if (HERE / "static" / name).is_file() else CONTEST
+        return Response((folder / "static" / name).read_bytes(), media_type=STATIC[name])
+
+    @app.exception_handler(MetaloopError)
+    def refused(_: Request, error: MetaloopError) -> Response:
+        status = 404 if isinstance(error, NotFound) else 400
+        return page("problem", status, message=error.message, hint=error.hint)
+
+    app.add_middleware(Guard, token=token, port=port)
+    return app
+
+
+async def changes(followed: Studies | FollowedStudy) -> AsyncIterator[str]:
+    """An event with the version at first, and whenever it has changed."""
+    sent, silent = -1, 0.0
+    yield "retry: 2000\n\n"
+    while True:
+        if followed.version != sent:
+            sent, silent = followed.version, 0.0
+            yield f"event: change\ndata: {sent}\n\n"
+        elif silent >= SILENCE_SECONDS:
+            silent = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(LOOK_SECONDS)
+        silent += LOOK_SECONDS
+
+
+def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
+    """What the page of a study shows, from what was read of its ledger."""
+    board = one.board
+    chosen = board.matches.get(match) or board.current
+    runs = [(view, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for _ in arm.runs]
+    listed = [(run, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for run in arm.runs]
+    listed.sort(key=lambda pair: pair[0].started_at, reverse=True)
+    return {
+        "board": board,
+        "chosen": chosen,
+        "arms": arm_rows(board, chosen) if chosen else [],
+        "arm_programs": [arm.program_id for arm in chosen.arms.values()] if chosen else [],
+        "runs": listed[:MOST_RUNS],
+        "more_runs": max(0, len(runs) - MOST_RUNS),
+        "gains": gains_drawn(board, chosen) if chosen else None,
+        "programs": lineage(board),
+    }
+
+
+def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:
+    """Each run of a match that was verified, as a dot: its arm's line, its gain."""
+    arms = [(board.name(arm.program_id), arm.role, [(r.run_id, r.gain) for r in arm.runs if r.gain is not None])
+            for arm in match.arms.values()]  # fmt: skip
+    values = [0.0, *(gain for _, _, runs in arms for _, gain in runs)]
+    low, high = min(values), max(values)
+    if low == high:
+        return None
+
+    def at(value: float) -> float:
+        return round(8 + 584 * (value - low) / (high - low), 1)
+
+    arms.sort(key=lambda one: -sum(gain for _, gain in one[2]) / max(1, len(one[2])) if one[2] else 0.0)
+    drawn = [(name, role, [(run, at(gain), gain) for run, gain in runs]) for name, role, runs in arms if runs]
+    means = [at(sum(gain for _, _, gain in runs) / len(runs)) for _, _, runs in drawn]
+    return {"arms": list(zip(drawn, means, strict=True)), "zero": at(0.0), "low": low, "high": high}
+
+
+def lineage(board: StudyView) -> list[dict[str, Any]]:
+    """The programs, each below its first parent; ``depth``: of the tree."""
+    gains: dict[str, list[float]] = {}
+    for view in board.matches.values():
+        for arm in view.arms.values():
+            gains.setdefault(arm.program_id, []).extend(run.gain for run in arm.runs if run.gain is not None)
+    children: dict[str, list[str]] = {}
+    for identity, event in board.programs.items():
+        parents = [one for one in event.get("parent_ids") or [] if one in board.programs]
+        children.setdefault(parents[0] if parents else "", []).append(identity)
+    champion = (board.champion or {}).get("program_id")
+    listed: list[dict[str, Any]] = []
+
+    def walk(parent: str, depth: int) -> None:
+        for identity in children.get(parent, ()):
+            known = gains.get(identity, [])
+            listed.append(
+                {
+                    "id": identity,
+                    "name": board.name(identity),
+                    "depth": depth,
+                    "n": len(known),
+                    "gain": sum(known) / len(known) if known else None,
+                    "champion": identity == champion,
+                }
+            )
+            if depth < 40:
+                walk(identity, depth + 1)  # fmt: skip
+
+    walk("", 0)
+    return listed
+
+
+def side(one: FollowedStudy) -> dict[str, Any]:
+    """One of two studies that are compared: what it found."""
+    with one.lock:
+        match = one.board.current
+        return {"one": one, "item": one.item(), "match": match, "arms": arm_rows(one.board, match) if match else []}
+
+
+def differing(chosen: Sequence[FollowedStudy]) -> list[tuple[str, list[str], bool]]:
+    """(setting, its value in each study, whether they differ), those that differ first."""
+    configs = [flat(dict(one.board.config)) for one in chosen]
+    names = sorted({name for config in configs for name in config})
+    table = [(name, [config.get(name, "–") for config in configs]) for name in names]
+    return sorted(
+        ((name, values, len(set(values)) > 1) for name, values in table), key=lambda row: (not row[2], row[0])
+    )
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings by their path, as text; long ones cut."""
+    out: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and len(value) < 40:
+            out |= flat(value, f"{prefix}{name}.")
+        elif name != "programs":
+            text = str(value)
+            out[prefix + name] = text if len(text) <= 120 else f"{text[:117]}…"
+    return out
+
+
+def page(name: str, status: int = 200, **values: Any) -> Response:
+    return HTMLResponse(templates().get_template(f"{name}.html.j2").render(**values), status)
+
+
+@cache
+def templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([HERE / "templates", CONTEST / "templates"]),
+        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many}
+    made.globals |= {"link": link}
+    return made
+
+
+def link(path: str, **values: object) -> str:
+    return f"{path}?{urlencode({name: value for name, value in values.items() if value not in ('', None)})}"
+
+
+@cache
+def style() -> str:
+    """The report's style, that of the contest's pages, and what only these pages need."""
+    report = Path(analysis.__file__).parent / "templates" / "report" / "style.css"
+    files = (report, CONTEST / "static" / "contest.css", HERE / "static" / "window.css")
+    return "\n".join(path.read_text("utf-8") for path in files)

@@ -1,0 +1,181 @@
+"""What the pages show of one study beyond its ledger's course: records by the views of DuckDB."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from analysis.ledger import segments
+from analysis.study import COMPUTED_VIEWS, open_study
+from analysis.tables import SQL_VIEWS, rows
+from arena.contest.stored import CourseContent, ExperimentColumns
+from arena.contest.web.curve import Curve, curve
+from programs.errors import NotFound, UsageError
+from programs.program import Program
+
+if TYPE_CHECKING:
+    import duckdb
+
+Row = dict[str, Any]
+MOST_EXPERIMENTS = 200  # on one page
+MOST_ROWS, MOST_SECONDS = 1000, 20.0  # of a query
+KEPT_OPEN = 4  # studies whose tables stay in memory
+RUN = """
+SELECT r.*, p.text FROM runs AS r LEFT JOIN programs AS p USING (program_id) WHERE r.run_id = ? LIMIT 1
+"""
+COURSE = """
+SELECT number, coalesce(status, '') AS status, metric, coalesce(fraction, 1.0) AS fraction,
+    coalesce(device_seconds_charged, 0.0) AS seconds, coalesce(decision, '') AS decision, '' AS reason,
+    coalesce(description, '') AS description, directive_ids, '' AS diff, experiment_id, gain
+FROM experiments WHERE run_id = ? ORDER BY number
+"""
+CALLS = (
+    "SELECT number, purpose, model, status, tokens_in, tokens_out, usd, wall_seconds, text, reason FROM calls WHERE "
+)
+CALLS += "run_id = ? ORDER BY number"
+TURNS = "SELECT number, after, role, fate, title, reason FROM turns WHERE run_id = ? ORDER BY number"
+EXPERIMENT = "SELECT * FROM experiments WHERE experiment_id = ? LIMIT 1"
+FINAL = "SELECT avg(metric) AS metric FROM verifications WHERE run_id = ? AND status = 'ok'"
+NOISE = """
+SELECT stddev_samp(metric) AS sd FROM baselines WHERE status = 'ok' AND task = ? HAVING count(*) > 2
+"""
+FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
+MADE = "SELECT operator, model, reason FROM mutations WHERE child_id = ? AND accepted LIMIT 1"
+
+
+class OpenStudies:
+    """The tables of the studies that were looked at last; those of a study that goes on are made anew."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[Path, int, bool], duckdb.DuckDBPyConnection] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def read(self, folder: Path, computed: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor over the views; with ``computed`` those that take a while as well."""
+        size = sum(path.stat().st_size for path in segments(folder / "ledger"))
+        key = folder, size, computed
+        with self._lock:
+            if key not in self._open:
+                for old in [known for known in self._open if known[0] == folder and known[2] == computed]:
+                    del self._open[old]
+                self._open[key] = open_study(folder, views=(*SQL_VIEWS, *(COMPUTED_VIEWS if computed else ())))
+                self._open[key].execute("SET enable_external_access = false; SET lock_configuration = true")
+                while len(self._open) > KEPT_OPEN:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(key)
+            con = self._open[key].cursor()
+        with con:
+            yield con
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run: its row, its curve, its experiments from ``start`` on, and what models and roles said."""
+
+    run: Row
+    drawn: Curve
+    course: CourseContent
+    experiments: Sequence[Row]
+    start: int
+    total: int
+    calls: Sequence[Row]
+    turns: Sequence[Row]
+    findings: Sequence[Row]
+
+
+def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row]:
+    return rows(con.execute(sql, list(values)))
+
+
+def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage:
+    """Raises NotFound."""
+    found = fetch(con, RUN, run_id)
+    if not found:
+        raise NotFound(f"there is no run {run_id!r} in this study", hint="the study's page lists them")
+    run, experiments = found[0], fetch(con, COURSE, run_id)
+    noise = fetch(con, NOISE, run["task"])
+    course: CourseContent = {
+        "direction": str(run["direction"]), "metric": "metric", "unit": "", "gain": run["verified_gain"],
+        "final": fetch(con, FINAL, run_id)[0]["metric"], "sd": noise[0]["sd"] if noise else None,
+        "experiments": cast("list[ExperimentColumns]", experiments), "left_out": 0,
+    }  # fmt: skip
+    shown = experiments[start : start + MOST_EXPERIMENTS]
+    said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
+    return RunPage(run, curve(course), course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
+
+
+def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
+    """Raises NotFound."""
+    found = fetch(con, EXPERIMENT, identity)
+    if not found:
+        raise NotFound(f"there is no experiment {identity!r} in this study", hint="its run lists them")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class ProgramPage:
+    """A program's text, how it was written, and its lines that differ from those of each parent."""
+
+    name: str
+    program_id: str
+    shown: str
+    made: Row
+    changes: Sequence[tuple[str, str, str]]  # name and id of a parent, unified diff
+
+
+def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage:
+    """Raises NotFound."""
+
+    def read(identity: str) -> tuple[str, str, list[str]] | None:
+        found = fetch(con, "SELECT name, text, parent_ids FROM programs WHERE program_id = ? LIMIT 1", identity)
+        if not found or not found[0]["text"]:
+            return None
+        name = str(found[0]["name"] or identity)
+        return name, Program.parse(str(found[0]["text"]), name).shown, list(found[0]["parent_ids"] or [])
+
+    own = read(program_id)
+    if own is None:
+        raise NotFound(f"there is no program {program_id!r} in this study", hint="the study's page lists them")
+    name, text, parents = own
+    changes = []
+    for parent in parents:
+        if above := read(parent):
+            diff = unified_diff(above[1].splitlines(), text.splitlines(), above[0], name, lineterm="", n=2)
+            changes.append((above[0], parent, "\n".join(diff)))
+    made = fetch(con, MADE, program_id)
+    return ProgramPage(name, program_id, text, made[0] if made else {}, changes)
+
+
+@dataclass(frozen=True)
+class QueryAnswer:
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    seconds: float
+    cut: bool  # whether there are more than MOST_ROWS
+
+
+def ask(con: duckdb.DuckDBPyConnection, sql: str) -> QueryAnswer:
+    """The first rows of a person's query. Raises UsageError with DuckDB's message, also after MOST_SECONDS."""
+    import duckdb
+
+    began, clock = time.monotonic(), threading.Timer(MOST_SECONDS, con.interrupt)
+    clock.start()
+    try:
+        result = con.execute(sql)
+        columns = [one[0] for one in result.description or ()]
+        found = result.fetchmany(MOST_ROWS + 1) if columns else []
+    except duckdb.InterruptException:
+        raise UsageError(f"stopped after {MOST_SECONDS:g} seconds", hint="metaloop sql has no limit") from None
+    except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:
+        raise UsageError(" ".join(str(error).split()), hint="SHOW TABLES; DESCRIBE runs") from None
+    finally:
+        clock.cancel()
+    return QueryAnswer(columns, found[:MOST_ROWS], time.monotonic() - began, len(found) > MOST_ROWS)

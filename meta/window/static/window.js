@@ -1,0 +1,64 @@
+// Live pages and keys. When the server reports a change, the main part of the page is fetched again, at most once a
+// second, and not while a field has the focus. Without JavaScript everything works; reload the page.
+"use strict";
+(() => {
+  const at = document.currentScript.dataset.events, said = document.getElementById("live");
+  const LEAST = 1000; // ms between two fetches
+  let seen = null, waiting = false, last = 0;
+
+  async function refresh() {
+    last = Date.now();
+    waiting = false;
+    const active = document.activeElement;
+    if (active && active.matches("input[type=search], textarea, select")) return;
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const open = [...document.querySelectorAll("main details")].map((one) => one.open);
+    const chosen = [...document.querySelectorAll("main input:checked")].map((one) => [one.name, one.value]);
+    document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
+    document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
+    for (const one of document.querySelectorAll("main input[type=radio]"))
+      if (chosen.some(([name, value]) => name === one.name && value === one.value)) one.checked = true;
+    sieve();
+    said.hidden = false;
+    said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";
+  }
+
+  if (at && window.EventSource) {
+    const events = new EventSource(at);
+    // A page in the back/forward cache would keep its connection, and a browser has only six per host.
+    addEventListener("pagehide", () => events.close());
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+    events.addEventListener("change", (event) => {
+      if (seen !== null && seen !== event.data && !waiting) {
+        waiting = true;
+        setTimeout(refresh, Math.max(0, last + LEAST - Date.now()));
+      }
+      seen = event.data;
+    });
+  }
+
+  function sieve() {
+    const find = document.getElementById("find");
+    const words = find ? find.value.toLowerCase().split(/\s+/) : [];
+    for (const row of document.querySelectorAll("[data-text]"))
+      row.hidden = !words.every((word) => row.dataset.text.toLowerCase().includes(word));
+  }
+  document.addEventListener("input", (event) => { if (event.target.id === "find") sieve(); });
+
+  document.addEventListener("keydown", (event) => {
+    const field = event.target.matches("input[type=search], textarea, select");
+    if (event.key === "Enter" && event.ctrlKey && event.target.form) event.target.form.requestSubmit();
+    if (event.key === "Escape" && field) event.target.blur();
+    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    const find = document.getElementById("find") || document.getElementById("q");
+    if (event.key === "/" && find) { event.preventDefault(); find.focus(); }
+    if (event.key === "g") location.href = "/";
+    if (event.key !== "j" && event.key !== "k") return;
+    const links = [...document.querySelectorAll(".row:not([hidden]) .open")];
+    const now = links.indexOf(document.activeElement);
+    const next = links[event.key === "j" ? Math.min(now + 1, links.length - 1) : Math.max(now - 1, 0)];
+    if (next) next.focus();
+  });
+})();

@@ -1,0 +1,143 @@
+"""The studies below a folder, followed by their ledgers in a thread, so that a page never waits for one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from analysis.decision import decision_of
+from meta.cli.board import RecordTail, StudyView
+from meta.cli.screen import status_item
+from meta.cli.status import running
+from programs.errors import NotFound
+
+MARK = "study.toml"
+DEEPEST = 4  # folders below the one that was named
+LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
+_SKIPPED = {"node_modules", "__pycache__", "site-packages"}
+
+
+@dataclass
+class FollowedStudy:
+    """A study as far as its ledger was read. ``version`` grows with each change of what is known."""
+
+    name: str
+    folder: Path
+    board: StudyView
+    tail: RecordTail
+    version: int = 0
+    whole: bool = False
+    at_work: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> FollowedStudy:
+        return cls(name, folder, StudyView(folder), RecordTail(folder / "ledger"))
+
+    def look(self) -> bool:
+        """Read what was added to the ledger; whether anything changed."""
+        before = self.version
+        for event in self.tail.fresh():
+            with self.lock:
+                self.board.take(event)
+            self.version += 1
+        at_work = running(self.folder)
+        self.version += (not self.whole) + (at_work != self.at_work)
+        self.whole, self.at_work = True, at_work
+        return self.version != before
+
+    @property
+    def share_read(self) -> float:
+        """Of the bytes of its ledger, 0 to 1."""
+        size = sum(path.stat().st_size for path in (self.folder / "ledger").glob("*.jsonl"))
+        return min(1.0, sum(self.tail.offsets.values()) / size) if size else 1.0
+
+    def item(self) -> dict[str, Any]:
+        """What the list of studies shows."""
+        with self.lock:
+            item = {"calls": 0, "tokens": 0, "usd": None, **status_item(self.board, self.name, self.at_work)}
+            item["verdict"], item["holds"] = self.verdict()
+            item["tasks"] = ", ".join(dict.fromkeys(str(m.event.get("task")) for m in self.board.matches.values()))
+            return item
+
+    def verdict(self) -> tuple[str, bool | None]:
+        """(the sentence of the verdict, whether the champion is shown to be better); empty and None without one."""
+        event = self.board.champion
+        if event is None:
+            return "", None
+        try:
+            return str(event.get("verdict") or ""), decision_of(cast("dict[str, Any]", event)).holds
+        except (KeyError, TypeError, ValueError):  # of an older version
+            return str(event.get("verdict") or ""), None
+
+
+class Studies:
+    """Finds the studies below ``root`` and follows them until ``close``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.followed = root.resolve(), dict[str, FollowedStudy]()
+        self.version = 0
+        self._ending = threading.Event()
+        self.search()
+        self._thread = threading.Thread(target=self._follow, name="studies", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ending.set()
+
+    def search(self) -> None:
+        """Take in new studies, and let go of those that are gone."""
+        there = dict(self._there())
+        for name in there.keys() - self.followed.keys():
+            self.followed[name] = FollowedStudy.of(name, there[name])
+            self.version += 1
+        for name in self.followed.keys() - there.keys():
+            del self.followed[name]
+            self.version += 1
+
+    def _there(self) -> Iterator[tuple[str, Path]]:
+        for folder, folders, files in os.walk(self.root):
+            here = Path(folder)
+            if MARK in files and (here / "ledger").is_dir():
+                yield str(here.relative_to(self.root)) if here != self.root else here.name, here
+                folders[:] = []
+            deep = len(here.parts) - len(self.root.parts) >= DEEPEST
+            folders[:] = [] if deep else [n for n in folders if not n.startswith(".") and n not in _SKIPPED]
+
+    def _follow(self) -> None:
+        searched = time.monotonic()
+        while not self._ending.is_set():
+            if time.monotonic() - searched > SEARCH_SECONDS:
+                self.search()
+                searched = time.monotonic()
+            newest = sorted(self.followed.values(), key=lambda one: (one.whole, -_changed(one.folder)))
+            for one in newest:
+                if self._ending.is_set():
+                    return
+                try:
+                    self.version += one.look()
+                except OSError:  # it was removed meanwhile: the next search notices
+                    continue
+            self._ending.wait(LOOK_SECONDS)
+
+    def get(self, name: str) -> FollowedStudy:
+        """Raises NotFound."""
+        if name not in self.followed:
+            raise NotFound(f"there is no study {name!r} here", hint="the first page lists them")
+        return self.followed[name]
+
+    def newest_first(self) -> list[FollowedStudy]:
+        return sorted(self.followed.values(), key=lambda one: (one.at_work, _changed(one.folder)), reverse=True)
+
+
+def _changed(folder: Path) -> float:
+    """When something was last added to a study."""
+    try:
+        return max((path.stat().st_mtime for path in (folder / "ledger").glob("*.jsonl")), default=0.0)
+    except OSError:
+        return 0.0
