@@ -77,6 +77,7 @@ CASES = {
         ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
     ),
     "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),
+    "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
     "repositories": Case("", ("blind, fields right: # of 90", "causes, fields silently wrong: # of 162")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
     "scaling": Case("1 {one}", ("two_workers_against_one: #",)),

@@ -66,7 +66,8 @@ class Guard:
             return Response("another host's name\n", 403, media_type="text/plain")
         brought, known = request.query_params.get("token"), request.cookies.get(COOKIE, "")
         if brought is not None and hmac.compare_digest(brought.encode(), self.token.encode()):
-            opened = RedirectResponse(request.url.path, 303)
+            others = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
+            opened = RedirectResponse(link(request.url.path, **dict(others)) if others else request.url.path, 303)
             opened.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return opened
         if not hmac.compare_digest(known.encode(), self.token.encode()):

@@ -1,0 +1,216 @@
+"""`metaloop ui`: who may read it, what its pages show, that it follows a running study and changes nothing."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from arena.contest.serve import listen
+from arena.contest.web.wire import configured
+from arena.study import Study
+from meta.begin import create
+from meta.evolve import evolve
+from meta.window.app import create_app
+from meta.window.studies import Studies
+from tests.analysis.report.browser import Browser, found
+from tests.arena.contest.test_browser import go, until
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+TOKEN = "a-token"
+
+
+class Window:
+    """The pages of a folder on a port of the kernel's choice, and a client that has opened the address."""
+
+    def __init__(self, root: Path) -> None:
+        self.studies, listening = Studies(root), listen("127.0.0.1", 0)
+        self.port = int(listening.getsockname()[1])
+        self.server = uvicorn.Server(configured(create_app(self.studies, TOKEN, self.port)))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
+        while not self.server.started:
+            time.sleep(0.01)
+        assert self.client.get("/", params={"token": TOKEN}).status_code == 200
+
+    def page(self, path: str, status: int = 200, **values: str) -> str:
+        answer = self.client.get(path, params=values)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def close(self) -> None:
+        self.studies.close()
+        self.server.should_exit = True
+        self.thread.join()
+        self.client.close()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("window")
+    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
+    plan = replace(
+        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
+        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
+    )  # fmt: skip
+    for name, seed in (("one", 5), ("deep/er/two", 6)):
+        made, starters = create(folder / name, task=task, own=[], command="evolve", plan=plan, workers=1, seed=seed)
+        evolve(made, plan, starters, silent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def window(root: Path) -> Iterator[Window]:
+    opened = Window(root)
+    until_read(opened)
+    yield opened
+    opened.close()
+
+
+def until_read(window: Window) -> None:
+    end = time.monotonic() + 60
+    while not all(one.whole for one in window.studies.followed.values()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def first(text: str, path: str) -> dict[str, str]:
+    """The parameters of the first link to a page."""
+    match = re.search(rf'href="{path}\?([^"]+)"', text)
+    assert match is not None
+    return dict(httpx.QueryParams(match[1].replace("&amp;", "&")))
+
+
+def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
+    assert httpx.get(f"{window.url}/").status_code == 403
+    assert httpx.get(f"{window.url}/", params={"token": "guess"}).status_code == 403
+    assert httpx.get(f"{window.url}/static/style.css").status_code == 403
+    opened = httpx.get(f"{window.url}/study", params={"at": "one", "token": TOKEN})
+    assert opened.status_code == 303 and opened.headers["location"] == "/study?at=one"
+    assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite=strict" in opened.headers["set-cookie"]
+    assert window.client.get("/", headers={"host": f"evil.example:{window.port}"}).status_code == 403
+    assert window.client.post("/").status_code == 405
+    answer = window.client.get("/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window, root: Path) -> None:
+    text = window.page("/")
+    assert 'href="/study?at=one"' in text and 'href="/study?at=deep%2Fer%2Ftwo"' in text
+    study = Study.open(root / "one")
+    study.look()
+    assert study.state.champion is not None
+    assert str(study.state.champion.body["verdict"])[:60] in text.replace("&#39;", "'")
+
+
+def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> None:
+    text = window.page("/study", at="one")
+    assert "Finished" in text and "confirmation" in text and "Verified gain of each run" in text
+    assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
+    run = window.page("/run", **first(text, "/run"))
+    assert "the untouched script" in run or "baseline" in run
+    assert '<path class="best"' in run
+    experiment = window.page("/experiment", **first(run, "/experiment"))
+    assert "source id" in experiment
+    program = window.page("/program", **first(text, "/program"))
+    assert '<pre class="program"' in program
+    assert "verdict" in window.page("/report", at="one").lower()
+
+
+def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
+    text = window.page("/compare", a="one", b="deep/er/two")
+    differing = re.findall(r'<tr class="tie"><td>([^<]+)</td>', text)
+    assert "seed_hash" in differing or "study_id" in differing or "seed" in " ".join(differing)
+    assert "race_rule" not in differing
+
+
+def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert '<td class="cell">' in window.page("/sql", at="one", q="SELECT name FROM programs")
+    assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
+    for query in (f"COPY runs TO '{root}/stolen.csv'", "FROM read_csv('/etc/passwd')", "INSTALL httpfs", "SELEC 1"):
+        assert 'role="alert"' in window.page("/sql", at="one", q=query), query
+    assert not (root / "stolen.csv").exists()
+    text = window.page("/sql", at="one", q="FROM range(5000)")
+    assert "1,000 rows, the first ones" in text or "1000 rows, the first ones" in text
+    monkeypatch.setattr("meta.window.records.MOST_SECONDS", 0.3)
+    began = time.monotonic()
+    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
+    assert "stopped after 0.3 seconds" in window.page("/sql", at="one", q=endless)
+    assert time.monotonic() - began < 30
+
+
+def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
+    for path, values in (
+        ("/study", {"at": "none"}),
+        ("/run", {"at": "one", "id": "r0"}),
+        ("/study", {"at": "../x"}),
+        ("/experiment", {"at": "one", "id": "e0"}),
+        ("/program", {"at": "one", "id": "p0"}),
+    ):
+        assert "there is no" in window.page(path, 404, **values)  # fmt: skip
+    window.page("/static/app.py", 404)
+    window.page("/")
+
+
+def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "live" / "ledger"
+    ledger.mkdir(parents=True)
+    (ledger.parent / "study.toml").write_bytes((root / "one" / "study.toml").read_bytes())
+    lines = (root / "one" / "ledger" / "main-1.jsonl").read_bytes().splitlines(keepends=True)
+    (ledger / "main-1.jsonl").write_bytes(b"".join(lines[:3]))
+    opened = Window(tmp_path)
+    try:
+        until_read(opened)
+        assert "champion" not in opened.page("/study", at="live")
+        with opened.client.stream("GET", "/events", params={"at": "live"}) as events:
+            told = events.iter_lines()
+            seen = next(line for line in told if line.startswith("data:"))
+            began = time.monotonic()
+            (ledger / "main-1.jsonl").write_bytes(b"".join(lines))
+            assert next(line for line in told if line.startswith("data:")) != seen
+            assert time.monotonic() - began < 30
+        end = time.monotonic() + 30
+        while "champion" not in opened.page("/study", at="live"):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium")
+def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> None:
+    command = found()
+    assert command is not None
+    with Browser(command) as browser:
+        go(browser, f"{window.url}/?token={TOKEN}")
+        study = window.page("/study", at="one")
+        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs"]
+        paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
+        for path in paths:
+            for width in (1280, 360):
+                go(browser, window.url + path, width)
+                assert browser.value("document.documentElement.scrollWidth") <= width, (path, width)
+        go(browser, f"{window.url}/")
+        press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
+        browser.value(press.format("j"))
+        assert browser.value("document.activeElement.className") == "open"
+        browser.value(press.format("/"))
+        assert browser.value("document.activeElement.id") == "find"
+        browser.value(
+            "document.activeElement.value = 'deep';"
+            "document.activeElement.dispatchEvent(new InputEvent('input', {bubbles: true}))"
+        )
+        until(browser, "[...document.querySelectorAll('.studies li')].filter((one) => !one.hidden).length === 1")
+        assert not browser.complaints()
