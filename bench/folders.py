@@ -71,8 +71,8 @@ def taken(contest: Contest, name: str, path: Path, folder: Path) -> bool:
 
 def main() -> None:
     layouts, done = tomllib.loads(LAYOUTS.read_text("utf-8"))["program"], Counter[str]()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         law = init_simulated(folder / "law", 7)
         contest = hosted(folder / "contest", Task.load(law))
         for one in layouts:

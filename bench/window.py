@@ -26,13 +26,13 @@ APPENDED = 10
 
 def main() -> None:
     experiments = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
         write(root / "large", experiments)
         (root / "large" / "study.toml").write_text('command = "evolve"\n')
         began = time.perf_counter()
         with subprocess.Popen(
-            [METALOOP, "ui", place, "--no-open", "--port", "0"], stdout=subprocess.PIPE, text=True
+            [METALOOP, "ui", temporary, "--no-open", "--port", "0"], stdout=subprocess.PIPE, text=True
         ) as ui:
             assert ui.stdout is not None
             try:
@@ -42,7 +42,7 @@ def main() -> None:
                     measure(client, address, began, listening, root / "large")
             finally:
                 ui.terminate()
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def measure(client: httpx.Client, address: str, began: float, listening: float, study: Path) -> None:
@@ -61,14 +61,14 @@ def measure(client: httpx.Client, address: str, began: float, listening: float, 
     figure("whole ledger read", f"{time.perf_counter() - began:.1f} s after the start")
     delays, shown = [], []
     with client.stream("GET", "/events", params={"at": "large"}) as events:
-        told = (line for line in events.iter_lines() if line.startswith("data:"))
-        next(told)
+        changes = (line for line in events.iter_lines() if line.startswith("data:"))
+        next(changes)
         for number in range(APPENDED):
             time.sleep(0.7)
             with (study / "ledger" / "main-1.jsonl").open("a") as file:
                 file.write(f'{{"kind":"program","program_id":"p-new-{number}","name":"new-{number}","at":"2099"}}\n')
             start = time.perf_counter()
-            next(told)
+            next(changes)
             delays.append(time.perf_counter() - start)
             while f"new-{number}" not in client.get("/study", params={"at": "large"}).text:
                 time.sleep(0.05)

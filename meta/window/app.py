@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import jinja2
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,62 +81,8 @@ class Guard:
 
 def create_app(studies: Studies, token: str, port: int) -> FastAPI:
     app = FastAPI(title="Metaloop", docs_url=None, redoc_url=None, openapi_url=None)
-    tables = records.OpenStudies()
-
-    @app.get("/")
-    def first() -> Response:
-        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
-
-    @app.get("/study")
-    def study(at: str, match: str = "") -> Response:
-        one = studies.get(at)
-        with one.lock:
-            return page("study", one=one, item=one.item(), **of_study(one, match))
-
-    @app.get("/run")
-    def run(at: str, id: str, start: int = 0) -> Response:
-        one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("run", one=one, at=records.run_page(con, id, max(0, start)), step=records.MOST_EXPERIMENTS)
-
-    @app.get("/experiment")
-    def experiment(at: str, id: str) -> Response:
-        one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("experiment", one=one, row=records.experiment(con, id))
-
-    @app.get("/program")
-    def program(at: str, id: str) -> Response:
-        one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("program", one=one, at=records.program_page(con, id))
-
-    @app.get("/compare")
-    def compare(a: str = "", b: str = "") -> Response:
-        names = [one.name for one in studies.newest_first()]
-        chosen = [studies.get(name) for name in (a, b) if name]
-        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], rows=differing(chosen))
-
-    @app.get("/sql")
-    def sql(at: str, q: str = "") -> Response:
-        one, answer, problem = studies.get(at), None, ""
-        if q.strip():
-            computed = any(view in q.lower() for view in COMPUTED_VIEWS)
-            try:
-                with tables.read(one.folder, computed) as con:
-                    answer = records.ask(con, q)
-            except MetaloopError as error:
-                problem = error.message
-        return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
-
-    @app.get("/report")
-    def whole_report(at: str) -> Response:
-        from analysis.report import page as report
-
-        one = studies.get(at)
-        with tables.read(one.folder, computed=True) as con:
-            text = report.report(con, one.name)
-        return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
+    app.include_router(study_pages(studies))
+    app.include_router(record_pages(studies, records.OpenStudies()))
 
     @app.get("/events")
     async def events(at: str = "") -> StreamingResponse:
@@ -159,6 +105,75 @@ def create_app(studies: Studies, token: str, port: int) -> FastAPI:
 
     app.add_middleware(Guard, token=token, port=port)
     return app
+
+
+def study_pages(studies: Studies) -> APIRouter:
+    """Pages from what was read of the ledgers: these never wait."""
+    routes = APIRouter()
+
+    @routes.get("/")
+    def first() -> Response:
+        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
+
+    @routes.get("/study")
+    def study(at: str, match: str = "") -> Response:
+        one = studies.get(at)
+        with one.lock:
+            return page("study", one=one, item=one.item(), **of_study(one, match))
+
+    @routes.get("/compare")
+    def compare(a: str = "", b: str = "") -> Response:
+        names = [one.name for one in studies.newest_first()]
+        chosen = [studies.get(name) for name in (a, b) if name]
+        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], rows=differing(chosen))
+
+    return routes
+
+
+def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
+    """Pages from the views of a study."""
+    routes = APIRouter()
+
+    @routes.get("/run")
+    def run(at: str, id: str, start: int = 0) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("run", one=one, at=records.run_page(con, id, max(0, start)), step=records.MOST_EXPERIMENTS)
+
+    @routes.get("/experiment")
+    def experiment(at: str, id: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("experiment", one=one, row=records.experiment(con, id))
+
+    @routes.get("/program")
+    def program(at: str, id: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder) as con:
+            return page("program", one=one, at=records.program_page(con, id))
+
+    @routes.get("/sql")
+    def sql(at: str, q: str = "") -> Response:
+        one, answer, problem = studies.get(at), None, ""
+        if q.strip():
+            computed = any(view in q.lower() for view in COMPUTED_VIEWS)
+            try:
+                with tables.read(one.folder, computed) as con:
+                    answer = records.ask(con, q)
+            except MetaloopError as error:
+                problem = error.message
+        return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
+
+    @routes.get("/report")
+    def whole_report(at: str) -> Response:
+        from analysis.report import page as report
+
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            text = report.report(con, one.name)
+        return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
+
+    return routes
 
 
 async def changes(followed: Studies | FollowedStudy) -> AsyncIterator[str]:
@@ -197,8 +212,10 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
 
 def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:
     """Each run of a match that was verified, as a dot: its arm's line, its gain."""
-    arms = [(board.name(arm.program_id), arm.role, [(r.run_id, r.gain) for r in arm.runs if r.gain is not None])
-            for arm in match.arms.values()]  # fmt: skip
+    arms = [
+        (board.name(arm.program_id), arm.role, [(r.run_id, r.gain) for r in arm.runs if r.gain is not None])
+        for arm in match.arms.values()
+    ]
     values = [0.0, *(gain for _, _, runs in arms for _, gain in runs)]
     low, high = min(values), max(values)
     if low == high:
@@ -240,7 +257,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
                 }
             )
             if depth < 40:
-                walk(identity, depth + 1)  # fmt: skip
+                walk(identity, depth + 1)
 
     walk("", 0)
     return listed
@@ -283,8 +300,11 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 def templates() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([HERE / "templates", CONTEST / "templates"]),
-        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many}
     made.globals |= {"link": link}
     return made

@@ -97,16 +97,21 @@ def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row
 
 def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage:
     """Raises NotFound."""
-    found = fetch(con, RUN, run_id)
-    if not found:
+    matching = fetch(con, RUN, run_id)
+    if not matching:
         raise NotFound(f"there is no run {run_id!r} in this study", hint="the study's page lists them")
-    run, experiments = found[0], fetch(con, COURSE, run_id)
+    run, experiments = matching[0], fetch(con, COURSE, run_id)
     noise = fetch(con, NOISE, run["task"])
     course: CourseContent = {
-        "direction": str(run["direction"]), "metric": "metric", "unit": "", "gain": run["verified_gain"],
-        "final": fetch(con, FINAL, run_id)[0]["metric"], "sd": noise[0]["sd"] if noise else None,
-        "experiments": cast("list[ExperimentColumns]", experiments), "left_out": 0,
-    }  # fmt: skip
+        "direction": str(run["direction"]),
+        "metric": "metric",
+        "unit": "",
+        "gain": run["verified_gain"],
+        "final": fetch(con, FINAL, run_id)[0]["metric"],
+        "sd": noise[0]["sd"] if noise else None,
+        "experiments": cast("list[ExperimentColumns]", experiments),
+        "left_out": 0,
+    }
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
     return RunPage(run, curve(course), course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
@@ -114,10 +119,10 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
     """Raises NotFound."""
-    found = fetch(con, EXPERIMENT, identity)
-    if not found:
+    matching = fetch(con, EXPERIMENT, identity)
+    if not matching:
         raise NotFound(f"there is no experiment {identity!r} in this study", hint="its run lists them")
-    return found[0]
+    return matching[0]
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,11 @@ def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage
     """Raises NotFound."""
 
     def read(identity: str) -> tuple[str, str, list[str]] | None:
-        found = fetch(con, "SELECT name, text, parent_ids FROM programs WHERE program_id = ? LIMIT 1", identity)
-        if not found or not found[0]["text"]:
+        matching = fetch(con, "SELECT name, text, parent_ids FROM programs WHERE program_id = ? LIMIT 1", identity)
+        if not matching or not matching[0]["text"]:
             return None
-        name = str(found[0]["name"] or identity)
-        return name, Program.parse(str(found[0]["text"]), name).shown, list(found[0]["parent_ids"] or [])
+        name = str(matching[0]["name"] or identity)
+        return name, Program.parse(str(matching[0]["text"]), name).shown, list(matching[0]["parent_ids"] or [])
 
     own = read(program_id)
     if own is None:
@@ -171,11 +176,11 @@ def ask(con: duckdb.DuckDBPyConnection, sql: str) -> QueryAnswer:
     try:
         result = con.execute(sql)
         columns = [one[0] for one in result.description or ()]
-        found = result.fetchmany(MOST_ROWS + 1) if columns else []
+        matching = result.fetchmany(MOST_ROWS + 1) if columns else []
     except duckdb.InterruptException:
         raise UsageError(f"stopped after {MOST_SECONDS:g} seconds", hint="metaloop sql has no limit") from None
     except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:
         raise UsageError(" ".join(str(error).split()), hint="SHOW TABLES; DESCRIBE runs") from None
     finally:
         clock.cancel()
-    return QueryAnswer(columns, found[:MOST_ROWS], time.monotonic() - began, len(found) > MOST_ROWS)
+    return QueryAnswer(columns, matching[:MOST_ROWS], time.monotonic() - began, len(matching) > MOST_ROWS)

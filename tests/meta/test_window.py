@@ -174,11 +174,11 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
         until_read(opened)
         assert "champion" not in opened.page("/study", at="live")
         with opened.client.stream("GET", "/events", params={"at": "live"}) as events:
-            told = events.iter_lines()
-            seen = next(line for line in told if line.startswith("data:"))
+            lines_sent = events.iter_lines()
+            seen = next(line for line in lines_sent if line.startswith("data:"))
             began = time.monotonic()
             (ledger / "main-1.jsonl").write_bytes(b"".join(lines))
-            assert next(line for line in told if line.startswith("data:")) != seen
+            assert next(line for line in lines_sent if line.startswith("data:")) != seen
             assert time.monotonic() - began < 30
         end = time.monotonic() + 30
         while "champion" not in opened.page("/study", at="live"):

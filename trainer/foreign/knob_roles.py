@@ -216,10 +216,10 @@ def said_words(repository: ForeignRepository, name: str) -> list[tuple[str, str]
     what stands in quotes or backticks in a sentence with its name, where the code has that text too."""
     code = {text for file in repository.code for text in _QUOTED.findall(repository.text(file))}
     gives = re.compile(rf"\b{re.escape(name)}`?\s*=\s*[`\"']?(?P<word>{_WORD})")
-    found = []
+    words = []
     for line in repository.lines(*repository.prose):
         for sentence in re.split(r"(?<=[.!;])\s+", line.text):
             if re.search(rf"\b{re.escape(name)}\b", sentence) and not _FORBIDS.search(sentence):
                 near = [word for word in _QUOTED.findall(sentence) if word in code and word != name]
-                found += [(word, line.where) for word in (*gives.findall(sentence), *near)]
-    return list(dict.fromkeys(found))
+                words += [(word, line.where) for word in (*gives.findall(sentence), *near)]
+    return list(dict.fromkeys(words))

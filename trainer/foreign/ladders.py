@@ -272,8 +272,8 @@ def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str
         if not _fit(name, given, value) or not _is_scalar(value):
             continue
         values, said = _ladder_values(repository, name, value, role, given.get(name), others)
-        found = Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
-        knobs.append(_instead_of_none(repository, found, values) if value is None else found)
+        ladder = Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
+        knobs.append(_instead_of_none(repository, ladder, values) if value is None else ladder)
     return knobs
 
 
@@ -282,13 +282,13 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, int | float) or bool(re.fullmatch(_WORD, str(value)))
 
 
-def _instead_of_none(repository: ForeignRepository, found: Ladder, values: Sequence[Any]) -> Ladder:
+def _instead_of_none(repository: ForeignRepository, ladder: Ladder, values: Sequence[Any]) -> Ladder:
     """A constant that is None, as a patch for each value: task.toml has no word for None."""
-    line = next(line for line in repository.lines(found.file) if line.where == found.where)
+    line = next(line for line in repository.lines(ladder.file) if line.where == ladder.where)
     match = re.fullmatch(r"\w+(?:\s*:[^=#]*)?\s*=\s*(?P<value>None)\s*(?:#.*)?", line.text)
-    alone = match and repository.text(found.file).count(f"{line.text}\n") == 1
-    patches = tuple(_patch(line, match, value, found.name) for value in values) if match and alone else ()
-    return replace(found, kind="patch", values=(), patches=patches, role="")
+    alone = match and repository.text(ladder.file).count(f"{line.text}\n") == 1
+    patches = tuple(_patch(line, match, value, ladder.name) for value in values) if match and alone else ()
+    return replace(ladder, kind="patch", values=(), patches=patches, role="")
 
 
 def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str], uses: CodeUses) -> list[Ladder]:
