@@ -32,12 +32,14 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("power", RUN, "meta.cli.power:power", "how many runs a given difference needs"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
         CommandEntry("stop", RUN, "meta.cli.status:stop", "let a running study finish its experiments and end"),
+        CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
         CommandEntry("status", INSPECT, "meta.cli.status:status", "what a study is doing; --watch"),
         CommandEntry("standings", INSPECT, "meta.cli.standings:standings", "the ranking, with ties and intervals"),
         CommandEntry("credit", INSPECT, "meta.cli.credit:credit", "the estimated effects of edits and directives"),
         CommandEntry("log", INSPECT, "meta.cli.log:log", "the experiments of a study, one line each"),
         CommandEntry("show", INSPECT, "meta.cli.show:show", "any record by its id or a prefix of it"),
         CommandEntry("lineage", INSPECT, "meta.cli.lineage:lineage", "the tree of programs, with their gains"),
+        CommandEntry("compare", INSPECT, "meta.cli.studies:compare", "two studies side by side"),
         CommandEntry("ui", INSPECT, "meta.cli.ui:ui", "all of it in a browser, live"),
         CommandEntry("report", INSPECT, "meta.cli.report:report", "the study as one HTML file that opens offline"),
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),
@@ -49,6 +51,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, lint, diff, charter, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
         CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
+        CommandEntry("rm", MACHINE, "meta.cli.studies:rm", "remove a study"),
         CommandEntry("doctor", MACHINE, "meta.cli.doctor:doctor", "can it run here? each problem with its fix"),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import HEADERS
 from meta.cli.screen import arm_rows
+from meta.comparison import compared
 from meta.window import records
 from meta.window.studies import FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
@@ -125,7 +126,14 @@ def study_pages(studies: Studies) -> APIRouter:
     def compare(a: str = "", b: str = "") -> Response:
         names = [one.name for one in studies.newest_first()]
         chosen = [studies.get(name) for name in (a, b) if name]
-        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], rows=differing(chosen))
+        return page(
+            "compare",
+            names=names,
+            a=a,
+            b=b,
+            sides=[side(one) for one in chosen],
+            rows=compared([one.board.config for one in chosen]),
+        )
 
     return routes
 
@@ -268,28 +276,6 @@ def side(one: FollowedStudy) -> dict[str, Any]:
     with one.lock:
         match = one.board.current
         return {"one": one, "item": one.item(), "match": match, "arms": arm_rows(one.board, match) if match else []}
-
-
-def differing(chosen: Sequence[FollowedStudy]) -> list[tuple[str, list[str], bool]]:
-    """(setting, its value in each study, whether they differ), those that differ first."""
-    configs = [flat(dict(one.board.config)) for one in chosen]
-    names = sorted({name for config in configs for name in config})
-    table = [(name, [config.get(name, "–") for config in configs]) for name in names]
-    return sorted(
-        ((name, values, len(set(values)) > 1) for name, values in table), key=lambda row: (not row[2], row[0])
-    )
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by their path, as text; long ones cut."""
-    out: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and len(value) < 40:
-            out |= flat(value, f"{prefix}{name}.")
-        elif name != "programs":
-            text = str(value)
-            out[prefix + name] = text if len(text) <= 120 else f"{text[:117]}…"
-    return out
 
 
 def page(name: str, status: int = 200, **values: Any) -> Response:

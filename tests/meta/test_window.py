@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from arena.contest.serve import listen
 from arena.contest.web.wire import configured
 from arena.study import Study
 from meta.begin import create
+from meta.cli.main import run
 from meta.evolve import evolve
 from meta.window.app import create_app
 from meta.window.studies import Studies
@@ -186,6 +190,33 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
             time.sleep(0.1)
     finally:
         opened.close()
+
+
+def test_studies_are_listed_compared_and_removed_at_the_terminal(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ls", str(root), "--json"]) == 0
+    [item] = json.loads(capsys.readouterr().out)["items"]
+    files = [path for path in (root / "one").rglob("*") if path.is_file()]
+    assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
+    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
+    assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "seed_hash" in str(answer["settings"]) or "study_id" in str(answer["settings"])
+    assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
+    copy = tmp_path / "copy"
+    shutil.copytree(root / "one", copy)
+    (tmp_path / "link").symlink_to(copy)
+    for words, problem in (
+        ([str(copy)], "no terminal to ask"), ([str(tmp_path / "cop"), "-y"], "is no study"),
+        ([str(tmp_path / "link"), "-y"], "is no study"), ([str(copy), str(tmp_path), "-y"], "is no study"),
+    ):  # fmt: skip
+        assert run(["rm", *words]) == 2 and problem in capsys.readouterr().err and copy.is_dir()
+    with (copy / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its process does
+        assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
+    assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
+    assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
 
 
 @pytest.mark.slow

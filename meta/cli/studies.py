@@ -1,0 +1,147 @@
+"""``metaloop ls``, ``metaloop rm`` and ``metaloop compare``: the studies of a folder, and two of them side by side."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import click
+
+from analysis.wording import many
+from meta.cli import resolve
+from meta.cli.board import load_board
+from meta.cli.flags import YesFlag
+from meta.cli.options import argument, flag, verb
+from meta.cli.output import Column, Output, Row
+from meta.cli.screen import arm_rows
+from meta.cli.status import item_of, running
+from programs.errors import NotFound, UsageError
+
+MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
+STUDIES = (
+    Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).name),
+    Column("state"),
+    Column("task", wrap=True),
+    Column("champion", wrap=True),
+    Column("experiments", "exper.", right=True),
+    Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
+    Column("last_event_at", "last", style="dim", show=lambda at: str(at or "-")[:10]),
+    *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict")),
+)
+SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
+
+
+@verb(
+    ("metaloop ls", "the studies under studies/"),
+    ("metaloop ls ~/work --json", "those of another folder, for a script"),
+)
+def ls(
+    out: Output,
+    folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)],
+) -> None:
+    """List studies, newest first: state, task, the champion's gain over stock's,
+    experiments, size on disk."""
+    root = Path(folder).expanduser() if folder else resolve.STUDIES
+    if folder and not root.is_dir():
+        raise NotFound(f"{folder} is not a folder", hint="name the folder with your studies")
+    found_below = [path.parent for path in root.glob(f"*/{resolve.MARK}")] if root.is_dir() else []
+    found_below += [root] if (root / resolve.MARK).is_file() else []
+    newest = sorted(found_below, key=lambda path: -(path / resolve.MARK).stat().st_mtime)
+    items = [item(path) for path in newest]
+    out.rows(items, STUDIES, empty=f"no study under {root}/")
+    if items:
+        size = sum(float(str(one["mb"])) for one in items)
+        out.note(f"{many(len(items), 'study')}, {size:.0f} MB; metaloop rm STUDY removes one, metaloop ui shows them")
+
+
+def item(folder: Path) -> Row:
+    """What the list says of one study. ``ratio``: the champion's gain over that of the program ``against`` which it was
+    tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
+    from analysis.decision import decision_of
+
+    board = load_board(folder)[0]
+    known, _ = item_of(board, folder)
+    files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    event = board.champion
+    try:
+        tested = decision_of(cast("dict[str, Any]", event)).tested if event else None
+    except (KeyError, TypeError, ValueError):  # of an older version
+        tested = None
+    return {
+        **known,
+        "champion": f"{tested.ratio.ratio:.2f} times {tested.name}" if tested and tested.ratio.ratio else "-",
+        "ratio": tested.ratio.ratio if tested else None,
+        "against": tested.name if tested else None,
+        "verdict": str((event or {}).get("verdict") or ""),
+        "mb": sum(one.st_blocks for one in files) * BLOCK / MB,
+        "files": len(files),
+    }
+
+
+@verb(
+    ("metaloop rm studies/NAME", "asks before it removes it"),
+    ("metaloop rm studies/a studies/b -y", "without asking"),
+)
+def rm(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="STUDY...", required=True, nargs=-1)],
+       yes: YesFlag) -> None:  # fmt: skip
+    """Remove studies with all that they measured. A running study is not removed."""
+    folders = [exactly(text) for text in studies]
+    for folder in folders:
+        if running(folder):
+            raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask whether to remove them", hint="-y removes them")
+        what = ", ".join(str(folder) for folder in folders)
+        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+        out.note(f"removed {folder}")
+    if out.mode == "json":
+        out.json({"removed": [str(folder) for folder in folders]})
+
+
+def exactly(text: str) -> Path:
+    """The folder of a study by its whole name: what is removed is not guessed from a prefix. Raises NotFound."""
+    for folder in (Path(text).expanduser(), resolve.STUDIES / text):
+        if (folder / resolve.MARK).is_file() and not folder.is_symlink():
+            return folder
+    raise NotFound(f"{text} is no study", hint="name its folder; metaloop ls lists them")
+
+
+@verb(
+    ("metaloop compare studies/a studies/b", "verdicts, programs, and the settings that differ"),
+    ("metaloop compare studies/a studies/b --all", "the equal settings too"),
+)
+def compare(
+    out: Output,
+    first: Annotated[str, argument(metavar="STUDY")],
+    second: Annotated[str, argument(metavar="STUDY")],
+    all: Annotated[bool, flag("Equal settings too.")],
+) -> None:
+    """Show two studies side by side: their verdicts, the programs of their last match, and the
+    settings in which they differ."""
+    from meta.comparison import compared
+
+    folders = [resolve.study_folder(text, out) for text in (first, second)]
+    boards = [load_board(folder)[0] for folder in folders]
+    rows = [row for row in compared([board.config for board in boards]) if row.differs or all]
+    sides: list[dict[str, Any]] = []
+    for folder, board in zip(folders, boards, strict=True):
+        match = board.current
+        arms = arm_rows(board, match) if match else []
+        verdict = str((board.champion or {}).get("verdict") or "no verdict")
+        sides.append({"study": str(folder), "verdict": verdict, "arms": arms})
+    if out.mode == "json":
+        settings = [{"setting": row.name, "first": row.values[0], "second": row.values[1]} for row in rows]
+        out.json({"studies": sides, "settings": settings})
+        return
+    for side in sides:
+        out.thing({"study": side["study"], "verdict": side["verdict"]})
+        out.rows(
+            side["arms"], (Column("program"), Column("gain", right=True), Column("tried", "kept/tried", right=True))
+        )
+    out.rows([{"setting": row.name, "first": row.values[0], "second": row.values[1]} for row in rows], SETTINGS)
+    out.note("gains can be compared only where task, run budget and researcher are the same")
