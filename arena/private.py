@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 ANNOUNCED = "announcement.json"  # of an exported contest, which tells its secret
-_HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "traces", "runs")
+_HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "traces", "runs", "runs.zip")
 _OTHERS = 0o077
 
 

@@ -13,6 +13,7 @@ from analysis.ledger import Ledger, check
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from arena.choice import hardware_of_jobs
+from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
 from arena.verify import FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
@@ -115,10 +116,11 @@ def final_source(study: Study, run_id: str, source_id: str, task: Task | None = 
     baseline = task.baseline()
     if source_id == baseline.source_id:
         return baseline
-    folder = study.folder / "runs" / run_id
+    folder = study.folder / FOLDERS / run_id
     hint = f"git -C {folder} reset --hard main, or restore the folder from a copy"
     try:
-        source = Source.from_folder(folder, task.editable)
+        with unpacked(study.folder, run_id) as there:
+            source = Source.from_folder(there, task.editable)
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
     if source.source_id != source_id:

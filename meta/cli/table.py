@@ -51,6 +51,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, lint, diff, charter, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
         CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
+        CommandEntry("gc", MACHINE, "meta.cli.studies:gc", "make finished studies small"),
         CommandEntry("rm", MACHINE, "meta.cli.studies:rm", "remove a study"),
         CommandEntry("doctor", MACHINE, "meta.cli.doctor:doctor", "can it run here? each problem with its fix"),
     )

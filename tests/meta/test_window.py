@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,14 +17,18 @@ import httpx
 import pytest
 import uvicorn
 
+from analysis.study import query as ask
 from arena.contest.serve import listen
 from arena.contest.web.wire import configured
+from arena.run_archive import unpacked
 from arena.study import Study
+from arena.verify_study import final_source
 from meta.begin import create
 from meta.cli.main import run
 from meta.evolve import evolve
 from meta.window.app import create_app
 from meta.window.studies import Studies
+from programs.errors import Corrupt
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
 from tests.studies import TINY, silent
@@ -217,6 +222,38 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
         assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
     assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
     assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
+
+
+def test_a_finished_study_gets_small_and_works_as_before(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root / "one", copy)
+    first_source = "(SELECT min(source_id) FROM experiments WHERE number = 0)"
+    runs = ask(copy, f"SELECT run_id, final_source_id FROM runs ORDER BY final_source_id = {first_source}, run_id")
+    sources = [final_source(Study.open(copy), row["run_id"], row["final_source_id"]) for row in runs]
+    logs = {path.relative_to(copy / "runs"): path.read_bytes() for path in (copy / "runs").rglob("*.diff")}
+    files = sum(path.is_file() for path in copy.rglob("*"))
+    assert run(["gc", str(copy)]) == 0 and f"in {files:,} files, now" in capsys.readouterr().err
+    assert not any([*(copy / name).iterdir()] for name in ("runs", "cache", "data"))
+    assert (copy / "runs.zip").stat().st_mode & 0o077 == 0 and sum(path.is_file() for path in copy.rglob("*")) < 100
+    study = Study.open(copy)
+    assert [final_source(study, row["run_id"], row["final_source_id"]) for row in runs] == sources
+    with unpacked(copy, runs[0]["run_id"]) as folder:
+        assert git_log(folder) and (folder / "results.tsv").is_file()
+        here = {Path(folder.name) / path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.diff")}
+    assert here and here.items() <= logs.items()
+    packed = (copy / "runs.zip").read_bytes()
+    assert run(["gc", str(copy)]) == 0 and (copy / "runs.zip").read_bytes() == packed
+    assert run(["verify", runs[0]["run_id"], "-s", str(copy), "--seeds", "2", "-y", "-q"]) == 0
+    assert run(["evolve", "--resume", str(copy), "-q"]) == 0 and run(["report", str(copy)]) == 0
+    (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
+        final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])
+
+
+def git_log(folder: Path) -> str:
+    return subprocess.run(["git", "log", "--oneline"], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow

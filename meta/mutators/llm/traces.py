@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
+from arena.run_archive import unpacked
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
@@ -207,7 +208,8 @@ def _of_run(study: TaskStudy, run: TraceRun, experiments: Sequence[TraceExperime
         control=run.role in CONTROLS,
     )
     yield trace
-    logs = _logs(study.folder / "runs" / run.run_id / "logs", experiments)
+    with unpacked(study.folder, run.run_id) as folder:
+        logs = _logs(folder / "logs", experiments)
     if logs:
         about, text = f"ends of the logs of {run.run_id}", clipped(scrub(logs), MOST_FILE)
         yield replace(trace, path=f"logs/{name}", about=about, text=text, volatile=True)
