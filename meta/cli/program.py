@@ -1,4 +1,4 @@
-"""``metaloop program``: ls, show, lint, diff, charter."""
+"""``metaloop program``: ls, new, show, lint, diff, charter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from meta.cli import resolve
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from programs.charter import Charter
@@ -77,6 +78,32 @@ def ls(out: Output) -> None:
 
 
 @verb(
+    ("metaloop program new my/program.md", "a list of ideas to fill in"),
+    ("metaloop program new careful.md --base careful", "from another starter"),
+)
+def new(
+    out: Output,
+    file: Annotated[str, argument(metavar="FILE")],
+    base: Annotated[str, flag("The starter or program that it begins as.", metavar="PROGRAM", default="idea-queue")],
+) -> None:
+    """Write a new program: the text of a starter, with a title of its own, to go on from."""
+    from pathlib import Path
+
+    path, loaded = Path(file).expanduser(), resolve.one_program(base)
+    if path.exists():
+        raise UsageError(f"{file} already exists", hint="name a new file")
+    if path.suffix != ".md" or loaded.is_set:
+        what = f"{file} is no .md file" if path.suffix != ".md" else f"--base {base} has several files"
+        raise UsageError(what, hint="a program of one file: my/program.md")
+    title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
+    text = re.sub(r"(?m)^# .*$", f"# {title.replace('-', ' ').capitalize()}", loaded.text, count=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    out.note(f"wrote {path}: {loaded.words} words, {len(loaded.ideas)} ideas of {loaded.name}; change them to yours")
+    out.next(f"metaloop program lint {resolve.typed(path)}", f"metaloop match {resolve.typed(path)} --dry-run")
+
+
+@verb(
     ("metaloop program show stock", "the text"),
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
 )
@@ -124,7 +151,7 @@ def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argum
     out.rows(items, DIFF, empty="no differences")
 
 
-for command in (ls, show, lint, diff, charter):
+for command in (ls, new, show, lint, diff, charter):
     program.add_command(command)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -332,6 +333,44 @@ def test_the_reference_agrees_with_the_command_tree() -> None:
         assert declared <= written | {"--help"} <= declared | {"--help"}, path
         for line, _ in getattr(command, "examples", ()):
             assert line in section, "run: python -m meta.cli.reference > docs/cli.md"
+
+
+def test_the_page_for_agents_agrees_with_the_command_tree(call: Call, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "SKILL.md").read_text(encoding="utf-8")
+    code, out, _ = call("skill", "show")
+    assert code == 0 and out == page, "run: metaloop skill show > docs/SKILL.md"
+    verbs = {" ".join(path): command for path, command in TREE}
+    for line in re.findall(r"`(metaloop [^`]+)`", page):
+        words = shlex.split(line)
+        depth = 3 if " ".join(words[:3]) in verbs else 2
+        command = verbs.get(" ".join(words[:depth]))
+        assert command is not None or words[1] == "COMMAND", line
+        known = {name for one in command.params for name in one.opts} if command else {"--help"}
+        assert {word for word in words if word.startswith("-")} <= known, line
+    code, _, err = call("skill", "add", str(tmp_path))
+    written = tmp_path / ".claude" / "skills" / "metaloop" / "SKILL.md"
+    assert code == 0 and str(written) in err and written.read_text("utf-8") == page
+    written.write_text("mine")
+    code, _, err = call("skill", "add", str(tmp_path))
+    assert code == 2 and "--force replaces it" in err and written.read_text() == "mine"
+    assert call("skill", "add", str(tmp_path), "--force")[0] == 0 and written.read_text("utf-8") == page
+
+
+def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Path) -> None:
+    from programs.program import Program
+    from programs.shelf import starter
+
+    file = tmp_path / "deep" / "my-loop.md"
+    code, _, err = call("program", "new", str(file))
+    assert code == 0 and "ideas of idea-queue" in err
+    made = Program.parse(file.read_text("utf-8"), "mine")
+    assert "# My loop\n" in made.text and made.ideas and made.charter == starter("idea-queue").charter
+    assert call("program", "lint", str(file))[0] == 0
+    for words, problem in (([file], "already exists"), ([tmp_path / "x.txt"], "no .md file")):
+        code, _, err = call("program", "new", *map(str, words))
+        assert code == 2 and problem in err
+    assert call("program", "new", str(tmp_path / "night" / "program.md"), "--base", "careful")[0] == 0
+    assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
 
 
 def test_a_current_folder_that_was_removed_is_one_clear_line(
