@@ -103,6 +103,7 @@ CASES = {
 }
 #: Why a command is not run here.
 NOT_HERE = {
+    "accessibility": "needs axe-core from npm; tests/meta/test_window.py opens the same pages in a browser",
     "cluster": "two real nodes of Ray and a match on each: tests/arena/cluster/test_two_nodes.py runs what it measures",
     "contest": "a whole contest with all defaults on a real task, half an hour of CPU at its smallest",
     "contest_clients": "a part of contest_load, started by it",

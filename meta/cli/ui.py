@@ -50,7 +50,8 @@ def ui(
     if not no_open:
         webbrowser.open(address)
     try:
-        uvicorn.Server(configured(create_app(studies, token, port))).run(sockets=[listening])
+        server = uvicorn.Server(configured(create_app(studies, token, port, lambda: server.should_exit)))
+        server.run(sockets=[listening])
     finally:
         studies.close()
         listening.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,8 @@ class Guard:
         return None
 
 
-def create_app(studies: Studies, token: str, port: int) -> FastAPI:
+def create_app(studies: Studies, token: str, port: int, ending: Callable[[], bool] = lambda: False) -> FastAPI:
+    """``ending``: whether the server is to stop, which open streams of events would hold up."""
     app = FastAPI(title="Metaloop", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(study_pages(studies))
     app.include_router(record_pages(studies, records.OpenStudies()))
@@ -88,7 +89,7 @@ def create_app(studies: Studies, token: str, port: int) -> FastAPI:
     @app.get("/events")
     async def events(at: str = "") -> StreamingResponse:
         followed = studies.get(at) if at else studies
-        return StreamingResponse(changes(followed), media_type="text/event-stream")
+        return StreamingResponse(changes(followed, ending), media_type="text/event-stream")
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
@@ -184,11 +185,11 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
     return routes
 
 
-async def changes(followed: Studies | FollowedStudy) -> AsyncIterator[str]:
-    """An event with the version at first, and whenever it has changed."""
+async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool]) -> AsyncIterator[str]:
+    """An event with the version at first, and whenever it has changed, until the server stops."""
     sent, silent = -1, 0.0
     yield "retry: 2000\n\n"
-    while True:
+    while not ending():
         if followed.version != sent:
             sent, silent = followed.version, 0.0
             yield f"event: change\ndata: {sent}\n\n"

@@ -16,6 +16,8 @@ function drawFigure(figure, width) {
   const plot = figure.querySelector(".plot");
   if (!chart || !plot) return;
   plot.replaceChildren(chart(figureData(figure), width || Math.max(280, Math.floor(plot.clientWidth))));
+  // The library names groups that have no role, which no reader may name; the figure's table says what they hold.
+  plot.querySelectorAll("g[aria-label]:not([role])").forEach((group) => group.removeAttribute("aria-label"));
 }
 
 function drawAll(width) {
