@@ -85,8 +85,11 @@ def item(folder: Path) -> Row:
     ("metaloop rm studies/NAME", "asks before it removes it"),
     ("metaloop rm studies/a studies/b -y", "without asking"),
 )
-def rm(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="STUDY...", required=True, nargs=-1)],
-       yes: YesFlag) -> None:  # fmt: skip
+def rm(
+    out: Output,
+    studies: Annotated[tuple[str, ...], argument(metavar="STUDY...", required=True, nargs=-1)],
+    yes: YesFlag,
+) -> None:
     """Remove studies with all that they measured. A running study is not removed."""
     folders = [exactly(text) for text in studies]
     for folder in folders:
