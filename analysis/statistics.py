@@ -77,11 +77,11 @@ def t_test(estimate: float, se: float | None, df: float) -> float | None:
     return float(2.0 * stdtr(df, -abs(estimate / se)))
 
 
-def interval(estimate: float, se: float | None, df: float) -> tuple[float | None, float | None]:
-    """Two-sided 95% t interval; (None, None) without an SE."""
+def interval(estimate: float, se: float | None, df: float, level: float = 0.025) -> tuple[float | None, float | None]:
+    """t interval, 95% if ``level``, the chance to miss on each side, is not given; (None, None) without an SE."""
     if se is None or df <= 0:
         return None, None
-    half = t_quantile(0.975, df) * se
+    half = t_quantile(1.0 - level, df) * se
     return estimate - half, estimate + half
 
 

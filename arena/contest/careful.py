@@ -6,42 +6,46 @@ experiment on this host does not reproduce, each arm runs alone; a run lost then
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
+
+from pydantic import JsonValue
 
 from analysis.events import ActEvent
 from arena.contest import acts
+from arena.contest.arms import CONFIRMATION, match_of
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.contest.stored import IsolatedArm, LeftOutEntry, LostArm
 from arena.contest.tables import ContestEntry
 from arena.race import ArmScore
 from arena.study import Study
+from arena.task_study import tasks_of
+from programs.ids import content_id
 
+WantedRuns = Callable[[Collection[int]], Mapping[int, int]]
 MOST_ATTEMPTS = 3  # of an arm that runs alone
 
 
 class IsolatingRacer:
-    """A racer that gives each arm of a match, one per entry, its runs: all arms at once, or one by one after workers
-    were lost; no runs for an entry that is void or was given up. ``hidden``: the match's hidden task; runs lost
-    there do not affect the decision."""
+    """A racer that gives each arm of a match, one per entry, the runs that ``wanted`` asks for, given the numbers of
+    the entries that are left out: all arms at once, or one by one after workers were lost; no runs for an entry that
+    is void or was given up. ``hidden``: the match's hidden task; runs lost there do not affect the decision."""
 
-    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], runs: int, hidden: str = "") -> None:
-        self.contest, self.entries, self.runs, self.hidden = contest, entries, runs, hidden
+    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], wanted: WantedRuns, hidden: str = "") -> None:
+        self.contest, self.entries, self.wanted, self.hidden = contest, entries, wanted, hidden
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
         state, gone = self.contest.state(), left_out(self.contest, self.entries, self.hidden)
-        wanted = {
-            score.arm_id: entry
-            for score, entry in zip(scores, self.entries, strict=True)
-            if len(score.gains) < self.runs and entry.number not in gone
-        }
-        if not state.get("careful") or not wanted:
-            return dict.fromkeys(wanted, self.runs)
-        arm, entry = next(iter(wanted.items()))
+        runs = self.wanted(gone.keys())
+        arms = {s.arm_id: e for s, e in zip(scores, self.entries, strict=True) if e.number in runs}
+        if not state.get("careful") or not arms:
+            return {arm: runs[entry.number] for arm, entry in arms.items()}
+        arm, entry = next(iter(arms.items()))
         control = entry.role != "program"
         alone: IsolatedArm = {"arm_id": arm, "number": entry.number, "control": control, "hidden": self.hidden}
         self.contest.state(alone=alone)
-        return {arm: self.runs}
+        return {arm: runs[entry.number]}
 
 
 def lost(contest: Contest, study: Study, why: str) -> str:
@@ -63,7 +67,8 @@ def lost(contest: Contest, study: Study, why: str) -> str:
     contest.state(lost=lost_arms)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
-    record(contest, study, alone["number"], [alone["arm_id"]], given_up(lost_arms[alone["arm_id"]]))
+    why = given_up(lost_arms[alone["arm_id"]])
+    record(contest, study, alone["number"], [alone["arm_id"]] if alone["hidden"] else [], why)
     return f"entry {alone['number']} is left out of the decision"
 
 
@@ -96,9 +101,12 @@ def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[Lef
 
 
 def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
-    """Record in the ledger that arms were given up; the views then leave them out of the ranks."""
+    """Record in the ledger that arms were given up, by default an entry's arms in the decision; the views then leave
+    them out of the ranks."""
     with contest.database.read() as connection:
         entry = connection.get_one(ContestEntry, number)
+    confirming = [match_of(each, CONFIRMATION).match_id for each in tasks_of(study)]
+    gone = list(arm_ids) or [content_id("a", match_id, entry.entry_id) for match_id in confirming]
     study.record(
         ActEvent(
             body={
@@ -109,7 +117,7 @@ def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], 
                 "because": because,
                 "at": utc_now().isoformat(),
                 "phase": contest.phase(),
-                "arm_ids": list(arm_ids),
+                "arm_ids": cast("list[JsonValue]", gone),
             }
         )
     )

@@ -15,6 +15,7 @@ from arena.contest.settings import MARK, ContestConfig, Phase, utc_now
 from arena.contest.stored import Announcement, StateFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
+from arena.setup import RunCost
 from programs.errors import Corrupt
 from trainer.task import Task
 
@@ -71,6 +72,12 @@ class Contest:
     def hidden(self) -> list[Task]:
         """The tasks that the leaders run on after the decision; secret until then."""
         return [Task.load(other.task) for other in self.study.reserve]
+
+    @property
+    def run_seconds(self) -> float:
+        """Device-seconds of a run on every task, verification included."""
+        budgets = ((task, self.study.at(task.task_id).run_budget) for task in self.tasks)
+        return sum(RunCost(task, budget, self.study.verify_seeds).run for task, budget in budgets)
 
     @property
     def costs(self) -> Costs:

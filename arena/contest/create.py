@@ -13,6 +13,7 @@ from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.entries import store
+from arena.contest.race import MOST_LEADERS, looks_until
 from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, text_hash
 from arena.scratch import secret_hash
@@ -144,6 +145,8 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
         screen_budget=math.ceil(screen * 1000) / 1000,
         runs=options.runs,
         confirm_runs=options.confirm_runs,
+        looks=looks_until(options.confirm_runs),
+        most_leaders=MOST_LEADERS,
         entries_per_person=options.entries_per_person,
         sealed=options.sealed,
         join="open" if options.join_open else "code",

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import mean_interval
-from arena.arms import Match
+from analysis.statistics import interval
+from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
-from arena.contest.score import Scores, plain
+from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
+from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, NamedEntry
+from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
-from arena.match import play
+from arena.match import play, play_on_tasks
 from arena.measuring import gains_of
 from arena.study import Study
 from arena.task_study import TaskStudy, reserved_tasks, tasks_of
-
-Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
 
 
 def leaders(contest: Contest) -> list[int]:
@@ -47,29 +47,67 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
-    counted = counter(contest, study, entries, progress)
-    gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in tasks_of(study)}
+    matches = [TaskMatch(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
+    plan = ConfirmingPlan(contest, entries, matches, contest.config.looks, contest.config.confirm_runs)
+    counted = Deciding(contest, progress, plan.most, plan.done)
+    racer = careful.IsolatingRacer(contest, entries, plan.wanted)
+    play_on_tasks(matches, executor, racer, counted, lambda scores: scores[0])
     acts.record_acts(contest, study)
     left_out = careful.left_out_rows(contest, entries)
-    gone = {who["number"] for who in left_out}
-    decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
+    decided = announcement(contest, plan, {who["number"] for who in left_out})
     return {**decided, "left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
 
 
-def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress) -> Deciding:
-    """Counts the confirming runs on all tasks for the pages."""
-    matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
-    played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
-    return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
+class ConfirmingPlan:
+    """Which runs the entries of a match still need, from those that the ledger holds. ``looks``: of a race; without
+    any, each entry has ``runs`` runs on each task. ``matches``: one for each task."""
 
+    def __init__(
+        self,
+        contest: Contest,
+        entries: Sequence[ContestEntry],
+        matches: Sequence[TaskMatch],
+        looks: Sequence[int],
+        runs: int,
+    ) -> None:
+        self.contest, self.entries, self.matches = contest, entries, matches
+        self.looks, self.runs = looks, runs
 
-def run_again(
-    contest: Contest, on: TaskStudy, executor: Executor, entries: Sequence[ContestEntry], progress: Progress
-) -> Gains:
-    """The confirming runs on one task; an entry that is left out keeps the runs it has."""
-    match = entered(on, entries, arms.CONFIRMATION)
-    play(on, executor, match, careful.IsolatingRacer(contest, entries, contest.config.confirm_runs), progress)
-    return {entry.number: gains_of(on, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
+    def gains(self) -> dict[str, Gains]:
+        """By task, starting with the first."""
+        return {
+            each.on.task.name: {
+                entry.number: gains_of(each.on, arm.arm_id)
+                for entry, arm in zip(self.entries, each.match.arms, strict=True)
+            }
+            for each in self.matches
+        }
+
+    @property
+    def done(self) -> int:
+        return sum(len(gains) for on in self.gains().values() for gains in on.values())
+
+    def most(self) -> int:
+        """The runs that there will be if no look of the race separates anybody from now on."""
+        race, gains = self.race(careful.left_out(self.contest, self.entries)), self.gains()
+        running = set(race.wanted) if race else {entry.number for entry in self.entries}
+        each = ((number, len(runs)) for on in gains.values() for number, runs in on.items())
+        return sum(max(runs, self.runs * (number in running)) for number, runs in each)
+
+    def race(self, gone: Collection[int]) -> Race | None:
+        """The race without the entries that are left out; None in a contest without one."""
+        if not self.looks:
+            return None
+        entries = [entry for entry in self.entries if entry.number not in gone]
+        leaders = sum(entry.role == "program" for entry in self.entries)
+        return follow(entries, self.gains(), self.looks, leaders)
+
+    def wanted(self, gone: Collection[int]) -> dict[int, int]:
+        """Entry → the runs on each task that it is to have and has not."""
+        race = self.race(gone)
+        wanted = race.wanted if race else {entry.number: self.runs for entry in self.entries}
+        fewest = {number: min(len(on[number]) for on in self.gains().values()) for number in wanted}
+        return {number: runs for number, runs in wanted.items() if number not in gone and fewest[number] < runs}
 
 
 def hidden_results(
@@ -79,9 +117,10 @@ def hidden_results(
     results: list[HiddenTaskResult] = []
     for on in reserved_tasks(study):
         match = entered(on, entries, arms.HIDDEN)
-        runs = careful.IsolatingRacer(contest, entries, contest.config.confirm_runs, on.task.name)
+        plan = ConfirmingPlan(contest, entries, [TaskMatch(on, match)], (), contest.config.hidden_runs)
+        racer = careful.IsolatingRacer(contest, entries, plan.wanted, on.task.name)
         with executor_of(study, progress, [on]) as executor:
-            play(on, executor, match, runs, progress)
+            play(on, executor, match, racer, progress)
         rows = [row for row in board_rows(contest, match.label) if is_measured(row)]
         results.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return results
@@ -111,12 +150,18 @@ def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
     return arms.match_of(on, kind, entered_arms)
 
 
-def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Announcement:
-    """The announcement: outcome, gains, intervals, rows, secret. ``gains``: by task, starting with the first."""
-    decided = decide(entries, scores_of(entries, gains))
+def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) -> Announcement:
+    """The announcement: outcome, gains, intervals, rows, secret."""
+    entries = [entry for entry in plan.entries if entry.number not in gone]
+    gains, race = plan.gains(), plan.race(gone)
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if is_measured(row)]
     check = check_of(rows, unit)
+    if race is None or race.scores is None:
+        decided = decide(entries, scores_of(entries, gains))
+    else:
+        decided = decide_race(entries, race, gains, contest.run_seconds)
+        rows = race_rows(rows, decided, race, scores_of(entries, gains))
     if check is not None and not check.passed:
         decided = withheld(decided)
     return {
@@ -131,21 +176,69 @@ def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mappi
     }
 
 
-def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Scores[int]:
-    """Scores: gains on one task, else gains divided by stock's. The control and its A/A arm are one sample, under the
-    control's number; entries with the same program stay separate."""
-    control = next((e.number for e in entries if e.role == "control"), None)
-    twins = [e.number for e in entries if e.role == "a/a" and control is not None]
-    numbers = [e.number for e in entries if e.number not in twins]
+def decide_race(
+    entries: Sequence[ContestEntry], race: Race, gains: Mapping[str, Gains], run_seconds: float
+) -> Announcement:
+    """The rule of a race: the entry that is left wins if it is above stock; several that are left and above stock share
+    the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
+    of one run on every task."""
+    scores = race.scores
+    assert scores is not None
+    by_number = {entry.number: entry for entry in entries}
+    left = sorted(race.entries, key=lambda number: -scores.values[number])
+    winners = [by_number[number] for number in left if number in race.above_stock]
+    outcome = "none" if not winners else "shared" if len(winners) > 1 else "won"
+    last = left or [number for number in scores.values if by_number[number].role == "program"]
+    if not last:
+        return {"outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"}
+    best = winners[0] if winners else by_number[max(last, key=lambda number: scores.values[number])]
+    stock = next(entry for entry in entries if entry.role == "control")
+    _, low, high = scores.interval(best.number, ALPHA / 2 / len(race.looks))
+    more, least, most = scores.over(best.number, stock.number, race.level)
+    decided: Announcement = {
+        "outcome": outcome,
+        "winners": [_who(entry) for entry in winners],
+        "headline": race_headline(outcome, [entry.entrant for entry in winners], best),
+        "best": _who(best),
+        "gain": scores.values[best.number],
+        "low": low,
+        "high": high,
+        "n": scores.runs(best.number),
+        "over_stock": more,
+        "over_low": least,
+        "over_high": most,
+        "race": {
+            "looks": list(race.looks),
+            "looked": race.looked,
+            "level": race.level,
+            "leaders": sum(entry.role == "program" for entry in entries),
+            "runs": sum(len(runs) for on in gains.values() for runs in on.values()),
+            "equal_runs": race.looked * len(entries) * len(gains),
+        },
+    }
+    if outcome == "shared":
+        runs = runs_to_separate(scores, (winners[0].number, winners[1].number), race.level)
+        price = None if runs is None else 2 * runs * run_seconds
+        decided["separate"] = {"runs": runs, "device_seconds": price}
+    return decided
 
-    def joined(on: Gains, number: int) -> list[float]:
-        return [gain for each in (number, *(twins if number == control else ())) for gain in on[each]]
 
-    first, *further = gains.values()
-    if not further:
-        return plain({number: joined(first, number) for number in numbers})
-    cells = {n: {task: mean_interval(joined(on, n)) for task, on in gains.items()} for n in numbers}
-    return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
+def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, scores: Scores[int]) -> list[MeasuredRow]:
+    """The rows with the intervals and rank ranges that a race allows: each interval holds at all looks together, and
+    all that the race says of a rank is who may be the best. ``scores``: of all runs of the leaders."""
+    first = {who["number"] for who in decided["winners"]} or set(race.entries)
+    won = decided["outcome"] == "won"
+    ranked_rows = []
+    for row in rows:
+        level = ALPHA / 2 / len(race.looks)
+        if row["role"] == "program" and row["number"] in scores.values:
+            _, low, high = scores.interval(row["number"], level)
+        else:
+            low, high = interval(row["gain"], row["se"], row["n"] - 1, level)
+        may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
+        ranks = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
+        ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **ranks}))
+    return ranked_rows
 
 
 def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement:
@@ -189,6 +282,14 @@ def withheld(decided: Announcement) -> Announcement:
 
 def _who(entry: ContestEntry) -> NamedEntry:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
+
+
+def race_headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
+    if outcome == "shared":
+        return f"{', '.join(names[:-1])} and {names[-1]} share the win: the runs do not separate them"
+    if outcome == "none":
+        return f"No winner: the runs do not show that the best entry, by {best.entrant}, is better than stock"
+    return headline(outcome, names, best)
 
 
 def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
@@ -39,7 +39,8 @@ def _latest(contest: Contest) -> list[float]:
 
 
 class ConfirmingRuns(TypedDict, total=False):
-    """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
+    """``done`` confirming runs of at most ``wanted``, ``seconds`` until the last of these; empty while nothing is
+    being decided."""
 
     done: int
     wanted: int
@@ -49,19 +50,21 @@ class ConfirmingRuns(TypedDict, total=False):
 class Deciding:
     """Counts the confirming runs as they end: a ``Progress`` that passes events on.
 
-    ``wanted`` runs on all tasks, of which ``done`` have ended.
+    ``most()``: the runs on all tasks if nobody leaves the race any more; ``done``: those that have ended.
     """
 
-    def __init__(self, contest: Contest, progress: Progress, wanted: int, done: int) -> None:
-        self.contest, self.progress, self.wanted, self.done = contest, progress, wanted, done
+    def __init__(self, contest: Contest, progress: Progress, most: Callable[[], int], done: int) -> None:
+        self.contest, self.progress, self.most, self.done = contest, progress, most, done
+        self.wanted = most()
         self._tell()
 
     def __call__(self, event: Mapping[str, JsonValue]) -> None:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
             self.done += 1
+            self.wanted = max(self.most(), self.done)
             self._tell()
             if self.done == self.wanted or self.done % math.ceil(self.wanted / LINES) == 0:
-                self.progress({"kind": "note", "text": f"{self.done} of {self.wanted} confirming runs"})
+                self.progress({"kind": "note", "text": f"{self.done} of at most {self.wanted} confirming runs"})
         self.progress(event)
 
     def _tell(self) -> None:

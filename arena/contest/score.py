@@ -92,21 +92,35 @@ class Scores(Generic[Key]):
         """The smallest number of runs on a task."""
         return int(self._n[self.keys.index(key)].min())
 
-    def interval(self, key: Key) -> tuple[float | None, float | None, float | None]:
+    def interval(self, key: Key, level: float = ALPHA / 2) -> tuple[float | None, float | None, float | None]:
         """(se, low, high) of the score, including stock's uncertainty; None with one run."""
-        return self._told(self.keys.index(key), -1)[1:]
+        return self._told(self.keys.index(key), -1, level)[1:]
 
-    def over(self, key: Key, other: Key) -> tuple[float, float | None, float | None]:
-        """(difference of the scores, low, high)."""
-        difference, _, low, high = self._told(self.keys.index(key), self.keys.index(other))
+    def over(self, key: Key, other: Key, level: float = ALPHA / 2) -> tuple[float, float | None, float | None]:
+        """(difference of the scores, low, high); ``level``: the chance to miss on each side."""
+        difference, _, low, high = self._told(self.keys.index(key), self.keys.index(other), level)
         return difference, low, high
 
-    def _told(self, a: int, b: int) -> tuple[float, float | None, float | None, float | None]:
+    def error(self, key: Key, other: Key) -> float | None:
+        """Standard error of the difference of two scores."""
+        return self._told(self.keys.index(key), self.keys.index(other))[1]
+
+    def below(self, key: Key, level: float) -> set[Key]:
+        """The arms whose score is below that of ``key`` by a one-sided test at ``level``, for each by itself."""
+        import numpy as np
+        from scipy.special import stdtr
+
+        difference, variance, df = (each[:-1] for each in self._against(self.keys.index(key)))
+        with np.errstate(all="ignore"):
+            p = np.where(variance > 0.0, stdtr(df, -difference / np.sqrt(variance)), difference <= 0.0)
+        return {self.keys[int(i)] for i in np.flatnonzero((p < level) & ~np.isnan(variance))}
+
+    def _told(self, a: int, b: int, level: float = ALPHA / 2) -> tuple[float, float | None, float | None, float | None]:
         difference, variance, df = (float(each[b]) for each in self._against(a))
         if math.isnan(variance):
             return difference, None, None, None
         se = math.sqrt(variance)
-        return difference, se, *interval(difference, se, df)
+        return difference, se, *interval(difference, se, df, level)
 
     def _against(self, a: int) -> tuple[Array, Array, Array]:
         """(difference of the scores of arm ``a`` and each arm, its variance, df); the last arm gains 0."""

@@ -22,7 +22,9 @@ Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 class ContestConfig(BaseModel):
     """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, public from the opening.
 
-    ``runs`` and ``confirm_runs`` are per task; ``further``: names of the tasks after the first.
+    ``runs`` and ``confirm_runs`` are per task; ``further``: names of the tasks after the first. ``looks``: numbers of
+    confirming runs after which the race of the leaders is looked at, the last one `confirm_runs`; empty in a contest of
+    an earlier version, where all leaders have `confirm_runs`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +40,7 @@ class ContestConfig(BaseModel):
     screen_budget: float = Field(gt=0, allow_inf_nan=False)
     runs: int = Field(ge=2)
     confirm_runs: int = Field(ge=2)
+    looks: list[int] = Field(default_factory=list)
     most_leaders: int = Field(default=8, ge=1)
     entries_per_person: int = Field(ge=1)
     sealed: bool = False
@@ -51,6 +54,11 @@ class ContestConfig(BaseModel):
     def wanted(self) -> int:
         """Runs of an entry on all tasks together, without screening."""
         return self.runs * (1 + len(self.further))
+
+    @property
+    def hidden_runs(self) -> int:
+        """Runs of each leader on a hidden task; they decide nothing."""
+        return min(self.confirm_runs, 3 * self.runs)
 
     def dump(self, folder: Path) -> None:
         """Write contest.toml atomically."""

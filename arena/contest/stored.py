@@ -213,6 +213,25 @@ class HiddenTaskResult(TypedDict):
     aa_spread: float | None
 
 
+class RaceFigures(TypedDict):
+    """`race`: ``looks``: runs at each look; ``looked``: at the last one taken; ``level``: one-sided, of each test;
+    ``runs``: of all, stock included; ``equal_runs``: had all gone on to the last look."""
+
+    looks: list[int]
+    looked: int
+    level: float
+    leaders: int
+    runs: int
+    equal_runs: int
+
+
+class SeparatingPrice(TypedDict):
+    """`decision`: what would separate the first two of a tied group. ``runs``: of each, on every task."""
+
+    runs: int | None  # None: their gains do not differ
+    device_seconds: float | None
+
+
 class Announcement(TypedDict, total=False):
     """`decision`: empty before it; without the figures if no entry took part."""
 
@@ -227,6 +246,8 @@ class Announcement(TypedDict, total=False):
     over_stock: float
     over_low: float | None
     over_high: float | None
+    race: RaceFigures  # not in a contest of an earlier version
+    separate: SeparatingPrice  # of a win that is shared
     decided_at: str
     unit: str
     scales: list[dict[str, JsonValue]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.contest.create import ContestOptions
+    from arena.contest.plan import ClosePlan
 
 CONTESTS = (
     Column("folder", style="bold", flex=True),
@@ -84,7 +85,11 @@ class ContestFlags:
     run_budget: RunBudgetFlag
     hidden: Annotated[str | None, flag("Secret tasks on which the leaders run after the decision.", metavar="TASK,…")]
     runs: Annotated[int, flag("Runs per entry and task.", "-n", min=2, default=4)]
-    confirm_runs: Annotated[int | None, flag("Fresh runs per leader  [default: 3 x --runs].", min=2)]
+    confirm_runs: Annotated[
+        int | None,
+        flag("Most fresh runs of a leader at the close  [default: as many as the plan below needs].", min=2, max=1000),
+    ]
+    like: Annotated[str | None, flag("A study whose noise the plan of the close assumes.", metavar="STUDY")]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
@@ -110,7 +115,8 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
 
     from arena.contest.create import create_contest
 
-    wishes = wishes_of(folder, flags)
+    plan, source = close_plan(out, flags)
+    wishes = wishes_of(folder, flags, plan.runs)
     for each in (wishes.task, *wishes.further, *wishes.hidden):
         launch.require_checked(out, each, wishes.sandbox)
     made = create_contest(Path(folder).expanduser(), wishes)
@@ -127,10 +133,14 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         "secret_hash": config.secret_hash,
         "admin_token": made.admin_token,
         "join_code": made.join_code,
+        "plan": asdict(plan) | {"source": source},
     }
     if not config.further and out.mode != "json":
         del created["further"]
+    if out.mode != "json":
+        del created["plan"]
     out.thing(created)
+    out.note(f"plan: {plan.sentence(source, made.contest.run_seconds)}")
     out.note(
         "Save admin_token and join_code now: they are not shown again. Entrants need join_code; admin_token is "
         "yours, for /host."
@@ -142,7 +152,22 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
-def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
+def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:
+    """The runs of the close, and where the noise that they are planned for comes from."""
+    from arena.contest.plan import NOISE, plan_close
+    from meta.cli.simulate import read_like
+
+    if flags.like is None:
+        return plan_close(NOISE, flags.confirm_runs), "assumed; --like STUDY takes a study's"
+    world, _ = read_like(flags.like, out)
+    if world.stock <= 0:
+        raise UsageError(
+            f"stock gains nothing in {flags.like}", hint="name a study in which stock gains, or leave --like out"
+        )
+    return plan_close(world.runs.sd / world.stock, flags.confirm_runs), f"measured in {flags.like}"
+
+
+def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOptions:
     """The options of a new contest, checked against its tasks and this machine."""
     from arena import sandbox
     from arena.contest.create import ContestOptions
@@ -159,7 +184,7 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
     return ContestOptions(
         title=flags.title or Path(folder).name, task=task, opens=opens,
         closes=moment(flags.closes, opens, "--closes"), run_budget=budget, runs=flags.runs,
-        confirm_runs=flags.confirm_runs or 3 * flags.runs, entries_per_person=flags.entries_per_person,
+        confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
         sealed=flags.sealed, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,

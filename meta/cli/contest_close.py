@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import decimals, many, number, span, typical
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
 from meta.cli.flags import ContestFolder
@@ -86,18 +86,18 @@ def where(contest: Contest) -> str:
     if not progress:
         return f"waiting for the queue: {many(left(contest), 'entry')} with unfinished runs"
     step = math.ceil(progress["wanted"] / LINES)
-    return f"{progress['done'] // step * step} of {progress['wanted']} confirming runs"
+    return f"{progress['done'] // step * step} of at most {progress['wanted']} confirming runs"
 
 
 def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
     from arena.contest.acts import since
+    from arena.contest.announced import sentences
 
     announcement = contest.announcement()
     if out.mode == "json":
         out.json(announcement)
         return
-    digits = decimals(typical(row["se"] for row in announcement["rows"]))
     early = contest.state().get("early")
     if early:
         out.note(f"closed early by the host: {early}")
@@ -107,12 +107,8 @@ def present(out: Output, contest: Contest) -> None:
     for act in since(contest, announcement):
         out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
     if announcement["outcome"] != "empty":
-        out.note(
-            f"the best entry gained {number(announcement['gain'], digits)} {announcement['unit']} (95% interval "
-            f"{span(announcement['low'], announcement['high'], digits)}); its difference from stock is "
-            f"{number(announcement['over_stock'], digits, True)} "
-            f"({span(announcement['over_low'], announcement['over_high'], digits)})"
-        )
+        for line in sentences(announcement):
+            out.note(line)
         rows = [shown(row, announcement["rows"]) for row in announcement["rows"]]
         out.rows(rows, columns(announcement["unit"]))
     out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")

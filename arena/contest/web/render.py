@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
+from arena.contest.announced import sentences
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns
 from programs.text import one_line
@@ -49,7 +50,12 @@ def _environment() -> Environment:
         "fenced": fenced,
         "brief": wording.brief,
     }
-    environment.globals |= {"decimals": decimals, "typical": typical, "scale": PlotScale}
+    environment.globals |= {
+        "decimals": decimals,
+        "typical": typical,
+        "scale": PlotScale,
+        "decision_sentences": sentences,
+    }
     return environment
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,13 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     with Study.open(contest.folder) as study:
         entries = taking_part(contest, [3, 4])
         match = entered(TaskStudy(study), entries, "confirmation")
-        racer = careful.IsolatingRacer(contest, entries, 3)
         scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
+        lacks = {entry.number for entry in entries}
+
+        def lacking(gone: Collection[int]) -> dict[int, int]:
+            return dict.fromkeys(sorted(lacks - set(gone), key=[entry.number for entry in entries].index), 3)
+
+        racer = careful.IsolatingRacer(contest, entries, lacking)
         first, second = match.arms[:2]
         assert racer.next_round(scores) == {arm.arm_id: 3 for arm in match.arms}
         careful.lost(contest, study, "a worker died")  # nobody knows yet over whose run
@@ -66,18 +72,16 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
         assert racer.next_round(scores) == {second.arm_id: 3}
         (left,) = careful.left_out_rows(contest, entries)
         assert left["number"] == 3 and "3 attempts" in left["why"]
-        away = careful.IsolatingRacer(contest, entries, 3, "elsewhere")
-        scores = [
-            score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
-        ]
+        away = careful.IsolatingRacer(contest, entries, lacking, "elsewhere")
+        lacks = {4}
         for _ in range(careful.MOST_ATTEMPTS):
             assert away.next_round(scores) == {second.arm_id: 3}
             careful.lost(contest, study, "a worker died")
         assert away.next_round(scores) == {}
         assert set(careful.left_out(contest, entries)) == {3}  # a hidden task decides nothing
-        stock = [ArmScore(arm.arm_id, True, (1.0,) * 3 if arm in (first, second) else ()) for arm in match.arms]
+        lacks = {1}
         for _ in range(careful.MOST_ATTEMPTS + 2):  # a control is never given up: there is no decision without
-            assert racer.next_round(stock) == {match.arms[2].arm_id: 3}
+            assert racer.next_round(scores) == {match.arms[2].arm_id: 3}
             careful.lost(contest, study, "a worker died")
 
 

@@ -1,0 +1,139 @@
+"""The race of the leaders: fresh runs go on until one entry is separated from all others, or every look is taken.
+
+The looks are numbers of runs of each entry that is still in, fixed before the contest opens. At a look, an entry that
+is below another one, or below stock, by a one-sided test leaves the race. The level of every test is 5% over the number
+of leaders and over the number of looks, so that the best entry leaves, or another one wins, in at most 5% of contests
+(a union bound: a wrong winner must have been put above the best entry, or above stock, at some look). A look uses the
+first runs of each entry, whatever the looks before decided; that is why stopping early costs no validity. What the
+tests themselves assume is in `arena.contest.score`.
+
+Equal allocation would give all leaders as many runs as the two best need: `bench.contest_decision` compares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from analysis.power import runs_needed
+from analysis.statistics import mean_interval
+from arena.contest.score import Scores, plain
+
+ALPHA = 0.05  # a wrong winner, over all tests and looks
+FIRST, GROWTH = 5, 1.4  # runs at the first look; each look has as many times more
+MOST_LEADERS = 12
+
+Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
+
+
+class Racing(Protocol):
+    """What the race needs to know of an entry."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def role(self) -> str: ...
+
+
+def looks_until(most: int) -> list[int]:
+    """The numbers of runs at the looks of a race that ends with ``most`` runs of an entry."""
+    looks = [min(FIRST, most)]
+    while looks[-1] < most:
+        looks.append(min(most, math.ceil(GROWTH * looks[-1])))
+    if len(looks) > 2 and looks[-1] < looks[-2] * (1 + GROWTH) / 2:  # a last look close to the one before wastes level
+        del looks[-2]
+    return looks
+
+
+def level_of(leaders: int, looks: Sequence[int]) -> float:
+    """The level of one test of the race."""
+    return ALPHA / max(leaders, 1) / len(looks)
+
+
+@dataclass
+class Race:
+    """How far a race is. ``entries``: numbers of the leaders that are still in; ``above_stock``: those of them that are
+    above stock; ``out``: entry → the one that it was below (stock's number, where it was stock); ``wanted``: entry →
+    runs until the next look, empty when the race is over; ``scores``: those at the last look."""
+
+    looks: Sequence[int]
+    level: float
+    entries: list[int]
+    above_stock: set[int] = field(default_factory=set)
+    out: dict[int, int] = field(default_factory=dict)
+    looked: int = 0  # runs at the last look
+    wanted: dict[int, int] = field(default_factory=dict)
+    scores: Scores[int] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to find out: one entry that is above stock, or none."""
+        return len(self.entries) < 2 and self.above_stock.issuperset(self.entries)
+
+
+def follow(
+    entries: Sequence[Racing], gains: Mapping[str, Gains], looks: Sequence[int], leaders: int | None = None
+) -> Race:
+    """Replay a race from the runs that there are. ``entries``: the leaders and both arms of stock; ``gains``: by task;
+    ``leaders``: number of leaders at the start, if some were left out since.
+    """
+    controls = [entry.number for entry in entries if entry.role != "program"]
+    programs = [entry.number for entry in entries if entry.role == "program"]
+    race = Race(looks, level_of(leaders or len(programs), looks), programs)
+    for look in looks:
+        running = [*race.entries, *(() if race.above_stock.issuperset(race.entries) else controls)]
+        if not programs or any(len(on[number]) < look for on in gains.values() for number in running):
+            race.wanted = dict.fromkeys(running, look) if programs else {}
+            return race
+        part = {
+            task: {number: on[number][:look] for number in (*race.entries, *controls)} for task, on in gains.items()
+        }
+        taking = [entry for entry in entries if entry.number in race.entries or entry.number in controls]
+        _look(race, scores_of(taking, part), next((e.number for e in entries if e.role == "control"), None))
+        race.looked = look
+        if race.settled:
+            break
+    return race
+
+
+def _look(race: Race, scores: Scores[int], stock: int | None) -> None:
+    """Who leaves, and who is above stock, by the scores at one look."""
+    race.scores = scores
+    still = [number for number in race.entries if number in scores.values]
+    for number in still:
+        below = scores.below(number, race.level)
+        if stock in below:
+            race.above_stock.add(number)
+        race.out |= {other: number for other in below if other in still and other not in race.out}
+    if stock is not None and stock in scores.values:
+        race.out |= {other: stock for other in scores.below(stock, race.level) if other in still}
+    race.entries = [number for number in still if number not in race.out]
+
+
+def scores_of(entries: Collection[Racing], gains: Mapping[str, Gains]) -> Scores[int]:
+    """Scores: gains on one task, else gains divided by stock's. The control and its A/A arm are one sample, under the
+    control's number; entries with the same program stay separate."""
+    control = next((e.number for e in entries if e.role == "control"), None)
+    twins = [e.number for e in entries if e.role == "a/a" and control is not None]
+    numbers = [e.number for e in entries if e.number not in twins]
+
+    def joined(on: Gains, number: int) -> list[float]:
+        return [gain for each in (number, *(twins if number == control else ())) for gain in on[each]]
+
+    first, *further = gains.values()
+    if not further:
+        return plain({number: joined(first, number) for number in numbers})
+    cells = {n: {task: mean_interval(joined(on, n)) for task, on in gains.items()} for n in numbers}
+    return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
+
+
+def runs_to_separate(scores: Scores[int], pair: tuple[int, int], level: float) -> int | None:
+    """Runs of each of two entries that would separate them with 80% power at ``level`` if their true scores differ as
+    the measured ones do; None where they do not differ, or a million would not do."""
+    difference, _, _ = scores.over(*pair)
+    error, n = scores.error(*pair), scores.runs(pair[0])
+    if difference <= 0 or error is None:
+        return None
+    return runs_needed(difference, error * math.sqrt(n / 2), level=level)

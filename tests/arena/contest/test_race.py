@@ -1,0 +1,130 @@
+"""The race of a contest's leaders, on gains that are given or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from arena.contest.announced import sentences
+from arena.contest.decision import decide_race, race_rows
+from arena.contest.plan import plan_close, power_of
+from arena.contest.race import Race, follow, looks_until, runs_to_separate, scores_of
+from arena.contest.stored import MeasuredRow
+from arena.contest.tables import ContestEntry, Person
+
+LOOKS = looks_until(20)
+CONTROL, TWIN = 8, 9
+
+
+def entries(*programs: int) -> list[ContestEntry]:
+    roles = [*((n, "program") for n in programs), (CONTROL, "control"), (TWIN, "a/a")]
+    return [
+        ContestEntry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}")) for n, role in roles
+    ]
+
+
+def drawn(gains: Mapping[int, float], sd: float = 0.3, seed: int = 1) -> dict[int, list[float]]:
+    rng = np.random.default_rng(seed)
+    return {n: (gain + sd * rng.standard_normal(LOOKS[-1])).tolist() for n, gain in gains.items()}
+
+
+def raced(who: Sequence[ContestEntry], runs: Mapping[int, Sequence[float]]) -> tuple[Race, dict[int, int]]:
+    """The race to its end, and the runs that each entry was given."""
+    had = dict.fromkeys(runs, 0)
+    while (race := follow(who, {"": {n: runs[n][:k] for n, k in had.items()}}, LOOKS)).wanted:
+        assert all(runs > had[n] for n, runs in race.wanted.items())
+        had |= race.wanted
+    return race, had
+
+
+def test_looks_grow_and_end_at_the_most_runs() -> None:
+    for most in (2, 5, 6, 12, 72, 1000):
+        looks = looks_until(most)
+        assert looks[-1] == most and looks == sorted(set(looks)) and looks[0] == min(5, most)
+
+
+def test_the_best_is_left_and_the_others_get_few_runs() -> None:
+    who = entries(3, 4, 5)
+    race, had = raced(who, drawn({3: 1.0, 4: 2.0, 5: -1.0, CONTROL: 0.0, TWIN: 0.0}))
+    assert race.entries == [4] and 4 in race.above_stock and race.settled
+    assert had[5] < had[4] and race.out[3] == 4 and had[4] < LOOKS[-1]
+    told = decide_race(who, race, {"": {n: [0.0] * k for n, k in had.items()}}, 3.0)
+    assert told["outcome"] == "won" and [w["number"] for w in told["winners"]] == [4] and "separate" not in told
+    assert told["race"]["runs"] == sum(had.values()) < told["race"]["equal_runs"]
+
+
+def test_it_goes_on_where_it_was_whatever_runs_were_cut_off() -> None:
+    runs = drawn({3: 1.0, 4: 1.4, 5: 0.2, CONTROL: 0.0, TWIN: 0.0})
+    race, had = raced(entries(3, 4, 5), runs)
+    again = follow(entries(3, 4, 5), {"": {n: runs[n][:k] for n, k in had.items()}}, LOOKS)
+    assert (again.entries, again.out, again.looked, again.wanted) == (race.entries, race.out, race.looked, {})
+    cut = {n: runs[n][: min(k, 6)] for n, k in had.items()}
+    assert all(runs == 7 for runs in follow(entries(3, 4, 5), {"": cut}, LOOKS).wanted.values())
+
+
+def test_who_left_because_of_a_void_entry_comes_back() -> None:
+    """The host declares entry 4 void in the middle: what it had beaten races again."""
+    runs = drawn({3: 1.0, 4: 3.0, CONTROL: 0.0, TWIN: 0.0})
+    race, had = raced(entries(3, 4), runs)
+    assert race.out == {3: 4, CONTROL: 4} or race.out == {3: 4}
+    without = follow(entries(3), {"": {n: runs[n][: had[n]] for n in (3, CONTROL, TWIN)}}, LOOKS, leaders=2)
+    assert without.entries == [3] and (without.settled or without.wanted)
+
+
+def test_two_alike_share_the_win_and_the_price_is_told() -> None:
+    who = entries(3, 4)
+    runs = drawn({3: 1.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, seed=4)
+    race, had = raced(who, runs)
+    assert sorted(race.entries) == [3, 4] and had[3] == had[4] == LOOKS[-1]
+    assert had[CONTROL] == had[TWIN] < LOOKS[-1]  # stock stops once both are above it
+    gains = {"": {n: runs[n][:k] for n, k in had.items()}}
+    told = decide_race(who, race, gains, 3.0)
+    assert told["outcome"] == "shared" and told["separate"]["runs"] is not None
+    assert told["separate"]["device_seconds"] == 6.0 * told["separate"]["runs"]
+    rows = [row(n, gains[""][n]) for n in gains[""]]
+    shown = race_rows(rows, told, race, scores_of(who, gains))
+    assert {each["number"]: (each["rank_low"], each["rank_high"]) for each in shown} == {
+        3: (1, 4), 4: (1, 4), CONTROL: (2, 4), TWIN: (2, 4),
+    }  # fmt: skip
+    assert all(each["low"] < each["gain"] < each["high"] for each in shown)  # type: ignore[operator]
+    text = " ".join(sentences({**told, "rows": shown, "unit": "nats"}))
+    assert "To separate the first two" in text and "looks of the race" in text
+
+
+def row(number: int, gains: Sequence[float]) -> MeasuredRow:
+    mean, se = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
+    return {"number": number, "role": "program" if number < CONTROL else "control", "gain": mean, "se": se,
+            "n": len(gains)}  # type: ignore[typeddict-item]  # fmt: skip
+
+
+def test_below_stock_nobody_wins_and_no_run_is_wasted() -> None:
+    race, had = raced(entries(3, 4), drawn({3: -2.0, 4: -3.0, CONTROL: 0.0, TWIN: 0.0}))
+    assert race.entries == [] and race.settled and max(had.values()) < LOOKS[-1]
+    told = decide_race(entries(3, 4), race, {"": {n: [0.0] * k for n, k in had.items()}}, 3.0)
+    assert told["outcome"] == "none" and "No winner" in told["headline"]
+
+
+def test_a_draw_of_equals_rarely_names_anybody() -> None:
+    named = 0
+    for seed in range(150):
+        race, _ = raced(
+            entries(3, 4, 5, 6), drawn(dict.fromkeys((3, 4, 5, 6), 1.0) | {CONTROL: 1.0, TWIN: 1.0}, seed=seed)
+        )
+        named += bool(race.above_stock & set(race.entries))
+    assert named <= 15  # 5% are promised at most; 15 of 150 has a chance below 1 in 200 then
+
+
+def test_more_runs_tell_a_smaller_lead() -> None:
+    assert power_of(0.33, 12) < power_of(0.33, 40) < power_of(0.33, 128)
+    plan = plan_close(0.33)
+    assert plan.power >= 0.8 and plan_close(0.1).runs < plan.runs
+    assert plan_close(0.33, runs=12).runs == 12 and "named in" in plan.sentence("assumed", 3.0)
+
+
+def test_the_price_needs_a_difference() -> None:
+    race, _ = raced(entries(3, 4), drawn({3: 1.5, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, sd=1.5, seed=2))
+    assert race.scores is not None
+    first, second = sorted((3, 4), key=lambda n: -race.scores.values[n])  # type: ignore[union-attr]
+    assert (runs_to_separate(race.scores, (first, second), race.level) or 0) > LOOKS[-1]
+    assert runs_to_separate(race.scores, (second, first), race.level) is None
