@@ -1,11 +1,14 @@
 """The folders of runs that have ended, in one file: ``runs.zip`` in place of a hundred thousand small ones.
 
-A run's folder is its git repository, the diffs and the logs of its experiments. `unpacked` gives it back, wherever it
-is. An archive may come from someone else: names that lead out of the folder and very large contents are refused.
+A run's folder is its git repository, the diffs and the logs of its experiments; in the archive it is one RUN.zip, whose
+many small files are stored, so that they and their names are compressed as a whole. `unpacked` gives the folder back,
+wherever it is. An archive may come from someone else: names that lead out of the folder and very large contents are
+refused.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -17,6 +20,7 @@ from pathlib import Path
 from programs.errors import Corrupt
 
 ARCHIVE, FOLDERS = "runs.zip", "runs"
+COMPUTED_AGAIN = ("cache", "data")  # folders of a study
 MOST_BYTES = 1 << 30  # of one run, unpacked
 
 
@@ -34,10 +38,10 @@ def pack(study: Path, run_ids: Collection[str]) -> int:
             if archive.is_file():
                 with zipfile.ZipFile(archive) as before:
                     for info in before.infolist():
-                        if info.filename.partition("/")[0] not in again:
+                        if info.filename.removesuffix(".zip") not in again:
                             target.writestr(info, before.read(info))
             for folder in folders:
-                _add(target, folder)
+                target.writestr(_named(f"{folder.name}.zip", zipfile.ZIP_DEFLATED), _zipped(folder))
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(archive)
@@ -46,14 +50,33 @@ def pack(study: Path, run_ids: Collection[str]) -> int:
     return len(folders)
 
 
-def _add(target: zipfile.ZipFile, folder: Path) -> None:
+def compact(study: Path) -> None:
+    """Make a study that nothing works on small: archive its finished runs, remove what can be computed again."""
+    from analysis.study import query
+
+    pack(study, [str(row["run_id"]) for row in query(study, "SELECT run_id FROM runs WHERE state = 'finished'")])
+    for name in COMPUTED_AGAIN:
+        for path in (study / name).iterdir() if (study / name).is_dir() else ():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _zipped(folder: Path) -> bytes:
     """Its files, without git's sample hooks; links are left out."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not path.is_symlink() and name.parts[:2] != (".git", "hooks"):
-            info = zipfile.ZipInfo(f"{folder.name}/{name.as_posix()}")  # without a time: the same files, the same bytes
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, (path.stat().st_mode & 0o777) << 16
-            target.writestr(info, path.read_bytes())
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as target:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and not path.is_symlink() and name.parts[:2] != (".git", "hooks"):
+                info = _named(f"{folder.name}/{name.as_posix()}", zipfile.ZIP_STORED)
+                info.external_attr = (path.stat().st_mode & 0o777) << 16
+                target.writestr(info, path.read_bytes())
+    return whole.getvalue()
+
+
+def _named(name: str, compression: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)  # without a time: the same files, the same bytes
+    info.compress_type = compression
+    return info
 
 
 @contextmanager
@@ -68,10 +91,15 @@ def unpacked(study: Path, run_id: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             with zipfile.ZipFile(archive) as packed:
-                members = [info for info in packed.infolist() if info.filename.startswith(f"{run_id}/")]
-                if sum(info.file_size for info in members) > MOST_BYTES:
-                    raise Corrupt(f"{archive}: {run_id} is larger than {MOST_BYTES >> 20} MB", hint="restore a copy")
-                packed.extractall(temporary, members)  # it leaves no name that leads out of the folder
+                there = f"{run_id}.zip" in packed.namelist()
+                if there:
+                    if packed.getinfo(f"{run_id}.zip").file_size > MOST_BYTES:
+                        hint = "restore a copy"
+                        raise Corrupt(f"{archive}: {run_id} is larger than {MOST_BYTES >> 20} MB", hint=hint)
+                    with zipfile.ZipFile(io.BytesIO(packed.read(f"{run_id}.zip"))) as run:
+                        if any(info.compress_type != zipfile.ZIP_STORED for info in run.infolist()):
+                            raise zipfile.BadZipFile(f"{run_id}.zip was not made by metaloop")
+                        run.extractall(temporary)  # it leaves no name that leads out of the folder
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
             raise Corrupt(f"{archive}: cannot be read: {error}", hint="restore the file from a copy") from None
-        yield Path(temporary) / run_id if members else folder
+        yield Path(temporary) / run_id if there else folder

@@ -31,6 +31,7 @@ from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of
 from arena.jobs import ErrorRecord, MeasureJob
+from arena.run_archive import compact
 from arena.study import Study
 from programs.errors import Busy, MetaloopError
 from programs.text import one_line
@@ -133,6 +134,7 @@ def close(steward: Steward, executor: Executor) -> None:
     contest.database.set_fact("announcement", **announcement)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
+    compact(study.folder)
     steward.say(str(announcement["headline"]))
 
 

@@ -319,6 +319,7 @@ def dry_run(out: Output, plan: PlannedWork) -> None:
 def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result]) -> Result:
     """Run ``work`` with progress shown; a drained or killed command prints how to resume."""
     from arena.drain import Drained
+    from arena.run_archive import compact
 
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
     runs = plan["runs"] + plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
@@ -327,10 +328,13 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:
-            return work(progress)
+            result = work(progress)
         except Drained as error:
             error.hint = again
             raise
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")
             raise
+    if command != "run":  # its one repository is what one looks at next
+        compact(folder)
+    return result

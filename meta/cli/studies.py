@@ -30,7 +30,6 @@ STUDIES = (
     Column("last_event_at", "last", style="dim", show=lambda at: str(at or "-")[:10]),
     *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict")),
 )
-COMPUTED_AGAIN = ("cache", "data")  # folders of a study
 SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
 
 
@@ -114,8 +113,7 @@ def rm(
 def gc(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="[STUDY]...", nargs=-1)]) -> None:
     """Make finished studies small: the folders of their runs go into runs.zip, and what can be
     computed again (data, stored outcomes) is removed. Results, resuming and verifying stay as they are."""
-    from analysis.study import query
-    from arena.run_archive import pack
+    from arena.run_archive import compact
 
     folders = [exactly(text) for text in studies] or [one for one in resolve.known_studies() if not running(one)]
     for folder in folders:
@@ -123,11 +121,7 @@ def gc(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="[STUDY
         if running(folder) or before["state"] != "finished":
             out.warn(f"{folder} is {before['state']}: left as it is")
             continue
-        ended = query(folder, "SELECT run_id FROM runs WHERE state = 'finished'")
-        pack(folder, [str(row["run_id"]) for row in ended])
-        for name in COMPUTED_AGAIN:
-            for path in (folder / name).iterdir() if (folder / name).is_dir() else ():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        compact(folder)
         after = item(folder)
         out.note(f"{folder}: {_size(before)}, now {_size(after)}")
 

@@ -15,7 +15,7 @@ from .cli_study import cli
 @pytest.mark.slow
 def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
     limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
-    size = ("--budget", "100s", "-b", "0.6s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps")
+    size = ("--quick", "-b", "0.6s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps")
     done = cli("evolve", "-t", "task", "-s", "study", *size, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "study" / "champion.evidence.md").read_text()

@@ -19,13 +19,11 @@ import pytest
 from analysis.ledger import read
 from analysis.study import query
 from meta.cli.main import run
-from tests.inner_loop.test_command_mini import mini
 from tests.llm.crowd import answer
 from tests.llm.server import LlmServer
 from tests.meta.foreign_study import (
     SIZE,
     agent,
-    assert_runs_sound,
     assert_sound,
     make_task,
     metaloop,
@@ -34,7 +32,6 @@ from tests.meta.foreign_study import (
 )
 from trainer import bwrap
 
-__all__ = ["mini"]
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 
 
@@ -124,19 +121,3 @@ def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: 
 def experiments(study: Path) -> list[tuple[str, int]]:
     known = read(study / "ledger") if (study / "ledger").is_dir() else ()
     return [(e["run_id"], e["number"]) for e in known if e["kind"] == "experiment"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_match_through_mini_swe_agent(task: Path, server: LlmServer, tmp_path: Path, mini: Path) -> None:
-    """Four of its runs, on a model behind the gateway."""
-    command = f"{mini} -y --exit-immediately -l 0 -m openai/test -o /tmp/t.json -t {{prompt}}"
-    command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
-    study = tmp_path / "study"
-    words = ["match", "stock", str(task / "program.md"), "--no-controls", "-t", str(task), "-s", str(study), "-n", "2"]
-    words += ["--run-budget", "0.12s", "--seed", "3", "--fixed-steps", "--json", "--yes", "-m", "openai/test"]
-    words += ["-r", "command:mini-swe-agent", "--agent-command", command, "--agent-network", "full"]
-    done = metaloop(*words, url=server.url)
-    assert done.returncode == 0, done.stderr
-    assert len(assert_runs_sound(study)) == 4
-    assert {row["run_id"] for row in query(study, "FROM calls")} == {row["run_id"] for row in query(study, "FROM runs")}
