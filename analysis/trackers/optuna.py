@@ -1,0 +1,88 @@
+"""Optuna: one study for each run in a SQLite storage, its experiments as trials with the constants that they set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from analysis.trackers.contract import Step, TrackedRun
+
+
+class OptunaStorage:
+    def __init__(self, study: str, folder: Path) -> None:
+        import optuna
+
+        folder.mkdir(parents=True, exist_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.url = f"sqlite:///{folder.resolve() / 'optuna.db'}"
+        self.where = f"optuna-dashboard {self.url}"
+        self._storage = optuna.storages.RDBStorage(self.url)
+        self._study, self._steps = study, dict[str, list[Step]]()
+
+    def start(self, run: TrackedRun) -> None:
+        self._steps[run.run_id] = []
+
+    def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
+        self._steps[run.run_id] += steps  # the ranges of the constants are known at the end
+
+    def end(self, run: TrackedRun) -> None:
+        import optuna
+
+        steps = self._steps.pop(run.run_id)
+        directions = optuna.study.StudyDirection
+        direction = directions.MAXIMIZE if run.settings.get("direction") == "higher" else directions.MINIMIZE
+        name = f"{self._study} {run.name}"
+        made = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
+        for key, value in {**run.settings, **run.figures, "state": run.state}.items():
+            made.set_user_attr(key, value)
+        ranges = distributions(steps)
+        if not made.trials:
+            made.add_trials([_trial(step, ranges) for step in steps])
+
+    def close(self) -> None:
+        self._storage.remove_session()
+
+
+def distributions(steps: Sequence[Step]) -> dict[str, Any]:
+    """The range of each constant over the steps that have it: numbers between the smallest and the largest, else the
+    values themselves."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    seen: dict[str, list[Any]] = {}
+    for step in steps:
+        for key, value in step.config.items():
+            seen.setdefault(key, []).append(value)
+    made: dict[str, Any] = {}
+    for key, values in seen.items():
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            made[key] = FloatDistribution(min(values), max(values))
+        elif all(value is None or isinstance(value, bool | int | float | str) for value in values):
+            made[key] = CategoricalDistribution(list(dict.fromkeys(values)))
+    return made
+
+
+def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
+    import optuna
+
+    ok = "metric" in step.values
+    now = datetime.now()
+    return optuna.trial.FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=optuna.trial.TrialState.COMPLETE if ok else optuna.trial.TrialState.FAIL,
+        value=step.values.get("metric"),
+        params={key: value for key, value in step.config.items() if key in ranges},
+        distributions={key: ranges[key] for key in step.config if key in ranges},
+        user_attrs={**step.values, "number": step.number, "status": step.status, "decision": step.decision,
+                    "description": step.description},
+        system_attrs={},
+        intermediate_values={},
+        datetime_start=now,
+        datetime_complete=now,
+    )  # fmt: skip
+
+
+def make(study: str, folder: Path) -> OptunaStorage:
+    return OptunaStorage(study, folder)
