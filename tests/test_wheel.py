@@ -1,0 +1,76 @@
+"""The wheel: every file of the rooms is in it, and commands run from it without the sources."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from what git tracks, so that a file that is only here is not missed elsewhere."""
+    folder = tmp_path_factory.mktemp("wheel")
+    (folder / "source").mkdir()
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if name.split("/")[0] in (*ROOMS, "pyproject.toml", "README.md") and (ROOT / name).is_file():
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    words = [
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        str(folder),
+        str(folder / "source"),
+    ]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_every_file_of_the_rooms_is_in_it(wheel: Path) -> None:
+    source = wheel.parent / "source"
+    there = {
+        path.relative_to(source).as_posix() for room in ROOMS for path in (source / room).rglob("*") if path.is_file()
+    }
+    built = {name for name in there if name.startswith("trainer/tasks/") and "/build/" in name}
+    missing = there - built - set(zipfile.ZipFile(wheel).namelist())
+    assert not missing, sorted(missing)[:20]
+
+
+def test_commands_run_from_it(wheel: Path, tmp_path: Path) -> None:
+    """In an environment that has our dependencies, but not our sources. `bench/wheel.sh` times the README's first
+    command with pip, pipx and uv."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]) + "\n")
+    words = ["--python", str(python), "install", "-q", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    (tmp_path / "empty").mkdir()
+    surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    for words in (["run", "stock", "-t", "strokes", "-b", "0.4s", "-s", "run"], ["task", "init", "law", "--simulated"],
+                  ["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"]):  # fmt: skip
+        command = [str(python.with_name("metaloop")), *words]
+        done = subprocess.run(
+            command, cwd=tmp_path / "empty", env=surroundings, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "empty" / "study" / "runs.zip").is_file()
+    where = subprocess.run([str(python), "-c", "import meta; print(meta.__file__)"], cwd=tmp_path, capture_output=True,
+                           text=True, check=True)  # fmt: skip
+    assert Path(where.stdout.strip()).is_relative_to(site)
