@@ -68,6 +68,20 @@ class GenerationEvent(Event, kind="generation"):
     elite_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SteerEvent(Event, kind="steer"):
+    """A wish of a person, taken in before a generation was written. ``what``: idea, program or veto; ``text``: of the
+    idea or program, or the id of the program or directive that is vetoed."""
+
+    wish_id: str
+    what: str
+    text: str
+    name: str
+    because: str
+    asked_at: str
+    generation: int
+
+
 @dataclass(frozen=True)
 class PromptMessage:
     role: str

@@ -32,6 +32,7 @@ from analysis.events import (
     ProgramEvent,
     ReflectionEvent,
     ReplayEvent,
+    SteerEvent,
     StudyEvent,
     VerificationEvent,
 )
@@ -128,6 +129,7 @@ class StudyState:
         self.matches: dict[str, MatchEvent] = {}
         self.ended_matches: dict[str, MatchEndedEvent] = {}
         self.generations: dict[int, GenerationEvent] = {}
+        self.steering: dict[str, SteerEvent] = {}  # by wish
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
         self._instructions: dict[tuple[int, int], InstructionEvent] = {}
         self.best_instruction: BestInstructionEvent | None = None
@@ -159,6 +161,10 @@ class StudyState:
         """Attempts of the closed generations; an interrupted generation starts again."""
         return [m for m in self._mutations.values() if m.generation in self.generations]
 
+    def writes(self, generation: int) -> bool:
+        """Whether a proposal of the generation is recorded, also of one that was interrupted."""
+        return any(of == generation for of, _ in self._mutations)
+
     @property
     def instructions(self) -> list[InstructionEvent]:
         """Those of the closed generations, refused ones too."""
@@ -186,6 +192,8 @@ class StudyState:
             self.matches.setdefault(event.match_id, event)
         elif isinstance(event, MatchEndedEvent):
             self.ended_matches.setdefault(event.match_id, event)
+        elif isinstance(event, SteerEvent):
+            self.steering.setdefault(event.wish_id, event)
         elif isinstance(event, GenerationEvent):
             self.generations.setdefault(event.generation, event)
         elif isinstance(event, MutationEvent):

@@ -33,6 +33,8 @@ from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.claim import Claim
 from meta.confirmation import FINAL, LOOKS
 from meta.harvest_page import harvests
+from meta.population import descendants
+from meta.steering import Wish, wishes
 from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
 from programs.diff import Diff, diff
@@ -103,7 +105,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
         early=early, grid=GRID, moments=MOMENTS, harvests=harvests(study),
         task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
-        one_line=any(row.role == "one-line" for row in standings),
+        one_line=any(row.role == "one-line" for row in standings), steered=steered(study, champion.program),
     )  # fmt: skip
 
 
@@ -183,6 +185,13 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[Linea
         chain.insert(0, step)
         child = parents[0].program_id
     return chain
+
+
+def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:
+    """What a person gave while the study ran, and whether the champion descends from it."""
+    known = study.state.programs
+    given = [(wish, wish.child_id) for wish in wishes(study.folder, study.state) if wish.state != "waiting"]
+    return [(wish, child is not None and program.program_id in descendants(child, known)) for wish, child in given]
 
 
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 
-from analysis.events import GenerationEvent
+from analysis.events import GenerationEvent, SteerEvent
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
 from analysis.study import open_study
@@ -31,7 +31,7 @@ from meta.gate import gate_over
 from meta.learnt import relearnt
 from meta.lineage import Lineage
 from meta.meaning import meaning_of
-from meta.mutators.base import OfflineMutator
+from meta.mutators.base import Mutator, OfflineMutator
 from meta.mutators.change_files import ChangeFiles
 from meta.mutators.learn_ideas import LearnIdeas
 from meta.mutators.llm.author import Author, author_of
@@ -41,6 +41,7 @@ from meta.plan import RACE_RULE, Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
 from meta.reserve import confirm_on_reserved
+from meta.steering import AddIdea, allowed, given, take_in, vetoed
 from meta.verdict import Champion
 from programs.file_set import is_document
 from programs.program import Program
@@ -147,21 +148,24 @@ class Evolution:
             archive, facts = self.archive()
             if self.novelty.meaning:
                 self.novelty.meaning.ask_again()
-            archive, elites = self.breeders(archive, generation)
+            wishes = take_in(self.study, generation)
+            archive, elites = self.breeders(allowed(self.study, archive), generation)
             mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
-            attempts = breed(
+            steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
+            ideas = sum(wish.what == "idea" for wish in wishes)
+            bred = breed(
                 self.study,
                 archive,
                 facts,
                 self.novelty,
                 mix,
                 generation=generation,
-                count=self.plan.children,
+                count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
                 first_among=self.lineage_of_own(),
-                gate=gate_over(self.tasks.studies, self.plan.children) if self.author else None,
-                leading=[LearnIdeas(relearnt(self.study, generation))] if self.study.config.families else [],
+                gate=self.gate(),
+                leading=self.leading(wishes, generation),
             )
-            children = write_down(self.study, self.lineage, attempts, generation)
+            children = write_down(self.study, self.lineage, [*steered, *bred], generation)
             self.leave_page(generation, facts)
             self.close_generation(generation, children, elites)
         closed = self.study.state.generations[generation]
@@ -174,6 +178,16 @@ class Evolution:
             racers = [one for one in racers if one.program.program_id != stock.program_id]
             racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
+
+    def gate(self) -> Callable[[Program], str]:
+        """Why a child may not race: vetoed, or not promising where a model writes."""
+        promising = gate_over(self.tasks.studies, self.plan.children) if self.author else None
+        return lambda program: vetoed(self.study, program) or (promising(program) if promising else "")
+
+    def leading(self, wishes: Sequence[SteerEvent], generation: int) -> list[Mutator]:
+        """What is written before the operators are drawn: ideas that a person gave, the list learnt anew."""
+        ideas: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
+        return [*ideas, LearnIdeas(relearnt(self.study, generation))] if self.study.config.families else ideas
 
     def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:
         """The possible parents, and the old programs that are raced beside the children.
@@ -197,7 +211,7 @@ class Evolution:
                 return self.study.program(arm.program_id)
         if self.plan.trial:
             return self.study.program(str(self.study.config.plan["candidate"]))
-        archive, _ = self.archive()
+        archive = allowed(self.study, self.archive()[0])
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
         ranked = archive.best(among) or archive.best()

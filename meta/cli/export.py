@@ -85,13 +85,20 @@ class ProgramFlags:
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export studies/NAME --to dpo -o data/", "pairs of answers for training a writer of programs"),
-    ("metaloop export studies/NAME --to wandb -o logs/ --follow", "into W&B while the study runs"),
+    ("metaloop export studies/NAME --to wandb -o logs/ --follow", "W&B, while it runs"),
 )
 def export(
     out: Output,
     study: AnyStudy,
-    to: Annotated[str, flag("Format.", type=click.Choice((*FORMATS, *TRAINING, *TOOLS)), default="tsv")],
+    to: Annotated[
+        str,
+        flag(
+            f"{', '.join((*FORMATS, *TRAINING))}; for a tool: {', '.join(TOOLS)}.",
+            type=click.Choice((*FORMATS, *TRAINING, *TOOLS)),
+            default="tsv",
+            metavar="FORMAT",
+        ),
+    ],
     view: Annotated[str, flag("The view to export.", default="runs", metavar="NAME|all")],
     dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
     output: Annotated[

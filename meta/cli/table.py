@@ -32,6 +32,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("power", RUN, "meta.cli.power:power", "how many runs a given difference needs"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
         CommandEntry("stop", RUN, "meta.cli.status:stop", "let a running study finish its experiments and end"),
+        CommandEntry("steer", RUN, "meta.cli.steer:steer", "give a running study an idea, a program or a veto"),
         CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
         CommandEntry("status", INSPECT, "meta.cli.status:status", "what a study is doing; --watch"),
         CommandEntry("standings", INSPECT, "meta.cli.standings:standings", "the ranking, with ties and intervals"),

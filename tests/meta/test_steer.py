@@ -1,0 +1,241 @@
+"""A person's idea, program and veto between generations: taken in once, told apart, refused where they do nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.events import MutationEvent
+from analysis.run_state import StudyState
+from analysis.study import query
+from arena.drain import Drained
+from bench.whole import whole_study
+from meta.begin import create, take_up
+from meta.evolve import evolve
+from meta.steering import ask, take_in, waiting, wishes
+from programs.program import Program
+from programs.shelf import starter
+from tests.inner_loop.play import BLOBS
+from tests.studies import TINY
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+from .cli_study import cli
+
+PLAN = replace(
+    TINY, run_budget=0.8, best_of_seeds=0, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=3
+)
+IDEA = "Try `LADDER1=0.5`."
+GIVEN = Program.parse(
+    "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"
+)
+BRED_FROM = starter("stock")
+Ask = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return Task.load(simulated_task(random_law(2), tmp_path_factory.mktemp("law") / "task", experiments=8))
+
+
+def at_first(folder: Path, leave: Ask, every: int = 0) -> Callable[[Mapping[str, Any]], None]:
+    """A progress that leaves wishes when it is first told something, and stops the study at every so manyth word."""
+    told = 0
+
+    def progress(_: Mapping[str, Any]) -> None:
+        nonlocal told
+        told += 1
+        if told == 1:
+            leave(folder)
+        if every and told % every == 0:
+            (folder / "stop").write_text("")
+
+    return progress
+
+
+def three(folder: Path) -> None:
+    ask(folder, "idea", IDEA, because="it helped me elsewhere")
+    ask(folder, "program", GIVEN.text, name=GIVEN.name)
+    ask(folder, "veto", BRED_FROM.program_id)
+
+
+@pytest.fixture(scope="module")
+def steered(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Program]:
+    folder = tmp_path_factory.mktemp("steered") / "study"
+    return folder, whole_study(task, PLAN, 1, folder, at_first(folder, three))[0]
+
+
+def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path, Program]) -> None:
+    folder, _ = steered
+    idea, program, veto = wishes(folder, StudyState.read(folder / "ledger"))
+    assert [one.state for one in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]
+    rows = query(
+        folder,
+        "SELECT p.program_id, p.name, p.text, p.operator, p.parent_ids, count(r.run_id) AS runs FROM programs AS p "
+        "JOIN runs AS r USING (program_id) WHERE operator = 'steered' GROUP BY ALL",
+    )
+    by_id = {row["program_id"]: row for row in rows}
+    assert set(by_id) == {idea.child_id, program.child_id} and all(row["runs"] >= 2 for row in rows)
+    assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
+    given = by_id[GIVEN.program_id]
+    assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
+    (said,) = (row["reason"] for row in query(folder, "FROM mutations") if row["child_id"] == idea.child_id)
+    assert said == f"idea given while the study ran: {IDEA} (it helped me elsewhere)"
+
+
+def test_steered_children_take_the_place_of_others(steered: tuple[Path, Program]) -> None:
+    """The device time is what was planned."""
+    (counts,) = query(
+        steered[0],
+        "SELECT count(*) AS n, count(*) FILTER (operator = 'steered') AS steered FROM mutations "
+        "WHERE accepted AND generation = 1",
+    )
+    assert counts == {"n": PLAN.children, "steered": 2}
+
+
+def parents_in(folder: Path) -> set[str]:
+    return {parent for row in query(folder, "FROM mutations") if row["accepted"] for parent in row["parent_ids"]}
+
+
+def test_nothing_descends_from_what_was_vetoed(steered: tuple[Path, Program], task: Task, tmp_path: Path) -> None:
+    folder, champion = steered
+    vetoed = BRED_FROM.program_id
+    whole_study(task, PLAN, 1, tmp_path / "free")
+    assert vetoed in parents_in(tmp_path / "free")
+    parents = parents_in(folder)
+    assert parents and vetoed not in parents and champion.program_id != vetoed
+
+
+def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(task: Task, tmp_path: Path) -> None:
+    folder, free = tmp_path / "study", tmp_path / "free"
+    champion, _ = whole_study(task, PLAN, 1, free)
+    own = {each.directive_id for each in champion.directives} - {d.directive_id for d in starter("stock").directives}
+    began = {d.directive_id for row in query(free, "SELECT text FROM programs WHERE generation = 0") for d in
+             Program.parse(row["text"]).directives}  # fmt: skip
+    banned = next(iter(sorted(own & began) or sorted(own)))
+
+    def leave(at: Path) -> None:
+        ask(at, "veto", banned)
+
+    champion, _ = whole_study(task, PLAN, 1, folder, at_first(folder, leave))
+    assert banned not in {each.directive_id for each in champion.directives}
+    rows = query(folder, "SELECT text FROM programs WHERE generation > 0 AND operator IS NOT NULL")
+    held = [{d.directive_id for d in Program.parse(row["text"]).directives} for row in rows]
+    assert held and all(banned not in ids for ids in held)
+
+
+def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
+    steered: tuple[Path, Program], task: Task, tmp_path: Path
+) -> None:
+    folder, stops = tmp_path / "study", 0
+    progress = at_first(folder, three, every=40)
+    while True:
+        try:
+            champion, _ = whole_study(task, PLAN, 1, folder, progress)
+            break
+        except Drained:
+            stops += 1
+    assert stops > 2 and champion == steered[1] and not waiting(folder)
+    counts = [query(at, "SELECT child_id, operator, reason FROM mutations ORDER BY ALL") for at in (folder, steered[0])]
+    assert counts[0] == counts[1]
+
+
+def test_what_comes_after_a_generation_was_written_waits_for_the_next(task: Task, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    left = False
+
+    def progress(_: Mapping[str, Any]) -> None:
+        nonlocal left
+        if not left and StudyState.read(folder / "ledger").writes(1):
+            left = True
+            ask(folder, "idea", IDEA)
+
+    whole_study(task, PLAN, 1, folder, progress)
+    (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
+    assert wish.event.generation == 2 and wish.state in ("accepted", "refused")
+
+
+def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> None:
+    """It is written again from the same evidence, so it has to be the same."""
+    proposal = MutationEvent(
+        generation=1, attempt=0, child_id=None, parent_ids=(), operator="steered", accepted=False, reason="a kill"
+    )
+    with take_up(begun)[0] as study:
+        study.record(proposal)
+        ask(begun, "idea", IDEA)
+        assert take_in(study, 1) == [] and len(waiting(begun)) == 1
+        (wish,) = take_in(study, 2)
+        assert (wish.text, wish.generation) == (IDEA, 2) and take_in(study, 2) == [wish] and not waiting(begun)
+
+
+def test_what_behaves_like_an_earlier_program_is_refused_with_its_reason(task: Task, tmp_path: Path) -> None:
+    folder, twin = tmp_path / "study", f"{starter('stock').text}\nOnce more, in other words.\n"
+
+    def leave(at: Path) -> None:
+        ask(at, "program", twin, name="stock")
+        (at / "steer" / "damaged.json").write_text("{")
+
+    whole_study(task, PLAN, 1, folder, at_first(folder, leave))
+    (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
+    assert wish.state == "refused" and wish.outcome == f"behaves like {starter('stock').program_id}"
+
+
+@pytest.fixture
+def begun(task: Task, tmp_path: Path) -> Path:
+    """A study that was stopped in its opening race."""
+    folder = tmp_path / "studies" / "begun"
+    with pytest.raises(Drained):
+        whole_study(task, PLAN, 1, folder, at_first(folder, lambda _: None, every=3))
+    return folder
+
+
+def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> None:
+    done = cli("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "it waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
+    (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
+    assert (row["what"], row["text"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--idea", "Be bold."), "finds no edit of this task"),
+        (("--idea", ""), "--idea"),
+        (("--veto", "zzz"), "no program or statement starts with"),
+        (("--program", "stock"), "is in the study"),
+        (("--program", "nowhere.md"), "no file"),
+        (("--idea", IDEA, "--veto", "stock"), "at a time"),
+        (("--because", "why not"), "add --idea"),
+    ],
+)
+def test_what_could_have_no_effect_is_refused_at_once(
+    begun: Path, tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    done = cli("steer", "begun", *args, cwd=tmp_path)
+    assert done.returncode and said in done.stderr and not waiting(begun)
+
+
+def test_a_study_that_has_ended_takes_nothing(steered: tuple[Path, Program], tmp_path: Path) -> None:
+    done = cli("steer", str(steered[0]), "--idea", IDEA, cwd=tmp_path)
+    assert done.returncode and "last generation" in done.stderr and not waiting(steered[0])
+    told = json.loads(cli("steer", str(steered[0]), "--json", cwd=tmp_path).stdout)
+    assert [row["state"] for row in told["items"]] == ["accepted", "accepted", "vetoed"]
+
+
+@pytest.mark.slow
+def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
+    """On real training; the champion's page says whether it descends from it."""
+    folder = tmp_path / "study"
+    study, starters = create(folder, task=Task.load(BLOBS), plan=TINY, workers=1, seed=1, fixed_steps=True)
+    champion = evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
+    page = (folder / "champion.evidence.md").read_text()
+    assert "## Given by a person while the study ran" in page and "| program | `given` |" in page
+    used = champion.program.program_id == GIVEN.program_id
+    assert ("**The champion descends from what a person gave.**" in page) == used
+    assert ("The champion descends from none of this." in page) == (not used)
