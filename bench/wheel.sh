@@ -14,8 +14,8 @@ wheel=$(echo "$folder"/dist/*.whl)
 echo "wheel_megabytes: $(du -m "$wheel" | cut -f1)"
 
 first() {  # the first command of the README, in a folder without sources
-    (cd "$folder/empty" && "$1" evolve --quick -s "$folder/$2" -q > "$folder/$2.out")
-    test -s "$folder/$2/champion.md"
+    (cd "$folder/empty" && "$1" evolve --quick -s "$folder/study-$2" -q > "$folder/$2.out")
+    test -s "$folder/study-$2/champion.md"
 }
 
 timed() {  # NAME COMMAND...: the install, then the first command
