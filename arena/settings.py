@@ -108,6 +108,9 @@ class UsedFamilies(BaseModel):
         return {task_id: family for family, ids in self.members.items() for task_id in ids}
 
 
+NO_SECRET = "0" * 32  # of a copy that is shared
+
+
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -137,6 +140,7 @@ class StudyConfig(BaseModel):
     confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
+    shared: bool = Field(default=False, description="a copy without its secret, to be read only")
     data_bits: DataBits = Field(default=31, description="of the seeds of data; older studies do not name it")
     hardware_class: str
     versions: Versions
@@ -221,7 +225,7 @@ class StudyConfig(BaseModel):
                 hint="open it with the metaloop version that [versions] in study.toml names",
             )
         try:
-            return cls.model_validate(body)
+            return cls.model_validate({"secret": NO_SECRET} | body if body.get("shared") else body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

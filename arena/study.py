@@ -54,9 +54,16 @@ class Study:
         return cls(folder, config)
 
     @classmethod
-    def open(cls, folder: Path) -> Study:
-        """Open a study to read or to resume. Raises NotFound, Corrupt, NotComparable (its task has changed)."""
-        study = cls(folder, StudyConfig.read(folder / "study.toml"))
+    def open(cls, folder: Path, *, to_read: bool = False) -> Study:
+        """Open a study to resume it, or only ``to_read`` it. Raises NotFound, Corrupt, NotComparable: its task has
+        changed, or it is a shared copy, which can only be read."""
+        config = StudyConfig.read(folder / "study.toml")
+        if config.shared and not to_read:
+            raise NotComparable(
+                f"{folder} is a shared copy without the secret of its seeds: it can be read, not continued or verified",
+                hint="metaloop report, standings, credit and ui read it; metaloop evolve starts a study of your own",
+            )
+        study = cls(folder, config)
         require_same(study.task, study.config)
         return study
 

@@ -250,7 +250,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         program = resolve.one_program(str(folder / "champion.md"))
         if kind != "prose":
-            made = Study.open(folder)
+            made = Study.open(folder, to_read=True)
             made.look()
             task, bundle = made.task, measured_bundle(made)
             program = replace(program, evolved_for=program.evolved_for or label_of(made, program))

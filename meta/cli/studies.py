@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -136,6 +137,41 @@ def exactly(text: str) -> Path:
         if (folder / resolve.MARK).is_file() and not folder.is_symlink():
             return folder
     raise NotFound(f"{text} is no study", hint="name its folder; metaloop ls lists them")
+
+
+@verb(
+    ("metaloop share studies/NAME -o NAME-shared", "a folder to put in a repository"),
+    ("metaloop share studies/NAME -o NAME.zip --runs", "one file, with the git repositories of the runs"),
+)
+def share(
+    out: Output,
+    study: Annotated[str, argument()],
+    output: Annotated[str, flag("A new folder, or a .zip.", "-o", metavar="PATH", required=True)],
+    runs: Annotated[bool, flag("The git repositories of the runs too, as they are.")],
+) -> None:
+    """Copy a study to give it away: everything that was measured, without the secret of its
+    seeds and without paths and the name of this machine. The copy can be read (ui, report,
+    standings, sql, compare), not resumed or verified."""
+    from meta.share import share as copied
+
+    folder, target = exactly(study), Path(output).expanduser()
+    if running(folder):
+        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
+    if target.exists():
+        raise UsageError(f"{target} exists", hint="name a new folder or file with -o")
+    if target.suffix == ".zip":
+        with tempfile.TemporaryDirectory() as scratch:
+            remarks = copied(folder, Path(scratch) / target.stem, with_runs=runs)
+            shutil.make_archive(str(target.with_suffix("")), "zip", scratch, target.stem)
+    else:
+        remarks = copied(folder, target, with_runs=runs)
+    for text in remarks:
+        out.warn(text)
+    out.note(
+        f"{target}: {many(sum(one.is_file() for one in target.rglob('*')), 'file') if target.is_dir() else 'one file'}"
+    )
+    if out.mode == "json":
+        out.json({"study": str(folder), "copy": str(target), "remarks": remarks})
 
 
 @verb(

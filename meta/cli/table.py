@@ -34,6 +34,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("stop", RUN, "meta.cli.status:stop", "let a running study finish its experiments and end"),
         CommandEntry("steer", RUN, "meta.cli.steer:steer", "give a running study an idea, a program or a veto"),
         CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
+        CommandEntry("share", INSPECT, "meta.cli.studies:share", "a copy without the secret and without your paths"),
         CommandEntry("status", INSPECT, "meta.cli.status:status", "what a study is doing; --watch"),
         CommandEntry("standings", INSPECT, "meta.cli.standings:standings", "the ranking, with ties and intervals"),
         CommandEntry("credit", INSPECT, "meta.cli.credit:credit", "the estimated effects of edits and directives"),

@@ -1,0 +1,116 @@
+"""A copy of a study to give away: what was measured, without the secret of its seeds and without paths of this machine.
+
+The ledger is written again, because records hold paths and each names the hash of the one before; programs keep their
+text, on which their ids depend. The copy can be read by every verb that reads, and neither resumed nor verified.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tomli_w
+
+from analysis.ledger import RESERVED, Ledger, read
+from arena.run_archive import ARCHIVE
+from arena.settings import StudyConfig
+from arena.study import Study
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+CHAIN = ("segment", "closed")  # records about the ledger itself
+TEXTS = ("champion.md", "champion.evidence.md", "best_train.py")
+FOLDERS = ("programs.git", "champion", "best", "evidence")
+_SYSTEM = "dev|proc|sys|usr|bin|sbin|lib|lib64|etc"
+_PATH = re.compile(rf"(?<![\w.:/~\\])/(?!(?:{_SYSTEM})\b)[\w.@+-]+(?:/[\w.@+ -]*[\w.@+-])+")
+
+
+class Cleaner:
+    """Takes paths of this machine and its name out of texts; ``…/NAME`` remains of a path."""
+
+    def __init__(self) -> None:
+        host = socket.gethostname()
+        self.host = re.compile(rf"\b{re.escape(host)}\b") if len(host) > 3 else None
+        self.home = str(Path.home())
+
+    def text(self, text: str) -> str:
+        if "/" in text:
+            text = _PATH.sub(lambda found: f"…/{found[0].rpartition('/')[2]}", text)
+        return self.host.sub("HOST", text) if self.host else text
+
+    def value(self, value: JsonValue) -> JsonValue:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(each) for each in value]
+        return {key: self.value(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    def event(self, record: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The event of a record. The text of a program stays, because its id is the hash of it."""
+        keep = {"text", "directives"} if record["kind"] == "program" else set()
+        return {key: each if key in keep else self.value(each) for key, each in record.items() if key not in RESERVED}
+
+
+def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
+    """Write the copy to the new folder ``target``; what a person should look at before giving it away.
+
+    Raises UsageError where ``target`` exists, Corrupt where the ledger is damaged.
+    """
+    if target.exists():
+        raise UsageError(f"{target} exists", hint="name a new folder with -o")
+    study = Study.open(source)
+    study.look()
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    clean = Cleaner()
+    with Ledger(partial / "ledger", "main") as ledger:
+        ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] not in CHAIN)
+        ledger.finish()
+    _write_config(study.config, partial, clean)
+    for name in TEXTS:
+        if (source / name).is_file():
+            (partial / name).write_text(clean.text((source / name).read_text("utf-8")), "utf-8")
+    for name in FOLDERS:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, partial / name, symlinks=False)
+    for page in (partial / "evidence").glob("*.md"):
+        page.write_text(clean.text(page.read_text("utf-8")), "utf-8")
+    if with_runs and (source / ARCHIVE).is_file():
+        shutil.copy2(source / ARCHIVE, partial / ARCHIVE)
+    refuse_secret(partial, study.config.secret)
+    partial.rename(target)
+    return list(remarks(study, target))
+
+
+def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:
+    values = config.model_dump(by_alias=True, exclude_none=True, mode="json")
+    begun = {"programs": values.pop("programs"), "shared": True}
+    del values["secret"]
+    cleaned = clean.value(values)
+    assert isinstance(cleaned, dict)
+    (folder / "study.toml").write_text(tomli_w.dumps(cleaned | begun, multiline_strings=False), "utf-8")
+
+
+def refuse_secret(folder: Path, secret: str) -> None:
+    """Raise UsageError if a file of the copy holds the secret; nothing is left of the copy then."""
+    for path in folder.rglob("*"):
+        if path.is_file() and secret.encode() in path.read_bytes():
+            shutil.rmtree(folder)
+            raise UsageError(f"{path.relative_to(folder)} holds the study's secret", hint="remove it from the study")
+
+
+def remarks(study: Study, target: Path) -> Iterator[str]:
+    """What was left as it is and may name something private."""
+    for program in map(study.program, study.state.programs):
+        found = _PATH.search(program.text)
+        if found:
+            yield f"the program {program.name} names {found[0]}: its text is what was measured, so it stays"
+    if (target / ARCHIVE).is_file():
+        yield "runs.zip holds what the researchers wrote and printed, paths among it; nothing in it was changed"

@@ -1,0 +1,95 @@
+"""A copy to give away: the same figures, no secret, no path of this machine, and nothing can be continued in it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import Ledger, check
+from analysis.study import query
+from arena.settings import StudyConfig
+from arena.study import Study
+from bench.whole import whole_study
+from meta.share import Cleaner, share
+from programs.errors import NotComparable
+from tests.studies import TINY
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+from .cli_study import cli
+
+FIGURES = "SELECT run_id, name, role, verified_gain, device_seconds_charged, experiments FROM runs ORDER BY ALL"
+FAULT = {
+    "kind": "of-a-later-version",
+    "message": "no space left on /home/someone/disk/a b.txt, see http://host.org/a/b and /dev/shm/x",
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of a task that lies at a path, with a path in a record, too."""
+    folder = tmp_path_factory.mktemp("share")
+    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=8))
+    whole_study(task, replace(TINY, run_budget=0.8, best_of_seeds=0), 1, folder / "study")
+    with Ledger(folder / "study" / "ledger", "main") as ledger:
+        ledger.append(FAULT)
+        ledger.finish()
+    (folder / "study" / "champion.evidence.md").write_text(f"metaloop verify {folder}/study\n")
+    return folder / "study"
+
+
+@pytest.fixture(scope="module")
+def copy(study: Path) -> Path:
+    target = study.parent / "copy"
+    assert share(study, target) == []
+    return target
+
+
+def test_the_copy_has_the_same_figures_and_a_sound_ledger(study: Path, copy: Path) -> None:
+    assert query(copy, FIGURES) == query(study, FIGURES) and len(query(copy, FIGURES)) > 10
+    assert check(copy / "ledger") == []
+    for view in ("credit", "mutations", "champions", "programs"):
+        assert query(copy, f"FROM {view} ORDER BY ALL") == query(study, f"FROM {view} ORDER BY ALL")
+
+
+def test_neither_the_secret_nor_a_path_of_this_machine_is_in_it(study: Path, copy: Path) -> None:
+    secret = StudyConfig.read(study / "study.toml").secret
+    texts = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert {path.name for path in texts} >= {"study.toml", "champion.evidence.md", "main-1.jsonl"}
+    for path, raw in texts.items():
+        for private in (secret, str(study.parent), "/home/someone", "secret ="):
+            assert private.encode() not in raw, (path, private)
+    assert (copy / "champion.evidence.md").read_text() == "metaloop verify …/study\n"
+
+
+def test_what_is_no_path_of_this_machine_stays() -> None:
+    clean = Cleaner()
+    for text in ("http://host.org/a/b", "/dev/shm/x", "a/b/c", "1/2", "/usr/bin/env python", "and/or", "~/studies/a"):
+        assert clean.text(text) == text
+    assert clean.text(str(FAULT["message"])).startswith("no space left on …/a b.txt")
+    assert clean.text('File "/work/x/train.py", line 3') == 'File "…/train.py", line 3'
+
+
+def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
+    for words in (("standings",), ("report", "-o", str(tmp_path / "r.html")), ("lineage",), ("status",)):
+        done = cli(words[0], str(copy), *words[1:], cwd=tmp_path)
+        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    with pytest.raises(NotComparable, match="shared copy without the secret"):
+        Study.open(copy)
+    for words in (("evolve", "--resume", str(copy)), ("verify", str(copy))):
+        done = cli(*words, cwd=tmp_path)
+        assert done.returncode and "shared copy" in done.stderr
+
+
+def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:
+    done = cli("share", str(study), "-o", "mine.zip", "--json", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)["copy"] == "mine.zip"
+    with zipfile.ZipFile(tmp_path / "mine.zip") as whole:
+        assert "mine/study.toml" in whole.namelist()
+    again = cli("share", str(study), "-o", "mine.zip", cwd=tmp_path)
+    assert again.returncode and "mine.zip exists" in again.stderr
+    assert not [path for path in tmp_path.iterdir() if path.name != "mine.zip"]
