@@ -33,7 +33,7 @@ import numpy as np
 
 from analysis.coverage import choose, task_values
 from analysis.knowledge import SHIPPED, read
-from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql
+from bench.common import METALOOP, TRIED, figure, go_on, kept, over_tasks, sql
 from meta.learnt import with_ideas
 from programs.bare import without_ideas
 from programs.edit import set_charter
@@ -41,7 +41,7 @@ from programs.shelf import starter
 from trainer.task import Task
 from trainer.variants import Variant, init_like
 
-FAMILIES, FIRST, RUNS = ("tabular", "strokes", "letters"), 101, 2
+FAMILIES, FIRST, RUNS = ("tabular", "strokes", "letters"), 101, 1 if TRIED else 2
 BUILTIN = ("strokes", "tinylm", "codelm", "microgpt", "optimizer", "kernel")
 WEAK = 1
 SEED, RESAMPLES = 16, 10_000

@@ -9,11 +9,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.errors import (
+    CredentialMissing,
+    EnvironmentProblem,
+    MetaloopError,
+    NotComparable,
+    NotFound,
+    UsageError,
+)
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+API, API_HEADER = 1, "metaloop-api"  # the version of requests and replies; hosts from before said none, and were 1
 SECONDS = 30.0
 MOST_ANSWER = 32 << 20
 
@@ -52,11 +61,13 @@ class ContestClient:
             raise CredentialMissing("this command needs your token", hint=hint)
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, JsonValue]:
-        request = urllib.request.Request(self.base + path, data=body, method=method, headers=headers)
+        spoken = {**headers, API_HEADER: str(API)}
+        request = urllib.request.Request(self.base + path, data=body, method=method, headers=spoken)
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                refuse_other(answer.headers.get(API_HEADER, "1"), self.base)
                 body_json: dict[str, JsonValue] = json.loads(answer.read(MOST_ANSWER))
                 return body_json
         except urllib.error.HTTPError as error:
@@ -66,6 +77,15 @@ class ContestClient:
             raise EnvironmentProblem(
                 f"no answer from {self.base}: {why}", hint="is metaloop contest serve running there?"
             ) from None
+
+
+def refuse_other(version: str, host: str) -> None:
+    """Raise NotComparable where the host speaks another version of the API: its replies could be misread."""
+    if version != str(API):
+        raise NotComparable(
+            f"{host} speaks version {one_line(version)[:20]} of the contest API, this metaloop version {API}",
+            hint="install the version of metaloop that the contest's rules name",
+        )
 
 
 def lint_lines(reply: Mapping[str, JsonValue], file: str) -> list[str]:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
+from arena.contest.client import API
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
@@ -23,7 +24,7 @@ from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
-from arena.contest.web.security import SafeHeaders, WellFormed
+from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellFormed
 from programs.text import one_line
 
 
@@ -32,7 +33,7 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     host = Host.of(contest, limits or RateLimits())
     app = FastAPI(
         title=f"Metaloop contest: {contest.config.title}",
-        version="1",
+        version=str(API),
         docs_url=None,
         redoc_url=None,
         description="Submit a program.md, follow it, read the board. Send tokens in the Authorization header.",
@@ -46,9 +47,11 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.include_router(lineage_routes(host))
     app.include_router(download_routes(host))
     app.add_middleware(BodyLimit)
+    app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(Shared)  # outermost: cached responses have passed through the others
+    app.add_middleware(Shared)  # cached responses have passed through the others
+    app.add_middleware(HeadAsGet)  # outermost: the cache knows GET alone
     _errors(app, host)
     return app
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from arena.contest.client import API, API_HEADER
 from arena.contest.web.security import SESSION
 from programs.text import word_list
 
@@ -98,7 +99,10 @@ class Shared:
 
 
 def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
-    """What a cached page depends on; None if the response may be personal or the query has other parameters."""
+    """What a cached page depends on; None if the response may be personal, the query has other parameters, or the
+    client names another version of the API, which is refused."""
+    if headers.get(API_HEADER.encode(), b"%d" % API) != b"%d" % API:
+        return None
     if b"authorization" in headers or SESSION.encode() in headers.get(b"cookie", b""):
         return None
     query: bytes = scope["query_string"]

@@ -8,10 +8,12 @@ import re
 import secrets
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arena.contest.client import API, API_HEADER
 
 SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: the session; the browser that a form belongs to
 HOSTING = "contest_host"  # cookie of a browser in which the host logged in
@@ -76,6 +78,52 @@ class SafeHeaders:
             await send(message)
 
         await self.app(scope, receive, marked if scope["type"] == "http" else send)
+
+
+class ApiVersion:
+    """Says the version of the API in every response of it, and refuses a client that names another one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not str(scope["path"]).startswith("/api/"):
+            await self.app(scope, receive, send)
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[API_HEADER] = str(API)
+            await send(message)
+
+        named = Headers(scope=scope).get(API_HEADER, str(API))
+        if named == str(API):
+            await self.app(scope, receive, marked)
+            return
+        said = {
+            "message": f"this contest speaks version {API} of the API, not {named[:20]!r}",
+            "hint": "install the version of metaloop that the contest's rules name",
+        }
+        await JSONResponse({"error": said}, 426)(scope, receive, marked)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self.app({**scope, "method": "GET"}, receive, without_body)
 
 
 def visitor_of(request: Request) -> str:

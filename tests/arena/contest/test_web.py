@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from arena.contest.client import API, API_HEADER, ContestClient, RequestRejected, refuse_other
 from arena.contest.create import NewContest
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import MOST_BODY, Rate
+from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
@@ -291,3 +293,36 @@ def test_a_zip_archive_is_an_entry_of_several_files(place: Place) -> None:
     assert "==&gt; roles/a.md &lt;==" in who.get(f"/entry/{told.json['entry_id']}").text
     for bad in (zipped({"a.md": "A.\n", "b.md": "B.\n"}), zipped({"x.txt": "x"}), b"PK\x03\x04junk"):
         assert who.enter(bad).status == 422
+
+
+@pytest.mark.parametrize("path", ["/api/v1/board", "/api/v1/me", "/api/v1/nowhere"])
+def test_the_api_says_its_version_and_refuses_another(place: Place, path: str) -> None:
+    plain = place.browser().ask("GET", path)
+    assert plain.headers[API_HEADER] == str(API) and plain.status in (200, 401, 404)
+    same = place.browser().ask("GET", path, metaloop_api=str(API))
+    assert same.status == plain.status
+    for other in ("2", "0", "one", "1.0", "x" * 300):
+        refused = place.browser().ask("GET", path, metaloop_api=other)
+        assert refused.status == 426 and "version 1 of the API" in json.loads(refused.body)["error"]["message"]
+        assert len(refused.body) < 300 and refused.headers["x-content-type-options"] == "nosniff"
+    assert API_HEADER not in place.browser().get("/").headers
+
+
+def test_the_client_names_its_version_and_refuses_a_host_of_another(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ContestClient(f"http://127.0.0.1:{place.port}")
+    assert client.get("/api/v1/contest")
+    monkeypatch.setattr("arena.contest.client.API", 2)
+    with pytest.raises(RequestRejected, match="version 1 of the API"):
+        client.get("/api/v1/contest")
+    with pytest.raises(NotComparable, match="speaks version 1 of the contest API, this metaloop version 2"):
+        refuse_other("1", "http://host")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/api/v1/board", "/static/style.css", "/nowhere"])
+def test_head_answers_as_get_without_the_body(place: Place, path: str) -> None:
+    head, whole = (place.browser().ask(method, path, accept="text/html") for method in ("HEAD", "GET"))
+    assert (head.status, head.body) == (whole.status, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert abs(int(head.headers["content-length"]) - len(whole.body)) < 200  # a clock on the page may differ
