@@ -87,6 +87,8 @@ def match(
     present(out, study.folder, [played.match_id])
     if batch is not None:
         out.note(race_ended(study, played))
+    name = resolve.typed(study.folder)
+    out.next(f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
 
 
 def race_ended(study: Study, played: Match) -> str:

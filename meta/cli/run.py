@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from analysis.wording import plain_number
+from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, spend, trust
 from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import LaunchSettings
@@ -18,7 +19,10 @@ from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 from programs.text import word_list
 
-RUN = "SELECT * EXCLUDE (started_at, ended_at) FROM runs WHERE match_id = ? ORDER BY started_at DESC LIMIT 1"
+RUN = """
+SELECT r.* EXCLUDE (started_at, ended_at), m.unit FROM runs AS r JOIN matches AS m USING (match_id)
+WHERE r.match_id = ? ORDER BY r.started_at DESC LIMIT 1
+"""
 KEPT = """
 SELECT number, experiment_id, metric, gain, description FROM experiments
 WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
@@ -74,6 +78,8 @@ def run(
 
 def present(out: Output, folder: Path, match_id: str) -> None:
     """Show the result of the run: its claim, its verified gain on fresh seeds, and the edits it kept."""
+    from rich.text import Text
+
     with resolve.connect(folder, []) as con:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
@@ -91,11 +97,30 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     }
     words = {"device_seconds_charged": duration(row["device_seconds_charged"])}
     words |= {"tokens": spend.tokens(row["tokens"]), "usd": spend.dollars(row["usd"])}
-    out.thing(shown, shown=words | {"utilization": f"{spend.share(row['utilization'])} of the time"})
+    words |= {"utilization": f"{spend.share(row['utilization'])} of the time"}
+    if out.mode == "person":
+        out.show(Text(in_a_sentence(row)))
+    out.thing(shown, shown=words)
     for line in kept if out.mode == "person" else ():
         metric, gain = plain_number(line["metric"], 4), plain_number(line["gain"], 4, sign=True)
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
     for remark in said:
         out.note(remark)
     name = resolve.typed(folder)
-    out.next(f"metaloop log {name} --all", f"metaloop show {resolve.short(row['run_id'])} -s {name}")
+    out.next(
+        f"metaloop show {resolve.short(row['run_id'])} -s {name}",
+        f"metaloop log {name} --all",
+        "metaloop match PROGRAM PROGRAM  # one run tells little: compare programs over several",
+    )
+
+
+def in_a_sentence(row: Mapping[str, Any]) -> str:
+    """What the run gained, as it was measured again, beside what the researcher saw."""
+    if row["verified_gain"] is None:
+        return f"{row['name']} on {row['task']}: {row['state']}, no verified gain."
+    verified, claimed = (plain_number(row[key], 3, sign=True) for key in ("verified_gain", "claimed_gain"))
+    seeds = many(row["verified_seeds"], "fresh seed")
+    return (
+        f"{row['name']} gained {verified} {row['unit']} on {row['task']}: mean of {seeds}. By the scores that the "
+        f"researcher saw it was {claimed}, of which the best of many tries is a part."
+    )

@@ -184,6 +184,8 @@ def show_match(
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
     title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
+    if decision is None and (lead := leading(rows)):
+        out.show(Text(lead))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
     called = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
@@ -293,6 +295,23 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
     runs = sum(r["n"] for r in rows)
     out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
+
+
+def leading(rows: Sequence[StandingLine]) -> str:
+    """Which program leads a match, or that none is shown to; empty for less than two ranked programs."""
+    ranked = [r for r in rows if r["rank_low"] is not None and r["role"] != "a/a"]
+    best = [r for r in ranked if r["rank_low"] == 1]
+    first = [_name(r) for r in best]
+    if len(ranked) < 2 or not first:
+        return ""
+    if len(first) == 1:
+        more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
+        return f"{first[0]} {more} (95%, corrected for all pairs)."
+    if len(first) == len(ranked):
+        return (
+            f"With these runs no program is shown to be better than another: each of the {len(first)} may be the best."
+        )
+    return f"Each of {', '.join(first)} may be the best; the others are behind."
 
 
 def _checked(r: StandingLine) -> CheckedArm:

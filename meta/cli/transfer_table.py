@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.wording import at_least, decimals, many, percent, plain_number, plain_span, until
+from analysis.decision import LEVEL
+from analysis.wording import at_least, decimals, few, many, percent, plain_number, plain_span, until
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
 from programs.errors import NotComparable
@@ -47,6 +48,8 @@ CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 def present(out: Output, folder: Path) -> None:
     """Show all results of a study on several tasks. Raises NotComparable where its runs are on one task."""
+    from rich.text import Text
+
     from analysis.anytime import anytime
     from analysis.transfer import transfer, transfer_runs
     from analysis.transfer_credit import across
@@ -68,6 +71,8 @@ def present(out: Output, folder: Path) -> None:
         out.rows([asdict(cell) for cell in results.cells], PLAIN)
     else:
         show_cells(out, results.cells)
+        for text in shown_better(results.cells):
+            out.show(Text(text))
     for line in (*of_all_ranks(results.correlations), *aa_lines(results.cells), LEGEND):
         out.note(line)
     show_early(out, early)
@@ -75,6 +80,17 @@ def present(out: Output, folder: Path) -> None:
     show_across(out, moved, results.tasks.all)
     name = resolve.typed(folder)
     out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
+
+
+def shown_better(cells: Sequence[Cell]) -> Iterator[str]:
+    """For each program on how many of its tasks it is shown to gain more than stock, at LEVEL after Holm's
+    correction."""
+    for name in dict.fromkeys(cell.name for cell in cells if cell.role in ("program", "champion")):
+        own = [cell for cell in cells if cell.name == name and cell.p_adjusted is not None]
+        better = [cell.task for cell in own if cell.p_adjusted is not None and cell.p_adjusted <= LEVEL]
+        if own:
+            on = f"{many(len(own), 'task')}{': ' * bool(better)}{few(better)}"
+            yield f"{name} is shown to gain more than stock on {len(better)} of {on} (p at most {LEVEL})."
 
 
 def early_json(one: Anytime) -> Row:

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from analysis.decision import CheckedArm, twins
 from analysis.decision_text import line
 from analysis.ledger import Ledger
+from analysis.transfer import Cell
 from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
@@ -27,9 +28,11 @@ from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
 from meta.cli.program import directive_text
 from meta.cli.progress import line_of
+from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import rank_text, remarks, runs_to_separate
+from meta.cli.standings import leading, rank_text, remarks, runs_to_separate
+from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
@@ -287,6 +290,39 @@ def test_remarks_of_the_standings() -> None:
     assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 SD" in power_sentence(10)
+
+
+def test_a_match_begins_with_what_it_shows() -> None:
+    def row(name: str, low: int | None, high: int | None, role: str = "program") -> Any:
+        return {"name": name, "program_id": name, "role": role, "rank_low": low, "rank_high": high}
+
+    a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
+    assert leading([a, b, again]) == (
+        "With these runs no program is shown to be better than another: each of the 2 may be the best."
+    )
+    assert leading([a, b, row("c", 3, 3)]) == "Each of a, b may be the best; the others are behind."
+    assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
+    assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
+    assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""
+
+
+def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
+    def cell(task: str, p: float | None, role: str = "program", name: str = "a") -> Cell:
+        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, 1.5, p, p, None, "scored")
+        return Cell(task, "home", name, name, role, None, "selection", 3, *figures)
+
+    cells = [cell("one", 0.02), cell("two", 0.03), cell("three", None), cell("one", 0.001, "control", "stock")]
+    assert list(shown_better(cells)) == ["a is shown to gain more than stock on 1 of 2 tasks: one (p at most 0.025)."]
+    assert list(shown_better([cell("one", 0.5)])) == [
+        "a is shown to gain more than stock on 0 of 1 task (p at most 0.025)."
+    ]
+
+
+def test_a_run_is_told_as_measured_again() -> None:
+    row = {"name": "a", "task": "t", "state": "finished", "verified_gain": 0.14, "claimed_gain": 0.23, "unit": "nats"}
+    told = in_a_sentence(row | {"verified_seeds": 2})
+    assert told.startswith("a gained +0.140 nats on t: mean of 2 fresh seeds.") and "was +0.230" in told
+    assert in_a_sentence(row | {"verified_gain": None, "state": "cut"}) == "a on t: cut, no verified gain."
 
 
 def test_lines_of_the_log() -> None:
