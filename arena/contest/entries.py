@@ -87,6 +87,16 @@ def checked(
     with contest.database.read() as connection:
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
+    return replace(linted(contest, raw, known_terms, unused), parent=parent)
+
+
+def linted(
+    contest: Contest,
+    raw: bytes,
+    known_terms: Callable[[str], bool] | None = None,
+    unused: Sequence[LintMessage] = (),
+) -> Checked:
+    """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
     messages = first((*check(raw, PROGRAM_FILE, known_terms), *unused))
     errors = [m for m in messages if m.level == "error"]
     if errors:
@@ -99,7 +109,7 @@ def checked(
         raise NotTaken(code.at(PROGRAM_FILE), hint="remove the patches and the ideas that name them", lint=(code,))
     said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
-    return Checked(program, (*messages, *others), parent)
+    return Checked(program, (*messages, *others))
 
 
 def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:

@@ -25,6 +25,7 @@ from arena.contest.web.limits import BodyLimit
 from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellFormed
+from arena.contest.web.write import write_routes
 from programs.text import one_line
 
 
@@ -43,6 +44,7 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.include_router(dispute_routes(host))
     app.include_router(hosting_routes(host))
     app.include_router(page_routes(host))
+    app.include_router(write_routes(host))
     app.include_router(entry_routes(host))
     app.include_router(lineage_routes(host))
     app.include_router(download_routes(host))

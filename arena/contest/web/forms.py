@@ -98,6 +98,8 @@ def _joining(routes: APIRouter, host: Host) -> None:
         except UsageError as problem:
             return await run_in_threadpool(page_of, request, problem, "", field(form, "name"))
         response = await run_in_threadpool(page_of, request, None, token)
+        cookie = await run_in_threadpool(accounts.log_in, contest.database, token)
+        remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         response.headers["cache-control"] = "no-store"
         return response
 

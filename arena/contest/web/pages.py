@@ -119,7 +119,7 @@ def _files(routes: APIRouter, host: Host) -> None:
     def style() -> Response:
         return Response(_style(), media_type="text/css", headers={"cache-control": "max-age=300"})
 
-    for name, kind in (("live.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+    for name, kind in (("live.js", "text/javascript"), ("lint.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
         routes.add_api_route(f"/static/{name}", partial(_file, name, kind), methods=["GET"])
 
 

@@ -56,12 +56,29 @@ def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     until(browser, then)
 
 
+def typed(browser: Browser, page: str, token: str) -> None:
+    """Who has joined is logged in; a text is checked while it is typed; log out, and in again with the token."""
+    go(browser, page)
+    told = "document.querySelector('#found').textContent"
+    for text, said in (("- Try `nonsense=3`.", "0 of 1 idea"), ("<b>x", "can be submitted")):
+        program = f"# x\n\n## Ideas\n\n{text}\n"
+        browser.value(
+            "(() => { const box = document.querySelector('#text'); "
+            f"box.value = {program!r}; box.dispatchEvent(new Event('input')); }})()"
+        )
+        until(browser, f"{told}.includes({said!r})")
+    assert browser.value("document.querySelectorAll('#found b').length") == 0
+    submit(browser, "/logout", "location.pathname === '/'")
+    go(browser, page.replace("/write", "/join"))
+    submit(browser, "/login", "location.pathname === '/me'", token=token)
+
+
 def whole(contest: Contest, port: int, browser: Browser) -> None:
     base = f"http://127.0.0.1:{port}"
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
     token = browser.value("document.querySelector('pre').textContent")
-    submit(browser, "/login", "location.pathname === '/me'", token=token)
+    typed(browser, f"{base}/write", token)
     submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
     settled(browser)
     state = "document.querySelector('.states [aria-current]').textContent"
@@ -74,7 +91,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, f"{state} === 'screening'")  # without a reload
     assert browser.value("document.querySelector('#live').hidden") is False
     for width in (1100, 380):
-        for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/me", "/join"):
+        for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1
@@ -89,8 +106,6 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     base = f"http://127.0.0.1:{port}"
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
-    token = browser.value("document.querySelector('pre').textContent")
-    submit(browser, "/login", "location.pathname === '/me'", token=token)
     entry = next(row["entry_id"] for row in board_view(contest)["rows"] if row["role"] == "program")
     for width in (1280, 360):
         for path in (f"/entry/{entry}", "/lineage"):

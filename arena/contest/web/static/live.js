@@ -1,6 +1,6 @@
 // Live pages: when the server reports a change, the main part of this page is fetched again.
 // A page is fetched at most every few seconds, and not by all readers at the same moment.
-// Nothing is replaced while a form field has the focus; without JavaScript, reload the page.
+// Nothing is replaced while a form field has the focus or holds what was typed; without JavaScript, reload the page.
 "use strict";
 (() => {
   if (!window.EventSource) return;
@@ -22,6 +22,7 @@
   async function refresh() {
     const active = document.activeElement;
     if (active && active.matches("input, textarea, select")) return;
+    if ([...document.querySelectorAll("main textarea, main input")].some((one) => one.value !== one.defaultValue)) return;
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");

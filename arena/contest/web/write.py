@@ -1,0 +1,119 @@
+"""How to write a program: what an entry is, the task's edits, the charter's fields, and a box that checks a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypedDict
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from arena.contest.contest import Contest
+from arena.contest.entries import NotTaken, linted
+from arena.contest.web.forms import echoed, posted
+from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
+from arena.contest.web.pages import show
+from inner_loop.behaviour import resolved_ideas
+from programs.charter import Charter
+from programs.edit import add_directive, set_charter
+from programs.shelf import starter
+from trainer.task import Task
+
+
+class TextCheck(TypedDict):
+    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; None where it cannot
+    be read."""
+
+    taken: bool
+    message: str
+    lint: Sequence[Mapping[str, Any]]
+    ideas: int | None
+    of: int | None
+
+
+def write_routes(host: Host) -> APIRouter:
+    """The page, its check without JavaScript, and the check of the API."""
+    routes = APIRouter(include_in_schema=False)
+
+    def page_of(request: Request, text: str, found: TextCheck | None) -> Response:
+        tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
+        return show(host, request, "write", tasks=tasks, fields=list(settings(Charter)), text=text, found=found)
+
+    @routes.get("/write")
+    @routes.get("/write.md")
+    def write(request: Request) -> Response:
+        return page_of(request, example(host.task), None)
+
+    @routes.post("/write")
+    async def check_form(request: Request) -> Response:
+        form = await posted(host, request)
+        host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
+        found = await run_in_threadpool(text_check, host.contest, form.program, host)
+        return await run_in_threadpool(page_of, request, echoed(form.program), found)
+
+    @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
+    async def check(request: Request) -> Any:
+        raw = await request.body()
+        host.limited(host.limits.lint, request, weight=1 + len(raw) // HEAVY)
+        return await run_in_threadpool(text_check, host.contest, raw, host)
+
+    return routes
+
+
+def settings(part: type[BaseModel], within: str = "") -> Iterator[tuple[str, str]]:
+    """Name and meaning of each setting of the charter; ``keep.rule`` is written below ``keep:``."""
+    for name, one in part.model_fields.items():
+        if name == "version":
+            continue
+        yield f"{within}{name}", one.description or ""
+        if isinstance(one.annotation, type) and issubclass(one.annotation, BaseModel):
+            yield from settings(one.annotation, f"{within}{name}.")
+
+
+class TaskEdit(TypedDict):
+    """A row of the table of edits. ``now``: what it is in the untouched script; ``example``: how an idea names it."""
+
+    name: str
+    group: str
+    now: str
+    values: str
+    example: str
+
+
+def edits_of(task: Task) -> list[TaskEdit]:
+    """The edits that ideas can name, in the task's order."""
+    baseline = task.baseline()
+    rows: list[TaskEdit] = []
+    for knob in task.edits.knobs:
+        patch = knob.kind == "patch"
+        now = "not applied" if patch else str(knob.read(baseline.text(knob.file)))
+        others = [value for value in knob.values if str(value) != now] or list(knob.values)
+        rows.append({
+            "name": knob.name,
+            "group": knob.group,
+            "now": now,
+            "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
+            "example": knob.name if patch else f"{knob.name}={others[0]}",
+        })  # fmt: skip
+    return rows
+
+
+def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
+    """The messages of lint, and the ideas that the contest's researcher would recognise; nothing is stored."""
+    try:
+        read = linted(contest, raw, host.knows)
+    except NotTaken as problem:
+        lint = [message.record() for message in problem.lint]
+        return {"taken": False, "message": problem.message, "lint": lint, "ideas": None, "of": None}
+    known = {idea.directive_id for task in contest.tasks for idea, _ in resolved_ideas(read.program, task)}
+    of, lint = len(read.program.ideas), [message.record() for message in read.lint]
+    return {"taken": True, "message": "can be submitted", "lint": lint, "ideas": len(known), "of": of}
+
+
+def example(task: Task) -> str:
+    """A program to begin with: small steps, and one idea that names an edit of the task."""
+    text = set_charter(starter("local").text, "proposers", {"queue": 0.5, "local": 0.5})
+    edits = edits_of(task)
+    return add_directive(text, "Ideas", f"Try `{edits[0]['example']}`.") if edits else text
