@@ -41,7 +41,7 @@ class Cleaner:
 
     def text(self, text: str) -> str:
         if "/" in text:
-            text = _PATH.sub(lambda found: f"…/{found[0].rpartition('/')[2]}", text)
+            text = _PATH.sub(lambda path: f"…/{path[0].rpartition('/')[2]}", text)
         return self.host.sub("HOST", text) if self.host else text
 
     def value(self, value: JsonValue) -> JsonValue:
@@ -109,8 +109,8 @@ def refuse_secret(folder: Path, secret: str) -> None:
 def remarks(study: Study, target: Path) -> Iterator[str]:
     """What was left as it is and may name something private."""
     for program in map(study.program, study.state.programs):
-        found = _PATH.search(program.text)
-        if found:
-            yield f"the program {program.name} names {found[0]}: its text is what was measured, so it stays"
+        path = _PATH.search(program.text)
+        if path:
+            yield f"the program {program.name} names {path[0]}: its text is what was measured, so it stays"
     if (target / ARCHIVE).is_file():
         yield "runs.zip holds what the researchers wrote and printed, paths among it; nothing in it was changed"

@@ -24,10 +24,34 @@ STEPS = """
 SELECT run_id, number, status, decision, metric, gain, device_seconds_charged, fraction, config, description, diff
 FROM experiments ORDER BY run_id, number
 """
-SETTINGS = ("name", "role", "purpose", "generation", "task", "program_id", "match_id", "arm_id", "stream", "run_seed",
-            "researcher", "direction", "device_seconds_budget")  # fmt: skip
-FIGURES = ("verified_gain", "claimed_gain", "claimed_best", "device_seconds_charged", "experiments", "kept",
-           "verified_seeds", "failed_seeds", "tokens", "usd", "wall_seconds")  # fmt: skip
+SETTINGS = (
+    "name",
+    "role",
+    "purpose",
+    "generation",
+    "task",
+    "program_id",
+    "match_id",
+    "arm_id",
+    "stream",
+    "run_seed",
+    "researcher",
+    "direction",
+    "device_seconds_budget",
+)
+FIGURES = (
+    "verified_gain",
+    "claimed_gain",
+    "claimed_best",
+    "device_seconds_charged",
+    "experiments",
+    "kept",
+    "verified_seeds",
+    "failed_seeds",
+    "tokens",
+    "usd",
+    "wall_seconds",
+)
 
 
 @dataclass(frozen=True)

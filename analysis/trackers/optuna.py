@@ -75,13 +75,18 @@ def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
         value=step.values.get("metric"),
         params={key: value for key, value in step.config.items() if key in ranges},
         distributions={key: ranges[key] for key in step.config if key in ranges},
-        user_attrs={**step.values, "number": step.number, "status": step.status, "decision": step.decision,
-                    "description": step.description},
+        user_attrs={
+            **step.values,
+            "number": step.number,
+            "status": step.status,
+            "decision": step.decision,
+            "description": step.description,
+        },
         system_attrs={},
         intermediate_values={},
         datetime_start=now,
         datetime_complete=now,
-    )  # fmt: skip
+    )
 
 
 def make(study: str, folder: Path) -> OptunaStorage:

@@ -33,8 +33,8 @@ class Trackio:
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
         for step in steps:
-            told = {"status": step.status, "decision": step.decision, "description": step.description}
-            self._open[run.run_id].log({**step.values, **told}, step=step.number)
+            remarks = {"status": step.status, "decision": step.decision, "description": step.description}
+            self._open[run.run_id].log({**step.values, **remarks}, step=step.number)
 
     def end(self, run: TrackedRun) -> None:
         opened = self._open.pop(run.run_id)

@@ -6,18 +6,18 @@ from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.stored import Announcement
 
 
-def sentences(told: Announcement) -> list[str]:
+def sentences(said: Announcement) -> list[str]:
     """What an announcement says beside its headline, in the order of interest."""
-    if told["outcome"] == "empty":
+    if said["outcome"] == "empty":
         return []
-    digits, race = decimals(typical(row["se"] for row in told["rows"])), told.get("race")
+    digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
     looks = f", valid at all {len(race['looks'])} looks of the race" if race else ""
     tests = ", corrected for all leaders and looks" if race else ""
     lines = [
-        f"The best entry's average gain over {many(told['n'], 'fresh run')} is {number(told['gain'], digits)} "
-        f"{told['unit']} (95% interval {span(told['low'], told['high'], digits)}{looks}). Its difference from stock "
-        f"(both arms together) is {number(told['over_stock'], digits, True)} (95% interval "
-        f"{span(told['over_low'], told['over_high'], digits)}{tests})."
+        f"The best entry's average gain over {many(said['n'], 'fresh run')} is {number(said['gain'], digits)} "
+        f"{said['unit']} (95% interval {span(said['low'], said['high'], digits)}{looks}). Its difference from stock "
+        f"(both arms together) is {number(said['over_stock'], digits, True)} (95% interval "
+        f"{span(said['over_low'], said['over_high'], digits)}{tests})."
     ]
     if race:
         saved = race["equal_runs"] - race["runs"]
@@ -26,9 +26,9 @@ def sentences(told: Announcement) -> list[str]:
             f"The race: {many(race['leaders'], 'leader')}, {race['runs']:,} runs with stock's, the last look after "
             f"{race['looked']} runs each{same}."
         )
-    if (price := told.get("separate")) is not None:
+    if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
-        first, second = (who["entrant"] for who in told["winners"][:2])
+        first, second = (who["entrant"] for who in said["winners"][:2])
         cost = (
             f"would take about {runs:,} runs of each, {duration(seconds)} of device time, if they differ as measured"
             if runs is not None and seconds is not None

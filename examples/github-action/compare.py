@@ -54,14 +54,21 @@ def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool]:
     """(the comment, whether the new program is significantly worse). Ranks that do not overlap differ at 5%."""
     better, worse = new["rank_high"] < old["rank_low"], old["rank_high"] < new["rank_low"]
     said = "better than" if better else "worse than" if worse else "not significantly different from"
-    lines = [f"**The new program is {said} the old one** on {new['task']} (5% level).", "",
-             f"| program | mean verified gain, {new['unit']} | 95% interval | runs |", "|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"**The new program is {said} the old one** on {new['task']} (5% level).",
+        "",
+        f"| program | mean verified gain, {new['unit']} | 95% interval | runs |",
+        "|---|---|---|---|",
+    ]
     for name, row in (("new", new), ("old", old)):
         interval = "unknown" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
         lines.append(f"| {name} | {row['gain']:.3f} | {interval} | {row['n']} |")
     seconds = old["device_seconds_charged"] + new["device_seconds_charged"]
-    lines += ["", f"Gains are measured on seeds and data that no run saw; {seconds:.0f} s of device time for the runs. "
-              "A difference that is not significant may need more runs: `metaloop power`."]  # fmt: skip
+    lines += [
+        "",
+        f"Gains are measured on seeds and data that no run saw; {seconds:.0f} s of device time for the runs. "
+        "A difference that is not significant may need more runs: `metaloop power`.",
+    ]
     return "\n".join(lines) + "\n", worse
 
 

@@ -119,8 +119,6 @@ def export(
     writes programs. With --to hf, mlflow, optuna, tensorboard, trackio or wandb, writes
     every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
     WANDB_MODE=online send to a server instead."""
-    from analysis.study import VIEWS
-
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind)
@@ -139,6 +137,13 @@ def export(
     if dataset is not None:
         to_dataset(out, folder, Path(dataset).expanduser())
         return
+    to_tables(out, folder, target, to, view)
+
+
+def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
+    """Write a view, or every one, as tables."""
+    from analysis.study import VIEWS
+
     if view != "all" and view not in VIEWS:
         raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
     if target is None and (view == "all" or out.mode == "json"):

@@ -50,13 +50,15 @@ def steer(
 
     folder = resolve.study_folder(study, out)
     opened = Study.open(folder)
-    asked = [(what, text) for what, text in (("idea", idea), ("program", program), ("veto", veto)) if text is not None]
-    if len(asked) > 1:
+    requests = [
+        (what, text) for what, text in (("idea", idea), ("program", program), ("veto", veto)) if text is not None
+    ]
+    if len(requests) > 1:
         raise UsageError("one of --idea, --program and --veto at a time", hint="metaloop steer --help")
-    if because and not asked:
+    if because and not requests:
         raise UsageError("--because says why you give something", hint="add --idea, --program or --veto")
     state = opened.state = StudyState.read(folder / "ledger")
-    for what, given in asked:
+    for what, given in requests:
         refuse_late(opened)
         text, name = checked(opened, what, given)
         ask(folder, what, text, name=name, because=because or "")
@@ -112,11 +114,11 @@ def vetoable(study: Study, given: str) -> str:
     programs = {program_id: study.program(program_id) for program_id in study.state.programs}
     named = [program_id for program_id, program in programs.items() if program.name == given]
     statements = {each.directive_id for program in programs.values() for each in program.directives}
-    found = named[0] if len(named) == 1 else resolve.by_prefix(given, {*programs, *statements}, "program or statement")
+    chosen = named[0] if len(named) == 1 else resolve.by_prefix(given, {*programs, *statements}, "program or statement")
     parts = [{program_id, *(d.directive_id for d in held.directives)} for program_id, held in programs.items()]
-    if all(found in ids for ids in parts):
-        raise UsageError(f"every program of the study has {found}", hint="veto something that some programs lack")
-    return found
+    if all(chosen in ids for ids in parts):
+        raise UsageError(f"every program of the study has {chosen}", hint="veto something that some programs lack")
+    return chosen
 
 
 def an_idea(study: Study, given: str) -> str:
@@ -147,10 +149,10 @@ def in_backquotes(text: str, tasks: Sequence[Task]) -> str:
     shell nobody types backquotes."""
     knobs = {knob.name.lower(): knob for task in tasks for knob in task.edits.knobs}
 
-    def quoted(found: re.Match[str]) -> str:
-        knob = knobs.get(found[1].lower())
-        named = knob is not None and (found[2] or knob.kind == "patch")
-        return f"`{found[0]}`" if named else found[0]
+    def quoted(term: re.Match[str]) -> str:
+        knob = knobs.get(term[1].lower())
+        named = knob is not None and (term[2] or knob.kind == "patch")
+        return f"`{term[0]}`" if named else term[0]
 
     return re.sub(r"\b([A-Za-z_]\w*)(=[\w+-]+(?:\.\w+)*)?", quoted, text)
 

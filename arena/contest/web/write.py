@@ -37,9 +37,9 @@ def write_routes(host: Host) -> APIRouter:
     """The page, its check without JavaScript, and the check of the API."""
     routes = APIRouter(include_in_schema=False)
 
-    def page_of(request: Request, text: str, found: TextCheck | None) -> Response:
+    def page_of(request: Request, text: str, checked: TextCheck | None) -> Response:
         tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
-        return show(host, request, "write", tasks=tasks, fields=list(settings(Charter)), text=text, found=found)
+        return show(host, request, "write", tasks=tasks, fields=list(settings(Charter)), text=text, checked=checked)
 
     @routes.get("/write")
     @routes.get("/write.md")
@@ -50,8 +50,8 @@ def write_routes(host: Host) -> APIRouter:
     async def check_form(request: Request) -> Response:
         form = await posted(host, request)
         host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
-        found = await run_in_threadpool(text_check, host.contest, form.program, host)
-        return await run_in_threadpool(page_of, request, echoed(form.program), found)
+        checked = await run_in_threadpool(text_check, host.contest, form.program, host)
+        return await run_in_threadpool(page_of, request, echoed(form.program), checked)
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
     async def check(request: Request) -> Any:
@@ -90,13 +90,15 @@ def edits_of(task: Task) -> list[TaskEdit]:
         patch = knob.kind == "patch"
         now = "not applied" if patch else str(knob.read(baseline.text(knob.file)))
         others = [value for value in knob.values if str(value) != now] or list(knob.values)
-        rows.append({
-            "name": knob.name,
-            "group": knob.group,
-            "now": now,
-            "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
-            "example": knob.name if patch else f"{knob.name}={others[0]}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": knob.name,
+                "group": knob.group,
+                "now": now,
+                "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
+                "example": knob.name if patch else f"{knob.name}={others[0]}",
+            }
+        )
     return rows
 
 
