@@ -1,5 +1,5 @@
-"""The pictures of the README, of a real study, as SVG: its champion tinted by credit beside the standings, and what
-the command prints at a terminal of 96 columns.
+"""The pictures of the README, of a real study, as SVG: its champion tinted by credit beside the standings, what the
+command prints at a terminal of 96 columns, and the live display while the study ran, moment by moment.
 
 python -m bench.pictures STUDY [FOLDER]      default docs/pictures
 """
@@ -11,7 +11,11 @@ import pty
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 FOLDER = Path("docs/pictures")
 COLUMNS = 96
@@ -20,6 +24,7 @@ SCREENS = {
     "credit": ("credit", "--method", "edit"),
 }
 MOST_LINES = 28
+WIDTH, MOMENTS, SECONDS = 80, 9, 1.5  # of the recording: columns, moments, seconds that each is shown
 
 
 def at_a_terminal(*arguments: str) -> str:
@@ -45,7 +50,6 @@ def at_a_terminal(*arguments: str) -> str:
 
 def draw(folder: Path, name: str, command: str, text: str) -> Path:
     from rich.ansi import AnsiDecoder
-    from rich.console import Console
 
     lines = text.replace("\r", "").splitlines()
     if len(lines) > MOST_LINES:
@@ -60,6 +64,61 @@ def draw(folder: Path, name: str, command: str, text: str) -> Path:
     return path
 
 
+def recording(study: Path, target: Path) -> Path:
+    """The live display at MOMENTS equally distant moments of the study, from its ledger, one after the other; a reader
+    who wants no motion sees the last."""
+    from analysis.ledger import read
+    from meta.cli.board import StudyView
+    from meta.cli.screen import screen
+
+    board, events = StudyView(study), list(read(study / "ledger"))
+    times = [datetime.fromisoformat(str(event["at"])) for event in events]
+    ends = [event for event in events if event["kind"] == "champion"]
+    last = times[events.index(ends[-1])] if ends else times[-1]
+    moments = [times[0] + (last - times[0]) * (i + 1) / MOMENTS for i in range(MOMENTS)]
+    frames: list[str] = []
+    for event, at in zip(events, times, strict=True):
+        if at > last:
+            break
+        while len(frames) < MOMENTS and at > moments[len(frames)]:
+            frames.append(_frame(screen(board, "evolve --quick", width=WIDTH), len(frames)))
+        board.take(event)
+    while len(frames) < MOMENTS:
+        frames.append(_frame(screen(board, "evolve --quick", width=WIDTH), len(frames)))
+    if ends:
+        verdict = Text("\n" + str(ends[-1].get("verdict")), style="bold")
+        frames.append(_frame(Group(screen(board, "evolve --quick", width=WIDTH), verdict), len(frames)))
+    sizes = [tuple(map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frame)[0])) for frame in frames]
+    wide, high = (max(size[axis] for size in sizes) for axis in (0, 1))
+    whole = len(frames) * SECONDS
+    style = (
+        f".frame {{ visibility: hidden; animation: show {whole}s step-end infinite; }} "
+        f"@keyframes show {{ 0% {{ visibility: visible; }} {100 / len(frames):.3f}% {{ visibility: hidden; }} }} "
+        + " ".join(f".at{i} {{ animation-delay: {i * SECONDS}s; }}" for i in range(len(frames)))
+        + f" @media (prefers-reduced-motion: reduce) {{ .frame {{ animation: none; }} .at{len(frames) - 1} "
+        "{ visibility: visible; } }"
+    )
+    parts = [
+        frame.replace('class="rich-terminal"', f'class="frame at{i}" width="{size[0]}" height="{size[1]}"', 1)
+        for i, (frame, size) in enumerate(zip(frames, sizes, strict=True))
+    ]
+    label = "The live display of a study, from its beginning to its verdict"
+    target.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" role="img" aria-label="{label}">'
+        f"<style>{style}</style>{''.join(parts)}</svg>",
+        encoding="utf-8",
+    )
+    return target
+
+
+def _frame(shown: RenderableType, number: int) -> str:
+    """One moment as an SVG of its own, without the font that the template asks a server for."""
+    terminal = Console(record=True, width=WIDTH, file=open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+    terminal.print(shown)
+    svg = terminal.export_svg(title="metaloop evolve --quick", unique_id=f"moment{number}")
+    return re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.S)
+
+
 def main() -> None:
     from bench.champion_picture import champion_picture
 
@@ -70,6 +129,7 @@ def main() -> None:
         text = at_a_terminal(verb, study, *rest)
         print(draw(folder, name, f"metaloop {verb} {Path(study).name}", text))
     print(champion_picture(Path(study), folder / "champion.svg"))
+    print(recording(Path(study), folder / "recording.svg"))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ def cost(facts: ReportFacts) -> str:
     if facts.logs.rows:
         return f"unknown; the {many(totals.experiments, 'experiment')} come from logs without costs."
     spent, tokens = totals.device_seconds, totals.model_tokens
-    parts = [f"{duration(spent)} of device time" if spent else "no recorded device time"]
+    by_runs = f", {duration(totals.research_seconds)} of it by the runs, the rest to verify them"
+    parts = [f"{duration(spent)} of device time{by_runs}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config:
@@ -147,7 +148,7 @@ def tiles(facts: ReportFacts) -> list[tuple[str, str]]:
     counts += [many(totals.runs, runs), many(totals.experiments, "experiment")]
     pairs = [(figure, noun) for figure, _, noun in (text.partition(" ") for text in counts)]
     spent = totals.device_seconds
-    return [*pairs, (duration(spent), "of device time")] if spent else pairs
+    return [*pairs, (duration(spent), "of device time with verification")] if spent else pairs
 
 
 def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> ReportVerdict:
@@ -287,7 +288,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     who = "your program" if there.get("own") else "stock"
     beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
-    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
+    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], None if variant else on["p_adjusted"])
     beside = f" of {who} (not tested)" if variant else ""
     return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
 

@@ -247,5 +247,21 @@ def export(
         out.note("study.toml is left out because it holds the secret; export again after the decision")
 
 
-for command in (ls, init, serve, join, submit, status, close, export, void, unvoid, disputes, answer, caps):
+@verb(
+    ("metaloop contest backup my-contest --to backups/monday", "while it is served, too"),
+    ("metaloop contest serve backups/monday", "go on from it, after a disk was lost"),
+)
+def backup(
+    out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
+) -> None:
+    """Copy a contest so that it can go on from the copy. It holds the secret, like the
+    folder itself: keep it to yourself. Never serve both: their results would part."""
+    from arena.contest.backup import backup as write
+
+    target = Path(to).expanduser()
+    files = write(resolve.contest_folder(folder, out), target)
+    out.thing({"folder": str(target), "files": files})
+
+
+for command in (ls, init, serve, join, submit, status, close, export, backup, void, unvoid, disputes, answer, caps):
     contest.add_command(command)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MARKS = {"finished": "*", "running": ">"}
 MOST_ARMS = 14
+CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
 
 
 def _ended(marks: str) -> str:
@@ -161,7 +162,7 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
         "purpose": match.event.get("purpose") if match else None,
         "generation": match.event.get("generation") if match else None,
         "matches": len(board.matches),
-        "programs": len(board.programs),
+        "programs": sum(event.get("operator") not in CONTROLS for event in board.programs.values()),
         "runs_finished": board.count("finished"),
         "workers": board.config.get("workers"),
         "devices_per_run": board.config.get("devices", 1),

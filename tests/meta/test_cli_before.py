@@ -146,7 +146,8 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
     assert err == f"next: metaloop task check {shlex.quote(law)}\n"
     code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
     _, following = err.split("next:\n")
-    words, other = (shlex.split(line) for line in following.splitlines())
+    other, words, more = (shlex.split(line, comments=True) for line in following.splitlines())
+    assert more == ["metaloop", "match", "PROGRAM", "PROGRAM"]
     assert other[:2] == ["metaloop", "show"] and other[-2:] == ["-s", study]
     assert code == 0 and words == ["metaloop", "log", study, "--all"]
     assert call(*words[1:])[0] == 0

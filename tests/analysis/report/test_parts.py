@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from analysis import wording
-from analysis.report import caveats, champion, experiments, lineage, progress, source
+from analysis.ledger import Ledger
+from analysis.report import caveats, champion, experiments, lineage, progress, source, verdict
 from analysis.report.caveats import Caveat
+from analysis.report.facts import gather
 from analysis.report.model import ReportSection
 from analysis.study import open_study
+from meta.cli.board import load_board
+from meta.cli.screen import status_item
+from tests.analysis import synthetic
 from tests.analysis.report import studies
 from tests.analysis.report.test_page import sections
 
@@ -172,3 +178,27 @@ def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
     assert any(point["name"] == "local" for point in first.data["rows"])
     assert all(figure.answers for figure in found.figures)
     assert not [one for one in sections(studies.finished(tmp_path / "one")) if one.name == "transfer"]
+
+
+def test_an_unseen_variant_is_told_without_a_test() -> None:
+    """The evidence page and the verdict say that nothing was tested there."""
+    side = {"mean": 1.5, "low": 1.3, "high": 1.7, "n": 4}
+    claim: Any = {"champion": side, "stock": side | {"mean": 0.6}, "low": 0.2, "high": 1.6}
+    claim["ratio"] = {"ratio": 2.5, "lower": 1.4}
+    on: Any = {"task": "strokes-7", "unit": "nats", "claim": claim, "p_adjusted": 0.012, "holds": True}
+    tested, variant = verdict._on_reserved(on), verdict._on_reserved(on | {"variant": True})
+    assert "p = 0.012 after Holm" in tested and "also beats stock" in tested
+    assert "(not tested)" in variant and "Holm" not in variant and "beats" not in variant
+
+
+def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Path) -> None:
+    """A champion without its ideas is a control, no program of the study; time of the runs is named as such."""
+    folder = studies.finished(tmp_path)
+    with Ledger(folder / "ledger", "main") as ledger:
+        synthetic.program(ledger, "p-control", operator="without-ideas", parent_ids=["p-best"], generation=1)
+    board = load_board(folder)[0]
+    with open_study(folder) as con:
+        facts = gather(source.ReportSource(con, str(folder)))
+    assert status_item(board, "study", False)["programs"] == facts.totals.programs == len(board.programs) - 1
+    assert f"{wording.duration(facts.totals.research_seconds)} of it by the runs" in verdict.cost(facts)
+    assert verdict.tiles(facts)[-1][1] == "of device time with verification"

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from arena.contest.backup import backup
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
+from programs.errors import UsageError
 from tests.arena.contest.hosting import RUNS, Browser, founded
 
 KILLS, WAIT = 5, 120.0
@@ -79,6 +81,43 @@ def test_a_killed_host_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None
         stored = {entry.entry_id for entry in connection.query(ContestEntry) if entry.person_id}
     assert set(accepted) <= stored
     check(contest, len(stored) + 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_backup_made_while_serving_goes_on(tmp_path: Path) -> None:
+    contest = founded(tmp_path, entries_per_person=4).contest
+    host = Host(contest.folder)
+    token = Browser(host.port).send("/api/v1/join", {"name": "Ada"}).json["token"]
+    entered = Browser(host.port, token).enter(b"# One\n\n- Go on.\n")
+    assert entered.status == 201
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until and not ended(contest.folder):
+        time.sleep(0.2)
+    files = backup(contest.folder, tmp_path / "copy")
+    host.kill()
+    assert files > 5 and (tmp_path / "copy").stat().st_mode & 0o077 == 0
+    with pytest.raises(UsageError, match="exists"):
+        backup(contest.folder, tmp_path / "copy")
+
+    before = ended(tmp_path / "copy")
+    copy = Contest.open(tmp_path / "copy")
+    host = Host(copy.folder)
+    assert Browser(host.port, token).get("/api/v1/me").json["used"] == 1  # the token goes on, too
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until and not finished(copy):
+        time.sleep(0.5)
+    host.kill(signal.SIGTERM)
+    assert finished(copy)
+    check(copy, 3)
+    assert before and before <= ended(copy.folder)
+
+
+def ended(folder: Path) -> set[str]:
+    """Ids of the runs that have ended; none before the ledger begins."""
+    if not list((folder / "ledger").glob("*.jsonl")):
+        return set()
+    return {row["run_id"] for row in query(folder, "SELECT run_id FROM runs WHERE state = 'finished'")}
 
 
 def finished(contest: Contest) -> bool:
