@@ -6,7 +6,7 @@ of kind `act`, by which the views leave out the runs of void arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
@@ -18,7 +18,7 @@ from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement
-from arena.contest.tables import Act, ContestEntry
+from arena.contest.tables import Act, ContestEntry, EntryParent
 from arena.study import Study
 from programs.errors import Busy, NotFound, UsageError
 from programs.ids import content_id
@@ -133,6 +133,46 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
     query = select(Act).order_by(Act.act_id)
     with contest.database.read() as connection:
         return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
+
+
+class TaintRow(TypedDict):
+    """An entry that is based on one that the host declared void, by the parents that entrants named."""
+
+    number: int
+    void_number: int
+    void_entry_id: str
+    void_entrant: str
+    because: str
+
+
+def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
+    """Which of these entries are based on a void one, directly or by others; the nearest first."""
+    with contest.database.read() as connection:
+        last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
+        void = {number: row(act) for number, act in last.items() if act.what == VOID}
+        pairs = connection.execute(select(EntryParent.number, EntryParent.parent)) if void else ()
+        parents = {int(number): int(parent) for number, parent in pairs}
+    return [
+        {
+            "number": number,
+            "void_number": above,
+            "void_entry_id": void[above]["entry_id"],
+            "void_entrant": void[above]["entrant"],
+            "because": void[above]["because"],
+        }
+        for number in numbers
+        for above in ancestors(parents, number)
+        if above in void
+    ]
+
+
+def ancestors(parents: Mapping[int, int], number: int) -> Iterator[int]:
+    """The parent, its parent, and so on; each once."""
+    seen = {number}
+    while (above := parents.get(number)) is not None and above not in seen:
+        seen.add(above)
+        yield above
+        number = above
 
 
 def row(act: Act) -> ActRow:

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from pydantic import JsonValue
 
-from arena.contest.acts import ActRow
+from arena.contest.acts import ActRow, TaintRow
 from arena.contest.pace import ConfirmingRuns
 from arena.contest.settings import Phase
 from arena.contest.standing import (
@@ -116,6 +116,7 @@ class BoardView(TypedDict):
     void: list[VoidRow]
     void_total: int
     announcement: Announcement
+    tainted: list[TaintRow]
     since: list[ActRow]
     wanted: int
     reached: Reached
@@ -151,6 +152,7 @@ class EntryView(EntryRow):
     reached: Reached
     lint: list[Any]
     acts: list[ActRow]
+    tainted: list[TaintRow]
     text: str | None
 
 

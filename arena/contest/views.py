@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import acts, since
+from arena.contest.acts import acts, since, tainted
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, run_seconds
@@ -128,6 +128,7 @@ def board_view(
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
     announcement = contest.announcement()
+    shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
@@ -137,6 +138,7 @@ def board_view(
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
+        "tainted": tainted(contest, shown),
         "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
 
@@ -205,6 +207,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),
+        "tainted": tainted(contest, [entry.number]),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }
 

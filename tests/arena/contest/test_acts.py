@@ -12,12 +12,12 @@ from arena.contest.contest import Contest
 from arena.contest.decision import leaders
 from arena.contest.entries import change, quota_used
 from arena.contest.steward import Steward
-from arena.contest.tables import ContestEntry
+from arena.contest.tables import ContestEntry, EntryParent
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
 from programs.errors import NotFound, UsageError
-from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.hosting import RUNS, Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
 
 
@@ -125,3 +125,26 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert board_view(contest)["announcement"] == decided  # the record of the decision stays
     ranks = "SELECT arm_id, rank_low FROM standings WHERE purpose = 'confirmation' ORDER BY arm_id"
     assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
+
+
+def test_what_is_based_on_a_void_entry_is_marked_as_long_as_it_is_void(contest: Contest) -> None:
+    """By named parents, directly or by others; a chain that leads back to itself ends."""
+    entered(contest, "recombine")
+    with contest.database.write() as connection:
+        connection.add_all([EntryParent(number=4, parent=3), EntryParent(number=5, parent=4)])
+    assert acts.tainted(contest, [1, 2, 3, 4, 5]) == []
+    acts.void(contest, "3", "copied from a leak")
+    marks = acts.tainted(contest, [1, 2, 3, 4, 5])
+    assert [(one["number"], one["void_number"], one["because"]) for one in marks] == [
+        (4, 3, "copied from a leak"),
+        (5, 3, "copied from a leak"),
+    ]
+    shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
+    assert [one["void_number"] for one in shown["tainted"]] == [3]
+    with served(contest) as port:
+        for path in (f"/entry/{entry_id(contest, 5)}", f"/entry/{entry_id(contest, 5)}.md"):
+            told = Browser(port).get(path).text
+            assert "which the host declared void: copied from a leak" in told
+    acts.unvoid(contest, "3", "it was none")
+    assert acts.tainted(contest, [4, 5]) == []
+    assert list(acts.ancestors({1: 2, 2: 3, 3: 1}, 1)) == [2, 3]
