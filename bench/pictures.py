@@ -120,6 +120,8 @@ def _frame(shown: RenderableType, number: int) -> str:
 
 
 def main() -> None:
+    from analysis.report.card import card
+    from analysis.study import open_study
     from bench.champion_picture import champion_picture
 
     study = sys.argv[1]
@@ -130,6 +132,9 @@ def main() -> None:
         print(draw(folder, name, f"metaloop {verb} {Path(study).name}", text))
     print(champion_picture(Path(study), folder / "champion.svg"))
     print(recording(Path(study), folder / "recording.svg"))
+    with open_study(Path(study)) as con:
+        (folder / "card.svg").write_text(card(con, study), encoding="utf-8")
+    print(folder / "card.svg")
 
 
 if __name__ == "__main__":

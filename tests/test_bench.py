@@ -66,7 +66,7 @@ CASES = {
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
     "nulls": Case("drawn 5", ("drawn_null_claims, normal: # [#, #]",)),
     "pairing": Case("3", ("strangers: shared #", "own #")),
-    "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg")),
+    "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
     "posterior": Case("5", ("3 programs, runs 4: # of intervals hold the truth",)),
     "prior": Case("1 1", ("confirmed, prior: none: # of 1", "champion's gain, same task minus none: #")),

@@ -27,8 +27,7 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Again, Point, ReportFacts, ReportSection
-from analysis.report.rows import StandingRow
+from analysis.report.model import Again, ReportFacts, ReportSection
 from analysis.report.source import ReportSource
 
 if TYPE_CHECKING:
@@ -86,44 +85,6 @@ def render(facts: ReportFacts, parts: Sequence[ReportSection]) -> str:
             name=name_of(facts),
         )
     )
-
-
-def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
-    """A page of 1200 by 630 pixels with the verdict and its standings, for `metaloop report --card`."""
-    facts = gather(ReportSource(con, study))
-    return (
-        environment()
-        .get_template("card.html.j2")
-        .render(
-            facts=facts,
-            verdict=verdict.verdict(facts),
-            cost=verdict.cost(facts),
-            arms=bars(facts.board[:6]),
-            name=name_of(facts),
-            style=_markup(template_text("style.css")),
-        )
-    )
-
-
-def bars(rows: Sequence[StandingRow]) -> list[Point]:
-    """The positions of the card's dots and intervals, in percent of its axis."""
-    ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
-    low, width = min(ends), (max(ends) - min(ends)) or 1.0
-
-    def at(value: float | None) -> float | None:
-        return None if value is None else round(100 * (value - low) / width, 2)
-
-    return [
-        {
-            "name": row.display_name,
-            "role": row.role,
-            "zero": at(0.0),
-            "at": at(row.gain),
-            "low": at(row.low),
-            "high": at(row.high),
-        }
-        for row in rows
-    ]
 
 
 def name_of(facts: ReportFacts) -> str:

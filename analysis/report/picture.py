@@ -12,6 +12,7 @@ from programs.errors import EnvironmentProblem
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 LIMIT = 120  # seconds
+PAGE = "<!doctype html><meta charset='utf-8'><body style='margin: 0'>{}"
 SIZE = (1200, 630)  # pixels: the usual size of link previews
 
 
@@ -20,8 +21,8 @@ def browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def draw(html: str, target: Path, size: tuple[int, int] = SIZE) -> None:
-    """Writes ``html`` as a PNG of ``size`` pixels. Raises EnvironmentProblem if it cannot."""
+def draw(svg: str, target: Path, size: tuple[int, int] = SIZE) -> None:
+    """Writes ``svg`` as a PNG of ``size`` pixels. Raises EnvironmentProblem if it cannot."""
     command = browser()
     if command is None:
         raise EnvironmentProblem(
@@ -29,7 +30,7 @@ def draw(html: str, target: Path, size: tuple[int, int] = SIZE) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="metaloop-card-", ignore_cleanup_errors=True) as folder:
         page, picture = Path(folder) / "card.html", Path(folder) / "card.png"
-        page.write_text(html, encoding="utf-8", errors="replace")
+        page.write_text(PAGE.format(svg), encoding="utf-8", errors="replace")
         arguments = [
             command,
             "--headless=new",

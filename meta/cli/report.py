@@ -25,7 +25,8 @@ def report(
     study: AnyStudy,
     target: Annotated[str | None, flag(f"The file to write  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
     card: Annotated[
-        str | None, flag("Also draw the verdict as a picture, 1200 x 630 pixels; needs Chromium.", metavar="PNG")
+        str | None,
+        flag("Also draw verdict and runs as a picture, 1200 x 630; a PNG needs Chromium.", metavar="PNG|SVG"),
     ],
     look: Annotated[bool, flag("Open the report in the browser.", "--open")],
 ) -> None:
@@ -33,15 +34,18 @@ def report(
     champion's text coloured by estimated effect, runs, lineage, cost and caveats.
     Every figure comes with its query."""
     from analysis.report import page, picture
+    from analysis.report.card import card as drawn_card
     from meta.cli.again import again
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
     with resolve.connect(folder) as con:
         html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)))
-        drawn = page.card(con, resolve.shown(folder)) if image else ""
+        drawn = drawn_card(con, resolve.shown(folder)) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)
-    if image:
+    if image and image.suffix == ".svg":
+        picture.save(drawn.encode("utf-8", "replace"), image)
+    elif image:
         picture.draw(drawn, image)
     written = [str(path) for path in (file, image) if path]
     if out.mode == "json":

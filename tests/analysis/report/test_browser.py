@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.report import page, picture
+from analysis.report.card import card
 from analysis.study import open_study
 from tests.analysis.report import studies
 from tests.analysis.report.browser import Browser, found
@@ -130,7 +131,7 @@ def test_it_prints(browser: Browser, report: Path) -> None:
 
 def test_the_card_is_a_picture_of_its_size(tmp_path: Path) -> None:
     with open_study(studies.finished(tmp_path)) as con:
-        picture.draw(page.card(con, str(tmp_path)), tmp_path / "card.png")
+        picture.draw(card(con, str(tmp_path)), tmp_path / "card.png")
     data = (tmp_path / "card.png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == picture.SIZE

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from analysis.ledger import Ledger
 from analysis.report import ablation, page, verdict
+from analysis.report.card import best_so_far, card
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
+from analysis.report.progress import ASIDE, BASELINE, FAILED, KEPT, DrawnRun
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, ReportSource, clean
 from analysis.study import open_study, query
@@ -165,7 +168,7 @@ def parts(ended: Path) -> list[ReportSection]:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> HostilePage:
     folder = studies.finished(tmp_path_factory.mktemp("hostile"), hostile=True)
     with open_study(folder) as con:
-        return HostilePage(Elements(page.report(con, str(folder))), page.card(con, str(folder)))
+        return HostilePage(Elements(page.report(con, str(folder))), card(con, str(folder)))
 
 
 def test_a_finished_study_has_all_parts_in_order(html: str) -> None:
@@ -333,8 +336,32 @@ def test_an_ablation_is_no_race(parts: list[ReportSection], tmp_path: Path) -> N
 
 
 def test_the_card_holds_the_verdict(hostile: HostilePage) -> None:
-    card = hostile.card
-    assert "beats stock" in card and "<img" not in card and "<script" not in card
+    drawn = hostile.card
+    assert "beats" in drawn and "<img" not in drawn and "<script" not in drawn
+    parsed = ElementTree.fromstring(drawn)  # well formed, whatever the programs are called
+    assert {element.tag.rpartition("}")[2] for element in parsed.iter()} <= {
+        "svg", "style", "text", "rect", "line", "circle", "path"
+    }  # fmt: skip
+
+
+def test_the_card_draws_the_course_of_each_deciding_run(tmp_path: Path) -> None:
+    """One step line a run, as high as its best; better is up."""
+    with open_study(studies.finished(tmp_path)) as con:
+        drawn = ElementTree.fromstring(card(con, str(tmp_path)))
+        (count,) = con.execute("SELECT count(*) FROM runs JOIN matches USING (match_id) "
+                               "WHERE matches.purpose = 'confirmation' AND experiments > 1").fetchall()[0]  # fmt: skip
+    lines = [element.get("d", "") for element in drawn.iter() if element.tag.endswith("path")]
+    assert len(lines) == count > 2
+    for line in lines:
+        heights = [float(part[1:]) for part in line.split() if part.startswith("V")]
+        assert heights == sorted(heights, reverse=True)
+
+
+def test_a_run_of_the_card_counts_neither_failures_nor_screens() -> None:
+    points = [(0, 2.0, BASELINE, ""), (1, 1.0, FAILED, ""), (2, 1.5, KEPT, ""), (3, 0.5, ASIDE, ""), (4, 1.7, KEPT, "")]
+    run = DrawnRun("r", "r", "champion", True, "p", None, None, points)
+    assert best_so_far(run, -1.0) == [(0, -2.0), (2, -1.5)]
+    assert best_so_far(run, 1.0) == [(0, 2.0)]
 
 
 @pytest.mark.parametrize("value", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", 'a"b\\c', "\ud83d\ude00"])

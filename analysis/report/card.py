@@ -1,0 +1,149 @@
+"""A study's card, an SVG of 1200 by 630 pixels: the verdict, the standings, and the course of each deciding run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from analysis.report import verdict
+from analysis.report.facts import gather
+from analysis.report.model import ReportFacts
+from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
+from analysis.report.rows import StandingRow
+from analysis.report.source import ReportSource
+
+if TYPE_CHECKING:
+    import duckdb
+
+LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 86, 4, 27, 5
+HEADS = ((44, 44, 1), (34, 58, 3))  # of the headline: pixels, letters in a line, lines
+AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
+FRAME = {"left": 760.0, "right": 1136.0, "bottom": 510.0}
+OURS = ("champion", "program")
+
+
+class DrawnArm(TypedDict):
+    """A program with its gain and interval in pixels."""
+
+    name: str
+    way: str
+    y: float
+    zero: float | None
+    at: float | None
+    low: float | None
+    high: float | None
+
+
+def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
+    """The picture as SVG, for `metaloop report --card`."""
+    from analysis.report.page import environment, name_of
+
+    facts = gather(ReportSource(con, study))
+    decided = verdict.verdict(facts)
+    size, letters, most = next((one for one in HEADS if len(decided.headline) <= one[1]), HEADS[-1])
+    headline = lines_of(decided.headline, letters, most)
+    below = 126 + (size + 8) * len(headline)
+    sentence = lines_of(decided.sentence, LETTERS, MOST_LINES)
+    top = below + 34 * len(sentence) + 34
+    shown, measure, direction = runs_of(facts)
+    return (
+        environment()
+        .get_template("card.svg.j2")
+        .render(
+            kicker=f"metaloop · {facts.task} · {name_of(facts)}",
+            headline=headline,
+            size=size,
+            sentence=sentence,
+            below=below,
+            arms=arms_of(facts.board[:MOST_ARMS], top),
+            frame=FRAME | {"top": top},
+            curves=curves_of(shown, direction, top),
+            most=last_of(shown),
+            measure=measure,
+            cost=lines_of(verdict.cost(facts), 112, 2),
+        )
+    )
+
+
+def lines_of(text: str, letters: int, most: int) -> list[str]:
+    """At most ``most`` lines; what is left out is marked."""
+    lines = textwrap.wrap(text, letters)
+    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: letters - 1]}…"]
+
+
+def last_of(runs: Sequence[DrawnRun]) -> int:
+    """The number of the last experiment of all runs; the baseline has 0."""
+    return max((number for run in runs for number, *_ in run.points), default=0)
+
+
+def arms_of(rows: Sequence[StandingRow], top: float) -> list[DrawnArm]:
+    """The programs below each other, on one axis that has 0."""
+    ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
+    lowest, width = min(ends), (max(ends) - min(ends)) or 1.0
+    step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else round(AXIS[0] + (AXIS[1] - AXIS[0]) * (value - lowest) / width, 1)
+
+    return [
+        {
+            "name": textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…"),
+            "way": "ours" if row.role in OURS else "theirs",
+            "y": round(top + step * (number + 0.5), 1),
+            "zero": at(0.0),
+            "at": at(row.gain),
+            "low": at(row.low),
+            "high": at(row.high),
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:
+    """The deciding runs, or all, with the name of the metric and which way is better."""
+    if not facts.runs.rows:
+        return [], "", "lower"
+    ids = [row.run_id for row in facts.runs.rows]
+    points = facts.source.ask("points", PointRow, runs=ids).rows
+    drawn = courses(facts, points, facts.source.ask("final_metrics", FinalRow, runs=ids).rows)
+    deciding = [run for run in drawn.runs if run.deciding]
+    return deciding or list(drawn.runs), drawn.metric, drawn.direction
+
+
+def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapping[str, str]]:
+    """A step line for each run: its best metric so far after each experiment. Better is up; the axis has what the runs
+    reached, from the worst baseline to the best script."""
+    sign = -1.0 if direction == "lower" else 1.0
+    best = {run.id: best_so_far(run, sign) for run in runs}
+    values = [value for line in best.values() for _, value in line]
+    most = last_of(runs)
+    if not values or not most:
+        return []
+    lowest, width = min(values), (max(values) - min(values)) or 1.0
+
+    def x(number: int) -> float:
+        return round(FRAME["left"] + (FRAME["right"] - FRAME["left"]) * number / most, 1)
+
+    def y(value: float) -> float:
+        return round(FRAME["bottom"] - 8 - (FRAME["bottom"] - top - 16) * (value - lowest) / width, 1)
+
+    curves: list[Mapping[str, str]] = []
+    for run in sorted(runs, key=lambda run: run.role in OURS):  # ours above the others
+        line = best[run.id]
+        if line:
+            steps = "".join(f" H{x(number)} V{y(value)}" for number, value in line[1:])
+            path = f"M{x(line[0][0])} {y(line[0][1])}{steps} H{x(max(number for number, *_ in run.points))}"
+            curves.append({"way": "ours" if run.role in OURS else "theirs", "path": path})
+    return curves
+
+
+def best_so_far(run: DrawnRun, sign: float) -> list[tuple[int, float]]:
+    """Number and value (better is higher) of each experiment that was better than all before it."""
+    line: list[tuple[int, float]] = []
+    for number, metric, what, _ in run.points:
+        if metric is None or what in (FAILED, ASIDE):
+            continue
+        if not line or sign * metric > line[-1][1]:
+            line.append((number, sign * metric))
+    return line
