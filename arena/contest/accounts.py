@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from arena.contest.database import Database
 from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import HostSession, Person, Session
-from programs.errors import UsageError
+from arena.contest.tables import BoardRow, ContestEntry, HostSession, Person, Session
+from programs.errors import NotFound, UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
 SESSION_DAYS = 14
@@ -111,6 +111,27 @@ def logged_in(database: Database, cookie: str) -> Person | None:
 def log_out(database: Database, cookie: str) -> None:
     with database.write() as connection:
         connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()
+
+
+def remove(database: Database, name: str) -> tuple[str, int]:
+    """Take a person's name out of the database and end their token and sessions; the name that stands there instead,
+    and how many entries they have. Entries and results stay. Raises NotFound.
+
+    Nothing else may work on the contest: the queue's process remembers names.
+    """
+    with database.write() as connection:
+        person = connection.scalar(select(Person).where(Person.name == name))
+        if person is None:
+            raise NotFound(f"nobody is called {name!r}"[:80], hint="the board has the names")
+        new = f"former entrant {person.person_id}"
+        person.name, person.token_hash = new, hashed(fresh(PERSON))
+        connection.query(Session).where(Session.person_id == person.person_id).delete()
+        own = list(connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)))
+        for entry in own:
+            entry.name = entry.name.replace(name, new)  # an entry is called by its entrant and a number
+            if (row := connection.get(BoardRow, entry.number)) is not None:
+                row.row = {**row.row, "entrant": new, "name": entry.name}
+        return new, len(own)
 
 
 def log_in_host(database: Database, token: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
-from meta.cli.contest_hosting import answer, disputes, unvoid, void
+from meta.cli.contest_hosting import answer, disputes, forget, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
 from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, RunBudgetFlag, YesFlag
@@ -263,5 +263,6 @@ def backup(
     out.thing({"folder": str(target), "files": files})
 
 
-for command in (ls, init, serve, join, submit, status, close, export, backup, void, unvoid, disputes, answer, caps):
+HOSTING = (void, unvoid, disputes, answer, forget, caps)
+for command in (ls, init, serve, join, submit, status, close, export, backup, *HOSTING):
     contest.add_command(command)

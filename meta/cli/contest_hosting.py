@@ -1,16 +1,18 @@
-"""The host's commands on a contest's folder: ``metaloop contest void``, ``unvoid``, ``disputes``, ``answer``."""
+"""The host's commands on a contest's folder: ``contest void``, ``unvoid``, ``disputes``, ``answer``, ``forget``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 
 from meta.cli import resolve
-from meta.cli.flags import ContestFolder
+from meta.cli.flags import ContestFolder, YesFlag
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output
+from programs.errors import UsageError
 
 EntryName = Annotated[str, argument(metavar="ENTRY")]
 DISPUTES = (
@@ -110,3 +112,24 @@ def answer(
     from arena.contest.views import plain
 
     out.thing(plain(say(opened(folder, out), dispute, text).row()))
+
+
+@verb(
+    ("metaloop contest forget my-contest 'Ada'", "asks before it does"),
+    ("metaloop contest forget my-contest 'Ada' -y", "without asking"),
+)
+def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(metavar="NAME")], yes: YesFlag) -> None:
+    """Remove an entrant's account: name, token and sessions. Their entries and results stay,
+    under `former entrant N`. The ledger's records, and an announcement that was made, keep
+    the name: they cannot be changed without breaking their chain. Stop `serve` first."""
+    from arena.contest import accounts
+    from arena.study import Study
+
+    contest = opened(folder, out)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask whether to remove the account", hint="-y removes it")
+        click.confirm(f"Remove the account of {name} for good?", abort=True, err=True)
+    with Study.open(contest.folder):
+        now, entries = accounts.remove(contest.database, name)
+    out.thing({"name": now, "entries": entries, "kept": "the name in the ledger's records"})

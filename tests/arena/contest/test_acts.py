@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.study import query
-from arena.contest import acts
+from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.decision import leaders
 from arena.contest.entries import change, quota_used
 from arena.contest.steward import Steward
-from arena.contest.tables import ContestEntry, EntryParent
+from arena.contest.tables import BoardRow, ContestEntry, EntryParent
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
 from programs.errors import NotFound, UsageError
-from tests.arena.contest.hosting import RUNS, Browser, founded, served
+from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
+from tests.meta.cli_study import cli
 
 
 def state(contest: Contest, number: int) -> str:
@@ -148,3 +150,32 @@ def test_what_is_based_on_a_void_entry_is_marked_as_long_as_it_is_void(contest: 
     acts.unvoid(contest, "3", "it was none")
     assert acts.tainted(contest, [4, 5]) == []
     assert list(acts.ancestors({1: 2, 2: 3, 3: 1}, 1)) == [2, 3]
+
+
+def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
+    made = founded(tmp_path).contest
+    with served(made) as port:
+        ada, grace = joined(port, "Ada"), joined(port, "Grace")
+        assert ada.enter(b"# Hers\n").status == 201
+    with made.database.write() as connection:
+        (number,) = [entry.number for entry in connection.query(ContestEntry) if entry.entrant == "Ada"]
+        row: Any = {"entrant": "Ada", "name": "Ada 1", "gain": 1.0}
+        connection.add(BoardRow(number=number, arm_id="a1", gain=1.0, above=0, below=0, row=row))
+    with Study.open(made.folder):
+        refused = cli("contest", "forget", str(made.folder), "Ada", "-y")
+        assert refused.returncode and accounts.person_of(made.database, ada.token).name == "Ada"
+    assert cli("contest", "forget", str(made.folder), "Nobody", "-y").returncode
+    assert "-y removes it" in cli("contest", "forget", str(made.folder), "Ada").stderr
+    done = cli("contest", "forget", str(made.folder), "Ada", "-y")
+    assert done.returncode == 0 and "former entrant 1" in done.stdout
+    with made.database.write() as connection:
+        standing = connection.get_one(BoardRow, number)
+        assert dict(standing.row) == {"entrant": "former entrant 1", "name": "former entrant 1 1", "gain": 1.0}
+        connection.delete(standing)  # it has nothing else that the page shows
+    with served(made) as port:
+        board = Browser(port).get("/").text + Browser(port).get("/queue").text
+        assert Browser(port, ada.token).ask("GET", "/api/v1/me").status == 401
+        assert Browser(port, grace.token).ask("GET", "/api/v1/me").status == 200
+        again = joined(port, "Ada")  # the name is free
+        assert again.ask("GET", "/api/v1/me").json["used"] == 0
+    assert "Ada" not in board and "former entrant 1" in board
