@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -87,30 +89,38 @@ def test_a_killed_host_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None
 @pytest.mark.timeout(600)
 def test_a_backup_made_while_serving_goes_on(tmp_path: Path) -> None:
     contest = founded(tmp_path, entries_per_person=4).contest
-    host = Host(contest.folder)
-    token = Browser(host.port).send("/api/v1/join", {"name": "Ada"}).json["token"]
-    entered = Browser(host.port, token).enter(b"# One\n\n- Go on.\n")
-    assert entered.status == 201
-    until = time.monotonic() + WAIT
-    while time.monotonic() < until and not ended(contest.folder):
-        time.sleep(0.2)
-    files = backup(contest.folder, tmp_path / "copy")
-    host.kill()
+    with hosted(contest.folder) as host:
+        token = Browser(host.port).send("/api/v1/join", {"name": "Ada"}).json["token"]
+        assert Browser(host.port, token).enter(b"# One\n\n- Go on.\n").status == 201
+        until = time.monotonic() + WAIT
+        while time.monotonic() < until and not ended(contest.folder):
+            time.sleep(0.2)
+        files = backup(contest.folder, tmp_path / "copy")
     assert files > 5 and (tmp_path / "copy").stat().st_mode & 0o077 == 0
     with pytest.raises(UsageError, match="exists"):
         backup(contest.folder, tmp_path / "copy")
 
-    before = ended(tmp_path / "copy")
-    copy = Contest.open(tmp_path / "copy")
-    host = Host(copy.folder)
-    assert Browser(host.port, token).get("/api/v1/me").json["used"] == 1  # the token goes on, too
-    until = time.monotonic() + WAIT
-    while time.monotonic() < until and not finished(copy):
-        time.sleep(0.5)
-    host.kill(signal.SIGTERM)
+    before, copy = ended(tmp_path / "copy"), Contest.open(tmp_path / "copy")
+    with hosted(copy.folder) as host:
+        assert Browser(host.port, token).get("/api/v1/me").json["used"] == 1  # the token goes on, too
+        until = time.monotonic() + WAIT
+        while time.monotonic() < until and not finished(copy):
+            time.sleep(0.5)
+        host.kill(signal.SIGTERM)
     assert finished(copy)
     check(copy, 3)
     assert before and before <= ended(copy.folder)
+
+
+@contextmanager
+def hosted(folder: Path) -> Iterator[Host]:
+    """A host that is dead afterwards, whatever happens."""
+    host = Host(folder)
+    try:
+        yield host
+    finally:
+        if host.process.poll() is None:
+            host.kill()
 
 
 def ended(folder: Path) -> set[str]:
