@@ -141,18 +141,22 @@ class OutputTail(threading.Thread):
     def __init__(self, descriptor: int, limit: int, flood: int, watch: SandboxWatch) -> None:
         super().__init__(name="agent-output", daemon=True)
         self.total = 0
-        self._descriptor, self._limit, self._flood, self._watch = descriptor, limit, flood, watch
+        # its own descriptor: the other may be closed, and its number belong to another file, while this one reads
+        self._descriptor, self._limit, self._flood, self._watch = os.dup(descriptor), limit, flood, watch
         self._kept = bytearray()
         self.start()
 
     def run(self) -> None:
-        while data := os.read(self._descriptor, 1 << 16):
-            self.total += len(data)
-            self._kept += data
-            if len(self._kept) > 2 * self._limit:
-                del self._kept[: -self._limit]
-            if self.total > self._flood:
-                self._watch.kill("output")
+        try:
+            while data := os.read(self._descriptor, 1 << 16):
+                self.total += len(data)
+                self._kept += data
+                if len(self._kept) > 2 * self._limit:
+                    del self._kept[: -self._limit]
+                if self.total > self._flood:
+                    self._watch.kill("output")
+        finally:
+            os.close(self._descriptor)
 
     def value(self) -> bytes:
         """The last bytes, after the end of the pipe."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from analysis import decision_text
 from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, decision_of
 from analysis.ledger import Ledger, read
 from analysis.report import page
+from analysis.report.card import card
 from analysis.study import open_study, query
 from meta.begin import champion_of, create, take_up
 from meta.claim import Against, claim
@@ -109,11 +111,12 @@ def printed(show: Callable[[Output], None], **mode: bool) -> str:
 def outputs(folder: Path) -> dict[str, str]:
     """Everything that speaks of the verdict."""
     with open_study(folder) as con:
-        html, card = page.report(con, str(folder)), page.card(con, str(folder))
+        html, drawn = page.report(con, str(folder)), ElementTree.fromstring(card(con, str(folder)))
         last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation' ORDER BY started_at DESC")
         match_id = str(last.fetchall()[0][0])
     return {
-        "page": (folder / "champion.evidence.md").read_text(), "report": html, "card": card,
+        "page": (folder / "champion.evidence.md").read_text(), "report": html,
+        "card": " ".join(text for text in drawn.itertext() if text.strip()),
         "ledger": str((champion_of(folder) or {})["verdict"]),
         "standings": printed(lambda out: standings(out, folder, [match_id])),
         "ends": printed(lambda out: present(out, folder)),
