@@ -67,6 +67,6 @@ def other_load(plan: PlannedWork, load: float | None = None) -> str:
     if times < 1.5 or float(plan.get("wall_seconds", 0.0)) < SHORT_SECONDS:
         return ""
     return (
-        f"the wall time stated is that of idle cores; other programs now use about {load:.0f} of this machine's {here} "
-        f"cores, so expect up to {times:.0f} times as long"
+        f"the wall time stated is that of idle cores; other programs keep this machine busy (load {load:.0f} on "
+        f"{many(here, 'core')}), so expect about {times:.0f} times as long"
     )

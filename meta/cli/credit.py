@@ -37,12 +37,17 @@ ESTIMATED = {
     "leave-one-out": "a kept change removed from the end of its run",
     "shapley": "a kept change, averaged over orders",
     "edit": "a single change to the untouched script",
-    "directive": "all experiments that cite the directive",
+    "directive": "experiments that cite the directive, compared with the script that they changed",
     "following": "runs that followed the directive minus runs that did not",
     "mutation": "child minus parent",
     "having": "programs with the directive minus programs without it",
     "factorial": "the directive in a planned ablation",
 }
+LEGEND = (
+    "n: experiments (edit, directive), pairs of runs (mutation), else runs or seeds. One model estimates edits and "
+    "directives from all experiments together, so that even n = 1 has an interval. q: p-value corrected for the number "
+    'of tests ("-": fewer than three runs, not tested)'
+)
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 
 
@@ -112,8 +117,8 @@ def credit(
         out.note(empty)
     for name in dict.fromkeys(r["method"] for r in rows):
         _show(out, [r for r in rows if r["method"] == name])
-    if any(r["q"] is None for r in rows):
-        out.note('q: false discovery rate ("-": fewer than three runs, not tested)')
+    if rows:
+        out.note(LEGEND)
 
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
@@ -190,7 +195,11 @@ def design(r: CreditLine) -> str:
 
 
 def _label(text: str) -> str:
-    """The edits of an idea before its words: a narrow terminal cuts the end off, and ideas begin alike."""
+    """The edits of an idea, or the values of a setting, before its words: a narrow terminal cuts the end off, and many
+    begin alike."""
+    if setting := re.fullmatch(r"([\w.]+): \{(.*)\}", text):
+        values = re.sub('[",]', "", setting[2]).replace(": ", "=")
+        return f"{values}: {setting[1]}"
     edits = re.findall("`([^`]+)`", text)
     return f"{' '.join(edits)}: {text}" if edits else text
 

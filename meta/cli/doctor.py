@@ -213,9 +213,8 @@ def check_metering() -> CheckResult:
     from trainer import cgroup
 
     said = cgroup.describe()
-    if said.startswith("none"):
-        return CheckResult("metering", "ok", f"wait4 only; cgroup {said}")
-    return CheckResult("metering", "ok", f"wait4, checked against cgroup: {said}")
+    more = f"no cgroup ({said})" if said.startswith("none") else f"a cgroup also counts what that misses: {said}"
+    return CheckResult("metering", "ok", f"CPU time as the kernel reports it (wait4); {more}")
 
 
 def check_agent_sandbox(network: str) -> CheckResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork |
         rows = arm_rows(board, match)[:MOST_ARMS]
         # once all is done, names need the room more
         columns = [c for c in ARM_COLUMNS if c.key != "doing" or any(row["doing"] != "done" for row in rows)]
+        metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
+        columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))

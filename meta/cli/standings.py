@@ -208,7 +208,7 @@ def _table(rows: Sequence[StandingLine], width: int) -> tuple[list[Row], list[Co
         Column("95%", right=True),
         Column("plot", title=axis.header()),
         Column("claimed", right=True, style="dim"),
-        Column("n", right=True),
+        Column("n", "runs", right=True),
         Column("state", optional=True),
         Column("words", right=True, optional=True),
         Column("spent", right=True, optional=True, show=duration),

@@ -23,8 +23,8 @@ LIST = (
     Column("metric", person=False),
     Column("direction", "better", person=False),
     Column("edits", right=True, person=False),
-    Column("cost_seconds", "experiment", right=True, show=duration),
-    Column("run_budget", "run", right=True, show=duration),
+    Column("cost_seconds", "1 experiment", right=True, show=duration),
+    Column("run_budget", "1 run", right=True, show=duration),
     Column("headroom_sd", person=False),
     Column("headroom", right=True),
     Column("resolved_share", "resolved", right=True, show=lambda share: f"{share:.0%}"),
@@ -58,8 +58,8 @@ def ls(out: Output) -> None:
 
     out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
     out.note(
-        "headroom: gain of the best edits together, in SDs between seeds; resolved: share of edits whose effect one "
-        "run can separate from noise"
+        "1 experiment, 1 run: device time. headroom: gain of the best edits together, in standard deviations (SD) of "
+        "the score between training seeds; resolved: share of edits whose effect one run can separate from noise"
     )
 
 

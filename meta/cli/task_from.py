@@ -172,7 +172,7 @@ def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draf
             said = f": {texts[int(number) - 1].strip()[:MOST_QUOTED]}" if 0 < len(texts) >= int(number or 0) else ""
             out.note(f"  {fact.field}: {_shown(fact.value)}   ({fact.where}{said})")
         names = click.Choice((*QUESTIONS, ""))
-        ask = "Enter if it is right, else the field to correct"
+        ask = "Press Enter if all fields are right, or type the name of a wrong one"
         while name := click.prompt(ask, default="", show_default=False, show_choices=False, type=names, err=True):
             if answer := _answer(name, drafted):
                 wanted = wanted.answered(name, answer)

@@ -57,7 +57,7 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     )
     planned = {"workers": 2, "wall_seconds": 60.0}
     assert capacity.other_load(planned, load=6.0) == ""
-    assert "14 of this machine's 8 cores, so expect up to 2 times" in capacity.other_load(planned, load=14.0)
+    assert "(load 14 on 8 cores), so expect about 2 times" in capacity.other_load(planned, load=14.0)
     assert capacity.other_load({**planned, "wall_seconds": 5.0}, load=14.0) == ""
 
 
