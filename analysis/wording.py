@@ -80,7 +80,7 @@ def bracket(low: float | None, high: float | None) -> str:
 
 def at_least(lower: float | None, level: int | None = None) -> str:
     """The lower bound of a ratio; ``level`` in percent."""
-    at = f" at {level}%" if level else ""
+    at = f", one-sided {level}% bound" if level else ""
     return "no lower bound" if lower is None else f"at least {lower:.2f}{at}"
 
 

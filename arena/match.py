@@ -151,6 +151,7 @@ def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, Jso
         "arm_id": job.arm_id,
         "program": job.program_name,
         "gain": run_gain(on, job.run_id),
+        "unit": on.task.unit,
         "state": result.state,
         "run": result.run.to_record() if result.run else {},
     }

@@ -58,18 +58,18 @@ class AblateFlags:
 @verb(
     ("metaloop ablate my/program.md -t tinylm --budget 2h", "the effect of each directive"),
     ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and its cost"),
-    ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept commit of one run"),
+    ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
 )
 def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
-    """Measure the effect of each directive of a PROGRAM, or of each commit of a RUN.
+    """Measure the effect of each directive of a PROGRAM, or of each kept change of a RUN.
 
     PROGRAM: switches its directives on and off by a two-level factorial design
     (Hadamard, with mirrored blocks). Every variant runs at equal budget with the
     same run seeds. Directives that the scripted researcher ignores are left out.
 
-    RUN: trains its kept commits again on fresh seeds: each commit alone on the
-    original source, the final source without each, and, for up to 8 commits,
-    averages over the orders of adding them (Shapley values).
+    RUN: trains its kept changes (the commits of its repository) again on fresh
+    seeds: each alone on the original source, the final source without each, and,
+    for up to 8, averages over the orders of adding them (Shapley values).
 
     With --study the result is added to that study's ledger and report.
     """

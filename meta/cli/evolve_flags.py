@@ -44,10 +44,10 @@ class EvolveFlags:
     which: Annotated[StudyFlags, only("study", "resume")]
     task: Annotated[
         str | None,
-        flag("The training tasks: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
+        flag("The tasks of the search: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
     ]
     reserve: Annotated[
-        str | None, flag("Held-out tasks: the champion is tested on them once, at the end.", metavar="TASK,…")
+        str | None, flag("Tasks that the search does not use: the champion is tested on them, once.", metavar="TASK,…")
     ]
     family: Annotated[
         str | None,

@@ -116,7 +116,7 @@ class ModelFlags:
 
     researcher: Annotated[
         str | None,
-        flag("Who carries out the program: scripted, chat (a model) or command:NAME (an agent).", "-r", metavar="KIND"),
+        flag("Who follows the program: scripted (no model), chat (model), command:NAME (agent).", "-r", metavar="KIND"),
     ] = None
     model: Annotated[
         str | None, flag("LiteLLM models; the later ones are fallbacks for the first.", "-m", metavar="NAME,…")

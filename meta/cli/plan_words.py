@@ -18,7 +18,7 @@ _SHOWN_BY_NAME = word_list("""
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
-LABELS = {"home": "training task"}  # the labels of other keys, where they differ
+LABELS = {"home": "training task", "runs_on_variant": "more runs on it"}  # labels of keys, where they differ
 
 
 def words(plan: PlannedWork) -> list[tuple[str, str]]:
@@ -126,11 +126,11 @@ def _harvest(plan: PlannedWork) -> str:
     if "harvest_experiments" not in plan:
         return ""
     each = " on each task" if "run_budgets_s" in plan else ""
-    return f"{many(plan['harvest_experiments'], 'experiment')}{each}, which search for the best train.py and verify it"
+    return f"{many(plan['harvest_experiments'], 'experiment')}{each} after the runs: a search for the best train.py"
 
 
 def _device(plan: PlannedWork) -> str:
-    return f"{duration(plan['device_seconds'])} for the runs and for verifying their results on fresh seeds"
+    return f"{duration(plan['device_seconds'])} in all, with the verification of the results on fresh seeds"
 
 
 def _researcher(plan: PlannedWork) -> str:

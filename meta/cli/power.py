@@ -180,18 +180,22 @@ def present(out: Output, basis: Basis, items: Sequence[Row], smallest: SmallestD
     if items:
         shown = [{**item, "usd": "not priced" if item["usd"] is None else item["usd"]} for item in items]
         out.rows(shown, columns(decimals(basis.noise.sd)))
+        out.note(
+            "runs each: of each of two programs, at the measured SD; at low, high SD: at the ends of its 95% interval"
+        )
     for line in said(basis, smallest):
         out.show(Text(line)) if out.mode == "person" else out.note(line)
     out.note(method)
 
 
 def noise_line(basis: Basis) -> str:
-    """``noise: SD 0.167 nats [0.139, 0.210] between runs of one program, …``."""
+    """``noise: standard deviation (SD) 0.167 nats [0.139, 0.210] between runs of one program, …``."""
     noise, digits = basis.noise, decimals(basis.noise.sd)
     span = f" [{noise.interval[0]:.{digits}f}, {noise.interval[1]:.{digits}f}]" if noise.interval else ""
     gains = f"; stock gains {noise.mean:.{digits}f}" if noise.mean is not None else ""
     unit = f" {basis.unit}" if basis.unit else ""
-    return f"noise: SD {noise.sd:.{digits}f}{unit}{span} between runs of one program ({basis.source}){gains}"
+    sd = f"noise: standard deviation (SD) {noise.sd:.{digits}f}{unit}{span}"
+    return f"{sd} between runs of one program ({basis.source}){gains}"
 
 
 def columns(digits: int) -> list[Column]:
@@ -216,7 +220,8 @@ def said(basis: Basis, smallest: SmallestDifference | None) -> list[str]:
     if smallest is not None:
         lines.append(f"{many(smallest.runs, 'run')} per program detect {_size(smallest, digits)} or more")
     for row in basis.rows:
-        where = f"{row.purpose}{f' {row.generation}' if row.generation else ''}"
+        where = "held-out task" if row.purpose == "reserve" else row.purpose
+        where = f"{where}{f' {row.generation}' if row.generation else ''}"
         runs = f"{many(row.n, 'run')} each" if row.n == row.n_other else f"{row.n} and {row.n_other} runs"
         lines.append(f"{where}: {row.comparison}, {runs}: detects {_size(row, digits)} or more")
     return lines

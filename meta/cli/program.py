@@ -75,6 +75,7 @@ def ls(out: Output) -> None:
         for p in starters()
     ]
     out.rows(items, LIST)
+    out.note("charter: the settings at the top of the file; metaloop program charter NAME explains them")
 
 
 @verb(

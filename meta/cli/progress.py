@@ -122,7 +122,9 @@ def _run_line(event: Mapping[str, Any]) -> str:
     counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
-    shown = state if gain is None else f"verified gain {plain_number(gain, 4, sign=True)}"
+    unit = f" {event['unit']}" if event.get("unit") else ""
+    same = " (the untouched script)" if gain == 0 and not run.get("kept") else ""
+    shown = state if gain is None else f"verified gain {plain_number(gain, 4, sign=True)}{unit}{same}"
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
     device = busy / wall if wall and busy is not None else None
     took = f", {spend.sentence(run.get('tokens'), run.get('usd'), device)}" if run.get("calls") else ""

@@ -111,8 +111,8 @@ def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
     if size := size_of(plan.headroom):
         each = " on each task" if len(homes) > 1 else ""
         return (
-            f"first, {many(size.experiments, 'experiment')}{each}, {share(size.experiments)}: the unchanged script "
-            f"{size.baselines} times, up to {many(size.changes, 'single change')} once each, and the best of them "
+            f"before the runs, {many(size.experiments, 'experiment')}{each}, {share(size.experiments)}: the unchanged "
+            f"script {size.baselines} times, up to {many(size.changes, 'single change')} once each, the best of them "
             f"{size.again} times more; does any help?"
         )
     if none := [task.name for task in homes if not task.edits.knobs]:

@@ -28,7 +28,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("transfer", RUN, "meta.cli.transfer:transfer", "does a winner on one task win on others?"),
         CommandEntry("verify", RUN, "meta.cli.verify:verify", "check a result on fresh seeds and data"),
         CommandEntry("simulate", RUN, "meta.cli.simulate:simulate", "which effects a study of a given size can detect"),
-        CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or commit"),
+        CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or kept change"),
         CommandEntry("power", RUN, "meta.cli.power:power", "how many runs a given difference needs"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
         CommandEntry("stop", RUN, "meta.cli.status:stop", "let a running study finish its experiments and end"),

@@ -36,7 +36,7 @@ def test_a_study_answers_from_its_ledger_and_says_what_it_can_tell(tmp_path: Pat
     assert told["tells"]["runs"] == 5 and told["tells"]["detectable_ratio"] > 1
     assert told["matches"][0]["comparison"] == "any two" and "11 runs of strokes" in told["noise"]["from"]
     shown = cli("power", str(folder))
-    assert shown.stdout.startswith("difference\tratio\truns") and "noise: SD" in shown.stderr
+    assert shown.stdout.startswith("difference\tratio\truns") and "noise: standard deviation (SD)" in shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
     task_with(tmp_path, gain=0.3)
     assert improve(tmp_path, "15s", "-y") == 0
     said = capsys.readouterr().err
-    assert "headroom: first, 15 experiments, 10% of the device time" in said and "there is room" in said
+    assert "headroom: before the runs, 15 experiments, 10% of the device time" in said and "there is room" in said
     rows = query(
         tmp_path / "study",
         "SELECT stage, origin, stream, seed, source_id, device_seconds_charged AS s FROM harvest_experiments "
