@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, Check, Compared, Decision, Longer
 from analysis.power import runs_needed
-from analysis.same_spend import FoundScript, SameSpend
+from analysis.same_spend import SHARE, FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
@@ -171,8 +171,9 @@ def best_scripts(d: Decision) -> list[str]:
 def harvested(script: FoundScript, d: Decision) -> str:
     where = f" on {script.task}" if d.tasks else ""
     return (
-        f"The best train.py of the study{where}, from a last search of {many(script.experiments, 'experiment')}, "
-        f"gains {script_gain(script)}, measured on seeds and data that were not used to choose it."
+        f"The best train.py of the study{where}, from a last search (harvest) of "
+        f"{many(script.experiments, 'experiment')}, gains {script_gain(script)}, measured on seeds and data that were "
+        "not used to choose it."
     )
 
 
@@ -211,7 +212,10 @@ def spend(same: SameSpend, d: Decision) -> str:
         f"{beside}."
     )
     if same.best_of < same.runs:
-        text += f" For the best of {same.runs} there are too few runs; metaloop evolve --same-spend measures it."
+        text += (
+            f" An estimate of the best of {same.runs} takes at least {SHARE * same.runs} stock runs; "
+            "metaloop evolve --same-spend measures it."
+        )
     return text
 
 

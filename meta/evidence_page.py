@@ -153,11 +153,12 @@ class LineageStep:
 
 @dataclass(frozen=True)
 class CarriedOutIdea:
-    """An idea that a training task can carry out, with the estimate of its edit if it is a single one."""
+    """An idea that a training task can carry out, with the estimate of its edit, or why there is none (``missing``)."""
 
     task: str
     text: str
     credit: EditCredit | None
+    missing: str
 
 
 def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[LineageStep]:
@@ -243,20 +244,20 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            CarriedOutIdea(task.name, idea.text, single(idea_edit, known))
+            CarriedOutIdea(task.name, idea.text, *single(idea_edit, known))
             for idea, idea_edit in resolved_ideas(program, task)
         ]
     return out
 
 
-def of_each_idea(plans: Sequence[CarriedOutIdea]) -> list[tuple[str, list[EditCredit]]]:
-    """The text of each idea, once, with its estimates on the tasks."""
-    texts: dict[str, list[EditCredit]] = {}
-    for one in plans:
-        known = texts.setdefault(one.text, [])
-        if one.credit and one.credit.low is not None:
-            known.append(one.credit)
-    return list(texts.items())
+def of_each_idea(plans: Sequence[CarriedOutIdea]) -> list[tuple[str, list[EditCredit], str]]:
+    """The text of each idea, once, with its estimates on the tasks, and why others have none."""
+    out = []
+    for text in dict.fromkeys(one.text for one in plans):
+        own = [one for one in plans if one.text == text]
+        known = [one.credit for one in own if one.credit and one.credit.low is not None]
+        out.append((text, known, "; ".join(dict.fromkeys(one.missing for one in own if one.missing))))
+    return out
 
 
 def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]:
@@ -271,15 +272,21 @@ def verb(fact: EditCredit) -> str:
     return "caused a gain of" if fact.causal else "was associated with a gain of"
 
 
-def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
-    """The estimate of an idea that changes one thing to a given value; None if it changes several, depends on the
-    source, or was not tried."""
+def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> tuple[EditCredit | None, str]:
+    """(the estimate of an idea that changes one thing to a given value, empty), or why there is none."""
     if not idea_edit.is_fixed:
-        return None
+        return None, "its change depends on the script"
     edit = idea_edit.fixed
     parts = [(name.lower(), str(value)) for name, value in edit.set.items()]
     parts += [(name.lower(), "True") for name in edit.apply]
-    return known.get(parts[0]) if len(parts) == 1 else None
+    if len(parts) != 1:
+        return None, "it changes several settings"
+    credit = known.get(parts[0])
+    if credit is None:
+        return None, "it was never tried alone"
+    if credit.low is not None or credit.estimate:
+        return credit, ""
+    return credit, "every try failed" if credit.failures >= credit.n else "the untouched script has this value"
 
 
 def confirming(match_id: str | None, purpose: Mapping[str, str], champion: Champion) -> bool:

@@ -23,7 +23,7 @@ METHODS = {
     "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
     "having": "children that have the line minus parents that do not, or the reverse, in the same match",
     "following": "runs that followed the line minus runs that did not",
-    "directive": "estimated gain of the experiments that cite the line, per second of device time",
+    "directive": "gain of the experiments that cite the line over the scripts that they changed, per device-second",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
@@ -110,6 +110,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "causal": any(item.causal for item in proven),
         "researcher": researcher(facts),
         "inert": inert(facts, credit.rows),
+        "roles": "`@" in row.text,
     }
     return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
 
@@ -158,7 +159,8 @@ def inert(facts: ReportFacts, credit: Sequence[CreditRow]) -> int:
 def researcher(facts: ReportFacts) -> str:
     """For a sentence: the researcher of the study; empty where there is none, as for imported logs."""
     models, named = facts.config.get("staff") or {}, facts.config.get("researcher")
-    return str(EvolvedFor.of(named, models.get("models", ()))) if named else ""
+    alone = ", which uses no language model" if named == "scripted" else ""
+    return f"{EvolvedFor.of(named, models.get('models', ()))}{alone}" if named else ""
 
 
 def table(credit: Sequence[CreditRow]) -> ReportTable:

@@ -13,7 +13,7 @@ from analysis.wording import count, decimals, duration, number, typical
 
 RATIOS = (1.1, 1.2, 1.5, 2.0, 3.0)
 SDS = (0.25, 0.5, 1.0, 2.0)
-TITLES = {"race": "opening race", "confirmation": "confirmation", "ablation": "ablation"}
+TITLES = {"race": "opening race", "confirmation": "confirmation", "ablation": "ablation", "reserve": "held-out task"}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ TITLES = {
     "race": "the opening race",
     "confirmation": "the confirmation: champion and controls on fresh seeds",
     "generation": "generation",
+    "reserve": "held-out task: champion and controls",
 }
 MEANING = {
     "champion": "champion, verified gain with its 95% interval",

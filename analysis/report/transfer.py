@@ -37,8 +37,8 @@ def section(facts: ReportFacts) -> ReportSection | None:
     methods = list(dict.fromkeys(row.method for row in moved))
     figures += [credited(method, [row for row in moved if row.method == method], study, facts) for method in methods]
     lead = (
-        "Do programs that win on the training tasks also win on others? Each gain is divided by stock's gain on that "
-        f"task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
+        "Do programs that win on the training tasks, those of the search, also win on others? Each gain is divided by "
+        f"stock's gain on that task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
         + " ".join(ranked(study.correlations))
     )
     return ReportSection("transfer", "Several tasks", lead, tuple(figures))
@@ -125,7 +125,7 @@ def table(cells: Sequence[Cell]) -> ReportTable:
             ">at least": lambda cell: number(cell.ratio_lower, 2),
             ">p (Holm)": lambda cell: chance(cell.p_adjusted),
             ">runs": lambda cell: count(cell.n),
-            "stream": lambda cell: cell.stream,
+            "seeds and data": lambda cell: cell.stream,
             "remark": lambda cell: f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "",
         },
     )

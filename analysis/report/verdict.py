@@ -277,7 +277,7 @@ def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> 
 def _on_reserved(on: HeldOutResult) -> str:
     """The result on one held-out task, or on the unseen variant of the first task."""
     variant = on.get("variant")
-    where = f"On {on['task']}, an unseen variant," if variant else f"On the held-out task {on['task']},"
+    where = f"On {on['task']}, a held-out variant," if variant else f"On the held-out task {on['task']},"
     there = on["claim"]
     if there is not None and there.get("families"):
         where = f"On {many(there['champion']['n'], 'new task')} of {on['task']}, a family that the search left out,"

@@ -456,7 +456,7 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
     if variant:
         named = f"a held-out variant of {task.name}" if study is None and settings.seed is None else variant.name
-        whole["variant"] = f"{named}: other data, another untouched script, not used by the search"
+        whole["variant"] = f"{named} (other data, another untouched script)"
         whole["runs_on_variant"] = runs_on_variant(plan)
     return whole
 

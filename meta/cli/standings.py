@@ -175,12 +175,12 @@ def show_match(
     from rich.text import Text
 
     first = rows[0]
-    purpose = first["purpose"] or "match"
+    purpose = {"reserve": "held-out match"}.get(first["purpose"] or "match", first["purpose"] or "match")
     number = "" if not first["generation"] else f" {first['generation']}"
     generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
     state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
-    on = "" if first["stream"] == first["purpose"] else f", {first['stream']} stream"
+    on = "" if first["stream"] == first["purpose"] else f", {first['stream']} seeds and data"
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
     title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))

@@ -187,12 +187,12 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         own = [cell for cell in cells if cell.task == task]
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
-        out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} stream", style="bold"))
+        out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} seeds and data", style="bold"))
         digits = decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, digits, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
             stock = plain_number(cell.stock_gain, digits)
-            out.show(Text(f"{MARK} on the {cell.stream} stream, where stock gained {stock}", style="dim"))
+            out.show(Text(f"{MARK} on the {cell.stream} seeds and data, where stock gained {stock}", style="dim"))
         if any(cell.like_id for cell in own):
             out.show(Text("a = b: a behaves like b on this task, so it was not run and has b's figures", style="dim"))
 
