@@ -180,7 +180,7 @@ def show_match(
     generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
     state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
-    on = "" if first["stream"] == first["purpose"] else f", {first['stream']} seeds and data"
+    on = "" if first["stream"] == first["purpose"] else f", {first['stream']} data"
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
     title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from meta.cli import resolve
+from meta.cli import render, resolve
 from meta.cli.flags import ModelFlags
 from meta.cli.options import Duration, duration, flag, only
 from meta.cli.output import Column, Output
@@ -169,7 +169,7 @@ def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draf
         for fact in read:
             file, _, number = fact.where.rpartition(":")
             texts = drafted.source.text(file).splitlines() if number.isdigit() else []
-            said = f": {texts[int(number) - 1].strip()[:MOST_QUOTED]}" if 0 < len(texts) >= int(number or 0) else ""
+            said = f": {render.fit(texts[int(number) - 1].strip(), MOST_QUOTED)}" if 0 < len(texts) >= int(number or 0) else ""
             out.note(f"  {fact.field}: {_shown(fact.value)}   ({fact.where}{said})")
         names = click.Choice((*QUESTIONS, ""))
         ask = "Press Enter if all fields are right, or type the name of a wrong one"

@@ -39,7 +39,7 @@ COLUMNS = (
 )
 LEGEND = (
     "at least: one-sided 95% lower bound of the ratio to stock; p: one-sided test of a larger gain than stock's, "
-    "corrected within each task (Holm)"
+    "corrected within each task (Holm); n: runs"
 )
 MARK = "°"  # rows on another stream than the first row of their table
 MOST = 12  # rows of a class that are shown at a terminal; --json has all
@@ -187,12 +187,12 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         own = [cell for cell in cells if cell.task == task]
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
-        out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} seeds and data", style="bold"))
+        out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} data", style="bold"))
         digits = decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, digits, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
             stock = plain_number(cell.stock_gain, digits)
-            out.show(Text(f"{MARK} on the {cell.stream} seeds and data, where stock gained {stock}", style="dim"))
+            out.show(Text(f"{MARK} on the {cell.stream} data, where stock gained {stock}", style="dim"))
         if any(cell.like_id for cell in own):
             out.show(Text("a = b: a behaves like b on this task, so it was not run and has b's figures", style="dim"))
 
@@ -393,7 +393,7 @@ def over_the_reserved(over: OverReserved) -> str:
     """The mean over several reserved tasks; an estimate, not a test."""
     bare = f"; without its ideas {times(over.bare.ratio, over.bare.lower)}" if over.bare else ""
     champion = times(over.champion.ratio, over.champion.lower)
-    return f"over the {over.tasks} reserved tasks, × stock: {champion}{bare}"
+    return f"over the {over.tasks} held-out tasks, × stock: {champion}{bare}"
 
 
 def over_homes(claim: Claim) -> str:
