@@ -169,7 +169,8 @@ def completed(out: Output, source: Path, wanted: Wanted, drafted: Draft) -> Draf
         for fact in read:
             file, _, number = fact.where.rpartition(":")
             texts = drafted.source.text(file).splitlines() if number.isdigit() else []
-            said = f": {render.fit(texts[int(number) - 1].strip(), MOST_QUOTED)}" if 0 < len(texts) >= int(number or 0) else ""
+            said = texts[int(number) - 1].strip() if 0 < len(texts) >= int(number or 0) else ""
+            said = f": {render.fit(said, MOST_QUOTED)}" if said else ""
             out.note(f"  {fact.field}: {_shown(fact.value)}   ({fact.where}{said})")
         names = click.Choice((*QUESTIONS, ""))
         ask = "Press Enter if all fields are right, or type the name of a wrong one"
