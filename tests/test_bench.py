@@ -54,6 +54,9 @@ CASES = {
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
+    "home_tests": Case(
+        "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
+    ),
     "homes": Case("--studies 2 --generations 1", ("0.25 | # | # | # [#, #]",)),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
