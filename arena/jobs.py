@@ -76,6 +76,7 @@ class MeasureJob:
     """One training of any source, given as name and text of its files; ``fraction`` of an experiment's full budget.
 
     ``own``: what experiments of that source used (`trainer.clock_rule`); a verification that uses more is invalid.
+    ``split`` names one of further hidden splits of the stream; empty: the study's own.
     """
 
     job_id: str
@@ -86,6 +87,7 @@ class MeasureJob:
     kind: str = "measure"
     task: str = ""
     own: tuple[CpuUse, ...] = field(default=(), compare=False)
+    split: str = ""
 
 
 Job = RunJob | BaselineJob | MeasureJob

@@ -104,8 +104,8 @@ class Worker:
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
         fraction = job.fraction if isinstance(job, MeasureJob) else 1.0
-        own = job.own if isinstance(job, MeasureJob) else ()
-        measured = self.measure(Spec(source, job.seed, job.stream, fraction), own=own)
+        own, split = (job.own, job.split) if isinstance(job, MeasureJob) else ((), "")
+        measured = self.measure(Spec(source, job.seed, job.stream, fraction, split=split), own=own)
         return JobResult(job.job_id, "finished", (measured,))
 
     def measure(self, spec: Spec, run_id: str | None = None, own: Iterable[CpuUse] = ()) -> Measurement:

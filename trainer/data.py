@@ -42,17 +42,25 @@ def check_cache(task: Task) -> None:
 class DataStore:
     """Provides folders of data. Hidden splits depend on the study's secret; the training split does not.
 
-    ``confined``: data.py is untrusted and runs in a sandbox.
+    ``confined``: data.py is untrusted and runs in a sandbox. ``label`` names further hidden splits of each stream,
+    equally distributed and independent of each other.
     """
 
-    def __init__(self, task: Task, streams: Streams, root: Path, *, confined: bool = False) -> None:
+    def __init__(self, task: Task, streams: Streams, root: Path, *, confined: bool = False, label: str = "") -> None:
         self.task = task
         self.streams = streams
         self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes have other working folders
+        self.label = (label,) if label else ()
+
+    def labelled(self, label: str) -> DataStore:
+        """The same store for the splits of a label."""
+        if label == "".join(self.label):
+            return self
+        return DataStore(self.task, self.streams, self.root, confined=self.confined, label=label)
 
     def split_seed(self, stream: Stream) -> int:
-        return self.streams.data_seed(stream, "split", self.task.task_id)
+        return self.streams.data_seed(stream, "split", self.task.task_id, *self.label)
 
     def train(self) -> Path:
         """Folder with the training split, which the task's prepare.py loads."""
@@ -60,7 +68,7 @@ class DataStore:
 
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
-        name = self.streams.seed(stream, "folder", self.task.task_id)  # independent of the split's seed
+        name = self.streams.seed(stream, "folder", self.task.task_id, *self.label)  # independent of the split's seed
         return self._once(self.root / self.task.task_id / f"{stream}-{name:08x}", stream, self.split_seed(stream))
 
     def _once(self, folder: Path, split: str, seed: int) -> Path:

@@ -44,6 +44,7 @@ class Spec:
     """An experiment to run: source, training seed, stream for scoring, fraction of the full budget.
 
     ``block`` names the match. It does not affect training; the law of a simulated task may drift between matches.
+    ``split`` names one of further hidden splits of the stream; empty: the study's own.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Spec:
     stream: Stream = "search"
     fraction: float = 1.0
     block: str = ""
+    split: str = ""
 
 
 class Trainer:
@@ -115,7 +117,7 @@ class Trainer:
     def key(self, spec: Spec) -> str:
         """Cache key: everything that an outcome depends on."""
         budget = f"steps {self.steps(spec.fraction)}" if self.fixed_steps else f"seconds {self.task.budget_seconds!r}"
-        split = f"{spec.stream} {self.data.split_seed(spec.stream)}"
+        split = f"{spec.stream} {self.data.labelled(spec.split).split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
         tools = (building.version(),) if self.task.scoring.get("build") else ()
@@ -244,7 +246,7 @@ class Trainer:
             limits = self._limits(max(1.0, spec.fraction), request.limits.file_mb, tally)
             referee = LocalReferee(
                 self.launcher,
-                self.data,
+                self.data.labelled(spec.split),
                 replace(request, limits=limits),
                 checkpoint if wanted else None,
                 stream=spec.stream,

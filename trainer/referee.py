@@ -174,7 +174,7 @@ class LocalReferee:
 
     @property
     def public_split(self) -> Path:
-        return self.data.split("search")
+        return self.data.labelled("").split("search")
 
     @property
     def steps(self) -> int:

@@ -23,7 +23,7 @@ from analysis.study import query
 from arena.arms import Entry
 from arena.drain import Drained
 from arena.executor import LocalExecutor, WorkerProcess, rebuild
-from arena.jobs import BaselineJob
+from arena.jobs import BaselineJob, MeasureJob
 from arena.standalone import play_entries
 from arena.study import Study
 from programs.errors import EnvironmentProblem, UsageError
@@ -73,6 +73,16 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(
     told = "SELECT count(*) AS n, count(DISTINCT record->>'experiment_id') AS different FROM events WHERE kind = {}"
     (experiments,) = query(study.folder, told.format("'experiment'"))
     assert experiments["n"] == experiments["different"]  # what the dead worker wrote down is not done again
+
+
+@pytest.mark.slow
+def test_a_measurement_may_name_a_split_of_its_own(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    files = study.task.baseline().files
+    jobs = [MeasureJob(f"m{k}", files, "confirmation", 1, split=label) for k, label in enumerate(("", "a", "b", "a"))]
+    with LocalExecutor(study.folder, 1, silent) as executor:
+        measured = {result.job_id: result.measurements[0].metric for result in executor.run(jobs)}
+    assert len(set(measured.values())) == 3 and measured["m1"] == measured["m3"] is not None
 
 
 @pytest.mark.slow

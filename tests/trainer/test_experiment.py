@@ -197,6 +197,21 @@ def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, da
     assert fixed.key(Spec(task.baseline(), 1, "search")) != fixed.key(Spec(task.baseline(), 1, "selection"))
 
 
+def test_a_label_names_another_split_of_the_same_stream(
+    task: Task, launcher: LocalLauncher, session_cache: Path, tmp_path: Path
+) -> None:
+    own = DataStore(task, Streams.from_seed(1), tmp_path)
+    assert own.labelled("") is own and own.labelled("a").labelled("").split("search") == own.split("search")
+    folders = [own.labelled(label).split("confirmation") for label in ("", "a", "b", "a")]
+    rows = [(folder / "inputs.npy").read_bytes() for folder in folders]
+    assert len(set(folders)) == len(set(rows)) == 3 and rows[1] == rows[3]
+    fixed = Trainer(task, own, launcher=launcher, fixed_steps=True)
+    specs = [Spec(task.baseline(), 1, "confirmation", split=label) for label in ("", "a", "b", "a")]
+    metrics = [fixed.run(spec).metric for spec in specs]
+    assert None not in metrics and len(set(metrics)) == 3 and metrics[1] == metrics[3]
+    assert len({fixed.key(spec) for spec in specs}) == 3
+
+
 def test_fixed_steps_are_bit_identical_and_nominal(task: Task, data: DataStore, launcher: LocalLauncher) -> None:
     fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
     first, again, other = (fixed.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
