@@ -453,5 +453,25 @@ class ActEvent(DocumentEvent, kind="act"):
     """The host declared an entry void, or reversed that (`arena.contest.acts`)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairEvent(Event, kind="pair"):
+    """A proposal of a project of strangers and the main that it is compared with, trained with one fresh seed and
+    scored on one fresh split. ``status``: of main and of the proposal."""
+
+    proposal: int
+    number: int
+    seed: int
+    split: str
+    base_metric: float | None
+    metric: float | None
+    difference: float
+    status: str
+    device_seconds_spent: float
+
+
+class BlockEvent(DocumentEvent, kind="block"):
+    """A merged proposal (`arena.home.chain.Trailers`)."""
+
+
 class AnnouncementEvent(DocumentEvent, kind="announcement"):
     """The announcement of a contest (`arena.contest.decision`)."""

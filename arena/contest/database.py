@@ -1,4 +1,4 @@
-"""The database of a contest: SQLite in WAL mode, synced at every commit, so that accepted entries are durable."""
+"""The database of a contest or project: SQLite in WAL mode, synced at every commit: what is accepted is durable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.orm import Session as Connection
-from sqlalchemy.orm import sessionmaker
 
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import ContestFact, ContestTable
@@ -24,8 +24,12 @@ WAIT_SECONDS = 30  # for another writer's transaction
 class Database:
     """Opens connections to one file; processes and threads may share it."""
 
+    name = DATABASE
+    tables: type[DeclarativeBase] = ContestTable
+    facts: type[Any] = ContestFact
+
     def __init__(self, folder: Path) -> None:
-        self.path = folder / DATABASE
+        self.path = folder / self.name
         self.engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": WAIT_SECONDS})
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", _begin)
@@ -34,13 +38,13 @@ class Database:
     def create(self) -> None:
         """Create a file that only its owner may read; SQLite gives its other files the same mode."""
         write_private(self.path, "")
-        ContestTable.metadata.create_all(self.engine)
+        self.tables.metadata.create_all(self.engine)
 
     def complete(self) -> None:
-        """Add the tables that a contest of an earlier version lacks."""
-        if not set(ContestTable.metadata.tables) <= set(inspect(self.engine).get_table_names()):
+        """Add the tables that a folder of an earlier version lacks."""
+        if not set(self.tables.metadata.tables) <= set(inspect(self.engine).get_table_names()):
             with self.write() as connection:  # holds the lock: two processes may open the folder at once
-                ContestTable.metadata.create_all(connection.connection())
+                self.tables.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -66,19 +70,19 @@ class Database:
     def fact(self, name: str) -> dict[str, JsonValue]:
         """The value of a fact; empty if it is not set."""
         with self.read() as connection:
-            fact = connection.get(ContestFact, name)
+            fact = connection.get(self.facts, name)
             return dict(fact.value) if fact else {}
 
     def set_fact(self, name: str, **value: Any) -> None:
         with self.write() as connection:
             self.put(connection, name, **value)
 
-    @staticmethod
-    def put(connection: Connection, name: str, **value: Any) -> None:
+    @classmethod
+    def put(cls, connection: Connection, name: str, **value: Any) -> None:
         """The same within a transaction."""
-        connection.merge(ContestFact(name=name, value=value, changed_at=utc_now()))
+        connection.merge(cls.facts(name=name, value=value, changed_at=utc_now()))
 
-    def merge(self, rows: Sequence[ContestTable]) -> None:
+    def merge(self, rows: Sequence[DeclarativeBase]) -> None:
         """Insert or update rows in batches: entrants wait for the lock meanwhile."""
         for start in range(0, len(rows), AT_ONCE):
             with self.write() as connection:

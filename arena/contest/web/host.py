@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from arena.contest import accounts
 from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
-from arena.contest.entries import Accepted, checked
+from arena.contest.entries import Accepted, checked, enter
 from arena.contest.intake import Intake
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
@@ -47,7 +48,7 @@ class Host:
     @classmethod
     def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
+        return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest.database))
 
     def knows(self, term: str) -> bool:
         """Whether ``term``, named in backticks in a program, is an edit of the task."""
@@ -56,7 +57,9 @@ class Host:
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
         read = await run_in_threadpool(checked, self.contest, person, raw, self.knows, parent)
-        return await asyncio.wrap_future(self.intake.take(person, read))
+        return await asyncio.wrap_future(
+            self.intake.take(partial(enter, contest=self.contest, person=person, read=read))
+        )
 
     def viewer(self, request: Request) -> Person | None:
         """The person who sent the request, by cookie or token. Raises 401 for a bad token."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from sqlalchemy.orm import Session as Connection
+
 from arena.contest import accounts
-from arena.contest.entries import checked
+from arena.contest.entries import Accepted, checked, enter
 from arena.contest.intake import Intake
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded
@@ -15,13 +19,17 @@ from tests.arena.contest.hosting import founded
 def test_one_who_left_stops_nobody(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     person, _ = accounts.join(contest.database, contest.config, "P", "")
-    intake = Intake(contest)
+    intake = Intake(contest.database)
+
+    def store(name: str) -> Callable[[Connection], Accepted]:
+        return partial(enter, contest=contest, person=person, read=checked(contest, person, starter(name).raw))
+
     with contest.database.write():  # the writer waits for this transaction
-        first = intake.take(person, checked(contest, person, starter("local").raw))
+        first = intake.take(store("local"))
         until = time.monotonic() + 10
         while not first.running() and time.monotonic() < until:
             time.sleep(0.01)
-        second = intake.take(person, checked(contest, person, starter("one-line").raw))
+        second = intake.take(store("one-line"))
         assert not first.cancel() and second.cancel()  # the one is being stored, the other waits in line
     assert first.result(10).new
-    assert intake.take(person, checked(contest, person, starter("one-line").raw)).result(10).new
+    assert intake.take(store("one-line")).result(10).new

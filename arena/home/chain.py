@@ -1,0 +1,187 @@
+"""`main` of a project: a bare git repository whose commits are the blocks, served to be read only.
+
+A commit's message ends in trailers that hold everything its test was decided by; git's own chain of hashes makes them
+unalterable for whoever has a later commit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs.errors import Corrupt
+from programs.text import one_line
+
+BRANCH = "refs/heads/main"
+AUTHOR = "volunteer"
+_MARK = 60
+_CONFLICT = re.compile(
+    rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
+)
+
+
+@dataclass(frozen=True)
+class Trailers:
+    """``seeds`` and ``differences``: of the pairs, in order, differences as Python's ``repr`` of a float."""
+
+    block: int
+    proposal: int
+    proposer: str
+    base: str
+    gain: float
+    low: float
+    high: float
+    unit: str
+    test: int
+    level: float
+    log_e: float
+    seeds: tuple[int, ...]
+    splits: tuple[str, ...]
+    differences: tuple[float, ...]
+    ledger: str
+
+    def lines(self) -> str:
+        return "".join(
+            f"{name.capitalize()}: {' '.join(map(str, value)) if isinstance(value, tuple) else value}\n"
+            for name, value in vars(self).items()
+        )
+
+    @classmethod
+    def read(cls, message: str) -> Trailers | None:
+        """Those of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
+        rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
+        values = {name.lower(): value for name, colon, value in rows if colon}
+        if "block" not in values:
+            return None
+        try:
+            return cls(
+                block=int(values["block"]),
+                proposal=int(values["proposal"]),
+                proposer=values["proposer"],
+                base=values["base"],
+                gain=float(values["gain"]),
+                low=float(values["low"]),
+                high=float(values["high"]),
+                unit=values["unit"],
+                test=int(values["test"]),
+                level=float(values["level"]),
+                log_e=float(values["log_e"]),
+                seeds=tuple(int(word) for word in values["seeds"].split()),
+                splits=tuple(values["splits"].split()),
+                differences=tuple(float(word) for word in values["differences"].split()),
+                ledger=values["ledger"],
+            )
+        except (KeyError, ValueError) as error:
+            raise Corrupt(f"the trailers of block {values['block']} are damaged: {error}") from None
+
+
+class Chain:
+    """The repository in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self) -> None:
+        self._git("init", "--quiet", "--bare", "--initial-branch=main", str(self.folder), at=None)
+
+    @property
+    def head(self) -> str:
+        """The commit of main; empty before the first block."""
+        return self._git("for-each-ref", "--format=%(objectname)", BRANCH).strip()
+
+    def files(self, commit: str) -> dict[str, str]:
+        """Path and text of each file of a commit."""
+        names = self._git("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
+        return {name: self._git("cat-file", "blob", f"{commit}:{name}") for name in names if name}
+
+    def message(self, commit: str) -> str:
+        return self._git("log", "-1", "--format=%B", commit)
+
+    def commits(self) -> list[str]:
+        """Those of main, the first one first."""
+        return self._git("rev-list", "--reverse", BRANCH).split()
+
+    def append(self, files: Mapping[str, str], subject: str, trailers: str, author: str, parent: str) -> str:
+        """A commit on main with these files alone, after ``parent``, which must be its head. Readers see it at once."""
+        with tempfile.NamedTemporaryFile(prefix="index-", dir=self.folder) as index:
+            Path(index.name).unlink()  # git wants to make it itself
+            entries = "".join(
+                f"100644 {self._git('hash-object', '-w', '--stdin', text=text).strip()}\t{name}\0"
+                for name, text in sorted(files.items())
+            )
+            added = {"GIT_INDEX_FILE": index.name}
+            self._git("update-index", "-z", "--add", "--index-info", text=entries, **added)
+            tree = self._git("write-tree", **added).strip()
+            Path(index.name).touch()
+        name = one_line(author)[:60].translate(str.maketrans("", "", "<>")).strip() or AUTHOR
+        who = {f"GIT_{role}_{what}": value for role, what, value in _people(name)}
+        parents = ["-p", parent] if parent else []
+        message = f"{one_line(subject)}\n\n{trailers}"
+        commit = self._git("commit-tree", tree, *parents, text=message, **who).strip()
+        self._git("update-ref", BRANCH, commit, parent or "0" * 40)
+        self._git("update-server-info")
+        return commit
+
+    def _git(self, *words: str, text: str = "", at: str | None = "", **environment: str) -> str:
+        """Without the user's settings. Raises Corrupt with git's last line."""
+        quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+        where = [] if at is None else ["--git-dir", str(self.folder)]
+        done = subprocess.run(
+            ["git", *where, *words],
+            input=text.encode(),
+            capture_output=True,
+            env={**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **quiet, **environment},
+            check=False,
+        )
+        if done.returncode:
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+            raise Corrupt(f"{self.folder}: git {words[0]}: {last}", hint="metaloop home audit checks the repository")
+        return done.stdout.decode()
+
+
+def merged(base: str, ours: str, theirs: str) -> str | None:
+    """The three-way merge of a text, None if both changed a line. Neighbouring lines are values apart where neither
+    side added or removed any, as in a list of settings, which git by itself refuses."""
+    if base == ours or ours == theirs:
+        return theirs
+    if base == theirs:
+        return ours
+    with tempfile.TemporaryDirectory(prefix="metaloop-merge-") as folder:
+        paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
+        for path, text in zip(paths, (ours, base, theirs), strict=True):
+            path.write_bytes(text.encode())
+        words = ["git", "merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)]
+        done = subprocess.run(words, capture_output=True, check=False)
+    parts = _CONFLICT.split(done.stdout.decode())
+    if len(parts) > 1:
+        regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
+        for place, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
+            parts[place : place + 3] = [_by_lines(mine, before, other), "", ""]
+    return None if done.returncode > 127 or None in parts else "".join(part for part in parts if part)
+
+
+def _by_lines(ours: str, base: str, theirs: str) -> str | None:
+    """A conflict line by line; None unless each line was changed by one side at most."""
+    rows = [text.splitlines(keepends=True) for text in (ours, base, theirs)]
+    if len({len(lines) for lines in rows}) > 1:
+        return None
+    out: list[str] = []
+    for mine, before, other in zip(*rows, strict=True):
+        if before not in (mine, other) and mine != other:
+            return None
+        out.append(other if mine == before else mine)
+    return "".join(out)
+
+
+def _people(name: str) -> list[tuple[str, str, str]]:
+    return [
+        ("AUTHOR", "NAME", name),
+        ("AUTHOR", "EMAIL", "volunteer@invalid"),
+        ("COMMITTER", "NAME", "metaloop home"),
+        ("COMMITTER", "EMAIL", "host@invalid"),
+    ]

@@ -1,0 +1,265 @@
+"""What the host answers: each message in one transaction, a repeated one with the reply that it had.
+
+A message's number is higher than all before it from its key. The last one again, bit by bit, gets the stored reply, so
+that a volunteer whose connection broke can send it once more; any other old number is a replay and refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.settings import utc_now
+from arena.home import policy
+from arena.home.checks import checked_files, normal_form
+from arena.home.project import Project
+from arena.home.signing import Message, Signer, read_message, sealed
+from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
+from programs.errors import NotFound, UsageError
+from programs.ids import content_id
+from programs.text import one_line
+
+MOST_NAME = 40
+MOST_DEVICES = 1024
+MOST_EVENTS = 512 << 10  # characters of the ledger segment of a run
+LEASE_FACTOR, LEASE_LEAST = 20, 3600.0  # a lease is out for as many budgets, and at least as long, in seconds
+LATE_SECONDS = 7 * 86400.0  # after its end, a lease that is handed in late is still honoured, once
+
+
+@dataclass(frozen=True)
+class MessageHost:
+    """Answers messages; ``signer`` is the host's key."""
+
+    project: Project
+    signer: Signer
+
+    def answer(self, connection: Connection, raw: bytes, now: datetime | None = None) -> bytes:
+        """The signed reply to a message. Raises UsageError, and stores nothing, for one that is refused."""
+        now = now or utc_now()
+        message = read_message(raw, self.project.project_id)
+        digest = hashlib.sha256(raw).hexdigest()
+        volunteer = connection.scalar(select(Volunteer).where(Volunteer.key == message.key))
+        if volunteer is not None and message.number == volunteer.number and digest == volunteer.digest:
+            return volunteer.reply
+        if volunteer is not None and message.number <= volunteer.number:
+            raise UsageError(
+                f"number {message.number} was used before; the next one is {volunteer.number + 1} or higher",
+                hint="a message that was answered must not be sent again",
+            )
+        body = message.content()
+        if message.kind == "hello":
+            volunteer = self._hello(connection, message, body, volunteer, now)
+        if volunteer is None:
+            raise NotFound("this key has not said hello", hint="send a hello message first")
+        reply_body = ANSWERS[message.kind](self, connection, volunteer, body, now)
+        reply = (
+            self.signer.sign(self.project.project_id, message.number, "reply", reply_body).model_dump_json().encode()
+        )
+        volunteer.number, volunteer.digest, volunteer.reply, volunteer.seen_at = message.number, digest, reply, now
+        return reply
+
+    def _hello(
+        self, connection: Connection, message: Message, body: Mapping[str, Any], known: Volunteer | None, now: datetime
+    ) -> Volunteer:
+        name = one_line(_text(body, "name", MOST_NAME)).strip() or message.key[:8]
+        hardware, devices = one_line(_text(body, "hardware", 120)), _count(body, "devices", 1, MOST_DEVICES)
+        volunteer = known or Volunteer(key=message.key, joined_at=now, number=0, seen_at=now)
+        volunteer.name, volunteer.hardware, volunteer.devices = name, hardware, devices
+        if known is None:
+            connection.add(volunteer)
+            connection.flush()
+        return volunteer
+
+    def welcome(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        return {"volunteer": volunteer.volunteer_id, "leases_at_once": policy.leases_at_once(standing(volunteer))}
+
+    def lease(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        """A run to make. A lease that has expired without a return frees its place, and is still honoured later."""
+        out = connection.scalar(
+            select(func.count()).where(
+                Lease.volunteer_id == volunteer.volunteer_id, Lease.returned_at.is_(None), Lease.expires_at > now
+            )
+        )
+        if (out or 0) >= policy.leases_at_once(standing(volunteer)):
+            raise UsageError(f"{out} leases are out already", hint="hand one in, or wait until it ends")
+        count = connection.scalar(select(func.count()).select_from(Lease)) or 0
+        lease_id = content_id("r", self.project.project_id, str(count))
+        streams, config = self.project.study.streams, self.project.study
+        drawn = streams.seed("selection", "program", lease_id) / 2**31
+        program_id = policy.program_for(self.project.shares(), drawn)
+        block = main_block(connection)
+        lease = Lease(
+            lease_id=lease_id,
+            volunteer_id=volunteer.volunteer_id,
+            base=block.number,
+            program_id=program_id,
+            run_seed=streams.seed("selection", "run", lease_id),
+            budget=config.run_budget,
+            issued_at=now,
+            expires_at=now + timedelta(seconds=max(LEASE_LEAST, LEASE_FACTOR * config.run_budget)),
+            returned_at=None,
+        )
+        connection.add(lease)
+        name, document = self.project.programs[program_id]
+        return {
+            "lease": lease_id,
+            "task": self.project.bundle.digest,
+            "base": {"block": block.number, "commit": block.commit, "files": self.project.chain.files(block.commit)},
+            "program": {"id": program_id, "name": name, "text": document},
+            "run_seed": lease.run_seed,
+            "budget": lease.budget,
+            "expires_at": lease.expires_at.isoformat(),
+        }
+
+    def seal(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        """The hash of a proposal, before it is shown: who was first is known before anybody can copy it."""
+        lease = self._own(connection, volunteer, body, now)
+        seal = _text(body, "seal", 64)
+        if len(seal) != 64 or set(seal) - set("0123456789abcdef"):
+            raise UsageError("seal: not 64 hexadecimal digits")
+        if connection.scalar(select(Proposal).where((Proposal.lease_id == lease.lease_id) | (Proposal.seal == seal))):
+            raise UsageError("this lease, or this seal, has a proposal already")
+        proposal = Proposal(
+            lease_id=lease.lease_id,
+            volunteer_id=volunteer.volunteer_id,
+            seal=seal,
+            sealed_at=now,
+            state="sealed",
+            changed_at=now,
+        )
+        connection.add(proposal)
+        connection.flush()
+        return {"proposal": proposal.proposal_id}
+
+    def take(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        """A run's end: its segment of the ledger and, if one was sealed, the proposal itself."""
+        lease = self._own(connection, volunteer, body, now)
+        spent = _number(body, "device_seconds")
+        elapsed = (now - lease.issued_at).total_seconds()
+        counted = policy.credited(spent, lease.budget, elapsed, volunteer.devices)
+        reply_body: dict[str, Any] = {"counted_seconds": counted}
+        proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+        if proposal is not None:
+            self._show(connection, lease, proposal, body, now)
+            reply_body |= {"proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
+        lease.returned_at, lease.device_seconds = now, counted
+        lease.experiments = _count(body, "experiments", 0, 10**6)
+        lease.events = gzip.compress(_text(body, "events", MOST_EVENTS).encode(), mtime=0)
+        volunteer.contributed += counted
+        return reply_body
+
+    def _show(
+        self, connection: Connection, lease: Lease, proposal: Proposal, body: Mapping[str, Any], now: datetime
+    ) -> None:
+        base = self.project.chain.files(_block(connection, lease.base).commit)
+        try:
+            salt = bytes.fromhex(_text(body, "salt", 64))
+        except ValueError:
+            raise UsageError("salt: not hexadecimal") from None
+        files = body.get("files")
+        if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+            raise UsageError("files: not a mapping of names to texts")
+        if sealed(salt, files) != proposal.seal:
+            raise UsageError("files and salt do not fit the seal")
+        proposal.claimed, proposal.changed_at = _number(body, "claimed_gain", least=-math.inf), now
+        try:
+            proposal.files = checked_files(files, self.project.task, base)
+        except UsageError as fault:
+            proposal.state, proposal.reason = "refused", fault.message
+            return
+        proposal.normal = normal_form({**base, **files})
+        earlier = connection.scalar(
+            select(Proposal.proposal_id).where(
+                Proposal.normal == proposal.normal, Proposal.proposal_id < proposal.proposal_id
+            )
+        )
+        if earlier is not None:
+            proposal.state, proposal.reason = "refused", f"the same source as proposal {earlier}"
+        elif proposal.claimed <= 0:
+            proposal.state, proposal.reason = "refused", "it claims no gain"
+        else:
+            proposal.state = "waiting"
+
+    def progress(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        """The state of the volunteer's own proposals that are open, and of the last ones that are not."""
+        rows = connection.scalars(
+            select(Proposal)
+            .where(Proposal.volunteer_id == volunteer.volunteer_id)
+            .order_by(Proposal.state.in_(OPEN).desc(), Proposal.proposal_id.desc())
+            .limit(50)
+        )
+        own = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
+        return {"proposals": own, "block": main_block(connection).number}
+
+    def _own(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Lease:
+        lease = connection.get(Lease, _text(body, "lease", 13))
+        if lease is None or lease.volunteer_id != volunteer.volunteer_id:
+            raise NotFound("this key has no such lease")
+        if lease.returned_at is not None:
+            raise UsageError("this lease was handed in before")
+        if (now - lease.expires_at).total_seconds() > LATE_SECONDS:
+            raise UsageError("this lease ended more than seven days ago", hint="ask for new work")
+        return lease
+
+
+Answer = Callable[[MessageHost, Connection, Volunteer, Mapping[str, Any], datetime], Any]
+ANSWERS: Mapping[str, Answer] = {
+    "hello": MessageHost.welcome,
+    "work": MessageHost.lease,
+    "commit": MessageHost.seal,
+    "propose": MessageHost.take,
+    "progress": MessageHost.progress,
+}
+
+
+def standing(volunteer: Volunteer) -> policy.Standing:
+    return policy.Standing(
+        volunteer.contributed,
+        volunteer.checking,
+        volunteer.confirmed,
+        volunteer.refuted,
+        volunteer.streak,
+        volunteer.devices,
+    )
+
+
+def main_block(connection: Connection) -> Block:
+    """The last block of main that is not void."""
+    block = connection.scalar(select(Block).where(Block.void == "").order_by(Block.number.desc()).limit(1))
+    assert block is not None  # number 0 is made with the project, and never void
+    return block
+
+
+def _block(connection: Connection, number: int) -> Block:
+    block = connection.get(Block, number)
+    assert block is not None
+    return block
+
+
+def _text(body: Mapping[str, Any], name: str, most: int) -> str:
+    value = body.get(name, "")
+    if not isinstance(value, str) or len(value) > most:
+        raise UsageError(f"{name}: not a text of at most {most} characters")
+    return value
+
+
+def _count(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = body.get(name)
+    if type(value) is not int or not least <= value <= most:
+        raise UsageError(f"{name}: not a whole number from {least} to {most}")
+    return value
+
+
+def _number(body: Mapping[str, Any], name: str, least: float = 0.0) -> float:
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+        raise UsageError(f"{name}: not a finite number" + (f" of {least:g} or more" if least > -math.inf else ""))
+    return float(value)

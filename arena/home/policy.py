@@ -1,0 +1,114 @@
+"""Who gets a lease, whose proposal is verified next, and how much of the work may go into verification.
+
+Pure functions, so that a simulated fleet (`bench.home_simulated`) runs on the same rules. What a proposer's record
+decides is the order and the number of pairs that are measured at once; the level of a test never depends on it, so a
+good record cannot buy a merge. Adaptive replication after BOINC (Anderson, "BOINC: A Platform for Volunteer
+Computing", Journal of Grid Computing 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+VERIFICATION_SHARE = 0.1  # of the contributed device-seconds
+START_PAIRS = 40  # verified before anything counts as contributed
+NEW_SHARE = 0.2  # of the verification, for keys without a confirmed proposal
+FIRST_LEASES = 1  # at once, of a new key
+TRUSTED = 10  # confirmed proposals in a row
+BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
+EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A key's record. Device-seconds: ``contributed`` of search, ``checking`` of verifying its proposals."""
+
+    contributed: float = 0.0
+    checking: float = 0.0
+    confirmed: int = 0
+    refuted: int = 0
+    streak: int = 0
+    devices: int = 1
+
+    @property
+    def known(self) -> bool:
+        return self.confirmed > 0
+
+    @property
+    def reliability(self) -> float:
+        """Share of its claims that hold, with one claim of each kind added."""
+        return (self.confirmed + 1) / (self.confirmed + self.refuted + 2)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A proposal that waits for its verification. ``claimed``: in the task's unit, over its base."""
+
+    proposal_id: int
+    proposer: Standing
+    claimed: float
+
+    @property
+    def worth(self) -> float:
+        return self.claimed * self.proposer.reliability
+
+
+def leases_at_once(proposer: Standing) -> int:
+    """Quota: one at first, one more for each confirmed proposal, at most one for each device and one to spare."""
+    return min(FIRST_LEASES + proposer.confirmed, proposer.devices + 1)
+
+
+def credited(claimed_seconds: float, budget: float, elapsed: float, devices: int) -> float:
+    """Device-seconds of a lease that count: no more than its budget, nor than could have passed since it was issued."""
+    return max(0.0, min(claimed_seconds, budget, elapsed * devices))
+
+
+def batch(proposer: Standing) -> int:
+    """Pairs measured at once before the test looks again."""
+    return TRUSTED_BATCH if proposer.streak >= TRUSTED else BATCH
+
+
+def allowed(contributed: float, pair_seconds: float) -> float:
+    """Device-seconds that all verification together may have cost. ``contributed``: of keys whose work was confirmed,
+    because the seconds of others are claims."""
+    return VERIFICATION_SHARE * contributed + START_PAIRS * pair_seconds
+
+
+def next_proposal(
+    waiting: Iterable[Waiting], spent: float, spent_on_new: float, contributed: float, pair_seconds: float, pairs: int
+) -> Waiting | None:
+    """The proposal to verify now, or None until more has been contributed.
+
+    ``pairs``: what its test takes if nothing is known. Proposals of new keys are limited to a share of the whole, so
+    that many new keys cannot keep the known ones waiting; among equals the older is first.
+    """
+    limit = allowed(contributed, pair_seconds)
+    cost = pairs * pair_seconds
+    if spent + cost > limit:
+        return None
+    room_for_new = spent_on_new + cost <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
+    candidates = [one for one in waiting if one.claimed > 0 and (one.proposer.known or room_for_new)]
+    return max(candidates, key=lambda one: (one.worth, -one.proposal_id), default=None)
+
+
+def program_for(shares: Mapping[str, float], drawn: float) -> str:
+    """The program of a lease: ``EXPLORATION`` of the leases are spread evenly, the others by ``shares``.
+
+    ``drawn``: uniform in [0, 1), from the lease's own stream, so that the draw can be recomputed.
+    """
+    weights = draw_weights(shares)
+    for program_id, weight in weights:
+        if drawn < weight:
+            return program_id
+        drawn -= weight
+    return weights[-1][0]
+
+
+def draw_weights(shares: Mapping[str, float]) -> Sequence[tuple[str, float]]:
+    """Each program's probability, in the order of the ids."""
+    total = sum(shares.values())
+    if not shares or total <= 0:
+        raise ValueError("no program has a share")
+    even = EXPLORATION / len(shares)
+    return [(name, even + (1 - EXPLORATION) * share / total) for name, share in sorted(shares.items())]

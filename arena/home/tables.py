@@ -1,0 +1,145 @@
+"""The tables of home.sqlite: volunteers, leases, proposals with their pairs, blocks. Runs are in the ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import JSON
+
+from arena.contest.database import Database
+from arena.contest.tables import Moment
+
+#: States of a proposal. `sealed`: its hash is known. `waiting`: shown, passed the cheap checks. `verifying`: pairs are
+#: measured. `merged`, `void`: a block, or one no longer. `hopeless`: its test ended. `refused`: a check failed.
+#: `stale`: it no longer applies to main.
+STATES = ("sealed", "waiting", "verifying", "merged", "hopeless", "refused", "stale", "void")
+OPEN = ("sealed", "waiting", "verifying")
+
+
+class ProjectTable(DeclarativeBase):
+    """The tables of home.sqlite."""
+
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, dict[str, str]: JSON}  # noqa: RUF012 - SQLAlchemy's own
+
+
+class Volunteer(ProjectTable):
+    """A key and what it has done. ``number``, ``reply``: of its last message, so that one sent again changes nothing.
+
+    Device-seconds: ``contributed`` of search, at most the time that its leases were out; ``checking`` that its
+    proposals cost the host. ``streak``: proposals since the last one whose claim did not hold.
+    """
+
+    __tablename__ = "volunteers"
+
+    volunteer_id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    hardware: Mapped[str]
+    devices: Mapped[int]
+    joined_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    number: Mapped[int] = mapped_column(default=0)
+    digest: Mapped[str] = mapped_column(default="")
+    reply: Mapped[bytes] = mapped_column(LargeBinary, default=b"", deferred=True)
+    contributed: Mapped[float] = mapped_column(default=0.0)
+    checking: Mapped[float] = mapped_column(default=0.0)
+    confirmed: Mapped[int] = mapped_column(default=0)
+    refuted: Mapped[int] = mapped_column(default=0)
+    streak: Mapped[int] = mapped_column(default=0)
+
+
+class Lease(ProjectTable):
+    """One run that a volunteer was asked for. ``returned_at``: it is honoured once, late or not."""
+
+    __tablename__ = "leases"
+
+    lease_id: Mapped[str] = mapped_column(primary_key=True)
+    volunteer_id: Mapped[int] = mapped_column(ForeignKey("volunteers.volunteer_id"), index=True)
+    base: Mapped[int]  # number of the block
+    program_id: Mapped[str] = mapped_column(index=True)
+    run_seed: Mapped[int]
+    budget: Mapped[float]
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    returned_at: Mapped[datetime | None]
+    device_seconds: Mapped[float] = mapped_column(default=0.0)
+    experiments: Mapped[int] = mapped_column(default=0)
+    events: Mapped[bytes] = mapped_column(LargeBinary, default=b"", deferred=True)  # gzip of JSON lines
+    recorded: Mapped[bool] = mapped_column(default=False, index=True)  # in the ledger
+
+
+class Proposal(ProjectTable):
+    """The changed files of a run. ``files``: the editable files that differ from the lease's base."""
+
+    __tablename__ = "proposals"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
+
+    proposal_id: Mapped[int] = mapped_column(primary_key=True)
+    lease_id: Mapped[str] = mapped_column(ForeignKey("leases.lease_id"), unique=True)
+    volunteer_id: Mapped[int] = mapped_column(ForeignKey("volunteers.volunteer_id"), index=True)
+    seal: Mapped[str] = mapped_column(unique=True)
+    sealed_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(index=True)
+    reason: Mapped[str] = mapped_column(default="")
+    changed_at: Mapped[datetime]
+    files: Mapped[dict[str, str]] = mapped_column(default=dict, deferred=True)
+    claimed: Mapped[float] = mapped_column(default=0.0)  # gain over the base of the lease, by the volunteer
+    normal: Mapped[str] = mapped_column(default="", index=True)  # hash of the whole source without layout and comments
+    base: Mapped[int] = mapped_column(default=0)  # the block it is compared with: main when its test began
+    source: Mapped[dict[str, str]] = mapped_column(default=dict, deferred=True)  # whole, rebased on ``base``
+    test: Mapped[int] = mapped_column(default=0)  # its place among the tests, from 1
+    level: Mapped[float] = mapped_column(default=0.0)
+    log_e: Mapped[float] = mapped_column(default=0.0)
+
+
+class Pair(ProjectTable):
+    """Base and proposal, trained with one fresh seed and scored on one fresh split."""
+
+    __tablename__ = "pairs"
+
+    proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.proposal_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    seed: Mapped[int]
+    split: Mapped[str]
+    base_metric: Mapped[float | None]
+    metric: Mapped[float | None]
+    difference: Mapped[float]
+    status: Mapped[str]  # of the two trainings: ok ok
+    device_seconds: Mapped[float]
+    measured_at: Mapped[datetime]
+
+
+class Block(ProjectTable):
+    """A merged proposal; number 0 is the untouched baseline. ``void``: why it no longer counts."""
+
+    __tablename__ = "blocks"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    proposal_id: Mapped[int | None] = mapped_column(ForeignKey("proposals.proposal_id"), unique=True)
+    parent: Mapped[int | None]
+    commit: Mapped[str] = mapped_column(unique=True)
+    source_id: Mapped[str]
+    gain: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    merged_at: Mapped[datetime]
+    void: Mapped[str] = mapped_column(default="")
+
+
+class ProjectFact(ProjectTable):
+    """A value by name."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+
+
+class ProjectDatabase(Database):
+    name = "home.sqlite"
+    tables = ProjectTable
+    facts = ProjectFact

@@ -1,0 +1,272 @@
+"""Verification: a proposal and the main of that moment, trained in pairs until the test has decided; then the merge.
+
+Each pair has a fresh seed and a fresh hidden split, so that no number of proposals can be fitted to one split.
+A proposal whose training fails in a pair is refused; a pair in which main itself fails says nothing and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from analysis.events import BlockEvent, PairEvent
+from analysis.ledger import state_of
+from arena.contest.settings import utc_now
+from arena.executor import Executor
+from arena.home import policy
+from arena.home.chain import Trailers
+from arena.home.checks import rebased, source_of
+from arena.home.e_values import LEAST_PAIRS, Moments, Outcome, confidence, judge, level
+from arena.home.messages import main_block, standing
+from arena.home.project import Project
+from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+from arena.jobs import MeasureJob, Measurement
+from arena.study import Study
+from trainer.streams import Stream
+
+STREAM: Stream = "confirmation"
+TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
+MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
+Say = Callable[[str], None]
+
+
+class Verifier:
+    """The process that holds the study's lock. It goes on where a killed one stopped: pairs are kept one by one."""
+
+    def __init__(self, project: Project, study: Study, say: Say) -> None:
+        self.project, self.study, self.say = project, study, say
+        self.database = project.database
+
+    def put_right(self) -> None:
+        """A commit that was made just before a kill gets its row."""
+        head = self.project.chain.head
+        with self.database.write() as connection:
+            if connection.scalar(select(Block).where(Block.commit == head)):
+                return
+            trailers = Trailers.read(self.project.chain.message(head))
+            proposal = connection.get(Proposal, trailers.proposal) if trailers else None
+            if trailers and proposal:
+                self._enter(connection, proposal, trailers, head)
+
+    def step(self, executor: Executor) -> bool:
+        """Measure one batch of pairs of one proposal; False if none may be verified now."""
+        number = self._chosen()
+        if number is None:
+            return False
+        with self.database.read() as connection:
+            proposal = self._get(connection, number)
+            done = _pairs(connection, number)
+            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+            proposer = standing(_proposer(connection, proposal))
+            base = self.project.chain.files(_block(connection, proposal.base).commit)
+        outcome = judge([pair.difference for pair in done], proposal.level)
+        if outcome.state == "open":
+            numbers = range(trained, trained + policy.batch(proposer))
+            measured = {each.job_id: each.measurements[0] for each in executor.run(self._jobs(proposal, base, numbers))}
+            self._keep(number, [k for k in numbers if {f"{k} main", f"{k} proposal"} <= measured.keys()], measured)
+        self._decide(number)
+        return True
+
+    def _chosen(self) -> int | None:
+        """The proposal whose test is under way, else the next one, whose test begins."""
+        with self.database.write() as connection:
+            under_way = connection.scalar(select(Proposal.proposal_id).where(Proposal.state == "verifying").limit(1))
+            if under_way is not None:
+                return under_way
+            while (chosen := self._next(connection)) is not None:
+                if self._begin(connection, chosen):
+                    return chosen.proposal_id
+            return None
+
+    def _next(self, connection: Connection) -> Proposal | None:
+        joined = select(Proposal, Volunteer).join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+        rows = connection.execute(joined.where(Proposal.state == "waiting")).all()
+        waiting = [policy.Waiting(one.proposal_id, standing(who), one.claimed) for one, who in rows]
+        volunteers = connection.scalars(select(Volunteer)).all()
+        chosen = policy.next_proposal(
+            waiting,
+            spent=sum(each.checking for each in volunteers),
+            spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
+            contributed=sum(each.contributed for each in volunteers if each.confirmed),
+            pair_seconds=2 * self.project.task.cost_seconds,
+            pairs=TYPICAL_PAIRS,
+        )
+        return None if chosen is None else self._get(connection, chosen.proposal_id)
+
+    def _begin(self, connection: Connection, proposal: Proposal) -> bool:
+        """Rebase on main and fix the level of the test; False where it no longer applies."""
+        main = main_block(connection)
+        lease_base = self.project.chain.files(_block(connection, _lease_base(connection, proposal)).commit)
+        files = self.project.chain.files(main.commit)
+        whole = rebased(proposal.files, lease_base, files)
+        proposal.changed_at = utc_now()
+        if whole is None or whole == files:
+            proposal.state = "stale"
+            proposal.reason = f"its change {'is in main already' if whole else 'does not apply to main any more'}"
+            return False
+        tests = connection.scalar(select(func.max(Proposal.test))) or 0
+        merged = connection.scalar(select(func.count()).where(Block.number > 0)) or 0
+        proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
+        proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
+        return True
+
+    def _jobs(self, proposal: Proposal, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
+        sides = (("main", source_of(base).files), ("proposal", source_of(proposal.source).files))
+        return [
+            MeasureJob(f"{k} {side}", files, STREAM, self._seed(proposal, k), split=_split(proposal, k))
+            for k in numbers
+            for side, files in sides
+        ]
+
+    def _seed(self, proposal: Proposal, k: int) -> int:
+        return self.study.streams.seed(STREAM, "pair", proposal.proposal_id, k)
+
+    def _keep(self, number: int, complete: Iterable[int], measured: Mapping[str, Measurement]) -> None:
+        with self.database.write() as connection:
+            proposal = self._get(connection, number)
+            proposer = _proposer(connection, proposal)
+            for k in complete:
+                main, own = measured[f"{k} main"], measured[f"{k} proposal"]
+                pair = Pair(
+                    proposal_id=number,
+                    number=k,
+                    seed=self._seed(proposal, k),
+                    split=_split(proposal, k),
+                    base_metric=main.metric,
+                    metric=own.metric,
+                    difference=self._difference(main, own),
+                    status=f"{_status(main)} {_status(own)}",
+                    device_seconds=main.spent_seconds + own.spent_seconds,
+                    measured_at=utc_now(),
+                )
+                connection.add(pair)
+                proposer.checking += pair.device_seconds
+                if _status(own) != "ok":
+                    proposal.state, proposal.reason = "refused", f"a training of it failed: {own.reason or own.status}"
+                    proposer.refuted, proposer.streak = proposer.refuted + 1, 0
+                self.study.record(
+                    PairEvent(
+                        proposal=number,
+                        number=k,
+                        seed=pair.seed,
+                        split=pair.split,
+                        base_metric=pair.base_metric,
+                        metric=pair.metric,
+                        difference=pair.difference,
+                        status=pair.status,
+                        device_seconds_spent=pair.device_seconds,
+                    )
+                )
+
+    def _difference(self, main: Measurement, own: Measurement) -> float:
+        """Gain of the proposal over main, in the task's unit; 0 where one of them failed."""
+        if _status(main) != "ok" or _status(own) != "ok" or main.metric is None or own.metric is None:
+            return 0.0
+        return self.project.task.sign * (main.metric - own.metric)
+
+    def _decide(self, number: int) -> None:
+        with self.database.read() as connection:
+            proposal = self._get(connection, number)
+            pairs = _pairs(connection, number)
+            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+        if proposal.state != "verifying":
+            return
+        outcome = judge([pair.difference for pair in pairs], proposal.level)
+        if outcome.state == "crossed":
+            self._merge(number, outcome, pairs)
+        elif outcome.state == "hopeless" or trained - len(pairs) >= MOST_FAILED:
+            with self.database.write() as connection:
+                proposal = self._get(connection, number)
+                proposer = _proposer(connection, proposal)
+                proposal.state, proposal.log_e, proposal.changed_at = "hopeless", outcome.log_e, utc_now()
+                proposal.reason = f"no gain shown in {len(pairs)} pairs"
+                proposer.refuted, proposer.streak = proposer.refuted + 1, 0
+            self.say(f"proposal {number}: {proposal.reason}")
+
+    def _merge(self, number: int, outcome: Outcome, pairs: list[Pair]) -> None:
+        with self.database.write() as connection:
+            proposal = self._get(connection, number)
+            proposer = _proposer(connection, proposal)
+            base = _block(connection, proposal.base)
+            block = (connection.scalar(select(func.max(Block.number))) or 0) + 1
+            low, high = confidence(Moments.of([pair.difference for pair in pairs]))
+            trailers = Trailers(
+                block=block,
+                proposal=number,
+                proposer=proposer.key,
+                base=base.commit,
+                gain=outcome.mean,
+                low=low,
+                high=high,
+                unit=self.project.task.unit,
+                test=proposal.test,
+                level=proposal.level,
+                log_e=outcome.log_e,
+                seeds=tuple(pair.seed for pair in pairs),
+                splits=tuple(pair.split for pair in pairs),
+                differences=tuple(pair.difference for pair in pairs),
+                ledger=state_of(self.study.folder / "ledger"),
+            )
+            subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
+            commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
+            self._enter(connection, proposal, trailers, commit)
+        self.say(subject)
+
+    def _enter(self, connection: Connection, proposal: Proposal, trailers: Trailers, commit: str) -> None:
+        proposer = _proposer(connection, proposal)
+        base = connection.scalar(select(Block).where(Block.commit == trailers.base))
+        connection.add(
+            Block(
+                number=trailers.block,
+                proposal_id=proposal.proposal_id,
+                parent=base.number if base else None,
+                commit=commit,
+                source_id=source_of(proposal.source).source_id,
+                gain=trailers.gain,
+                low=trailers.low,
+                high=trailers.high,
+                merged_at=utc_now(),
+            )
+        )
+        proposal.state, proposal.log_e, proposal.changed_at = "merged", trailers.log_e, utc_now()
+        proposer.confirmed, proposer.streak = proposer.confirmed + 1, proposer.streak + 1
+        self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
+
+    @staticmethod
+    def _get(connection: Connection, number: int) -> Proposal:
+        proposal = connection.get(Proposal, number, with_for_update=None)
+        assert proposal is not None
+        _ = proposal.files, proposal.source  # deferred columns, wanted after the transaction
+        return proposal
+
+
+def _pairs(connection: Connection, number: int) -> list[Pair]:
+    """The pairs that say something, in order."""
+    rows = connection.scalars(select(Pair).where(Pair.proposal_id == number).order_by(Pair.number))
+    return [pair for pair in rows if pair.status == "ok ok"]
+
+
+def _status(measured: Measurement) -> str:
+    """ok for a verified metric alone: what a script says of itself merges nothing."""
+    if measured.status != "ok" or measured.metric is None:
+        return measured.status if measured.status != "ok" else "unknown"
+    return "ok" if measured.trust == "verified" else measured.trust or "unverified"
+
+
+def _split(proposal: Proposal, k: int) -> str:
+    return f"{proposal.proposal_id}-{k}"
+
+
+def _proposer(connection: Connection, proposal: Proposal) -> Volunteer:
+    return connection.get_one(Volunteer, proposal.volunteer_id)
+
+
+def _block(connection: Connection, number: int) -> Block:
+    return connection.get_one(Block, number)
+
+
+def _lease_base(connection: Connection, proposal: Proposal) -> int:
+    return connection.get_one(Lease, proposal.lease_id).base

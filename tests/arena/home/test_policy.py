@@ -1,0 +1,75 @@
+"""Order, quotas and limits of verification: a record decides the order and never the level of a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena.home.policy import (
+    BATCH,
+    START_PAIRS,
+    TRUSTED,
+    TRUSTED_BATCH,
+    Standing,
+    Waiting,
+    allowed,
+    batch,
+    credited,
+    draw_weights,
+    leases_at_once,
+    next_proposal,
+    program_for,
+)
+
+NEW, GOOD, LIAR = Standing(), Standing(100.0, 5.0, 9, 1, 9), Standing(100.0, 5.0, 1, 19, 0)
+
+
+def chosen(*waiting: Waiting, spent: float = 0.0, new: float = 0.0, contributed: float = 1000.0) -> int | None:
+    one = next_proposal(waiting, spent, new, contributed, pair_seconds=0.1, pairs=6)
+    return one.proposal_id if one else None
+
+
+def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
+    assert chosen(Waiting(1, LIAR, 1.0), Waiting(2, GOOD, 0.5), Waiting(3, NEW, 0.5)) == 2
+    assert chosen(Waiting(1, LIAR, 10.0), Waiting(2, GOOD, 0.5)) == 1  # late, not never
+    assert chosen(Waiting(2, NEW, 0.5), Waiting(1, NEW, 0.5)) == 1
+    assert chosen(Waiting(1, GOOD, 0.0)) is None and chosen() is None
+
+
+def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
+    limit = allowed(1000.0, 0.1)
+    assert limit == pytest.approx(100 + START_PAIRS * 0.1)
+    assert chosen(Waiting(1, GOOD, 1.0), spent=limit - 0.7) == 1
+    assert chosen(Waiting(1, GOOD, 1.0), spent=limit - 0.5) is None
+    assert chosen(Waiting(1, NEW, 1.0), contributed=0.0) == 1  # the advance, with which a project begins
+
+
+def test_new_keys_share_a_part_of_the_verification() -> None:
+    many = [Waiting(k, NEW, 50.0) for k in range(1, 1000)]
+    assert chosen(*many, Waiting(1000, GOOD, 0.1), spent=30.0, new=20.8) == 1000
+    assert chosen(*many, spent=30.0, new=20.8) is None
+    assert chosen(*many, spent=30.0, new=1.0) == 1
+
+
+def test_quotas_grow_with_confirmed_work() -> None:
+    assert leases_at_once(Standing(devices=8)) == 1
+    assert leases_at_once(Standing(confirmed=3, devices=8)) == 4
+    assert leases_at_once(Standing(confirmed=99, devices=8)) == 9
+    assert [batch(Standing(streak=n)) for n in (0, TRUSTED - 1, TRUSTED)] == [BATCH, BATCH, TRUSTED_BATCH]
+
+
+def test_no_more_is_credited_than_can_have_passed() -> None:
+    assert credited(2.0, 2.5, 10.0, 1) == 2.0
+    assert credited(9.9, 2.5, 10.0, 1) == 2.5
+    assert credited(2.0, 2.5, 0.25, 2) == 0.5
+    assert credited(2.0, 2.5, -5.0, 1) == 0.0  # a clock that was set back
+
+
+def test_programs_are_drawn_by_share_and_each_now_and_then() -> None:
+    weights = dict(draw_weights({"p1": 1.0, "p2": 0.0, "p3": 3.0}))
+    assert sum(weights.values()) == pytest.approx(1) and weights["p2"] > 0
+    assert weights["p3"] - weights["p1"] == pytest.approx(0.75 / 2)
+    drawn = [program_for({"p1": 1.0, "p2": 0.0, "p3": 3.0}, k / 1000) for k in range(1000)]
+    assert {name: drawn.count(name) / 1000 for name in weights} == pytest.approx(weights, abs=0.002)
+    assert program_for({"p1": 1.0}, 1 - 2**-53) == "p1"
+    with pytest.raises(ValueError, match="no program"):
+        program_for({}, 0.5)

@@ -1,0 +1,210 @@
+"""A proposal from its seal to a block: true gains are merged, false claims are not, a kill costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+
+from arena.executors import executor_of
+from arena.home.bundle import unpack
+from arena.home.chain import Trailers
+from arena.home.e_values import judge
+from arena.home.messages import MessageHost
+from arena.home.project import KEY, Project
+from arena.home.signing import Signer, read_message, sealed
+from arena.home.tables import Block, Pair, Proposal
+from arena.home.verifying import Verifier
+from arena.setup import StudySetup
+from arena.study import Study
+from programs.errors import MetaloopError, UsageError
+from programs.shelf import starter
+from tests.inner_loop.play import BLOBS
+from tests.studies import silent
+from trainer.task import Task
+
+
+class Client:
+    """A volunteer that says what it likes."""
+
+    def __init__(self, host: MessageHost, secret: int, name: str) -> None:
+        self.host, self.number = host, 0
+        self.signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes([secret]) * 32))
+        self.say("hello", name=name, hardware="cpu", devices=2)
+
+    def say(self, kind: Any, **body: Any) -> dict[str, Any]:
+        self.number += 1
+        project = self.host.project
+        raw = self.signer.sign(project.project_id, self.number, kind, body).model_dump_json().encode()
+        with project.database.write() as connection:
+            reply = self.host.answer(connection, raw)
+        message = read_message(reply, project.project_id)
+        assert message.key == self.host.signer.key
+        return message.content()
+
+    def propose(self, files: Mapping[str, str], gain: float, lease: str = "") -> dict[str, Any]:
+        lease = lease or self.say("work")["lease"]
+        self.say("commit", lease=lease, seal=sealed(b"salt" + lease.encode(), files))
+        return self.say(
+            "propose", lease=lease, salt=(b"salt" + lease.encode()).hex(), files=dict(files), claimed_gain=gain,
+            device_seconds=1.0, experiments=6, events="",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, session_cache: Path) -> Project:
+    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
+    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)])
+
+
+@pytest.fixture
+def host(project: Project) -> MessageHost:
+    return MessageHost(project, Signer.at(project.folder / KEY))
+
+
+def work(project: Project, steps: int = 100) -> None:
+    with Study.open(project.folder) as study, executor_of(study, silent) as executor:
+        verifier = Verifier(project, study, lambda _: None)
+        verifier.put_right()
+        for _ in range(steps):
+            if not verifier.step(executor):
+                return
+
+
+def states(project: Project) -> dict[int, tuple[str, str]]:
+    with project.database.read() as connection:
+        return {each.proposal_id: (each.state, each.reason) for each in connection.scalars(select(Proposal))}
+
+
+def better(project: Project, **settings: object) -> dict[str, str]:
+    text = project.task.baseline().text()
+    for name, value in settings.items():
+        [line] = [each for each in text.splitlines() if each.startswith(f"{name} = ")]
+        text = text.replace(line, f"{name} = {value}")
+    return {"train.py": text}
+
+
+def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, host: MessageHost) -> None:
+    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    assert bob.propose(better(project, LR="1e-05"), 99.0)["state"] == "waiting"
+    assert ann.propose(better(project, MOMENTUM=0.9), 0.5)["state"] == "waiting"
+    work(project)
+    assert {number: state for number, (state, _) in states(project).items()} == {1: "hopeless", 2: "merged"}
+    commits = project.chain.commits()
+    assert len(commits) == 2 and project.chain.files(commits[1]) == better(project, MOMENTUM=0.9)
+    trailers = Trailers.read(project.chain.message(commits[1]))
+    assert (
+        trailers is not None
+        and trailers.proposer == ann.signer.key
+        and trailers.base == commits[0]
+        and 0 < trailers.low < trailers.gain
+    )
+    assert judge(trailers.differences, trailers.level).state == "crossed"
+    assert judge(trailers.differences, trailers.level).log_e == trailers.log_e
+    with project.database.read() as connection:
+        pairs = connection.scalars(select(Pair)).all()
+    assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
+
+
+def test_a_proposal_that_fails_on_a_fresh_seed_is_refused(project: Project, host: MessageHost) -> None:
+    ann = Client(host, 1, "Ann")
+    text = better(project, MOMENTUM=0.9)["train.py"].replace("def main():\n", "def main():\n    raise OSError\n")
+    assert ann.propose({"train.py": text}, 1.0)["state"] == "waiting"
+    work(project)
+    state, reason = states(project)[1]
+    assert state == "refused" and "training of it failed" in reason and len(project.chain.commits()) == 1
+
+
+def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: MessageHost) -> None:
+    ann, bob, eve = Client(host, 1, "Ann"), Client(host, 2, "Bob"), Client(host, 3, "Eve")
+    leases = [each.say("work")["lease"] for each in (ann, bob, eve)]
+    ann.propose(better(project, MOMENTUM=0.9), 0.5, leases[0])
+    bob.propose(better(project, BATCH=64), 0.4, leases[1])
+    eve.propose(better(project, MOMENTUM=0.5), 0.3, leases[2])
+    work(project)
+    trailers = states(project)
+    assert trailers[1][0] == "merged" and trailers[3] == ("stale", "its change does not apply to main any more")
+    with project.database.read() as connection:
+        moved = connection.get_one(Proposal, 2)
+        assert moved.base == 1 and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
+
+
+def test_a_kill_between_commit_and_database_is_put_right(project: Project, host: MessageHost, monkeypatch: Any) -> None:
+    ann = Client(host, 1, "Ann")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    monkeypatch.setattr(Verifier, "_enter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        work(project)
+    monkeypatch.undo()
+    assert states(project)[1][0] == "verifying" and len(project.chain.commits()) == 2
+    work(project)
+    assert states(project)[1][0] == "merged" and len(project.chain.commits()) == 2
+    with project.database.read() as connection:
+        assert [block.number for block in connection.scalars(select(Block).order_by(Block.number))] == [0, 1]
+
+
+@pytest.fixture
+def ann(host: MessageHost) -> Iterator[Client]:
+    yield Client(host, 1, "Ann")
+
+
+def test_what_the_cheap_checks_refuse(project: Project, host: MessageHost, ann: Client) -> None:
+    base = project.task.baseline().text()
+    for files, reason in [
+        ({"prepare.py": "pass\n"}, "not an editable file"),
+        ({"../train.py": base}, "not an editable file"),
+        ({"train.py": "def ("}, "not Python"),
+        ({"train.py": base}, "changes nothing"),
+        ({"train.py": base + "#" * 70_000}, "larger than"),
+    ]:
+        trailers = ann.propose(files, 1.0)
+        assert trailers["state"] == "refused" and reason in trailers["reason"], trailers
+    assert ann.propose(better(project, LR=0.1), 0.1)["state"] == "waiting"
+    copied = ann.propose({"train.py": better(project, LR=0.1)["train.py"] + "\n# mine\n"}, 0.1)
+    assert copied["state"] == "refused" and copied["reason"] == "the same source as proposal 6"
+
+
+def test_messages_are_answered_once(project: Project, host: MessageHost, ann: Client) -> None:
+    raw = ann.signer.sign(project.project_id, 7, "work", {}).model_dump_json().encode()
+    with project.database.write() as connection:
+        first = host.answer(connection, raw)
+    with project.database.write() as connection:
+        assert host.answer(connection, raw) == first
+    again = ann.signer.sign(project.project_id, 7, "work", {"more": 1}).model_dump_json().encode()
+    for stale in (again, ann.signer.sign(project.project_id, 3, "work", {}).model_dump_json().encode()):
+        with pytest.raises(UsageError, match="used before"), project.database.write() as connection:
+            host.answer(connection, stale)
+    ann.number = 7
+    with pytest.raises(UsageError, match="out already"):
+        ann.say("work")
+
+
+def test_a_seal_must_fit_and_a_lease_is_handed_in_once_by_its_owner(
+    project: Project, host: MessageHost, ann: Client
+) -> None:
+    bob, files = Client(host, 2, "Bob"), better(project, LR=0.1)
+    lease = ann.say("work")["lease"]
+    with pytest.raises(MetaloopError, match="no such lease"):
+        bob.propose(files, 1.0, lease)
+    ann.say("commit", lease=lease, seal=sealed(b"x", files))
+    whole = {"lease": lease, "claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events": "", "files": files}
+    with pytest.raises(UsageError, match="do not fit the seal"):
+        ann.say("propose", **whole, salt=b"y".hex())
+    assert ann.say("propose", **whole, salt=b"x".hex())["state"] == "waiting"
+    with pytest.raises(UsageError, match="handed in before"):
+        ann.say("propose", **whole, salt=b"x".hex())
+
+
+def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Path) -> None:
+    bundle, main = project.bundle, better(project, MOMENTUM=0.9)
+    task = unpack(bundle.body, bundle.digest, tmp_path / "task", main)
+    assert dict(task.baseline().files) == main and task.metric == project.task.metric
+    with pytest.raises(UsageError, match="not the one"):
+        unpack(bundle.body + b" ", bundle.digest, tmp_path / "other", main)
+    with pytest.raises(UsageError, match="forbidden name"):
+        unpack(bundle.body, bundle.digest, tmp_path / "other", {"../train.py": "x"})
+    assert not (tmp_path / "other").exists()
