@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from arena.contest.contest import Contest
 from arena.contest.create import refuse_public
+from arena.contest.database import Database
 from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from programs.errors import EnvironmentProblem
@@ -30,10 +31,12 @@ CLOCK_SECONDS = 60.0  # tolerance before a slow clock is reported
 
 
 class Keeper:
-    """Keeps the queue's process running; stops it in good order at the end."""
+    """Keeps the process ``python -m module folder`` running until ``over``; stops it in good order at the end."""
 
-    def __init__(self, contest: Contest, say: Say) -> None:
-        self.contest, self.say = contest, say
+    def __init__(
+        self, folder: Path, database: Database, module: str, say: Say, over: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.folder, self.database, self.module, self.say, self.over = folder, database, module, say, over
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -45,8 +48,8 @@ class Keeper:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         with contextlib.suppress(OSError, SQLAlchemyError):  # the folder may be gone, or the disk full
-            if self._process is None or self.contest.database.fact("pulse").get("pid") == self._process.pid:
-                (self.contest.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
+            if self._process is None or self.database.fact("pulse").get("pid") == self._process.pid:
+                (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
             else:  # it waits for another queue process, which must not be stopped
                 self._process.terminate()
         self._thread.join(timeout=MOST_WAIT)
@@ -59,18 +62,18 @@ class Keeper:
         wait = 1.0
         while not self._ending.is_set() and not self._over():
             began = time.monotonic()
-            command = [sys.executable, "-P", "-m", "arena.contest.work", str(self.contest.folder), str(os.getpid())]
+            command = [sys.executable, "-P", "-m", self.module, str(self.folder), str(os.getpid())]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
             status = self._process.wait()
             if self._ending.is_set() or self._over():
                 break
             wait = 1.0 if time.monotonic() - began > CALM_SECONDS else min(2 * wait, MOST_WAIT)
-            self.say(f"the queue's process ended with status {status}; restart in {wait:.0f} s")
+            self.say(f"the process of {self.module} ended with status {status}; restart in {wait:.0f} s")
             self._ending.wait(wait)
 
     def _over(self) -> bool:
         try:
-            return self.contest.phase() == "decided"
+            return self.over()
         except (OSError, SQLAlchemyError):  # the queue's process reports a missing folder
             return False
 
@@ -104,19 +107,24 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     shown = f"[{host}]" if ":" in host else host
     for problem in clock_problems(contest):
         say(problem)
-    signal.signal(
-        signal.SIGTERM, _ended
-    )  # uvicorn restores this handler and raises the signal again when it has stopped
-    try:
-        with Keeper(contest, say):
-            started(f"http://{shown}:{listening.getsockname()[1]}/")
-            uvicorn.Server(config).run(sockets=[listening])
-    except _Terminated:
-        say("stopped; the same command resumes")
+    keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")
+    with terminated(say), keeper:
+        started(f"http://{shown}:{listening.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 class _Terminated(BaseException):
     """SIGTERM: stop in good order."""
+
+
+@contextlib.contextmanager
+def terminated(say: Say) -> Iterator[None]:
+    """A block that SIGTERM leaves in good order."""
+    signal.signal(signal.SIGTERM, _ended)  # uvicorn restores this handler and raises the signal again at its end
+    try:
+        yield
+    except _Terminated:
+        say("stopped; the same command resumes")
 
 
 def _ended(*_: object) -> None:

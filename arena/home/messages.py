@@ -82,14 +82,17 @@ class MessageHost:
         return {"volunteer": volunteer.volunteer_id, "leases_at_once": policy.leases_at_once(standing(volunteer))}
 
     def lease(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
-        """A run to make. A lease that has expired without a return frees its place, and is still honoured later."""
-        out = connection.scalar(
-            select(func.count()).where(
-                Lease.volunteer_id == volunteer.volunteer_id, Lease.returned_at.is_(None), Lease.expires_at > now
-            )
-        )
-        if (out or 0) >= policy.leases_at_once(standing(volunteer)):
-            raise UsageError(f"{out} leases are out already", hint="hand one in, or wait until it ends")
+        """A run to make. ``have``: the leases that the volunteer knows of; another that is out is given again, because
+        its reply was lost. A lease that has expired without a return frees its place, and is still honoured later."""
+        have = body.get("have", [])
+        if not isinstance(have, list) or len(have) > MOST_DEVICES:
+            raise UsageError(f"have: not a list of at most {MOST_DEVICES} leases")
+        mine = Lease.volunteer_id == volunteer.volunteer_id
+        out = connection.scalars(select(Lease).where(mine, Lease.returned_at.is_(None), Lease.expires_at > now)).all()
+        if (lost := next((each for each in out if each.lease_id not in have), None)) is not None:
+            return self._described(connection, lost)
+        if len(out) >= policy.leases_at_once(standing(volunteer)):
+            raise UsageError(f"{len(out)} leases are out already", hint="hand one in, or wait until it ends")
         count = connection.scalar(select(func.count()).select_from(Lease)) or 0
         lease_id = content_id("r", self.project.project_id, str(count))
         streams, config = self.project.study.streams, self.project.study
@@ -108,12 +111,17 @@ class MessageHost:
             returned_at=None,
         )
         connection.add(lease)
-        name, document = self.project.programs[program_id]
+        return self._described(connection, lease)
+
+    def _described(self, connection: Connection, lease: Lease) -> dict[str, Any]:
+        """A lease as its volunteer gets it."""
+        name, document = self.project.programs[lease.program_id]
+        block = _block(connection, lease.base)
         return {
-            "lease": lease_id,
+            "lease": lease.lease_id,
             "task": self.project.bundle.digest,
             "base": {"block": block.number, "commit": block.commit, "files": self.project.chain.files(block.commit)},
-            "program": {"id": program_id, "name": name, "text": document},
+            "program": {"id": lease.program_id, "name": name, "text": document},
             "run_seed": lease.run_seed,
             "budget": lease.budget,
             "expires_at": lease.expires_at.isoformat(),
@@ -122,10 +130,17 @@ class MessageHost:
     def seal(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
         """The hash of a proposal, before it is shown: who was first is known before anybody can copy it."""
         lease = self._own(connection, volunteer, body, now)
+        if lease.returned_at is not None:
+            raise UsageError("this lease was handed in before")
         seal = _text(body, "seal", 64)
         if len(seal) != 64 or set(seal) - set("0123456789abcdef"):
             raise UsageError("seal: not 64 hexadecimal digits")
-        if connection.scalar(select(Proposal).where((Proposal.lease_id == lease.lease_id) | (Proposal.seal == seal))):
+        known = connection.scalar(
+            select(Proposal).where((Proposal.lease_id == lease.lease_id) | (Proposal.seal == seal))
+        )
+        if known is not None and (known.lease_id, known.seal) == (lease.lease_id, seal):
+            return {"proposal": known.proposal_id}
+        if known is not None:
             raise UsageError("this lease, or this seal, has a proposal already")
         proposal = Proposal(
             lease_id=lease.lease_id,
@@ -140,21 +155,29 @@ class MessageHost:
         return {"proposal": proposal.proposal_id}
 
     def take(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
-        """A run's end: its segment of the ledger and, if one was sealed, the proposal itself."""
+        """A run's end: its segment of the ledger and, if one was sealed, the proposal itself. A second time, the first
+        one's result."""
         lease = self._own(connection, volunteer, body, now)
+        if lease.returned_at is not None:
+            return self._returned(connection, lease)
         spent = _number(body, "device_seconds")
         elapsed = (now - lease.issued_at).total_seconds()
         counted = policy.credited(spent, lease.budget, elapsed, volunteer.devices)
-        reply_body: dict[str, Any] = {"counted_seconds": counted}
         proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
         if proposal is not None:
             self._show(connection, lease, proposal, body, now)
-            reply_body |= {"proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
         lease.returned_at, lease.device_seconds = now, counted
         lease.experiments = _count(body, "experiments", 0, 10**6)
         lease.events = gzip.compress(_text(body, "events", MOST_EVENTS).encode(), mtime=0)
         volunteer.contributed += counted
-        return reply_body
+        return self._returned(connection, lease)
+
+    def _returned(self, connection: Connection, lease: Lease) -> dict[str, Any]:
+        proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+        counted = {"counted_seconds": lease.device_seconds}
+        if proposal is None:
+            return counted
+        return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
     def _show(
         self, connection: Connection, lease: Lease, proposal: Proposal, body: Mapping[str, Any], now: datetime
@@ -203,8 +226,6 @@ class MessageHost:
         lease = connection.get(Lease, _text(body, "lease", 13))
         if lease is None or lease.volunteer_id != volunteer.volunteer_id:
             raise NotFound("this key has no such lease")
-        if lease.returned_at is not None:
-            raise UsageError("this lease was handed in before")
         if (now - lease.expires_at).total_seconds() > LATE_SECONDS:
             raise UsageError("this lease ended more than seven days ago", hint="ask for new work")
         return lease

@@ -54,6 +54,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
         CommandEntry("skill", OBJECTS, "meta.cli.skill:skill", "teach a coding agent to use Metaloop: show, add"),
         CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
+        CommandEntry("home", OBJECTS, "meta.cli.home:home", "let strangers improve one train.py: init, serve, join"),
         CommandEntry("gc", MACHINE, "meta.cli.studies:gc", "make finished studies small"),
         CommandEntry("rm", MACHINE, "meta.cli.studies:rm", "remove a study"),
         CommandEntry("doctor", MACHINE, "meta.cli.doctor:doctor", "can it run here? each problem with its fix"),

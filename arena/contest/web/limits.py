@@ -54,32 +54,32 @@ class Rate:
 
 
 class BodyLimit:
-    """Refuses a request whose body is larger than any program, before it is read into memory."""
+    """Refuses a request whose body is larger than ``most`` bytes, before it is read into memory."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, most: int = MOST_BODY) -> None:
+        self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 12 or int(length) > MOST_BODY:
-            await _refuse(send)
+        if not length.isdigit() or len(length) > 12 or int(length) > self.most:
+            await _refuse(send, self.most)
             return
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await _read(receive)
+                body = await _read(receive, self.most)
         except TimeoutError:
-            await _refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+            await _refuse(send, self.most, 408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
             return
         if body is None:
-            await _refuse(send)
+            await _refuse(send, self.most)
             return
         await self.app(scope, _again(body, receive), send)
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def _read(receive: Receive, most: int) -> bytes | None:
     """The whole body; None where it is too large."""
     body = bytearray()
     while True:
@@ -87,7 +87,7 @@ async def _read(receive: Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             return bytes(body)
         body.extend(message.get("body", b""))
-        if len(body) > MOST_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body"):
             return bytes(body)
@@ -107,8 +107,8 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return give
 
 
-async def _refuse(send: Send, status: int = 413, why: str = f"the request is larger than {MOST_BODY:,} bytes") -> None:
-    text = f"{why}\n".encode()
+async def _refuse(send: Send, most: int, status: int = 413, why: str = "") -> None:
+    text = f"{why or f'the request is larger than {most:,} bytes'}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(text)).encode()),

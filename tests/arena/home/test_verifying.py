@@ -179,8 +179,10 @@ def test_messages_are_answered_once(project: Project, host: MessageHost, ann: Cl
         with pytest.raises(UsageError, match="used before"), project.database.write() as connection:
             host.answer(connection, stale)
     ann.number = 7
+    [lease] = [read_message(first, project.project_id).content()["lease"]]
+    assert ann.say("work")["lease"] == ann.say("work", have=[])["lease"] == lease  # its reply may have been lost
     with pytest.raises(UsageError, match="out already"):
-        ann.say("work")
+        ann.say("work", have=[lease])
 
 
 def test_a_seal_must_fit_and_a_lease_is_handed_in_once_by_its_owner(
@@ -195,8 +197,11 @@ def test_a_seal_must_fit_and_a_lease_is_handed_in_once_by_its_owner(
     with pytest.raises(UsageError, match="do not fit the seal"):
         ann.say("propose", **whole, salt=b"y".hex())
     assert ann.say("propose", **whole, salt=b"x".hex())["state"] == "waiting"
+    assert ann.say("propose", **{**whole, "claimed_gain": 9.0}, salt=b"y".hex())["state"] == "waiting"
+    with project.database.read() as connection:
+        assert connection.get_one(Proposal, 1).claimed == 1.0  # honoured once
     with pytest.raises(UsageError, match="handed in before"):
-        ann.say("propose", **whole, salt=b"x".hex())
+        ann.say("commit", lease=lease, seal=sealed(b"z", files))
 
 
 def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""`metaloop home serve`: messages, task bundle, main and the page in this process, verification in one beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from sqlalchemy import select
+
+from arena.contest.intake import Intake
+from arena.contest.serve import Keeper, listen
+from arena.contest.web.limits import BodyLimit, Rate
+from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
+from arena.home.messages import MessageHost, main_block
+from arena.home.project import KEY, Project
+from arena.home.signing import MOST_BODY, Signer
+from arena.home.tables import Block, Proposal, Volunteer
+from programs.errors import MetaloopError, NotFound
+
+Say = Callable[[str], None]
+MOST_MESSAGE = MOST_BODY + (64 << 10)
+OBJECT = re.compile(
+    r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
+)
+
+
+def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
+    """Messages are limited per client address; what is only read is not."""
+    app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
+    host = MessageHost(project, Signer.at(project.folder / KEY))
+    intake, rate = Intake(project.database), rate or Rate(120, 60.0)
+    about = project.database.fact("project")
+
+    @app.get("/api/v1/project")
+    def described() -> dict[str, Any]:
+        with project.database.read() as connection:
+            block = main_block(connection)
+        return {
+            "project": project.project_id,
+            "key": host.signer.key,
+            "title": about["title"],
+            "task": {"name": project.task.name, "digest": project.bundle.digest, "unit": project.task.unit},
+            "block": block.number,
+            "commit": block.commit,
+            "budget": project.study.run_budget,
+            "hardware": project.study.hardware_class,
+        }
+
+    @app.get("/api/v1/task/{digest}")
+    def bundle(digest: str) -> Response:
+        if digest != project.bundle.digest:
+            return _problem(404, "no such task bundle")
+        return Response(project.bundle.body, media_type="application/json")
+
+    @app.post("/api/v1/messages")
+    async def message(request: Request) -> Response:
+        if not rate.allows(request.client.host if request.client else ""):
+            return _problem(429, "too many messages", {"Retry-After": str(rate.wait)})
+        raw = await request.body()
+        try:
+            reply = await asyncio.wrap_future(intake.take(partial(host.answer, raw=raw)))
+        except MetaloopError as error:
+            return _problem(404 if isinstance(error, NotFound) else 400, error.message, hint=error.hint or "")
+        return Response(reply, media_type="application/json")
+
+    @app.get("/main.git/{path:path}")
+    def repository(path: str) -> Response:
+        file = project.folder / "main.git" / path
+        if not OBJECT.fullmatch(path) or not file.is_file():
+            return PlainTextResponse("not found\n", 404)
+        return Response(file.read_bytes(), media_type="application/octet-stream")
+
+    @app.get("/api/v1/state")
+    def state() -> dict[str, Any]:
+        return state_of(project)
+
+    app.add_middleware(BodyLimit, most=MOST_MESSAGE)
+    app.add_middleware(WellFormed)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(HeadAsGet)
+    return app
+
+
+def state_of(project: Project) -> dict[str, Any]:
+    """The blocks of main, and what is being verified."""
+    with project.database.read() as connection:
+        blocks = connection.execute(
+            select(Block, Volunteer.name)
+            .outerjoin(Proposal, Proposal.proposal_id == Block.proposal_id)
+            .outerjoin(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+            .order_by(Block.number)
+        ).all()
+        open_rows = connection.scalars(select(Proposal).where(Proposal.state.in_(("waiting", "verifying")))).all()
+    return {
+        "blocks": [
+            {
+                "block": block.number,
+                "commit": block.commit,
+                "by": name or "host",
+                "gain": block.gain,
+                "low": block.low,
+                "high": block.high,
+                "merged_at": block.merged_at.isoformat(),
+                "void": block.void,
+            }
+            for block, name in blocks
+        ],
+        "open": [{"proposal": row.proposal_id, "state": row.state} for row in open_rows],
+    }
+
+
+def _problem(status: int, message: str, headers: dict[str, str] | None = None, hint: str = "") -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "hint": hint}}, status, headers=headers)
+
+
+def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
+    import uvicorn
+
+    from arena.contest.serve import terminated
+    from arena.contest.web.wire import configured
+
+    project = Project.open(folder)
+    listening = listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
+        started(f"http://{shown}:{listening.getsockname()[1]}/")
+        uvicorn.Server(configured(create_app(project))).run(sockets=[listening])

@@ -1,0 +1,232 @@
+"""A volunteer: asks for a run, makes it in the sandbox, hands in its end. All lies in one folder and survives a kill.
+
+The host is not trusted: its task is unpacked as hostile (`bundle`), runs in the sandbox without network, and no file of
+the volunteer is read but those of its own folder. What is to be sent lies in an outbox until the host has answered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from analysis.ledger import read
+from arena import sandbox
+from arena.arms import Entry
+from arena.home.bundle import unpack
+from arena.home.signing import Signer, read_message, sealed
+from arena.setup import StudySetup
+from arena.standalone import play_entries
+from arena.study import Study
+from arena.verify_study import final_source
+from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.program import Program
+from trainer.hardware import hardware_class
+from trainer.places import private_folder
+from trainer.task import Task
+
+SECONDS = 30.0
+MOST_ANSWER = 32 << 20
+PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
+SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
+MOST_EVENTS = 480 << 10
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Unreachable(Exception):
+    """No answer: the network, or the host, is away for now."""
+
+    why: str
+
+
+class HostClient:
+    """HTTP to one host. ``ask`` raises Unreachable where it may be tried again, UsageError where it was refused."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join http://HOST:PORT")
+        self.base = f"{parts.scheme}://{parts.netloc}"
+
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.base + path, data=body, headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                return bytes(answer.read(MOST_ANSWER))
+        except urllib.error.HTTPError as error:
+            if error.code in (408, 429) or error.code >= 500:
+                raise Unreachable(f"HTTP {error.code}") from None
+            raise _refusal(error) from None
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise Unreachable(str(getattr(error, "reason", error))) from None
+
+
+def _refusal(error: urllib.error.HTTPError) -> MetaloopError:
+    try:
+        reply = json.loads(error.read(1 << 16))["error"]
+        message, hint = str(reply["message"])[:500], str(reply["hint"])[:500]
+    except (ValueError, KeyError, TypeError):
+        message, hint = f"HTTP {error.code}", ""
+    return (NotFound if error.code == 404 else UsageError)(message, hint=hint)
+
+
+class VolunteerFolder:
+    """What a volunteer keeps: its key, the project that it joined, its outbox, one folder for each lease.
+
+    The number of the next message is written down before the message is sent; a message stays in the outbox until the
+    host has answered it, and is then sent again bit by bit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        private_folder(folder)
+        private_folder(folder / "leases")
+        self.signer = Signer.at(folder / "volunteer.key")
+
+    def get(self, name: str) -> dict[str, Any]:
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def put(self, name: str, value: Mapping[str, Any] | None) -> None:
+        path = self.folder / f"{name}.json"
+        if value is None:
+            path.unlink(missing_ok=True)
+            return
+        partial = path.with_suffix(".partial")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+class VolunteerSession:
+    """One joined project. ``step`` makes one run and hands it in."""
+
+    def __init__(self, client: HostClient, folder: VolunteerFolder, name: str, devices: int, say: Say) -> None:
+        self.client, self.folder, self.name, self.devices, self.say = client, folder, name, devices, say
+
+    def join(self) -> Mapping[str, Any]:
+        """Say hello. The first answer decides which host's key is believed from then on."""
+        about: dict[str, Any] = json.loads(self.reach("/api/v1/project"))
+        known = self.folder.get("project")
+        if known and (known["project"], known["key"]) != (about["project"], about["key"]):
+            raise UsageError(
+                f"the host at {self.client.base} is not the one that was joined in {self.folder.folder}",
+                hint="name another folder with --folder",
+            )
+        self.folder.put("project", about)
+        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=self.devices)
+        return about
+
+    def step(self) -> None:
+        """Go on with the lease that is under way, or ask for one; make its run; hand it in."""
+        self.flush()
+        lease = self.folder.get("lease")
+        if not lease:
+            lease = {"work": self.send("work", have=[])}
+            self.folder.put("lease", lease)
+        work = lease["work"]
+        if "result" not in lease:
+            lease["result"] = self.run(work)
+            lease["salt"] = secrets.token_hex(16)
+            self.folder.put("lease", lease)
+        result, salt = lease["result"], lease["salt"]
+        if result["files"] and "seal" not in lease:
+            lease["seal"] = sealed(bytes.fromhex(salt), result["files"])
+            self.send("commit", lease=work["lease"], seal=lease["seal"])
+            self.folder.put("lease", lease)
+        shown = {"files": result["files"], "salt": salt} if result["files"] else {}
+        reply = self.send("propose", lease=work["lease"], **shown, **{k: v for k, v in result.items() if k != "files"})
+        self.folder.put("lease", None)
+        shutil.rmtree(self.folder.folder / "leases" / work["lease"], ignore_errors=True)
+        self.say(
+            f"{work['program']['name']}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}"
+        )
+
+    def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
+        folder = self.folder.folder / "leases" / work["lease"]
+        task = self.task(work, folder / "task")
+        program = Program.parse(work["program"]["text"], work["program"]["name"])
+        if (folder / "study" / "study.toml").exists():
+            study = Study.open(folder / "study")
+        else:
+            sandbox.require(task, True)
+            setup = StudySetup("run", task, float(work["budget"]), seed=int(work["run_seed"]), sandbox=True)
+            study = Study.create(folder / "study", setup)
+        play_entries(study, [Entry(program)], 1, lambda _: None)
+        [(run_id, run)] = study.state.runs.items()
+        assert run.ended is not None  # `play_entries` returns when it has
+        final = final_source(study, run_id, run.ended.final_source_id)
+        main = dict(task.baseline().files)
+        changed = {name: text for name, text in final.files if main.get(name) != text}
+        events = [r for r in read(folder / "study" / "ledger") if r.get("kind") in SENT_KINDS]
+        text = "\n".join(json.dumps(record, ensure_ascii=False) for record in events)
+        return {
+            "files": changed,
+            "claimed_gain": run.gain or 0.0,
+            "device_seconds": run.charged,
+            "experiments": len(run.experiments),
+            "events": text if len(text) <= MOST_EVENTS else "",
+        }
+
+    def task(self, work: Mapping[str, Any], folder: Path) -> Task:
+        if folder.exists():
+            return Task.load(str(folder))
+        body = self.reach(f"/api/v1/task/{work['task']}")
+        partial = folder.with_name("task.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        unpack(body, work["task"], partial, work["base"]["files"])
+        partial.rename(folder)
+        return Task.load(str(folder))
+
+    def send(self, kind: Any, **body: Any) -> dict[str, Any]:
+        """Send a message until it is answered; it stays in the outbox as long."""
+        state = self.folder.get("state")
+        number = int(state.get("number", 0)) + 1
+        message = self.folder.signer.sign(self.folder.get("project")["project"], number, kind, body)
+        self.folder.put("outbox", {"message": message.model_dump_json()})
+        self.folder.put("state", {"number": number})
+        reply = self.flush()
+        assert reply is not None
+        return reply
+
+    def flush(self) -> dict[str, Any] | None:
+        """Send what lies in the outbox; returns its reply."""
+        waiting = self.folder.get("outbox")
+        if not waiting:
+            return None
+        about = self.folder.get("project")
+        try:
+            raw = self.reach("/api/v1/messages", waiting["message"].encode())
+        except UsageError:
+            self.folder.put("outbox", None)  # it was refused, and would be again
+            raise
+        reply = read_message(raw, about["project"])
+        if reply.key != about["key"]:
+            raise UsageError(f"the reply was signed by another key than the host's, {about['key'][:16]}…")
+        self.folder.put("outbox", None)
+        return reply.content()
+
+    def reach(self, path: str, body: bytes | None = None) -> bytes:
+        """Ask until there is an answer: what was found is kept, however long the host is away."""
+        for attempt in range(10**9):
+            try:
+                return self.client.ask(path, body)
+            except Unreachable as problem:
+                pause = PAUSES[min(attempt, len(PAUSES) - 1)]
+                if attempt in (0, len(PAUSES)):
+                    self.say(f"no answer from {self.client.base} ({problem.why}); trying again")
+                time.sleep(pause)
+        raise EnvironmentProblem("unreachable")
