@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from analysis.ledger import read
 from arena import sandbox
 from arena.arms import Entry
+from arena.drain import drained
 from arena.home.bundle import unpack
 from arena.home.signing import Signer, read_message, sealed
 from arena.setup import StudySetup
@@ -166,8 +167,10 @@ class VolunteerSession:
             setup = StudySetup("run", task, float(work["budget"]), seed=int(work["run_seed"]), sandbox=True)
             study = Study.create(folder / "study", setup)
         play_entries(study, [Entry(program)], 1, lambda _: None)
+        study.look()
         [(run_id, run)] = study.state.runs.items()
-        assert run.ended is not None  # `play_entries` returns when it has
+        if run.ended is None:  # a stop was requested
+            raise drained(study)
         final = final_source(study, run_id, run.ended.final_source_id)
         main = dict(task.baseline().files)
         changed = {name: text for name, text in final.files if main.get(name) != text}
