@@ -18,6 +18,7 @@ FIRST_LEASES = 1  # at once, of a new key
 TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
+SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Standing:
     def reliability(self) -> float:
         """Share of its claims that hold, with one claim of each kind added."""
         return (self.confirmed + 1) / (self.confirmed + self.refuted + 2)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Device-seconds of a project: ``spent`` on verification, ``spent_on_new`` of it on proposals of keys without a
+    confirmed one, ``contributed`` by keys with one, because the seconds of others are claims."""
+
+    spent: float = 0.0
+    spent_on_new: float = 0.0
+    contributed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,24 +81,25 @@ def batch(proposer: Standing) -> int:
 
 
 def allowed(contributed: float, pair_seconds: float) -> float:
-    """Device-seconds that all verification together may have cost. ``contributed``: of keys whose work was confirmed,
-    because the seconds of others are claims."""
+    """Device-seconds that all verification together may have cost."""
     return VERIFICATION_SHARE * contributed + START_PAIRS * pair_seconds
 
 
-def next_proposal(
-    waiting: Iterable[Waiting], spent: float, spent_on_new: float, contributed: float, pair_seconds: float, pairs: int
-) -> Waiting | None:
+def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
+    """Whether so many pairs may be measured now."""
+    return totals.spent + pairs * pair_seconds <= allowed(totals.contributed, pair_seconds)
+
+
+def next_proposal(waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int) -> Waiting | None:
     """The proposal to verify now, or None until more has been contributed.
 
     ``pairs``: what its test takes if nothing is known. Proposals of new keys are limited to a share of the whole, so
     that many new keys cannot keep the known ones waiting; among equals the older is first.
     """
-    limit = allowed(contributed, pair_seconds)
-    cost = pairs * pair_seconds
-    if spent + cost > limit:
+    if not may_verify(totals, pair_seconds, pairs):
         return None
-    room_for_new = spent_on_new + cost <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
+    limit = allowed(totals.contributed, pair_seconds)
+    room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
     candidates = [one for one in waiting if one.claimed > 0 and (one.proposer.known or room_for_new)]
     return max(candidates, key=lambda one: (one.worth, -one.proposal_id), default=None)
 

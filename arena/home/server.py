@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from sqlalchemy import select
 
 from arena.contest.intake import Intake
 from arena.contest.serve import Keeper, listen
@@ -19,8 +18,8 @@ from arena.contest.web.limits import BodyLimit, Rate
 from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
 from arena.home.messages import MessageHost, main_block
 from arena.home.project import KEY, Project
+from arena.home.results import state_of
 from arena.home.signing import MOST_BODY, Signer
-from arena.home.tables import Block, Proposal, Volunteer
 from programs.errors import MetaloopError, NotFound
 
 Say = Callable[[str], None]
@@ -85,34 +84,6 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)
     return app
-
-
-def state_of(project: Project) -> dict[str, Any]:
-    """The blocks of main, and what is being verified."""
-    with project.database.read() as connection:
-        blocks = connection.execute(
-            select(Block, Volunteer.name)
-            .outerjoin(Proposal, Proposal.proposal_id == Block.proposal_id)
-            .outerjoin(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
-            .order_by(Block.number)
-        ).all()
-        open_rows = connection.scalars(select(Proposal).where(Proposal.state.in_(("waiting", "verifying")))).all()
-    return {
-        "blocks": [
-            {
-                "block": block.number,
-                "commit": block.commit,
-                "by": name or "host",
-                "gain": block.gain,
-                "low": block.low,
-                "high": block.high,
-                "merged_at": block.merged_at.isoformat(),
-                "void": block.void,
-            }
-            for block, name in blocks
-        ],
-        "open": [{"proposal": row.proposal_id, "state": row.state} for row in open_rows],
-    }
 
 
 def _problem(status: int, message: str, headers: dict[str, str] | None = None, hint: str = "") -> JSONResponse:

@@ -22,6 +22,7 @@ from arena.home.checks import rebased, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, Outcome, confidence, judge, level
 from arena.home.messages import main_block, standing
 from arena.home.project import Project
+from arena.home.recording import Recorder, totals
 from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
 from arena.jobs import MeasureJob, Measurement
 from arena.study import Study
@@ -39,6 +40,7 @@ class Verifier:
     def __init__(self, project: Project, study: Study, say: Say) -> None:
         self.project, self.study, self.say = project, study, say
         self.database = project.database
+        self.recorder = Recorder(project, study)
 
     def put_right(self) -> None:
         """A commit that was made just before a kill gets its row."""
@@ -52,10 +54,11 @@ class Verifier:
                 self._enter(connection, proposal, trailers, head)
 
     def step(self, executor: Executor) -> bool:
-        """Measure one batch of pairs of one proposal; False if none may be verified now."""
+        """Enter runs, and measure one batch of pairs of one proposal; False if there is nothing to do now."""
+        worked = self.recorder.step(executor)
         number = self._chosen()
         if number is None:
-            return False
+            return worked
         with self.database.read() as connection:
             proposal = self._get(connection, number)
             done = _pairs(connection, number)
@@ -85,15 +88,8 @@ class Verifier:
         joined = select(Proposal, Volunteer).join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
         rows = connection.execute(joined.where(Proposal.state == "waiting")).all()
         waiting = [policy.Waiting(one.proposal_id, standing(who), one.claimed) for one, who in rows]
-        volunteers = connection.scalars(select(Volunteer)).all()
-        chosen = policy.next_proposal(
-            waiting,
-            spent=sum(each.checking for each in volunteers),
-            spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
-            contributed=sum(each.contributed for each in volunteers if each.confirmed),
-            pair_seconds=2 * self.project.task.cost_seconds,
-            pairs=TYPICAL_PAIRS,
-        )
+        pair_seconds = 2 * self.project.task.cost_seconds
+        chosen = policy.next_proposal(waiting, totals(connection), pair_seconds, TYPICAL_PAIRS)
         return None if chosen is None else self._get(connection, chosen.proposal_id)
 
     def _begin(self, connection: Connection, proposal: Proposal) -> bool:

@@ -23,8 +23,17 @@ BLOCKS = (
     Column("by", flex=True),
     Column("gain", right=True),
     Column("interval", "95%"),
-    Column("merged_at"),
-    Column("void"),
+    Column("merged", flex=True),
+    Column("void", flex=True),
+)
+PROGRAMS = (
+    Column("program", flex=True),
+    Column("runs", right=True),
+    Column("blocks", right=True),
+    Column("scored", right=True),
+    Column("gain", right=True),
+    Column("difference", right=True),
+    Column("interval", "95%"),
 )
 
 
@@ -132,17 +141,53 @@ def join(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """The blocks of main, who found them, and what they gained over the one before."""
+    """The blocks of main, who found them, and what they gained over the one before.
+    Then the programs: runs of each from the same block are compared."""
     from analysis.wording import number, span
     from arena.home.project import Project
-    from arena.home.server import state_of
+    from arena.home.results import state_of
 
-    state = state_of(Project.open(Path(folder).expanduser()))
-    rows = [
-        {**row, "gain": number(row["gain"], 4), "interval": span(row["low"], row["high"], 4) if row["block"] else "–"}
-        for row in state["blocks"]
-    ]
-    out.rows(state["blocks"] if out.mode == "json" else rows, BLOCKS)
+    project = Project.open(Path(folder).expanduser())
+    state = state_of(project)
+    if out.mode == "json":
+        out.thing(state)
+        return
+    out.rows(
+        [
+            {
+                "block": row["block"],
+                "by": row["by"],
+                "gain": number(row["gain"], 4),
+                "interval": span(row["low"], row["high"], 4) if row["block"] else "–",
+                "merged": row["merged_at"][:16].replace("T", " "),
+                "void": row["void"],
+            }
+            for row in state["blocks"]
+        ],
+        BLOCKS,
+    )
+    out.note("")
+    out.rows(
+        [
+            {
+                "program": row["name"],
+                "runs": row["runs"],
+                "blocks": row["blocks"],
+                "scored": row["sampled"],
+                "gain": number(row["gain"], 4),
+                "difference": number(row["difference"], 4, True),
+                "interval": span(row["low"], row["high"], 4) if row["low"] is not None else "too few runs",
+            }
+            for row in state["programs"]
+        ],
+        PROGRAMS,
+    )
+    share = state["verified_seconds"] / state["searched_seconds"] if state["searched_seconds"] else 0.0
+    out.note("")
+    out.note(f"gain: {project.task.unit} per device-second over the run's base; difference: from the other programs")
+    out.note(f"{state['volunteers']} volunteers, {state['runs_out']} runs out, {len(state['open'])} proposals open")
+    searched, verified = state["searched_seconds"], state["verified_seconds"]
+    out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
 
 for command in (init, serve, join, status):

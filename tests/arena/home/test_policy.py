@@ -10,6 +10,7 @@ from arena.home.policy import (
     TRUSTED,
     TRUSTED_BATCH,
     Standing,
+    Totals,
     Waiting,
     allowed,
     batch,
@@ -24,7 +25,7 @@ NEW, GOOD, LIAR = Standing(), Standing(100.0, 5.0, 9, 1, 9), Standing(100.0, 5.0
 
 
 def chosen(*waiting: Waiting, spent: float = 0.0, new: float = 0.0, contributed: float = 1000.0) -> int | None:
-    one = next_proposal(waiting, spent, new, contributed, pair_seconds=0.1, pairs=6)
+    one = next_proposal(waiting, Totals(spent, new, contributed), pair_seconds=0.1, pairs=6)
     return one.proposal_id if one else None
 
 

@@ -1,0 +1,301 @@
+"""The volunteers' runs as rows of the ledger: for each block a match, its programs as arms, each lease a run.
+
+What a volunteer reports about its experiments is self-reported: each record is checked, renamed to the lease's run and
+marked so, or the run is entered without experiments. The score of a run is the host's own: a part of the leases is
+drawn in advance, which the volunteer cannot see, and the end of each of those runs is trained once more beside its
+base, on a fresh seed and split, whatever it claims. These runs compare the programs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from analysis.events import BaselineEvent, MatchEndedEvent, VerificationEvent
+from arena.arms import Entry, Match, enter
+from arena.contest.settings import utc_now
+from arena.executor import Executor
+from arena.home import policy
+from arena.home.checks import source_of
+from arena.home.project import Project
+from arena.home.tables import Block, Lease, Proposal, Volunteer
+from arena.jobs import MeasureJob, Measurement
+from arena.match import announcement
+from arena.study import Study
+from arena.task_study import TaskStudy
+from inner_loop.events import (
+    DecisionEvent,
+    Event,
+    ExperimentEvent,
+    FindingEvent,
+    RunEndedEvent,
+    RunStartedEvent,
+    experiment_id,
+)
+from programs.ids import content_id
+from programs.program import Program
+from trainer.streams import Stream
+
+STREAM: Stream = "selection"
+TRUST = "self-reported"
+DECISIONS = ("baseline", "keep", "discard", "rerun", "crash")
+MOST_EXPERIMENTS, MOST_TEXT = 10_000, 64 << 10
+MOST_VALUE = 1e15
+AT_ONCE = 20  # runs entered before the next look at the proposals
+
+
+class Recorder:
+    """Writes to a project's ledger. All of it may be repeated after a kill: the first record of an id counts."""
+
+    def __init__(self, project: Project, study: Study) -> None:
+        self.project, self.study, self.on = project, study, TaskStudy(study)
+        self._ended: set[int] = set()
+        self._programs = [Program.parse(text, name) for name, text in project.study.programs]
+
+    def match(self, block: int) -> Match:
+        """The match of the runs that started from a block; announced with its first run."""
+        for program in self._programs:
+            self.study.admit(program, generation=0, operator="entry")
+        entries = [Entry(program) for program in self._programs]
+        match = enter(self.on, f"block-{block}", entries, purpose="race", stream=STREAM)
+        if match.match_id not in self.on.state.matches:
+            self.on.record(announcement(self.on, match))
+        return match
+
+    def end(self, block: int) -> None:
+        """No run of the block is missing any more."""
+        match = self.match(block)
+        if match.match_id not in self.on.state.ended_matches:
+            self.on.record(MatchEndedEvent(match_id=match.match_id, state="finished"))
+
+    def run(self, lease: Lease, proposal: Proposal | None, events: bytes) -> None:
+        """Enter a run that was handed in. ``events``: what its volunteer sent, compressed."""
+        match = self.match(lease.base)
+        if self.on.state.run(lease.lease_id).ended is not None:
+            return
+        arm = next(arm for arm in match.arms if arm.program.program_id == lease.program_id)
+        sent = checked(lease.lease_id, gzip.decompress(events).decode()) if events else None
+        started = RunStartedEvent(
+            task=self.project.task.name,
+            device_seconds_budget=lease.budget,
+            run_id=lease.lease_id,
+            match_id=match.match_id,
+            arm_id=arm.arm_id,
+            program_id=lease.program_id,
+            run_seed=lease.run_seed,
+            stream=STREAM,
+            researcher=self.project.study.researcher,
+        )
+        self.study.record(started)
+        if sent is None:
+            self.study.record(
+                FindingEvent(
+                    finding="other", text="the volunteer sent no usable record of this run", run_id=lease.lease_id
+                )
+            )
+        experiments = [event for event in sent or () if isinstance(event, ExperimentEvent)]
+        for event in sent or ():
+            self.study.record(event)
+        self.study.record(_end(lease, proposal, experiments))
+
+    def step(self, executor: Executor) -> bool:
+        """Enter what was handed in, and score one of the drawn runs; False if there is nothing to do."""
+        entered = self._enter_returned()
+        with self.project.database.read() as connection:
+            due = select(Lease).where(Lease.recorded, Lease.sampled, Lease.scored.is_(False))
+            lease = connection.scalar(due.order_by(Lease.returned_at).limit(1))
+            proposal = _proposal_of(connection, lease) if lease else None
+            may = policy.may_verify(totals(connection), self._pair_seconds, 1)
+        if lease is None or (proposal is not None and proposal.files and not may):
+            return entered
+        seed = self.study.streams.seed(STREAM, "sample", lease.lease_id)
+        main = own = None
+        if proposal is not None and proposal.files:
+            with self.project.database.read() as connection:
+                base = self.project.chain.files(connection.get_one(Block, lease.base).commit)
+            sides = {"main": base, "proposal": {**base, **proposal.files}}
+            jobs = [
+                MeasureJob(side, source_of(files).files, STREAM, seed, split=f"sample-{lease.lease_id}")
+                for side, files in sides.items()
+            ]
+            measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)}
+            if measured.keys() != sides.keys():
+                return True  # a stop was requested
+            main, own = measured["main"], measured["proposal"]
+        gain = self.score(lease, seed, main, own, proposal.reason if proposal and not proposal.files else "")
+        with self.project.database.write() as connection:
+            row = connection.get_one(Lease, lease.lease_id)
+            row.scored, row.sample_gain = True, gain
+            row.sample_seconds = sum(each.spent_seconds for each in (main, own) if each)
+        return True
+
+    @property
+    def _pair_seconds(self) -> float:
+        return 2 * self.project.task.cost_seconds
+
+    def _enter_returned(self) -> bool:
+        with self.project.database.read() as connection:
+            due = select(Lease).where(Lease.returned_at.is_not(None), Lease.recorded.is_(False))
+            rows = [
+                (lease, _proposal_of(connection, lease), lease.events)
+                for lease in connection.scalars(due.order_by(Lease.returned_at).limit(AT_ONCE))
+            ]
+        for lease, proposal, events in rows:
+            self.run(lease, proposal, events)
+        if rows:
+            with self.project.database.write() as connection:
+                for lease, _, _ in rows:
+                    connection.get_one(Lease, lease.lease_id).recorded = True
+        else:
+            self._end_matches()
+        return bool(rows)
+
+    def _end_matches(self) -> None:
+        """End the match of each block that is not main any more and has no run out."""
+        with self.project.database.read() as connection:
+            unfinished = Lease.returned_at.is_(None) & (Lease.expires_at > utc_now())
+            unscored = Lease.returned_at.is_not(None) & Lease.sampled & Lease.scored.is_(False)
+            open_blocks = set(connection.scalars(select(Lease.base).where(unfinished | unscored)).all())
+            last = connection.scalar(select(func.max(Block.number))) or 0
+            past = set(connection.scalars(select(Lease.base).where(Lease.base < last, Lease.recorded)).all())
+        for block in sorted(past - open_blocks - self._ended):
+            self.end(block)
+            self._ended.add(block)
+
+    def score(
+        self, lease: Lease, seed: int, main: Measurement | None, own: Measurement | None, reason: str
+    ) -> float | None:
+        """Enter the host's own measurement of a run's end, and return its gain; None if the base itself failed.
+        Without measurements: the run ended with its base, or (``reason``) with nothing that can be trained; it gains 0.
+        """
+        match, on, task = self.match(lease.base), self.on, self.project.task
+        arm = next(arm for arm in match.arms if arm.program.program_id == lease.program_id)
+        status = "crash" if reason else "baseline"
+        gain = 0.0
+        if own is not None:
+            status = own.status if own.status != "ok" or own.trust == "verified" else "unverified"
+        if main is not None and main.status != "ok":
+            status = "fault"  # the run is left out
+        if own is not None and main is not None and status == main.status == "ok":
+            gain = task.sign * ((main.metric or 0.0) - (own.metric or 0.0))
+        if main is not None:
+            on.record(
+                BaselineEvent(
+                    match_id=match.match_id,
+                    task=task.name,
+                    stream=STREAM,
+                    seed=seed,
+                    status=main.status,
+                    metric=main.metric,
+                    trust=main.trust,
+                    device_seconds_spent=main.spent_seconds,
+                )
+            )
+        on.record(
+            VerificationEvent(
+                run_id=lease.lease_id,
+                arm_id=arm.arm_id,
+                program_id=lease.program_id,
+                task=task.name,
+                stream=STREAM,
+                seed=seed,
+                status=status,
+                reason=own.reason if own else reason,
+                metric=own.metric if own else None,
+                baseline_metric=main.metric if main else None,
+                gain=gain,
+                trust=own.trust if own else "verified",
+                device_seconds_spent=own.spent_seconds if own else 0.0,
+            )
+        )
+        return None if status == "fault" else gain
+
+
+def _proposal_of(connection: Connection, lease: Lease) -> Proposal | None:
+    proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+    if proposal is not None:
+        _ = proposal.files  # a deferred column, wanted after the transaction
+    return proposal
+
+
+def totals(connection: Connection) -> policy.Totals:
+    """What all verification has cost so far, and what was contributed. Device-seconds."""
+    volunteers = connection.scalars(select(Volunteer)).all()
+    sampling = connection.scalar(select(func.sum(Lease.sample_seconds))) or 0.0
+    return policy.Totals(
+        spent=sampling + sum(each.checking for each in volunteers),
+        spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
+        contributed=sum(each.contributed for each in volunteers if each.confirmed),
+    )
+
+
+def _end(lease: Lease, proposal: Proposal | None, experiments: Iterable[ExperimentEvent]) -> RunEndedEvent:
+    """The seconds are those that the host counts; the difference to the reported experiments is entered as such."""
+    rows = list(experiments)
+    reported = math.fsum(row.device_seconds_charged for row in rows)
+    return RunEndedEvent(
+        run_id=lease.lease_id,
+        state="finished",
+        experiments=len(rows) or lease.experiments,
+        charged=lease.device_seconds,
+        spent=min(math.fsum(row.device_seconds_spent for row in rows), lease.device_seconds),
+        forfeited=max(0.0, lease.device_seconds - reported),
+        overshoot=max(0.0, reported - lease.device_seconds),
+        final_source_id=content_id("s", proposal.seal) if proposal else "",
+        claimed_best=None,
+        claimed_gain=proposal.claimed if proposal else 0.0,
+    )
+
+
+def checked(run_id: str, text: str) -> list[Event] | None:
+    """The experiments and decisions of a volunteer's record, as those of this run and marked as self-reported.
+
+    None if a line is not what it should be: then nothing of the record is used.
+    """
+    out: list[Event] = []
+    numbers: dict[str, str] = {}
+    try:
+        for line in text.split("\n") if text else ():
+            record = json.loads(line, parse_constant=_no_number)
+            kind = record["kind"]
+            if kind == "experiment":
+                _refuse_wild(record)
+                event = ExperimentEvent.parse(record)
+                if not 0 <= event.number < MOST_EXPERIMENTS or len(numbers) >= MOST_EXPERIMENTS:
+                    return None
+                own = numbers[event.experiment_id] = experiment_id(run_id, event.number)
+                out.append(replace(event, run_id=run_id, experiment_id=own, trust=TRUST, findings=(), cached=False))
+            elif kind == "decision":
+                decision = DecisionEvent.parse(record)
+                if decision.decision not in DECISIONS or decision.experiment_id not in numbers:
+                    return None
+                out.append(replace(decision, run_id=run_id, experiment_id=numbers[decision.experiment_id]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+        return None
+    return out if len(set(numbers.values())) == len(numbers) else None
+
+
+def _refuse_wild(record: Mapping[str, Any]) -> None:
+    """Raises ValueError for a number that is not finite, is beyond all measure, or is negative where none can be."""
+    values: list[Any] = list(record.values())
+    while values:
+        value = values.pop()
+        if isinstance(value, str) and len(value) > MOST_TEXT:
+            raise ValueError("long")
+        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < MOST_VALUE):
+            raise ValueError("wild")
+        values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if min(record[name] for name in ("device_seconds_charged", "device_seconds_spent", "wall_seconds")) < 0:
+        raise ValueError("negative")
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(word)

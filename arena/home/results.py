@@ -1,0 +1,189 @@
+"""What a project shows: the blocks of main, who gained how much, which program gains more, what is under way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from analysis.statistics import t_quantile
+from arena.home.project import Project
+from arena.home.recording import totals
+from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
+
+MOST_OPEN = 50  # proposals under way that are listed
+LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """A volunteer with blocks. ``gain``: sum over its blocks, in the task's unit, with a 95% interval. ``rank_low``
+    to ``rank_high``: the ranks that the intervals leave open."""
+
+    name: str
+    key: str
+    blocks: int
+    gain: float
+    low: float
+    high: float
+    device_seconds: float
+    rank_low: int = 1
+    rank_high: int = 1
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """A program that volunteers follow. ``sampled``: runs whose end the host has scored, drawn in advance.
+
+    ``gain``: mean of those over their base, per device-second. ``difference``, with its 95% interval: from the other
+    programs, among runs from the same block, per device-second; None while there are too few.
+    """
+
+    program_id: str
+    name: str
+    runs: int
+    device_seconds: float
+    blocks: int
+    sampled: int
+    gain: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+def contributors(connection: Connection) -> list[Contributor]:
+    """The volunteers with blocks that count, the largest gain first."""
+    own: dict[int, list[Block]] = {}
+    rows = connection.execute(
+        select(Block, Proposal.volunteer_id).join(Proposal, Proposal.proposal_id == Block.proposal_id)
+    )
+    for block, volunteer_id in rows:
+        if not block.void:
+            own.setdefault(volunteer_id, []).append(block)
+    out = []
+    for volunteer_id, blocks in own.items():
+        who = connection.get_one(Volunteer, volunteer_id)
+        gain = math.fsum(block.gain for block in blocks)
+        half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in blocks))
+        out.append(Contributor(who.name, who.key, len(blocks), gain, gain - half, gain + half, who.contributed))
+    out.sort(key=lambda one: (-one.gain, one.key))
+    return [
+        Contributor(
+            **asdict(one)
+            | {
+                "rank_low": 1 + sum(other.low > one.high for other in out),
+                "rank_high": len(out) - sum(other.high < one.low for other in out),
+            }
+        )
+        for one in out
+    ]
+
+
+def programs(project: Project, connection: Connection) -> list[ProgramResult]:
+    """The programs, compared by the sampled runs. A run is analysed under the program that it was drawn for."""
+    returned = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None))).all()
+    scored = [lease for lease in returned if lease.scored and lease.sample_gain is not None]
+    merged = dict(
+        connection.execute(
+            select(Lease.program_id, func.count())
+            .join(Proposal, Proposal.lease_id == Lease.lease_id)
+            .join(Block, Block.proposal_id == Proposal.proposal_id)
+            .where(Block.void == "")
+            .group_by(Lease.program_id)
+        )
+        .tuples()
+        .all()
+    )
+    out = []
+    for program_id, (name, _) in project.programs.items():
+        runs = [lease for lease in returned if lease.program_id == program_id]
+        gains = [(lease.sample_gain or 0.0) / lease.budget for lease in scored if lease.program_id == program_id]
+        difference, low, high = _difference(program_id, scored)
+        out.append(
+            ProgramResult(
+                program_id=program_id,
+                name=name,
+                runs=len(runs),
+                device_seconds=math.fsum(lease.device_seconds for lease in runs),
+                blocks=merged.get(program_id, 0),
+                sampled=len(gains),
+                gain=math.fsum(gains) / len(gains) if gains else None,
+                difference=difference,
+                low=low,
+                high=high,
+            )
+        )
+    return sorted(out, key=lambda one: (-(one.difference or 0.0), one.name))
+
+
+def _difference(program_id: str, scored: Sequence[Lease]) -> tuple[float | None, float | None, float | None]:
+    """Gain per device-second of a program minus that of the others, within blocks, with its 95% interval."""
+    import numpy as np
+
+    from analysis.regression import effects
+
+    own = np.array([lease.program_id == program_id for lease in scored], dtype=float)
+    if min(own.sum(), len(own) - own.sum()) < LEAST_SAMPLES:
+        return None, None, None
+    gains = np.array([(lease.sample_gain or 0.0) / lease.budget for lease in scored])
+    _, blocks = np.unique([lease.base for lease in scored], return_inverse=True)
+    [effect] = effects(own[:, None], gains, blocks)
+    if effect is None or effect.se is None:
+        return None, None, None
+    half = t_quantile(0.975, effect.df) * effect.se
+    return effect.estimate, effect.estimate - half, effect.estimate + half
+
+
+def blocks(connection: Connection) -> list[dict[str, Any]]:
+    """The blocks, the first one first."""
+    rows = connection.execute(
+        select(Block, Volunteer.name, Lease.program_id)
+        .outerjoin(Proposal, Proposal.proposal_id == Block.proposal_id)
+        .outerjoin(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+        .outerjoin(Lease, Lease.lease_id == Proposal.lease_id)
+        .order_by(Block.number)
+    )
+    return [
+        {
+            "block": block.number,
+            "by": name or "host",
+            "program_id": program_id or "",
+            "gain": block.gain,
+            "low": block.low,
+            "high": block.high,
+            "merged_at": block.merged_at.isoformat(timespec="seconds"),
+            "commit": block.commit,
+            "proposal": block.proposal_id,
+            "void": block.void,
+        }
+        for block, name, program_id in rows
+    ]
+
+
+def state_of(project: Project) -> dict[str, Any]:
+    """All that status and the pages show, as JSON values."""
+    with project.database.read() as connection:
+        spent = totals(connection)
+        counts = dict(connection.execute(select(Proposal.state, func.count()).group_by(Proposal.state)).tuples().all())
+        searched = connection.scalar(select(func.sum(Lease.device_seconds))) or 0.0
+        under_way = connection.scalars(
+            select(Proposal)
+            .where(Proposal.state.in_(OPEN[1:]))
+            .order_by(Proposal.state, Proposal.proposal_id)
+            .limit(MOST_OPEN)
+        ).all()
+        return {
+            "blocks": blocks(connection),
+            "contributors": [asdict(one) for one in contributors(connection)],
+            "programs": [asdict(one) for one in programs(project, connection)],
+            "open": [{"proposal": each.proposal_id, "state": each.state} for each in under_way],
+            "proposals": counts,
+            "volunteers": connection.scalar(select(func.count()).select_from(Volunteer)),
+            "runs_out": connection.scalar(select(func.count()).where(Lease.returned_at.is_(None))),
+            "searched_seconds": searched,
+            "verified_seconds": spent.spent,
+        }
