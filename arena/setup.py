@@ -80,6 +80,7 @@ class StudySetup:
     baseline_seeds: int = BASELINE_SEEDS
     confirm_seeds: int | None = None
     sandbox: bool = True
+    confined: bool | None = None  # whether the task's data.py, which comes from a stranger, runs in a sandbox
     further: Sequence[Reserved] = ()
     reserve: Sequence[Reserved] = ()
     fresh: Sequence[Reserved] = ()
@@ -114,6 +115,7 @@ class StudySetup:
             devices=self.devices,
             fixed_steps=self.fixed_steps,
             sandbox=all(holds(each, self.sandbox) for each in all_tasks),
+            confined=self.confined,
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),
             meta_program=self.meta_program,

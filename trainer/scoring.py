@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainer.streaming import Channel
 
 T = TypeVar("T")
+SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]
 
 
 class ScoreSettings(TypedDict):

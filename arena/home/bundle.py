@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from arena.cluster.parcel import files_of
-from programs.errors import UsageError
+from programs.errors import MetaloopError, UsageError
 from trainer import constants, nested_values
+from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task
 
 MOST_BYTES, MOST_FILES, MOST_NAME = 8 << 20, 400, 200
@@ -62,8 +63,8 @@ def pack(task: Task) -> Bundle:
 
 
 def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> Task:
-    """The task with main's files as its baseline, in a new ``folder``. Raises UsageError where the bundle is not what
-    it was announced as or is not harmless."""
+    """The task with main's files as its baseline (none: its own), in a new ``folder``. Raises UsageError where the
+    bundle is not what it was announced as or is not harmless."""
     if len(body) > 2 * MOST_BYTES or hashlib.sha256(body).hexdigest() != digest:
         raise UsageError("the task bundle is not the one that was announced")
     try:
@@ -84,9 +85,20 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
         path.write_bytes(content)
     task = Task.load(str(folder))
     refuse_unfit(task)
-    if set(main) != set(task.editable):
+    if task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE and not is_own(digest, task.name):
+        raise UsageError("code of this task would take part in its scoring, which runs outside the sandbox; refused")
+    if main and set(main) != set(task.editable):
         raise UsageError("main has other files than the task lets volunteers edit")
     return task
+
+
+def is_own(digest: str, name: str) -> bool:
+    """Whether a bundle is the task of that name that comes with this version, file by file."""
+    try:
+        task = Task.load(name)
+        return task.is_builtin and pack(task).digest == digest
+    except MetaloopError:
+        return False
 
 
 def _harmless(toml: bytes, main: Mapping[str, str]) -> bytes:

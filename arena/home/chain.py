@@ -56,7 +56,7 @@ class Trailers:
         """Those of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
         rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
         values = {name.lower(): value for name, colon, value in rows if colon}
-        if "block" not in values:
+        if "block" not in values or "void" in values:
             return None
         try:
             return cls(
@@ -80,6 +80,35 @@ class Trailers:
             raise Corrupt(f"the trailers of block {values['block']} are damaged: {error}") from None
 
 
+@dataclass(frozen=True)
+class Voided:
+    """The trailers of a commit that restores the main before the first of the blocks ``void``."""
+
+    block: int
+    void: tuple[int, ...]
+    because: str
+    base: str
+    ledger: str
+
+    def lines(self) -> str:
+        blocks = " ".join(map(str, self.void))
+        because = one_line(self.because)
+        return f"Block: {self.block}\nVoid: {blocks}\nBecause: {because}\nBase: {self.base}\nLedger: {self.ledger}\n"
+
+    @classmethod
+    def read(cls, message: str) -> Voided | None:
+        """Those of a commit's message; None if it voids nothing. Raises Corrupt for trailers that are not complete."""
+        rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
+        values = {name.lower(): value for name, colon, value in rows if colon}
+        if "void" not in values:
+            return None
+        try:
+            void = tuple(int(word) for word in values["void"].split())
+            return cls(int(values["block"]), void, values["because"], values["base"], values["ledger"])
+        except (KeyError, ValueError) as error:
+            raise Corrupt(f"the trailers of a commit are damaged: {error}") from None
+
+
 class Chain:
     """The repository in ``folder``."""
 
@@ -101,6 +130,14 @@ class Chain:
 
     def message(self, commit: str) -> str:
         return self._git("log", "-1", "--format=%B", commit)
+
+    def entry(self, commit: str) -> Trailers | Voided | None:
+        """The trailers of a commit. Raises Corrupt for damaged ones."""
+        message = self.message(commit)
+        return Voided.read(message) or Trailers.read(message)
+
+    def parents(self, commit: str) -> list[str]:
+        return self._git("log", "-1", "--format=%P", commit).split()
 
     def commits(self) -> list[str]:
         """Those of main, the first one first."""

@@ -54,15 +54,17 @@ class Totals:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A proposal that waits for its verification. ``claimed``: in the task's unit, over its base."""
+    """A proposal that waits for its verification. In the task's unit: ``claimed`` over its base, and ``since``, what
+    main has gained since then, which the claim may contain."""
 
     proposal_id: int
     proposer: Standing
     claimed: float
+    since: float = 0.0
 
     @property
     def worth(self) -> float:
-        return self.claimed * self.proposer.reliability
+        return self.claimed * self.proposer.reliability - self.since
 
 
 def leases_at_once(proposer: Standing) -> int:

@@ -95,6 +95,7 @@ class Proposal(ProjectTable):
     base: Mapped[int] = mapped_column(default=0)  # the block it is compared with: main when its test began
     source: Mapped[dict[str, str]] = mapped_column(default=dict, deferred=True)  # whole, rebased on ``base``
     test: Mapped[int] = mapped_column(default=0)  # its place among the tests, from 1
+    first_pair: Mapped[int] = mapped_column(default=0)  # of its test; those before are of a test on a main now void
     level: Mapped[float] = mapped_column(default=0.0)
     log_e: Mapped[float] = mapped_column(default=0.0)
 
@@ -122,7 +123,7 @@ class Block(ProjectTable):
     __tablename__ = "blocks"
 
     number: Mapped[int] = mapped_column(primary_key=True)
-    proposal_id: Mapped[int | None] = mapped_column(ForeignKey("proposals.proposal_id"), unique=True)
+    proposal_id: Mapped[int | None] = mapped_column(ForeignKey("proposals.proposal_id"), index=True)
     parent: Mapped[int | None]
     commit: Mapped[str] = mapped_column(unique=True)
     source_id: Mapped[str]

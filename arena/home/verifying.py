@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from typing import cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -17,7 +18,7 @@ from analysis.ledger import state_of
 from arena.contest.settings import utc_now
 from arena.executor import Executor
 from arena.home import policy
-from arena.home.chain import Trailers
+from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, Outcome, confidence, judge, level
 from arena.home.messages import main_block, standing
@@ -48,20 +49,84 @@ class Verifier:
         with self.database.write() as connection:
             if connection.scalar(select(Block).where(Block.commit == head)):
                 return
-            trailers = Trailers.read(self.project.chain.message(head))
-            proposal = connection.get(Proposal, trailers.proposal) if trailers else None
-            if trailers and proposal:
-                self._enter(connection, proposal, trailers, head)
+            entry = self.project.chain.entry(head)
+            if isinstance(entry, Voided):
+                self._enter_void(connection, entry, head)
+            elif entry and (proposal := connection.get(Proposal, entry.proposal)):
+                self._enter(connection, proposal, entry, head)
+
+    def void(self, number: int, because: str) -> None:
+        """Take a block back. Main becomes what it was before it, in a new commit; the proposals of the blocks after it
+        are verified again. Does nothing for a block that is void already."""
+        with self.database.write() as connection:
+            block = connection.get(Block, number)
+            if block is None or block.void or block.proposal_id is None:
+                return
+            later = connection.scalars(
+                select(Block).where(Block.number >= number, Block.void == "").order_by(Block.number)
+            ).all()
+            main = main_block(connection)
+            entry = Voided(
+                block=(connection.scalar(select(func.max(Block.number))) or 0) + 1,
+                void=tuple(each.number for each in later),
+                because=because,
+                base=main.commit,
+                ledger=state_of(self.study.folder / "ledger"),
+            )
+            before = connection.scalar(select(Block.commit).where(Block.number == block.parent)) or ""
+            files = self.project.chain.files(before)
+            subject = f"Block {entry.block}: block {number} is void"
+            commit = self.project.chain.append(files, subject, entry.lines(), "host", main.commit)
+            self._enter_void(connection, entry, commit)
+        self.say(f"{subject}: {because}")
+
+    def _enter_void(self, connection: Connection, entry: Voided, commit: str) -> None:
+        first, main = min(entry.void), connection.scalar(select(Block).where(Block.commit == entry.base))
+        for block in connection.scalars(select(Block).where(Block.number.in_(entry.void))).all():
+            block.void = entry.because if block.number == first else f"it was built on block {first}"
+            if block.proposal_id is None:
+                continue
+            proposal = self._get(connection, block.proposal_id)
+            proposer = _proposer(connection, proposal)
+            proposer.confirmed -= 1
+            proposal.changed_at = utc_now()
+            if block.number == first:
+                proposal.state, proposal.reason = "void", entry.because
+                proposer.refuted, proposer.streak = proposer.refuted + 1, 0
+            else:
+                self._again(connection, proposal, f"block {first} is void")
+        for proposal in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
+            self._again(connection, proposal, f"block {first} is void")
+        restored = connection.scalar(
+            select(Block).where(Block.number < first, Block.void == "").order_by(Block.number.desc()).limit(1)
+        )
+        connection.add(
+            Block(
+                number=entry.block,
+                proposal_id=None,
+                parent=main.number if main else None,
+                commit=commit,
+                source_id=restored.source_id if restored else "",
+                gain=0.0,
+                low=0.0,
+                high=0.0,
+                merged_at=utc_now(),
+            )
+        )
+        self.study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
     def step(self, executor: Executor) -> bool:
         """Enter runs, and measure one batch of pairs of one proposal; False if there is nothing to do now."""
+        if order := self.database.fact("void"):
+            self.void(cast("int", order["block"]), str(order["because"]))
+            self.database.set_fact("void")
         worked = self.recorder.step(executor)
         number = self._chosen()
         if number is None:
             return worked
         with self.database.read() as connection:
             proposal = self._get(connection, number)
-            done = _pairs(connection, number)
+            done = _pairs(connection, proposal)
             trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
             proposer = standing(_proposer(connection, proposal))
             base = self.project.chain.files(_block(connection, proposal.base).commit)
@@ -85,9 +150,19 @@ class Verifier:
             return None
 
     def _next(self, connection: Connection) -> Proposal | None:
-        joined = select(Proposal, Volunteer).join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
-        rows = connection.execute(joined.where(Proposal.state == "waiting")).all()
-        waiting = [policy.Waiting(one.proposal_id, standing(who), one.claimed) for one, who in rows]
+        rows = connection.execute(
+            select(Proposal, Volunteer, Lease.base)
+            .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+            .join(Lease, Lease.lease_id == Proposal.lease_id)
+            .where(Proposal.state == "waiting")
+        ).all()
+        blocks = connection.scalars(select(Block).where(Block.void == "")).all()
+        waiting = [
+            policy.Waiting(
+                one.proposal_id, standing(who), one.claimed, sum(each.gain for each in blocks if each.number > base)
+            )
+            for one, who, base in rows
+        ]
         pair_seconds = 2 * self.project.task.cost_seconds
         chosen = policy.next_proposal(waiting, totals(connection), pair_seconds, TYPICAL_PAIRS)
         return None if chosen is None else self._get(connection, chosen.proposal_id)
@@ -104,7 +179,7 @@ class Verifier:
             proposal.reason = f"its change {'is in main already' if whole else 'does not apply to main any more'}"
             return False
         tests = connection.scalar(select(func.max(Proposal.test))) or 0
-        merged = connection.scalar(select(func.count()).where(Block.number > 0)) or 0
+        merged = connection.scalar(select(func.count()).where(Block.proposal_id.is_not(None))) or 0
         proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
         proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
         return True
@@ -166,8 +241,10 @@ class Verifier:
     def _decide(self, number: int) -> None:
         with self.database.read() as connection:
             proposal = self._get(connection, number)
-            pairs = _pairs(connection, number)
-            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+            pairs = _pairs(connection, proposal)
+            trained = (
+                connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+            ) - proposal.first_pair
         if proposal.state != "verifying":
             return
         outcome = judge([pair.difference for pair in pairs], proposal.level)
@@ -232,6 +309,13 @@ class Verifier:
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
 
     @staticmethod
+    def _again(connection: Connection, proposal: Proposal, reason: str) -> None:
+        """Verify a proposal from the start: what was measured beside a main that is void does not count."""
+        trained = connection.scalar(select(func.count()).where(Pair.proposal_id == proposal.proposal_id))
+        proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained or 0
+        proposal.changed_at = utc_now()
+
+    @staticmethod
     def _get(connection: Connection, number: int) -> Proposal:
         proposal = connection.get(Proposal, number, with_for_update=None)
         assert proposal is not None
@@ -239,9 +323,10 @@ class Verifier:
         return proposal
 
 
-def _pairs(connection: Connection, number: int) -> list[Pair]:
-    """The pairs that say something, in order."""
-    rows = connection.scalars(select(Pair).where(Pair.proposal_id == number).order_by(Pair.number))
+def _pairs(connection: Connection, proposal: Proposal) -> list[Pair]:
+    """The pairs of the test under way that say something, in order."""
+    own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair)
+    rows = connection.scalars(select(Pair).where(own).order_by(Pair.number))
     return [pair for pair in rows if pair.status == "ok ok"]
 
 

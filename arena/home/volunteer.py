@@ -7,14 +7,18 @@ the volunteer is read but those of its own folder. What is to be sent lies in an
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import secrets
 import shutil
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,11 +115,38 @@ class VolunteerFolder:
         partial.replace(path)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a volunteer grants. ``hours``: of the local day in which runs are begun, from and to; None: always.
+    ``max_gb``: memory that a training may take."""
+
+    hours: tuple[int, int] | None = None
+    max_gb: float = 4.0
+
+    @classmethod
+    def of(cls, hours: str, max_gb: float) -> Limits:
+        """``hours`` as ``22-07``, or empty. Raises UsageError."""
+        if not hours:
+            return cls(None, max_gb)
+        match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours)
+        first, last = (int(word) for word in match.groups()) if match else (24, 24)
+        if max(first, last) > 24 or first == last:
+            raise UsageError(f"--hours {hours}: not two different hours of the day", hint="--hours 22-07")
+        return cls((first % 24, last % 24), max_gb)
+
+    def allow(self, hour: int) -> bool:
+        """Whether a run may begin in that hour of the day."""
+        if self.hours is None:
+            return True
+        first, last = self.hours
+        return first <= hour < last if first < last else hour >= first or hour < last
+
+
 class VolunteerSession:
     """One joined project. ``step`` makes one run and hands it in."""
 
-    def __init__(self, client: HostClient, folder: VolunteerFolder, name: str, devices: int, say: Say) -> None:
-        self.client, self.folder, self.name, self.devices, self.say = client, folder, name, devices, say
+    def __init__(self, client: HostClient, folder: VolunteerFolder, name: str, limits: Limits, say: Say) -> None:
+        self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
 
     def join(self) -> Mapping[str, Any]:
         """Say hello. The first answer decides which host's key is believed from then on."""
@@ -127,8 +158,32 @@ class VolunteerSession:
                 hint="name another folder with --folder",
             )
         self.folder.put("project", about)
-        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=self.devices)
+        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=1)
         return about
+
+    def preview(self) -> Task:
+        """The task of the project, unpacked as a run would get it. Raises UsageError for one that is refused."""
+        about = json.loads(self.reach("/api/v1/project"))
+        digest = str(about["task"]["digest"])
+        with tempfile.TemporaryDirectory(prefix="preview-", dir=self.folder.folder) as folder:
+            task = unpack(self.reach(f"/api/v1/task/{digest}"), digest, Path(folder, "task"), {})
+        self._refuse_large(task)
+        sandbox.require(task, True)
+        return task
+
+    def _refuse_large(self, task: Task) -> None:
+        if task.memory_mb > self.limits.max_gb * 1024:
+            raise UsageError(
+                f"a training of {task.name} may take {task.memory_mb / 1024:.1f} GB of memory, more than you grant",
+                hint=f"--max-gb {math.ceil(task.memory_mb / 1024)} grants it",
+            )
+
+    def wait(self) -> None:
+        """Until the hours in which runs may begin."""
+        if not self.limits.allow(datetime.now().astimezone().hour):
+            self.say("outside --hours; waiting")
+        while not self.limits.allow(datetime.now().astimezone().hour):
+            time.sleep(PAUSES[-1])
 
     def step(self) -> None:
         """Go on with the lease that is under way, or ask for one; make its run; hand it in."""
@@ -159,12 +214,13 @@ class VolunteerSession:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
         folder = self.folder.folder / "leases" / work["lease"]
         task = self.task(work, folder / "task")
+        self._refuse_large(task)
         program = Program.parse(work["program"]["text"], work["program"]["name"])
         if (folder / "study" / "study.toml").exists():
             study = Study.open(folder / "study")
         else:
             sandbox.require(task, True)
-            setup = StudySetup("run", task, float(work["budget"]), seed=int(work["run_seed"]), sandbox=True)
+            setup = StudySetup("run", task, float(work["budget"]), seed=int(work["run_seed"]), confined=True)
             study = Study.create(folder / "study", setup)
         play_entries(study, [Entry(program)], 1, lambda _: None)
         study.look()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+import click
 
 from meta.cli import launch, resolve
 from meta.cli.flags import RunBudgetFlag, YesFlag
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
-from programs.errors import UsageError
+from programs.errors import CapReached, NotFound, UsageError
 
 if TYPE_CHECKING:
     from programs.program import Program
+    from trainer.task import Task
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
@@ -25,6 +30,13 @@ BLOCKS = (
     Column("interval", "95%"),
     Column("merged", flex=True),
     Column("void", flex=True),
+)
+AUDITED = (
+    Column("block", right=True),
+    Column("recorded", right=True),
+    Column("gain", right=True),
+    Column("interval", "95%"),
+    Column("verdict", flex=True),
 )
 PROGRAMS = (
     Column("program", flex=True),
@@ -109,6 +121,37 @@ def serve(
     carry_on(Path(folder).expanduser(), host, port, out.note, started)
 
 
+@dataclass(frozen=True)
+class LimitFlags:
+    """What a volunteer grants."""
+
+    runs: Annotated[int | None, flag("Stop after so many runs  [default: at Ctrl-C].", min=1, metavar="N")]
+    devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
+    hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
+    max_gb: Annotated[float, flag("Memory that a training may take, in GB.", min=0.1, default=4.0)]
+    yes: YesFlag
+
+
+def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
+    """Show what will run here, and ask. Raises UsageError without a terminal and --yes."""
+    data = "data.py of the task and " if task.has_data else ""
+    for line in (
+        f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
+        f"what runs: {data}versions of {', '.join(task.editable)}, each about {task.cost_seconds:.3g} s with at most "
+        f"{task.memory_mb / 1024:.3g} GB of memory",
+        f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
+        "what is sent: your --name, the model of your processor, each run's experiments, and the best file of each run",
+        "what is never sent: your files, your environment, keys of language models",
+        f"how to stop: Ctrl-C; then delete {resolve.shown(folder)}, which holds all that was written",
+    ):
+        out.note(line)
+    if yes:
+        return
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError("there is no terminal to agree in", hint="read the lines above, then add --yes")
+    click.confirm("join?", abort=True, err=True)
+
+
 @verb(
     ("metaloop home join http://HOST:8331", "one run after the other, until Ctrl-C"),
     ("metaloop home join http://HOST:8331 --runs 3 -y", "three runs, without a question"),
@@ -118,21 +161,31 @@ def join(
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
     folder: Annotated[str, flag("Where your key and runs lie.", metavar="DIR", default="metaloop-home")],
-    runs: Annotated[int | None, flag("Stop after so many runs  [default: at Ctrl-C].", min=1, metavar="N")],
-    yes: YesFlag,
+    limits: LimitFlags,
 ) -> None:
     """Search for a project. Its task and its scripts run here, in a sandbox without
     network that sees none of your files. Ctrl-C stops it; the same command resumes."""
-    from arena.home.volunteer import HostClient, VolunteerFolder, VolunteerSession
+    from arena.home.volunteer import HostClient, Limits, VolunteerFolder, VolunteerSession
 
     path = Path(folder).expanduser()
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, 1, out.note)
+    granted = Limits.of(limits.hours, limits.max_gb)
+    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note)
+    known = bool(session.folder.get("project"))
+    task = session.preview()
+    if not known:
+        agree(out, url, path, task, limits.yes)
+    if limits.devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = limits.devices
     about = session.join()
     out.note(f"joined {about['title']}: task {about['task']['name']}, main is at block {about['block']}")
     made = 0
-    while runs is None or made < runs:
-        session.step()
-        made += 1
+    try:
+        while limits.runs is None or made < limits.runs:
+            session.wait()
+            session.step()
+            made += 1
+    except (KeyboardInterrupt, CapReached):
+        out.note(f"stopped; the run under way is kept in {resolve.shown(path)}, and the same command goes on with it")
     out.thing({"project": about["project"], "runs": made, "folder": folder})
 
 
@@ -190,5 +243,113 @@ def status(out: Output, folder: ProjectFolder) -> None:
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
 
-for command in (init, serve, join, status):
+@dataclass(frozen=True)
+class AuditChoice:
+    """What an audit measures again."""
+
+    task: Annotated[str | None, flag("The task of main  [default: as block 0 names it].", "-t", metavar="NAME|DIR")]
+    blocks: Annotated[int, flag("Blocks that are trained again; 0: none.", min=0, metavar="N", default=3)]
+    seeds: Annotated[int, flag("Fresh seeds on each side.", min=2, max=100, metavar="N", default=6)]
+    workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1, metavar="N")]
+
+
+@verb(
+    ("git clone http://HOST:8331/main.git main", "first: the chain of blocks"),
+    ("metaloop home audit main", "check all blocks, train three of them again"),
+    ("metaloop home audit main --blocks 0", "without training"),
+)
+def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
+    """Check a clone of main: git's hashes, the test of each block, computed again from
+    its differences, and the gain of some blocks, trained again on fresh seeds and data."""
+    import random
+
+    from analysis.wording import number, span
+    from arena import sandbox
+    from arena.home.audit import problems, retrain
+    from arena.home.chain import Chain
+    from arena.verify import How
+    from trainer.streams import Streams
+
+    path = Path(folder).expanduser()
+    inner = next((path / name for name in ("main.git", ".git") if (path / name).exists()), path)
+    if not (inner / "objects").is_dir():
+        raise NotFound(f"{folder} is no git repository", hint="git clone http://HOST:8331/main.git main")
+    chain = Chain(inner)
+    named = chain.message(chain.commits()[0]).partition("the baseline of ")[2].strip() if chain.commits() else ""
+    task = launch.load_task(choice.task or named)
+    wrong = list(problems(chain, task))
+    for line in wrong:
+        out.note(f"WRONG: {line}")
+    streams = Streams.fresh()
+    how = How(streams, launch.workers_of(choice.workers, 1))
+    audited = []
+    if choice.blocks and not wrong:
+        sandbox.require(task, True)
+        drawn = random.Random(streams.seed("search", "audit"))
+        audited = retrain(chain, task, how, choice.blocks, choice.seeds, out.note, drawn)
+    rows = [
+        {
+            "block": row.block,
+            "recorded": number(row.recorded, 4),
+            "gain": number(row.gain, 4),
+            "interval": span(row.low, row.high, 4),
+            "verdict": row.verdict,
+        }
+        for row in audited
+    ]
+    out.rows([asdict(row) for row in audited] if out.mode == "json" else rows, AUDITED)
+    bad = len(wrong) + sum(row.verdict == "contradicted" or row.verdict.startswith("failed") for row in audited)
+    out.note(f"{len(chain.commits()) - 1} blocks checked, {len(audited)} trained again, {bad} problems")
+    return 1 if bad else 0
+
+
+@verb(
+    ("metaloop home void my-project 3 --because 'reads the labels'", "take block 3 back"),
+    ("metaloop home status my-project", "which blocks are void"),
+)
+def void(
+    out: Output,
+    folder: ProjectFolder,
+    block: Annotated[int, argument(metavar="BLOCK", type=int)],
+    because: Annotated[str, flag("Why, for the page and the commit.", metavar="TEXT", default="")],
+) -> None:
+    """Take a block back. A new commit restores the main before it, and the proposals of
+    all later blocks are verified again. The serving process does it, or the next one."""
+    from arena.home.project import Project
+    from arena.home.tables import Block
+
+    project = Project.open(Path(folder).expanduser())
+    if not because.strip():
+        raise UsageError("a reason is missing", hint="--because TEXT")
+    with project.database.read() as connection:
+        row = connection.get(Block, block)
+    if row is None or row.proposal_id is None:
+        raise NotFound(f"{folder} has no block {block} that can be void", hint=f"metaloop home status {folder}")
+    if row.void:
+        raise UsageError(f"block {block} is void already: {row.void}")
+    if project.database.fact("void"):
+        raise UsageError("another block is being taken back", hint="try again in a moment")
+    project.database.set_fact("void", block=block, because=because)
+    out.thing({"block": block, "state": "being taken back by the process that serves"})
+
+
+@verb(
+    ("metaloop home export my-project results", "main, blocks, pairs and runs as files"),
+    ("metaloop report my-project", "the report of the same project"),
+)
+def export(
+    out: Output,
+    folder: ProjectFolder,
+    target: Annotated[str, argument(metavar="TO")],
+) -> None:
+    """Write main as a git repository and blocks, pairs and runs as CSV. No secret, and
+    no data that could be hidden data."""
+    from arena.home.export import written
+    from arena.home.project import Project
+
+    made = written(Project.open(Path(folder).expanduser()), Path(target).expanduser())
+    out.thing({"folder": target, **made})
+
+
+for command in (init, serve, join, status, audit, void, export):
     home.add_command(command)

@@ -21,6 +21,7 @@ from meta.cli.options import argument, duration, flag, only, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
+from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS, RUNS = 4, 8
-SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]
 HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
 ARMS = (
     Column("program", style="bold", flex=True),

@@ -1,0 +1,157 @@
+"""`metaloop home audit`: is each block of a clone of main what it says it is?
+
+What needs no training is checked for all blocks: git's hashes, the order of the commits, the trailers, and the test,
+whose evidence, level and interval are computed again from the recorded differences. Then some blocks are trained
+again beside the main that they were compared with, on fresh seeds and a fresh hidden split of the auditor's own.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from analysis.statistics import interval, welch_difference
+from arena.home.chain import Chain, Trailers, Voided
+from arena.home.checks import source_of
+from arena.home.e_values import LEAST_PAIRS, Moments, confidence, level, log_e_value
+from arena.scratch import Say
+from arena.verify import How, Sample, carry_out
+from programs.errors import Corrupt
+from trainer.task import Task
+
+NEAR = 1e-9
+
+
+@dataclass(frozen=True)
+class AuditedBlock:
+    """A block measured again. ``gain`` with its 95% interval is the auditor's, ``recorded`` the host's.
+
+    ``verdict``: confirmed (the interval is above zero), contradicted (it is below the host's interval or below zero
+    altogether), else open.
+    """
+
+    block: int
+    commit: str
+    recorded: float
+    gain: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+def problems(chain: Chain, task: Task) -> Iterator[str]:
+    """What is wrong with a chain, as sentences; nothing if all is right."""
+    checked = subprocess.run(
+        ["git", "--git-dir", str(chain.folder), "fsck", "--full", "--strict", "--no-dangling"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checked.returncode:
+        yield f"git fsck: {(checked.stderr or checked.stdout).strip().splitlines()[0]}"
+        return
+    commits = chain.commits()
+    if not commits:
+        yield "main has no commit"
+        return
+    if chain.files(commits[0]) != dict(task.baseline().files):
+        yield f"block 0 is not the untouched source of the task {task.name}"
+    merges, tests = 0, set[int]()
+    by_block = {0: commits[0]}
+    for before, commit in pairwise(commits):
+        if chain.parents(commit) != [before]:
+            yield f"{commit[:10]}: it does not follow {before[:10]} alone"
+        try:
+            entry = chain.entry(commit)
+        except Corrupt as fault:
+            yield f"{commit[:10]}: {fault.message}"
+            continue
+        if entry is None:
+            yield f"{commit[:10]}: a commit that is no block"
+            continue
+        if entry.block != len(by_block):
+            yield f"{commit[:10]}: block {entry.block} follows block {len(by_block) - 1}"
+        if entry.base != before:
+            yield f"block {entry.block}: it was compared with {entry.base[:10]}, not with the main before it"
+        if isinstance(entry, Voided):
+            yield from _void_problems(chain, entry, commit, by_block, commits)
+        else:
+            yield from _test_problems(entry, merges)
+            if entry.test in tests:
+                yield f"block {entry.block}: test {entry.test} is named twice"
+            tests.add(entry.test)
+            merges += 1
+        by_block[entry.block] = commit
+
+
+def _test_problems(entry: Trailers, merges: int) -> Iterator[str]:
+    """Those of one block's figures; ``merges``: blocks merged before it."""
+    name, seen = f"block {entry.block}", Moments.of(entry.differences)
+    if not all(map(math.isfinite, entry.differences)):
+        yield f"{name}: a difference is not finite"
+        return
+    if not len(entry.seeds) == len(entry.splits) == seen.n or seen.n < LEAST_PAIRS - 1:
+        yield f"{name}: {len(entry.seeds)} seeds, {len(entry.splits)} splits and {seen.n} differences"
+    if len(set(entry.splits)) < len(entry.splits) or len(set(entry.seeds)) < len(entry.seeds):
+        yield f"{name}: a seed or a split was used twice"
+    if not math.isclose(log_e_value(seen), entry.log_e, rel_tol=NEAR, abs_tol=NEAR):
+        yield f"{name}: log e is {log_e_value(seen):.6f} by its differences, and recorded as {entry.log_e:.6f}"
+    if entry.test < 1 or entry.level > level(max(1, entry.test), merges) * (1 + NEAR):
+        yield f"{name}: level {entry.level:.3g} is more than the error budget grants to test {entry.test}"
+    if entry.log_e < -math.log(entry.level):
+        yield f"{name}: log e is {entry.log_e:.3f}, and a merge needs {-math.log(entry.level):.3f}"
+    low, high = confidence(seen)
+    if not all(
+        math.isclose(a, b, rel_tol=NEAR, abs_tol=NEAR)
+        for a, b in ((seen.mean, entry.gain), (low, entry.low), (high, entry.high))
+    ):
+        yield f"{name}: its gain or interval does not follow from its differences"
+
+
+def _void_problems(
+    chain: Chain, entry: Voided, commit: str, by_block: dict[int, str], commits: Sequence[str]
+) -> Iterator[str]:
+    first = by_block.get(min(entry.void, default=0), "")
+    if not first or first == commits[0]:
+        yield f"block {entry.block}: it voids no block that there is"
+    elif chain.files(commit) != chain.files(commits[commits.index(first) - 1]):
+        yield f"block {entry.block}: it is not the main before block {min(entry.void)}"
+
+
+def retrain(
+    chain: Chain, task: Task, how: How, most: int, seeds: int, say: Say, drawn: random.Random
+) -> list[AuditedBlock]:
+    """Train up to ``most`` blocks again, drawn at random, with ``seeds`` fresh seeds on each side."""
+    entries = [(commit, entry) for commit in chain.commits() if isinstance(entry := chain.entry(commit), Trailers)]
+    voided = {n for commit in chain.commits() if isinstance(entry := chain.entry(commit), Voided) for n in entry.void}
+    standing = [(commit, entry) for commit, entry in entries if entry.block not in voided]
+    chosen = sorted(drawn.sample(standing, min(most, len(standing))), key=lambda pair: pair[1].block)
+    sides = {commit: None for commit, entry in chosen for commit in (entry.base, commit)}
+    samples = [Sample(commit, source_of(chain.files(commit)), seeds) for commit in sides]
+    if not samples:
+        return []
+    check = carry_out(task, samples, 1, how, say)
+    return [
+        _audited(entry, commit, check.taken[entry.base].metrics, check.taken[commit].metrics, task.sign)
+        for commit, entry in chosen
+    ]
+
+
+def _audited(
+    entry: Trailers, commit: str, base: Sequence[float | None], own: Sequence[float | None], sign: float
+) -> AuditedBlock:
+    before, after = ([sign * value for value in side if value is not None] for side in (base, own))
+    if min(len(before), len(after)) < 2 or len(after) < len(own):
+        failed = len(own) - len(after)
+        verdict = f"failed on {failed} seeds" if failed else "open"
+        return AuditedBlock(entry.block, commit, entry.gain, None, None, None, verdict)
+    gain, se, df = welch_difference(before, after)
+    low, high = interval(gain or 0.0, se, df)
+    verdict = "open"
+    if low is not None and high is not None:
+        verdict = "confirmed" if low > 0 else "contradicted" if high < max(0.0, entry.low) else "open"
+    return AuditedBlock(entry.block, commit, entry.gain, gain, low, high, verdict)

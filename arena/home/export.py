@@ -1,0 +1,57 @@
+"""`metaloop home export`: what may be published of a project, as a repository and tables."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from arena.home.project import MAIN, Project
+from arena.home.tables import Block, Lease, Pair, Volunteer
+from programs.errors import UsageError
+from programs.text import word_list
+
+RUN_COLUMNS = ("lease_id", "base", "program_id", "budget", "device_seconds", "experiments", "sampled", "sample_gain")
+PAIR_COLUMNS = word_list("""
+    proposal_id number seed split base_metric metric difference status device_seconds measured_at
+""")
+BLOCK_COLUMNS = ("number", "proposal_id", "parent", "commit", "source_id", "gain", "low", "high", "merged_at", "void")
+
+
+def written(project: Project, target: Path) -> dict[str, int]:
+    """The number of rows of each file. Raises UsageError for a folder that is taken.
+
+    ``seed`` and ``split`` of a pair name hidden data that were used once; nothing follows from them without the
+    secret. Runs have the key of their volunteer.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is taken", hint="name an empty folder")
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(project.folder / MAIN, target / MAIN)
+    with project.database.read() as connection:
+        keys = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.key)).tuples().all())
+        runs = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None)).order_by(Lease.returned_at)).all()
+        pairs = connection.scalars(select(Pair).order_by(Pair.proposal_id, Pair.number)).all()
+        blocks = connection.scalars(select(Block).order_by(Block.number)).all()
+        return {
+            "blocks": _table(target / "blocks.csv", BLOCK_COLUMNS, blocks),
+            "pairs": _table(target / "pairs.csv", PAIR_COLUMNS, pairs),
+            "runs": _table(target / "runs.csv", RUN_COLUMNS, runs, key=[keys[lease.volunteer_id] for lease in runs]),
+        }
+
+
+def _table(path: Path, columns: Iterable[str], rows: Iterable[Any], **further: list[str]) -> int:
+    names = [*columns]
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, *further])
+        for count, row in enumerate(rows, 1):
+            writer.writerow(
+                [*(getattr(row, name) for name in names), *(values[count - 1] for values in further.values())]
+            )
+    return count
