@@ -78,7 +78,7 @@ def unpack(body: bytes, digest: str, folder: Path, main: Mapping[str, str]) -> T
         if not _NAME.fullmatch(name) or len(name) > MOST_NAME or ".." in name.split("/"):
             raise UsageError(f"the task bundle has a file with a forbidden name: {name[:80]!r}")
     harmless = _harmless(files.get("task.toml", b""), main)
-    folder.mkdir(parents=True, mode=0o700)
+    folder.mkdir(parents=True, mode=0o755)  # the sandbox reads it as another user; its parents are private
     for name, content in {**files, "task.toml": harmless, **{n: t.encode() for n, t in main.items()}}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

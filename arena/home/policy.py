@@ -8,12 +8,13 @@ Computing", Journal of Grid Computing 2020).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 VERIFICATION_SHARE = 0.1  # of the contributed device-seconds
 START_PAIRS = 40  # verified before anything counts as contributed
-NEW_SHARE = 0.2  # of the verification, for keys without a confirmed proposal
+NEW_SHARE = 0.5  # of the verification, for keys without a confirmed proposal
 FIRST_LEASES = 1  # at once, of a new key
 TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
@@ -45,26 +46,28 @@ class Standing:
 @dataclass(frozen=True)
 class Totals:
     """Device-seconds of a project: ``spent`` on verification, ``spent_on_new`` of it on proposals of keys without a
-    confirmed one, ``contributed`` by keys with one, because the seconds of others are claims."""
+    confirmed one; ``contributed`` by keys with a confirmed one, ``claimed`` by the others."""
 
     spent: float = 0.0
     spent_on_new: float = 0.0
     contributed: float = 0.0
+    claimed: float = 0.0
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A proposal that waits for its verification. In the task's unit: ``claimed`` over its base, and ``since``, what
-    main has gained since then, which the claim may contain."""
+    """A proposal that waits for its verification. In the task's unit: ``claimed`` over its base, ``since``, what main
+    has gained since then, which the claim may contain, and ``plausible``, beyond which a claim buys no priority."""
 
     proposal_id: int
     proposer: Standing
     claimed: float
     since: float = 0.0
+    plausible: float = math.inf
 
     @property
     def worth(self) -> float:
-        return self.claimed * self.proposer.reliability - self.since
+        return min(self.claimed, self.plausible) * self.proposer.reliability - self.since
 
 
 def leases_at_once(proposer: Standing) -> int:
@@ -82,14 +85,16 @@ def batch(proposer: Standing) -> int:
     return TRUSTED_BATCH if proposer.streak >= TRUSTED else BATCH
 
 
-def allowed(contributed: float, pair_seconds: float) -> float:
-    """Device-seconds that all verification together may have cost."""
-    return VERIFICATION_SHARE * contributed + START_PAIRS * pair_seconds
+def allowed(totals: Totals, pair_seconds: float) -> float:
+    """Device-seconds that all verification together may have cost. The seconds of keys without a confirmed proposal are
+    only claims: they count as far as they do not exceed those of the others."""
+    counted = totals.contributed + min(totals.claimed, totals.contributed)
+    return VERIFICATION_SHARE * counted + START_PAIRS * pair_seconds
 
 
 def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
     """Whether so many pairs may be measured now."""
-    return totals.spent + pairs * pair_seconds <= allowed(totals.contributed, pair_seconds)
+    return totals.spent + pairs * pair_seconds <= allowed(totals, pair_seconds)
 
 
 def next_proposal(waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int) -> Waiting | None:
@@ -100,7 +105,7 @@ def next_proposal(waiting: Iterable[Waiting], totals: Totals, pair_seconds: floa
     """
     if not may_verify(totals, pair_seconds, pairs):
         return None
-    limit = allowed(totals.contributed, pair_seconds)
+    limit = allowed(totals, pair_seconds)
     room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
     candidates = [one for one in waiting if one.claimed > 0 and (one.proposer.known or room_for_new)]
     return max(candidates, key=lambda one: (one.worth, -one.proposal_id), default=None)

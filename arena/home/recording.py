@@ -46,6 +46,7 @@ from trainer.streams import Stream
 
 STREAM: Stream = "selection"
 TRUST = "self-reported"
+COUNTED = ("scored", "verified")
 DECISIONS = ("baseline", "keep", "discard", "rerun", "crash")
 MOST_EXPERIMENTS, MOST_TEXT = 10_000, 64 << 10
 MOST_VALUE = 1e15
@@ -181,7 +182,7 @@ class Recorder:
         status = "crash" if reason else "baseline"
         gain = 0.0
         if own is not None:
-            status = own.status if own.status != "ok" or own.trust == "verified" else "unverified"
+            status = own.status if own.status != "ok" or own.trust in COUNTED else "unverified"
         if main is not None and main.status != "ok":
             status = "fault"  # the run is left out
         if own is not None and main is not None and status == main.status == "ok":
@@ -234,6 +235,7 @@ def totals(connection: Connection) -> policy.Totals:
         spent=sampling + sum(each.checking for each in volunteers),
         spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
         contributed=sum(each.contributed for each in volunteers if each.confirmed),
+        claimed=sum(each.contributed for each in volunteers if not each.confirmed),
     )
 
 

@@ -17,6 +17,7 @@ from arena.contest.serve import Keeper, listen
 from arena.contest.web.limits import BodyLimit, Rate
 from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
 from arena.home.messages import MessageHost, main_block
+from arena.home.pages import page_routes
 from arena.home.project import KEY, Project
 from arena.home.results import state_of
 from arena.home.signing import MOST_BODY, Signer
@@ -79,6 +80,7 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     def state() -> dict[str, Any]:
         return state_of(project)
 
+    app.include_router(page_routes(project))
     app.add_middleware(BodyLimit, most=MOST_MESSAGE)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)

@@ -6,6 +6,7 @@ A proposal whose training fails in a pair is refused; a pair in which main itsel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import cast
@@ -157,9 +158,14 @@ class Verifier:
             .where(Proposal.state == "waiting")
         ).all()
         blocks = connection.scalars(select(Block).where(Block.void == "")).all()
+        plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)
         waiting = [
             policy.Waiting(
-                one.proposal_id, standing(who), one.claimed, sum(each.gain for each in blocks if each.number > base)
+                one.proposal_id,
+                standing(who),
+                one.claimed,
+                since=sum(each.gain for each in blocks if each.number > base),
+                plausible=plausible,
             )
             for one, who, base in rows
         ]

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
-
-from arena.contest.contest import Contest
-from arena.contest.standing import version
+from collections.abc import AsyncIterator, Callable
 
 LOOK_SECONDS = 1.0  # between two polls of the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
@@ -22,17 +19,13 @@ State = tuple[int, int]  # version of the board, number of the latest change of 
 class Changes:
     """Polls the database once a second while there are readers, and notifies them."""
 
-    def __init__(self, contest: Contest) -> None:
-        self.contest = contest
+    def __init__(self, look: Callable[[], State]) -> None:
+        self.look = look  # the current state
         self.readers = 0
         self.by_client: Counter[str] = Counter()
         self.state: State = (0, 0)
         self._news = asyncio.Event()  # set once, and replaced by the next
         self._task: asyncio.Task[None] | None = None
-
-    def look(self) -> State:
-        """The current state."""
-        return version(self.contest.database)
 
     async def _watch(self) -> None:
         while self.readers:

@@ -15,6 +15,7 @@ from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, checked, enter
 from arena.contest.intake import Intake
+from arena.contest.standing import version
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
@@ -48,7 +49,8 @@ class Host:
     @classmethod
     def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest.database))
+        changes = Changes(partial(version, contest.database))
+        return cls(contest, contest.task, key, changes, limits, Intake(contest.database))
 
     def knows(self, term: str) -> bool:
         """Whether ``term``, named in backticks in a program, is an edit of the task."""

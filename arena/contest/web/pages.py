@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 
-import analysis
 from arena.contest import views
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
-from arena.contest.web.render import HERE, page
+from arena.contest.web.render import page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from arena.contest.web.static_files import static_routes
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"
@@ -28,7 +26,7 @@ def page_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     _public(routes, host)
     _own(routes, host)
-    _files(routes, host)
+    static_routes(routes)
     return routes
 
 
@@ -112,24 +110,3 @@ def _own(routes: APIRouter, host: Host) -> None:
         return show(
             host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="", parent=parent
         )
-
-
-def _files(routes: APIRouter, host: Host) -> None:
-    @routes.get("/static/style.css")
-    def style() -> Response:
-        return Response(_style(), media_type="text/css", headers={"cache-control": "max-age=300"})
-
-    for name, kind in (("live.js", "text/javascript"), ("lint.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
-        routes.add_api_route(f"/static/{name}", partial(_file, name, kind), methods=["GET"])
-
-
-def _file(name: str, kind: str) -> Response:
-    raw = (HERE / "static" / name).read_bytes()
-    return Response(raw, media_type=kind, headers={"cache-control": "max-age=300"})
-
-
-@cache
-def _style() -> str:
-    """The report's style, so that both look alike, and the rules that only these pages need."""
-    report = Path(analysis.__file__).parent / "templates" / "report" / "style.css"
-    return report.read_text(encoding="utf-8") + (HERE / "static" / "contest.css").read_text(encoding="utf-8")

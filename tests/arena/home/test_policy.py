@@ -37,7 +37,7 @@ def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
 
 
 def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
-    limit = allowed(1000.0, 0.1)
+    limit = allowed(Totals(contributed=1000.0), 0.1)
     assert limit == pytest.approx(100 + START_PAIRS * 0.1)
     assert chosen(Waiting(1, GOOD, 1.0), spent=limit - 0.7) == 1
     assert chosen(Waiting(1, GOOD, 1.0), spent=limit - 0.5) is None
@@ -46,8 +46,8 @@ def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
 
 def test_new_keys_share_a_part_of_the_verification() -> None:
     many = [Waiting(k, NEW, 50.0) for k in range(1, 1000)]
-    assert chosen(*many, Waiting(1000, GOOD, 0.1), spent=30.0, new=20.8) == 1000
-    assert chosen(*many, spent=30.0, new=20.8) is None
+    assert chosen(*many, Waiting(1000, GOOD, 0.1), spent=30.0, new=52.3) == 1000
+    assert chosen(*many, spent=30.0, new=52.3) is None
     assert chosen(*many, spent=30.0, new=1.0) == 1
 
 

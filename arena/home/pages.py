@@ -1,0 +1,313 @@
+"""The pages of a project, their markdown twins, and a card to share. What strangers wrote is escaped everywhere."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
+from sqlalchemy import func, select
+
+from analysis import wording
+from analysis.wording import decimals, many, number
+from arena.contest.web.curve import nice
+from arena.contest.web.events import Changes, State
+from arena.contest.web.render import cell, fenced
+from arena.contest.web.static_files import static_routes
+from arena.home.project import Project
+from arena.home.results import state_of
+from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 260
+MARKDOWN = "text/markdown; charset=utf-8"
+MOST_DIFF = 60_000
+
+
+@dataclass(frozen=True)
+class BlockDot:
+    """A block in the picture; lengths in units of its viewBox."""
+
+    block: int
+    x: float
+    y: float
+    low: float
+    high: float
+    void: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The gain of main over block 0, block by block."""
+
+    dots: tuple[BlockDot, ...]
+    path: str
+    rows: tuple[tuple[float, str], ...]
+    columns: tuple[tuple[float, str], ...]
+    caption: str
+
+
+def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
+    """``blocks`` as `results.blocks` returns them."""
+    heights = heights_of(blocks)
+    ends = [heights[b["block"]] + e for b in blocks for e in (b["low"] - b["gain"], b["high"] - b["gain"])]
+    low, high = float(min(0.0, *ends)), float(max(1e-9, *ends))
+    last = max(1, int(blocks[-1]["block"]))
+
+    def x(n: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (n + 0.3) / (last + 0.6), 1)
+
+    def y(value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
+
+    dots = tuple(
+        BlockDot(
+            b["block"],
+            x(b["block"]),
+            y(heights[b["block"]]),
+            y(heights[b["block"]] + b["low"] - b["gain"]),
+            y(heights[b["block"]] + b["high"] - b["gain"]),
+            bool(b["void"]),
+            f"block {b['block']} by {b['by']}: {number(b['gain'], 4, True)} {unit}" + (", void" if b["void"] else ""),
+        )
+        for b in blocks
+    )
+    path = (
+        "".join(f"M{dot.x} {dot.y}" if not n else f"H{dot.x}V{dot.y}" for n, dot in enumerate(dots))
+        + f"H{WIDTH - RIGHT}"
+    )
+    step, apart = nice((high - low) / 4), max(1, round(nice(last / 8)))
+    rows = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    standing = [b for b in blocks if b["proposal"] and not b["void"]]
+    caption = (
+        f"Gain of main over the untouched baseline, in {unit}: {number(heights[blocks[-1]['block']], 4, True)} after "
+        f"{many(len(standing), 'block')}. Lines: 95% interval of each block's own gain."
+        + (" Hollow: void." if any(b["void"] for b in blocks) else "")
+    )
+    return Picture(
+        dots,
+        path,
+        tuple((y(value), number(value, decimals(step, 1))) for value in rows),
+        tuple((x(n), str(n)) for n in range(0, last + 1, apart)),
+        caption,
+    )
+
+
+def heights_of(blocks: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """The gain of main over block 0 after each block. One that restores an earlier main has its height."""
+    heights: dict[int, float] = {}
+    now = 0.0
+    by_commit: dict[int, bool] = {b["block"]: bool(b["void"]) for b in blocks}
+    for b in blocks:
+        if b["proposal"]:
+            now += b["gain"]
+        elif b["block"]:
+            now = next(heights[n] for n in sorted(heights, reverse=True) if not by_commit[n])
+        heights[b["block"]] = now
+    return heights
+
+
+def page_routes(project: Project) -> APIRouter:
+    """The pages; nothing that they do changes the project."""
+    routes = APIRouter(include_in_schema=False)
+    changes = Changes(lambda: _state(project))
+
+    @routes.get("/")
+    def index(request: Request) -> Response:
+        return HTMLResponse(_render("index.html.j2", **_index(project, request)))
+
+    @routes.get("/index.md")
+    @routes.get("/llms.txt")
+    def index_twin(request: Request) -> Response:
+        return Response(_render("index.md.j2", **_index(project, request)), media_type=MARKDOWN)
+
+    @routes.get("/block/{number}.md")
+    def block_twin(number: int, request: Request) -> Response:
+        return Response(_render("block.md.j2", **_block(project, request, number)), media_type=MARKDOWN)
+
+    @routes.get("/block/{number}")
+    def block(number: int, request: Request) -> Response:
+        return HTMLResponse(_render("block.html.j2", **_block(project, request, number)))
+
+    @routes.get("/card.svg")
+    def card(request: Request) -> Response:
+        about = _index(project, request)
+        lines = textwrap.wrap(about["intro"], 84)[:3]
+        heading = textwrap.shorten(about["title"], 40, placeholder="…")
+        return Response(_render("card.svg.j2", **about, lines=lines, heading=heading), media_type="image/svg+xml")
+
+    @routes.get("/events")
+    async def events(request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        if changes.full(client):
+            raise HTTPException(503, detail="too many live readers; reload the page from time to time")
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(changes.stream(client), media_type="text/event-stream", headers=headers)
+
+    static_routes(routes)
+    return routes
+
+
+def _state(project: Project) -> State:
+    with project.database.read() as connection:
+        blocks = connection.scalar(select(func.count()).select_from(Block)) or 0
+        changed = connection.scalar(select(func.count()).select_from(Pair)) or 0
+        returned = connection.scalar(select(func.count()).where(Lease.returned_at.is_not(None))) or 0
+        return blocks, changed + returned
+
+
+def _common(project: Project, request: Request) -> dict[str, Any]:
+    return {
+        "title": project.database.fact("project")["title"],
+        "project": project.project_id,
+        "task": project.task,
+        "base": str(request.base_url).rstrip("/"),
+        "names": {program_id: name for program_id, (name, _) in project.programs.items()},
+    }
+
+
+def _index(project: Project, request: Request) -> dict[str, Any]:
+    state = state_of(project)
+    unit = project.task.unit
+    searched, verified = state["searched_seconds"], state["verified_seconds"]
+    standing = [row for row in state["blocks"] if row["proposal"] and not row["void"]]
+    gain = heights_of(state["blocks"])[state["blocks"][-1]["block"]]
+    return _common(project, request) | {
+        "twin": "/index.md",
+        "state": state,
+        "picture": picture(state["blocks"], unit),
+        "intro": (
+            f"{many(state['volunteers'], 'volunteer')} search for a better {', '.join(project.task.editable)}; each "
+            "improvement is trained again here before it counts. "
+            f"{many(len(standing), 'block')} so far: {number(gain, 4, True)} {unit} over the baseline, from "
+            f"{wording.duration(searched)} of search and {wording.duration(verified)} of verification."
+        ),
+        "programs_sentence": leading(state["programs"], unit),
+        "proposals_sentence": proposals_sentence(state["proposals"], state["runs_out"]),
+    }
+
+
+def leading(programs: Sequence[dict[str, Any]], unit: str) -> str:
+    """Which programs differ significantly from the others."""
+    if len(programs) < 2:
+        return "There is one program, so there is nothing to compare."
+    above = [row for row in programs if row["low"] is not None and row["low"] > 0]
+    below = [row for row in programs if row["high"] is not None and row["high"] < 0]
+    if not above and not below:
+        return "No program differs significantly from the others so far."
+    return " ".join(
+        f"{row['name']} gained {number(abs(row['difference']), 4)} {unit} per device-second {way} than the others."
+        for rows, way in ((above, "more"), (below, "less"))
+        for row in rows
+    )
+
+
+def proposals_sentence(counts: dict[str, int], runs_out: int) -> str:
+    """How many proposals are in which state."""
+    words = {
+        "verifying": "being verified",
+        "waiting": "waiting",
+        "merged": "merged",
+        "hopeless": "without a gain that could be shown",
+        "refused": "refused by a check",
+        "stale": "outdated by a later block",
+        "void": "void",
+    }
+    parts = [f"{counts[state]} {text}" for state, text in words.items() if counts.get(state)]
+    return f"{many(runs_out, 'run')} under way. Proposals: {', '.join(parts) or 'none so far'}."
+
+
+def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
+    state = state_of(project)
+    row = next((row for row in state["blocks"] if row["block"] == block), None)
+    if row is None:
+        raise HTTPException(404, detail="no such block")
+    pairs: list[Pair] = []
+    proposal = None
+    with project.database.read() as connection:
+        own = connection.get_one(Block, block)
+        parent = connection.get(Block, own.parent) if own.parent is not None else None
+        if own.proposal_id is not None:
+            of, lease, volunteer = connection.execute(
+                select(Proposal, Lease, Volunteer)
+                .join(Lease, Lease.lease_id == Proposal.lease_id)
+                .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+                .where(Proposal.proposal_id == own.proposal_id)
+            ).one()
+            pairs = list(
+                connection.scalars(select(Pair).where(Pair.proposal_id == of.proposal_id).order_by(Pair.number))
+            )
+            proposal = {
+                "claimed": of.claimed,
+                "from_block": lease.base,
+                "test": of.test,
+                "level": of.level,
+                "needed": -math.log(of.level),
+                "log_e": of.log_e,
+                "key": volunteer.key,
+            }
+    if row["proposal"]:
+        sentence = f"{row['by']} found it; this host verified it on {many(len(pairs), 'pair')} of fresh trainings."
+    else:
+        sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
+    return _common(project, request) | {
+        "twin": f"/block/{block}.md",
+        "intro": f"One block of main, merged {_when(row['merged_at'])} UTC.",
+        "row": row,
+        "proposal": proposal,
+        "pairs": pairs,
+        "seconds": sum(pair.device_seconds for pair in pairs),
+        "parent": parent.commit if parent else "",
+        "diff": _diff(project, parent.commit if parent else "", row["commit"]),
+        "sentence": sentence,
+    }
+
+
+def _diff(project: Project, before: str, after: str) -> str:
+    old, new = (project.chain.files(commit) if commit else {} for commit in (before, after))
+    lines: list[str] = []
+    for name in sorted({*old, *new}):
+        sides = (old.get(name, "").splitlines(), new.get(name, "").splitlines())
+        lines += difflib.unified_diff(*sides, f"a/{name}", f"b/{name}", lineterm="")
+    return "\n".join(lines)[:MOST_DIFF] or "nothing"
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ")
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=lambda name: bool(name) and not str(name).endswith(".md.j2"),
+    )
+    environment.filters |= {
+        "number": number,
+        "span": wording.span,
+        "duration": wording.duration,
+        "brief": wording.brief,
+        "cell": cell,
+        "fenced": fenced,
+        "when": _when,
+    }
+    return environment
