@@ -144,7 +144,7 @@ class Study:
         problems += [
             f"{self.folder}/ledger: run {run_id} was verified, but the segment with its experiments is missing"
             for run_id, run in self.state.runs.items()
-            if run.verifications and not run.experiments
+            if run.verifications and not run.experiments and not (run.ended and run.ended.experiments == 0)
         ]
         if problems:
             raise Corrupt(problems[0], hint="restore the ledger from a copy, or start a new study")

@@ -33,7 +33,7 @@ def written(project: Project, target: Path) -> dict[str, int]:
     target.mkdir(parents=True, exist_ok=True)
     shutil.copytree(project.folder / MAIN, target / MAIN)
     with project.database.read() as connection:
-        keys = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.key)).tuples().all())
+        keys = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.key)).all())
         runs = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None)).order_by(Lease.returned_at)).all()
         pairs = connection.scalars(select(Pair).order_by(Pair.proposal_id, Pair.number)).all()
         blocks = connection.scalars(select(Block).order_by(Block.number)).all()

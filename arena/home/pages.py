@@ -28,7 +28,7 @@ from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 260
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250
 MARKDOWN = "text/markdown; charset=utf-8"
 MOST_DIFF = 60_000
 
@@ -82,10 +82,8 @@ def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
         )
         for b in blocks
     )
-    path = (
-        "".join(f"M{dot.x} {dot.y}" if not n else f"H{dot.x}V{dot.y}" for n, dot in enumerate(dots))
-        + f"H{WIDTH - RIGHT}"
-    )
+    path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{x(dot.block - 0.5)}V{dot.y}H{dot.x}" for dot in dots[1:])
+    path += f"H{WIDTH - RIGHT}"
     step, apart = nice((high - low) / 4), max(1, round(nice(last / 8)))
     rows = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     standing = [b for b in blocks if b["proposal"] and not b["void"]]

@@ -246,7 +246,7 @@ def _end(lease: Lease, proposal: Proposal | None, experiments: Iterable[Experime
     return RunEndedEvent(
         run_id=lease.lease_id,
         state="finished",
-        experiments=len(rows) or lease.experiments,
+        experiments=len(rows),
         charged=lease.device_seconds,
         spent=min(math.fsum(row.device_seconds_spent for row in rows), lease.device_seconds),
         forfeited=max(0.0, lease.device_seconds - reported),

@@ -15,7 +15,7 @@ from arena.home.project import Project
 from arena.home.recording import totals
 from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
 
-MOST_OPEN = 50  # proposals under way that are listed
+MOST_OPEN = 12  # proposals under way that are listed
 LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
 
 
@@ -39,8 +39,9 @@ class Contributor:
 class ProgramResult:
     """A program that volunteers follow. ``sampled``: runs whose end the host has scored, drawn in advance.
 
-    ``gain``: mean of those over their base, per device-second. ``difference``, with its 95% interval: from the other
-    programs, among runs from the same block, per device-second; None while there are too few.
+    ``gain``: mean of those over their base, per device-second. ``difference``, with an interval that holds for all
+    programs together with 95%: from the others, among runs from the same block, per device-second; None while there
+    are too few.
     """
 
     program_id: str
@@ -94,15 +95,13 @@ def programs(project: Project, connection: Connection) -> list[ProgramResult]:
             .join(Block, Block.proposal_id == Proposal.proposal_id)
             .where(Block.void == "")
             .group_by(Lease.program_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     out = []
     for program_id, (name, _) in project.programs.items():
         runs = [lease for lease in returned if lease.program_id == program_id]
         gains = [(lease.sample_gain or 0.0) / lease.budget for lease in scored if lease.program_id == program_id]
-        difference, low, high = _difference(program_id, scored)
+        difference, low, high = _difference(program_id, scored, len(project.programs))
         out.append(
             ProgramResult(
                 program_id=program_id,
@@ -120,8 +119,11 @@ def programs(project: Project, connection: Connection) -> list[ProgramResult]:
     return sorted(out, key=lambda one: (-(one.difference or 0.0), one.name))
 
 
-def _difference(program_id: str, scored: Sequence[Lease]) -> tuple[float | None, float | None, float | None]:
-    """Gain per device-second of a program minus that of the others, within blocks, with its 95% interval."""
+def _difference(
+    program_id: str, scored: Sequence[Lease], compared: int
+) -> tuple[float | None, float | None, float | None]:
+    """Gain per device-second of a program minus that of the others, within blocks. Its interval has a probability of
+    95% for all ``compared`` programs together (Bonferroni)."""
     import numpy as np
 
     from analysis.regression import effects
@@ -134,7 +136,7 @@ def _difference(program_id: str, scored: Sequence[Lease]) -> tuple[float | None,
     [effect] = effects(own[:, None], gains, blocks)
     if effect is None or effect.se is None:
         return None, None, None
-    half = t_quantile(0.975, effect.df) * effect.se
+    half = t_quantile(1 - 0.025 / compared, effect.df) * effect.se
     return effect.estimate, effect.estimate - half, effect.estimate + half
 
 
@@ -168,7 +170,7 @@ def state_of(project: Project) -> dict[str, Any]:
     """All that status and the pages show, as JSON values."""
     with project.database.read() as connection:
         spent = totals(connection)
-        counts = dict(connection.execute(select(Proposal.state, func.count()).group_by(Proposal.state)).tuples().all())
+        counts = dict(connection.execute(select(Proposal.state, func.count()).group_by(Proposal.state)).all())
         searched = connection.scalar(select(func.sum(Lease.device_seconds))) or 0.0
         under_way = connection.scalars(
             select(Proposal)

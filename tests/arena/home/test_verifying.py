@@ -2,90 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
-from arena.executors import executor_of
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
 from arena.home.e_values import judge
 from arena.home.messages import MessageHost
-from arena.home.project import KEY, Project
-from arena.home.signing import Signer, read_message, sealed
+from arena.home.project import Project
+from arena.home.signing import read_message, sealed
 from arena.home.tables import Block, Pair, Proposal
 from arena.home.verifying import Verifier
-from arena.setup import StudySetup
-from arena.study import Study
 from programs.errors import MetaloopError, UsageError
-from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
-from tests.studies import silent
-from trainer.task import Task
-
-
-class Client:
-    """A volunteer that says what it likes."""
-
-    def __init__(self, host: MessageHost, secret: int, name: str) -> None:
-        self.host, self.number = host, 0
-        self.signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes([secret]) * 32))
-        self.say("hello", name=name, hardware="cpu", devices=2)
-
-    def say(self, kind: Any, **body: Any) -> dict[str, Any]:
-        self.number += 1
-        project = self.host.project
-        raw = self.signer.sign(project.project_id, self.number, kind, body).model_dump_json().encode()
-        with project.database.write() as connection:
-            reply = self.host.answer(connection, raw)
-        message = read_message(reply, project.project_id)
-        assert message.key == self.host.signer.key
-        return message.content()
-
-    def propose(self, files: Mapping[str, str], gain: float, lease: str = "") -> dict[str, Any]:
-        lease = lease or self.say("work")["lease"]
-        self.say("commit", lease=lease, seal=sealed(b"salt" + lease.encode(), files))
-        return self.say(
-            "propose", lease=lease, salt=(b"salt" + lease.encode()).hex(), files=dict(files), claimed_gain=gain,
-            device_seconds=1.0, experiments=6, events="",
-        )  # fmt: skip
-
-
-@pytest.fixture
-def project(tmp_path: Path, session_cache: Path) -> Project:
-    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
-    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)])
-
-
-@pytest.fixture
-def host(project: Project) -> MessageHost:
-    return MessageHost(project, Signer.at(project.folder / KEY))
-
-
-def work(project: Project, steps: int = 100) -> None:
-    with Study.open(project.folder) as study, executor_of(study, silent) as executor:
-        verifier = Verifier(project, study, lambda _: None)
-        verifier.put_right()
-        for _ in range(steps):
-            if not verifier.step(executor):
-                return
-
-
-def states(project: Project) -> dict[int, tuple[str, str]]:
-    with project.database.read() as connection:
-        return {each.proposal_id: (each.state, each.reason) for each in connection.scalars(select(Proposal))}
-
-
-def better(project: Project, **settings: object) -> dict[str, str]:
-    text = project.task.baseline().text()
-    for name, value in settings.items():
-        [line] = [each for each in text.splitlines() if each.startswith(f"{name} = ")]
-        text = text.replace(line, f"{name} = {value}")
-    return {"train.py": text}
+from tests.arena.home.clients import Client, better, states, work
 
 
 def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, host: MessageHost) -> None:

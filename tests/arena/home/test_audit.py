@@ -1,0 +1,115 @@
+"""An audit of main: an honest chain passes, each altered one does not; a void block takes its descendants with it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from arena.executors import executor_of
+from arena.home.audit import problems, retrain
+from arena.home.chain import Chain, Trailers, Voided
+from arena.home.messages import MessageHost
+from arena.home.project import Project
+from arena.home.tables import Block
+from arena.home.verifying import Verifier
+from arena.study import Study
+from arena.verify import How
+from tests.arena.home.clients import Client, better, states, work
+from tests.studies import silent
+from trainer.streams import Streams
+
+
+@pytest.fixture
+def chained(project: Project, host: MessageHost) -> Project:
+    """Two blocks: momentum, then the learning rate."""
+    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    bob.propose(better(project, LR=0.2), 0.4)
+    work(project)
+    assert {state for state, _ in states(project).values()} == {"merged"}
+    return project
+
+
+def rewritten(project: Project, folder: Path, alter: Callable[[Trailers], Trailers]) -> Chain:
+    """A copy of main whose second block has other trailers."""
+    chain = Chain(Path(shutil.copytree(project.chain.folder, folder)))
+    _, first, second = chain.commits()
+    entry = chain.entry(second)
+    assert isinstance(entry, Trailers)
+    subprocess.run(["git", "--git-dir", folder, "update-ref", "refs/heads/main", first], check=True)
+    chain.append(chain.files(second), "Block 2", alter(entry).lines(), "Bob", first)
+    return chain
+
+
+def test_an_honest_chain_has_no_problems_and_its_blocks_are_confirmed(chained: Project) -> None:
+    assert list(problems(chained.chain, chained.task)) == []
+    how = How(Streams.from_seed(5), fixed_steps=True)
+    audited = retrain(chained.chain, chained.task, how, 1, 6, lambda _: None, random.Random(0))
+    assert [row.verdict for row in audited] == ["confirmed"]
+    assert audited[0].low is not None and audited[0].low > 0
+
+
+@pytest.mark.parametrize(
+    ("alter", "why"),
+    [
+        (lambda t: replace(t, differences=(*t.differences[:-1], 9.0)), "log e is"),
+        (lambda t: replace(t, log_e=99.0), "recorded as 99"),
+        (lambda t: replace(t, level=0.05), "more than the error budget grants"),
+        (lambda t: replace(t, level=1e-9), "a merge needs"),
+        (lambda t: replace(t, gain=9.0), "does not follow"),
+        (lambda t: replace(t, high=9.0), "does not follow"),
+        (lambda t: replace(t, test=1), "named twice"),
+        (lambda t: replace(t, splits=(t.splits[0],) * len(t.splits)), "used twice"),
+        (lambda t: replace(t, seeds=t.seeds[1:]), "seeds"),
+        (lambda t: replace(t, block=7), "block 7 follows block 1"),
+        (lambda t: replace(t, base="0" * 40), "not with the main before it"),
+        (lambda t: replace(t, differences=(float("nan"),) * len(t.differences)), "not finite"),
+    ],
+)
+def test_each_altered_trailer_is_noticed(
+    chained: Project, tmp_path: Path, alter: Callable[[Trailers], Trailers], why: str
+) -> None:
+    assert any(why in line for line in problems(rewritten(chained, tmp_path / "m", alter), chained.task))
+
+
+def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(chained: Project, tmp_path: Path) -> None:
+    chain = Chain(Path(shutil.copytree(chained.chain.folder, tmp_path / "m")))
+    chain.append({"train.py": "x = 1\n"}, "a present", "", "Eve", chain.head)
+    assert any("no block" in line for line in problems(chain, chained.task))
+    chain = Chain(Path(shutil.copytree(chained.chain.folder, tmp_path / "n")))
+    victim = next(path for path in sorted((chain.folder / "objects").rglob("*")) if path.is_file() and path.stem)
+    victim.chmod(0o600)
+    victim.write_bytes(b"x")
+    assert [line for line in problems(chain, chained.task) if "fsck" in line]
+
+
+def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
+    chained: Project, host: MessageHost
+) -> None:
+    with Study.open(chained.folder) as study, executor_of(study, silent):
+        Verifier(chained, study, lambda _: None).void(1, "it was a mistake")
+    zero, _, _, restored = chained.chain.commits()
+    assert chained.chain.files(restored) == chained.chain.files(zero)
+    assert isinstance(chained.chain.entry(restored), Voided)
+    assert states(chained) == {1: ("void", "it was a mistake"), 2: ("waiting", "block 1 is void")}
+    work(chained)
+    assert states(chained)[2][0] == "merged" and states(chained)[1][0] == "void"
+    assert chained.chain.files(chained.chain.head) == better(chained, LR=0.2)
+    assert list(problems(chained.chain, chained.task)) == []
+    with chained.database.read() as connection:
+        blocks = connection.scalars(select(Block).order_by(Block.number)).all()
+    assert [(block.number, bool(block.void)) for block in blocks] == [
+        (0, False), (1, True), (2, True), (3, False), (4, False)
+    ]  # fmt: skip
+    entry = chained.chain.entry(chained.chain.commits()[2])
+    assert isinstance(entry, Trailers)
+    again = chained.chain.entry(chained.chain.head)
+    assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
+    assert Client(host, 5, "Eve").say("work")["base"]["block"] == 4

@@ -1,0 +1,148 @@
+"""The ledger of a project has the volunteers' runs, marked as theirs, and the host's own scores of a drawn part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from analysis.run_state import StudyState
+from analysis.study import query
+from arena.home import policy
+from arena.home.messages import MessageHost
+from arena.home.project import Project
+from arena.home.recording import TRUST, checked
+from arena.home.results import contributors, programs, state_of
+from arena.home.tables import Lease
+from inner_loop.events import DecisionEvent, ExperimentEvent
+from tests.arena.home.clients import Client, better, work
+
+EXPERIMENT: dict[str, Any] = {
+    "kind": "experiment", "run_id": "rx", "experiment_id": "e1", "number": 0, "parent_number": None,
+    "source_id": "s1", "edit": {"set": {}, "apply": []}, "config": {"LR": 0.1}, "seed": 1, "replicate": 0,
+    "fraction": 1.0, "status": "ok", "metric": 0.5, "device_seconds_charged": 0.2, "device_seconds_spent": 0.2,
+    "wall_seconds": 0.3, "cached": True, "reason": "", "trust": "verified", "findings": ["clock: x"],
+}  # fmt: skip
+DECISION = {"kind": "decision", "run_id": "rx", "experiment_id": "e1", "decision": "baseline", "reason": ""}
+
+
+def lines(*records: dict[str, Any]) -> str:
+    return "\n".join(json.dumps(record) for record in records)
+
+
+def all_sampled(project: Project) -> None:
+    with project.database.write() as connection:
+        for lease in connection.query(Lease).all():
+            lease.sampled = True
+
+
+def test_a_volunteers_record_becomes_the_leases_run_and_is_marked_as_self_reported() -> None:
+    read = checked("r1", lines(EXPERIMENT, DECISION))
+    assert read is not None
+    experiment, decision = read
+    assert isinstance(experiment, ExperimentEvent) and isinstance(decision, DecisionEvent)
+    assert experiment.trust == TRUST and not experiment.findings and not experiment.cached
+    assert experiment.run_id == decision.run_id == "r1"
+    assert experiment.experiment_id == decision.experiment_id != "e1"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda r: r | {"metric": 1e16},
+        lambda r: r | {"device_seconds_charged": -1.0},
+        lambda r: r | {"number": -1},
+        lambda r: r | {"number": 10**9},
+        lambda r: r | {"config": {"LR": 1e300}},
+        lambda r: r | {"diff": "x" * 100_000},
+        lambda r: {key: value for key, value in r.items() if key != "seed"},
+        lambda r: r | {"edit": 7},
+    ],
+)
+def test_a_record_with_one_wild_value_is_not_used_at_all(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    assert checked("r1", lines(spoil(EXPERIMENT), DECISION)) is None
+
+
+def test_other_records_that_are_not_used() -> None:
+    for text in (
+        "no json",
+        "[]",
+        '{"kind": "experiment"}',
+        lines(EXPERIMENT).replace("0.5", "NaN"),
+        lines(DECISION),  # about no experiment
+        lines(EXPERIMENT, DECISION | {"decision": "merge"}),
+        lines(EXPERIMENT, EXPERIMENT | {"experiment_id": "e2"}),  # two of one number
+        "[" * 100_000,
+    ):
+        assert checked("r1", text) is None
+    assert checked("r1", lines({"kind": "verification", "gain": 99.0})) == []
+
+
+def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host: MessageHost) -> None:
+    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5, events=lines(EXPERIMENT, DECISION))
+    bob.propose(better(project, LR="1e-05"), 99.0, events="junk")
+    carl = Client(host, 3, "Carl")
+    lease = carl.say("work")["lease"]
+    carl.say("propose", lease=lease, claimed_gain=0.0, device_seconds=1.0, experiments=2, events="")
+    all_sampled(project)
+    work(project)
+    state = StudyState.read(project.folder / "ledger")
+    runs = {run.started.run_id: run for run in state.runs.values() if run.started}
+    assert len(runs) == 3 and all(run.ended and run.ended.state == "finished" for run in runs.values())
+    assert runs[lease].gain == 0.0
+    rows = query(project.folder, "SELECT * FROM runs ORDER BY verified_gain")
+    assert [row["verified_gain"] > 0 for row in rows] == [False, False, True]
+    assert [row["verified_gain"] < 0 for row in rows] == [True, False, False]  # a claim of 99 that loses
+    assert {row["trust"] for row in query(project.folder, "SELECT trust FROM experiments")} == {TRUST}
+    assert len(query(project.folder, "SELECT * FROM findings")) == 1  # the junk
+    work(project)
+    assert len(StudyState.read(project.folder / "ledger").runs) == 3
+    with project.database.read() as connection:
+        [who] = contributors(connection)
+        [program] = programs(project, connection)
+    assert who.name == "Ann" and who.blocks == 1 and who.low < who.gain < who.high
+    assert program.runs == 3 and program.sampled == 3 and program.blocks == 1 and program.difference is None
+    shown = state_of(project)
+    assert shown["verified_seconds"] > 0 and shown["searched_seconds"] > 0 and shown["runs_out"] == 0
+
+
+def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Project, host: MessageHost) -> None:
+    replies = [Client(host, 10 + k, f"v{k}").say("work") for k in range(40)]
+    assert not any("sampled" in reply for reply in replies)
+    with project.database.read() as connection:
+        sampled = [lease.sampled for lease in connection.query(Lease).all()]
+    assert 2 <= sum(sampled) <= 22 and len(sampled) == 40  # a quarter of 40: 10; binomial
+
+
+def test_programs_are_compared_within_a_block_by_scored_runs() -> None:
+    from arena.home.results import _difference
+
+    def lease(base: int, program: str, gain: float) -> Lease:
+        return Lease(base=base, program_id=program, budget=2.0, sample_gain=gain, scored=True)
+
+    # block 0 is where gains are large, and p2 has more of its runs there; within a block p1 gains .2 more
+    rows = [lease(0, "p1", 1.2 + 0.01 * k) for k in range(4)] + [lease(0, "p2", 1.0 + 0.01 * k) for k in range(12)]
+    rows += [lease(1, "p1", 0.3 + 0.01 * k) for k in range(12)] + [lease(1, "p2", 0.1 + 0.01 * k) for k in range(4)]
+    difference, low, high = _difference("p1", rows, 2)
+    assert difference is not None and low is not None and high is not None
+    assert difference == pytest.approx(0.1, abs=0.02) and 0 < low < difference < high
+    assert _difference("p1", rows[:6], 2) == (None, None, None)
+
+
+def test_sampling_waits_for_the_budget_of_verification(project: Project, host: MessageHost, monkeypatch: Any) -> None:
+    ann = Client(host, 1, "Ann")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    all_sampled(project)
+    monkeypatch.setattr(policy, "START_PAIRS", 0)
+    work(project)
+    with project.database.read() as connection:
+        [lease] = connection.query(Lease).all()
+    assert lease.recorded and not lease.scored
+    monkeypatch.undo()
+    work(project)
+    with project.database.read() as connection:
+        [lease] = connection.query(Lease).all()
+    assert lease.scored and (lease.sample_gain or 0) > 0
