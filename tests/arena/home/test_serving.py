@@ -1,0 +1,187 @@
+"""A host and a volunteer over HTTP: a whole run, lost replies, a host that is away, pages and their twins."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from arena import sandbox
+from arena.home.chain import Chain
+from arena.home.messages import MessageHost
+from arena.home.project import Project
+from arena.home.server import create_app
+from arena.home.tables import Lease, Volunteer
+from arena.home.volunteer import HostClient, Limits, Unreachable, VolunteerFolder, VolunteerSession
+from programs.errors import UsageError
+from tests.arena.home.clients import Client, better, states, work
+
+
+@pytest.fixture
+def url(project: Project) -> Iterator[str]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(project), log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def session(url: str, folder: Path, client: HostClient | None = None) -> VolunteerSession:
+    return VolunteerSession(client or HostClient(url), VolunteerFolder(folder), "Ann", Limits(), lambda _: None)
+
+
+class Lossy(HostClient):
+    """A connection that loses the reply to each message the first time."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.seen: set[bytes] = set()
+
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        reply = super().ask(path, body)
+        if body is not None and body not in self.seen:
+            self.seen.add(body)
+            raise Unreachable("the connection broke")
+        return reply
+
+
+def leases(project: Project) -> list[Lease]:
+    with project.database.read() as connection:
+        return list(connection.query(Lease).all())
+
+
+def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_replies(
+    project: Project, url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    sandbox.require(project.task, True)
+    monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
+    ann = session(url, tmp_path / "v", Lossy(url))
+    assert ann.preview().name == project.task.name
+    assert ann.join()["block"] == 0
+    ann.step()
+    [lease] = leases(project)
+    assert lease.returned_at and 0 < lease.device_seconds <= lease.budget and lease.experiments > 1
+    assert not list((tmp_path / "v" / "leases").iterdir())
+    [(state, _)] = states(project).values()
+    assert state in ("waiting", "refused")
+    work(project)
+    again = session(url, tmp_path / "v")
+    again.join()
+    with project.database.read() as connection:
+        assert connection.query(Volunteer).count() == 1  # the same key
+
+
+def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
+    project: Project, url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    ann = session(url, tmp_path / "v")
+    ann.join()
+    monkeypatch.setattr(VolunteerSession, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        ann.step()
+    monkeypatch.undo()
+    session(url, tmp_path / "v").step()
+    assert len(leases(project)) == 1 and leases(project)[0].returned_at is not None
+
+
+def test_a_host_that_changed_its_key_is_not_believed(project: Project, url: str, tmp_path: Path) -> None:
+    ann = session(url, tmp_path / "v")
+    ann.join()
+    ann.folder.put("project", ann.folder.get("project") | {"key": "0" * 64})
+    with pytest.raises(UsageError, match="not the one that was joined"):
+        ann.join()
+    with pytest.raises(UsageError, match="signed by another key"):
+        ann.send("progress")
+
+
+def test_limits_of_a_volunteer() -> None:
+    night = Limits.of("22-07", 4.0)
+    assert [hour for hour in range(24) if night.allow(hour)] == [0, 1, 2, 3, 4, 5, 6, 22, 23]
+    assert [hour for hour in range(24) if Limits.of("9-17", 4.0).allow(hour)] == list(range(9, 17))
+    assert Limits.of("", 4.0).allow(3)
+    for text in ("7", "7-7", "25-3", "a-b"):
+        with pytest.raises(UsageError, match="not two different hours"):
+            Limits.of(text, 4.0)
+
+
+def test_a_task_that_may_take_more_memory_than_granted_is_refused(url: str, tmp_path: Path) -> None:
+    ann = VolunteerSession(
+        HostClient(url), VolunteerFolder(tmp_path / "v"), "Ann", Limits(None, 0.01), lambda _: None
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="more than you grant"):
+        ann.preview()
+
+
+def test_main_can_be_cloned_and_nothing_else_of_the_folder_be_read(project: Project, url: str, tmp_path: Path) -> None:
+    Chain(tmp_path / "clone")._git("clone", "--quiet", f"{url}/main.git", str(tmp_path / "clone"), at=None)
+    assert (tmp_path / "clone" / "train.py").read_text() == project.task.baseline().text()
+    for path in ("config", "../study.toml", "..%2fhost.key", "objects/../../home.sqlite", "refs", "description"):
+        assert get(f"{url}/main.git/{path}")[0] == 404, path
+
+
+def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, host: MessageHost, url: str) -> None:
+    ann = Client(host, 1, "<script>x</script>|`a`")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    work(project)
+    _, page = get(url)
+    assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/1"' in page
+    assert "There is one program" in page
+    _, twin = get(f"{url}/index.md")
+    assert r"\<script\>x" in twin and "| [1](/block/1.md) |" in twin
+    _, block = get(f"{url}/block/1")
+    assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and project.chain.head in block
+    assert "+MOMENTUM = 0.9" in get(f"{url}/block/1.md")[1]
+    assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
+    assert get(f"{url}/card.svg")[1].startswith("<svg")
+    assert '"block":1' in get(f"{url}/api/v1/state")[1]
+
+
+def test_the_height_of_main_follows_a_void_block() -> None:
+    from arena.home.pages import heights_of, leading, picture
+
+    def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> dict[str, Any]:
+        return {
+            "block": n,
+            "gain": gain,
+            "low": gain - 0.1,
+            "high": gain + 0.1,
+            "void": void,
+            "by": "a",
+            "proposal": proposal,
+        }
+
+    rows = [
+        block(0, 0.0, proposal=None), block(1, 0.5), block(2, 0.25, "bad"), block(3, 0.125, "built on 2"),
+        block(4, 0.0, proposal=None), block(5, 0.25),
+    ]  # fmt: skip
+    assert heights_of(rows) == {0: 0.0, 1: 0.5, 2: 0.75, 3: 0.875, 4: 0.5, 5: 0.75}
+    drawn = picture(rows, "nats")
+    assert "+0.7500 after 2 blocks" in drawn.caption and [dot.void for dot in drawn.dots] == [
+        False, False, True, True, False, False
+    ]  # fmt: skip
+    assert drawn.dots[2].y < drawn.dots[1].y < drawn.dots[0].y
+    program = {"name": "p", "difference": 0.2, "low": 0.1, "high": 0.3}
+    other = {"name": "q", "difference": -0.2, "low": -0.3, "high": 0.1}
+    assert leading([program, other], "nats") == "p gained 0.2000 nats per device-second more than the others."
+    assert "No program differs" in leading([other, other], "nats")
