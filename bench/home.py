@@ -14,7 +14,6 @@ device-second of search is what not trusting anybody costs.
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -22,6 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +52,9 @@ class HostileSession(volunteer.VolunteerSession):
         time.sleep(2.0)
         text = work["base"]["files"]["train.py"]
         if self.name == "worthless":
-            files, claim = {"train.py": text + f"\nUNUSED = {random.random()}\n"}, 1.0
+            files, claim = {"train.py": f"{text}\nUNUSED = {random.random()}\n"}, 1.0
         else:
-            files, claim = (
-                {
-                    "train.py": text.replace(
-                        "import torch\n", f"import torch\ntorch.manual_seed({random.randrange(9**9)})\n", 1
-                    ).replace("LR = 0.", "LR = 0.00", 1)
-                },
-                0.2,
-            )
+            files, claim = {"train.py": text.replace("LR = 0.", f"LR = 0.00{random.randrange(10**6)}", 1)}, 0.2
         return {
             "files": files,
             "claimed_gain": claim,
@@ -134,27 +127,14 @@ class Fleet:
         self.start(name, METALOOP, "home", "join", self.url, "--name", name, "--folder", str(self.folder / name), "-y")
 
     def kill(self, name: str, how: int = signal.SIGKILL) -> None:
+        """Of the one process; those that it started end with it."""
         process = self.processes.pop(name)
-        for group in [process.pid, *_groups_below(process.pid)]:
-            try:
-                os.killpg(group, how)
-            except ProcessLookupError:
-                continue
+        process.send_signal(how)
         process.wait()
 
     def stop(self) -> None:
         for name in sorted(self.processes, key=lambda each: each == "host"):
             self.kill(name, signal.SIGKILL if name != "host" else signal.SIGTERM)
-
-
-def _groups_below(pid: int) -> list[int]:
-    """Process groups of its descendants."""
-    import psutil
-
-    try:
-        return sorted({os.getpgid(child.pid) for child in psutil.Process(pid).children(recursive=True)})
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return []
 
 
 def made(folder: Path, task: str, budget: str, port: int) -> Fleet:
@@ -208,9 +188,8 @@ def trusted(folder: Path, minutes: float, count: int, task: str, budget: str) ->
 def gain_of_main(project: Project) -> tuple[float, float]:
     """Gain of the last main over block 0, in the task's unit, and its standard error, on fresh seeds."""
     commits = project.chain.commits()
-    sides = [
-        Sample(name, source_of(project.chain.files(c)), SEEDS) for name, c in (("0", commits[0]), ("1", commits[-1]))
-    ]
+    both = (("0", commits[0]), ("1", commits[-1]))
+    sides = [Sample(name, source_of(project.chain.files(commit)), SEEDS) for name, commit in both]
     check = carry_out(project.task, sides, 1, How(Streams.from_seed(SEED), workers=2), lambda _: None)
     zero, last = ([value for value in check.taken[name].metrics if value is not None] for name in ("0", "1"))
     mean = [sum(side) / len(side) for side in (zero, last)]
@@ -241,17 +220,17 @@ def report(fleet: Fleet) -> None:
         sampling = sum(connection.scalars(select(Lease.sample_seconds)).all())
         pairs = sum(connection.scalars(select(Pair.device_seconds)).all())
         runs = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None))).all()
-        hostile_seconds = sum(
-            connection.scalars(select(Volunteer.contributed).where(Volunteer.name.in_(HOSTILE))).all()
-        )
-    answered = kept = 0
+        enemies = select(Volunteer.contributed).where(Volunteer.name.in_(HOSTILE))
+        hostile_seconds = sum(connection.scalars(enemies).all())
+        names = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.name)).all())
+    handed_in = Counter(names[lease.volunteer_id] for lease in runs)
+    lost = 0
     for log in fleet.folder.glob("honest-*.log"):
-        answered += sum(" gain " in line for line in log.read_text("utf-8").splitlines())
-    names = {lease.lease_id for lease in runs}
-    kept = sum(each.lease_id in names for each in proposals)
+        answered = sum(": gain " in line for line in log.read_text("utf-8").splitlines())
+        lost += max(0, answered - handed_in[log.stem])
     figure("runs handed in", len(runs))
-    figure("runs that an honest volunteer was told are handed in, and are in the database", f"{answered} of {answered}")
-    figure("proposals, all of them kept", f"{kept} of {len(proposals)}")
+    figure("runs of honest volunteers that were acknowledged and are not in the database", lost, "0")
+    figure("proposals by state", json.dumps(Counter(each.state for each in proposals)))
     figure("blocks", len(blocks))
     figure("blocks of hostile volunteers", sum(by[b.proposal_id] in HOSTILE for b in blocks if b.proposal_id))
     total = searched(project) + hostile_seconds
