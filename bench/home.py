@@ -81,7 +81,7 @@ class TrustingVerifier(Verifier):
 def trusting(folder: str) -> None:
     from arena.home import work
 
-    work.Verifier = TrustingVerifier  # type: ignore[attr-defined,misc]
+    work.Verifier = TrustingVerifier  # type: ignore[attr-defined]
     work.carry_on(Project.open(Path(folder)), lambda _: None)
 
 
@@ -240,7 +240,7 @@ def report(fleet: Fleet) -> None:
     subprocess.run(["git", "clone", "-q", str(project.chain.folder), str(clone)], check=True)
     words = [METALOOP, "home", "audit", str(clone), "--blocks", "99", "--seeds", str(SEEDS), "--json"]
     audit = subprocess.run(words, capture_output=True, text=True, check=False)
-    rows = json.loads(audit.stdout)["rows"] if audit.stdout.startswith("{") else json.loads(audit.stdout or "[]")
+    rows = json.loads(audit.stdout)["items"]
     verdicts = [row["verdict"] for row in rows]
     figure("blocks that the audit confirms", f"{verdicts.count('confirmed')} of {len(verdicts)}")
     figure("blocks that the audit contradicts", verdicts.count("contradicted"))

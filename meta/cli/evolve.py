@@ -61,12 +61,24 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
     """``path``: of the user's program, if it is a file."""
+    flags = resolve_home(flags)
     settings = settings_of(flags)
     folder = settings.existing(out)
     if evolve_meta.is_meant(flags, folder):
         evolve_meta.run(out, command, own, flags, folder)
     else:
         _evolve_programs(out, command, own, flags, settings, folder, path)
+
+
+def resolve_home(flags: EvolveFlags) -> EvolveFlags:
+    """The flags with ``--from-home`` in words of the others: its folder is a past study, its task the default."""
+    if not flags.from_home:
+        return flags
+    from arena.home.project import Project
+
+    project = Project.open(Path(flags.from_home).expanduser())
+    prior = ",".join(filter(None, (flags.prior, flags.from_home)))
+    return replace(flags, prior=prior, task=flags.task or (None if flags.family else project.study.task))
 
 
 def _evolve_programs(

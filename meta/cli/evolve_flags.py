@@ -64,6 +64,10 @@ class EvolveFlags:
             metavar="STUDY,…",
         ),
     ]
+    from_home: Annotated[
+        str | None,
+        flag("A project of metaloop home: --prior, on its task.", metavar="DIR"),
+    ]
     from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
     knowledge: Annotated[
         str | None,

@@ -81,3 +81,14 @@ def test_a_commitment_binds_salt_paths_and_texts() -> None:
         sealed(salt, {"train.py": "print(1)\n"}),
     ]
     assert len({known, *others}) == 5
+
+
+def test_the_vectors_of_the_specification() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "home.md").read_text("utf-8").partition("### Test vectors")[2]
+    message = text.partition("```json\n")[2].partition("\n```")[0]
+    read = read_message(message.encode(), PROJECT)
+    assert read.content() == {"name": "Zoë", "hardware": "cpu", "devices": 1} and read.kind == "hello"
+    own = Signer(Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
+    assert own.sign(PROJECT, 1, "hello", read.content()) == read
+    seal = sealed(bytes.fromhex("00ff"), {"train.py": "LR = 0.1\n", "a.py": "é\n"})
+    assert f"\n{seal}\n" in text
