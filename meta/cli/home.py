@@ -15,7 +15,7 @@ from meta.cli import launch, resolve
 from meta.cli.flags import RunBudgetFlag, YesFlag
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
-from programs.errors import CapReached, NotFound, UsageError
+from programs.errors import CapReached, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from programs.program import Program
@@ -30,6 +30,13 @@ BLOCKS = (
     Column("interval", "95%"),
     Column("merged", flex=True),
     Column("void", flex=True),
+)
+PROJECTS = (
+    Column("folder", flex=True),
+    Column("title", flex=True),
+    Column("task"),
+    Column("blocks", right=True),
+    Column("volunteers", right=True),
 )
 AUDITED = (
     Column("block", right=True),
@@ -57,6 +64,30 @@ PROGRAMS = (
 def home() -> None:
     """Let strangers improve one train.py. Their proposals are trained again here, on
     fresh seeds and data, and merged into main only if they are better."""
+
+
+@verb(
+    ("metaloop home ls", "the projects in this folder"),
+    ("metaloop home ls --json", "for a script"),
+    name="ls",
+)
+def ls(out: Output) -> None:
+    """List the projects in this folder."""
+    from arena.home.project import Project
+    from arena.home.results import state_of
+
+    rows = []
+    for path in sorted(Path().glob("*/home.sqlite")):
+        try:
+            project = Project.open(path.parent)
+            state = state_of(project)
+        except MetaloopError as error:
+            out.warn(f"{path.parent}: {error.message}")
+            continue
+        title, blocks = project.database.fact("project")["title"], state["blocks"][-1]["block"]
+        row = {"folder": str(path.parent), "title": title, "task": project.task.name}
+        rows.append(row | {"blocks": blocks, "volunteers": state["volunteers"]})
+    out.rows(rows, PROJECTS, empty="no project here; create one: metaloop home init DIR")
 
 
 @dataclass(frozen=True)
@@ -254,8 +285,7 @@ class AuditChoice:
 
 
 @verb(
-    ("git clone http://HOST:8331/main.git main", "first: the chain of blocks"),
-    ("metaloop home audit main", "check all blocks, train three of them again"),
+    ("metaloop home audit main", "after git clone http://HOST:8331/main.git main"),
     ("metaloop home audit main --blocks 0", "without training"),
 )
 def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
@@ -351,5 +381,5 @@ def export(
     out.thing({"folder": target, **made})
 
 
-for command in (init, serve, join, status, audit, void, export):
+for command in (ls, init, serve, join, status, audit, void, export):
     home.add_command(command)

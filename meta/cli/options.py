@@ -225,12 +225,17 @@ def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[...,
 
 
 def noun(*examples: Example) -> Callable[[Callable[[], None]], NounGroup]:
-    """Make a group with the name and the docstring of ``function``; without a subcommand it calls ``ls``."""
+    """Make a group with the name and the docstring of ``function``; without a subcommand it calls ``ls``, if it has
+    that, or shows its help."""
 
     def make(function: Callable[[], None]) -> NounGroup:
         def call(**_common: bool) -> int:
             context = click.get_current_context()
-            return context.invoke(group.commands["ls"]) if context.invoked_subcommand is None else 0
+            if context.invoked_subcommand is None and "ls" not in group.commands:
+                click.echo(context.get_help())
+            elif context.invoked_subcommand is None:
+                context.invoke(group.commands["ls"])
+            return 0
 
         group = NounGroup(
             function.__name__,

@@ -98,6 +98,10 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     The verdict is printed on stdout. Exits with 1 if it is invalid or contradicted,
     else with 0.
     """
+    if (Path(what).expanduser() / "home.sqlite").exists():
+        raise UsageError(
+            f"the runs of {what} were made on other machines", hint=f"metaloop home audit {shlex.quote(what)}"
+        )
     audit = (_source if _is_source(what) else _of_study)(out, what, flags)
     if audit is None:
         return 0
