@@ -12,7 +12,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,6 +42,7 @@ from inner_loop.events import (
 )
 from programs.ids import content_id
 from programs.program import Program
+from programs.text import one_line
 from trainer.streams import Stream
 
 STREAM: Stream = "selection"
@@ -50,6 +51,7 @@ COUNTED = ("scored", "verified")
 DECISIONS = ("baseline", "keep", "discard", "rerun", "crash")
 MOST_EXPERIMENTS, MOST_TEXT = 10_000, 64 << 10
 MOST_VALUE = 1e15
+MOST_KIND = 40  # characters
 AT_ONCE = 20  # runs entered before the next look at the proposals
 
 
@@ -83,7 +85,8 @@ class Recorder:
         if self.on.state.run(lease.lease_id).ended is not None:
             return
         arm = next(arm for arm in match.arms if arm.program.program_id == lease.program_id)
-        sent = checked(lease.lease_id, gzip.decompress(events).decode()) if events else None
+        text = gzip.decompress(events).decode() if events else ""
+        sent, spent = (checked(lease.lease_id, text) if text else None), reported(text)
         started = RunStartedEvent(
             task=self.project.task.name,
             device_seconds_budget=lease.budget,
@@ -93,7 +96,7 @@ class Recorder:
             program_id=lease.program_id,
             run_seed=lease.run_seed,
             stream=STREAM,
-            researcher=self.project.study.researcher,
+            researcher=spent.researcher,
         )
         self.study.record(started)
         if sent is None:
@@ -105,7 +108,7 @@ class Recorder:
         experiments = [event for event in sent or () if isinstance(event, ExperimentEvent)]
         for event in sent or ():
             self.study.record(event)
-        self.study.record(_end(lease, proposal, experiments))
+        self.study.record(_end(lease, proposal, experiments, spent))
 
     def step(self, executor: Executor) -> bool:
         """Enter what was handed in, and score one of the drawn runs; False if there is nothing to do."""
@@ -239,7 +242,9 @@ def totals(connection: Connection) -> policy.Totals:
     )
 
 
-def _end(lease: Lease, proposal: Proposal | None, experiments: Iterable[ExperimentEvent]) -> RunEndedEvent:
+def _end(
+    lease: Lease, proposal: Proposal | None, experiments: Iterable[ExperimentEvent], spent: Reported
+) -> RunEndedEvent:
     """The seconds are those that the host counts; the difference to the reported experiments is entered as such."""
     rows = list(experiments)
     reported = math.fsum(row.device_seconds_charged for row in rows)
@@ -252,9 +257,42 @@ def _end(lease: Lease, proposal: Proposal | None, experiments: Iterable[Experime
         forfeited=max(0.0, lease.device_seconds - reported),
         overshoot=max(0.0, reported - lease.device_seconds),
         final_source_id=content_id("s", proposal.seal) if proposal else "",
+        calls=spent.calls,
+        tokens=spent.tokens,
+        usd=spent.usd,
         claimed_best=None,
         claimed_gain=proposal.claimed if proposal else 0.0,
     )
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Who followed the program, and what its models cost, in the volunteer's words. It decides nothing."""
+
+    researcher: str = "unknown"
+    calls: int = 0
+    tokens: int | None = None
+    usd: float | None = None
+
+
+def reported(text: str) -> Reported:
+    """Those of a volunteer's record; what cannot be read is unknown."""
+    read: dict[str, Any] = {}
+    for line in text.split("\n") if text else ():
+        try:
+            record = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and record.get("kind") in ("run_started", "run_ended"):
+            read |= record
+    kind = read.get("researcher")
+    counts = {
+        name: value for name in ("calls", "tokens") if type(value := read.get(name)) is int and 0 <= value < MOST_VALUE
+    }
+    usd = read.get("usd")
+    usd = float(usd) if isinstance(usd, int | float) and not isinstance(usd, bool) and 0 <= usd < MOST_VALUE else None
+    researcher = one_line(kind)[:MOST_KIND] if isinstance(kind, str) and kind else "unknown"
+    return Reported(researcher, counts.get("calls", 0), counts.get("tokens"), usd)
 
 
 def checked(run_id: str, text: str) -> list[Event] | None:

@@ -33,6 +33,7 @@ from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
+from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.program import Program
 from trainer.hardware import hardware_class
@@ -142,11 +143,31 @@ class Limits:
         return first <= hour < last if first < last else hour >= first or hour < last
 
 
+@dataclass(frozen=True)
+class Researcher:
+    """Who follows the programs here, with the volunteer's own models or agent. Its keys stay in the environment."""
+
+    kind: str = "scripted"
+    config: ModelConfig | None = None
+
+
+SCRIPTED = Researcher()
+
+
 class VolunteerSession:
     """One joined project. ``step`` makes one run and hands it in."""
 
-    def __init__(self, client: HostClient, folder: VolunteerFolder, name: str, limits: Limits, say: Say) -> None:
+    def __init__(
+        self,
+        client: HostClient,
+        folder: VolunteerFolder,
+        name: str,
+        limits: Limits,
+        say: Say,
+        researcher: Researcher = SCRIPTED,
+    ) -> None:
         self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
+        self.researcher = researcher
 
     def join(self) -> Mapping[str, Any]:
         """Say hello. The first answer decides which host's key is believed from then on."""
@@ -220,7 +241,15 @@ class VolunteerSession:
             study = Study.open(folder / "study")
         else:
             sandbox.require(task, True)
-            setup = StudySetup("run", task, float(work["budget"]), seed=int(work["run_seed"]), confined=True)
+            setup = StudySetup(
+                "run",
+                task,
+                float(work["budget"]),
+                seed=int(work["run_seed"]),
+                confined=True,
+                researcher=self.researcher.kind,
+                model_config=self.researcher.config,
+            )
             study = Study.create(folder / "study", setup)
         play_entries(study, [Entry(program)], 1, lambda _: None)
         study.look()

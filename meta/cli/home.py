@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from meta.cli import launch, resolve
-from meta.cli.flags import RunBudgetFlag, YesFlag
+from meta.cli.flags import RunBudgetFlag, StudyModelFlags, YesFlag
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
+from meta.cli.researcher_choice import ResearcherChoice
+from meta.cli.staffing import AgentFlags
 from programs.errors import CapReached, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -193,14 +195,21 @@ def join(
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
     folder: Annotated[str, flag("Where your key and runs lie.", metavar="DIR", default="metaloop-home")],
     limits: LimitFlags,
+    models: StudyModelFlags,
+    agent: AgentFlags,
 ) -> None:
     """Search for a project. Its task and its scripts run here, in a sandbox without
-    network that sees none of your files. Ctrl-C stops it; the same command resumes."""
-    from arena.home.volunteer import HostClient, Limits, VolunteerFolder, VolunteerSession
+    network that sees none of your files. Ctrl-C stops it; the same command resumes.
+    With --model or --agent, your own model or agent follows the programs, and spending
+    limits are those of each run."""
+    from arena.home.volunteer import HostClient, Limits, Researcher, VolunteerFolder, VolunteerSession
 
+    choice = ResearcherChoice.of(models, agent, yes=limits.yes)
+    choice.ready(None)
     path = Path(folder).expanduser()
+    follows = Researcher(choice.researcher, choice.settled)
     granted = Limits.of(limits.hours, limits.max_gb)
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note)
+    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
     known = bool(session.folder.get("project"))
     task = session.preview()
     if not known:

@@ -13,7 +13,7 @@ from analysis.study import query
 from arena.home import policy
 from arena.home.messages import MessageHost
 from arena.home.project import Project
-from arena.home.recording import TRUST, checked
+from arena.home.recording import TRUST, Reported, checked, reported
 from arena.home.results import contributors, programs, state_of
 from arena.home.tables import Lease
 from inner_loop.events import DecisionEvent, ExperimentEvent
@@ -146,3 +146,12 @@ def test_sampling_waits_for_the_budget_of_verification(project: Project, host: M
     with project.database.read() as connection:
         [lease] = connection.query(Lease).all()
     assert lease.scored and (lease.sample_gain or 0) > 0
+
+
+def test_what_a_volunteers_model_cost_is_only_reported() -> None:
+    text = lines(
+        {"kind": "run_started", "researcher": "chat"}, {"kind": "run_ended", "calls": 3, "tokens": 99, "usd": 0.5}
+    )
+    assert reported(text) == Reported("chat", 3, 99, 0.5)
+    wild = {"kind": "run_ended", "researcher": 7, "calls": -1, "tokens": True, "usd": 1e99}
+    assert reported(lines(wild)) == reported("junk\n[]") == reported("") == Reported()
