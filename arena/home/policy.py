@@ -20,6 +20,7 @@ TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
 SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
+SAMPLING_SHARE = 0.25  # of the verification that these scores may take
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,15 @@ class Standing:
 
 @dataclass(frozen=True)
 class Totals:
-    """Device-seconds of a project: ``spent`` on verification, ``spent_on_new`` of it on proposals of keys without a
-    confirmed one; ``contributed`` by keys with a confirmed one, ``claimed`` by the others."""
+    """Device-seconds of a project: ``spent`` on tests, ``spent_on_new`` of it on proposals of keys without a confirmed
+    one, ``sampled`` on scores that compare programs; ``contributed`` by keys with a confirmed proposal, ``claimed`` by
+    the others."""
 
     spent: float = 0.0
     spent_on_new: float = 0.0
     contributed: float = 0.0
     claimed: float = 0.0
+    sampled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,13 @@ def allowed(totals: Totals, pair_seconds: float) -> float:
 
 
 def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
-    """Whether so many pairs may be measured now."""
-    return totals.spent + pairs * pair_seconds <= allowed(totals, pair_seconds)
+    """Whether so many pairs of a test may be measured now."""
+    return totals.spent + pairs * pair_seconds <= (1 - SAMPLING_SHARE) * allowed(totals, pair_seconds)
+
+
+def may_sample(totals: Totals, pair_seconds: float) -> bool:
+    """Whether one more run may be scored now. Apart from the tests, so that a flood of runs takes nothing from them."""
+    return totals.sampled + pair_seconds <= SAMPLING_SHARE * allowed(totals, pair_seconds)
 
 
 def next_proposal(waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int) -> Waiting | None:

@@ -117,7 +117,7 @@ class Recorder:
             due = select(Lease).where(Lease.recorded, Lease.sampled, Lease.scored.is_(False))
             lease = connection.scalar(due.order_by(Lease.returned_at).limit(1))
             proposal = _proposal_of(connection, lease) if lease else None
-            may = policy.may_verify(totals(connection), self._pair_seconds, 1)
+            may = policy.may_sample(totals(connection), self._pair_seconds)
         if lease is None or (proposal is not None and proposal.files and not may):
             return entered
         seed = self.study.streams.seed(STREAM, "sample", lease.lease_id)
@@ -235,7 +235,8 @@ def totals(connection: Connection) -> policy.Totals:
     volunteers = connection.scalars(select(Volunteer)).all()
     sampling = connection.scalar(select(func.sum(Lease.sample_seconds))) or 0.0
     return policy.Totals(
-        spent=sampling + sum(each.checking for each in volunteers),
+        spent=sum(each.checking for each in volunteers),
+        sampled=sampling,
         spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
         contributed=sum(each.contributed for each in volunteers if each.confirmed),
         claimed=sum(each.contributed for each in volunteers if not each.confirmed),

@@ -187,5 +187,5 @@ def state_of(project: Project) -> dict[str, Any]:
             "volunteers": connection.scalar(select(func.count()).select_from(Volunteer)),
             "runs_out": connection.scalar(select(func.count()).where(Lease.returned_at.is_(None))),
             "searched_seconds": searched,
-            "verified_seconds": spent.spent,
+            "verified_seconds": spent.spent + spent.sampled,
         }
