@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 VERIFICATION_SHARE = 0.1  # of the contributed device-seconds
+CLAIM_WORTH = 0.1  # of a device-second that a key without a confirmed proposal claims
 START_PAIRS = 40  # verified before anything counts as contributed
 NEW_SHARE = 0.5  # of the verification, for keys without a confirmed proposal
 FIRST_LEASES = 1  # at once, of a new key
 TRUSTED = 10  # confirmed proposals in a row
 BATCH, TRUSTED_BATCH = 2, 4  # pairs measured at once
+TINY = 1e-9  # weight of a key that has handed in nothing
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
 SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
 SAMPLING_SHARE = 0.25  # of the verification that these scores may take
@@ -59,12 +61,14 @@ class Totals:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A proposal that waits for its verification. In the task's unit: ``claimed`` over its base, ``since``, what main
-    has gained since then, which the claim may contain, and ``plausible``, beyond which a claim buys no priority."""
+    """A proposal that waits for its verification. ``key``: whose it is. In the task's unit: ``claimed`` over its base,
+    ``since``, what main has gained since then, which the claim may contain, and ``plausible``, beyond which a claim
+    buys no priority."""
 
     proposal_id: int
     proposer: Standing
     claimed: float
+    key: int = 0
     since: float = 0.0
     plausible: float = math.inf
 
@@ -90,8 +94,8 @@ def batch(proposer: Standing) -> int:
 
 def allowed(totals: Totals, pair_seconds: float) -> float:
     """Device-seconds that all verification together may have cost. The seconds of keys without a confirmed proposal are
-    only claims: they count as far as they do not exceed those of the others."""
-    counted = totals.contributed + min(totals.claimed, totals.contributed)
+    only claims: they count as far as they do not exceed those of the others, or by a tenth."""
+    counted = totals.contributed + max(min(totals.claimed, totals.contributed), CLAIM_WORTH * totals.claimed)
     return VERIFICATION_SHARE * counted + START_PAIRS * pair_seconds
 
 
@@ -105,18 +109,45 @@ def may_sample(totals: Totals, pair_seconds: float) -> bool:
     return totals.sampled + pair_seconds <= SAMPLING_SHARE * allowed(totals, pair_seconds)
 
 
-def next_proposal(waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int) -> Waiting | None:
+def next_proposal(
+    waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int, drawn: float
+) -> Waiting | None:
     """The proposal to verify now, or None until more has been contributed.
 
-    ``pairs``: what its test takes if nothing is known. Proposals of new keys are limited to a share of the whole, so
-    that many new keys cannot keep the known ones waiting; among equals the older is first.
+    ``pairs``: what its test takes if nothing is known. Keys with a confirmed proposal are served by worth; among equals
+    the older proposal is first. The other keys get up to half of the verification, by lot (``drawn``: uniform in
+    [0, 1)): each by the device-seconds that it has handed in and the share of its claims that held, so that neither
+    large claims nor many new keys keep an honest new key waiting for long.
     """
     if not may_verify(totals, pair_seconds, pairs):
         return None
     limit = allowed(totals, pair_seconds)
     room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
-    candidates = [one for one in waiting if one.claimed > 0 and (one.proposer.known or room_for_new)]
-    return max(candidates, key=lambda one: (one.worth, -one.proposal_id), default=None)
+    known: list[Waiting] = []
+    new: dict[int, list[Waiting]] = {}
+    for one in waiting:
+        if one.claimed > 0:
+            (known if one.proposer.known else new.setdefault(one.key, [])).append(one)
+    if new and room_for_new and (drawn < NEW_SHARE or not known):
+        return _best(
+            new[_by_lot({key: own[0].proposer for key, own in new.items()}, drawn / NEW_SHARE if known else drawn)]
+        )
+    return _best(known)
+
+
+def _best(waiting: Sequence[Waiting]) -> Waiting | None:
+    return max(waiting, key=lambda one: (one.worth, -one.proposal_id), default=None)
+
+
+def _by_lot(keys: Mapping[int, Standing], drawn: float) -> int:
+    """A key, with a probability in proportion to its work and reliability. ``drawn``: uniform in [0, 1)."""
+    weights = {key: (who.contributed + TINY) * who.reliability**2 for key, who in sorted(keys.items())}
+    left = drawn * math.fsum(weights.values())
+    for key, weight in weights.items():
+        left -= weight
+        if left < 0:
+            return key
+    return max(weights)
 
 
 def program_for(shares: Mapping[str, float], drawn: float) -> str:

@@ -32,6 +32,7 @@ from trainer.streams import Stream
 
 STREAM: Stream = "confirmation"
 TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
+MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
 Say = Callable[[str], None]
 
@@ -151,11 +152,20 @@ class Verifier:
             return None
 
     def _next(self, connection: Connection) -> Proposal | None:
-        rows = connection.execute(
-            select(Proposal, Volunteer, Lease.base)
-            .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+        place = func.row_number().over(
+            partition_by=Proposal.volunteer_id, order_by=(Lease.base.desc(), Proposal.claimed.desc())
+        )
+        recent = (
+            select(Proposal.proposal_id, Lease.base, place.label("place"))
             .join(Lease, Lease.lease_id == Proposal.lease_id)
             .where(Proposal.state == "waiting")
+            .subquery()
+        )
+        rows = connection.execute(
+            select(Proposal, Volunteer, recent.c.base)
+            .join(recent, recent.c.proposal_id == Proposal.proposal_id)
+            .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+            .where(recent.c.place <= MOST_OF_ONE)
         ).all()
         blocks = connection.scalars(select(Block).where(Block.void == "")).all()
         plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)
@@ -164,13 +174,16 @@ class Verifier:
                 one.proposal_id,
                 standing(who),
                 one.claimed,
+                one.volunteer_id,
                 since=sum(each.gain for each in blocks if each.number > base),
                 plausible=plausible,
             )
             for one, who, base in rows
         ]
         pair_seconds = 2 * self.project.task.cost_seconds
-        chosen = policy.next_proposal(waiting, totals(connection), pair_seconds, TYPICAL_PAIRS)
+        tests = connection.scalar(select(func.max(Proposal.test))) or 0
+        drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
+        chosen = policy.next_proposal(waiting, totals(connection), pair_seconds, TYPICAL_PAIRS, drawn)
         return None if chosen is None else self._get(connection, chosen.proposal_id)
 
     def _begin(self, connection: Connection, proposal: Proposal) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
@@ -15,7 +15,7 @@ from arena.home.e_values import judge
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.signing import read_message, sealed
-from arena.home.tables import Block, Pair, Proposal
+from arena.home.tables import Block, Pair, Proposal, Volunteer
 from arena.home.verifying import Verifier
 from programs.errors import MetaloopError, UsageError
 from tests.arena.home.clients import Client, better, states, work
@@ -55,6 +55,8 @@ def test_a_proposal_that_fails_on_a_fresh_seed_is_refused(project: Project, host
 def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: MessageHost) -> None:
     ann, bob, eve = Client(host, 1, "Ann"), Client(host, 2, "Bob"), Client(host, 3, "Eve")
     leases = [each.say("work")["lease"] for each in (ann, bob, eve)]
+    with project.database.write() as connection:
+        connection.execute(update(Volunteer).values(confirmed=1))  # by claims then, not by lot
     ann.propose(better(project, MOMENTUM=0.9), 0.5, leases[0])
     bob.propose(better(project, BATCH=64), 0.4, leases[1])
     eve.propose(better(project, MOMENTUM=0.5), 0.3, leases[2])
