@@ -54,6 +54,7 @@ CASES = {
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
+    "home_simulated": Case("40 0.5", ("| 5% | normal | # | # | # | # |", "bytes of propose with its reply: #")),
     "home_tests": Case(
         "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
@@ -116,6 +117,7 @@ NOT_HERE = {
     "folders": "25 programs through every command, a minute; tests/meta/test_folder_study.py takes one through them",
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
+    "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "instructions": "minutes; tests/meta/llm/test_instructions.py plays the same studies",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
     "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import cast
 
 from sqlalchemy import func, select
@@ -31,6 +31,7 @@ from arena.study import Study
 from trainer.streams import Stream
 
 STREAM: Stream = "confirmation"
+SIDES = ("main", "proposal")
 TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
 MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
@@ -118,40 +119,48 @@ class Verifier:
         self.study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
     def step(self, executor: Executor) -> bool:
-        """Enter runs, and measure one batch of pairs of one proposal; False if there is nothing to do now."""
+        """Enter runs, and measure a batch of pairs of each test under way; False if there is nothing to do."""
         if order := self.database.fact("void"):
             self.void(cast("int", order["block"]), str(order["because"]))
             self.database.set_fact("void")
         worked = self.recorder.step(executor)
-        number = self._chosen()
-        if number is None:
-            return worked
-        with self.database.read() as connection:
-            proposal = self._get(connection, number)
-            done = _pairs(connection, proposal)
-            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
-            proposer = standing(_proposer(connection, proposal))
-            base = self.project.chain.files(_block(connection, proposal.base).commit)
-        outcome = judge([pair.difference for pair in done], proposal.level)
-        if outcome.state == "open":
-            numbers = range(trained, trained + policy.batch(proposer))
-            measured = {each.job_id: each.measurements[0] for each in executor.run(self._jobs(proposal, base, numbers))}
-            self._keep(number, [k for k in numbers if {f"{k} main", f"{k} proposal"} <= measured.keys()], measured)
-        self._decide(number)
-        return True
+        chosen = self._chosen()
+        batches: dict[int, range] = {}
+        jobs: list[MeasureJob] = []
+        for number in chosen:
+            with self.database.read() as connection:
+                proposal = self._get(connection, number)
+                done = _pairs(connection, proposal)
+                trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+                proposer = standing(_proposer(connection, proposal))
+                base = self.project.chain.files(_block(connection, proposal.base).commit)
+            if judge([pair.difference for pair in done], proposal.level).state == "open":
+                batches[number] = range(trained, trained + policy.batch(proposer))
+                jobs += self._jobs(proposal, base, batches[number])
+        measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
+        for number, numbers in batches.items():
+            whole = [k for k in numbers if {_job(number, k, side) for side in SIDES} <= measured.keys()]
+            self._keep(number, whole, measured)
+        for number in chosen:
+            self._decide(number)
+        return worked or bool(chosen)
 
-    def _chosen(self) -> int | None:
-        """The proposal whose test is under way, else the next one, whose test begins."""
+    @property
+    def slots(self) -> int:
+        """Tests at once: as many as the workers can train batches of."""
+        return max(1, self.study.config.workers // (2 * policy.BATCH))
+
+    def _chosen(self) -> list[int]:
+        """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
         with self.database.write() as connection:
-            under_way = connection.scalar(select(Proposal.proposal_id).where(Proposal.state == "verifying").limit(1))
-            if under_way is not None:
-                return under_way
-            while (chosen := self._next(connection)) is not None:
+            verifying = select(Proposal.proposal_id).where(Proposal.state == "verifying")
+            out = list(connection.scalars(verifying.order_by(Proposal.test)).all())
+            while len(out) < self.slots and (chosen := self._next(connection, len(out))) is not None:
                 if self._begin(connection, chosen):
-                    return chosen.proposal_id
-            return None
+                    out.append(chosen.proposal_id)
+        return out
 
-    def _next(self, connection: Connection) -> Proposal | None:
+    def _next(self, connection: Connection, under_way: int) -> Proposal | None:
         place = func.row_number().over(
             partition_by=Proposal.volunteer_id, order_by=(Lease.base.desc(), Proposal.claimed.desc())
         )
@@ -183,7 +192,9 @@ class Verifier:
         pair_seconds = 2 * self.project.task.cost_seconds
         tests = connection.scalar(select(func.max(Proposal.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
-        chosen = policy.next_proposal(waiting, totals(connection), pair_seconds, TYPICAL_PAIRS, drawn)
+        taken = totals(connection)
+        taken = replace(taken, spent=taken.spent + under_way * TYPICAL_PAIRS * pair_seconds)
+        chosen = policy.next_proposal(waiting, taken, pair_seconds, TYPICAL_PAIRS, drawn)
         return None if chosen is None else self._get(connection, chosen.proposal_id)
 
     def _begin(self, connection: Connection, proposal: Proposal) -> bool:
@@ -204,11 +215,13 @@ class Verifier:
         return True
 
     def _jobs(self, proposal: Proposal, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
-        sides = (("main", source_of(base).files), ("proposal", source_of(proposal.source).files))
+        sources = (source_of(base).files, source_of(proposal.source).files)
         return [
-            MeasureJob(f"{k} {side}", files, STREAM, self._seed(proposal, k), split=_split(proposal, k))
+            MeasureJob(
+                _job(proposal.proposal_id, k, side), files, STREAM, self._seed(proposal, k), split=_split(proposal, k)
+            )
             for k in numbers
-            for side, files in sides
+            for side, files in zip(SIDES, sources, strict=True)
         ]
 
     def _seed(self, proposal: Proposal, k: int) -> int:
@@ -219,7 +232,7 @@ class Verifier:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)
             for k in complete:
-                main, own = measured[f"{k} main"], measured[f"{k} proposal"]
+                main, own = (measured[_job(number, k, side)] for side in SIDES)
                 pair = Pair(
                     proposal_id=number,
                     number=k,
@@ -305,6 +318,8 @@ class Verifier:
             subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
             self._enter(connection, proposal, trailers, commit)
+            for other in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
+                self._again(connection, other, f"main moved on to block {block}")
         self.say(subject)
 
     def _enter(self, connection: Connection, proposal: Proposal, trailers: Trailers, commit: str) -> None:
@@ -354,6 +369,10 @@ def _status(measured: Measurement) -> str:
     if measured.status != "ok" or measured.metric is None:
         return measured.status if measured.status != "ok" else "unknown"
     return "ok" if measured.trust == "verified" else measured.trust or "unverified"
+
+
+def _job(number: int, k: int, side: str) -> str:
+    return f"{number}-{k}-{side}"
 
 
 def _split(proposal: Proposal, k: int) -> str:

@@ -180,12 +180,13 @@ def test_seconds_that_cannot_have_passed_are_not_counted(project: Project, eve: 
     assert reply["counted_seconds"] < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "state"),
     [
         ("import os\nos._exit(0)\n", "refused"),
         ("raise SystemExit(0)\n", "refused"),
-        pytest.param("while True:\n    pass\n", "refused", marks=pytest.mark.slow),
+        ("while True:\n    pass\n", "refused"),
         ("open('/etc/metaloop-was-here', 'w').write('x')\n", "refused"),
         ("print('metric: 0.0')\n", "hopeless"),
     ],
@@ -207,6 +208,7 @@ def test_a_source_that_fails_on_some_seeds_is_refused(project: Project, eve: Cli
     assert states(project)[1][0] == "refused"
 
 
+@pytest.mark.slow
 def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, host: MessageHost, eve: Client) -> None:
     ann = Client(host, 1, "Ann")
     for k, worse in enumerate((1e-5, 2e-5, 3e-5)):

@@ -70,6 +70,7 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
         assert connection.query(Volunteer).count() == 1  # the same key
 
 
+@pytest.mark.slow
 def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:

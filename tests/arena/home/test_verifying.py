@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from arena.home.audit import problems
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
 from arena.home.e_values import judge
@@ -66,6 +67,25 @@ def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(projec
     with project.database.read() as connection:
         moved = connection.get_one(Proposal, 2)
         assert moved.base == 1 and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
+
+
+def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
+    project: Project, host: MessageHost, monkeypatch: Any
+) -> None:
+    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    ann.propose(better(project, MOMENTUM=0.9), 0.5)
+    bob.propose(better(project, LR=0.2), 0.4)
+    monkeypatch.setattr(Verifier, "slots", 2)
+    work(project, steps=1)
+    assert {state for state, _ in states(project).values()} == {"verifying"}
+    work(project)
+    assert {state for state, _ in states(project).values()} == {"merged"}
+    with project.database.read() as connection:
+        proposals = connection.scalars(select(Proposal).order_by(Proposal.test)).all()
+        pairs = connection.scalars(select(Pair).where(Pair.proposal_id == proposals[1].proposal_id)).all()
+    assert proposals[1].base == 1 and proposals[1].first_pair > 0 and proposals[1].test == 3
+    assert len({pair.split for pair in pairs}) == len(pairs) > proposals[1].first_pair
+    assert not list(problems(project.chain, project.task))
 
 
 def test_a_kill_between_commit_and_database_is_put_right(project: Project, host: MessageHost, monkeypatch: Any) -> None:

@@ -1,0 +1,314 @@
+"""A fleet of strangers in simulated time, on the policy and the tests of the product; then what a real host takes.
+
+python -m bench.home_simulated [VOLUNTEERS [DAYS]]      default: 2,000 volunteers, 3 days
+python -m bench.home_simulated host                     the second part only
+
+Fixed before it ran. A training takes five minutes on a device of speed 1, a run has 24. Speeds are lognormal (SD of the
+logarithm 1). Volunteers arrive evenly over the first half and stay for an exponential time of one day on average. A run
+of an honest one improves main with probability .2, by an exponential amount with mean 2 SD of a paired difference,
+which halves with every four blocks; its claim has an error of .7 SD. A proposal from an older block keeps its gain with
+probability .8 for each block since, else it gains nothing.
+
+Hostile ones, in equal parts: claims of 100 SD for nothing; claims of 2 SD for a loss of .2 SD; leases that never come
+back; a new key after each refutation, with claims of 3 SD for nothing. They hand in as fast as the fastest honest
+ones. The host has a device for every 200 volunteers and verifies as many proposals at once as the product does with
+so many; a test that is under way when main moves begins again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import resource
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from analysis.statistics import share_interval
+from arena.contest.serve import listen
+from arena.contest.web.limits import Rate
+from arena.home import policy
+from arena.home.e_values import judge, level
+from arena.home.project import Project
+from arena.home.server import create_app
+from arena.home.signing import Signer, read_message, sealed
+from arena.home.verifying import MOST_OF_ONE, TYPICAL_PAIRS
+from arena.setup import StudySetup
+from bench.common import figure
+from programs.shelf import starter
+from trainer.task import Task
+
+SEED, HOSTILE_SHARES = 20261124, (0.05, 0.15, 0.3)
+TRAINING, RUN, PER_DEVICE = 300.0, 24 * 300.0, 200
+DAY = 86400.0
+IMPROVES, MEAN_GAIN, CLAIM_ERROR, KEEPS = 0.2, 2.0, 0.7, 0.8
+KINDS = ("boaster", "harmful", "vanishing", "sybil")
+LARGE = 2.0  # SD: gains that should be merged
+KEYS, ROUNDS = 40, 6  # of the real host's measurement
+
+
+@dataclass
+class Proposal:
+    number: int
+    key: int
+    base: int
+    true: float
+    claimed: float
+    made: float
+
+
+@dataclass
+class Volunteer:
+    kind: str
+    speed: float
+    leaves: float
+    key: int
+
+
+@dataclass
+class Fleet:
+    """One project of simulated volunteers."""
+
+    rng: np.random.Generator
+    count: int
+    days: float
+    share: float
+    tails: int = 0  # degrees of freedom of the noise; 0: normal
+    standings: dict[int, policy.Standing] = field(default_factory=dict)
+    waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
+    gains: list[float] = field(default_factory=list)  # of the blocks, as verified
+    tests: int = 0
+    merged: int = 0
+    false: int = 0
+    sampled: float = 0.0
+    clock: float = 0.0
+    under_way: list[tuple[float, int, int, Proposal, float, list[float], bool]] = field(default_factory=list)
+    large: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    messages: int = 0
+    handed_in: int = 0
+
+    def totals(self) -> policy.Totals:
+        rows = self.standings.values()
+        return policy.Totals(
+            spent=self.spent,
+            spent_on_new=self.spent - self.spent_on_known,
+            contributed=self.contributed,
+            claimed=sum(each.contributed for each in rows) - self.contributed,
+            sampled=self.sampled,
+        )
+
+    def play(self) -> None:
+        self.spent = self.spent_on_known = self.contributed = 0.0
+        end, keys = self.days * DAY, 0
+        queue: list[tuple[float, int, Volunteer]] = []
+        hostile = round(self.share * self.count)
+        for k in range(self.count):
+            arrives = self.rng.uniform(0, end / 2)
+            kind = KINDS[k % len(KINDS)] if k < hostile else "honest"
+            speed = float(self.rng.lognormal(0, 1)) if kind == "honest" else 5.0
+            who = Volunteer(kind, speed, arrives + self.rng.exponential(DAY), k)
+            self.standings[k] = policy.Standing()
+            heapq.heappush(queue, (arrives + RUN / speed, k, who))
+            keys = k + 1
+        while queue and queue[0][0] < end:
+            now, tie, who = heapq.heappop(queue)
+            self.advance(now)
+            if who.kind == "sybil" and self.standings[who.key].refuted:
+                who = replace(who, key=keys)
+                self.standings[keys], keys = policy.Standing(), keys + 1
+            self.hand_in(now, who)
+            if now < who.leaves:
+                heapq.heappush(queue, (now + RUN / who.speed, tie, who))
+
+    def hand_in(self, now: float, who: Volunteer) -> None:
+        self.messages += 1
+        if who.kind == "vanishing":
+            return
+        self.messages += 2
+        self.handed_in += 1
+        standing = self.standings[who.key]
+        counted = policy.credited(RUN, RUN, RUN, 1)
+        self.standings[who.key] = replace(standing, contributed=standing.contributed + counted)
+        self.contributed += counted * standing.known
+        pair = 2 * TRAINING
+        if self.rng.random() < policy.SAMPLE_SHARE and policy.may_sample(self.totals(), pair):
+            self.sampled += pair
+        true, claimed = 0.0, {"boaster": 100.0, "harmful": 2.0, "sybil": 3.0}.get(who.kind, 0.0)
+        if who.kind == "harmful":
+            true = -0.2
+        elif who.kind == "honest":
+            if self.rng.random() < IMPROVES:
+                true = float(self.rng.exponential(MEAN_GAIN)) * 0.5 ** (len(self.gains) / 4)
+            claimed = true + CLAIM_ERROR * float(self.rng.standard_normal())
+        if claimed > 0:
+            self.waiting[who.key].append(Proposal(self.handed_in, who.key, len(self.gains), true, claimed, now))
+            if true > LARGE:
+                self.large["proposed"] += 1
+
+    def advance(self, now: float) -> None:
+        """Let the host verify until ``now``."""
+        slots = max(1, self.count // PER_DEVICE // (2 * policy.BATCH))
+        while True:
+            while len(self.under_way) < slots and self.begin():
+                pass
+            if not self.under_way or self.under_way[0][0] > now:
+                self.clock = now
+                return
+            self.clock, _, block, one, true, differences, merged = heapq.heappop(self.under_way)
+            if block < len(self.gains):
+                self.waiting[one.key].append(one)  # main moved on meanwhile
+            else:
+                self.finish(one, true, differences, merged)
+
+    def begin(self) -> bool:
+        """Begin the test of the next proposal; False if none may be verified."""
+        plausible = 2 * max(self.gains, default=math.inf)
+        rows = []
+        by_number = {}
+        later = np.concatenate([np.cumsum(self.gains[::-1])[::-1], [0.0]]) if self.gains else [0.0]
+        for key, own in self.waiting.items():
+            own.sort(key=lambda one: (-one.base, -one.claimed))
+            for one in own[:MOST_OF_ONE]:
+                since = float(later[one.base])
+                rows.append(policy.Waiting(one.number, self.standings[key], one.claimed, key, since, plausible))
+                by_number[one.number] = one
+        totals = self.totals()
+        totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * 2 * TRAINING)
+        chosen = policy.next_proposal(rows, totals, 2 * TRAINING, TYPICAL_PAIRS, float(self.rng.random()))
+        if chosen is None:
+            return False
+        one = by_number[chosen.proposal_id]
+        self.waiting[one.key].remove(one)
+        if not self.waiting[one.key]:
+            del self.waiting[one.key]
+        self.tests += 1
+        kept = self.rng.random() < KEEPS ** (len(self.gains) - one.base)
+        true = one.true if kept else min(one.true, 0.0)
+        at, standing = level(self.tests, self.merged), self.standings[one.key]
+        differences: list[float] = []
+        seconds = 0.0
+        while (outcome := judge(differences, at)).state == "open":
+            size = policy.batch(standing)
+            noise = (
+                self.rng.standard_t(self.tails, size) / math.sqrt(2) if self.tails else self.rng.standard_normal(size)
+            )
+            differences += (true + noise).tolist()
+            seconds += TRAINING
+        self.spent += 2 * TRAINING * len(differences)
+        self.spent_on_known += 2 * TRAINING * len(differences) * standing.known
+        merged = outcome.state == "crossed"
+        row = (self.clock + seconds, self.tests, len(self.gains), one, true, differences, merged)
+        heapq.heappush(self.under_way, row)
+        return True
+
+    def finish(self, one: Proposal, true: float, differences: list[float], merged: bool) -> None:
+        """Enter the result of a test."""
+        standing = self.standings[one.key]
+        cost = 2 * TRAINING * len(differences)
+        if true > LARGE:
+            self.large["tested"] += 1
+            self.large["merged"] += merged
+        if merged:
+            self.merged += 1
+            self.false += true <= 0
+            self.gains.append(math.fsum(differences) / len(differences))
+            if not standing.known:
+                self.contributed += standing.contributed
+                self.spent_on_known += standing.checking + cost
+        self.standings[one.key] = replace(
+            standing,
+            checking=standing.checking + cost,
+            confirmed=standing.confirmed + merged,
+            refuted=standing.refuted + (not merged),
+            streak=standing.streak + 1 if merged else 0,
+        )
+
+
+def fleets(count: int, days: float) -> None:
+    heads = ("hostile", "noise", "runs", "tests", "merged", "false", "of 1,000 merged [95%]", "gains > 2 SD")
+    print(f"| {' | '.join(heads)} | verification / search | messages a volunteer and day |")
+    print("|---" * (len(heads) + 2) + "|")
+    for share, tails in [*((share, 0) for share in HOSTILE_SHARES), (0.15, 4)]:
+        fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails)
+        fleet.play()
+        low, high = share_interval(fleet.false, fleet.merged) if fleet.merged else (math.nan, math.nan)
+        search = fleet.handed_in * RUN
+        print(
+            f"| {share:.0%} | {f't, {tails} degrees' if tails else 'normal'} | {fleet.handed_in} | {fleet.tests} "
+            f"| {fleet.merged} | {fleet.false} | {1000 * fleet.false / max(1, fleet.merged):.1f} "
+            f"[{1000 * low:.1f}, {1000 * high:.1f}] | {fleet.large['tested']} of {fleet.large['proposed']} tested, "
+            f"{fleet.large['merged']} merged | {(fleet.spent + fleet.sampled) / search:.4f} "
+            f"| {fleet.messages / count / days:.1f} |",
+            flush=True,
+        )
+
+
+def host() -> None:
+    """Messages that one process of the real host answers: hello, then work, commit and propose of many keys."""
+    with tempfile.TemporaryDirectory() as folder:
+        setup = StudySetup("home", Task.load("strokes"), 2.5, seed=1, programs=[starter("stock")])
+        project = Project.create(Path(folder) / "p", setup, "Load", [(starter("stock"), 1.0)])
+        listening = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(create_app(project, Rate(10**9, 1.0)), log_level="critical"))
+        threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+        while not server.started:
+            time.sleep(0.02)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1/messages"
+        text = project.task.baseline().text()
+        sizes: dict[str, list[int]] = defaultdict(list)
+
+        def client(k: int) -> None:
+            signer, number = Signer(Ed25519PrivateKey.from_private_bytes(k.to_bytes(32, "big"))), 0
+
+            def say(kind: Any, **body: Any) -> dict[str, Any]:
+                nonlocal number
+                number += 1
+                raw = signer.sign(project.project_id, number, kind, body).model_dump_json().encode()
+                request = urllib.request.Request(url, raw, {"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    reply = answer.read()
+                sizes[kind].append(len(raw) + len(reply))
+                return read_message(reply, project.project_id).content()
+
+            say("hello", name=f"v{k}", hardware="cpu", devices=1)
+            for turn in range(ROUNDS):
+                lease = say("work", have=[])["lease"]
+                files = {"train.py": f"{text}\nNUMBER = {k * ROUNDS + turn}\n"}
+                say("commit", lease=lease, seal=sealed(b"salt", files))
+                shown = {"salt": b"salt".hex(), "files": files, "claimed_gain": 0.1}
+                say("propose", lease=lease, device_seconds=2.0, experiments=24, events="x" * 50_000, **shown)
+
+        began, cpu = time.perf_counter(), _cpu()
+        threads = [threading.Thread(target=client, args=(k + 1,)) for k in range(KEYS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wall, used = time.perf_counter() - began, _cpu() - cpu
+        server.should_exit = True
+    total = sum(map(len, sizes.values()))
+    figure("messages a second, with the clients on the same two cores", round(total / wall, 1), "200")
+    figure("CPU-seconds for 1,000 messages, host and clients", round(1000 * used / total, 2))
+    for kind, each in sizes.items():
+        figure(f"bytes of {kind} with its reply", round(sum(each) / len(each)))
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["host"]:
+        fleets(int(sys.argv[1]) if sys.argv[1:] else 2000, float(sys.argv[2]) if sys.argv[2:] else 3.0)
+    host()
