@@ -41,6 +41,7 @@ from trainer.places import private_folder
 from trainer.task import Task
 
 SECONDS = 30.0
+CONFINED = True  # data.py of a stranger runs in a sandbox
 MOST_ANSWER = 32 << 20
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
@@ -248,7 +249,7 @@ class VolunteerSession:
                 task,
                 float(work["budget"]),
                 seed=int(work["run_seed"]),
-                confined=True,
+                confined=CONFINED,
                 researcher=self.researcher.kind,
                 model_config=self.researcher.config,
             )

@@ -187,7 +187,7 @@ def test_seconds_that_cannot_have_passed_are_not_counted(project: Project, eve: 
         ("import os\nos._exit(0)\n", "refused"),
         ("raise SystemExit(0)\n", "refused"),
         ("while True:\n    pass\n", "refused"),
-        ("open('/etc/metaloop-was-here', 'w').write('x')\n", "refused"),
+        ("open('/var/tmp/metaloop-was-here', 'w').write('x')\n", "refused"),
         ("print('metric: 0.0')\n", "hopeless"),
     ],
 )
@@ -197,7 +197,7 @@ def test_poisoned_sources_are_never_merged(project: Project, eve: Client, text: 
     assert eve.propose({"train.py": f"{head}{text}LR = {rest}"}, 99.0)["state"] == "waiting"
     work(project)
     assert states(project)[1][0] == state and len(project.chain.commits()) == 1
-    assert not Path("/etc/metaloop-was-here").exists()
+    assert not Path("/var/tmp/metaloop-was-here").exists()
 
 
 def test_a_source_that_fails_on_some_seeds_is_refused(project: Project, eve: Client) -> None:
@@ -358,7 +358,7 @@ for path in ({secret!r}, "/root/.ssh", "/etc/shadow", os.path.expanduser("~/.bas
         SEEN.append(pathlib.Path(path).read_bytes()[:20])
     except OSError:
         pass
-for path in ({outside!r}, "/etc/metaloop-was-here"):
+for path in ({outside!r},):
     try:
         pathlib.Path(path).write_text("x")
     except OSError:
@@ -388,11 +388,11 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
             secret=str(private / "secret.txt"), outside=str(private / "outside"), port=listening.getsockname()[1]
         )
         own = (project.task.folder / where).read_text("utf-8")
-        head, _, rest = own.partition("import ")
-        bundle = bundle_of(project, **{where.replace(".", "__"): f"{head}{spy}\nimport {rest}".encode()})
+        head, _, rest = own.partition("\nimport ")
+        bundle = bundle_of(project, **{where.replace(".", "__"): f"{head}\n{spy}\nimport {rest}".encode()})
         main = dict(project.task.baseline().files)
         if where == "train.py":
-            main = {"train.py": f"{head}{spy}\nimport {rest}"}
+            main = {"train.py": f"{head}\n{spy}\nimport {rest}"}
         session = VolunteerSession(
             HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
         )
@@ -410,7 +410,7 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
         with pytest.raises(TimeoutError):
             listening.accept()
     assert result["experiments"] > 1  # nothing was seen, or its first training would have failed
-    assert not (private / "outside").exists() and not Path("/etc/metaloop-was-here").exists()
+    assert not (private / "outside").exists()
     assert "SAW" not in result["events"]
 
 
