@@ -260,7 +260,7 @@ def test_nothing_but_the_pages_and_main_can_be_fetched(project: Project, path: s
 def test_requests_that_are_too_large_too_many_or_no_message(project: Project) -> None:
     with serving(project, Rate(4, 60.0)) as url:
         address = f"{url}/api/v1/messages"
-        assert get(address, b"x" * (3 << 20))[0] == 413
+        assert get(address, b"x", length=3 << 20)[0] == 413  # not one byte more of it was waited for
         assert get(address, b"not json")[0] == 400
         assert get(address, b"\xff" * 100)[0] == 400
         assert 429 in [get(address, b"{}")[0] for _ in range(8)]

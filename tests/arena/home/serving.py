@@ -32,10 +32,11 @@ def serving(project: Project, rate: Rate | None = None) -> Iterator[str]:
         thread.join(10)
 
 
-def get(url: str, body: bytes | None = None) -> tuple[int, str]:
-    """Status and text of a reply."""
+def get(url: str, body: bytes | None = None, length: int | None = None) -> tuple[int, str]:
+    """Status and text of a reply. `length` is what the header says of the body, where it is not its length."""
+    headers = {} if length is None else {"Content-Length": str(length)}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
