@@ -68,8 +68,15 @@ class DataStore:
 
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
+        return self._once(self._folder(stream), stream, self.split_seed(stream))
+
+    def discard(self, stream: Stream) -> None:
+        """Delete a hidden split that is not used again; it can be made again."""
+        shutil.rmtree(self._folder(stream), ignore_errors=True)
+
+    def _folder(self, stream: Stream) -> Path:
         name = self.streams.seed(stream, "folder", self.task.task_id, *self.label)  # independent of the split's seed
-        return self._once(self.root / self.task.task_id / f"{stream}-{name:08x}", stream, self.split_seed(stream))
+        return self.root / self.task.task_id / f"{stream}-{name:08x}"
 
     def _once(self, folder: Path, split: str, seed: int) -> Path:
         """Generate into a temporary folder and rename it, so that concurrent processes see only complete splits."""

@@ -1,9 +1,10 @@
 -- Every change (knob, value) that was tried, alone or with others: how often, in how many runs, how often it failed, what
--- it was charged, and whether anything but the proposer `random` ever chose it. One measurement counts once: the same
+-- it was charged, and whether anything but the proposer `random` ever chose it, or a stranger says so. One measurement counts once: the same
 -- source tried from the same parent with the same seed in another run came out of the cache.
 WITH told AS (
     SELECT lower(knob) AS key, value_json::VARCHAR AS value_text, knob, kind = 'apply' AS patch, run_id, status <> 'ok' AS failed,
-        coalesce(proposer, '') <> 'random' AS chosen, coalesce(device_seconds_charged, 0.0) AS seconds, number
+        coalesce(proposer, '') <> 'random' OR run_id IN (SELECT run_id FROM experiments WHERE trust = 'self-reported')
+            AS chosen, coalesce(device_seconds_charged, 0.0) AS seconds, number
     FROM edits
     WHERE task = $task AND delta IS NOT NULL AND NOT coalesce(list_contains($exclude, match_id), false)
     QUALIFY row_number() OVER (

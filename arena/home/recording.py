@@ -43,6 +43,7 @@ from inner_loop.events import (
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
+from trainer.data import DataStore
 from trainer.streams import Stream
 
 STREAM: Stream = "selection"
@@ -60,6 +61,7 @@ class Recorder:
 
     def __init__(self, project: Project, study: Study) -> None:
         self.project, self.study, self.on = project, study, TaskStudy(study)
+        self.hidden = DataStore(project.task, study.config.streams, study.folder / "data")
         self._ended: set[int] = set()
         self._programs = [Program.parse(text, name) for name, text in project.study.programs]
 
@@ -134,6 +136,7 @@ class Recorder:
             if measured.keys() != sides.keys():
                 return True  # a stop was requested
             main, own = measured["main"], measured["proposal"]
+            self.hidden.labelled(f"sample-{lease.lease_id}").discard(STREAM)
         gain = self.score(lease, seed, main, own, proposal.reason if proposal and not proposal.files else "")
         with self.project.database.write() as connection:
             row = connection.get_one(Lease, lease.lease_id)

@@ -141,6 +141,8 @@ class Verifier:
         for number, numbers in batches.items():
             whole = [k for k in numbers if {_job(number, k, side) for side in SIDES} <= measured.keys()]
             self._keep(number, whole, measured)
+            for k in whole:
+                self.recorder.hidden.labelled(f"{number}-{k}").discard(STREAM)
         for number in chosen:
             self._decide(number)
         return worked or bool(chosen)

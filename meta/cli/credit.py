@@ -46,7 +46,7 @@ ESTIMATED = {
 LEGEND = (
     "n: experiments (edit, directive), pairs of runs (mutation), else runs or seeds. One model estimates edits and "
     "directives from all experiments together, so that even n = 1 has an interval. q: p-value corrected for the number "
-    'of tests ("-": fewer than three runs, not tested)'
+    'of tests ("-": not tested, because fewer than three runs tried it)'
 )
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 

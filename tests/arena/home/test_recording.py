@@ -98,6 +98,8 @@ def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host:
     assert [row["verified_gain"] < 0 for row in rows] == [True, False, False]  # a claim of 99 that loses
     assert {row["trust"] for row in query(project.folder, "SELECT trust FROM experiments")} == {TRUST}
     assert len(query(project.folder, "SELECT * FROM findings")) == 2  # the junk, and no record at all
+    credit = query(project.folder, "SELECT design FROM credit WHERE method = 'edit'")
+    assert {row["design"] for row in credit} <= {"observational"}  # strangers say how their edits were chosen
     work(project)
     assert len(StudyState.read(project.folder / "ledger").runs) == 3
     with project.database.read() as connection:

@@ -42,6 +42,7 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     with project.database.read() as connection:
         pairs = connection.scalars(select(Pair)).all()
     assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
+    assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
 
 
 def test_a_proposal_that_fails_on_a_fresh_seed_is_refused(project: Project, host: MessageHost) -> None:
