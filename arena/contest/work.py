@@ -11,10 +11,11 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,6 +40,7 @@ from programs.text import one_line
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
 BUSY_SECONDS = 2.0
+Opened = TypeVar("Opened")
 NICE = 5  # the pages have priority over the runs, which are charged CPU time, not wall time
 
 
@@ -165,7 +167,14 @@ def say_to_log(folder: Path, text: str) -> None:
             log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
 
-def main() -> None:
+def as_process(
+    opened: Callable[[Path], Opened], carry_on: Callable[[Opened, Say], None], waits: str, kept: str
+) -> None:
+    """The whole of a process that works on the folder ``sys.argv[1]``, after any other that does so has ended.
+
+    ``waits``: said while another one works. ``kept``: what an accident does not lose. It ends with the process whose
+    id is ``sys.argv[2]``, if there is one.
+    """
     from trainer.inside.metering import die_with_parent
 
     if sys.argv[2:]:
@@ -175,26 +184,24 @@ def main() -> None:
     os.nice(NICE)
     say = partial(say_to_log, Path(sys.argv[1]))
     try:
-        contest = Contest.open(Path(sys.argv[1]))
-        _in_turn(contest, say)
+        _in_turn(opened(Path(sys.argv[1])), carry_on, say, waits)
     except MetaloopError as error:  # process boundary: the host's log has the reason
         say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         raise SystemExit(error.exit_code) from None
     except (OSError, SQLAlchemyError) as error:  # the disk is full, or the folder is gone
-        say(f"stopped: {in_words(error)} (repair the folder or free the disk; no accepted entry is lost)")
+        say(f"stopped: {in_words(error)} (repair the folder or free the disk; no accepted {kept} is lost)")
         raise SystemExit(1) from None
 
 
-def _in_turn(contest: Contest, say: Say) -> None:
-    """Run the queue, after any other process that runs it has ended."""
+def _in_turn(project: Opened, carry_on: Callable[[Opened, Say], None], say: Say, waits: str) -> None:
     waited = False
     while True:
         try:
-            carry_on(contest, say)
+            carry_on(project, say)
             return
         except Busy:
             if not waited:
-                say("another process runs this contest's queue; this server shows the pages and waits for it")
+                say(f"another process {waits}; this server shows the pages and waits for it")
             waited = True
             time.sleep(BUSY_SECONDS)
 
@@ -207,4 +214,4 @@ def in_words(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_process(Contest.open, carry_on, "runs this contest's queue", "entry")

@@ -126,9 +126,9 @@ def retrain(
     chain: Chain, task: Task, how: How, most: int, seeds: int, say: Say, drawn: random.Random
 ) -> list[AuditedBlock]:
     """Train up to ``most`` blocks again, drawn at random, with ``seeds`` fresh seeds on each side."""
-    entries = [(commit, entry) for commit in chain.commits() if isinstance(entry := chain.entry(commit), Trailers)]
-    voided = {n for commit in chain.commits() if isinstance(entry := chain.entry(commit), Voided) for n in entry.void}
-    standing = [(commit, entry) for commit, entry in entries if entry.block not in voided]
+    entries = [(commit, chain.entry(commit)) for commit in chain.commits()]
+    void = {block for _, entry in entries if isinstance(entry, Voided) for block in entry.void}
+    standing = [(commit, entry) for commit, entry in entries if isinstance(entry, Trailers) and entry.block not in void]
     chosen = sorted(drawn.sample(standing, min(most, len(standing))), key=lambda pair: pair[1].block)
     sides = {commit: None for commit, entry in chosen for commit in (entry.base, commit)}
     samples = [Sample(commit, source_of(chain.files(commit)), seeds) for commit in sides]

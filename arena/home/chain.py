@@ -44,6 +44,7 @@ class Trailers:
     splits: tuple[str, ...]
     differences: tuple[float, ...]
     ledger: str
+    verified_by: str = "host"
 
     def lines(self) -> str:
         return "".join(
@@ -52,32 +53,25 @@ class Trailers:
         )
 
     @classmethod
-    def read(cls, message: str) -> Trailers | None:
-        """Those of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
-        rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
-        values = {name.lower(): value for name, colon, value in rows if colon}
-        if "block" not in values or "void" in values:
-            return None
-        try:
-            return cls(
-                block=int(values["block"]),
-                proposal=int(values["proposal"]),
-                proposer=values["proposer"],
-                base=values["base"],
-                gain=float(values["gain"]),
-                low=float(values["low"]),
-                high=float(values["high"]),
-                unit=values["unit"],
-                test=int(values["test"]),
-                level=float(values["level"]),
-                log_e=float(values["log_e"]),
-                seeds=tuple(int(word) for word in values["seeds"].split()),
-                splits=tuple(values["splits"].split()),
-                differences=tuple(float(word) for word in values["differences"].split()),
-                ledger=values["ledger"],
-            )
-        except (KeyError, ValueError) as error:
-            raise Corrupt(f"the trailers of block {values['block']} are damaged: {error}") from None
+    def read(cls, values: Mapping[str, str]) -> Trailers:
+        return cls(
+            block=int(values["block"]),
+            proposal=int(values["proposal"]),
+            proposer=values["proposer"],
+            base=values["base"],
+            gain=float(values["gain"]),
+            low=float(values["low"]),
+            high=float(values["high"]),
+            unit=values["unit"],
+            test=int(values["test"]),
+            level=float(values["level"]),
+            log_e=float(values["log_e"]),
+            seeds=tuple(int(word) for word in values["seeds"].split()),
+            splits=tuple(values["splits"].split()),
+            differences=tuple(float(word) for word in values["differences"].split()),
+            ledger=values["ledger"],
+            verified_by=values.get("verified_by", "host"),
+        )
 
 
 @dataclass(frozen=True)
@@ -96,17 +90,21 @@ class Voided:
         return f"Block: {self.block}\nVoid: {blocks}\nBecause: {because}\nBase: {self.base}\nLedger: {self.ledger}\n"
 
     @classmethod
-    def read(cls, message: str) -> Voided | None:
-        """Those of a commit's message; None if it voids nothing. Raises Corrupt for trailers that are not complete."""
-        rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
-        values = {name.lower(): value for name, colon, value in rows if colon}
-        if "void" not in values:
-            return None
-        try:
-            void = tuple(int(word) for word in values["void"].split())
-            return cls(int(values["block"]), void, values["because"], values["base"], values["ledger"])
-        except (KeyError, ValueError) as error:
-            raise Corrupt(f"the trailers of a commit are damaged: {error}") from None
+    def read(cls, values: Mapping[str, str]) -> Voided:
+        void = tuple(int(word) for word in values["void"].split())
+        return cls(int(values["block"]), void, values["because"], values["base"], values["ledger"])
+
+
+def read_entry(message: str) -> Trailers | Voided | None:
+    """The trailers of a commit's message; None without any. Raises Corrupt for trailers that are not complete."""
+    rows = (line.partition(": ") for line in message.rstrip("\n").rpartition("\n\n")[2].split("\n"))
+    values = {name.lower(): value for name, colon, value in rows if colon}
+    if "block" not in values:
+        return None
+    try:
+        return Voided.read(values) if "void" in values else Trailers.read(values)
+    except (KeyError, ValueError) as error:
+        raise Corrupt(f"the trailers of block {values['block']} are damaged: {error}") from None
 
 
 class Chain:
@@ -133,8 +131,7 @@ class Chain:
 
     def entry(self, commit: str) -> Trailers | Voided | None:
         """The trailers of a commit. Raises Corrupt for damaged ones."""
-        message = self.message(commit)
-        return Voided.read(message) or Trailers.read(message)
+        return read_entry(self.message(commit))
 
     def parents(self, commit: str) -> list[str]:
         return self._git("log", "-1", "--format=%P", commit).split()

@@ -30,9 +30,9 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     assert {number: state for number, (state, _) in states(project).items()} == {1: "hopeless", 2: "merged"}
     commits = project.chain.commits()
     assert len(commits) == 2 and project.chain.files(commits[1]) == better(project, MOMENTUM=0.9)
-    trailers = Trailers.read(project.chain.message(commits[1]))
+    trailers = project.chain.entry(commits[1])
     assert (
-        trailers is not None
+        isinstance(trailers, Trailers)
         and trailers.proposer == ann.signer.key
         and trailers.base == commits[0]
         and 0 < trailers.low < trailers.gain

@@ -20,29 +20,15 @@ from arena.contest.settings import utc_now
 from arena.contest.web.limits import Rate
 from arena.home.bundle import Bundle, unpack
 from arena.home.messages import MessageHost
-from arena.home.project import KEY, Project
+from arena.home.project import Project
 from arena.home.recording import checked
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import Lease, Proposal, Volunteer
 from arena.home.volunteer import HostClient, Limits, VolunteerFolder, VolunteerSession
-from arena.setup import StudySetup
 from programs.errors import MetaloopError, UsageError
 from programs.shelf import starter
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.serving import get, serving
-from tests.inner_loop.play import BLOBS
-from trainer.task import Task
-
-
-@pytest.fixture
-def project(tmp_path: Path, session_cache: Path) -> Project:
-    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
-    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)])
-
-
-@pytest.fixture
-def host(project: Project) -> MessageHost:
-    return MessageHost(project, Signer.at(project.folder / KEY))
 
 
 @pytest.fixture
