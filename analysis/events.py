@@ -456,7 +456,7 @@ class ActEvent(DocumentEvent, kind="act"):
 @dataclass(frozen=True, kw_only=True)
 class PairEvent(Event, kind="pair"):
     """A proposal of a project of strangers and the main that it is compared with, trained with one fresh seed and
-    scored on one fresh split. ``status``: of main and of the proposal."""
+    scored on one fresh split. ``status``: of main and of the proposal. ``by``: the host, or volunteers."""
 
     proposal: int
     number: int
@@ -467,6 +467,7 @@ class PairEvent(Event, kind="pair"):
     difference: float
     status: str
     device_seconds_spent: float
+    by: str = "host"
 
 
 class BlockEvent(DocumentEvent, kind="block"):

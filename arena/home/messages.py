@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import func, select
@@ -21,6 +22,7 @@ from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.checks import checked_files, normal_form
 from arena.home.project import Project
+from arena.home.replication import Replication
 from arena.home.signing import Message, Signer, read_message, sealed
 from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
 from programs.errors import NotFound, UsageError
@@ -41,8 +43,13 @@ class MessageHost:
     project: Project
     signer: Signer
 
-    def answer(self, connection: Connection, raw: bytes, now: datetime | None = None) -> bytes:
-        """The signed reply to a message. Raises UsageError, and stores nothing, for one that is refused."""
+    @cached_property
+    def replication(self) -> Replication:
+        return Replication.of(self.project)
+
+    def answer(self, connection: Connection, raw: bytes, now: datetime | None = None, network: str = "") -> bytes:
+        """The signed reply to a message. ``network``: that it came from, if it is told apart from others. Raises
+        UsageError, and stores nothing, for one that is refused."""
         now = now or utc_now()
         message = read_message(raw, self.project.project_id)
         digest = hashlib.sha256(raw).hexdigest()
@@ -57,6 +64,7 @@ class MessageHost:
         body = message.content()
         if message.kind == "hello":
             volunteer = self._hello(connection, message, body, volunteer, now)
+            volunteer.network, volunteer.verifies = network, body.get("verify") is True
         if volunteer is None:
             raise NotFound("this key has not said hello", hint="send a hello message first")
         reply_body = ANSWERS[message.kind](self, connection, volunteer, body, now)
@@ -89,6 +97,8 @@ class MessageHost:
             raise UsageError(f"have: not a list of at most {MOST_DEVICES} leases")
         mine = Lease.volunteer_id == volunteer.volunteer_id
         out = connection.scalars(select(Lease).where(mine, Lease.returned_at.is_(None), Lease.expires_at > now)).all()
+        if body.get("verify") is True and (pair := self.replication.assign(connection, volunteer, have, now)):
+            return pair
         if (lost := next((each for each in out if each.lease_id not in have), None)) is not None:
             return self._described(connection, lost)
         if len(out) >= policy.leases_at_once(standing(volunteer)):
@@ -223,6 +233,9 @@ class MessageHost:
         own = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
         return {"proposals": own, "block": main_block(connection).number}
 
+    def verified(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+        return self.replication.take(connection, volunteer, body, now)
+
     def _own(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Lease:
         lease = connection.get(Lease, _text(body, "lease", 13))
         if lease is None or lease.volunteer_id != volunteer.volunteer_id:
@@ -238,6 +251,7 @@ ANSWERS: Mapping[str, Answer] = {
     "work": MessageHost.lease,
     "commit": MessageHost.seal,
     "propose": MessageHost.take,
+    "result": MessageHost.verified,
     "progress": MessageHost.progress,
 }
 

@@ -255,7 +255,9 @@ def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
                 "key": volunteer.key,
             }
     if row["proposal"]:
-        sentence = f"{row['by']} found it; this host verified it on {many(len(pairs), 'pair')} of fresh trainings."
+        who = "this host" if row["verified_by"] == "host" else row["verified_by"].replace(",", " (") + ")"
+        sentence = f"{row['by']} found it. It was verified by {who} on {many(len(pairs), 'pair')} of fresh trainings."
+        sentence += f" Careful: {row['doubt']}." if row["doubt"] else ""
     else:
         sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
     return _common(project, request) | {

@@ -23,6 +23,10 @@ TINY = 1e-9  # weight of a key that has handed in nothing
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
 SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
 SAMPLING_SHARE = 0.25  # of the verification that these scores may take
+REPLICAS = 3  # volunteers who train a pair, where volunteers verify
+FIRST_KNOWN, KNOWN_SHARE = 2, 0.2  # pairs with a known result: the first of each, and then a share of them
+KNOWN_RATIO = 3.0  # mean over standard deviation of the host's own pairs, from which on a result is known
+BARRED_AT = 1e-3  # error of a verifier's exclusion for deviating from the host
 
 
 @dataclass(frozen=True)

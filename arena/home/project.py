@@ -34,8 +34,16 @@ class Project:
     chain: Chain
 
     @classmethod
-    def create(cls, folder: Path, setup: StudySetup, title: str, programs: Sequence[tuple[Program, float]]) -> Project:
-        """A new project. ``programs``: what volunteers follow, each with its share of the leases.
+    def create(
+        cls,
+        folder: Path,
+        setup: StudySetup,
+        title: str,
+        programs: Sequence[tuple[Program, float]],
+        verified_by: str = "host",
+    ) -> Project:
+        """A new project. ``programs``: what volunteers follow, each with its share of the leases. ``verified_by``:
+        host, or volunteers, as soon as there are enough that may.
 
         Raises UsageError for a folder that is taken, or a task that strangers cannot search.
         """
@@ -62,7 +70,7 @@ class Project:
         with made.database.write() as connection:
             connection.add(zero)
             shares = {program.program_id: share for program, share in programs}
-            made.database.put(connection, "project", title=title, shares=shares)
+            made.database.put(connection, "project", title=title, shares=shares, verified_by=verified_by)
         return made
 
     @classmethod

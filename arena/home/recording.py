@@ -119,7 +119,7 @@ class Recorder:
             due = select(Lease).where(Lease.recorded, Lease.sampled, Lease.scored.is_(False))
             lease = connection.scalar(due.order_by(Lease.returned_at).limit(1))
             proposal = _proposal_of(connection, lease) if lease else None
-            may = policy.may_sample(totals(connection), self._pair_seconds)
+            may = policy.may_sample(totals(connection), self.pair_seconds)
         if lease is None or (proposal is not None and proposal.files and not may):
             return entered
         seed = self.study.streams.seed(STREAM, "sample", lease.lease_id)
@@ -145,7 +145,7 @@ class Recorder:
         return True
 
     @property
-    def _pair_seconds(self) -> float:
+    def pair_seconds(self) -> float:
         return 2 * self.project.task.cost_seconds
 
     def _enter_returned(self) -> bool:

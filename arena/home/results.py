@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session as Connection
 from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
-from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
+from arena.home.replication import spoilt, verified_by
+from arena.home.tables import OPEN, Block, Lease, Proposal, Replica, Volunteer
 
 MOST_OPEN = 12  # proposals under way that are listed
+DOUBT = "a volunteer who verified it was found wrong later; metaloop home audit trains it again"
 LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
 
 
@@ -143,7 +145,7 @@ def _difference(
 def blocks(connection: Connection) -> list[dict[str, Any]]:
     """The blocks, the first one first."""
     rows = connection.execute(
-        select(Block, Volunteer.name, Lease.program_id)
+        select(Block, Proposal, Volunteer.name, Lease.program_id)
         .outerjoin(Proposal, Proposal.proposal_id == Block.proposal_id)
         .outerjoin(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
         .outerjoin(Lease, Lease.lease_id == Proposal.lease_id)
@@ -161,8 +163,10 @@ def blocks(connection: Connection) -> list[dict[str, Any]]:
             "commit": block.commit,
             "proposal": block.proposal_id,
             "void": block.void,
+            "verified_by": verified_by(connection, proposal) if proposal else "host",
+            "doubt": DOUBT if proposal and spoilt(connection, proposal) else "",
         }
-        for block, name, program_id in rows
+        for block, proposal, name, program_id in rows
     ]
 
 
@@ -188,4 +192,6 @@ def state_of(project: Project) -> dict[str, Any]:
             "runs_out": connection.scalar(select(func.count()).where(Lease.returned_at.is_(None))),
             "searched_seconds": searched,
             "verified_seconds": spent.spent + spent.sampled,
+            "replicas": connection.scalar(select(func.count()).where(Replica.returned_at.is_not(None))),
+            "barred": connection.scalar(select(func.count()).where(Volunteer.barred != "")),
         }

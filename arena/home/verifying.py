@@ -25,13 +25,11 @@ from arena.home.e_values import LEAST_PAIRS, Moments, Outcome, confidence, judge
 from arena.home.messages import main_block, standing
 from arena.home.project import Project
 from arena.home.recording import Recorder, totals
+from arena.home.replication import SIDES, STREAM, Replication, Result, spoilt, verified_by
 from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
 from arena.jobs import MeasureJob, Measurement
 from arena.study import Study
-from trainer.streams import Stream
 
-STREAM: Stream = "confirmation"
-SIDES = ("main", "proposal")
 TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
 MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
@@ -45,6 +43,7 @@ class Verifier:
         self.project, self.study, self.say = project, study, say
         self.database = project.database
         self.recorder = Recorder(project, study)
+        self.replication = Replication(project, self.recorder.hidden)
 
     def put_right(self) -> None:
         """A commit that was made just before a kill gets its row."""
@@ -119,45 +118,64 @@ class Verifier:
         self.study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
     def step(self, executor: Executor) -> bool:
-        """Enter runs, and measure a batch of pairs of each test under way; False if there is nothing to do."""
+        """Enter runs, and measure a batch of pairs of each test under way; False if there is nothing to do now."""
         if order := self.database.fact("void"):
             self.void(cast("int", order["block"]), str(order["because"]))
             self.database.set_fact("void")
         worked = self.recorder.step(executor)
         chosen = self._chosen()
-        batches: dict[int, range] = {}
+        voted = {number: self._voted(number) for number in chosen}
         jobs: list[MeasureJob] = []
-        for number in chosen:
+        for number, results in voted.items():
             with self.database.read() as connection:
                 proposal = self._get(connection, number)
-                done = _pairs(connection, proposal)
-                trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
-                proposer = standing(_proposer(connection, proposal))
                 base = self.project.chain.files(_block(connection, proposal.base).commit)
-            if judge([pair.difference for pair in done], proposal.level).state == "open":
-                batches[number] = range(trained, trained + policy.batch(proposer))
-                jobs += self._jobs(proposal, base, batches[number])
+            own = [k for k, result in results.items() if result is None or self.replication.remeasured(proposal, k)]
+            jobs += self._jobs(proposal, base, own)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
-        for number, numbers in batches.items():
-            whole = [k for k in numbers if {_job(number, k, side) for side in SIDES} <= measured.keys()]
-            self._keep(number, whole, measured)
+        asked = {each.job_id for each in jobs}
+        for number, results in voted.items():
+            whole: dict[int, Result] = {}
+            for k, result in results.items():
+                sides = [_job(number, k, side) for side in SIDES]
+                if not asked.isdisjoint(sides):
+                    if not measured.keys() >= set(sides):
+                        break  # a stop was requested
+                    result = self._result(*(measured[side] for side in sides))
+                whole[k] = cast("Result", result)
+            self._keep(number, whole)
             for k in whole:
-                self.recorder.hidden.labelled(f"{number}-{k}").discard(STREAM)
-        for number in chosen:
-            self._decide(number)
-        return worked or bool(chosen)
+                self.recorder.hidden.labelled(_split(number, k)).discard(STREAM)
+        return sum(map(self._decide, chosen)) > 0 or any(voted.values()) or worked
 
-    @property
-    def slots(self) -> int:
-        """Tests at once: as many as the workers can train batches of."""
-        return max(1, self.study.config.workers // (2 * policy.BATCH))
+    def _voted(self, number: int) -> dict[int, Result | None]:
+        """The next pairs of a test that is open: what volunteers found, or None where the host trains them."""
+        with self.database.write() as connection:
+            proposal = self._get(connection, number)
+            if spoilt(connection, proposal):
+                self._again(connection, proposal, "one who verified it was barred")
+                return {}
+            if judge([pair.difference for pair in _pairs(connection, proposal)], proposal.level).state != "open":
+                return {}
+            trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
+            numbers = range(trained, trained + policy.batch(standing(_proposer(connection, proposal))))
+            if self.replication.wanted and self.replication.enough(connection, proposal):
+                return self.replication.collect(connection, proposal, numbers)
+        return dict.fromkeys(numbers)
+
+    def slots(self, connection: Connection) -> int:
+        """Tests at once: as many as workers and volunteers can train batches of."""
+        others = len(self.replication.verifiers(connection)) if self.replication.wanted else 0
+        own = self.study.config.workers // (2 * policy.BATCH)
+        return max(1, own + others // (policy.REPLICAS * policy.BATCH))
 
     def _chosen(self) -> list[int]:
         """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
         with self.database.write() as connection:
             verifying = select(Proposal.proposal_id).where(Proposal.state == "verifying")
             out = list(connection.scalars(verifying.order_by(Proposal.test)).all())
-            while len(out) < self.slots and (chosen := self._next(connection, len(out))) is not None:
+            slots = self.slots(connection)
+            while len(out) < slots and (chosen := self._next(connection, len(out))) is not None:
                 if self._begin(connection, chosen):
                     out.append(chosen.proposal_id)
         return out
@@ -191,7 +209,7 @@ class Verifier:
             )
             for one, who, base in rows
         ]
-        pair_seconds = 2 * self.project.task.cost_seconds
+        pair_seconds = self.recorder.pair_seconds * (policy.REPLICAS if self.replication.wanted else 1)
         tests = connection.scalar(select(func.max(Proposal.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
         taken = totals(connection)
@@ -220,7 +238,11 @@ class Verifier:
         sources = (source_of(base).files, source_of(proposal.source).files)
         return [
             MeasureJob(
-                _job(proposal.proposal_id, k, side), files, STREAM, self._seed(proposal, k), split=_split(proposal, k)
+                _job(proposal.proposal_id, k, side),
+                files,
+                STREAM,
+                self._seed(proposal, k),
+                split=_split(proposal.proposal_id, k),
             )
             for k in numbers
             for side, files in zip(SIDES, sources, strict=True)
@@ -229,28 +251,30 @@ class Verifier:
     def _seed(self, proposal: Proposal, k: int) -> int:
         return self.study.streams.seed(STREAM, "pair", proposal.proposal_id, k)
 
-    def _keep(self, number: int, complete: Iterable[int], measured: Mapping[str, Measurement]) -> None:
+    def _keep(self, number: int, results: Mapping[int, Result]) -> None:
         with self.database.write() as connection:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)
-            for k in complete:
-                main, own = (measured[_job(number, k, side)] for side in SIDES)
+            for k, result in results.items():
                 pair = Pair(
                     proposal_id=number,
                     number=k,
                     seed=self._seed(proposal, k),
-                    split=_split(proposal, k),
-                    base_metric=main.metric,
-                    metric=own.metric,
-                    difference=self._difference(main, own),
-                    status=f"{_status(main)} {_status(own)}",
-                    device_seconds=main.spent_seconds + own.spent_seconds,
+                    split=_split(number, k),
+                    base_metric=result.base_metric,
+                    metric=result.metric,
+                    difference=result.difference,
+                    status=result.status,
+                    device_seconds=result.device_seconds,
                     measured_at=utc_now(),
+                    by=result.by,
                 )
                 connection.add(pair)
                 proposer.checking += pair.device_seconds
-                if _status(own) != "ok":
-                    proposal.state, proposal.reason = "refused", f"a training of it failed: {own.reason or own.status}"
+                if result.by == "host":
+                    self.replication.compare(connection, number, k, result)
+                if result.status.split()[1] != "ok":
+                    proposal.state, proposal.reason = "refused", f"a training of it failed: {result.reason}"
                     proposer.refuted, proposer.streak = proposer.refuted + 1, 0
                 self.study.record(
                     PairEvent(
@@ -263,16 +287,20 @@ class Verifier:
                         difference=pair.difference,
                         status=pair.status,
                         device_seconds_spent=pair.device_seconds,
+                        by=pair.by,
                     )
                 )
 
-    def _difference(self, main: Measurement, own: Measurement) -> float:
-        """Gain of the proposal over main, in the task's unit; 0 where one of them failed."""
-        if _status(main) != "ok" or _status(own) != "ok" or main.metric is None or own.metric is None:
-            return 0.0
-        return self.project.task.sign * (main.metric - own.metric)
+    def _result(self, main: Measurement, own: Measurement) -> Result:
+        """The gain of the proposal over main, in the task's unit; 0 where one of them failed."""
+        statuses, difference = [_status(main), _status(own)], 0.0
+        if statuses == ["ok", "ok"] and main.metric is not None and own.metric is not None:
+            difference = self.project.task.sign * (main.metric - own.metric)
+        seconds = main.spent_seconds + own.spent_seconds
+        return Result(main.metric, own.metric, difference, " ".join(statuses), seconds, reason=own.reason or own.status)
 
-    def _decide(self, number: int) -> None:
+    def _decide(self, number: int) -> bool:
+        """Merge or end a test that is not open any more; whether it did."""
         with self.database.read() as connection:
             proposal = self._get(connection, number)
             pairs = _pairs(connection, proposal)
@@ -280,7 +308,7 @@ class Verifier:
                 connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
             ) - proposal.first_pair
         if proposal.state != "verifying":
-            return
+            return False
         outcome = judge([pair.difference for pair in pairs], proposal.level)
         if outcome.state == "crossed":
             self._merge(number, outcome, pairs)
@@ -292,6 +320,9 @@ class Verifier:
                 proposal.reason = f"no gain shown in {len(pairs)} pairs"
                 proposer.refuted, proposer.streak = proposer.refuted + 1, 0
             self.say(f"proposal {number}: {proposal.reason}")
+        else:
+            return False
+        return True
 
     def _merge(self, number: int, outcome: Outcome, pairs: list[Pair]) -> None:
         with self.database.write() as connection:
@@ -316,6 +347,7 @@ class Verifier:
                 splits=tuple(pair.split for pair in pairs),
                 differences=tuple(pair.difference for pair in pairs),
                 ledger=state_of(self.study.folder / "ledger"),
+                verified_by=verified_by(connection, proposal),
             )
             subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
@@ -377,8 +409,8 @@ def _job(number: int, k: int, side: str) -> str:
     return f"{number}-{k}-{side}"
 
 
-def _split(proposal: Proposal, k: int) -> str:
-    return f"{proposal.proposal_id}-{k}"
+def _split(number: int, k: int) -> str:
+    return f"{number}-{k}"
 
 
 def _proposer(connection: Connection, proposal: Proposal) -> Volunteer:

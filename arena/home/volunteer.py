@@ -27,8 +27,11 @@ from analysis.ledger import read
 from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
+from arena.executors import executor_of
 from arena.home.bundle import unpack
+from arena.home.checks import checked_files, source_of
 from arena.home.signing import Signer, read_message, sealed
+from arena.jobs import MeasureJob, Measurement
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -36,8 +39,10 @@ from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.program import Program
+from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.places import private_folder
+from trainer.streams import DATA_BITS
 from trainer.task import Task
 
 SECONDS = 30.0
@@ -120,21 +125,22 @@ class VolunteerFolder:
 @dataclass(frozen=True)
 class Limits:
     """What a volunteer grants. ``hours``: of the local day in which runs are begun, from and to; None: always.
-    ``max_gb``: memory that a training may take."""
+    ``max_gb``: memory that a training may take. ``verify``: proposals of others may be trained here."""
 
     hours: tuple[int, int] | None = None
     max_gb: float = 4.0
+    verify: bool = True
 
     @classmethod
-    def of(cls, hours: str, max_gb: float) -> Limits:
+    def of(cls, hours: str, max_gb: float, verify: bool = True) -> Limits:
         """``hours`` as ``22-07``, or empty. Raises UsageError."""
         if not hours:
-            return cls(None, max_gb)
+            return cls(None, max_gb, verify)
         match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours)
         first, last = (int(word) for word in match.groups()) if match else (24, 24)
         if max(first, last) > 24 or first == last:
             raise UsageError(f"--hours {hours}: not two different hours of the day", hint="--hours 22-07")
-        return cls((first % 24, last % 24), max_gb)
+        return cls((first % 24, last % 24), max_gb, verify)
 
     def allow(self, hour: int) -> bool:
         """Whether a run may begin in that hour of the day."""
@@ -153,6 +159,30 @@ class Researcher:
 
 
 SCRIPTED = Researcher()
+
+
+def _is_seed(text: object) -> bool:
+    """Whether it is the seed of a split, in decimal digits."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9]{1,40}", text) is not None and int(text) < 1 << DATA_BITS
+
+
+def _two_sources(told: object) -> list[dict[str, str]]:
+    """Two sources as a host sent them. Raises UsageError."""
+    if isinstance(told, list) and len(told) == 2 and all(isinstance(each, dict) for each in told):
+        texts = [text for each in told for text in each.values()]
+        if all(isinstance(text, str) for text in texts) and all(told):
+            return told
+    raise UsageError("the host asks for a verification that is none")
+
+
+def _told(measured: Measurement) -> dict[str, Any]:
+    """A training, as the host is told of it."""
+    ok = measured.status == "ok" and measured.trust == "verified"
+    return {
+        "status": "ok" if ok else "failed",
+        "metric": measured.metric if ok else None,
+        "device_seconds": measured.spent_seconds,
+    }
 
 
 class VolunteerSession:
@@ -180,7 +210,7 @@ class VolunteerSession:
                 hint="name another folder with --folder",
             )
         self.folder.put("project", about)
-        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=1)
+        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=1, verify=self.limits.verify)
         return about
 
     def preview(self) -> Task:
@@ -212,9 +242,16 @@ class VolunteerSession:
         self.flush()
         lease = self.folder.get("lease")
         if not lease:
-            lease = {"work": self.send("work", have=[])}
+            lease = {"work": self.send("work", have=[], verify=self.limits.verify)}
             self.folder.put("lease", lease)
         work = lease["work"]
+        if "verify" in work:
+            reply = self.send("result", verify=work["verify"], sides=self.verify(work))
+            self._finish(f"v{work['verify']}")
+            self.say(
+                f"trained a proposal of somebody else beside its main{'' if reply.get('counted') else ', too late'}"
+            )
+            return
         if "result" not in lease:
             lease["result"] = self.run(work)
             lease["salt"] = secrets.token_hex(16)
@@ -226,11 +263,39 @@ class VolunteerSession:
             self.folder.put("lease", lease)
         shown = {"files": result["files"], "salt": salt} if result["files"] else {}
         reply = self.send("propose", lease=work["lease"], **shown, **{k: v for k, v in result.items() if k != "files"})
-        self.folder.put("lease", None)
-        shutil.rmtree(self.folder.folder / "leases" / work["lease"], ignore_errors=True)
+        self._finish(work["lease"])
         self.say(
             f"{work['program']['name']}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}"
         )
+
+    def _finish(self, name: str) -> None:
+        self.folder.put("lease", None)
+        shutil.rmtree(self.folder.folder / "leases" / name, ignore_errors=True)
+
+    def verify(self, work: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Train two sources in the sandbox on the host's seed and split; the same again starts anew."""
+        number, seed, split = (work[name] for name in ("verify", "seed", "split"))
+        if type(number) is not int or type(seed) is not int or not 0 <= seed < 2**31 or not _is_seed(split):
+            raise UsageError("the host asks for a verification that is none")
+        folder = self.folder.folder / "leases" / f"v{number}"
+        shutil.rmtree(folder / "study", ignore_errors=True)
+        first, second = _two_sources(work["sources"])
+        task = self.task({**work, "base": {"files": first}}, folder / "task")
+        self._refuse_large(task)
+        sandbox.require(task, True)
+        sources = [task.baseline(), source_of({**first, **checked_files(second, task, {})})]
+        study = Study.create(folder / "study", StudySetup("verify", task, task.cost_seconds, confined=CONFINED))
+        hidden = DataStore(task, study.config.streams, study.folder / "data", confined=CONFINED)
+        hidden.labelled("given").given("confirmation", int(split))
+        jobs = [
+            MeasureJob(str(place), source.files, "confirmation", seed, split="given")
+            for place, source in enumerate(sources)
+        ]
+        with study, executor_of(study, lambda _: None) as executor:
+            measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)}
+        if len(measured) < len(jobs):
+            raise drained(study)
+        return [_told(measured[job.job_id]) for job in jobs]
 
     def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""

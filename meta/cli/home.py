@@ -100,6 +100,9 @@ class HomeFlags:
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
     programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")]
     run_budget: RunBudgetFlag
+    volunteers_verify: Annotated[
+        bool, flag("Let volunteers who have found a block train the proposals of others, three for each pair.")
+    ]
 
 
 @verb(
@@ -121,7 +124,8 @@ def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
     setup = StudySetup("home", task, budget, workers=launch.workers_of(None, 1), programs=programs)
     path = Path(folder).expanduser()
     title = flags.title or path.name
-    made = Project.create(path, setup, title, [(each, 1.0) for each in programs])
+    by = "volunteers" if flags.volunteers_verify else "host"
+    made = Project.create(path, setup, title, [(each, 1.0) for each in programs], by)
     out.thing({"folder": folder, "project": made.project_id, "task": task.name, "main": made.chain.head})
     out.note(f"next: metaloop home serve {resolve.typed(path)}")
 
@@ -162,6 +166,7 @@ class LimitFlags:
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
     hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
     max_gb: Annotated[float, flag("Memory that a training may take, in GB.", min=0.1, default=4.0)]
+    no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
     yes: YesFlag
 
 
@@ -170,8 +175,8 @@ def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
     data = "data.py of the task and " if task.has_data else ""
     for line in (
         f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
-        f"what runs: {data}versions of {', '.join(task.editable)}, each about {task.cost_seconds:.3g} s with at most "
-        f"{task.memory_mb / 1024:.3g} GB of memory",
+        f"what runs: {data}versions of {', '.join(task.editable)}, also those that other volunteers propose, each "
+        f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
         f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
         "what is sent: your --name, the model of your processor, each run's experiments, and the best file of each run",
         "what is never sent: your files, your environment, keys of language models",
@@ -208,7 +213,7 @@ def join(
     choice.ready(None)
     path = Path(folder).expanduser()
     follows = Researcher(choice.researcher, choice.settled)
-    granted = Limits.of(limits.hours, limits.max_gb)
+    granted = Limits.of(limits.hours, limits.max_gb, not limits.no_verify)
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
     known = bool(session.folder.get("project"))
     task = session.preview()
@@ -278,6 +283,11 @@ def status(out: Output, folder: ProjectFolder) -> None:
     share = state["verified_seconds"] / state["searched_seconds"] if state["searched_seconds"] else 0.0
     out.note("")
     out.note(f"gain: {project.task.unit} per device-second over the run's base; difference: from the other programs")
+    if state["replicas"]:
+        out.note(f"volunteers trained {state['replicas']} pairs of others; {state['barred']} may not any more")
+    for row in state["blocks"]:
+        if row["doubt"]:
+            out.warn(f"block {row['block']}: {row['doubt']}")
     out.note(f"{state['volunteers']} volunteers, {state['runs_out']} runs out, {len(state['open'])} proposals open")
     searched, verified = state["searched_seconds"], state["verified_seconds"]
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")

@@ -76,7 +76,7 @@ def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
     ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     bob.propose(better(project, LR=0.2), 0.4)
-    monkeypatch.setattr(Verifier, "slots", 2)
+    monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
     work(project, steps=1)
     assert {state for state, _ in states(project).values()} == {"verifying"}
     work(project)
