@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arena import sandbox
+from arena.home import policy
 from arena.home.chain import Chain
 from arena.home.messages import MessageHost
 from arena.home.project import Project
-from arena.home.tables import Lease, Volunteer
+from arena.home.tables import Lease, Pair, Proposal, Replica, Volunteer
+from arena.home.verifying import Verifier
 from arena.home.volunteer import HostClient, Limits, Unreachable, VolunteerFolder, VolunteerSession
+from arena.setup import StudySetup
+from arena.study import Study
 from programs.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.serving import get, serving
@@ -68,6 +73,36 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     again.join()
     with project.database.read() as connection:
         assert connection.query(Volunteer).count() == 1  # the same key
+
+
+def test_a_volunteer_trains_a_proposal_of_another_on_the_hosts_seed_and_split(
+    project: Project, host: MessageHost, url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(policy, "FIRST_KNOWN", 0)
+    monkeypatch.setattr(policy, "KNOWN_SHARE", 0.0)
+    monkeypatch.setattr("arena.home.volunteer.StudySetup", partial(StudySetup, fixed_steps=True))  # as the host's
+    project.database.set_fact("project", **project.database.fact("project") | {"verified_by": "volunteers"})
+    Client(host, 2, "Bob").propose(better(project, MOMENTUM=0.9), 0.5)
+    ann = session(url, tmp_path / "v")
+    ann.join()
+    with project.database.write() as connection:
+        volunteer = connection.query(Volunteer).filter_by(name="Ann").one()
+        assert volunteer.verifies
+        volunteer.confirmed = 1
+    with Study.open(project.folder) as study:
+        [number] = Verifier(project, study, lambda _: None)._chosen()
+    with project.database.write() as connection:
+        proposal = connection.get_one(Proposal, number)
+        assert host.replication.collect(connection, proposal, range(1)) == {}
+    ann.step()
+    assert not list((tmp_path / "v" / "leases").iterdir())
+    work(project, 1)  # one volunteer is not enough: the host trains the same pair itself
+    with project.database.read() as connection:
+        [row] = [each for each in connection.query(Replica).all() if each.returned_at]
+        pair = connection.get_one(Pair, (number, 0))
+    assert row.status == "ok ok" and row.device_seconds > 0
+    assert (row.base_metric, row.metric) == (pair.base_metric, pair.metric)
+    assert row.difference > 0.1
 
 
 @pytest.mark.slow
