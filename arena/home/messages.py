@@ -99,9 +99,10 @@ class MessageHost:
         out = connection.scalars(select(Lease).where(mine, Lease.returned_at.is_(None), Lease.expires_at > now)).all()
         if body.get("verify") is True and (pair := self.replication.assign(connection, volunteer, have, now)):
             return pair
+        quota = policy.leases_at_once(standing(volunteer))
         if (lost := next((each for each in out if each.lease_id not in have), None)) is not None:
-            return self._described(connection, lost)
-        if len(out) >= policy.leases_at_once(standing(volunteer)):
+            return {**self._described(connection, lost), "leases_at_once": quota}
+        if len(out) >= quota:
             raise UsageError(f"{len(out)} leases are out already", hint="hand one in, or wait until it ends")
         count = connection.scalar(select(func.count()).select_from(Lease)) or 0
         lease_id = content_id("r", self.project.project_id, str(count))
@@ -122,7 +123,7 @@ class MessageHost:
             sampled=streams.seed("selection", "sampled", lease_id) / 2**31 < policy.SAMPLE_SHARE,
         )
         connection.add(lease)
-        return self._described(connection, lease)
+        return {**self._described(connection, lease), "leases_at_once": quota}
 
     def _described(self, connection: Connection, lease: Lease) -> dict[str, Any]:
         """A lease as its volunteer gets it."""

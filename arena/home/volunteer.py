@@ -13,12 +13,15 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,6 +112,11 @@ class VolunteerFolder:
         path = self.folder / f"{name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def leases(self) -> list[Any]:
+        """The runs and verifications that are under way, by id."""
+        works = [json.loads(path.read_text(encoding="utf-8"))["work"] for path in self.folder.glob("lease*.json")]
+        return [work.get("lease", work.get("verify")) for work in works]
+
     def put(self, name: str, value: Mapping[str, Any] | None) -> None:
         path = self.folder / f"{name}.json"
         if value is None:
@@ -161,6 +169,23 @@ class Researcher:
 SCRIPTED = Researcher()
 
 
+def _use(device: str) -> None:
+    """The process of a slot: it ends with its volunteer, and sees one GPU at most."""
+    from trainer.inside.metering import die_with_parent
+
+    die_with_parent()
+    if device:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+
+
+def _elsewhere(
+    url: str, folder: Path, limits: Limits, researcher: Researcher, what: str, work: Mapping[str, Any]
+) -> Any:
+    """What a slot's process does."""
+    session = VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher)
+    return getattr(session, what)(work)
+
+
 def _is_seed(text: object) -> bool:
     """Whether it is the seed of a split, in decimal digits."""
     return isinstance(text, str) and re.fullmatch(r"[0-9]{1,40}", text) is not None and int(text) < 1 << DATA_BITS
@@ -186,7 +211,7 @@ def _told(measured: Measurement) -> dict[str, Any]:
 
 
 class VolunteerSession:
-    """One joined project. ``step`` makes one run and hands it in."""
+    """One joined project. ``step`` makes one run and hands it in; ``serve`` makes runs, several at a time if asked."""
 
     def __init__(
         self,
@@ -199,8 +224,46 @@ class VolunteerSession:
     ) -> None:
         self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
         self.researcher = researcher
+        self.turn = threading.RLock()  # messages are numbered: one at a time
+        self.stopping = threading.Event()
+        self.begun = self.made = 0
+        self.quota = 1  # runs at a time that the host grants
 
-    def join(self) -> Mapping[str, Any]:
+    def serve(self, runs: int | None, devices: Sequence[str]) -> None:
+        """Make runs until there are ``runs``, one at a time on each device: GPUs by number, or "" for the processor."""
+        if len(devices) == 1:
+            while runs is None or self.made < runs:
+                self.wait()
+                self.step()
+                self.made += 1
+            return
+        with ThreadPoolExecutor(len(devices)) as threads:
+            slots = [threads.submit(self._slot, k, device, runs) for k, device in enumerate(devices)]
+            try:
+                for slot in as_completed(slots):
+                    slot.result()
+            except KeyboardInterrupt:
+                self.stopping.set()  # the runs' own processes were interrupted too, and keep what they have
+                raise
+
+    def _slot(self, k: int, device: str, runs: int | None) -> None:
+        """Runs one after the other, in a process of its own."""
+        with ProcessPoolExecutor(1, get_context("spawn"), _use, (device,)) as process:
+            while not self.stopping.is_set():
+                with self.turn:
+                    granted = k < self.quota
+                    if runs is not None and self.begun >= runs:
+                        return
+                    self.begun += granted
+                if not granted:
+                    self.stopping.wait(1.0)
+                    continue
+                self.wait()
+                self.step(f"lease-{k}" if k else "lease", process)
+                with self.turn:
+                    self.made += 1
+
+    def join(self, devices: int = 1) -> Mapping[str, Any]:
         """Say hello. The first answer decides which host's key is believed from then on."""
         about: dict[str, Any] = json.loads(self.reach("/api/v1/project"))
         known = self.folder.get("project")
@@ -210,7 +273,8 @@ class VolunteerSession:
                 hint="name another folder with --folder",
             )
         self.folder.put("project", about)
-        self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=1, verify=self.limits.verify)
+        hardware = hardware_class("cpu")
+        self._grant(self.send("hello", name=self.name, hardware=hardware, devices=devices, verify=self.limits.verify))
         return about
 
     def preview(self) -> Task:
@@ -237,39 +301,52 @@ class VolunteerSession:
         while not self.limits.allow(datetime.now().astimezone().hour):
             time.sleep(PAUSES[-1])
 
-    def step(self) -> None:
-        """Go on with the lease that is under way, or ask for one; make its run; hand it in."""
-        self.flush()
-        lease = self.folder.get("lease")
-        if not lease:
-            lease = {"work": self.send("work", have=[], verify=self.limits.verify)}
-            self.folder.put("lease", lease)
+    def step(self, slot: str = "lease", process: ProcessPoolExecutor | None = None) -> None:
+        """Go on with the lease of a slot that is under way, or ask for one; make its run; hand it in."""
+        with self.turn:
+            self.flush()
+            lease = self.folder.get(slot)
+            if not lease:
+                lease = {"work": self.send("work", have=self.folder.leases(), verify=self.limits.verify)}
+                self.folder.put(slot, lease)
         work = lease["work"]
+        self._grant(work)
         if "verify" in work:
-            reply = self.send("result", verify=work["verify"], sides=self.verify(work))
-            self._finish(f"v{work['verify']}")
+            reply = self.send("result", verify=work["verify"], sides=self._carried_out("verify", work, process))
+            self._finish(slot, f"v{work['verify']}")
             self.say(
                 f"trained a proposal of somebody else beside its main{'' if reply.get('counted') else ', too late'}"
             )
             return
         if "result" not in lease:
-            lease["result"] = self.run(work)
+            lease["result"] = self._carried_out("run", work, process)
             lease["salt"] = secrets.token_hex(16)
-            self.folder.put("lease", lease)
+            self.folder.put(slot, lease)
         result, salt = lease["result"], lease["salt"]
         if result["files"] and "seal" not in lease:
             lease["seal"] = sealed(bytes.fromhex(salt), result["files"])
             self.send("commit", lease=work["lease"], seal=lease["seal"])
-            self.folder.put("lease", lease)
+            self.folder.put(slot, lease)
         shown = {"files": result["files"], "salt": salt} if result["files"] else {}
         reply = self.send("propose", lease=work["lease"], **shown, **{k: v for k, v in result.items() if k != "files"})
-        self._finish(work["lease"])
+        self._finish(slot, work["lease"])
         self.say(
             f"{work['program']['name']}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}"
         )
 
-    def _finish(self, name: str) -> None:
-        self.folder.put("lease", None)
+    def _grant(self, reply: Mapping[str, Any]) -> None:
+        granted = reply.get("leases_at_once")
+        self.quota = max(self.quota, granted if type(granted) is int else 1)
+
+    def _carried_out(self, what: str, work: Mapping[str, Any], process: ProcessPoolExecutor | None) -> Any:
+        """``run`` or ``verify``, in the process of a slot if it has one."""
+        if process is None:
+            return getattr(self, what)(work)
+        where = (self.client.base, self.folder.folder, self.limits, self.researcher)
+        return process.submit(_elsewhere, *where, what, dict(work)).result()
+
+    def _finish(self, slot: str, name: str) -> None:
+        self.folder.put(slot, None)
         shutil.rmtree(self.folder.folder / "leases" / name, ignore_errors=True)
 
     def verify(self, work: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -349,6 +426,10 @@ class VolunteerSession:
 
     def send(self, kind: Any, **body: Any) -> dict[str, Any]:
         """Send a message until it is answered; it stays in the outbox as long."""
+        with self.turn:
+            return self._send(kind, body)
+
+    def _send(self, kind: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         state = self.folder.get("state")
         number = int(state.get("number", 0)) + 1
         message = self.folder.signer.sign(self.folder.get("project")["project"], number, kind, body)
@@ -384,5 +465,6 @@ class VolunteerSession:
                 pause = PAUSES[min(attempt, len(PAUSES) - 1)]
                 if attempt in (0, len(PAUSES)):
                     self.say(f"no answer from {self.client.base} ({problem.why}); trying again")
-                time.sleep(pause)
+                if self.stopping.wait(pause):
+                    raise KeyboardInterrupt from None
         raise EnvironmentProblem("unreachable")

@@ -164,6 +164,7 @@ class LimitFlags:
 
     runs: Annotated[int | None, flag("Stop after so many runs  [default: at Ctrl-C].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
+    workers: Annotated[int | None, flag("Runs at a time  [default: one for each of --devices].", min=1, metavar="N")]
     hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
     max_gb: Annotated[float, flag("Memory that a training may take, in GB.", min=0.1, default=4.0)]
     no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
@@ -219,19 +220,17 @@ def join(
     task = session.preview()
     if not known:
         agree(out, url, path, task, limits.yes)
-    if limits.devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = limits.devices
-    about = session.join()
+    gpus = [name.strip() for name in limits.devices.split(",") if name.strip()]
+    at_once = limits.workers or max(1, len(gpus))
+    if gpus and at_once == 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    about = session.join(at_once)
     out.note(f"joined {about['title']}: task {about['task']['name']}, main is at block {about['block']}")
-    made = 0
     try:
-        while limits.runs is None or made < limits.runs:
-            session.wait()
-            session.step()
-            made += 1
+        session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
     except (KeyboardInterrupt, CapReached):
         out.note(f"stopped; the run under way is kept in {resolve.shown(path)}, and the same command goes on with it")
-    out.thing({"project": about["project"], "runs": made, "folder": folder})
+    out.thing({"project": about["project"], "runs": session.made, "folder": folder})
 
 
 @verb(

@@ -106,6 +106,29 @@ def test_a_volunteer_trains_a_proposal_of_another_on_the_hosts_seed_and_split(
 
 
 @pytest.mark.slow
+def test_two_runs_at_a_time_on_one_machine(project: Project, url: str, tmp_path: Path) -> None:
+    ann = session(url, tmp_path / "v")
+    ann.join(2)
+    with project.database.write() as connection:
+        connection.query(Volunteer).one().confirmed = 1  # a new key has one run at a time
+    ann.join(2)
+    ann.serve(4, ["", ""])
+    first, second, *_ = sorted(leases(project), key=lambda lease: lease.issued_at)
+    assert ann.made == len(leases(project)) == 4 and all(lease.returned_at for lease in leases(project))
+    assert first.returned_at is not None and second.issued_at < first.returned_at
+    assert not list((tmp_path / "v" / "leases").iterdir()) and not ann.folder.leases()
+
+
+@pytest.mark.slow
+def test_a_new_key_that_offers_two_devices_has_one_run_at_a_time(project: Project, url: str, tmp_path: Path) -> None:
+    ann = session(url, tmp_path / "v")
+    ann.join(2)
+    ann.serve(2, ["", ""])
+    first, second = sorted(leases(project), key=lambda lease: lease.issued_at)
+    assert first.returned_at is not None and second.issued_at >= first.returned_at
+
+
+@pytest.mark.slow
 def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
