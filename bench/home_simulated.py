@@ -2,6 +2,7 @@
 
 python -m bench.home_simulated [VOLUNTEERS [DAYS]]      default: 2,000 volunteers, 3 days
 python -m bench.home_simulated host                     the second part only
+python -m bench.home_simulated volunteers [N [DAYS]]    the first part, verified by volunteers
 
 Fixed before it ran. A training takes five minutes on a device of speed 1, a run has 24. Speeds are lognormal (SD of the
 logarithm 1). Volunteers arrive evenly over the first half and stay for an exponential time of one day on average. A run
@@ -13,10 +14,15 @@ Hostile ones, in equal parts: claims of 100 SD for nothing; claims of 2 SD for a
 back; a new key after each refutation, with claims of 3 SD for nothing. They hand in as fast as the fastest honest
 ones. The host has a device for every 200 volunteers and verifies as many proposals at once as the product does with
 so many; a test that is under way when main moves begins again.
+
+Verified by volunteers: beside the host's devices, every honest volunteer with a block or five runs, after the first
+block, trains pairs of others when it asks for work, which it does after each run. A pair is trained by three of them
+and costs three times as much.
 """
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import math
 import resource
@@ -84,6 +90,12 @@ class Fleet:
     days: float
     share: float
     tails: int = 0  # degrees of freedom of the noise; 0: normal
+    shared: bool = False  # volunteers verify
+    leaves: dict[int, float] = field(default_factory=dict)  # each key
+    runs: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # of honest keys, since the first block
+    works: set[int] = field(default_factory=set)  # keys whose work is shown
+    until: list[float] = field(default_factory=list)  # when each of them leaves, sorted
+    claimed: float = 0.0
     standings: dict[int, policy.Standing] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
     gains: list[float] = field(default_factory=list)  # of the blocks, as verified
@@ -98,12 +110,11 @@ class Fleet:
     handed_in: int = 0
 
     def totals(self) -> policy.Totals:
-        rows = self.standings.values()
         return policy.Totals(
             spent=self.spent,
             spent_on_new=self.spent - self.spent_on_known,
             contributed=self.contributed,
-            claimed=sum(each.contributed for each in rows) - self.contributed,
+            claimed=self.claimed,
             sampled=self.sampled,
         )
 
@@ -117,7 +128,7 @@ class Fleet:
             kind = KINDS[k % len(KINDS)] if k < hostile else "honest"
             speed = float(self.rng.lognormal(0, 1)) if kind == "honest" else 5.0
             who = Volunteer(kind, speed, arrives + self.rng.exponential(DAY), k)
-            self.standings[k] = policy.Standing()
+            self.standings[k], self.leaves[k] = policy.Standing(), who.leaves
             heapq.heappush(queue, (arrives + RUN / speed, k, who))
             keys = k + 1
         while queue and queue[0][0] < end:
@@ -125,7 +136,7 @@ class Fleet:
             self.advance(now)
             if who.kind == "sybil" and self.standings[who.key].refuted:
                 who = replace(who, key=keys)
-                self.standings[keys], keys = policy.Standing(), keys + 1
+                self.standings[keys], self.leaves[keys], keys = policy.Standing(), who.leaves, keys + 1
             self.hand_in(now, who)
             if now < who.leaves:
                 heapq.heappush(queue, (now + RUN / who.speed, tie, who))
@@ -137,9 +148,13 @@ class Fleet:
         self.messages += 2
         self.handed_in += 1
         standing = self.standings[who.key]
-        counted = policy.credited(RUN, RUN, RUN, 1)
+        self.runs[who.key] += self.shared and who.kind == "honest" and bool(self.gains)
+        counted = policy.credited(RUN, RUN, RUN)
         self.standings[who.key] = replace(standing, contributed=standing.contributed + counted)
-        self.contributed += counted * standing.known
+        self.claimed += counted
+        if who.key in self.works:
+            self.claimed, self.contributed = self.claimed - counted, self.contributed + counted
+        self.show(who.key)
         pair = 2 * TRAINING
         if self.rng.random() < policy.SAMPLE_SHARE and policy.may_sample(self.totals(), pair):
             self.sampled += pair
@@ -155,11 +170,19 @@ class Fleet:
             if true > LARGE:
                 self.large["proposed"] += 1
 
+    def show(self, key: int) -> None:
+        """Count what a key has contributed once its work is shown."""
+        standing = self.standings[key]
+        if key in self.works or not policy.earned(standing.confirmed, self.runs[key]):
+            return
+        self.works.add(key)
+        bisect.insort(self.until, self.leaves[key])
+        self.claimed, self.contributed = self.claimed - standing.contributed, self.contributed + standing.contributed
+
     def advance(self, now: float) -> None:
         """Let the host verify until ``now``."""
-        slots = max(1, self.count // PER_DEVICE // (2 * policy.BATCH))
         while True:
-            while len(self.under_way) < slots and self.begin():
+            while len(self.under_way) < self.slots and self.begin():
                 pass
             if not self.under_way or self.under_way[0][0] > now:
                 self.clock = now
@@ -170,8 +193,24 @@ class Fleet:
             else:
                 self.finish(one, true, differences, merged)
 
+    @property
+    def verifiers(self) -> int:
+        """Volunteers who may verify, and are still there."""
+        return len(self.until) - bisect.bisect_right(self.until, self.clock) if self.shared else 0
+
+    @property
+    def slots(self) -> int:
+        own = self.count // PER_DEVICE // (2 * policy.BATCH)
+        return max(1, own + self.verifiers // (policy.REPLICAS * policy.BATCH))
+
     def begin(self) -> bool:
         """Begin the test of the next proposal; False if none may be verified."""
+        verifiers = self.verifiers
+        pair = 2 * TRAINING * (policy.REPLICAS if verifiers >= policy.REPLICAS else 1)
+        totals = self.totals()
+        totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * pair)
+        if not policy.may_verify(totals, pair, TYPICAL_PAIRS):
+            return False
         plausible = 2 * max(self.gains, default=math.inf)
         rows = []
         by_number = {}
@@ -182,9 +221,7 @@ class Fleet:
                 since = float(later[one.base])
                 rows.append(policy.Waiting(one.number, self.standings[key], one.claimed, key, since, plausible))
                 by_number[one.number] = one
-        totals = self.totals()
-        totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * 2 * TRAINING)
-        chosen = policy.next_proposal(rows, totals, 2 * TRAINING, TYPICAL_PAIRS, float(self.rng.random()))
+        chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, float(self.rng.random()))
         if chosen is None:
             return False
         one = by_number[chosen.proposal_id]
@@ -204,8 +241,10 @@ class Fleet:
             )
             differences += (true + noise).tolist()
             seconds += TRAINING
-        self.spent += 2 * TRAINING * len(differences)
-        self.spent_on_known += 2 * TRAINING * len(differences) * standing.known
+            if verifiers >= policy.REPLICAS:  # who is asked comes when its run has ended
+                seconds += TRAINING + policy.REPLICAS * size * RUN / verifiers
+        self.spent += pair * len(differences)
+        self.spent_on_known += pair * len(differences) * standing.known
         merged = outcome.state == "crossed"
         row = (self.clock + seconds, self.tests, len(self.gains), one, true, differences, merged)
         heapq.heappush(self.under_way, row)
@@ -214,7 +253,7 @@ class Fleet:
     def finish(self, one: Proposal, true: float, differences: list[float], merged: bool) -> None:
         """Enter the result of a test."""
         standing = self.standings[one.key]
-        cost = 2 * TRAINING * len(differences)
+        cost = 2 * TRAINING * len(differences) * (policy.REPLICAS if self.verifiers >= policy.REPLICAS else 1)
         if true > LARGE:
             self.large["tested"] += 1
             self.large["merged"] += merged
@@ -223,7 +262,6 @@ class Fleet:
             self.false += true <= 0
             self.gains.append(math.fsum(differences) / len(differences))
             if not standing.known:
-                self.contributed += standing.contributed
                 self.spent_on_known += standing.checking + cost
         self.standings[one.key] = replace(
             standing,
@@ -232,14 +270,15 @@ class Fleet:
             refuted=standing.refuted + (not merged),
             streak=standing.streak + 1 if merged else 0,
         )
+        self.show(one.key)
 
 
-def fleets(count: int, days: float) -> None:
+def fleets(count: int, days: float, shared: bool) -> None:
     heads = ("hostile", "noise", "runs", "tests", "merged", "false", "of 1,000 merged [95%]", "gains > 2 SD")
     print(f"| {' | '.join(heads)} | verification / search | messages a volunteer and day |")
     print("|---" * (len(heads) + 2) + "|")
     for share, tails in [*((share, 0) for share in HOSTILE_SHARES), (0.15, 4)]:
-        fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails)
+        fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails, shared)
         fleet.play()
         low, high = share_interval(fleet.false, fleet.merged) if fleet.merged else (math.nan, math.nan)
         search = fleet.handed_in * RUN
@@ -309,6 +348,9 @@ def _cpu() -> float:
 
 
 if __name__ == "__main__":
+    shared = sys.argv[1:2] == ["volunteers"]
+    words = sys.argv[2:] if shared else sys.argv[1:]
     if sys.argv[1:2] != ["host"]:
-        fleets(int(sys.argv[1]) if sys.argv[1:] else 2000, float(sys.argv[2]) if sys.argv[2:] else 3.0)
-    host()
+        fleets(int(words[0]) if words else 2000, float(words[1]) if words[1:] else 3.0, shared)
+    if not shared:
+        host()

@@ -174,7 +174,7 @@ class MessageHost:
             return self._returned(connection, lease)
         spent = _number(body, "device_seconds")
         elapsed = (now - lease.issued_at).total_seconds()
-        counted = policy.credited(spent, lease.budget, elapsed, volunteer.devices)
+        counted = policy.credited(spent, lease.budget, elapsed)
         proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
         if proposal is not None:
             self._show(connection, lease, proposal, body, now)

@@ -233,6 +233,10 @@ def _proposal_of(connection: Connection, lease: Lease) -> Proposal | None:
     return proposal
 
 
+def _works(volunteer: Volunteer) -> bool:
+    return policy.earned(volunteer.confirmed, volunteer.tried) and not volunteer.barred
+
+
 def totals(connection: Connection) -> policy.Totals:
     """What all verification has cost so far, and what was contributed. Device-seconds."""
     volunteers = connection.scalars(select(Volunteer)).all()
@@ -241,8 +245,8 @@ def totals(connection: Connection) -> policy.Totals:
         spent=sum(each.checking for each in volunteers),
         sampled=sampling,
         spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
-        contributed=sum(each.contributed for each in volunteers if each.confirmed),
-        claimed=sum(each.contributed for each in volunteers if not each.confirmed),
+        contributed=sum(each.contributed for each in volunteers if _works(each)),
+        claimed=sum(each.contributed for each in volunteers if not _works(each)),
     )
 
 

@@ -1,9 +1,10 @@
 """Verification by volunteers: each pair is trained by three of them, and the median counts.
 
-Who verifies has found a block before. It gets two sources, in a drawn order, with the host's seed and the seed of a
-hidden split that is made for this pair alone, after the proposal can no longer be changed; never a proposal of its
-own, nor a pair that somebody of its network trains too. Some of what it gets are pairs whose result is known: who is
-wrong there, or deviates from what the host measures on the same seed and split, verifies nothing any more.
+Who verifies has found a block before, or got five known results right. It gets two sources, in a drawn order, with the
+host's seed and the seed of a hidden split that is made for this pair alone, after the proposal can no longer be
+changed; never a proposal of its own, nor a pair that somebody of its network trains too. Some of what it gets are pairs
+whose result is known: who is wrong there, or deviates from what the host measures on the same seed and split, verifies
+nothing any more.
 
 A project's database holds what is wanted as rows (`Replica`): the verifier makes them, the server hands them out.
 """
@@ -17,14 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.e_values import Moments, log_e_value
 from arena.home.project import Project
-from arena.home.tables import Block, Pair, Proposal, Replica, Volunteer
+from arena.home.tables import Block, Lease, Pair, Proposal, Replica, Volunteer
 from programs.errors import NotFound, UsageError
 from trainer.data import DataStore
 from trainer.streams import Stream
@@ -73,8 +74,12 @@ class Replication:
     def verifiers(self, connection: Connection, proposal: Proposal | None = None) -> list[Volunteer]:
         """Those who may verify now: one for each network, none of the proposal's own."""
         since = utc_now() - timedelta(seconds=SEEN_SECONDS)
-        may = (Volunteer.confirmed > 0) & (Volunteer.barred == "") & Volunteer.verifies & (Volunteer.seen_at > since)
-        rows = connection.scalars(select(Volunteer).where(may).order_by(Volunteer.volunteer_id)).all()
+        there = (Volunteer.barred == "") & Volunteer.verifies & (Volunteer.seen_at > since)
+        rows = [
+            each
+            for each in connection.scalars(select(Volunteer).where(there).order_by(Volunteer.volunteer_id))
+            if policy.earned(each.confirmed, each.tried)
+        ]
         own = group_of(connection.get_one(Volunteer, proposal.volunteer_id)) if proposal else ""
         return list({group_of(each): each for each in rows if group_of(each) != own}.values())
 
@@ -138,7 +143,7 @@ class Replication:
         self, connection: Connection, volunteer: Volunteer, have: Sequence[object], now: datetime
     ) -> dict[str, Any] | None:
         """A pair to train, for a volunteer that may; None if there is none."""
-        if not self.wanted or volunteer.barred or not volunteer.confirmed:
+        if not self.wanted or volunteer.barred:
             return None
         mine = Replica.volunteer_id == volunteer.volunteer_id
         rows = connection.scalars(select(Replica).where(mine).order_by(Replica.replica_id)).all()
@@ -148,13 +153,16 @@ class Replication:
         if out or sum(row.returned_at is None and row.expires_at <= now for row in rows) >= MOST_LAPSED:
             return None
         known = sum(row.expected != 0 for row in rows)
-        tried = self._drawn(1000, "known", volunteer.volunteer_id, len(rows)) < 1000 * policy.KNOWN_SHARE
         row = None
-        if known < policy.FIRST_KNOWN or tried:
+        if not policy.earned(volunteer.confirmed, volunteer.tried):
+            if known < self._runs(connection, volunteer):  # one after each run
+                row = self._known_pair(connection, volunteer, len(rows))
+        elif known < policy.FIRST_KNOWN:
             row = self._known_pair(connection, volunteer, len(rows))
-            if row is None and known < policy.FIRST_KNOWN:
-                return None
-        row = row or self._open(connection, volunteer)
+        else:
+            if self._drawn(1000, "known", volunteer.volunteer_id, len(rows)) < 1000 * policy.KNOWN_SHARE:
+                row = self._known_pair(connection, volunteer, len(rows))
+            row = row or self._open(connection, volunteer)
         if row is None:
             return None
         seconds = max(LEAST_SECONDS, PAIR_FACTOR * 2 * self.project.task.cost_seconds)
@@ -179,12 +187,19 @@ class Replication:
         if main is not None and own is not None:
             row.difference = self.project.task.sign * (main - own)
         elapsed = (now - row.issued_at).total_seconds()
-        row.device_seconds = policy.credited(sum(each[2] for each in measured), math.inf, elapsed, volunteer.devices)
+        row.device_seconds = policy.credited(sum(each[2] for each in measured), math.inf, elapsed)
         if row.expected and (row.status != "ok ok" or row.difference * row.expected <= 0):
             bar(connection, volunteer, "a pair with a known result came out wrong")
+        volunteer.tried += row.expected != 0
         return {"counted": True}
 
     # Rows.
+
+    @staticmethod
+    def _runs(connection: Connection, volunteer: Volunteer) -> int:
+        """That it has handed in."""
+        own = (Lease.volunteer_id == volunteer.volunteer_id) & Lease.returned_at.is_not(None)
+        return connection.scalar(select(func.count()).select_from(Lease).where(own)) or 0
 
     def _replicas(self, connection: Connection, number: int, k: int) -> list[Replica]:
         own = (Replica.proposal_id == number) & (Replica.number == k) & (Replica.expected == 0)

@@ -100,9 +100,7 @@ class HomeFlags:
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
     programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")]
     run_budget: RunBudgetFlag
-    volunteers_verify: Annotated[
-        bool, flag("Let volunteers who have found a block train the proposals of others, three for each pair.")
-    ]
+    volunteers_verify: Annotated[bool, flag("Let volunteers train the proposals of others, three for each pair.")]
 
 
 @verb(

@@ -79,10 +79,10 @@ def test_quotas_grow_with_confirmed_work() -> None:
 
 
 def test_no_more_is_credited_than_can_have_passed() -> None:
-    assert credited(2.0, 2.5, 10.0, 1) == 2.0
-    assert credited(9.9, 2.5, 10.0, 1) == 2.5
-    assert credited(2.0, 2.5, 0.25, 2) == 0.5
-    assert credited(2.0, 2.5, -5.0, 1) == 0.0  # a clock that was set back
+    assert credited(2.0, 2.5, 10.0) == 2.0
+    assert credited(9.9, 2.5, 10.0) == 2.5
+    assert credited(2.0, 2.5, 0.25) == 0.25
+    assert credited(2.0, 2.5, -5.0) == 0.0  # a clock that was set back
 
 
 def test_programs_are_drawn_by_share_and_each_now_and_then() -> None:
