@@ -194,6 +194,12 @@ class Fleet:
                 self.finish(one, true, differences, merged)
 
     @property
+    def left(self) -> float:
+        """Gains above ``LARGE`` that wait at the end and are still gains over main, as expected."""
+        large = [one for own in self.waiting.values() for one in own if one.true > LARGE]
+        return math.fsum(KEEPS ** (len(self.gains) - one.base) for one in large)
+
+    @property
     def verifiers(self) -> int:
         """Volunteers who may verify, and are still there."""
         return len(self.until) - bisect.bisect_right(self.until, self.clock) if self.shared else 0
@@ -286,8 +292,8 @@ def fleets(count: int, days: float, shared: bool) -> None:
             f"| {share:.0%} | {f't, {tails} degrees' if tails else 'normal'} | {fleet.handed_in} | {fleet.tests} "
             f"| {fleet.merged} | {fleet.false} | {1000 * fleet.false / max(1, fleet.merged):.1f} "
             f"[{1000 * low:.1f}, {1000 * high:.1f}] | {fleet.large['tested']} of {fleet.large['proposed']} tested, "
-            f"{fleet.large['merged']} merged | {(fleet.spent + fleet.sampled) / search:.4f} "
-            f"| {fleet.messages / count / days:.1f} |",
+            f"{fleet.large['merged']} merged, {fleet.left:.0f} still gains at the end "
+            f"| {(fleet.spent + fleet.sampled) / search:.4f} | {fleet.messages / count / days:.1f} |",
             flush=True,
         )
 

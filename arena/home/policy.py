@@ -81,6 +81,13 @@ class Waiting:
     def worth(self) -> float:
         return min(self.claimed, self.plausible) * self.proposer.reliability - self.since
 
+    @property
+    def promise(self) -> float:
+        """From 0 to 1: what is left of the claim over today's main, of what is plausible; 1 where no block says it."""
+        if self.plausible in (0.0, math.inf):
+            return 1.0
+        return max(0.0, min(self.claimed, self.plausible) - self.since) / self.plausible
+
 
 def leases_at_once(proposer: Standing) -> int:
     """Quota: one at first, one more for each confirmed proposal, at most one for each device and one to spare."""
@@ -126,8 +133,8 @@ def next_proposal(
 
     ``pairs``: what its test takes if nothing is known. Keys with a confirmed proposal are served by worth; among equals
     the older proposal is first. The other keys get up to half of the verification, by lot (``drawn``: uniform in
-    [0, 1)): each by the device-seconds that it has handed in and the share of its claims that held, so that neither
-    large claims nor many new keys keep an honest new key waiting for long.
+    [0, 1)): each by the device-seconds that it has handed in, the share of its claims that held, and its promise, so
+    that neither large claims nor many new keys keep an honest new key waiting for long.
     """
     if not may_verify(totals, pair_seconds, pairs):
         return None
@@ -138,20 +145,22 @@ def next_proposal(
     for one in waiting:
         if one.claimed > 0:
             (known if one.proposer.known else new.setdefault(one.key, [])).append(one)
-    if new and room_for_new and (drawn < NEW_SHARE or not known):
-        return _best(
-            new[_by_lot({key: own[0].proposer for key, own in new.items()}, drawn / NEW_SHARE if known else drawn)]
-        )
-    return _best(known)
+    best = {key: _best(own) for key, own in new.items()}
+    if best and room_for_new and (drawn < NEW_SHARE or not known):
+        return best[_by_lot(best, drawn / NEW_SHARE if known else drawn)]
+    return _best(known) if known else None
 
 
-def _best(waiting: Sequence[Waiting]) -> Waiting | None:
-    return max(waiting, key=lambda one: (one.worth, -one.proposal_id), default=None)
+def _best(waiting: Sequence[Waiting]) -> Waiting:
+    return max(waiting, key=lambda one: (one.worth, -one.proposal_id))
 
 
-def _by_lot(keys: Mapping[int, Standing], drawn: float) -> int:
-    """A key, with a probability in proportion to its work and reliability. ``drawn``: uniform in [0, 1)."""
-    weights = {key: (who.contributed + TINY) * who.reliability**2 for key, who in sorted(keys.items())}
+def _by_lot(keys: Mapping[int, Waiting], drawn: float) -> int:
+    """A key, with a probability in proportion to its work, reliability and promise. ``drawn``: uniform in [0, 1)."""
+    weights = {
+        key: (one.proposer.contributed + TINY) * one.proposer.reliability**2 * (one.promise + TINY)
+        for key, one in sorted(keys.items())
+    }
     left = drawn * math.fsum(weights.values())
     for key, weight in weights.items():
         left -= weight
