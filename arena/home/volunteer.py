@@ -31,7 +31,7 @@ from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
 from arena.executors import executor_of
-from arena.home.bundle import unpack
+from arena.home.bundle import PairWork, RunWork, unpack
 from arena.home.checks import checked_files, source_of
 from arena.home.signing import Signer, read_message, sealed
 from arena.jobs import MeasureJob, Measurement
@@ -45,7 +45,6 @@ from programs.program import Program
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.places import private_folder
-from trainer.streams import DATA_BITS
 from trainer.task import Task
 
 SECONDS = 30.0
@@ -186,20 +185,6 @@ def _elsewhere(
     return getattr(session, what)(work)
 
 
-def _is_seed(text: object) -> bool:
-    """Whether it is the seed of a split, in decimal digits."""
-    return isinstance(text, str) and re.fullmatch(r"[0-9]{1,40}", text) is not None and int(text) < 1 << DATA_BITS
-
-
-def _two_sources(told: object) -> list[dict[str, str]]:
-    """Two sources as a host sent them. Raises UsageError."""
-    if isinstance(told, list) and len(told) == 2 and all(isinstance(each, dict) for each in told):
-        texts = [text for each in told for text in each.values()]
-        if all(isinstance(text, str) for text in texts) and all(told):
-            return told
-    raise UsageError("the host asks for a verification that is none")
-
-
 def _told(measured: Measurement) -> dict[str, Any]:
     """A training, as the host is told of it."""
     ok = measured.status == "ok" and measured.trust == "verified"
@@ -307,7 +292,9 @@ class VolunteerSession:
             self.flush()
             lease = self.folder.get(slot)
             if not lease:
-                lease = {"work": self.send("work", have=self.folder.leases(), verify=self.limits.verify)}
+                given = self.send("work", have=self.folder.leases(), verify=self.limits.verify)
+                (PairWork if "verify" in given else RunWork).of(given)
+                lease = {"work": given}
                 self.folder.put(slot, lease)
         work = lease["work"]
         self._grant(work)
@@ -351,21 +338,19 @@ class VolunteerSession:
 
     def verify(self, work: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Train two sources in the sandbox on the host's seed and split; the same again starts anew."""
-        number, seed, split = (work[name] for name in ("verify", "seed", "split"))
-        if type(number) is not int or type(seed) is not int or not 0 <= seed < 2**31 or not _is_seed(split):
-            raise UsageError("the host asks for a verification that is none")
-        folder = self.folder.folder / "leases" / f"v{number}"
+        pair = PairWork.of(work)
+        folder, split = self.folder.folder / "leases" / f"v{pair.verify}", pair.split_seed
         shutil.rmtree(folder / "study", ignore_errors=True)
-        first, second = _two_sources(work["sources"])
-        task = self.task({**work, "base": {"files": first}}, folder / "task")
+        first, second = pair.sources
+        task = self.task(pair.task, first, folder / "task")
         self._refuse_large(task)
         sandbox.require(task, True)
         sources = [task.baseline(), source_of({**first, **checked_files(second, task, {})})]
         study = Study.create(folder / "study", StudySetup("verify", task, task.cost_seconds, confined=CONFINED))
         hidden = DataStore(task, study.config.streams, study.folder / "data", confined=CONFINED)
-        hidden.labelled("given").given("confirmation", int(split))
+        hidden.labelled("given").given("confirmation", split)
         jobs = [
-            MeasureJob(str(place), source.files, "confirmation", seed, split="given")
+            MeasureJob(str(place), source.files, "confirmation", pair.seed, split="given")
             for place, source in enumerate(sources)
         ]
         with study, executor_of(study, lambda _: None) as executor:
@@ -376,12 +361,11 @@ class VolunteerSession:
 
     def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
-        if not isinstance(work["lease"], str) or not re.fullmatch(r"r[0-9a-f]{12}", work["lease"]):
-            raise UsageError(f"the host named a lease that is none: {str(work['lease'])[:40]!r}")
-        folder = self.folder.folder / "leases" / work["lease"]
-        task = self.task(work, folder / "task")
+        lease = RunWork.of(work)
+        folder = self.folder.folder / "leases" / lease.lease
+        task = self.task(lease.task, lease.base.files, folder / "task")
         self._refuse_large(task)
-        program = Program.parse(work["program"]["text"], work["program"]["name"])
+        program = Program.parse(lease.program.text, lease.program.name)
         if (folder / "study" / "study.toml").exists():
             study = Study.open(folder / "study")
         else:
@@ -389,8 +373,8 @@ class VolunteerSession:
             setup = StudySetup(
                 "run",
                 task,
-                float(work["budget"]),
-                seed=int(work["run_seed"]),
+                lease.budget,
+                seed=lease.run_seed,
                 confined=CONFINED,
                 researcher=self.researcher.kind,
                 model_config=self.researcher.config,
@@ -414,13 +398,13 @@ class VolunteerSession:
             "events": text if len(text) <= MOST_EVENTS else "",
         }
 
-    def task(self, work: Mapping[str, Any], folder: Path) -> Task:
+    def task(self, digest: str, main: Mapping[str, str], folder: Path) -> Task:
         if folder.exists():
             return Task.load(str(folder))
-        body = self.reach(f"/api/v1/task/{work['task']}")
+        body = self.reach(f"/api/v1/task/{digest}")
         partial = folder.with_name("task.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        unpack(body, work["task"], partial, work["base"]["files"])
+        unpack(body, digest, partial, main)
         partial.rename(folder)
         return Task.load(str(folder))
 

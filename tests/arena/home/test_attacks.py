@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -404,7 +405,37 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
     session = VolunteerSession(
         HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
     )
-    for lease in ("../../outside", "/tmp/outside", "", "r" * 300, 7):
-        with pytest.raises(UsageError, match="lease"):
-            session.run({"lease": lease})
+    work = {
+        "lease": "r" + "1" * 12,
+        "task": "0" * 64,
+        "base": {"files": {"train.py": ""}},
+        "program": {"name": "stock", "text": "x"},
+        "run_seed": 5,
+        "budget": 1.2,
+    }
+    pair = {"verify": 1, "task": "0" * 64, "sources": [{"train.py": ""}] * 2, "seed": 1, "split": "2"}
+    hostile: list[tuple[str, object]] = [
+        *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)),
+        ("task", "../task"),
+        ("base", {"files": {}}),
+        ("base", {"files": {"train.py": 7}}),
+        ("program", {"name": "stock"}),
+        ("run_seed", -1),
+        ("run_seed", True),
+        ("budget", math.inf),
+        ("budget", 1e9),
+    ]
+    for field, value in hostile:
+        with pytest.raises(UsageError, match=field):
+            session.run({**work, field: value})
+    for field, value in [
+        ("verify", "../../outside"),
+        ("sources", [{"train.py": ""}]),
+        ("sources", [{}, {"train.py": ""}]),
+        ("seed", 2**40),
+        ("split", "9" * 40),
+        ("split", "-1"),
+    ]:
+        with pytest.raises(UsageError, match=field):
+            session.verify({**pair, field: value})
     assert not (tmp_path / "outside").exists()
