@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,21 +12,27 @@ from sqlalchemy import select
 
 from arena.executors import executor_of
 from arena.home.messages import MessageHost
-from arena.home.project import Project
+from arena.home.project import KEY, Project
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import Proposal
 from arena.home.verifying import Verifier
+from arena.setup import StudySetup
 from arena.study import Study
+from programs.shelf import starter
+from tests.inner_loop.play import BLOBS
 from tests.studies import silent
+from trainer.task import Task
 
 
 class Client:
     """A volunteer that says what it likes."""
 
-    def __init__(self, host: MessageHost, secret: int, name: str) -> None:
-        self.host, self.number = host, 0
+    def __init__(self, host: MessageHost, secret: int, name: str, number: int = 0) -> None:
+        """``number``: of messages that it has sent before, to the project that this one is a copy of."""
+        self.host, self.number = host, number
         self.signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes([secret]) * 32))
-        self.say("hello", name=name, hardware="cpu", devices=2)
+        if not number:
+            self.say("hello", name=name, hardware="cpu", devices=2)
 
     def say(self, kind: Any, **body: Any) -> dict[str, Any]:
         self.number += 1
@@ -45,13 +53,34 @@ class Client:
         )  # fmt: skip
 
 
-def work(project: Project, steps: int = 100) -> None:
+def new_project(folder: Path, verified_by: str = "host") -> Project:
+    """Blobs, whose trainings are fast and the same each time; one process trains."""
+    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, workers=1, fixed_steps=True, programs=[starter("stock")])
+    return Project.create(folder, setup, "Blobs", [(starter("stock"), 1.0)], verified_by)
+
+
+def host_of(project: Project) -> MessageHost:
+    return MessageHost(project, Signer.at(project.folder / KEY))
+
+
+@contextmanager
+def verifying(project: Project) -> Iterator[Callable[[int], None]]:
+    """The host's verifier, which works as many steps as it is asked to."""
     with Study.open(project.folder) as study, executor_of(study, silent) as executor:
         verifier = Verifier(project, study, lambda _: None)
         verifier.put_right()
-        for _ in range(steps):
-            if not verifier.step(executor):
-                return
+
+        def step(steps: int) -> None:
+            for _ in range(steps):
+                if not verifier.step(executor):
+                    return
+
+        yield step
+
+
+def work(project: Project, steps: int = 100) -> None:
+    with verifying(project) as step:
+        step(steps)
 
 
 def states(project: Project) -> dict[int, tuple[str, str]]:

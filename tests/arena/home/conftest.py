@@ -7,20 +7,15 @@ from pathlib import Path
 import pytest
 
 from arena.home.messages import MessageHost
-from arena.home.project import KEY, Project
-from arena.home.signing import Signer
-from arena.setup import StudySetup
-from programs.shelf import starter
-from tests.inner_loop.play import BLOBS
-from trainer.task import Task
+from arena.home.project import Project
+from tests.arena.home.clients import host_of, new_project
 
 
 @pytest.fixture
-def project(tmp_path: Path, session_cache: Path) -> Project:
-    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
-    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)])
+def project(tmp_path: Path) -> Project:
+    return new_project(tmp_path / "p")
 
 
 @pytest.fixture
 def host(project: Project) -> MessageHost:
-    return MessageHost(project, Signer.at(project.folder / KEY))
+    return host_of(project)

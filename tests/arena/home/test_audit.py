@@ -15,26 +15,33 @@ from sqlalchemy import select
 from arena.executors import executor_of
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain, Trailers, Voided
-from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.tables import Block
 from arena.home.verifying import Verifier
 from arena.study import Study
 from arena.verify import How
-from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.clients import Client, better, host_of, new_project, states, work
 from tests.studies import silent
 from trainer.streams import Streams
 
 
-@pytest.fixture
-def chained(project: Project, host: MessageHost) -> Project:
-    """Two blocks: momentum, then the learning rate."""
+@pytest.fixture(scope="module")
+def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Two blocks: momentum, then the learning rate. Tests change nothing in it."""
+    project = new_project(tmp_path_factory.mktemp("chained") / "p")
+    host = host_of(project)
     ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     bob.propose(better(project, LR=0.2), 0.4)
     work(project)
     assert {state for state, _ in states(project).values()} == {"merged"}
     return project
+
+
+@pytest.fixture
+def chained(two_blocks: Project, tmp_path: Path) -> Project:
+    """A copy of it."""
+    return Project.open(Path(shutil.copytree(two_blocks.folder, tmp_path / "chained")))
 
 
 def rewritten(project: Project, folder: Path, alter: Callable[[Trailers], Trailers]) -> Chain:
@@ -48,10 +55,10 @@ def rewritten(project: Project, folder: Path, alter: Callable[[Trailers], Traile
     return chain
 
 
-def test_an_honest_chain_has_no_problems_and_its_blocks_are_confirmed(chained: Project) -> None:
-    assert list(problems(chained.chain, chained.task)) == []
+def test_an_honest_chain_has_no_problems_and_its_blocks_are_confirmed(two_blocks: Project) -> None:
+    assert list(problems(two_blocks.chain, two_blocks.task)) == []
     how = How(Streams.from_seed(5), fixed_steps=True)
-    audited = retrain(chained.chain, chained.task, how, 1, 6, lambda _: None, random.Random(0))
+    audited = retrain(two_blocks.chain, two_blocks.task, how, 1, 6, lambda _: None, random.Random(0))
     assert [row.verdict for row in audited] == ["confirmed"]
     assert audited[0].low is not None and audited[0].low > 0
 
@@ -74,24 +81,24 @@ def test_an_honest_chain_has_no_problems_and_its_blocks_are_confirmed(chained: P
     ],
 )
 def test_each_altered_trailer_is_noticed(
-    chained: Project, tmp_path: Path, alter: Callable[[Trailers], Trailers], why: str
+    two_blocks: Project, tmp_path: Path, alter: Callable[[Trailers], Trailers], why: str
 ) -> None:
-    assert any(why in line for line in problems(rewritten(chained, tmp_path / "m", alter), chained.task))
+    assert any(why in line for line in problems(rewritten(two_blocks, tmp_path / "m", alter), two_blocks.task))
 
 
-def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(chained: Project, tmp_path: Path) -> None:
-    chain = Chain(Path(shutil.copytree(chained.chain.folder, tmp_path / "m")))
+def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(two_blocks: Project, tmp_path: Path) -> None:
+    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "m")))
     chain.append({"train.py": "x = 1\n"}, "a present", "", "Eve", chain.head)
-    assert any("no block" in line for line in problems(chain, chained.task))
-    chain = Chain(Path(shutil.copytree(chained.chain.folder, tmp_path / "n")))
+    assert any("no block" in line for line in problems(chain, two_blocks.task))
+    chain = Chain(Path(shutil.copytree(two_blocks.chain.folder, tmp_path / "n")))
     victim = next(path for path in sorted((chain.folder / "objects").rglob("*")) if path.is_file() and path.stem)
     victim.chmod(0o600)
     victim.write_bytes(b"x")
-    assert [line for line in problems(chain, chained.task) if "fsck" in line]
+    assert [line for line in problems(chain, two_blocks.task) if "fsck" in line]
 
 
 def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
-    chained: Project, host: MessageHost
+    chained: Project,
 ) -> None:
     with Study.open(chained.folder) as study, executor_of(study, silent):
         Verifier(chained, study, lambda _: None).void(1, "it was a mistake")
@@ -112,4 +119,4 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert isinstance(entry, Trailers)
     again = chained.chain.entry(chained.chain.head)
     assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
-    assert Client(host, 5, "Eve").say("work")["base"]["block"] == 4
+    assert Client(host_of(chained), 5, "Eve").say("work")["base"]["block"] == 4

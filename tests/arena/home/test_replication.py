@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,35 +15,22 @@ from sqlalchemy import select
 from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.messages import MessageHost
-from arena.home.project import KEY, Project
+from arena.home.project import Project
 from arena.home.replication import LEAST_SECONDS
 from arena.home.results import state_of
-from arena.home.signing import Signer
 from arena.home.tables import Pair, Proposal, Replica, Volunteer
-from arena.setup import StudySetup
 from programs.errors import MetaloopError, UsageError
-from programs.shelf import starter
-from tests.arena.home.clients import Client, better, states, work
-from tests.inner_loop.play import BLOBS
-from trainer.task import Task
+from tests.arena.home.clients import Client, better, host_of, new_project, states, verifying, work
 
 Answer = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
-@pytest.fixture
-def project(tmp_path: Path, session_cache: Path) -> Project:
-    setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, fixed_steps=True, programs=[starter("stock")])
-    return Project.create(tmp_path / "p", setup, "Blobs", [(starter("stock"), 1.0)], "volunteers")
-
-
-@pytest.fixture
-def host(project: Project) -> MessageHost:
-    return MessageHost(project, Signer.at(project.folder / KEY))
-
-
-@pytest.fixture
-def four(project: Project, host: MessageHost) -> list[Client]:
-    """Volunteers who have each found a block, as the host believes, and pairs of the host whose result is known."""
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[int]]:
+    """Volunteers who have each found a block, as the host believes, and pairs of the host whose result is known; how
+    many messages each of them has sent. Tests change nothing in it."""
+    project = new_project(tmp_path_factory.mktemp("begun") / "p", "volunteers")
+    host = host_of(project)
     clients = [Client(host, k, f"V{k}") for k in range(1, 5)]
     clients[0].propose(better(project, LR="1e-05"), 9.0)
     clients[1].propose(better(project, MOMENTUM=0.9), 0.5)
@@ -51,7 +39,18 @@ def four(project: Project, host: MessageHost) -> list[Client]:
     with project.database.write() as connection:
         for volunteer in connection.scalars(select(Volunteer)):
             volunteer.confirmed, volunteer.verifies = 1, True
-    return clients
+    return project, [client.number for client in clients]
+
+
+@pytest.fixture
+def project(begun: tuple[Project, list[int]], tmp_path: Path) -> Project:
+    """A copy of it."""
+    return Project.open(Path(shutil.copytree(begun[0].folder, tmp_path / "p")))
+
+
+@pytest.fixture
+def four(begun: tuple[Project, list[int]], project: Project, host: MessageHost) -> list[Client]:
+    return [Client(host, k + 1, f"V{k + 1}", number) for k, number in enumerate(begun[1])]
 
 
 def honest(work: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,7 +84,9 @@ def barred(project: Project) -> dict[str, str]:
         return {each.name: each.barred for each in connection.scalars(select(Volunteer)) if each.barred}
 
 
-def test_volunteers_are_asked_only_once_there_are_three_and_known_results(project: Project, host: MessageHost) -> None:
+def test_volunteers_are_asked_only_once_there_are_three_and_known_results(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "new", "volunteers")
+    host = host_of(project)
     ann = Client(host, 1, "Ann")
     assert "verify" not in ann.say("work", verify=True)  # she has found nothing yet
     with project.database.write() as connection:
@@ -101,9 +102,10 @@ def test_volunteers_are_asked_only_once_there_are_three_and_known_results(projec
 
 def test_three_volunteers_verify_a_pair_and_the_block_says_so(project: Project, four: list[Client]) -> None:
     four[3].propose({"train.py": better(project, MOMENTUM=0.9)["train.py"].replace("BATCH = 32", "BATCH = 16")}, 0.5)
-    for _ in range(40):
-        work(project, 2)
-        serve(four[:3], {}, 2)
+    with verifying(project) as step:
+        for _ in range(40):
+            step(2)
+            serve(four[:3], {}, 2)
     state = state_of(project)
     with project.database.read() as connection:
         pairs = connection.scalars(select(Pair).where(Pair.proposal_id == 3)).all()
@@ -133,9 +135,10 @@ def test_who_is_wrong_on_a_known_result_verifies_nothing_any_more(
     project: Project, four: list[Client], lie: str
 ) -> None:
     four[3].propose({"train.py": better(project, MOMENTUM=0.9)["train.py"] + "\nNUMBER = 3\n"}, 0.5)
-    for _ in range(6):
-        work(project, 2)
-        serve(four[:3], {2: LIARS[lie]}, 2)
+    with verifying(project) as step:
+        for _ in range(6):
+            step(2)
+            serve(four[:3], {2: LIARS[lie]}, 2)
     assert barred(project) == {"V3": "a pair with a known result came out wrong"}
     assert "verify" not in str(_asked(four[2]))
 
@@ -183,15 +186,16 @@ def test_a_verification_that_is_not_returned_is_asked_of_another_and_then_of_the
     project: Project, four: list[Client]
 ) -> None:
     four[3].propose({"train.py": better(project, MOMENTUM=0.9)["train.py"] + "\nNUMBER = 3\n"}, 0.5)
-    for _ in range(8):
-        work(project, 2)
-        for client in four[:3]:
-            _asked(client)  # and never a word
-        with project.database.write() as connection:
-            for row in connection.scalars(select(Replica).where(Replica.volunteer_id.is_not(None))):
-                row.expires_at = utc_now() - timedelta(seconds=LEAST_SECONDS)
-            for row in connection.scalars(select(Replica).where(Replica.expected != 0)):
-                row.returned_at, row.status = utc_now(), "ok ok"  # those of known results come back
+    with verifying(project) as step:
+        for _ in range(8):
+            step(2)
+            for client in four[:3]:
+                _asked(client)  # and never a word
+            with project.database.write() as connection:
+                for row in connection.scalars(select(Replica).where(Replica.volunteer_id.is_not(None))):
+                    row.expires_at = utc_now() - timedelta(seconds=LEAST_SECONDS)
+                for row in connection.scalars(select(Replica).where(Replica.expected != 0)):
+                    row.returned_at, row.status = utc_now(), "ok ok"  # those of known results come back
     with project.database.read() as connection:
         lapsed = [row.volunteer_id for row in connection.scalars(select(Replica).where(Replica.dropped))]
     assert 0 < max(map(lapsed.count, {1, 2, 3})) <= 4  # who keeps three gets no other
