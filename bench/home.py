@@ -31,6 +31,7 @@ from sqlalchemy import select
 
 from arena.home import volunteer
 from arena.home.checks import source_of
+from arena.home.client import HostClient, VolunteerFolder
 from arena.home.e_values import Outcome
 from arena.home.project import Project
 from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
@@ -87,9 +88,7 @@ def trusting(folder: str) -> None:
 
 def hostile(url: str, folder: str, name: str) -> None:
     random.seed(SEED)
-    session = HostileSession(
-        volunteer.HostClient(url), volunteer.VolunteerFolder(Path(folder)), name, volunteer.Limits(), lambda _: None
-    )
+    session = HostileSession(HostClient(url), VolunteerFolder(Path(folder)), name, volunteer.Limits(), lambda _: None)
     session.join()
     while True:
         session.step()

@@ -27,6 +27,7 @@ from arena.home.project import Project
 from arena.home.recording import Recorder, totals
 from arena.home.replication import SIDES, STREAM, Replication, Result, spoilt, verified_by
 from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+from arena.home.voiding import again, enter_void, void
 from arena.jobs import MeasureJob, Measurement
 from arena.study import Study
 
@@ -53,74 +54,15 @@ class Verifier:
                 return
             entry = self.project.chain.entry(head)
             if isinstance(entry, Voided):
-                self._enter_void(connection, entry, head)
+                enter_void(connection, self.study, entry, head)
             elif entry and (proposal := connection.get(Proposal, entry.proposal)):
                 self._enter(connection, proposal, entry, head)
-
-    def void(self, number: int, because: str) -> None:
-        """Take a block back. Main becomes what it was before it, in a new commit; the proposals of the blocks after it
-        are verified again. Does nothing for a block that is void already."""
-        with self.database.write() as connection:
-            block = connection.get(Block, number)
-            if block is None or block.void or block.proposal_id is None:
-                return
-            later = connection.scalars(
-                select(Block).where(Block.number >= number, Block.void == "").order_by(Block.number)
-            ).all()
-            main = main_block(connection)
-            entry = Voided(
-                block=(connection.scalar(select(func.max(Block.number))) or 0) + 1,
-                void=tuple(each.number for each in later),
-                because=because,
-                base=main.commit,
-                ledger=state_of(self.study.folder / "ledger"),
-            )
-            before = connection.scalar(select(Block.commit).where(Block.number == block.parent)) or ""
-            files = self.project.chain.files(before)
-            subject = f"Block {entry.block}: block {number} is void"
-            commit = self.project.chain.append(files, subject, entry.lines(), "host", main.commit)
-            self._enter_void(connection, entry, commit)
-        self.say(f"{subject}: {because}")
-
-    def _enter_void(self, connection: Connection, entry: Voided, commit: str) -> None:
-        first, main = min(entry.void), connection.scalar(select(Block).where(Block.commit == entry.base))
-        for block in connection.scalars(select(Block).where(Block.number.in_(entry.void))).all():
-            block.void = entry.because if block.number == first else f"it was built on block {first}"
-            if block.proposal_id is None:
-                continue
-            proposal = self._get(connection, block.proposal_id)
-            proposer = _proposer(connection, proposal)
-            proposer.confirmed -= 1
-            proposal.changed_at = utc_now()
-            if block.number == first:
-                proposal.state, proposal.reason = "void", entry.because
-                proposer.refuted, proposer.streak = proposer.refuted + 1, 0
-            else:
-                self._again(connection, proposal, f"block {first} is void")
-        for proposal in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
-            self._again(connection, proposal, f"block {first} is void")
-        restored = connection.scalar(
-            select(Block).where(Block.number < first, Block.void == "").order_by(Block.number.desc()).limit(1)
-        )
-        connection.add(
-            Block(
-                number=entry.block,
-                proposal_id=None,
-                parent=main.number if main else None,
-                commit=commit,
-                source_id=restored.source_id if restored else "",
-                gain=0.0,
-                low=0.0,
-                high=0.0,
-                merged_at=utc_now(),
-            )
-        )
-        self.study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
     def step(self, executor: Executor) -> bool:
         """Enter runs, and measure a batch of pairs of each test under way; False if there is nothing to do now."""
         if order := self.database.fact("void"):
-            self.void(cast("int", order["block"]), str(order["because"]))
+            if done := void(self.project, self.study, cast("int", order["block"]), str(order["because"])):
+                self.say(done)
             self.database.set_fact("void")
         worked = self.recorder.step(executor)
         chosen = self._chosen()
@@ -153,7 +95,7 @@ class Verifier:
         with self.database.write() as connection:
             proposal = self._get(connection, number)
             if spoilt(connection, proposal):
-                self._again(connection, proposal, "one who verified it was barred")
+                again(connection, proposal, "one who verified it was barred")
                 return {}
             if judge([pair.difference for pair in _pairs(connection, proposal)], proposal.level).state != "open":
                 return {}
@@ -353,7 +295,7 @@ class Verifier:
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
             self._enter(connection, proposal, trailers, commit)
             for other in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
-                self._again(connection, other, f"main moved on to block {block}")
+                again(connection, other, f"main moved on to block {block}")
         self.say(subject)
 
     def _enter(self, connection: Connection, proposal: Proposal, trailers: Trailers, commit: str) -> None:
@@ -375,13 +317,6 @@ class Verifier:
         proposal.state, proposal.log_e, proposal.changed_at = "merged", trailers.log_e, utc_now()
         proposer.confirmed, proposer.streak = proposer.confirmed + 1, proposer.streak + 1
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
-
-    @staticmethod
-    def _again(connection: Connection, proposal: Proposal, reason: str) -> None:
-        """Verify a proposal from the start: what was measured beside a main that is void does not count."""
-        trained = connection.scalar(select(func.count()).where(Pair.proposal_id == proposal.proposal_id))
-        proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained or 0
-        proposal.changed_at = utc_now()
 
     @staticmethod
     def _get(connection: Connection, number: int) -> Proposal:

@@ -15,8 +15,6 @@ import shutil
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from analysis.ledger import read
 from arena import sandbox
@@ -33,100 +30,25 @@ from arena.drain import drained
 from arena.executors import executor_of
 from arena.home.bundle import PairWork, RunWork, unpack
 from arena.home.checks import checked_files, source_of
-from arena.home.signing import Signer, read_message, sealed
+from arena.home.client import HostClient, Unreachable, VolunteerFolder
+from arena.home.signing import read_message, sealed
 from arena.jobs import MeasureJob, Measurement
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
-from trainer.places import private_folder
 from trainer.task import Task
 
-SECONDS = 30.0
 CONFINED = True  # data.py of a stranger runs in a sandbox
-MOST_ANSWER = 32 << 20
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
 MOST_EVENTS = 480 << 10
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Unreachable(Exception):
-    """No answer: the network, or the host, is away for now."""
-
-    why: str
-
-
-class HostClient:
-    """HTTP to one host. ``ask`` raises Unreachable where it may be tried again, UsageError where it was refused."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join http://HOST:PORT")
-        self.base = f"{parts.scheme}://{parts.netloc}"
-
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.base + path, data=body, headers={"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                return bytes(answer.read(MOST_ANSWER))
-        except urllib.error.HTTPError as error:
-            if error.code in (408, 429) or error.code >= 500:
-                raise Unreachable(f"HTTP {error.code}") from None
-            raise _refusal(error) from None
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise Unreachable(str(getattr(error, "reason", error))) from None
-
-
-def _refusal(error: urllib.error.HTTPError) -> MetaloopError:
-    try:
-        reply = json.loads(error.read(1 << 16))["error"]
-        message, hint = str(reply["message"])[:500], str(reply["hint"])[:500]
-    except (ValueError, KeyError, TypeError):
-        message, hint = f"HTTP {error.code}", ""
-    return (NotFound if error.code == 404 else UsageError)(message, hint=hint)
-
-
-class VolunteerFolder:
-    """What a volunteer keeps: its key, the project that it joined, its outbox, one folder for each lease.
-
-    The number of the next message is written down before the message is sent; a message stays in the outbox until the
-    host has answered it, and is then sent again bit by bit.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        private_folder(folder)
-        private_folder(folder / "leases")
-        self.signer = Signer.at(folder / "volunteer.key")
-
-    def get(self, name: str) -> dict[str, Any]:
-        path = self.folder / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    def leases(self) -> list[Any]:
-        """The runs and verifications that are under way, by id."""
-        works = [json.loads(path.read_text(encoding="utf-8"))["work"] for path in self.folder.glob("lease*.json")]
-        return [work.get("lease", work.get("verify")) for work in works]
-
-    def put(self, name: str, value: Mapping[str, Any] | None) -> None:
-        path = self.folder / f"{name}.json"
-        if value is None:
-            path.unlink(missing_ok=True)
-            return
-        partial = path.with_suffix(".partial")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
 
 @dataclass(frozen=True)

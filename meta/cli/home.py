@@ -206,7 +206,8 @@ def join(
     network that sees none of your files. Ctrl-C stops it; the same command resumes.
     With --model or --agent, your own model or agent follows the programs, and spending
     limits are those of each run."""
-    from arena.home.volunteer import HostClient, Limits, Researcher, VolunteerFolder, VolunteerSession
+    from arena.home.client import HostClient, VolunteerFolder
+    from arena.home.volunteer import Limits, Researcher, VolunteerSession
 
     choice = ResearcherChoice.of(models, agent, yes=limits.yes)
     choice.ready(None)

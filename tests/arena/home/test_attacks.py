@@ -20,12 +20,13 @@ from arena import sandbox
 from arena.contest.settings import utc_now
 from arena.contest.web.limits import Rate
 from arena.home.bundle import Bundle, unpack
+from arena.home.client import HostClient, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.recording import checked
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import Lease, Proposal, Volunteer
-from arena.home.volunteer import HostClient, Limits, VolunteerFolder, VolunteerSession
+from arena.home.volunteer import Limits, VolunteerSession
 from programs.errors import MetaloopError, UsageError
 from programs.shelf import starter
 from tests.arena.home.clients import Client, better, states, work

@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from arena.executors import executor_of
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain, Trailers, Voided
 from arena.home.project import Project
 from arena.home.tables import Block
-from arena.home.verifying import Verifier
+from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
 from tests.arena.home.clients import Client, better, host_of, new_project, states, work
-from tests.studies import silent
 from trainer.streams import Streams
 
 
@@ -100,8 +98,9 @@ def test_a_commit_without_trailers_and_a_damaged_object_are_noticed(two_blocks: 
 def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     chained: Project,
 ) -> None:
-    with Study.open(chained.folder) as study, executor_of(study, silent):
-        Verifier(chained, study, lambda _: None).void(1, "it was a mistake")
+    with Study.open(chained.folder) as study:
+        assert "block 1 is void" in void(chained, study, 1, "it was a mistake")
+        assert void(chained, study, 1, "once more") == ""
     zero, _, _, restored = chained.chain.commits()
     assert chained.chain.files(restored) == chained.chain.files(zero)
     assert isinstance(chained.chain.entry(restored), Voided)

@@ -12,11 +12,12 @@ import pytest
 from arena import sandbox
 from arena.home import policy
 from arena.home.chain import Chain
+from arena.home.client import HostClient, Unreachable, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.tables import Lease, Pair, Proposal, Replica, Volunteer
 from arena.home.verifying import Verifier
-from arena.home.volunteer import HostClient, Limits, Unreachable, VolunteerFolder, VolunteerSession
+from arena.home.volunteer import Limits, VolunteerSession
 from arena.setup import StudySetup
 from arena.study import Study
 from programs.errors import UsageError

@@ -1,0 +1,93 @@
+"""A volunteer's connection to a host, and the folder in which it keeps its key, its messages and its leases."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from arena.home.signing import Signer
+from programs.errors import MetaloopError, NotFound, UsageError
+from trainer.places import private_folder
+
+SECONDS = 30.0
+MOST_ANSWER = 32 << 20
+
+
+@dataclass(frozen=True)
+class Unreachable(Exception):
+    """No answer: the network, or the host, is away for now."""
+
+    why: str
+
+
+class HostClient:
+    """HTTP to one host. ``ask`` raises Unreachable where it may be tried again, UsageError where it was refused."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join http://HOST:PORT")
+        self.base = f"{parts.scheme}://{parts.netloc}"
+
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.base + path, data=body, headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                return bytes(answer.read(MOST_ANSWER))
+        except urllib.error.HTTPError as error:
+            if error.code in (408, 429) or error.code >= 500:
+                raise Unreachable(f"HTTP {error.code}") from None
+            raise _refusal(error) from None
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise Unreachable(str(getattr(error, "reason", error))) from None
+
+
+def _refusal(error: urllib.error.HTTPError) -> MetaloopError:
+    try:
+        reply = json.loads(error.read(1 << 16))["error"]
+        message, hint = str(reply["message"])[:500], str(reply["hint"])[:500]
+    except (ValueError, KeyError, TypeError):
+        message, hint = f"HTTP {error.code}", ""
+    return (NotFound if error.code == 404 else UsageError)(message, hint=hint)
+
+
+class VolunteerFolder:
+    """What a volunteer keeps: its key, the project that it joined, its outbox, one folder for each lease.
+
+    The number of the next message is written down before the message is sent; a message stays in the outbox until the
+    host has answered it, and is then sent again bit by bit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        private_folder(folder)
+        private_folder(folder / "leases")
+        self.signer = Signer.at(folder / "volunteer.key")
+
+    def get(self, name: str) -> dict[str, Any]:
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def leases(self) -> list[Any]:
+        """The runs and verifications that are under way, by id."""
+        works = [json.loads(path.read_text(encoding="utf-8"))["work"] for path in self.folder.glob("lease*.json")]
+        return [work.get("lease", work.get("verify")) for work in works]
+
+    def put(self, name: str, value: Mapping[str, Any] | None) -> None:
+        path = self.folder / f"{name}.json"
+        if value is None:
+            path.unlink(missing_ok=True)
+            return
+        partial = path.with_suffix(".partial")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)

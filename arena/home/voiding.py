@@ -1,0 +1,87 @@
+"""A block is taken back: main is rebuilt without it, and what was built on it is verified again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from analysis.events import BlockEvent
+from analysis.ledger import state_of
+from arena.contest.settings import utc_now
+from arena.home.chain import Voided
+from arena.home.messages import main_block
+from arena.home.project import Project
+from arena.home.tables import Block, Pair, Proposal, Volunteer
+from arena.study import Study
+
+
+def void(project: Project, study: Study, number: int, because: str) -> str:
+    """Take a block back. Main becomes what it was before it, in a new commit; the proposals of the blocks after it
+    are verified again. Returns what was done: nothing for a block that is void already."""
+    with project.database.write() as connection:
+        block = connection.get(Block, number)
+        if block is None or block.void or block.proposal_id is None:
+            return ""
+        later = connection.scalars(
+            select(Block).where(Block.number >= number, Block.void == "").order_by(Block.number)
+        ).all()
+        main = main_block(connection)
+        entry = Voided(
+            block=(connection.scalar(select(func.max(Block.number))) or 0) + 1,
+            void=tuple(each.number for each in later),
+            because=because,
+            base=main.commit,
+            ledger=state_of(study.folder / "ledger"),
+        )
+        before = connection.scalar(select(Block.commit).where(Block.number == block.parent)) or ""
+        files = project.chain.files(before)
+        subject = f"Block {entry.block}: block {number} is void"
+        commit = project.chain.append(files, subject, entry.lines(), "host", main.commit)
+        enter_void(connection, study, entry, commit)
+    return f"{subject}: {because}"
+
+
+def enter_void(connection: Connection, study: Study, entry: Voided, commit: str) -> None:
+    """Enter a commit that takes blocks back into the tables and the ledger."""
+    first, main = min(entry.void), connection.scalar(select(Block).where(Block.commit == entry.base))
+    for block in connection.scalars(select(Block).where(Block.number.in_(entry.void))).all():
+        block.void = entry.because if block.number == first else f"it was built on block {first}"
+        if block.proposal_id is None:
+            continue
+        proposal = connection.get_one(Proposal, block.proposal_id)
+        proposer = connection.get_one(Volunteer, proposal.volunteer_id)
+        proposer.confirmed -= 1
+        proposal.changed_at = utc_now()
+        if block.number == first:
+            proposal.state, proposal.reason = "void", entry.because
+            proposer.refuted, proposer.streak = proposer.refuted + 1, 0
+        else:
+            again(connection, proposal, f"block {first} is void")
+    for proposal in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
+        again(connection, proposal, f"block {first} is void")
+    restored = connection.scalar(
+        select(Block).where(Block.number < first, Block.void == "").order_by(Block.number.desc()).limit(1)
+    )
+    connection.add(
+        Block(
+            number=entry.block,
+            proposal_id=None,
+            parent=main.number if main else None,
+            commit=commit,
+            source_id=restored.source_id if restored else "",
+            gain=0.0,
+            low=0.0,
+            high=0.0,
+            merged_at=utc_now(),
+        )
+    )
+    study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
+
+
+def again(connection: Connection, proposal: Proposal, reason: str) -> None:
+    """Verify a proposal from the start: what was measured beside a main that is void does not count."""
+    trained = connection.scalar(select(func.count()).where(Pair.proposal_id == proposal.proposal_id))
+    proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained or 0
+    proposal.changed_at = utc_now()
