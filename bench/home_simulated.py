@@ -98,6 +98,7 @@ class Fleet:
     claimed: float = 0.0
     standings: dict[int, policy.Standing] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[int, list[policy.Waiting]] = field(default_factory=dict)  # of what waits, until something changes
     gains: list[float] = field(default_factory=list)  # of the blocks, as verified
     tests: int = 0
     merged: int = 0
@@ -151,6 +152,7 @@ class Fleet:
         self.runs[who.key] += self.shared and who.kind == "honest" and bool(self.gains)
         counted = policy.credited(RUN, RUN, RUN)
         self.standings[who.key] = replace(standing, contributed=standing.contributed + counted)
+        self.rows.pop(who.key, None)
         self.claimed += counted
         if who.key in self.works:
             self.claimed, self.contributed = self.claimed - counted, self.contributed + counted
@@ -190,6 +192,7 @@ class Fleet:
             self.clock, _, block, one, true, differences, merged = heapq.heappop(self.under_way)
             if block < len(self.gains):
                 self.waiting[one.key].append(one)  # main moved on meanwhile
+                self.rows.pop(one.key, None)
             else:
                 self.finish(one, true, differences, merged)
 
@@ -218,20 +221,20 @@ class Fleet:
         if not policy.may_verify(totals, pair, TYPICAL_PAIRS):
             return False
         plausible = 2 * max(self.gains, default=math.inf)
-        rows = []
-        by_number = {}
         later = np.concatenate([np.cumsum(self.gains[::-1])[::-1], [0.0]]) if self.gains else [0.0]
-        for key, own in self.waiting.items():
-            own.sort(key=lambda one: (-one.base, -one.claimed))
-            for one in own[:MOST_OF_ONE]:
-                since = float(later[one.base])
-                rows.append(policy.Waiting(one.number, self.standings[key], one.claimed, key, since, plausible))
-                by_number[one.number] = one
+        for key in self.waiting.keys() - self.rows.keys():
+            own = self.waiting[key] = sorted(self.waiting[key], key=lambda one: (-one.base, -one.claimed))
+            self.rows[key] = [
+                policy.Waiting(one.number, self.standings[key], one.claimed, key, float(later[one.base]), plausible)
+                for one in own[:MOST_OF_ONE]
+            ]
+        rows = [row for key in self.waiting for row in self.rows[key]]
         chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, float(self.rng.random()))
         if chosen is None:
             return False
-        one = by_number[chosen.proposal_id]
+        [one] = [each for each in self.waiting[chosen.key] if each.number == chosen.proposal_id]
         self.waiting[one.key].remove(one)
+        self.rows.pop(one.key)
         if not self.waiting[one.key]:
             del self.waiting[one.key]
         self.tests += 1
@@ -267,6 +270,7 @@ class Fleet:
             self.merged += 1
             self.false += true <= 0
             self.gains.append(math.fsum(differences) / len(differences))
+            self.rows.clear()  # what is left of each claim is less now
             if not standing.known:
                 self.spent_on_known += standing.checking + cost
         self.standings[one.key] = replace(
@@ -276,6 +280,7 @@ class Fleet:
             refuted=standing.refuted + (not merged),
             streak=standing.streak + 1 if merged else 0,
         )
+        self.rows.pop(one.key, None)
         self.show(one.key)
 
 

@@ -415,6 +415,10 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
         "budget": 1.2,
     }
     pair = {"verify": 1, "task": "0" * 64, "sources": [{"train.py": ""}] * 2, "seed": 1, "split": "2"}
+    session.send = lambda kind, **body: {"verify": 1, "leases_at_once": 9}  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="task"):
+        session.step()
+    assert session.folder.get("lease") == {} and session.quota == 1  # nothing of it is kept: the next one may be good
     hostile: list[tuple[str, object]] = [
         *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)),
         ("task", "../task"),
