@@ -42,6 +42,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_the_reward_is_the_verified_gain_over_stock_and_repeats(module: Any, task: str) -> None:
     first = module.reward(f"Here it is.\n<program>\n{WRITTEN}</program>", task, seed=3, runs=2, scale=2.0)
     assert first.n == 2 and first.reward == pytest.approx(first.gain / 2) and first.gain > 0.05 and not first.refusal

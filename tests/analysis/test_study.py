@@ -52,6 +52,7 @@ def test_promised_columns(folder: Path) -> None:
     assert {name for (name,) in con.execute("SHOW TABLES").fetchall()} == set(VIEWS)
 
 
+@pytest.mark.slow
 def test_a_query_finds_in_every_view_what_all_of_them_hold_and_says_what_was_meant(folder: Path) -> None:
     """Though only the tables that it reads are made."""
     con = open_study(folder, views=())

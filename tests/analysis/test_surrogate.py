@@ -39,6 +39,7 @@ def test_it_ranks_programs_it_has_not_seen() -> None:
     assert found is not None and found > 0.6
 
 
+@pytest.mark.slow
 def test_noise_is_rarely_taken_for_skill() -> None:
     claims = [skill("t", population(np.random.default_rng(seed), 18, 0.0))[0].beats_chance for seed in range(4)]
     assert sum(claims) <= 1

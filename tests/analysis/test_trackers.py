@@ -139,6 +139,7 @@ def is_figure(key: str, value: Any) -> bool:
     return isinstance(value, int | float) and key in ("metric", "best_metric", "gain", "device_seconds", "kept")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, in MLflow
 @pytest.mark.parametrize("read", [tensorboard, mlflow, wandb, trackio, optuna], ids=lambda read: read.__name__)
 def test_the_client_reads_every_run_and_figure(
@@ -159,6 +160,7 @@ def test_the_client_reads_every_run_and_figure(
             assert theirs == pytest.approx(mine, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_the_hub_is_read_by_its_library(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_library(
     assert "not empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_running_study_is_followed_without_sending_anything_twice(folder: Path, tmp_path: Path) -> None:
     """Step by step, as a ledger grows: what is sent in parts is what is sent at once."""
     study = tracked(folder)

@@ -54,6 +54,7 @@ def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     assert run(["task", "init", str(tmp_path / "t"), "--like", "tabular", "--member", "3"]) == 0
 
 
+@pytest.mark.slow
 def test_members_train_and_differ_in_what_helps(tmp_path: Path) -> None:
     metrics = []
     for number in (1, 2, 3):

@@ -29,6 +29,7 @@ def data() -> ModuleType:
     return module_of(Task.load("gpt"), "data")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_reader_recomputes_the_bits_from_the_symbols_alone(data: ModuleType, number: int) -> None:
     symbols, lengths, bits = data.block(number, "search", 3, 300, 0)
@@ -128,6 +129,7 @@ def decoded(table: dict[str, list[str]], symbols: np.ndarray) -> str:
     return b"".join(table["symbols"][s].encode("latin-1") for s in symbols.tolist()).decode()
 
 
+@pytest.mark.slow
 def test_a_folder_of_text(made: Made, tmp_path: Path) -> None:
     lines = set(write_corpus(tmp_path / "corpus"))
     source = str(tmp_path / "corpus")
@@ -155,6 +157,7 @@ def test_a_folder_of_text(made: Made, tmp_path: Path) -> None:
     assert other[1].shape != hidden["search"][1].shape or (other[1] != hidden["search"][1]).any()
 
 
+@pytest.mark.slow
 def test_parquet_with_a_column_text(made: Made, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
