@@ -115,6 +115,7 @@ class TurnBriefing:
             editable=list(task.editable),
             read_only=list(task.read_only),
             provided=provided(task) if knobs else [],
+            keeps=_keeps(self._charter, task),
             repeats=_repeats(self._charter),
             constraints=sentences(task.constraints),
             knobs=[_knob(task, knob, patches) for knob in self._knobs] if knobs else [],
@@ -268,6 +269,20 @@ def _where(task: Task) -> str:
     if task.device == "gpu":
         return " on a GPU"
     return " on a CPU with one thread" if task.run is None and task.has_data else ""
+
+
+def _keeps(charter: Charter, task: Task) -> str:
+    """When an edit is kept."""
+    rules = {(keep.rule, keep.margin, keep.pairs, keep.least) for keep in (p.keep for _, p in charter.by_phase())}
+    [(rule, margin, pairs, least), *others] = rules
+    if others or rule not in ("better", "margin", "paired"):
+        return "The program's settings decide when an edit is kept."
+    by = {
+        "better": f"by more than {least:g}" if least else "also by less than the noise",
+        "margin": f"by more than {margin:g} standard deviations of that between training seeds",
+        "paired": f"on average over {pairs} fresh training seeds",
+    }[rule]
+    return f"An edit is kept if its {task.metric} beats that of the source it changed, {by}."
 
 
 def _repeats(charter: Charter) -> str:

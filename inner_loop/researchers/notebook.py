@@ -145,7 +145,9 @@ class Notebook:
                 self._queued(f"q{self._own}", text, by, addressed_to(text), edit)
 
     def note(self, by: str, text: str, after: int) -> None:
-        self.notes = [*self.notes, Note(by, text, after)][-NOTES:]
+        """Add a note; a name of its own at its beginning is left out, because it is shown anyway."""
+        own = text[len(by) + 1 :].strip() if by and text.casefold().startswith(f"{by.casefold()}:") else ""
+        self.notes = [*self.notes, Note(by, own or text, after)][-NOTES:]
 
     def notes_for(self, role: str, standups: int, now: int) -> list[Note]:
         """The notes that a role has seen after ``now`` experiments: its own, and those of the others up to the last

@@ -101,6 +101,25 @@ def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_s
     assert "on a GPU;" in gpu._head(True, True, True)
 
 
+@pytest.mark.parametrize(
+    ("charter", "said"),
+    [
+        ("no_repeat: true", "beats that of the source it changed, also by less than the noise."),
+        ("keep: {least: 0.02}", "by more than 0.02."),
+        ("keep: {rule: margin, margin: 1.5}", "by more than 1.5 standard deviations of that between training seeds."),
+        ("keep: {rule: paired, pairs: 3}", "on average over 3 fresh training seeds."),
+        (
+            "phases: [{until: 0.5, keep: {rule: margin}}, {no_repeat: true}]",
+            "The program's settings decide when an edit is kept.",
+        ),
+    ],
+)
+def test_a_prompt_says_when_an_edit_is_kept(charter: str, said: str) -> None:
+    program = Program.parse(f"---\nmetaloop:\n  {charter}\n---\n{HEADINGS}")
+    prompt = TurnBriefing(program.charter, labelled(program), Task.load("strokes"), roles(program), ModelConfig())
+    assert said in prompt._head(True, True, True)
+
+
 def notebook(ideas: str, space: EditSpace | None = None) -> Notebook:
     program = Program.parse(f"# P\n\n## Roles\n\n- Ada: bold\n- Bea: shy\n\n## Ideas\n\n{ideas}")
     return Notebook.of(program, labelled(program), space or EditSpace(), roles(program))
@@ -132,6 +151,14 @@ def test_an_idea_goes_to_the_role_that_it_names_and_one_in_effect_to_none(task: 
     book.add(("for Bea: `lr=0.01` once more",), "Ada")
     assert book.queue[-1].role == "Bea" and book.queue[-1].edit is not None
     assert len(book.queue) == 4 and not book.queue[-1].suits("Bea", config)
+
+
+def test_a_note_does_not_repeat_its_author() -> None:
+    book = notebook("- first\n")
+    for text in ("Ada: the rate is too small", "Adagrad: no", "Bea: look here", "ada:"):
+        book.note("Ada", text, 0)
+    texts = ["Ada: the rate is too small", "Ada: Adagrad: no", "Ada: Bea: look here", "Ada: ada:"]
+    assert [str(note) for note in book.notes] == texts
 
 
 def test_standups_decide_when_notes_of_others_are_seen() -> None:
