@@ -83,11 +83,17 @@ class ContestFlags:
         str | None, flag("One task, or several with equal weight  [default: strokes].", "-t", metavar="NAME|DIR,…")
     ]
     run_budget: RunBudgetFlag
-    hidden: Annotated[str | None, flag("Secret tasks on which the leaders run after the decision.", metavar="TASK,…")]
+    hidden: Annotated[
+        str | None, flag("Secret tasks on which the leaders run once more, after the decision.", metavar="TASK,…")
+    ]
     runs: Annotated[int, flag("Runs per entry and task.", "-n", min=2, default=4)]
     confirm_runs: Annotated[
         int | None,
-        flag("Most fresh runs of a leader at the close  [default: as many as the plan below needs].", min=2, max=1000),
+        flag(
+            "Most fresh runs of a leader at the close  [default: as many as the plan needs that init prints].",
+            min=2,
+            max=1000,
+        ),
     ]
     like: Annotated[str | None, flag("A study whose noise the plan of the close assumes.", metavar="STUDY")]
     opens: Annotated[
@@ -131,7 +137,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         "closes": config.closes,
         "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash,
-        "admin_token": made.admin_token,
+        "host_token": made.admin_token,
         "join_code": made.join_code,
         "plan": asdict(plan) | {"source": source},
     }
@@ -142,7 +148,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     out.thing(created)
     out.note(f"plan: {plan.sentence(source, made.contest.run_seconds)}")
     out.note(
-        "Save admin_token and join_code now: they are not shown again. Entrants need join_code; admin_token is "
+        "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
         "yours, for /host."
     )
     out.note(

@@ -213,7 +213,11 @@ def check_metering() -> CheckResult:
     from trainer import cgroup
 
     said = cgroup.describe()
-    more = f"no cgroup ({said})" if said.startswith("none") else f"a cgroup also counts what that misses: {said}"
+    more = (
+        f"no cgroup ({said})"
+        if said.startswith("none")
+        else f"a cgroup also counts processes that wait4 misses: {said}"
+    )
     return CheckResult("metering", "ok", f"CPU time as the kernel reports it (wait4); {more}")
 
 

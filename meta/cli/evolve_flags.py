@@ -66,7 +66,7 @@ class EvolveFlags:
     ]
     from_home: Annotated[
         str | None,
-        flag("A project of metaloop home: --prior, on its task.", metavar="DIR"),
+        flag("A project of metaloop home: start on its task, from its results (as --prior does).", metavar="DIR"),
     ]
     from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
     knowledge: Annotated[

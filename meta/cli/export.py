@@ -48,7 +48,12 @@ class TrainingFlags:
         ),
     ] = None
     confidence: Annotated[
-        float | None, flag("sft, dpo: of the gain or difference of a row  [default: 0.9].", min=0.5, max=0.999)
+        float | None,
+        flag(
+            "sft, dpo: confidence at which a row's gain or difference must differ from zero  [default: 0.9].",
+            min=0.5,
+            max=0.999,
+        ),
     ] = None
     everything: Annotated[bool, flag("sft, dpo: also rows that are not significant.", "--all")] = False
     validation: Annotated[

@@ -160,11 +160,11 @@ def serve(
 class LimitFlags:
     """What a volunteer grants."""
 
-    runs: Annotated[int | None, flag("Stop after so many runs  [default: at Ctrl-C].", min=1, metavar="N")]
+    runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
     workers: Annotated[int | None, flag("Runs at a time  [default: one for each of --devices].", min=1, metavar="N")]
     hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
-    max_gb: Annotated[float, flag("Memory that a training may take, in GB.", min=0.1, default=4.0)]
+    max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
     no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
     yes: YesFlag
 
@@ -197,15 +197,15 @@ def join(
     out: Output,
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
-    folder: Annotated[str, flag("Where your key and runs lie.", metavar="DIR", default="metaloop-home")],
+    folder: Annotated[str, flag("Folder for your key and your runs.", metavar="DIR", default="metaloop-home")],
     limits: LimitFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
 ) -> None:
     """Search for a project. Its task and its scripts run here, in a sandbox without
     network that sees none of your files. Ctrl-C stops it; the same command resumes.
-    With --model or --agent, your own model or agent follows the programs, and spending
-    limits are those of each run."""
+    With --model, or -r command:NAME for an agent, it follows the programs; spending limits
+    hold for each run, not for all runs together."""
     from arena.home.client import HostClient, VolunteerFolder
     from arena.home.volunteer import Limits, Researcher, VolunteerSession
 

@@ -88,6 +88,9 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note("* the champion")
     if len(scales) > 1:
         out.note(said_of(scales))
+    elif out.mode == "person":
+        unit = f", in {scales[0]['unit']}" if scales else ""
+        out.note(f"gain: mean of the n runs of the search{unit}; the confirmation is in metaloop standings")
     for line in proposal_lines(proposals):
         out.note(line)
     if any(row["refused"] for row in proposals):

@@ -47,8 +47,8 @@ class MutationFlags:
     embeddings: Annotated[
         str | None,
         flag(
-            "Embedding model that refuses programs which say the same as an earlier one in other words, from this "
-            "similarity on  [default: none, words decide; 0.92].",
+            "Embedding model that compares a new program with earlier ones; it is refused if its similarity to one is "
+            "at least COSINE (0.92 if not given)  [default: compare words].",
             metavar="NAME[=COSINE]",
         ),
     ]

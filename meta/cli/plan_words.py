@@ -18,7 +18,7 @@ _SHOWN_BY_NAME = word_list("""
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
-LABELS = {"home": "training task", "runs_on_variant": "more runs on it"}  # labels of keys, where they differ
+LABELS = {"home": "training task", "runs_on_variant": "runs on the variant"}  # labels of keys, where they differ
 
 
 def words(plan: PlannedWork) -> list[tuple[str, str]]:

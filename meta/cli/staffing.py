@@ -27,11 +27,14 @@ class AgentFlags:
     agent_network: Annotated[
         str | None,
         flag(
-            "What the agent reaches besides its models  [default: none; proxy without the gateway].",
+            "What the agent reaches besides its models  [default: none; proxy with --agent-direct].",
             type=click.Choice(NETWORKS),
         ),
     ] = None
-    agent_direct: Annotated[bool | None, flag("Give the agent your key or login: no price, no spending limit.")] = None
+    agent_direct: Annotated[
+        bool | None,
+        flag("Give the agent your key or login; its costs are then not recorded and no spending limit applies."),
+    ] = None
     agent_allow: Annotated[str | None, flag("More hosts that the proxy allows.", metavar="HOST,…")] = None
     agent_readable: Annotated[str | None, flag("More paths that the agent may read.", metavar="PATH,…")] = None
     agent_env: Annotated[str | None, flag("Your environment variables to pass to the agent.", metavar="NAME,…")] = None

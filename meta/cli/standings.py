@@ -311,7 +311,8 @@ def leading(rows: Sequence[StandingLine]) -> str:
         return (
             f"With these runs no program is shown to be better than another: each of the {len(first)} may be the best."
         )
-    return f"Each of {', '.join(first)} may be the best; the others are behind."
+    again = [_name(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
+    return f"Each of {', '.join([*first, *again])} may be the best; the others are behind."
 
 
 def _checked(r: StandingLine) -> CheckedArm:

@@ -113,7 +113,7 @@ def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
         return (
             f"before the runs, {many(size.experiments, 'experiment')}{each}, {share(size.experiments)}: the unchanged "
             f"script {size.baselines} times, up to {many(size.changes, 'single change')} once each, the best of them "
-            f"{size.again} times more; does any help?"
+            f"{size.again} times more, to see whether any of them helps"
         )
     if none := [task.name for task in homes if not task.edits.knobs]:
         return f"not tested: {', '.join(none)} declares no edits"

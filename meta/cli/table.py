@@ -47,8 +47,10 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),
         CommandEntry("import", DATA, "meta.cli.import_:import_", "import the logs of other loops as a study"),
         CommandEntry("export", DATA, "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
-        CommandEntry("learn", DATA, "meta.cli.knowledge:learn", "store what studies showed, for a knowledge base"),
-        CommandEntry("knowledge", DATA, "meta.cli.knowledge:knowledge", "show, ideas, sql"),
+        CommandEntry("learn", DATA, "meta.cli.knowledge:learn", "store what studies showed in a knowledge base"),
+        CommandEntry(
+            "knowledge", DATA, "meta.cli.knowledge:knowledge", "what was learnt on many tasks: show, ideas, sql"
+        ),
         CommandEntry("surrogate", DATA, "meta.cli.surrogate:surrogate", "predict a program's gain from its text"),
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, charter, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
