@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from arena.contest import views
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
+from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
@@ -67,7 +68,10 @@ def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/index.md")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         part = RowRange.page(page, views.PAGE)
-        return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
+        seen = views.board_view(host.contest, part, host.viewer(request), rest)
+        return show(
+            host, request, "board", board=seen, history=rank_chart(host.contest, seen["rows"] if page == 1 else ())
+        )
 
     @routes.get("/queue")
     @routes.get("/queue.md")
