@@ -1,11 +1,13 @@
-"""Sends the result of a study to an address, as JSON."""
+"""Sends the result of a command to an address, as JSON."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from meta.begin import champion_of
@@ -25,7 +27,11 @@ def refuse_bad(url: str) -> None:
 def notify(url: str, folder: Path, branch: str | None) -> str:
     """Post the verdict and where the files are; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
-    body = {"study": str(folder), **{name: champion.get(name) for name in FIELDS}, "branch": branch}
+    return send(url, {"study": str(folder), **{name: champion.get(name) for name in FIELDS}, "branch": branch})
+
+
+def send(url: str, body: Mapping[str, Any]) -> str:
+    """Post ``body``; returns what came of it."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     host = urlsplit(url).hostname
     try:

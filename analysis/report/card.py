@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from analysis.report import verdict
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
-from analysis.report.rows import StandingRow
 from analysis.report.source import ReportSource
 
 if TYPE_CHECKING:
@@ -19,8 +19,34 @@ if TYPE_CHECKING:
 LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 86, 4, 27, 5
 HEADS = ((44, 44, 1), (34, 58, 3))  # of the headline: pixels, letters in a line, lines
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
+WHOLE_AXIS = (400.0, 1136.0)
 FRAME = {"left": 760.0, "right": 1136.0, "bottom": 510.0}
 OURS = ("champion", "program")
+
+
+class CardRow(Protocol):
+    """What a card shows of a program."""
+
+    @property
+    def display_name(self) -> str: ...
+    @property
+    def role(self) -> str | None: ...
+    @property
+    def gain(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The words of a card."""
+
+    kicker: str
+    headline: str
+    sentence: str
+    cost: str
 
 
 class DrawnArm(TypedDict):
@@ -37,31 +63,41 @@ class DrawnArm(TypedDict):
 
 def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     """The picture as SVG, for `metaloop report --card`."""
-    from analysis.report.page import environment, name_of
+    from analysis.report.page import name_of
 
     facts = gather(ReportSource(con, study))
     decided = verdict.verdict(facts)
-    size, letters, most = next((one for one in HEADS if len(decided.headline) <= one[1]), HEADS[-1])
-    headline = lines_of(decided.headline, letters, most)
+    kicker = f"metaloop · {facts.task} · {name_of(facts)}"
+    words = CardText(kicker, decided.headline, decided.sentence, verdict.cost(facts))
+    return drawn_card(words, facts.board, *runs_of(facts))
+
+
+def drawn_card(
+    words: CardText, rows: Sequence[CardRow], shown: Sequence[DrawnRun] = (), measure: str = "", direction: str = ""
+) -> str:
+    """The card of these words and programs as SVG. Without runs the programs have its whole width."""
+    from analysis.report.page import environment
+
+    size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
+    headline = lines_of(words.headline, letters, most)
     below = 126 + (size + 8) * len(headline)
-    sentence = lines_of(decided.sentence, LETTERS, MOST_LINES)
+    sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
-    shown, measure, direction = runs_of(facts)
     return (
         environment()
         .get_template("card.svg.j2")
         .render(
-            kicker=f"metaloop · {facts.task} · {name_of(facts)}",
+            kicker=words.kicker,
             headline=headline,
             size=size,
             sentence=sentence,
             below=below,
-            arms=arms_of(facts.board[:MOST_ARMS], top),
+            arms=arms_of(rows[:MOST_ARMS], top, AXIS if shown else WHOLE_AXIS),
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top),
             most=last_of(shown),
             measure=measure,
-            cost=lines_of(verdict.cost(facts), 112, 2),
+            cost=lines_of(words.cost, 112, 2),
         )
     )
 
@@ -77,14 +113,14 @@ def last_of(runs: Sequence[DrawnRun]) -> int:
     return max((number for run in runs for number, *_ in run.points), default=0)
 
 
-def arms_of(rows: Sequence[StandingRow], top: float) -> list[DrawnArm]:
+def arms_of(rows: Sequence[CardRow], top: float, axis: tuple[float, float] = AXIS) -> list[DrawnArm]:
     """The programs below each other, on one axis that has 0."""
     ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
     lowest, width = min(ends), (max(ends) - min(ends)) or 1.0
     step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
 
     def at(value: float | None) -> float | None:
-        return None if value is None else round(AXIS[0] + (AXIS[1] - AXIS[0]) * (value - lowest) / width, 1)
+        return None if value is None else round(axis[0] + (axis[1] - axis[0]) * (value - lowest) / width, 1)
 
     return [
         {

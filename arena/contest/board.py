@@ -22,6 +22,7 @@ from analysis.statistics import error_of
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
+from arena.contest.ranks import record_ranks
 from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
@@ -141,6 +142,7 @@ class BoardUpdater:
         whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = cast(BoardFact, self.contest.database.fact("board"))
+        version, runs = before.get("version", 0) + 1, sum(row["n"] for row in whole)
         with self.contest.database.write() as connection:
             statement = upsert(BoardRow)
             again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
@@ -151,7 +153,9 @@ class BoardUpdater:
             self.contest.database.put(
                 connection,
                 "board",
-                version=before.get("version", 0) + 1,
+                version=version,
+                runs=runs,
+                recorded_runs=record_ranks(connection, version, runs, before.get("recorded_runs", 0)),
                 as_of=utc_now().isoformat(),
                 aa_spread=aa_spread(whole),
                 aa_check=aa_check(whole, more["unit"]),

@@ -74,6 +74,8 @@ class Separation(TypedDict):
 class BoardFact(TypedDict, total=False):
     version: int
     as_of: str
+    runs: int  # measured, of all entries; a board of an earlier version lacks it
+    recorded_runs: int  # when ranks were recorded last
     aa_spread: float | None
     aa_check: str | None
     separate: Separation | None

@@ -186,6 +186,23 @@ class BoardRow(ContestTable):
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 
+class RankPoint(ContestTable):
+    """The rank of an entry on one version of the board, after ``runs`` measured runs of all entries.
+
+    ``position``: in the order of average gains; ``rank_low`` to ``rank_high``: its rank range.
+    """
+
+    __tablename__ = "ranks"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    runs: Mapped[int]
+    position: Mapped[int]
+    rank_low: Mapped[int]
+    rank_high: Mapped[int]
+
+
 @event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
     """Run the scripts of new tables: triggers, and data moved from tables of earlier versions."""

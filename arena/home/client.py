@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from arena.contest.client import bad_certificate, no_answer
 from arena.home.signing import Signer
 from programs.errors import MetaloopError, NotFound, UsageError
 from trainer.places import private_folder
@@ -35,17 +36,21 @@ class HostClient:
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join http://HOST:PORT")
         self.base = f"{parts.scheme}://{parts.netloc}"
+        self.answered = False
 
     def ask(self, path: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(self.base + path, data=body, headers={"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                self.answered = True
                 return bytes(answer.read(MOST_ANSWER))
         except urllib.error.HTTPError as error:
             if error.code in (408, 429) or error.code >= 500:
                 raise Unreachable(f"HTTP {error.code}") from None
             raise _refusal(error) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
+            if bad_certificate(error) and not self.answered:  # later it may be the network of a hotel
+                raise no_answer(self.base, error, "") from None
             raise Unreachable(str(getattr(error, "reason", error))) from None
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, trust
-from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
+from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.match import resume
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
+from meta.cli.webhook import EFFECTS, send_rows
 from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
@@ -53,6 +54,7 @@ class AblateFlags:
     budget: BudgetFlag
     only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
     seeds: Annotated[int | None, flag(f"Fresh seeds per source of a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
+    webhook: WebhookFlag
 
 
 @verb(
@@ -132,6 +134,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md is updated")
     present(out, study.folder, match.match_id)
+    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [match.match_id] * 2)
 
 
 def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[str, ...], float | None]:
@@ -257,6 +260,7 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
         out.note(f"no Shapley values: the run has more than {MOST_SHAPLEY} commits")
     launch.drive(out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p))
     present(out, study.folder, run_id)
+    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run_id] * 2)
 
 
 def present(out: Output, folder: Path, identity: str) -> None:

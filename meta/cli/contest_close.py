@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
-from meta.cli.flags import ContestFolder
+from meta.cli.flags import ContestFolder, WebhookFlag
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from programs.errors import UsageError
@@ -28,6 +28,7 @@ def close(
     out: Output,
     folder: ContestFolder,
     early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
+    webhook: WebhookFlag,
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
     remaining runs, the leaders run once more on fresh seeds and data, and the decision
@@ -41,6 +42,11 @@ def close(
         request_close(contest, early, resolve.typed(path))
         follow(out, contest)
     present(out, contest)
+    if webhook:
+        from meta.notify import send
+
+        said = {key: value for key, value in contest.announcement().items() if key != "secret"}
+        out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
 
 
 def request_close(contest: Contest, early: str | None, name: str) -> None:

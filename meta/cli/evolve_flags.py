@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags, StudyModelFlags
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
 from meta.cli.mutation import MutationFlags
 from meta.cli.options import flag, only
 from meta.cli.staffing import AgentFlags
@@ -23,7 +23,7 @@ class EndFlags:
         bool,
         flag("At the end, commit what was found on a new branch of the task's repository: program and train.py."),
     ]
-    webhook: Annotated[str | None, flag("At the end, send the result to this address as JSON.", metavar="URL")]
+    webhook: WebhookFlag
 
     def refuse_early(self, task: Task) -> None:
         """Raise UsageError for what could not be done at the end, before anything is spent."""
@@ -31,10 +31,6 @@ class EndFlags:
             from meta.apply import repository_of
 
             repository_of(task)
-        if self.webhook:
-            from meta.notify import refuse_bad
-
-            refuse_bad(self.webhook)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,15 @@ def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: i
     return runs
 
 
+def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    """Before anything is spent."""
+    from meta.notify import refuse_bad
+
+    if url:
+        refuse_bad(url)
+    return url
+
+
 STUDY_HELP = "The study's folder, or its name under studies/."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 AnyStudy = Annotated[str | None, argument(required=False), flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
@@ -33,6 +42,10 @@ Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)
 ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
 ContestFolder = Annotated[str, argument(metavar="DIR")]
 YesFlag = Annotated[bool, flag("Do not ask for confirmation.", "-y")]
+WebhookFlag = Annotated[
+    str | None,
+    flag("At the end, send the result to this address as JSON.", metavar="URL", callback=_refuse_no_address),
+]
 BudgetFlag = Annotated[float | None, flag("Device time of the whole command, e.g. 2h.", type=Duration())]
 RunBudgetFlag = Annotated[
     float | None, flag("Device time of one run: 20m, 5400s, 8h  [default: the task's].", "-b", type=Duration())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
-from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
+from meta.cli import webhook as webhooks
+from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -46,6 +47,7 @@ def match(
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
+    webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
     """Compare programs on the same task, with the same run seeds and the same device
@@ -85,6 +87,7 @@ def match(
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out)
     present(out, study.folder, [played.match_id])
+    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[played.match_id]])
     if batch is not None:
         out.note(race_ended(study, played))
     name = resolve.typed(study.folder)

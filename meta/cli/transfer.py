@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from arena.task_study import tasks_of
 from meta.cli import launch, resolve, transfer_table
-from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
+from meta.cli import webhook as webhooks
+from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
@@ -45,6 +46,7 @@ def transfer(
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
+    webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
     """Does a program that wins on its training task also win on held-out tasks? Runs
@@ -85,6 +87,7 @@ def transfer(
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for the progress: the mean over tasks
     launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_transfer(begun, own, runs, bare, progress))
     transfer_table.present(out, begun.folder)
+    webhooks.send_rows(out, webhook, COMMAND, begun.folder, webhooks.ALL_STANDINGS)
 
 
 def finished(

@@ -19,6 +19,7 @@ from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
 from arena.contest.web.changes import BaseText, between
 from arena.contest.web.curve import Curve, curve
+from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
@@ -88,6 +89,7 @@ def entry_page(
         problem=problem,
         reason=reason,
         disputes=disputes_of(host.contest, match.number),
+        history=rank_chart(host.contest, [seen["standing"]] if seen["standing"] else []),
         runs=runs_shown(host, match, seen, selection),
         text=text_shown(host, match, seen, selection.against, viewer, admin),
     )

@@ -10,11 +10,13 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from arena.contest import views
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
+from arena.contest.web.card import winners_card
+from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
-from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from arena.contest.web.security import CARD_POLICY, POLICY, SESSION, VISITOR, form_token, remember, visitor_of
 from arena.contest.web.static_files import static_routes
 
 MARKDOWN = "text/markdown; charset=utf-8"
@@ -67,7 +69,17 @@ def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/index.md")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         part = RowRange.page(page, views.PAGE)
-        return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
+        seen = views.board_view(host.contest, part, host.viewer(request), rest)
+        return show(
+            host, request, "board", board=seen, history=rank_chart(host.contest, seen["rows"] if page == 1 else ())
+        )
+
+    @routes.get("/card.svg")
+    def card() -> Response:
+        drawn = winners_card(host.contest)
+        if drawn is None:
+            raise HTTPException(404, detail={"message": "no entry has won", "hint": "the card shows the winner"})
+        return Response(drawn, media_type="image/svg+xml", headers={POLICY: CARD_POLICY})
 
     @routes.get("/queue")
     @routes.get("/queue.md")

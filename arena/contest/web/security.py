@@ -18,8 +18,10 @@ from arena.contest.client import API, API_HEADER
 SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: the session; the browser that a form belongs to
 HOSTING = "contest_host"  # cookie of a browser in which the host logged in
 YEAR = 365 * 86400
+POLICY = "content-security-policy"
+CARD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"  # of a picture with its own style
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    POLICY: "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -72,8 +74,11 @@ class SafeHeaders:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                own = headers.get(POLICY)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if own == CARD_POLICY:
+                    headers[POLICY] = own
                 headers.setdefault("cache-control", "no-cache")
             await send(message)
 

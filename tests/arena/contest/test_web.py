@@ -332,9 +332,10 @@ def test_head_answers_as_get_without_the_body(place: Place, path: str) -> None:
 def test_the_page_on_writing_names_every_edit_and_every_setting(place: Place) -> None:
     html, twin = (place.browser().get(path).text for path in ("/write", "/write.md"))
     for knob in place.made.contest.task.edits.knobs:
-        assert f"<td>{knob.name}</td>" in html and f"| {knob.name.replace('_', chr(92) + '_')} |" in twin
+        assert f"<td>{knob.name}</td>" in html and f"| `{knob.name}` |" in twin
     for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
         assert f"<code>{name}</code>" in html
+    assert "\n- `no_repeat`: " in twin
     text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
     told = place.browser().ask("POST", "/api/v1/lint", unescape(text).encode()).json
     assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)

@@ -1,0 +1,118 @@
+"""The history of ranks as a chart: a line for each entry, from the first measured run to now. No script."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.wording import many, ranks
+from arena.contest.contest import Contest
+from arena.contest.ranks import Rank, rank_history
+from arena.contest.stored import MeasuredRow
+from arena.contest.web.curve import nice
+
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
+MOST_LINES, MOST_ROWS, MOST_COLUMNS, LETTERS = 8, 20, 8, 15
+
+
+@dataclass(frozen=True)
+class RankLine:
+    """One entry. ``band``: polygon of its rank ranges, where one entry is drawn alone."""
+
+    name: str
+    label: str
+    style: str
+    path: str
+    band: str
+    end: tuple[float, float]
+    cells: tuple[str, ...]  # its rank ranges, one for each column of the table
+
+
+@dataclass(frozen=True)
+class RankChart:
+    """The values for the template; lengths in units of the viewBox."""
+
+    height: float
+    lines: tuple[RankLine, ...]
+    rows: tuple[tuple[float, str], ...]  # grid lines: y, label
+    columns: tuple[tuple[float, str], ...]
+    runs: tuple[int, ...]  # heads of the table
+    caption: str
+
+
+def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | None:
+    """The ranks of the first rows over time; None before there are two points in time."""
+    history = rank_history(contest, [row["number"] for row in rows[:MOST_LINES]])
+    drawn = [row for row in rows[:MOST_LINES] if history[row["number"]]]
+    times = sorted({point.runs for points in history.values() for point in points})
+    if len(times) < 2:
+        return None
+    alone = len(drawn) == 1
+    deepest = max((point.high if alone else point.position) for points in history.values() for point in points)
+    deepest = min(max(deepest, 2), MOST_ROWS)
+    plane = RankPlane(deepest, times[0], times[-1])
+    columns = spread(times)
+    lines = tuple(rank_line(row, history[row["number"]], plane, alone, columns) for row in drawn)
+    every, apart = max(1, round(nice(deepest / 8))), max(1, round(nice((times[-1] - times[0]) / 4)))
+    return RankChart(
+        TOP + ROW * (deepest - 1) + BOTTOM,
+        lines,
+        tuple((plane.y(rank), str(rank)) for rank in range(1, deepest + 1) if rank == 1 or rank % every == 0),
+        tuple((plane.x(runs), str(runs)) for runs in range(times[0], times[-1] + 1) if runs % apart == 0),
+        tuple(columns),
+        caption(alone, times),
+    )
+
+
+def caption(alone: bool, times: Sequence[int]) -> str:
+    span = f"Order by average gain, from {many(times[0], 'measured run')} of all entries to {times[-1]:,}."
+    if alone:
+        return f"{span} Band: the rank range; within it the order may be chance."
+    return f"{span} Where rank ranges overlap (table), the order may be chance. Dashed: stock."
+
+
+@dataclass(frozen=True)
+class RankPlane:
+    """Maps runs and ranks to coordinates; ranks below ``deepest`` are drawn there."""
+
+    deepest: int
+    first: int
+    last: int
+
+    def x(self, runs: int) -> float:
+        return round(LEFT + 6 + (WIDTH - LEFT - RIGHT - 6) * (runs - self.first) / (self.last - self.first), 1)
+
+    def y(self, rank: int) -> float:
+        return float(TOP + ROW * (min(rank, self.deepest) - 1))
+
+
+def rank_line(
+    row: MeasuredRow, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
+) -> RankLine:
+    label = row["entrant"] if row["role"] == "program" else "stock" if row["role"] == "control" else "stock (A/A)"
+    style = "stock" if row["role"] != "program" else "lead" if row["rank_low"] == 1 else "rest"
+    places = [(plane.x(point.runs), plane.y(point.position)) for point in points]
+    there = [f"{plane.x(point.runs)},{plane.y(point.low)}" for point in points]
+    back = [f"{plane.x(point.runs)},{plane.y(point.high)}" for point in reversed(points)]
+    return RankLine(
+        f"{label}: {row['name']}" if row["role"] == "program" else label,
+        textwrap.shorten(label, LETTERS, placeholder="…") or label[: LETTERS - 1] + "…",
+        style,
+        "M" + "L".join(f"{x} {y}" for x, y in places),
+        " ".join((*there, *back)) if alone else "",
+        places[-1],
+        tuple(cell_at(points, runs) for runs in columns),
+    )
+
+
+def cell_at(points: Sequence[Rank], runs: int) -> str:
+    """The rank range that held after ``runs`` runs; empty before the entry's first run."""
+    held = [point for point in points if point.runs <= runs]
+    return ranks(held[-1].low, held[-1].high) if held else ""
+
+
+def spread(times: Sequence[int]) -> list[int]:
+    """At most MOST_COLUMNS of the times, with the first and the last."""
+    step = max(1, len(times) - 1) / (MOST_COLUMNS - 1)
+    return list(times) if len(times) <= MOST_COLUMNS else [times[round(step * i)] for i in range(MOST_COLUMNS)]

@@ -1,0 +1,30 @@
+"""The end of a command with ``--webhook``: the rows of its result as JSON. ``evolve`` sends its verdict instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from meta.cli import resolve
+from meta.cli.output import Output
+
+STANDINGS = (
+    "SELECT name, role, task, purpose, n, gain, low, high, rank_low, rank_high FROM standings "
+    "WHERE list_contains(?, match_id) ORDER BY task, rank_low, gain DESC"
+)
+ALL_STANDINGS = STANDINGS.replace("list_contains(?, match_id)", "true")
+EFFECTS = "SELECT label, method, estimate, low, high, n, q, unit FROM credit WHERE match_id = ? OR run_id = ?"
+
+
+def send_rows(
+    out: Output, url: str | None, command: str, folder: Path, query: str, parameters: Sequence[Any] = ()
+) -> None:
+    """Send the rows of a query on the study; nothing without an address. A failure is a note: the result is safe."""
+    if url is None:
+        return
+    from meta.notify import send
+
+    with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
+        rows = resolve.fetch(con, query, list(parameters))
+    out.note(send(url, {"command": command, "study": str(folder), "rows": rows}))

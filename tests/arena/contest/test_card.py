@@ -1,0 +1,67 @@
+"""The card of the winner: there once an entry has won, and never more certain than the announcement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from arena.contest import acts
+from arena.contest.contest import Contest
+from arena.contest.tables import ContestEntry
+from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.test_board import filled
+
+
+def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, Any]]:
+    """An announcement with so many winners, the entries 3 and 4."""
+    filled(contest, 2)
+    with contest.database.read() as connection:
+        entries = {entry.number: entry for entry in connection.query(ContestEntry)}
+    who = [
+        {"entry_id": entries[n].entry_id, "number": n, "entrant": entrant, "name": "p"}
+        for n, entrant in ((3, "Ada"), (4, "Bob"))
+    ]
+    figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "se": 0.1}
+    stock = {"entry_id": entries[1].entry_id, "number": 1, "entrant": "host", "name": "stock", "role": "control"}
+    rows = [{**one, "role": "program", **figures} for one in who] + [{**stock, **figures}]
+    for row in rows:
+        row |= {"rank_low": 1, "rank_high": 3, "claimed": None, "state": "verified", "trust": "verified"}
+        row |= {"device_seconds_charged": 1.0, "tokens": None, "usd": None}
+    contest.database.set_fact(
+        "announcement", outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0],
+        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", scales=[], aa_spread=None, secret="s",
+        secret_hash="h", decided_at="2026-01-02T00:00:00+00:00", rows=rows, left_out=[], hidden=[],
+        **{key: figures[key] for key in ("gain", "low", "high", "n")},
+    )  # fmt: skip
+    contest.state(decided="2026-01-02T00:00:00+00:00")
+    return who
+
+
+@pytest.mark.parametrize(("outcome", "winners"), [("won", 1), ("shared", 2)])
+def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winners: int) -> None:
+    contest = founded(tmp_path, title="Trial <1>").contest
+    with served(contest) as port:
+        assert Browser(port).get("/card.svg").status == 404
+        who = announced(contest, outcome, winners)
+        pages = [Browser(port).get(path).text for path in ("/?unshared", "/index.md")]
+        card = Browser(port).get("/card.svg")
+        acts.void(contest, who[0]["entry_id"], "found out late")
+        later = Browser(port).get("/card.svg").text
+    assert all("/card.svg" in page for page in pages)
+    assert card.headers["content-type"] == "image/svg+xml" and "script" not in card.headers["content-security-policy"]
+    texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(card.text)]
+    assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
+    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock"} <= set(texts)
+    assert any(text.endswith("decided 2026-01-02") for text in texts)
+    assert "has declared P0" not in card.text and "has declared P0" in later
+
+
+def test_without_a_winner_there_is_no_card(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    announced(contest, "none", 0)
+    with served(contest) as port:
+        assert Browser(port).get("/card.svg").status == 404
+        assert "/card.svg" not in Browser(port).get("/?unshared").text

@@ -1,0 +1,68 @@
+"""Commands that send their result to an address at the end, and refuse a bad address before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.contest.contest import Contest
+from meta.cli.main import run
+from tests.arena.contest.hosting import founded
+from tests.arena.contest.test_card import announced
+from tests.meta.test_trial import listening
+from trainer.scaffold import init_simulated
+
+
+def sent(words: list[str]) -> dict[str, Any]:
+    with listening() as (url, got):
+        assert run([*words, "--webhook", url]) == 0
+    assert len(got) == 1
+    body: dict[str, Any] = json.loads(got[0])
+    return body
+
+
+@pytest.fixture
+def law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    init_simulated(tmp_path / "law", 7)
+    init_simulated(tmp_path / "other", 8)
+    (tmp_path / "a.md").write_text("# A\n\n## Ideas\n\n- Try one thing.\n- Try another thing.\n")
+    return str(tmp_path / "law")
+
+
+def test_match_sends_its_standings(law: str) -> None:
+    body = sent(["match", "stock", "local", "-t", law, "-n", "2", "--no-controls", "-y"])
+    assert body["command"] == "match" and Path(body["study"]).is_dir()
+    assert {(row["name"], row["n"]) for row in body["rows"]} == {("stock", 2), ("local", 2)}
+    assert all(row["low"] <= row["gain"] <= row["high"] for row in body["rows"])
+
+
+def test_transfer_sends_the_standings_of_each_task(law: str) -> None:
+    words = ["transfer", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", "--no-bare", "-y"]
+    body = sent(words)
+    assert body["command"] == "transfer" and len({row["task"] for row in body["rows"]}) == 2
+
+
+def test_ablate_sends_its_effects(law: str) -> None:
+    body = sent(["ablate", "local", "-t", law, "-y"])
+    assert body["command"] == "ablate" and body["rows"] and all(row["method"] == "factorial" for row in body["rows"])
+
+
+def test_contest_close_sends_the_announcement_without_the_secret(tmp_path: Path) -> None:
+    contest: Contest = founded(tmp_path).contest
+    announced(contest, "won", 1)
+    body = sent(["contest", "close", str(contest.folder)])
+    assert body["outcome"] == "won" and body["winners"][0]["entrant"] == "Ada" and "secret" not in body
+    contest.database.close()
+
+
+@pytest.mark.parametrize("words", [["match", "stock"], ["transfer", "stock"], ["ablate", "stock"]])
+def test_a_bad_address_is_refused_before_anything_runs(
+    words: list[str], capsys: pytest.CaptureFixture[str], law: str
+) -> None:
+    assert run([*words, "-t", law, "--webhook", "ftp://x"]) == 2
+    assert "not an http address" in capsys.readouterr().err
+    assert not Path("studies").exists()
