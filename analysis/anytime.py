@@ -33,7 +33,8 @@ MOMENTS = ("first", "half", "end")  # after the first experiment, at half of the
 
 @dataclass(frozen=True)
 class Step:
-    """After one experiment: ``spent`` as a share of the run's budget, ``best`` gain of a kept script so far."""
+    """After one of the first two experiments, or one that raised ``best``, the best gain of a kept script so far;
+    ``spent``: as a share of the run's budget."""
 
     run_id: str
     task: str

@@ -108,13 +108,8 @@ def _gains(
     ]
     if effects.fitted is None or not count:
         return costs, [None] * count
-    # a source that was screened first, or trained again, is one change
-    key = np.stack([use["id"], use["run"], use["source"].astype(np.int64)])
-    once = np.sort(np.unique(key, axis=1, return_index=True)[1])
     rows = effects.finder.positions(use["run"], use["number"])
-    for at in np.flatnonzero(rows[once] < 0):  # the first training may have failed, or be unknown
-        same = np.flatnonzero(np.all(key == key[:, [once[at]]], axis=0) & (rows >= 0))
-        once[at] = same[0] if len(same) else once[at]
+    once = _once(use, rows)
     seconds = np.array([max(own.seconds, 1e-9) for own in costs])
     ids = use["id"][once]
     rates = csr_array((1.0 / seconds[ids], (ids, np.arange(len(once)))), shape=(count, len(once)))
@@ -122,6 +117,18 @@ def _gains(
     empty = ~np.any(weights != 0.0, axis=1)
     answers = effects.fitted.answers(weights)
     return costs, [None if nothing else answer for answer, nothing in zip(answers, empty.tolist(), strict=True)]
+
+
+def _once(use: dict[str, NDArray[Any]], rows: NDArray[Any]) -> NDArray[Any]:
+    """One index for each source that a run tried for a directive, because a source that was screened first, or trained
+    again, is one change: the first one with a row, since the first training may have failed, else the first one."""
+    import numpy as np
+
+    key = np.stack([use["id"], use["run"], use["source"].astype(np.int64)])
+    order = np.lexsort((rows < 0, *key[::-1]))
+    starts = np.flatnonzero(np.append(True, np.any(np.diff(key[:, order], axis=1) != 0, axis=0)))
+    chosen: NDArray[Any] = order[starts][np.argsort(np.minimum.reduceat(order, starts))]
+    return chosen
 
 
 def _credit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.mixed_model import Fitted, Ratios, SeedBlock, root_of
@@ -48,6 +49,7 @@ class ExperimentTable:
 
 def fit(table: ExperimentTable) -> Fitted | None:
     """The model of all rows; None if there are fewer than three, or all are equal."""
+    import scipy.linalg  # noqa: F401 - before the limit, which holds for the libraries that are loaded then
     from threadpoolctl import threadpool_limits
 
     # The matrices are small: a second linear algebra thread would only wait, especially on a busy machine.
@@ -124,16 +126,18 @@ class Shape:
         short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
         code = _dense(self.table.code[rows])[1]
         parts, at = [np.eye(self.levels)[short], own], [np.arange(self.levels), self.levels + mine]
-        known = self._together(mine)
-        if known:
-            parts.append(np.stack([own[:, i] * own[:, j] for _, i, j in known], axis=1))
-            at.append(np.array([column for column, _, _ in known]))
+        known, first, second = self._together(mine)
+        if len(known):
+            parts.append(own[:, first] * own[:, second])
+            at.append(known)
         if self.levels > 1:
             parts.append(own * (short > 0)[:, None])
             at.append(self.bends + mine)
-        again = [
-            self.repeated.get(key, -1) for key in zip(self.table.source[rows].tolist(), short.tolist(), strict=True)
-        ]
+        again = (
+            [self.repeated.get(key, -1) for key in zip(self.table.source[rows].tolist(), short.tolist(), strict=True)]
+            if self.repeated
+            else [-1]
+        )
         if max(again) >= 0:
             columns = np.unique([column for column in again if column >= 0])
             parts.append((np.array(again)[:, None] == columns).astype(float))
@@ -143,10 +147,22 @@ class Shape:
         both = np.column_stack([x[:, there], y])
         return SeedBlock(both, at_columns[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
 
-    def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
-        """(column, positions in ``mine``) of the pairs of these edits."""
-        at = {edit: i for i, edit in enumerate(mine.tolist())}
-        return [(column, at[a], at[b]) for (a, b), column in self.pairs.items() if a in at and b in at]
+    def _together(self, mine: Ints) -> tuple[Ints, Ints, Ints]:
+        """(columns, first and second positions in ``mine``) of the pairs of these edits."""
+        import numpy as np
+
+        place = np.full(self.table.width, -1)
+        place[mine] = np.arange(len(mine))
+        positions = place[self.both]
+        known = np.flatnonzero((positions >= 0).all(axis=1))
+        return self.levels + self.table.width + known, positions[known, 0], positions[known, 1]
+
+    @cached_property
+    def both(self) -> Ints:
+        """The two edits of each pair, in the order of their columns."""
+        import numpy as np
+
+        return np.array(list(self.pairs), dtype=np.int64).reshape(-1, 2)
 
 
 def _dense(rows: csr_array) -> tuple[Ints, Floats]:
@@ -161,15 +177,15 @@ def _dense(rows: csr_array) -> tuple[Ints, Floats]:
 
 def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     """The pairs of edits that occur together in most blocks, sorted."""
-    counts: dict[tuple[int, int], int] = {}
+    import numpy as np
+
+    counts = np.zeros((table.width, table.width), dtype=np.int64)
     for rows in groups:
-        held = table.held[rows]
-        together = (held.T @ held).tocoo()
-        for i, j in zip(together.row.tolist(), together.col.tolist(), strict=True):
-            if i < j:
-                counts[i, j] = counts.get((i, j), 0) + 1
-    often = sorted(((-count, pair) for pair, count in counts.items() if count >= SEEN))[:PAIRS]
-    return sorted(pair for _, pair in often)
+        mine, own = _dense(table.held[rows])
+        counts[mine[:, None], mine] += own.T @ own > 0
+    first, second = np.nonzero(np.triu(counts, 1) >= SEEN)
+    often = np.lexsort((second, first, -counts[first, second]))[:PAIRS]
+    return sorted(zip(first[often].tolist(), second[often].tolist(), strict=True))
 
 
 def _repeated(table: ExperimentTable) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ of freedom (Smyth 2004), so that a few runs that agree, or a few outliers, do no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,7 @@ class Fitted:
 
     def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
         """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
+        import scipy.linalg  # noqa: F401 - before the limit, as in `mixed_fit.fit`
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):
@@ -157,30 +158,28 @@ class Fitted:
         """
         import numpy as np
 
-        towards = weights @ self.spread  # [m, columns]
+        towards = np.ascontiguousarray((weights @ self.spread).T)  # [columns, m]
         seen, expected, squares = (np.zeros(len(weights)) for _ in range(3))
-        for block, (whitened, rest) in zip(self._blocks, self._whitened(), strict=True):
-            own = towards[:, block.at]
-            active = np.flatnonzero(np.any(own != 0.0, axis=1))
-            part = own[active] @ (whitened.T @ whitened)
-            added = own[active] @ (whitened.T @ rest)
-            inner = self.spread[np.ix_(block.at, block.at)]
-            h = np.maximum(np.einsum("ij,ij->i", part, own[active] - part @ inner), 0.0)
-            seen[active] += added**2 / self.noise
-            expected[active] += h
-            squares[active] += h**2
+        for block in self._blocks:
+            whitened, rest = self._whitened(block)
+            own, gram = towards[block.at], whitened.T @ whitened
+            left = gram - gram @ self.spread[block.at[:, None], block.at] @ gram
+            h = np.maximum(np.einsum("ij,ij->j", left @ own, own), 0.0)
+            seen += ((whitened.T @ rest) @ own) ** 2 / self.noise
+            expected += h
+            squares += h**2
         informed = expected > 1e-12
         own_df = np.where(informed, expected**2 / np.maximum(squares, TINY), 0.0)
         own_ratio = np.where(informed, seen / np.maximum(expected, TINY), 1.0)
         return (POOLED_DF + own_df * own_ratio) / (POOLED_DF + own_df), POOLED_DF + own_df
 
-    def _whitened(self) -> Iterator[tuple[Floats, Floats]]:
-        from scipy.linalg import solve_triangular
+    def _whitened(self, block: SeedBlock) -> tuple[Floats, Floats]:
+        import numpy as np
+        from scipy.linalg.lapack import dtrtrs
 
-        for block in self._blocks:
-            root = root_of(block, self.ratios)
-            rest = block.y - block.x @ self.fixed[block.at]
-            yield solve_triangular(root, block.x, lower=True), solve_triangular(root, rest, lower=True)
+        rest = block.y - block.x @ self.fixed[block.at]
+        both: Floats = dtrtrs(root_of(block, self.ratios), np.column_stack([block.x, rest]), lower=1)[0]
+        return both[:, :-1], both[:, -1]
 
 
 def root_of(block: SeedBlock, ratios: Ratios) -> Floats:

@@ -173,13 +173,15 @@ def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
-    columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
-    out = result.fetchall()
-    if not columns or not out:
-        return []
-    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*out, strict=True), strict=True)]
-    names = [name for name, _ in columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    columns = _columns(result)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _columns(result: duckdb.DuckDBPyConnection) -> dict[str, Sequence[Any]]:
+    """The plain values of each column; no columns where there are no rows."""
+    described = [(name, str(kind)) for name, kind, *_ in result.description or ()]
+    columns = zip(described, zip(*result.fetchall(), strict=True), strict=False)
+    return {name: _plain_column(kind, column) for (name, kind), column in columns}
 
 
 def answer(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> list[dict[str, Any]]:
@@ -204,8 +206,10 @@ def typed_rows(
     columns = {name for name, *_ in result.description or ()}
     if missing := [name for name in names if name not in columns]:
         raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
-    change = through or (lambda value: value)
-    return [kind(**{name: change(row[name]) for name in names}) for row in rows(result)]
+    known = _columns(result)
+    chosen = [known[name] for name in names if known]
+    values = [[through(value) for value in column] for column in chosen] if through else chosen
+    return [kind(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
 
 
 def rows_as(result: duckdb.DuckDBPyConnection, kind: type[Columns]) -> list[Columns]:

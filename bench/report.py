@@ -87,16 +87,18 @@ def parts(folder: Path) -> None:
     from analysis import attribution, standings
     from analysis.credit import CreditViewRow
     from analysis.report import facts, page, source
-    from analysis.study import _add, open_study
+    from analysis.study import _add, _compute, open_study
 
     con = timed("SQL views", lambda: open_study(folder, views=()))
     ranked = timed("view standings", lambda: standings.standings(con))
     _add(con, "standings", standings.Standing, ranked)
+    timed("views power, scales", lambda: _compute(con, ("power", "scales")))
     profile = cProfile.Profile()
     found = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
     _add(con, "credit", CreditViewRow, found)
+    timed("view transfer", lambda: _compute(con, ("transfer",)))
     known = timed("report facts", lambda: facts.gather(source.ReportSource(con, str(folder))))
     made = []
     for part in page.PARTS:

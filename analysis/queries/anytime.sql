@@ -1,5 +1,6 @@
--- The best gain so far after every experiment of a run, and the device time spent until then. Where runs on a task select
--- nothing (streams confirmation and reserve), only those: others chose the programs.
+-- The best gain so far in a run and the device time spent until then: after its first two experiments, and after each
+-- one that raised it. Where runs on a task select nothing (streams confirmation and reserve), only those: others chose
+-- the programs.
 -- gain: over the run's own baseline experiment, by the score that its researcher saw.
 WITH played AS (
     SELECT r.run_id, r.task, r.program_id, coalesce(r.name, r.program_id) AS name, coalesce(r.role, 'program') AS role,
@@ -9,10 +10,14 @@ WITH played AS (
         AND NOT is_apart(m.purpose)
 ), compared AS (
     SELECT * FROM played QUALIFY final = bool_or(final) OVER (PARTITION BY task)
+), steps AS (
+    SELECT c.run_id, c.task, c.program_id, c.name, c.role, e.number,
+        sum(e.device_seconds_charged) OVER ran / c.run_budget AS spent,
+        coalesce(max(e.gain) FILTER (e.decision IN ('keep', 'baseline')) OVER ran, 0.0) AS best
+    FROM compared AS c JOIN experiments AS e USING (run_id)
+    WINDOW ran AS (PARTITION BY e.run_id ORDER BY e.number ROWS UNBOUNDED PRECEDING)
 )
-SELECT c.run_id, c.task, c.program_id, c.name, c.role,
-    sum(e.device_seconds_charged) OVER ran / c.run_budget AS spent,
-    coalesce(max(e.gain) FILTER (e.decision IN ('keep', 'baseline')) OVER ran, 0.0) AS best
-FROM compared AS c JOIN experiments AS e USING (run_id)
-WINDOW ran AS (PARTITION BY e.run_id ORDER BY e.number ROWS UNBOUNDED PRECEDING)
-ORDER BY c.task, c.run_id, e.number
+SELECT * EXCLUDE (number) FROM steps
+WINDOW own AS (PARTITION BY run_id ORDER BY number)
+QUALIFY row_number() OVER own <= 2 OR best IS DISTINCT FROM lag(best) OVER own
+ORDER BY task, run_id, number
