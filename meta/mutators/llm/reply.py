@@ -13,6 +13,7 @@ _REASON = re.compile(r"^<reason>(.*?)</reason>[ \t]*$", re.MULTILINE | re.DOTALL
 _EVIDENCE = re.compile(r"^<evidence>(.*?)</evidence>[ \t]*$", re.MULTILINE | re.DOTALL)
 _PASS = re.compile(r"^<pass>(.*?)</pass>[ \t]*$", re.MULTILINE | re.DOTALL)
 _PAYLOAD = re.compile(rf"^<({'|'.join(_PAYLOADS)})\b([^>\n]*)>[ \t]*$", re.MULTILINE)
+_EMPTY = re.compile(rf"^(<({'|'.join(_PAYLOADS)})\b[^>\n]*>)[ \t]*(</\2>)[ \t]*$", re.MULTILINE)
 _NAME = re.compile(r' name="([^"]{1,160})"')
 _CHANGE = re.compile(r'(?: after="(\d{1,3})")?(?: delete="([\d,\s-]{1,200})")?')
 MOST_REASON = 300  # characters
@@ -68,14 +69,17 @@ def parse(
 
     Raises BadReply.
     """
-    text = text.replace("\r\n", "\n")
+    text = _EMPTY.sub(r"\1\n\3", text.replace("\r\n", "\n"))
     opened = list(_PAYLOAD.finditer(text))
     passes = _PASS.findall(text)
     if passes and not opened:
         return MutationReply(_short(one_line(passes[0]) or "no reason given"), (), "", "", passed=True)
-    if not opened and (before is None or not (before.body or before.name)):
-        raise BadReply(f"the reply has no <{payload}>")
-    parts, around = _sections(text, opened, payload) if opened else ([], text)
+    try:
+        if not opened and (before is None or not (before.body or before.name)):
+            raise BadReply(f"the reply has no <{payload}>")
+        parts, around = _sections(text, opened, payload) if opened else ([], text)
+    except BadReply as bad:
+        raise BadReply(str(bad), _without_payload(text, offered) or before) from None
     kept = before.sections if before and payload == "section" else {}
     said = {name: body for name, body, _ in parts}
     merged = {**kept, **said} if opened or before is None else before.sections
@@ -89,6 +93,16 @@ def parse(
     reason = _reason(around, known)
     cited, remark = _cited(around, offered, replace(known, reason=reason), is_repair=bool(known.reason))
     return replace(known, reason=reason, evidence_ids=cited, remark=remark)
+
+
+def _without_payload(text: str, offered: Mapping[str, str] | Collection[str]) -> MutationReply | None:
+    """Reason and rows of a reply whose payload has not the form; None where these have not either."""
+    nothing = MutationReply("", (), "", "")
+    try:
+        cited, remark = _cited(text, offered, nothing, is_repair=False)
+        return replace(nothing, reason=_reason(text, nothing), evidence_ids=cited, remark=remark)
+    except BadReply:
+        return None
 
 
 def _sections(

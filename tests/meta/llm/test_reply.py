@@ -117,6 +117,24 @@ def test_a_repair_keeps_which_items_change() -> None:
     assert parse("<evidence>c1</evidence>", "section", ROWS, first).changes == first.changes == {"Ideas": ListChange(1)}
 
 
+def test_items_may_be_deleted_in_one_line() -> None:
+    reply = parse(
+        '<reason>r</reason>\n<evidence>none</evidence>\n<section name="Ideas" delete="3, 7"></section>\n', "section", ()
+    )
+    assert (reply.name, reply.body, reply.changes) == ("Ideas", "", {"Ideas": ListChange(None, frozenset({3, 7}))})
+
+
+@pytest.mark.parametrize("payload", ["", "<section>\nx\n</section>\n", '<section name="Ideas">\nnever closed\n'])
+def test_a_repair_of_the_payload_need_not_repeat_reason_and_rows(payload: str) -> None:
+    with pytest.raises(BadReply) as bad:
+        parse(f"<reason>r</reason>\n<evidence>e1</evidence>\n{payload}", "section", ("e1",))
+    assert bad.value.kept == MutationReply("r", ("e1",), "", "")
+    again = parse('<section name="Ideas">\n- new\n</section>\n', "section", ("e1",), bad.value.kept)
+    assert (again.reason, again.evidence_ids, again.sections) == ("r", ("e1",), {"Ideas": "- new\n"})
+    with pytest.raises(BadReply, match="no <section>"):
+        parse("<reason>s</reason>\n<evidence>e1</evidence>\n", "section", ("e1",), bad.value.kept)
+
+
 def test_a_reason_is_one_short_line() -> None:
     told = parse(GOOD.replace("less is more", "a\nb\x1b[31m" + "c" * 999), "program", ROWS).reason
     assert told.startswith("a b [31m") and len(told) == 300
