@@ -42,8 +42,14 @@ class RowIds:
         return self._by_long[row_id]
 
     def shortened(self, text: str) -> str:
-        """A text of an earlier generation, whose ids are long: in the place of those without a short one stands …"""
-        short = _LONG.sub(lambda match: self._by_long.get(match[0], GONE), text)
+        """A text of an earlier generation, whose ids are long: in the place of those without a short one stands …, or
+        "a run" for a run's."""
+
+        def short_of(match: re.Match[str]) -> str:
+            is_run, short = match[0].startswith("r"), self._by_long.get(match[0], "")
+            return f"{short}'s run" if short and is_run else short or ("a run" if is_run else GONE)
+
+        short = _LONG.sub(short_of, text)
         return re.sub(rf"\s*\((?:[\s,;{GONE}]|and)+\)", "", short)
 
     def lengthened(self, text: str) -> str:

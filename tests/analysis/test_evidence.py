@@ -212,3 +212,6 @@ def test_short_ids_stay_in_their_prompt() -> None:
     assert kept == "after c0123456789ab and e2" and ids.shortened(kept) == "after e1 and e2"
     assert RowIds().shortened("it pays (c0123456789ab, c0123456789ac), so") == "it pays, so"
     assert RowIds().shortened("its loss in c0123456789ab; more") == "its loss in …; more"
+    ids = RowIds()
+    ids.of("r0123456789ab", "b")
+    assert ids.shortened("r0123456789ab experiment 5, not r0123456789ac") == "b1's run experiment 5, not a run"

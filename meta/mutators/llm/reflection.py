@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from analysis.events import ReflectionEvent, ReflectionNote
 from inner_loop.models.contract import Message
+from inner_loop.researchers.quoting import sentences_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.conversation import converse
 from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import joined
 from programs.ids import content_id
-from programs.text import clipped, one_line
+from programs.text import clipped
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
@@ -65,6 +66,7 @@ def reflect(
             elsewhere=(),
             other=None,
             most=MOST_NOTES,
+            characters=MOST_NOTE,
             shown=lambda program, _: program.text if detail.parents is None else clipped(program.text, detail.parents),
         )
         return [Message("system", system), Message("user", user)], ids
@@ -90,5 +92,5 @@ def reflect(
 def notes_of(text: str) -> list[str]:
     """The items of the list of notes; each is one short line of untrusted text."""
     block = _NOTES.search(text.replace("\r\n", "\n"))
-    items = [one_line(item) for item in _NOTE.findall(block[1])] if block else []
-    return list(dict.fromkeys(item[:MOST_NOTE] for item in items if item))[:MOST_NOTES]
+    items = [sentences_of(item, MOST_NOTE) for item in _NOTE.findall(block[1])] if block else []
+    return list(dict.fromkeys(filter(None, items)))[:MOST_NOTES]

@@ -14,6 +14,7 @@ from meta.mutators.llm.assemble import (
     with_sections,
 )
 from meta.mutators.llm.prompts import fenced
+from meta.mutators.llm.reflection import MOST_NOTE, notes_of
 from meta.mutators.llm.reply import BadReply, ListChange, MutationReply, parse
 from programs.edit import charter_fields
 from programs.program import Program
@@ -252,3 +253,8 @@ def test_each_operator_does_its_own_deed_alone() -> None:
     assert not shorter(parent, brief) and "words" in shorter(parent, parent)
     assert "charter" in shorter(parent, Program.parse(with_section(brief, section("charter", ""))))
     assert "ideas" in shorter(parent, Program.parse(with_section(brief, section("Ideas", "- `lr=1`"))))
+
+
+def test_a_note_that_is_too_long_ends_after_a_whole_sentence() -> None:
+    [note] = notes_of(f"<notes>\n- {'Runs stop early. ' * 30}\n</notes>")
+    assert len(note) <= MOST_NOTE + 2 and note.endswith("Runs stop early. …")
