@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis.credit import DirectiveUse
 from analysis.evidence import Evidence
 from analysis.evidence import evidence as measured
 from analysis.study import open_study
@@ -44,6 +46,22 @@ def test_a_bundle_that_failed_is_not_written_again() -> None:
     full = "`conv` `momentum=0.9` `norm=batch` `batch=64`"
     child = child_of("Go.", evidence(*PLANTED.edits, ideas=(idea("d1", full, kept_gain=0.0),)))
     assert child.ideas[0].terms == ("conv", "momentum=0.9")
+
+
+@pytest.mark.parametrize(("tried", "kept", "first"), [(4, 3, True), (4, 2, False), (2, 2, False)])
+def test_a_bundle_that_most_runs_kept_stays_at_the_beginning(tried: int, kept: int, first: bool) -> None:
+    own = "All at once: `optimizer=adam` `lr=0.03`."
+    program = Program.parse(f"Go.\n\n## Ideas\n\n- Use `width=64`.\n- {own}\n")
+    uses = tuple(
+        DirectiveUse(program.program_id, each.directive_id, 4, 16.0, tried, kept, 0.5) for each in program.ideas
+    )
+    proposal = WriteIdeas().propose(
+        [ParentProgram(program, None)], replace(PLANTED, uses=uses), np.random.default_rng(0)
+    )
+    assert proposal is not None
+    texts = [each.text for each in Program.parse(proposal.text).ideas]
+    assert (texts[0] == own) is first and texts.count(own) == 1
+    assert texts[first].startswith("Combine `conv`")  # a single idea that was kept comes after them
 
 
 def test_ideas_of_several_edits_that_earned_stay() -> None:

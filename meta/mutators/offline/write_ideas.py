@@ -5,7 +5,7 @@ The list begins with bundles: the best value of every knob with a clear gain in 
 then the best quarter. One experiment with a bundle replaces a dozen with single ideas; if the edits do not work
 together, it costs that one experiment and the next smaller bundle follows. A bundle that was tried without a gain is
 not written again. Single ideas come after, by gain; those in a kept bundle change nothing any more and are skipped at
-no cost.
+no cost. A bundle of the program's own that most of its runs kept stays before all of them.
 
 With several tasks the list is written from the gains on each, in one unit: bundles of each task in turn (a task skips
 those with edits that it lacks), then edits that help on every task where they were tried, by mean gain, then edits that
@@ -15,6 +15,7 @@ help on one task and hurt on another, then edits with an uncertain gain. There i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ OLDER_UNTRIED = "Not tried yet"  # the same in programs of older versions
 WRITTEN = re.compile(  # sentences of this operator, and of its older versions
     rf"Use `[^`]*`\.$|Combine `|(Set|Apply) `[^`]*`: expected|All of these at once|Together `|{UNTRIED}|{OLDER_UNTRIED}"
 )
+LEAST_TRIED, MOSTLY = 3, 0.75  # runs, and the share that kept an idea, from which it stays at the beginning
 JOINT = 4  # ideas with several edits that are carried over; most are variants of each other
 
 
@@ -73,7 +75,7 @@ class WriteIdeas:
             Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
         ]
         said = wordings(program)
-        every = [*items, *kept, *by_turns(map(beside_winners, on))]
+        every = [*mostly_kept(program, evidence), *items, *kept, *by_turns(map(beside_winners, on))]
         listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
@@ -82,6 +84,23 @@ class WriteIdeas:
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
         reason = f"Ideas written from the measured gains of {len(table.rows)} edits: {len(items)} items"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+def mostly_kept(program: Program, evidence: Evidence) -> list[Item]:
+    """The program's ideas with several edits that most of its runs kept, in their order. They stay at the beginning:
+    most of what was measured after them was measured on top of them."""
+    tried, kept = Counter[str](), Counter[str]()
+    for use in (use for part in evidence.parts or (evidence,) for use in part.uses):
+        if use.program_id == program.program_id and use.directive_id:
+            tried[use.directive_id] += use.tried
+            kept[use.directive_id] += use.kept
+    return [
+        Item(idea.text, 0.0)
+        for idea in program.ideas
+        if len(idea.terms) > 1
+        and tried[idea.directive_id] >= LEAST_TRIED
+        and kept[idea.directive_id] >= MOSTLY * tried[idea.directive_id]
+    ]
 
 
 def wordings(program: Program) -> dict[frozenset[Key], str]:
