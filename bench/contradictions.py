@@ -1,9 +1,10 @@
-"""Sentences that contradict each other, on one screen or on two of a study: from 20 studies with planted contradictions.
+"""Sentences that contradict each other, on one screen or two of a study: from 20 studies with planted contradictions.
 
 python -m bench.contradictions [N]      the first N studies (default: all); exit status 1 where something contradicts
 
 The studies are simulated ones whose confirmation was given planted gains (`bench.contradiction.laws`). Every screen
-that states a verdict is drawn by the product's own code, and what it states is read by `bench.contradiction.statements`.
+that states a verdict is drawn by the product's own code, and what it states is read by
+`bench.contradiction.statements`.
 """
 
 from __future__ import annotations

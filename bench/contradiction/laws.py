@@ -46,7 +46,7 @@ PLANTS: dict[str, Plant] = {
     "p just above the level": Plant("one", {"champion": WIDE, **stock(LOW, TWIN_LOW)}, at_level=1),
     "few baseline seeds, wide error": Plant("one", {"champion": MIDDLE, **stock([0.0] * 6, [0.0] * 4)},
                                             baseline=(2.0, 3.1)),
-    "claims far above the scores": Plant("one", {"champion": LOW, **stock(TWIN_LOW + [0.1, 0.3], TWIN_LOW)},
+    "claims far above the scores": Plant("one", {"champion": LOW, **stock([*TWIN_LOW, 0.1, 0.3], TWIN_LOW)},
                                          trust="unverified", claimed=2.0),
     "champion is the own program": Plant("own", {"champion": HIGH, "without-ideas": [0.9, 1.1],
                                                  **stock(LOW, TWIN_LOW)}),

@@ -24,9 +24,18 @@ from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 WRITTEN = ("seq", "prev", "hash", "schema", "at")
-IDEAS = (
-    "---\nmetaloop:\n  proposers: {queue: 0.9, random: 0.1}\n---\n# Mine\n\nTake care.\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n"
-)
+IDEAS = """---
+metaloop:
+  proposers: {queue: 0.9, random: 0.1}
+---
+# Mine
+
+Take care.
+
+## Ideas
+
+- Try `LADDER1=0.5`.
+"""
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
 
 

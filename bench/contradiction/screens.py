@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+from analysis.decision import decision_of
 from analysis.report import page
 from analysis.report.card import card
 from analysis.study import open_study
@@ -94,9 +95,14 @@ def screens(folder: Path) -> dict[str, str]:
     with open_study(folder) as con:
         report, drawn = page.report(con, str(folder)), card(con, str(folder))
     texts = [text.strip() for text in _texts(ElementTree.fromstring(drawn))]
-    out = {"report": visible(report), "card": " ".join(texts), "standings": printed(lambda o: standings(o, folder, None))}
+    out = {
+        "report": visible(report),
+        "card": " ".join(texts),
+    }
     out["status"] = printed(lambda o: status(o, folder, load_board(folder)[0]))
     champion = champion_of(folder) if (folder / "study.toml").is_file() else None
+    decided = list(decision_of(champion).match_ids) if champion else None
+    out["standings"] = printed(lambda o: standings(o, folder, decided))
     if champion is None:
         return out
     followed = FollowedStudy.of("study", folder)
