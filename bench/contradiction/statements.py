@@ -119,7 +119,7 @@ SAYS_NOTHING = re.compile(
     r"\(A/A\)|Stock ran twice \(A/A\)|runs of stock's A/A twin|stock \(A/A\)|[·▲▼]?not significant\b|"
     r"(?m:^significant$)|no gain is significantly different|their gain is significantly|"
     r"significantly better than stock at 5%|"
-    r"\d+ significant; one dot|is significantly smaller on other tasks, not merely not significant|"
+    r"\d+ significant; one dot|is significantly smaller on other tasks, not merely not significant|look better than they|"
     r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
     r"behaves like another one|If it beats the kept script|the input embedding|A/A check passed|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
