@@ -143,7 +143,8 @@ def of_ranks(by: By, verdict: str | None) -> Iterator[str]:
 
 def of_study(read: Mapping[str, tuple[Sequence[Statement], Sequence[str]]]) -> tuple[list[str], list[str]]:
     """(contradictions, what could not be read) of a study's screens."""
-    clashes, unread = [], [f"{screen}: {line}" for screen, (_, lines) in read.items() for line in lines]
+    clashes: list[str] = []
+    unread = [f"{screen}: {line}" for screen, (_, lines) in read.items() for line in lines]
     everything = [one for said, _ in read.values() for one in said]
     champion = "json" in read
     for screen, (said, _) in read.items():
