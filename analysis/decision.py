@@ -147,7 +147,7 @@ class Decision:
 
     @property
     def against_own(self) -> bool:
-        return bool(self.own) and not self.same_as
+        return bool(self.own) and not self.same_as and self.tested.name == self.own
 
     @property
     def can_be_confirmed_again(self) -> bool:
@@ -175,6 +175,16 @@ def check_of(first: CheckedArm, second: CheckedArm) -> Check:
     df = satterthwaite([(errors[0], first.n - 1), (errors[1], second.n - 1)]) if total else first.n + second.n - 2.0
     se = math.sqrt(total)
     return replace(check, se=se, p=t_test(check.difference, se, df))
+
+
+def shown_larger(one: Mean, other: Mean) -> bool:
+    """Whether one mean is above another (Welch, one-sided at 5%, the level of a ratio's bound)."""
+    if one.mean is None or other.mean is None or one.se is None or other.se is None:
+        return False
+    errors = one.se**2, other.se**2
+    df = satterthwaite([(errors[0], one.n - 1), (errors[1], other.n - 1)]) if sum(errors) else one.n + other.n - 2.0
+    p = t_test(one.mean - other.mean, math.sqrt(sum(errors)), df)
+    return one.mean > other.mean and p is not None and p / 2 < 0.05
 
 
 def twins(arms: Iterable[CheckedArm]) -> Check | None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, Check, Compared, Decision, Longer
+from analysis.decision import (
+    BETTER,
+    CHECK_LEVEL,
+    CONTROL_FAILED,
+    LEVEL,
+    OPEN,
+    Check,
+    Compared,
+    Decision,
+    Longer,
+    shown_larger,
+)
 from analysis.power import runs_needed
 from analysis.same_spend import SHARE, FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
@@ -26,6 +37,13 @@ from analysis.wording import (
 )
 from trainer import freshness
 
+GATED = "a test on a held-out task counts only if the verdict holds"
+
+
+def gated(holds: bool, p: float | None) -> str:
+    """Why a held-out task shows nothing although its own p is small; else empty."""
+    return f", because {GATED}" if not holds and p is not None and p < LEVEL else ""
+
 
 @dataclass(frozen=True)
 class Caveat:
@@ -43,6 +61,13 @@ def headline(d: Decision) -> str:
     return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}{same}"
 
 
+def shown(d: Decision) -> str:
+    """The verdict in a cell of a table."""
+    if not d.holds:
+        return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
+    return f"{d.tested.ratio.ratio:.2f} times {d.tested.name}" if d.tested.ratio.ratio else f"beats {d.tested.name}"
+
+
 def reference(d: Decision) -> str:
     return yours(d.tested.name) if d.against_own else "stock"
 
@@ -54,18 +79,33 @@ def yours(name: str) -> str:
 
 def sentence(d: Decision, where: str = "") -> str:
     """The figures in one sentence; ``where``: ``on TASK``."""
-    digits = interval_decimals(d.tested.low, d.tested.high)
+    digits = apart_from_zero(d.tested.low, interval_decimals(d.tested.low, d.tested.high))
     ours = f"{number(d.champion.mean, digits)} {d.unit} [{span(d.champion.low, d.champion.high, digits)}]"
     theirs = f"{number(d.tested.gain.mean, digits)} [{span(d.tested.gain.low, d.tested.gain.high, digits)}]"
     interval_ = span(d.tested.low, d.tested.high, digits)
     lead = f"{number(d.tested.difference, digits, True)} {d.unit}, 95% interval {interval_}"
     figures = (
         f"Verified gain{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
-        f"Difference: {lead} ({runs(d)}, one-sided p {p_text(d.p)})."
+        f"Difference: {lead} ({runs(d)}, one-sided p {tested_p(d.p)})."
     )
     if d.state == CONTROL_FAILED:
         return f"{figures} No result is announced, because the two arms of stock differ significantly."
     return figures if d.state == BETTER else f"{figures} The difference is not statistically significant."
+
+
+def tested_p(p: float) -> str:
+    """The announced p-value after the letter p, with enough digits to show on which side of the level it is."""
+    digits = 2
+    while p < LEVEL <= float(f"{p:.{digits}g}"):
+        digits += 1
+    return p_text(p) if digits == 2 else f"= {p:.{digits}g}"
+
+
+def apart_from_zero(low: float | None, digits: int) -> int:
+    """Decimal places with which a limit above 0 is not displayed as 0."""
+    while low is not None and low > 0 and round(low, digits) == 0 and digits < 6:
+        digits += 1
+    return digits
 
 
 def line(d: Decision) -> str:
@@ -82,7 +122,7 @@ def line(d: Decision) -> str:
         figures += "" if d.families else " on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     ratio = times(d.tested.ratio).lstrip(",") if d.holds else ""
-    tested = f"one-sided p = {d.p:.2g}" if d.champion.n > 1 else "one run each cannot show a difference"
+    tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
     return f"{headline(d)}{ratio and ':' + ratio}. {figures}; {tested}{doubt}"
 
 
@@ -127,10 +167,13 @@ def notes(d: Decision) -> list[str]:
         )
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
+        less = (d.bare.mean if d.bare else None) or -math.inf
         these = "these families" if d.families else "these tasks" if d.tasks else "this task"
+        adds = f"What the list adds may be specific to {these}."
+        adds = adds if less < (d.champion.mean or math.inf) else "The list adds nothing here."
         out.append(
             f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
-            f"({at_least(d.bare_ratio.lower, 95)}). What the list adds may be specific to {these}."
+            f"({at_least(d.bare_ratio.lower, 95)}). {adds}"
         )
     if d.longer is not None:
         out.append(at_length(d.longer, d))
@@ -258,7 +301,7 @@ def caveats(d: Decision) -> list[Caveat]:
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     if d.check is not None and d.check.passed:
-        out.append(Caveat("note", "A/A check passed", check(d.check)))
+        out.append(Caveat("note", check_title(d.check), check(d.check)))
     if d.look > 1:
         text = (
             "The first confirmation was not announced, because its A/A check failed. This is the second, on new data"
@@ -273,7 +316,35 @@ def caveats(d: Decision) -> list[Caveat]:
 
 def _list_alone(d: Decision) -> bool:
     """Whether the champion without its idea list is not shown to beat what it is tested against."""
-    return d.bare_ratio is not None and d.bare_ratio.ratio is not None and (d.bare_ratio.lower or 0.0) <= 1
+    if d.bare_ratio is None or d.bare_ratio.ratio is None:
+        return False
+    if d.bare_ratio.lower is not None:
+        return d.bare_ratio.lower <= 1
+    return not (d.bare and shown_larger(d.bare, d.tested.gain))  # a ratio to a gain near 0 has no bound
+
+
+def check_title(aa: Check) -> str:
+    if aa.p is None:
+        return "A/A check not possible"
+    return "A/A check passed" if aa.passed else "The A/A check failed"
+
+
+def on_ranks(d: Decision, alone: bool) -> str:
+    """Why the ranks of the confirmation may differ from the verdict; empty where they agree. ``alone``: the champion
+    has rank 1 and no other program shares it."""
+    if d.holds and not alone:
+        return (
+            "The verdict comes from one planned test. Ranks test all pairs and are stricter, so the champion can beat "
+            "a program that shares its rank."
+        )
+    if d.state == CONTROL_FAILED and alone:
+        return "Because the A/A check failed, rank 1 does not mean that the champion is better."
+    if d.state == OPEN and alone:
+        return (
+            f"Ranks compare single arms. The verdict comes from one planned test against all runs of {reference(d)}, "
+            "and it does not show that the champion is better."
+        )
+    return ""
 
 
 def check(aa: Check) -> str:

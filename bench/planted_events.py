@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from analysis.ledger import Ledger
@@ -41,9 +42,11 @@ def mutation(
     ledger.append({"kind": "mutation", **event, **more}, sync=False)
 
 
-def match(ledger: Ledger, match_id: str, arms: Mapping[str, str], **more: Any) -> None:
-    """arms: arm_id → program_id."""
-    listed = [{"arm_id": arm, "program_id": who, "role": "program"} for arm, who in arms.items()]
+def match(
+    ledger: Ledger, match_id: str, arms: Mapping[str, str], roles: Mapping[str, str] = MappingProxyType({}), **more: Any
+) -> None:
+    """arms: arm_id → program_id; roles: arm_id → role, of those that are no mere program."""
+    listed = [{"arm_id": arm, "program_id": who, "role": roles.get(arm, "program")} for arm, who in arms.items()]
     event = {"match_id": match_id, "config": {"direction": "lower", "metric": "nats"}, "task": "strokes",
              "task_id": "t1", "run_budget": BUDGET, "hardware_class": "cpu:test", "stream": "selection",
              "purpose": "race", "generation": 0, "started_at": "2026-01-01T00:00:00Z", "arms": listed}  # fmt: skip

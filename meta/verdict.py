@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
-from analysis.decision_text import interval, times
+from analysis.decision_text import gated, interval, times
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.wording import many
@@ -89,4 +89,5 @@ def sentence(on: ReservedClaim) -> str:
         where = f"on {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
     beats = f"beats {reference} too{times(measured.ratio)}" if on.holds else f"is not shown to beat {reference}"
+    beats += gated(on.holds, on.p_adjusted)
     return f"{where} it {beats} ({figures}; {tested})"

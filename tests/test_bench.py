@@ -40,6 +40,7 @@ CASES = {
     "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
     "command_tasks": Case("-n 1", ("trivial wall #", "trivial cgroup #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
+    "contradictions": Case("1", ("studies: 1", "contradictions: 0", "unread sentences: 0")),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
     "evolved": Case("{tmp} 1 {one} {two}", ("study 1, wall_seconds: #", "study 1, champion on one: #")),
     "finetune": Case(

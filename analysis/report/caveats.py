@@ -201,7 +201,7 @@ def of_twins(facts: ReportFacts) -> Iterator[Caveat]:
     if check is None:
         yield Caveat("note", "No A/A", "No program was entered twice, so the difference between equal arms is unknown.")
     elif check.passed:
-        yield Caveat("note", "A/A check passed", decision_text.check(check))
+        yield Caveat("note", decision_text.check_title(check), decision_text.check(check))
     else:
         text = (
             f"{decision_text.check(check)} Equal programs differ significantly, so no lead in this match is reliable."

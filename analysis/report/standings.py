@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.constraint_values import ConstraintValues
-from analysis.decision import Check, decision_of, twins
-from analysis.decision_text import check
+from analysis.decision import Check, Decision, twins
+from analysis.decision_text import GATED, check, on_ranks
 from analysis.report.facts import stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow
 from analysis.report.source import QueryResult
+from analysis.report.verdict import decided
 from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
 
 TITLES = {
@@ -105,7 +106,7 @@ def figure(
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
         table=table(rows, digits, unit, reached=reached),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
-        legend=legend(rows),
+        legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed),
         open=match_id == facts.deciding.match_id,
     )
 
@@ -128,21 +129,29 @@ def stage(facts: ReportFacts, match_ids: Sequence[str]) -> ReportFigure:
 
 def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
     """The A/A check of a match; of the deciding match, the recorded one."""
-    if (champion := facts.champion.first) is not None and "holds" in champion.details:
-        decision = decision_of(champion.details)
-        if decision.check is not None and decision.match_ids == (arms[0].match_id,):
-            return decision.check
+    decision = behind(facts, arms)
+    if decision is not None and decision.check is not None and decision.check.task == arms[0].task:
+        return decision.check
     return twins(arms)
 
 
+def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
+    """The decision, where it was made from the match of these arms."""
+    decision = decided(facts)
+    if decision is None:
+        return None
+    own = decision.match_ids or (facts.deciding.match_id,)
+    return decision if arms[0].match_id in own else None
+
+
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
-    sentences = []
+    sentences: list[str] = []
     ties = [row.rank_low == 1 for row in arms]
-    if any(row.role == "champion" for row in arms) and sum(ties) > 1:
-        sentences.append(
-            "The verdict comes from one planned test. Ranks test all pairs and are stricter, so the champion can beat "
-            "a program that shares its rank."
-        )
+    if (decision := behind(facts, arms)) is not None:
+        alone = any(row.role == "champion" and row.rank_high == 1 for row in arms)
+        sentences += filter(None, [on_ranks(decision, alone)])
+    elif arms[0].purpose == "reserve" and (verdict := decided(facts)) is not None and not verdict.holds:
+        sentences.append(f"{GATED[:1].upper()}{GATED[1:]}.")
     if ties != sorted(ties, reverse=True):
         sentences.append(
             "A program with few or noisy runs can tie with the leader although one with a higher mean does not."
@@ -199,8 +208,8 @@ def table(
     )
 
 
-def legend(rows: Sequence[StandingRow]) -> tuple[tuple[str, str], ...]:
-    """The marks in this chart and their meaning."""
+def legend(rows: Sequence[StandingRow], reliable: bool = True) -> tuple[tuple[str, str], ...]:
+    """The marks in this chart and their meaning; ``reliable``: unless its A/A check failed."""
     there = {MARKS.get(row.role or "", "program") for row in rows}
     tied = sum(row.rank_low == 1 for row in rows)
     claimed = (
@@ -208,10 +217,11 @@ def legend(rows: Sequence[StandingRow]) -> tuple[tuple[str, str], ...]:
         if any(row.claimed is not None for row in rows)
         else []
     )
+    leader = "leader, significantly better than all others" if reliable else "first; the A/A check failed"
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
-        ("tie", "tied for the lead" if tied > 1 else "leader, significantly better than all others"),
+        ("tie", "tied for the lead" if tied > 1 else leader),
     )
 
 

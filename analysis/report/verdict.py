@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from analysis import decision_text
-from analysis.decision import Decision, decision_of
+from analysis.decision import BETTER, CONTROL_FAILED, Decision, decision_of, twins
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
 from analysis.report.model import ReportFacts, ReportSection
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportVerdict:
-    """``tone``: shown, open or none. ``sentence``: the result with its figures; ``notes``: further sentences."""
+    """``tone``: shown, open, none or failed (the A/A check). ``sentence``: the result with its figures;
+    ``notes``: further sentences."""
 
     tone: str
     headline: str
@@ -160,7 +161,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     never_seen += _over_reserved(facts, row)
     notes = (*decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
-        "shown" if decision.holds else "open",
+        {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),
         decision_text.headline(decision),
         decision_text.sentence(decision, where),
         tuple(notes),
@@ -187,6 +188,10 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
     figures = f"{number(best.gain, digits)} {unit} [{span(best.low, best.high, digits)}, {many(best.n, 'run')}]"
     tied = [row.display_name for row in board[1:] if row.rank_low == 1]
     notes = [_doubt(best.trust), "" if facts.champion.rows else _unconfirmed(facts), _one_of(facts)]
+    if (check := twins(board)) is not None and not check.passed:
+        sentence = f"{best.display_name} has the largest verified gain on {facts.task}, {figures}."
+        notes = [f"{decision_text.check(check)} So no lead in this match is reliable.", *notes]
+        return ReportVerdict("failed", "No verdict: the A/A check failed", sentence, tuple(filter(None, notes)))
     if not tied and len(board) > 1:
         sentence = f"Its verified gain on {facts.task} is {figures}; every other program is significantly worse."
         return ReportVerdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))
@@ -266,12 +271,12 @@ def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
     return ReportVerdict("none", f"{many(runs, 'log')}: claims only, nothing was verified", sentence)
 
 
-def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> str:
+def _ratio(ratio: float | None, lower: float | None, who: str, p: float | None = None) -> str:
     """``p``: of the test, if it was one of several."""
     if ratio is None:
         return ""
     tested = f"; p {p_text(p)} after Holm" if p is not None else ""
-    return f"That is {ratio:.2f} times stock's gain ({at_least(lower, 95)}{tested})."
+    return f"That is {ratio:.2f} times {who}'s gain ({at_least(lower, 95)}{tested})."
 
 
 def _on_reserved(on: HeldOutResult) -> str:
@@ -287,8 +292,9 @@ def _on_reserved(on: HeldOutResult) -> str:
     ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
     who = "your program" if there.get("own") else "stock"
     beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
+    beats += decision_text.gated(on["holds"], on["p_adjusted"])
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
-    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], None if variant else on["p_adjusted"])
+    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], who, None if variant else on["p_adjusted"])
     beside = f" of {who} (not tested)" if variant else ""
     return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
 

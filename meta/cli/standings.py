@@ -184,7 +184,9 @@ def show_match(
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
     title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
-    if decision is None and (lead := leading(rows)):
+    aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
+    lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
+    if decision is None and lead:
         out.show(Text(lead))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
@@ -275,7 +277,7 @@ def rank_text(low: int | None, high: int | None) -> str:
 def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
     """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
     needed to separate the first two programs; then the cost."""
-    out = decision_text.remarks(decision) if decision else []
+    out = [text for text in [*_on_ranks(rows, decision), *decision_text.remarks(decision)] if text] if decision else []
     best = [r for r in rows if r["role"] == "best-of"]
     rows = [r for r in rows if r["role"] != "best-of"]
     if best:
@@ -295,6 +297,11 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
     runs = sum(r["n"] for r in rows)
     out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
+
+
+def _on_ranks(rows: Sequence[StandingLine], decision: Decision) -> list[str]:
+    champion = [r for r in rows if r["role"] == "champion"]
+    return [decision_text.on_ranks(decision, r["rank_high"] == 1) for r in champion]
 
 
 def leading(rows: Sequence[StandingLine]) -> str:

@@ -61,18 +61,20 @@ def item(folder: Path) -> Row:
     """What the list says of one study. ``ratio``: the champion's gain over that of the program ``against`` which it was
     tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
     from analysis.decision import decision_of
+    from analysis.decision_text import shown
 
     board = load_board(folder)[0]
     known, _ = item_of(board, folder)
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     event = board.champion
     try:
-        tested = decision_of(cast("dict[str, Any]", event)).tested if event else None
+        decision = decision_of(cast("dict[str, Any]", event)) if event else None
     except (KeyError, TypeError, ValueError):  # of an older version
-        tested = None
+        decision = None
+    tested = decision.tested if decision else None
     return {
         **known,
-        "champion": f"{tested.ratio.ratio:.2f} times {tested.name}" if tested and tested.ratio.ratio else "-",
+        "champion": shown(decision) if decision else "-",
         "ratio": tested.ratio.ratio if tested else None,
         "against": tested.name if tested else None,
         "verdict": str((event or {}).get("verdict") or ""),

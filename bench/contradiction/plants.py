@@ -1,0 +1,159 @@
+"""Makes the planted studies: whole ones of simulated tasks, whose confirmation is then given the planted gains."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from analysis.ledger import Ledger, read
+from bench import planted_events
+from bench.contradiction.laws import Plant
+from bench.whole import quick_plan, silent
+from meta.begin import create, take_up
+from meta.claim import LEVEL, claim
+from meta.evolve import evolve
+from meta.plan import Plan
+from meta.steering import ask
+from programs.program import Program
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+WRITTEN = ("seq", "prev", "hash", "schema", "at")
+IDEAS = """---
+metaloop:
+  proposers: {queue: 0.9, random: 0.1}
+---
+# Mine
+
+Take care.
+
+## Ideas
+
+- Try `LADDER1=0.5`.
+"""
+OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
+
+
+def plan_of(task: Task, **more: int) -> Plan:
+    least = replace(
+        quick_plan(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, generations=0,
+        children=2, elites=1, child_runs=2, child_keep=1, child_more=2, confirm_runs=6, ablation_runs=2,
+        control_runs=4, best_of_seeds=0, harvest_percent=0, stock_breeds=1, run_budget=0.8,
+    )  # fmt: skip
+    return replace(least, **more)
+
+
+def planted_task(folder: Path, name: str, seed: int) -> Task:
+    return Task.load(simulated_task(random_law(seed), folder / name, name=name, experiments=8))
+
+
+def base(folder: Path, kind: str) -> Path:
+    """A study of this shape that has ended, its gains as they came."""
+    home, study = planted_task(folder, {"tasks": "north"}.get(kind, "home"), 2), folder / "study"
+    make: Callable[..., Any] = partial(create, study, task=home, workers=1)
+    own = Program.parse(IDEAS if kind == "own" else OWN, "mine")
+    plan, progress = plan_of(home), silent
+    if kind in ("one", "single"):
+        plan = plan_of(home, control_runs=1) if kind == "single" else plan
+        made = make(plan=plan, seed=3)
+    elif kind == "own":
+        made = make(plan=plan, seed=3, own=[own], command="improve")
+    elif kind == "improve":
+        plan = plan_of(home, own_arm=1, generations=1)
+        made = make(plan=plan, seed=2, own=[own], command="improve")
+    elif kind == "tasks":
+        made = make(plan=plan, seed=1, further=[planted_task(folder, "south", 5)])
+    elif kind == "reserve":
+        plan = plan_of(home, variant_runs=6)
+        unseen = planted_task(folder, "variant", 4)
+        made = make(plan=plan, seed=1, reserve=[planted_task(folder, "far", 3)], variant=unseen)
+    else:
+        plan = plan_of(home, generations=1)
+        made = make(plan=plan, seed=1, reserve=[planted_task(folder, "far", 3)], own=[own], command="improve")
+        ask(study, "program", IDEAS.replace("Mine", "Given"), name="given", because="it won elsewhere")
+    evolve(made[0], plan, made[1], progress)
+    return study
+
+
+def planted(plant: Plant, made: Callable[[str], Path], folder: Path) -> Path:
+    """The study of ``plant`` in ``folder``; ``made``: the base of a shape, which is copied."""
+    if plant.base == "match":
+        return match_only(plant, folder)
+    shutil.copytree(made(plant.base), folder, symlinks=True)
+    events = list(read(folder / "ledger"))
+    shutil.rmtree(folder / "ledger")
+    (folder / "ledger").mkdir()
+    with Ledger(folder / "ledger", "main") as ledger:
+        for event in rewritten(events, plant):
+            ledger.append(event, sync=False)
+    evolve(*take_up(folder), silent)
+    return folder
+
+
+def rewritten(events: list[dict[str, Any]], plant: Plant) -> Iterator[dict[str, Any]]:
+    """The events with the planted gains, without the decision."""
+    final = {e["match_id"]: e for e in events if e["kind"] == "match" and e["purpose"] in ("confirmation", "reserve")}
+    arms = {a["arm_id"]: (str(e["task"]), str(a["role"])) for e in final.values() for a in e["arms"]}
+    streams = {(e["task"], e["stream"]) for e in final.values()}
+    order: dict[str, list[str]] = defaultdict(list)
+    given = at_level(plant) if plant.at_level else plant.gains
+    for event in events:
+        kept = {key: value for key, value in event.items() if key not in WRITTEN}
+        if event["kind"] in ("segment", "closed", "champion"):
+            continue
+        if event["kind"] == "baseline" and plant.baseline and (event["task"], event["stream"]) in streams:
+            kept["metric"] = plant.baseline[event["seed"] % len(plant.baseline)]
+        if event["kind"] == "run_ended" and plant.claimed is not None:
+            kept["claimed_gain"] = plant.claimed
+        if event["kind"] == "verification" and event["arm_id"] in arms:
+            task, role = arms[event["arm_id"]]
+            gains = plant.on.get(task, given).get(role)
+            runs = order[event["arm_id"]]
+            runs += [event["run_id"]] if event["run_id"] not in runs else []
+            if gains is not None:
+                gain = gains[runs.index(event["run_id"])]
+                lost = gain is None
+                kept |= {"gain": 0.0 if lost else gain, "status": "timeout" if lost else "ok", "trust": plant.trust}
+        yield kept
+
+
+def at_level(plant: Plant) -> Mapping[str, Any]:
+    """The gains with the champion's shifted until p is within 0.1% of the level, on the side that the plant names."""
+    low, high = -2.0, 2.0
+    side = LEVEL * (1 + 0.001 * plant.at_level)
+
+    def shifted(by: float) -> dict[str, Any]:
+        return {**plant.gains, "champion": [g + by for g in plant.gains["champion"] if g is not None]}
+
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if claim(shifted(middle)).p > side else (low, middle)
+    return shifted(high if plant.at_level < 0 else low)
+
+
+def match_only(plant: Plant, folder: Path) -> Path:
+    """A match without a champion, as `metaloop match` or a study that was stopped leaves it."""
+    with Ledger(folder / "ledger", "main") as ledger:
+        ledger.append({"kind": "study", "study_id": "y1", "config": {"command": "match"}, "version": "0"}, sync=False)
+        program_of = {who: who.removesuffix(" again") for who in plant.gains}
+        for who in dict.fromkeys(program_of.values()):
+            planted_events.program(ledger, who)
+        roles = {"stock": "control", "stock again": "a/a"}
+        arms = {f"a-{who}": program_of[who] for who in plant.gains}
+        in_roles = {f"a-{who}": roles[who] for who in plant.gains if who in roles}
+        planted_events.match(ledger, "m1", arms, in_roles, config={"direction": "lower", "unit": "nats"})
+        for who, gains in plant.gains.items():
+            for number, gain in enumerate(gains):
+                run = f"r-{who}-{number}"
+                planted_events.start(ledger, run, "m1", f"a-{who}", program_of[who], number)
+                planted_events.end(ledger, run, claimed=gain or 0.0)
+                planted_events.verify(ledger, run, f"a-{who}", program_of[who], [gain or 0.0], trust="scored")
+        ledger.append({"kind": "match_ended", "match_id": "m1", "state": "finished"}, sync=False)
+        for who in plant.void:
+            ledger.append({"kind": "act", "what": "void", "arm_ids": [f"a-{who}"]}, sync=False)
+    return folder

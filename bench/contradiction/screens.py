@@ -1,0 +1,124 @@
+"""Every screen of a study that states a verdict, as text: one line for each block, cells of tables between bars."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+from analysis.decision import decision_of
+from analysis.report import page
+from analysis.report.card import card
+from analysis.study import open_study
+from meta.begin import champion_of
+from meta.cli.board import load_board
+from meta.cli.output import Output
+from meta.cli.standings import present as standings
+from meta.cli.status import _once as status
+from meta.cli.studies import item as listed
+from meta.cli.study_result import present as result
+from meta.window.studies import FollowedStudy
+
+BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}
+VOID = {"br", "hr", "img", "input", "meta", "link", "col"}
+WIDTH = 400  # columns of the terminal, so that no sentence is broken
+
+
+class Visible(HTMLParser):
+    """The text of a page without scripts, SQL statements and the glossary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.open: list[tuple[str, bool]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in VOID:
+            return
+        inside = bool(self.open) and self.open[-1][1]
+        classes = (dict(attrs).get("class") or "").split()
+        hidden = inside or tag in ("script", "style", "pre", "template", "title") or "words" in classes
+        self.open.append((tag, hidden))
+        self.parts.append("\n" if tag in BLOCKS else " | " if tag in ("td", "th") else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop()[0] != tag:
+            pass
+        self.parts.append("\n" if tag in BLOCKS else "")
+
+    def handle_data(self, data: str) -> None:
+        if not (self.open and self.open[-1][1]):
+            self.parts.append(data.replace("\n", " "))
+
+
+def visible(html: str) -> str:
+    parser = Visible()
+    parser.feed(html)
+    return "".join(parser.parts)
+
+
+@contextmanager
+def a_wide_terminal() -> Iterator[io.StringIO]:
+    """Both streams together, as a person reads them."""
+    import os
+
+    before, text = os.environ.get("COLUMNS"), io.StringIO()
+    os.environ["COLUMNS"] = str(WIDTH)
+    try:
+        with redirect_stdout(text), redirect_stderr(text):
+            yield text
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def printed(show: Callable[[Output], None], person: bool = True) -> str:
+    with a_wide_terminal() as text:
+        show(Output(person=person))
+    return text.getvalue()
+
+
+def as_json(show: Callable[[Output], None]) -> str:
+    with redirect_stdout(io.StringIO()) as text, redirect_stderr(io.StringIO()):
+        show(Output(as_json=True))
+    return text.getvalue()
+
+
+def screens(folder: Path) -> dict[str, str]:
+    """Screen → its text. ``json`` holds the object that ``metaloop evolve --json`` ends with."""
+    with open_study(folder) as con:
+        report, drawn = page.report(con, str(folder)), card(con, str(folder))
+    texts = [text.strip() for text in _texts(ElementTree.fromstring(drawn))]
+    out = {
+        "report": visible(report),
+        "card": " ".join(texts),
+    }
+    out["status"] = printed(lambda o: status(o, folder, load_board(folder)[0]))
+    champion = champion_of(folder) if (folder / "study.toml").is_file() else None
+    decided = list(decision_of(champion).match_ids) if champion else None
+    out["standings"] = printed(lambda o: standings(o, folder, decided))
+    if champion is None:
+        return out
+    followed = FollowedStudy.of("study", folder)
+    followed.look()
+    item = followed.item()
+    out["window"] = f"{item['verdict']}\nholds: {str(item['holds']).lower()}"
+    row = listed(folder)
+    out["list"] = f"{row['verdict']}\nchampion: {row['champion']}"
+    out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
+    out["end"] = printed(lambda o: result(o, folder))
+    out["end, piped"] = printed(lambda o: result(o, folder), person=False)
+    out["json"] = json.dumps(json.loads(as_json(lambda o: result(o, folder))))
+    return out
+
+
+def _texts(drawn: ElementTree.Element) -> Iterator[str]:
+    for element in drawn.iter():
+        if element.tag.endswith("text") and element.text:
+            yield element.text

@@ -1,0 +1,177 @@
+"""What a screen states: every sentence with a word of judgement is read by a pattern below or reported as unread."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+N = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+WHO = r"(?:stock|your program(?: (?!too\b)[\w-]+)?)"
+JUDGES = re.compile(
+    r"\bbeats?\b|not shown to|significan\w*|better than|\bleads\b|\btied\b|A/A (?:check|on)|A/A:|\bbehind\b|"
+    r"may be the best|No verdict|no lead|No clear|No result is announced|\bworse\b"
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``about``: what is compared, ``what``: which quantity of it; ``value``: its text, a number or a word."""
+
+    screen: str
+    about: str
+    what: str
+    value: str
+
+
+HELD_OUT = (
+    ("held-out {t}", "verdict", "{v}"), ("held-out {t}", "reference", "{r}"), ("held-out {t}", "gain", "{g}"),
+    ("held-out {t}", "p", "{p}"), ("held-out {t}", "ratio", "{x}"), ("held-out {t}", "why", "{why}"),
+    ("held-out {t}", "ratio to", "{q}"),
+)  # fmt: skip
+# Pattern → (about, what, value), templates over its groups. They are tried in this order on what is still unread.
+READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    # held-out tasks: they come first, as they have the verdict's own words
+    (rf"On the held-out task (?P<t>\w+), it (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
+     rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
+     rf"program(?: \w+)?)'s gain \((?:(?!; p)"
+     rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
+    (rf"on (?P<t>\w+), which the search never used, it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
+     rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
+     rf"p (?P<p>[=<] {N}) after Holm\)",
+     tuple(one for one in HELD_OUT if one[1] != "ratio to")),
+    (rf"\| (?P<t>\w+) \| (?P<g>{N}) \[[^\]]*\] \| {N} \[[^\]]*\] \|[^|]*\|[^|]*\| (?P<p>{N}) \| (?P<v>yes|not shown) "
+     r"\|", (("held-out {t}", "verdict", "{v}"), ("held-out {t}", "gain", "{g}"), ("held-out {t}", "p", "{p}"))),
+    (r"[Aa] test on a held-out task counts only if the verdict holds|Their tests count only if the test above holds",
+     (("ranks", "explained", "yes"),)),
+    # the announced comparison
+    (r"No verdict: the A/A check failed", (("main", "verdict", "none"),)),
+    (rf"[\w-]+ (?P<v>beats|is not shown to beat) (?P<r>{WHO})(?:: (?P<x>{N}) times its gain "
+     rf"\((?P<l>at least {N}|no lower bound))?",
+     (("main", "verdict", "{v}"), ("main", "reference", "{r}"), ("main", "ratio", "{x}"),
+      ("main", "ratio at least", "{l}"))),
+    (r"the best program of the search, but the test does not show that it is better", (("main", "verdict", "open"),)),
+    (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
+    (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
+    (r"No result is announced, because the two arms of stock differ significantly",
+     (("main", "verdict", "none"), ("stock's arms", "check", "failed"))),
+    (r"(?m)^[●◐○] (?P<v>significant|not significant|not tested|no verdict)$", (("main", "label", "{v}"),)),
+    (rf"one-sided p (?P<p>[=<] {N})", (("main", "p", "{p}"),)),
+    (rf"Difference: (?P<d>{N}) [^,]*, 95% interval (?P<l>{N}) to (?P<h>{N})",
+     (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
+    (rf"(?:Champion minus [^:|]*:|Mean over \d+ tasks, difference) (?P<d>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
+     (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
+    (rf"Verified gain [^:]*: (?P<g>{N}) [^\[]*\[[^\]]*\] for [^,]*, (?P<s>{N}) \[(?P<sl>{N}) to (?P<sh>{N})\]",
+     (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
+    (rf"(?<!Verified )Gain (?P<g>{N})(?: \[[^\]]*\])? \S+(?: \S+)? against (?P<s>{N})"
+     rf"(?: \[(?P<sl>{N}) to (?P<sh>{N})\])?",
+     (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
+    (r"(?P<n>\d+) runs? against (?P<m>\d+)", (("main", "n", "{n}"), ("main", "reference's n", "{m}"))),
+    (rf"That is (?P<x>{N}) times the gain of (?P<r>{WHO}) \((?P<l>at least {N}|no lower bound)",
+     (("main", "ratio", "{x}"), ("main", "ratio at least", "{l}"))),
+    (r"it would take about (?P<n>[\d,]+) runs of each program", (("main", "runs needed", "{n}"),)),
+    (r"It was not significant, so a smaller true difference", (("main", "verdict", "open"),)),
+    (rf"The measured difference is (?P<d>{N})", (("main", "difference", "{d}"),)),
+    (r"(?m)^champion: (?P<v>not shown to beat|beats|no verdict)", (("main", "verdict", "{v}"),)),
+    (r"(?m)^champion: (?P<x>\S+) times \w+$", (("main", "ratio", "{x}"), ("main", "listed as", "a ratio"))),
+    (r"(?m)^holds: (?P<v>true|false|none)$", (("main", "holds", "{v}"),)),
+    # the champion without its ideas
+    (rf"Without its idea list, the champion is not significantly better than {WHO} \((?P<x>{N}) times",
+     (("without ideas", "verdict", "open"), ("without ideas", "ratio", "{x}"))),
+    (rf"Without its idea list, it reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
+     r"(?P<more>What the list adds)?",
+     (("without ideas", "ratio", "{x}"), ("without ideas", "list", "{more}"))),
+    (rf"\| [\w-]+ \| without-ideas \| (?P<g>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
+     (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
+    (rf"\| \S+ \| [\w-]+ \| (?P<g>{N}) \| (?P<l>{N}) to (?P<h>{N}) \| {N} \| \d+ \| without-ideas",
+     (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
+    # the A/A check
+    (rf"(?:(?P<title>A/A check passed|The A/A check failed|A/A check not possible)\W+)?A/A: two arms of stock(?: on "
+     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\((?P<v>not significant|significant at 1%), p (?P<p>[=<] {N})\)|; "
+     r"(?P<u>too few runs) for a test)",
+     (("A/A {t} {d}", "title", "{title}"), ("A/A {t} {d}", "check", "{v}{u}"), ("A/A {t} {d}", "p", "{p}"))),
+    (r"(?:The A/A check failed: no|So no) lead in this match is reliable", (("match", "leads", "unreliable"),)),
+    (r"first; the A/A check failed|Because the A/A check failed, rank 1 does not mean that the champion is better|"
+     r"it does not show that the champion is better", (("ranks", "explained", "yes"),)),
+    (r"(?m)^✕ no verdict$", (("main", "label", "no verdict"),)),
+    (r"Equal programs differ significantly, so no lead in this match is reliable", (("match", "leads", "unreliable"),)),
+    # ranks of a match
+    (r"leader, significantly better than all others", (("ranks", "one leads", "yes"),)),
+    (r"(?m)^(?:· ?)?tied for the lead", (("ranks", "one leads", "tie"),)),
+    (r"Ranks test all pairs and are stricter, so the champion can beat a program that shares its rank",
+     (("ranks", "explained", "yes"),)),
+    (r"(?m)^(?P<n>.+?) (?:is better than each of the others|alone is behind no other)", (("match", "leads", "{n}"),)),
+    (r"(?m)(?P<n>[\w-]+) leads(?=$| Its)", (("match", "leads", "{n}"),)),
+    (r"; every other program is significantly worse", (("match", "leads", "one"),)),
+    (r"no program is shown to be better than another: each of the \d+ may be the best|Each of .* may be the best; the "
+     r"others are behind|No clear winner|No significant difference between these programs|but the "
+     r"difference from .* is not statistically significant", (("match", "leads", "nobody"),)),
+    (r"It is (?P<v>not )?significantly better than stock", (("match", "over stock", "{v}better"),)),
+    (r"(?m)^\s*(?P<a>\d+)(?:-(?P<b>\d+))? champion \S+",
+     (("terminal rank", "low", "{a}"), ("terminal rank", "high", "{b}"))),
+    (r"(?m)^\s*(?P<a>\d+)(?:-(?P<b>\d+))? stock \(control\)", (("terminal rank of stock", "low", "{a}"),)),
+    (r"is shown to gain more than stock on (?P<n>\d+) of", (("main", "tasks shown", "{n}"),)),
+)  # fmt: skip
+# What holds of every study and states nothing about this one; an effect of an edit; and the text of a program.
+SAYS_NOTHING = re.compile(
+    r"Shaded programs are tied for the lead: no other one is significantly better|Which program leads to|stock again "
+    r"\(A/A\)|Stock ran twice \(A/A\)|runs of stock's A/A twin|stock \(A/A\)|[·▲▼]?not significant\b|"
+    r"(?m:^significant$)|no gain is significantly different|their gain is significantly|"
+    r"significantly better than stock at 5%|"
+    r"\d+ significant; one dot|is significantly smaller on other tasks, not merely not significant|"
+    r"look better than they|"
+    r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
+    r"behaves like another one|If it beats the kept script|the input embedding|A/A check passed|The A/A check failed|"
+    r"which of the first two programs is better|No program was entered twice|"
+    r"because its A/A check failed|A program with few or noisy runs can tie[^.]*|(?:stock is|are) significan\w*|"
+    r"The search found no program better than"
+)  # fmt: skip
+
+
+def flat(text: str) -> str:
+    """One kind of minus and dash, one blank; lines stay."""
+    text = text.replace("\u2212", "-").replace("\u2013", "-").replace("\u00a0", " ").replace("**", "")
+    return "\n".join(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
+
+
+def statements(screen: str, text: str) -> tuple[list[Statement], list[str]]:
+    """What the screen states, and the lines in which something is judged that no pattern reads."""
+    if screen == "json":
+        return list(of_json(json.loads(text))), []
+    rest, found = flat(text), list[Statement]()
+    for pattern, makes in READ:
+        for match in re.finditer(pattern, rest):
+            groups = {key: value or "" for key, value in match.groupdict().items()}
+            for about, what, value in makes:
+                if said := value.format(**groups).strip():
+                    found.append(Statement(screen, about.format(**groups).strip(), what, WORDS.get(said, said)))
+        rest = re.sub(pattern, lambda m: "\x00" + re.sub(r"[^\n]", "", m.group()), rest)
+    rest = SAYS_NOTHING.sub("\x00", rest)
+    return found, [line[:200] for line in rest.split("\n") if JUDGES.search(line)]
+
+
+WORDS = {
+    "beats": "better", "it also beats": "better", "also beats": "better", "is not shown to beat": "open",
+    "it is not shown to beat": "open", "not shown to beat": "open", "no verdict": "none",
+    "yes": "better", "not shown": "open", "not significant": "passed", "significant at 1%": "failed",
+}  # fmt: skip
+
+
+def of_json(event: dict[str, object]) -> Iterator[Statement]:
+    """Of the object that a command prints: the event's own figures and those of the decision in it."""
+    decision = event["decision"]
+    assert isinstance(decision, dict)
+    tested, own = decision["tested"], decision["own"]
+    for what, value in (
+        ("verdict", {"control failed": "none"}.get(str(decision["state"]), decision["state"])),
+        ("holds", str(event["holds"]).lower()), ("p", f"= {event['p']}"), ("p", f"= {decision['p']}"),
+        ("difference", event["difference"]), ("difference", tested["difference"]), ("low", event["low"]),
+        ("high", event["high"]), ("n", decision["champion"]["n"]), ("reference's n", tested["gain"]["n"]),
+        ("gain", decision["champion"]["mean"]), ("reference's gain", tested["gain"]["mean"]),
+        ("ratio", tested["ratio"]["ratio"]), ("reference", f"your program {own}" if tested["name"] == own else "stock"),
+    ):  # fmt: skip
+        if value is not None:
+            yield Statement("json", "main", what, str(value))
+    for statement in statements("verdict", str(event["verdict"]))[0]:
+        yield Statement("json", statement.about, statement.what, statement.value)
