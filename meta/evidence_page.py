@@ -269,7 +269,7 @@ def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]
 
 def verb(fact: EditCredit) -> str:
     """Causal words for randomised and paired designs only."""
-    return "caused a gain of" if fact.causal else "was associated with a gain of"
+    return "caused a gain of" if fact.causal else "was associated with a change of"
 
 
 def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredit]) -> tuple[EditCredit | None, str]:

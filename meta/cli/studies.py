@@ -72,8 +72,10 @@ def item(folder: Path) -> Row:
     except (KeyError, TypeError, ValueError):  # of an older version
         decision = None
     tested = decision.tested if decision else None
+    first = next(iter(board.matches.values()), None)  # held-out tasks come last
     return {
         **known,
+        "task": first.event.get("task") if first else known["task"],
         "champion": shown(decision) if decision else "-",
         "ratio": tested.ratio.ratio if tested else None,
         "against": tested.name if tested else None,

@@ -41,7 +41,7 @@ def test_the_evidence_calls_observational_rows_associations() -> None:
     text = page(replace(facts, mutations=(CHILD,)))
     for row in (CHOSEN.credit_id, "c-d1", "c-child"):
         [told] = about(text, row)
-        assert "was associated with a gain of" in told and not CAUSAL.search(told), told
+        assert "was associated with a change of" in told and not CAUSAL.search(told), told
     text = page(replace(evidence(replace(CHOSEN, design="randomised")), mutations=(replace(CHILD, design="paired"),)))
     assert all("caused a gain of" in about(text, row)[0] for row in (CHOSEN.credit_id, "c-child"))
 
@@ -73,7 +73,7 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
         row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
         [told] = about(environment.from_string(part).render(statements=[row]), "c-1")
         assert bool(CAUSAL.search(told)) is causal
-    assert verb(CHOSEN) == "was associated with a gain of"
+    assert verb(CHOSEN) == "was associated with a change of"
     assert verb(replace(CHOSEN, design="randomised")) == "caused a gain of"
 
 
