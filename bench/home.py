@@ -32,9 +32,9 @@ from sqlalchemy import select
 from arena.home import volunteer
 from arena.home.checks import source_of
 from arena.home.client import HostClient, VolunteerFolder
-from arena.home.e_values import Outcome
+from arena.home.e_values import Judgement
 from arena.home.project import Project
-from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.verifying import Verifier
 from arena.verify import How, Sample, carry_out
 from bench.common import METALOOP, figure
@@ -70,12 +70,12 @@ class TrustingVerifier(Verifier):
 
     def step(self, executor: Any) -> bool:
         with self.database.write() as connection:
-            waiting = connection.scalars(select(Proposal).where(Proposal.state == "waiting")).all()
+            waiting = connection.scalars(select(ProposalRow).where(ProposalRow.state == "waiting")).all()
             chosen = max(waiting, key=lambda one: one.claimed, default=None)
             begun = chosen is not None and self._begin(connection, chosen)
             number = chosen.proposal_id if chosen is not None else 0
         if begun:
-            self._merge(number, Outcome("crossed", 0.0, 0.0, 0.0, 0.0), [])
+            self._merge(number, Judgement("crossed", 0.0, 0.0, 0.0, 0.0), [])
         return chosen is not None
 
 
@@ -199,7 +199,7 @@ def gain_of_main(project: Project) -> tuple[float, float]:
 
 def searched(project: Project) -> float:
     with project.database.read() as connection:
-        honest = select(Lease.device_seconds).join(Volunteer, Volunteer.volunteer_id == Lease.volunteer_id)
+        honest = select(RunLease.device_seconds).join(Volunteer, Volunteer.volunteer_id == RunLease.volunteer_id)
         return sum(connection.scalars(honest.where(Volunteer.name.not_in(HOSTILE))).all())
 
 
@@ -207,18 +207,18 @@ def report(fleet: Fleet) -> None:
     """What became of the project with strangers."""
     project = Project.open(fleet.folder / "project")
     with project.database.read() as connection:
-        blocks = connection.scalars(select(Block).where(Block.proposal_id.is_not(None))).all()
+        blocks = connection.scalars(select(BlockRow).where(BlockRow.proposal_id.is_not(None))).all()
         by = dict(
             connection.execute(
-                select(Proposal.proposal_id, Volunteer.name).join(
-                    Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id
+                select(ProposalRow.proposal_id, Volunteer.name).join(
+                    Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id
                 )
             ).all()
         )
-        proposals = connection.scalars(select(Proposal)).all()
-        sampling = sum(connection.scalars(select(Lease.sample_seconds)).all())
+        proposals = connection.scalars(select(ProposalRow)).all()
+        sampling = sum(connection.scalars(select(RunLease.sample_seconds)).all())
         pairs = sum(connection.scalars(select(Pair.device_seconds)).all())
-        runs = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None))).all()
+        runs = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
         enemies = select(Volunteer.contributed).where(Volunteer.name.in_(HOSTILE))
         hostile_seconds = sum(connection.scalars(enemies).all())
         names = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.name)).all())

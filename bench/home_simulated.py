@@ -96,9 +96,11 @@ class Fleet:
     works: set[int] = field(default_factory=set)  # keys whose work is shown
     until: list[float] = field(default_factory=list)  # when each of them leaves, sorted
     claimed: float = 0.0
-    standings: dict[int, policy.Standing] = field(default_factory=dict)
+    standings: dict[int, policy.KeyRecord] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
-    rows: dict[int, list[policy.Waiting]] = field(default_factory=dict)  # of what waits, until something changes
+    rows: dict[int, list[policy.WaitingProposal]] = field(
+        default_factory=dict
+    )  # of what waits, until something changes
     gains: list[float] = field(default_factory=list)  # of the blocks, as verified
     tests: int = 0
     merged: int = 0
@@ -129,7 +131,7 @@ class Fleet:
             kind = KINDS[k % len(KINDS)] if k < hostile else "honest"
             speed = float(self.rng.lognormal(0, 1)) if kind == "honest" else 5.0
             who = Volunteer(kind, speed, arrives + self.rng.exponential(DAY), k)
-            self.standings[k], self.leaves[k] = policy.Standing(), who.leaves
+            self.standings[k], self.leaves[k] = policy.KeyRecord(), who.leaves
             heapq.heappush(queue, (arrives + RUN / speed, k, who))
             keys = k + 1
         while queue and queue[0][0] < end:
@@ -137,7 +139,7 @@ class Fleet:
             self.advance(now)
             if who.kind == "sybil" and self.standings[who.key].refuted:
                 who = replace(who, key=keys)
-                self.standings[keys], self.leaves[keys], keys = policy.Standing(), who.leaves, keys + 1
+                self.standings[keys], self.leaves[keys], keys = policy.KeyRecord(), who.leaves, keys + 1
             self.hand_in(now, who)
             if now < who.leaves:
                 heapq.heappush(queue, (now + RUN / who.speed, tie, who))
@@ -225,7 +227,9 @@ class Fleet:
         for key in self.waiting.keys() - self.rows.keys():
             own = self.waiting[key] = sorted(self.waiting[key], key=lambda one: (-one.base, -one.claimed))
             self.rows[key] = [
-                policy.Waiting(one.number, self.standings[key], one.claimed, key, float(later[one.base]), plausible)
+                policy.WaitingProposal(
+                    one.number, self.standings[key], one.claimed, key, float(later[one.base]), plausible
+                )
                 for one in own[:MOST_OF_ONE]
             ]
         rows = [row for key in self.waiting for row in self.rows[key]]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from arena.home.project import MAIN, Project
-from arena.home.tables import Block, Lease, Pair, Volunteer
+from arena.home.tables import BlockRow, Pair, RunLease, Volunteer
 from programs.errors import UsageError
 from programs.text import word_list
 
@@ -34,9 +34,11 @@ def written(project: Project, target: Path) -> dict[str, int]:
     shutil.copytree(project.folder / MAIN, target / MAIN)
     with project.database.read() as connection:
         keys = dict(connection.execute(select(Volunteer.volunteer_id, Volunteer.key)).all())
-        runs = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None)).order_by(Lease.returned_at)).all()
+        runs = connection.scalars(
+            select(RunLease).where(RunLease.returned_at.is_not(None)).order_by(RunLease.returned_at)
+        ).all()
         pairs = connection.scalars(select(Pair).order_by(Pair.proposal_id, Pair.number)).all()
-        blocks = connection.scalars(select(Block).order_by(Block.number)).all()
+        blocks = connection.scalars(select(BlockRow).order_by(BlockRow.number)).all()
         return {
             "blocks": _table(target / "blocks.csv", BLOCK_COLUMNS, blocks),
             "pairs": _table(target / "pairs.csv", PAIR_COLUMNS, pairs),

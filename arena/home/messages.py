@@ -23,8 +23,8 @@ from arena.home import policy
 from arena.home.checks import checked_files, normal_form
 from arena.home.project import Project
 from arena.home.replication import Replication
-from arena.home.signing import Message, Signer, read_message, sealed
-from arena.home.tables import OPEN, Block, Lease, Proposal, Volunteer
+from arena.home.signing import SignedMessage, Signer, read_message, sealed
+from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
@@ -75,7 +75,12 @@ class MessageHost:
         return reply
 
     def _hello(
-        self, connection: Connection, message: Message, body: Mapping[str, Any], known: Volunteer | None, now: datetime
+        self,
+        connection: Connection,
+        message: SignedMessage,
+        body: Mapping[str, Any],
+        known: Volunteer | None,
+        now: datetime,
     ) -> Volunteer:
         name = one_line(_text(body, "name", MOST_NAME)).strip() or message.key[:8]
         hardware, devices = one_line(_text(body, "hardware", 120)), _count(body, "devices", 1, MOST_DEVICES)
@@ -95,8 +100,10 @@ class MessageHost:
         have = body.get("have", [])
         if not isinstance(have, list) or len(have) > MOST_DEVICES:
             raise UsageError(f"have: not a list of at most {MOST_DEVICES} leases")
-        mine = Lease.volunteer_id == volunteer.volunteer_id
-        out = connection.scalars(select(Lease).where(mine, Lease.returned_at.is_(None), Lease.expires_at > now)).all()
+        mine = RunLease.volunteer_id == volunteer.volunteer_id
+        out = connection.scalars(
+            select(RunLease).where(mine, RunLease.returned_at.is_(None), RunLease.expires_at > now)
+        ).all()
         if body.get("verify") is True and (pair := self.replication.assign(connection, volunteer, have, now)):
             return pair
         quota = policy.leases_at_once(standing(volunteer))
@@ -104,13 +111,13 @@ class MessageHost:
             return {**self._described(connection, lost), "leases_at_once": quota}
         if len(out) >= quota:
             raise UsageError(f"{len(out)} leases are out already", hint="hand one in, or wait until it ends")
-        count = connection.scalar(select(func.count()).select_from(Lease)) or 0
+        count = connection.scalar(select(func.count()).select_from(RunLease)) or 0
         lease_id = content_id("r", self.project.project_id, str(count))
         streams, config = self.project.study.streams, self.project.study
         drawn = streams.seed("selection", "program", lease_id) / 2**31
         program_id = policy.program_for(self.project.shares(), drawn)
         block = main_block(connection)
-        lease = Lease(
+        lease = RunLease(
             lease_id=lease_id,
             volunteer_id=volunteer.volunteer_id,
             base=block.number,
@@ -125,7 +132,7 @@ class MessageHost:
         connection.add(lease)
         return {**self._described(connection, lease), "leases_at_once": quota}
 
-    def _described(self, connection: Connection, lease: Lease) -> dict[str, Any]:
+    def _described(self, connection: Connection, lease: RunLease) -> dict[str, Any]:
         """A lease as its volunteer gets it."""
         name, document = self.project.programs[lease.program_id]
         block = _block(connection, lease.base)
@@ -148,13 +155,13 @@ class MessageHost:
         if len(seal) != 64 or set(seal) - set("0123456789abcdef"):
             raise UsageError("seal: not 64 hexadecimal digits")
         known = connection.scalar(
-            select(Proposal).where((Proposal.lease_id == lease.lease_id) | (Proposal.seal == seal))
+            select(ProposalRow).where((ProposalRow.lease_id == lease.lease_id) | (ProposalRow.seal == seal))
         )
         if known is not None and (known.lease_id, known.seal) == (lease.lease_id, seal):
             return {"proposal": known.proposal_id}
         if known is not None:
             raise UsageError("this lease, or this seal, has a proposal already")
-        proposal = Proposal(
+        proposal = ProposalRow(
             lease_id=lease.lease_id,
             volunteer_id=volunteer.volunteer_id,
             seal=seal,
@@ -175,7 +182,7 @@ class MessageHost:
         spent = _number(body, "device_seconds")
         elapsed = (now - lease.issued_at).total_seconds()
         counted = policy.credited(spent, lease.budget, elapsed)
-        proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+        proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
         if proposal is not None:
             self._show(connection, lease, proposal, body, now)
         lease.returned_at, lease.device_seconds = now, counted
@@ -184,15 +191,15 @@ class MessageHost:
         volunteer.contributed += counted
         return self._returned(connection, lease)
 
-    def _returned(self, connection: Connection, lease: Lease) -> dict[str, Any]:
-        proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+    def _returned(self, connection: Connection, lease: RunLease) -> dict[str, Any]:
+        proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
         counted = {"counted_seconds": lease.device_seconds}
         if proposal is None:
             return counted
         return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
     def _show(
-        self, connection: Connection, lease: Lease, proposal: Proposal, body: Mapping[str, Any], now: datetime
+        self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Mapping[str, Any], now: datetime
     ) -> None:
         base = self.project.chain.files(_block(connection, lease.base).commit)
         try:
@@ -212,8 +219,8 @@ class MessageHost:
             return
         proposal.normal = normal_form({**base, **files})
         earlier = connection.scalar(
-            select(Proposal.proposal_id).where(
-                Proposal.normal == proposal.normal, Proposal.proposal_id < proposal.proposal_id
+            select(ProposalRow.proposal_id).where(
+                ProposalRow.normal == proposal.normal, ProposalRow.proposal_id < proposal.proposal_id
             )
         )
         if earlier is not None:
@@ -226,9 +233,9 @@ class MessageHost:
     def progress(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
         """The state of the volunteer's own proposals that are open, and of the last ones that are not."""
         rows = connection.scalars(
-            select(Proposal)
-            .where(Proposal.volunteer_id == volunteer.volunteer_id)
-            .order_by(Proposal.state.in_(OPEN).desc(), Proposal.proposal_id.desc())
+            select(ProposalRow)
+            .where(ProposalRow.volunteer_id == volunteer.volunteer_id)
+            .order_by(ProposalRow.state.in_(OPEN).desc(), ProposalRow.proposal_id.desc())
             .limit(50)
         )
         own = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
@@ -237,8 +244,8 @@ class MessageHost:
     def verified(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
         return self.replication.take(connection, volunteer, body, now)
 
-    def _own(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Lease:
-        lease = connection.get(Lease, _text(body, "lease", 13))
+    def _own(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> RunLease:
+        lease = connection.get(RunLease, _text(body, "lease", 13))
         if lease is None or lease.volunteer_id != volunteer.volunteer_id:
             raise NotFound("this key has no such lease")
         if (now - lease.expires_at).total_seconds() > LATE_SECONDS:
@@ -257,8 +264,8 @@ ANSWERS: Mapping[str, Answer] = {
 }
 
 
-def standing(volunteer: Volunteer) -> policy.Standing:
-    return policy.Standing(
+def standing(volunteer: Volunteer) -> policy.KeyRecord:
+    return policy.KeyRecord(
         volunteer.contributed,
         volunteer.checking,
         volunteer.confirmed,
@@ -268,15 +275,15 @@ def standing(volunteer: Volunteer) -> policy.Standing:
     )
 
 
-def main_block(connection: Connection) -> Block:
+def main_block(connection: Connection) -> BlockRow:
     """The last block of main that is not void."""
-    block = connection.scalar(select(Block).where(Block.void == "").order_by(Block.number.desc()).limit(1))
+    block = connection.scalar(select(BlockRow).where(BlockRow.void == "").order_by(BlockRow.number.desc()).limit(1))
     assert block is not None  # number 0 is made with the project, and never void
     return block
 
 
-def _block(connection: Connection, number: int) -> Block:
-    block = connection.get(Block, number)
+def _block(connection: Connection, number: int) -> BlockRow:
+    block = connection.get(BlockRow, number)
     assert block is not None
     return block
 

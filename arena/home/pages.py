@@ -23,7 +23,7 @@ from arena.contest.web.render import cell, fenced
 from arena.contest.web.static_files import static_routes
 from arena.home.project import Project
 from arena.home.results import state_of
-from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -158,9 +158,9 @@ def page_routes(project: Project) -> APIRouter:
 
 def _state(project: Project) -> State:
     with project.database.read() as connection:
-        blocks = connection.scalar(select(func.count()).select_from(Block)) or 0
+        blocks = connection.scalar(select(func.count()).select_from(BlockRow)) or 0
         changed = connection.scalar(select(func.count()).select_from(Pair)) or 0
-        returned = connection.scalar(select(func.count()).where(Lease.returned_at.is_not(None))) or 0
+        returned = connection.scalar(select(func.count()).where(RunLease.returned_at.is_not(None))) or 0
         return blocks, changed + returned
 
 
@@ -233,14 +233,14 @@ def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
     pairs: list[Pair] = []
     proposal = None
     with project.database.read() as connection:
-        own = connection.get_one(Block, block)
-        parent = connection.get(Block, own.parent) if own.parent is not None else None
+        own = connection.get_one(BlockRow, block)
+        parent = connection.get(BlockRow, own.parent) if own.parent is not None else None
         if own.proposal_id is not None:
             of, lease, volunteer = connection.execute(
-                select(Proposal, Lease, Volunteer)
-                .join(Lease, Lease.lease_id == Proposal.lease_id)
-                .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
-                .where(Proposal.proposal_id == own.proposal_id)
+                select(ProposalRow, RunLease, Volunteer)
+                .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
+                .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
+                .where(ProposalRow.proposal_id == own.proposal_id)
             ).one()
             pairs = list(
                 connection.scalars(select(Pair).where(Pair.proposal_id == of.proposal_id).order_by(Pair.number))

@@ -31,7 +31,7 @@ BARRED_AT = 1e-3  # error of a verifier's exclusion for deviating from the host
 
 
 @dataclass(frozen=True)
-class Standing:
+class KeyRecord:
     """A key's record. Device-seconds: ``contributed`` of search, ``checking`` of verifying its proposals."""
 
     contributed: float = 0.0
@@ -65,13 +65,13 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingProposal:
     """A proposal that waits for its verification. ``key``: whose it is. In the task's unit: ``claimed`` over its base,
     ``since``, what main has gained since then, which the claim may contain, and ``plausible``, beyond which a claim
     buys no priority."""
 
     proposal_id: int
-    proposer: Standing
+    proposer: KeyRecord
     claimed: float
     key: int = 0
     since: float = 0.0
@@ -89,7 +89,7 @@ class Waiting:
         return max(0.0, min(self.claimed, self.plausible) - self.since) / self.plausible
 
 
-def leases_at_once(proposer: Standing) -> int:
+def leases_at_once(proposer: KeyRecord) -> int:
     """Quota: one at first, one more for each confirmed proposal, at most one for each device and one to spare."""
     return min(FIRST_LEASES + proposer.confirmed, proposer.devices + 1)
 
@@ -104,7 +104,7 @@ def earned(confirmed: int, tried: int) -> bool:
     return confirmed > 0 or tried >= EARNED_KNOWN
 
 
-def batch(proposer: Standing) -> int:
+def batch(proposer: KeyRecord) -> int:
     """Pairs measured at once before the test looks again."""
     return TRUSTED_BATCH if proposer.streak >= TRUSTED else BATCH
 
@@ -127,8 +127,8 @@ def may_sample(totals: Totals, pair_seconds: float) -> bool:
 
 
 def next_proposal(
-    waiting: Iterable[Waiting], totals: Totals, pair_seconds: float, pairs: int, drawn: float
-) -> Waiting | None:
+    waiting: Iterable[WaitingProposal], totals: Totals, pair_seconds: float, pairs: int, drawn: float
+) -> WaitingProposal | None:
     """The proposal to verify now, or None until more has been contributed.
 
     ``pairs``: what its test takes if nothing is known. Keys with a confirmed proposal are served by worth; among equals
@@ -140,8 +140,8 @@ def next_proposal(
         return None
     limit = allowed(totals, pair_seconds)
     room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
-    known: list[Waiting] = []
-    new: dict[int, list[Waiting]] = {}
+    known: list[WaitingProposal] = []
+    new: dict[int, list[WaitingProposal]] = {}
     for one in waiting:
         if one.claimed > 0:
             (known if one.proposer.known else new.setdefault(one.key, [])).append(one)
@@ -151,11 +151,11 @@ def next_proposal(
     return _best(known) if known else None
 
 
-def _best(waiting: Sequence[Waiting]) -> Waiting:
+def _best(waiting: Sequence[WaitingProposal]) -> WaitingProposal:
     return max(waiting, key=lambda one: (one.worth, -one.proposal_id))
 
 
-def _by_lot(keys: Mapping[int, Waiting], drawn: float) -> int:
+def _by_lot(keys: Mapping[int, WaitingProposal], drawn: float) -> int:
     """A key, with a probability in proportion to its work, reliability and promise. ``drawn``: uniform in [0, 1)."""
     weights = {
         key: (one.proposer.contributed + TINY) * one.proposer.reliability**2 * (one.promise + TINY)

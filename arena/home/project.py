@@ -13,7 +13,7 @@ from arena.contest.settings import utc_now
 from arena.home.bundle import Bundle, pack, refuse_unfit
 from arena.home.chain import Chain
 from arena.home.signing import Signer
-from arena.home.tables import Block, ProjectDatabase
+from arena.home.tables import BlockRow, ProjectDatabase
 from arena.settings import StudyConfig
 from arena.setup import StudySetup
 from arena.study import Study
@@ -56,7 +56,7 @@ class Project:
         Signer.at(folder / KEY)
         source = study.task.baseline()
         commit = made.chain.append(dict(source.files), f"Block 0: the baseline of {study.task.name}", "", "host", "")
-        zero = Block(
+        zero = BlockRow(
             number=0,
             proposal_id=None,
             parent=None,

@@ -26,7 +26,7 @@ from arena.executor import Executor
 from arena.home import policy
 from arena.home.checks import source_of
 from arena.home.project import Project
-from arena.home.tables import Block, Lease, Proposal, Volunteer
+from arena.home.tables import BlockRow, ProposalRow, RunLease, Volunteer
 from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
 from arena.study import Study
@@ -56,7 +56,7 @@ MOST_KIND = 40  # characters
 AT_ONCE = 20  # runs entered before the next look at the proposals
 
 
-class Recorder:
+class RunRecorder:
     """Writes to a project's ledger. All of it may be repeated after a kill: the first record of an id counts."""
 
     def __init__(self, project: Project, study: Study) -> None:
@@ -81,7 +81,7 @@ class Recorder:
         if match.match_id not in self.on.state.ended_matches:
             self.on.record(MatchEndedEvent(match_id=match.match_id, state="finished"))
 
-    def run(self, lease: Lease, proposal: Proposal | None, events: bytes) -> None:
+    def run(self, lease: RunLease, proposal: ProposalRow | None, events: bytes) -> None:
         """Enter a run that was handed in. ``events``: what its volunteer sent, compressed."""
         match = self.match(lease.base)
         if self.on.state.run(lease.lease_id).ended is not None:
@@ -116,8 +116,8 @@ class Recorder:
         """Enter what was handed in, and score one of the drawn runs; False if there is nothing to do."""
         entered = self._enter_returned()
         with self.project.database.read() as connection:
-            due = select(Lease).where(Lease.recorded, Lease.sampled, Lease.scored.is_(False))
-            lease = connection.scalar(due.order_by(Lease.returned_at).limit(1))
+            due = select(RunLease).where(RunLease.recorded, RunLease.sampled, RunLease.scored.is_(False))
+            lease = connection.scalar(due.order_by(RunLease.returned_at).limit(1))
             proposal = _proposal_of(connection, lease) if lease else None
             may = policy.may_sample(totals(connection), self.pair_seconds)
         if lease is None or (proposal is not None and proposal.files and not may):
@@ -126,7 +126,7 @@ class Recorder:
         main = own = None
         if proposal is not None and proposal.files:
             with self.project.database.read() as connection:
-                base = self.project.chain.files(connection.get_one(Block, lease.base).commit)
+                base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
             sides = {"main": base, "proposal": {**base, **proposal.files}}
             jobs = [
                 MeasureJob(side, source_of(files).files, STREAM, seed, split=f"sample-{lease.lease_id}")
@@ -139,7 +139,7 @@ class Recorder:
             self.hidden.labelled(f"sample-{lease.lease_id}").discard(STREAM)
         gain = self.score(lease, seed, main, own, proposal.reason if proposal and not proposal.files else "")
         with self.project.database.write() as connection:
-            row = connection.get_one(Lease, lease.lease_id)
+            row = connection.get_one(RunLease, lease.lease_id)
             row.scored, row.sample_gain = True, gain
             row.sample_seconds = sum(each.spent_seconds for each in (main, own) if each)
         return True
@@ -150,17 +150,17 @@ class Recorder:
 
     def _enter_returned(self) -> bool:
         with self.project.database.read() as connection:
-            due = select(Lease).where(Lease.returned_at.is_not(None), Lease.recorded.is_(False))
+            due = select(RunLease).where(RunLease.returned_at.is_not(None), RunLease.recorded.is_(False))
             rows = [
                 (lease, _proposal_of(connection, lease), lease.events)
-                for lease in connection.scalars(due.order_by(Lease.returned_at).limit(AT_ONCE))
+                for lease in connection.scalars(due.order_by(RunLease.returned_at).limit(AT_ONCE))
             ]
         for lease, proposal, events in rows:
             self.run(lease, proposal, events)
         if rows:
             with self.project.database.write() as connection:
                 for lease, _, _ in rows:
-                    connection.get_one(Lease, lease.lease_id).recorded = True
+                    connection.get_one(RunLease, lease.lease_id).recorded = True
         else:
             self._end_matches()
         return bool(rows)
@@ -168,17 +168,17 @@ class Recorder:
     def _end_matches(self) -> None:
         """End the match of each block that is not main any more and has no run out."""
         with self.project.database.read() as connection:
-            unfinished = Lease.returned_at.is_(None) & (Lease.expires_at > utc_now())
-            unscored = Lease.returned_at.is_not(None) & Lease.sampled & Lease.scored.is_(False)
-            open_blocks = set(connection.scalars(select(Lease.base).where(unfinished | unscored)).all())
-            last = connection.scalar(select(func.max(Block.number))) or 0
-            past = set(connection.scalars(select(Lease.base).where(Lease.base < last, Lease.recorded)).all())
+            unfinished = RunLease.returned_at.is_(None) & (RunLease.expires_at > utc_now())
+            unscored = RunLease.returned_at.is_not(None) & RunLease.sampled & RunLease.scored.is_(False)
+            open_blocks = set(connection.scalars(select(RunLease.base).where(unfinished | unscored)).all())
+            last = connection.scalar(select(func.max(BlockRow.number))) or 0
+            past = set(connection.scalars(select(RunLease.base).where(RunLease.base < last, RunLease.recorded)).all())
         for block in sorted(past - open_blocks - self._ended):
             self.end(block)
             self._ended.add(block)
 
     def score(
-        self, lease: Lease, seed: int, main: Measurement | None, own: Measurement | None, reason: str
+        self, lease: RunLease, seed: int, main: Measurement | None, own: Measurement | None, reason: str
     ) -> float | None:
         """Enter the host's own measurement of a run's end, and return its gain; None if the base itself failed.
         Without measurements: the run ended with its base, or (``reason``) with nothing that can be trained; it gains 0.
@@ -226,8 +226,8 @@ class Recorder:
         return None if status == "fault" else gain
 
 
-def _proposal_of(connection: Connection, lease: Lease) -> Proposal | None:
-    proposal = connection.scalar(select(Proposal).where(Proposal.lease_id == lease.lease_id))
+def _proposal_of(connection: Connection, lease: RunLease) -> ProposalRow | None:
+    proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
     if proposal is not None:
         _ = proposal.files  # a deferred column, wanted after the transaction
     return proposal
@@ -240,7 +240,7 @@ def _works(volunteer: Volunteer) -> bool:
 def totals(connection: Connection) -> policy.Totals:
     """What all verification has cost so far, and what was contributed. Device-seconds."""
     volunteers = connection.scalars(select(Volunteer)).all()
-    sampling = connection.scalar(select(func.sum(Lease.sample_seconds))) or 0.0
+    sampling = connection.scalar(select(func.sum(RunLease.sample_seconds))) or 0.0
     return policy.Totals(
         spent=sum(each.checking for each in volunteers),
         sampled=sampling,
@@ -251,7 +251,7 @@ def totals(connection: Connection) -> policy.Totals:
 
 
 def _end(
-    lease: Lease, proposal: Proposal | None, experiments: Iterable[ExperimentEvent], spent: Reported
+    lease: RunLease, proposal: ProposalRow | None, experiments: Iterable[ExperimentEvent], spent: Reported
 ) -> RunEndedEvent:
     """The seconds are those that the host counts; the difference to the reported experiments is entered as such."""
     rows = list(experiments)

@@ -25,7 +25,7 @@ from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.e_values import Moments, log_e_value
 from arena.home.project import Project
-from arena.home.tables import Block, Lease, Pair, Proposal, Replica, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, Replica, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from trainer.data import DataStore
 from trainer.streams import Stream
@@ -71,7 +71,7 @@ class Replication:
 
     # What the verifying process does.
 
-    def verifiers(self, connection: Connection, proposal: Proposal | None = None) -> list[Volunteer]:
+    def verifiers(self, connection: Connection, proposal: ProposalRow | None = None) -> list[Volunteer]:
         """Those who may verify now: one for each network, none of the proposal's own."""
         since = utc_now() - timedelta(seconds=SEEN_SECONDS)
         there = (Volunteer.barred == "") & Volunteer.verifies & (Volunteer.seen_at > since)
@@ -83,11 +83,13 @@ class Replication:
         own = group_of(connection.get_one(Volunteer, proposal.volunteer_id)) if proposal else ""
         return list({group_of(each): each for each in rows if group_of(each) != own}.values())
 
-    def enough(self, connection: Connection, proposal: Proposal) -> bool:
+    def enough(self, connection: Connection, proposal: ProposalRow) -> bool:
         """Whether volunteers can verify it: three of distinct networks, and pairs with known results to try them on."""
         return len(self.verifiers(connection, proposal)) >= policy.REPLICAS and bool(self._known(connection))
 
-    def collect(self, connection: Connection, proposal: Proposal, numbers: Iterable[int]) -> dict[int, Result | None]:
+    def collect(
+        self, connection: Connection, proposal: ProposalRow, numbers: Iterable[int]
+    ) -> dict[int, Result | None]:
         """What volunteers have measured of these pairs, up to the first that is still out; the others are asked for.
 
         None: the host has to train this pair itself, because too many kept it without a word.
@@ -113,7 +115,7 @@ class Replication:
                 out[k] = self._median(done)
         return out
 
-    def remeasured(self, proposal: Proposal, k: int) -> bool:
+    def remeasured(self, proposal: ProposalRow, k: int) -> bool:
         """Whether the host trains this pair too, and counts its own result: one of the first three of each test, and a
         tenth of the others, drawn from its secret."""
         first = proposal.first_pair + self._drawn(policy.REPLICAS, "first", proposal.proposal_id, proposal.first_pair)
@@ -198,8 +200,8 @@ class Replication:
     @staticmethod
     def _runs(connection: Connection, volunteer: Volunteer) -> int:
         """That it has handed in."""
-        own = (Lease.volunteer_id == volunteer.volunteer_id) & Lease.returned_at.is_not(None)
-        return connection.scalar(select(func.count()).select_from(Lease).where(own)) or 0
+        own = (RunLease.volunteer_id == volunteer.volunteer_id) & RunLease.returned_at.is_not(None)
+        return connection.scalar(select(func.count()).select_from(RunLease).where(own)) or 0
 
     def _replicas(self, connection: Connection, number: int, k: int) -> list[Replica]:
         own = (Replica.proposal_id == number) & (Replica.number == k) & (Replica.expected == 0)
@@ -229,10 +231,10 @@ class Replication:
     def _open(self, connection: Connection, volunteer: Volunteer) -> Replica | None:
         """The oldest pair that is asked for and that this volunteer may train."""
         rows = connection.execute(
-            select(Replica, Proposal)
-            .join(Proposal, Proposal.proposal_id == Replica.proposal_id)
-            .where(Replica.volunteer_id.is_(None), ~Replica.dropped, Proposal.state == "verifying")
-            .where(Replica.number >= Proposal.first_pair)
+            select(Replica, ProposalRow)
+            .join(ProposalRow, ProposalRow.proposal_id == Replica.proposal_id)
+            .where(Replica.volunteer_id.is_(None), ~Replica.dropped, ProposalRow.state == "verifying")
+            .where(Replica.number >= ProposalRow.first_pair)
             .order_by(Replica.replica_id)
         )
         for row, proposal in rows.all():
@@ -246,7 +248,7 @@ class Replication:
                 return row
         return None
 
-    def _known(self, connection: Connection) -> list[tuple[Proposal, int]]:
+    def _known(self, connection: Connection) -> list[tuple[ProposalRow, int]]:
         """Proposals whose effect the host has seen clearly in its own pairs, with its sign."""
         pairs: dict[int, list[float]] = {}
         for pair in connection.scalars(select(Pair).where(Pair.by == "host", Pair.status == "ok ok")):
@@ -256,7 +258,7 @@ class Replication:
             seen = Moments.of(differences)
             spread = math.sqrt(seen.squares / max(1, seen.n - 1))
             if seen.n >= KNOWN_PAIRS and abs(seen.mean) >= policy.KNOWN_RATIO * spread:
-                proposal = connection.get_one(Proposal, number)
+                proposal = connection.get_one(ProposalRow, number)
                 if proposal.state in ("merged", "hopeless", "stale", "void"):
                     out.append((proposal, 1 if seen.mean > 0 else -1))
         return out
@@ -271,8 +273,8 @@ class Replication:
         return row
 
     def _described(self, connection: Connection, row: Replica) -> dict[str, Any]:
-        proposal = connection.get_one(Proposal, row.proposal_id)
-        base = self.project.chain.files(connection.get_one(Block, proposal.base).commit)
+        proposal = connection.get_one(ProposalRow, row.proposal_id)
+        base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
         sources = [base, dict(proposal.source)]
         split = self.hidden.labelled(f"{row.proposal_id}-{row.number}")
         return {
@@ -288,7 +290,7 @@ class Replication:
         return self.project.study.streams.seed("selection", "replication", *labels) * among >> 31
 
 
-def spoilt(connection: Connection, proposal: Proposal) -> bool:
+def spoilt(connection: Connection, proposal: ProposalRow) -> bool:
     """Whether results of somebody who is barred now count in its last test."""
     own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair) & (Pair.by != "host")
     names = " ".join(connection.scalars(select(Pair.by).where(own)).all()).split()
@@ -296,7 +298,7 @@ def spoilt(connection: Connection, proposal: Proposal) -> bool:
     return not {str(each) for each in barred}.isdisjoint(names)
 
 
-def verified_by(connection: Connection, proposal: Proposal) -> str:
+def verified_by(connection: Connection, proposal: ProposalRow) -> str:
     """Who measured the pairs of its last test."""
     own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair)
     by = connection.scalars(select(Pair.by).where(own)).all()

@@ -14,7 +14,7 @@ from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
 from arena.home.replication import spoilt, verified_by
-from arena.home.tables import OPEN, Block, Lease, Proposal, Replica, Volunteer
+from arena.home.tables import OPEN, BlockRow, ProposalRow, Replica, RunLease, Volunteer
 
 MOST_OPEN = 12  # proposals under way that are listed
 DOUBT = "a volunteer who verified it was found wrong later; metaloop home audit trains it again"
@@ -60,9 +60,9 @@ class ProgramResult:
 
 def contributors(connection: Connection) -> list[Contributor]:
     """The volunteers with blocks that count, the largest gain first."""
-    own: dict[int, list[Block]] = {}
+    own: dict[int, list[BlockRow]] = {}
     rows = connection.execute(
-        select(Block, Proposal.volunteer_id).join(Proposal, Proposal.proposal_id == Block.proposal_id)
+        select(BlockRow, ProposalRow.volunteer_id).join(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
     )
     for block, volunteer_id in rows:
         if not block.void:
@@ -88,15 +88,15 @@ def contributors(connection: Connection) -> list[Contributor]:
 
 def programs(project: Project, connection: Connection) -> list[ProgramResult]:
     """The programs, compared by the sampled runs. A run is analysed under the program that it was drawn for."""
-    returned = connection.scalars(select(Lease).where(Lease.returned_at.is_not(None))).all()
+    returned = connection.scalars(select(RunLease).where(RunLease.returned_at.is_not(None))).all()
     scored = [lease for lease in returned if lease.scored and lease.sample_gain is not None]
     merged = dict(
         connection.execute(
-            select(Lease.program_id, func.count())
-            .join(Proposal, Proposal.lease_id == Lease.lease_id)
-            .join(Block, Block.proposal_id == Proposal.proposal_id)
-            .where(Block.void == "")
-            .group_by(Lease.program_id)
+            select(RunLease.program_id, func.count())
+            .join(ProposalRow, ProposalRow.lease_id == RunLease.lease_id)
+            .join(BlockRow, BlockRow.proposal_id == ProposalRow.proposal_id)
+            .where(BlockRow.void == "")
+            .group_by(RunLease.program_id)
         ).all()
     )
     out = []
@@ -122,7 +122,7 @@ def programs(project: Project, connection: Connection) -> list[ProgramResult]:
 
 
 def _difference(
-    program_id: str, scored: Sequence[Lease], compared: int
+    program_id: str, scored: Sequence[RunLease], compared: int
 ) -> tuple[float | None, float | None, float | None]:
     """Gain per device-second of a program minus that of the others, within blocks. Its interval has a probability of
     95% for all ``compared`` programs together (Bonferroni)."""
@@ -145,11 +145,11 @@ def _difference(
 def blocks(connection: Connection) -> list[dict[str, Any]]:
     """The blocks, the first one first."""
     rows = connection.execute(
-        select(Block, Proposal, Volunteer.name, Lease.program_id)
-        .outerjoin(Proposal, Proposal.proposal_id == Block.proposal_id)
-        .outerjoin(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
-        .outerjoin(Lease, Lease.lease_id == Proposal.lease_id)
-        .order_by(Block.number)
+        select(BlockRow, ProposalRow, Volunteer.name, RunLease.program_id)
+        .outerjoin(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
+        .outerjoin(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
+        .outerjoin(RunLease, RunLease.lease_id == ProposalRow.lease_id)
+        .order_by(BlockRow.number)
     )
     return [
         {
@@ -174,12 +174,12 @@ def state_of(project: Project) -> dict[str, Any]:
     """All that status and the pages show, as JSON values."""
     with project.database.read() as connection:
         spent = totals(connection)
-        counts = dict(connection.execute(select(Proposal.state, func.count()).group_by(Proposal.state)).all())
-        searched = connection.scalar(select(func.sum(Lease.device_seconds))) or 0.0
+        counts = dict(connection.execute(select(ProposalRow.state, func.count()).group_by(ProposalRow.state)).all())
+        searched = connection.scalar(select(func.sum(RunLease.device_seconds))) or 0.0
         under_way = connection.scalars(
-            select(Proposal)
-            .where(Proposal.state.in_(OPEN[1:]))
-            .order_by(Proposal.state, Proposal.proposal_id)
+            select(ProposalRow)
+            .where(ProposalRow.state.in_(OPEN[1:]))
+            .order_by(ProposalRow.state, ProposalRow.proposal_id)
             .limit(MOST_OPEN)
         ).all()
         return {
@@ -189,7 +189,7 @@ def state_of(project: Project) -> dict[str, Any]:
             "open": [{"proposal": each.proposal_id, "state": each.state} for each in under_way],
             "proposals": counts,
             "volunteers": connection.scalar(select(func.count()).select_from(Volunteer)),
-            "runs_out": connection.scalar(select(func.count()).where(Lease.returned_at.is_(None))),
+            "runs_out": connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))),
             "searched_seconds": searched,
             "verified_seconds": spent.spent + spent.sampled,
             "replicas": connection.scalar(select(func.count()).where(Replica.returned_at.is_not(None))),

@@ -24,7 +24,7 @@ Kind = Literal["hello", "work", "commit", "propose", "result", "progress", "repl
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Message(BaseModel):
+class SignedMessage(BaseModel):
     """``number`` rises with each new message of a key; the reply carries the same one. ``body``: a JSON object."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -76,16 +76,18 @@ class Signer:
         except ValueError:
             raise UsageError(f"{path} holds no private key", hint="restore it, or move it away for a new key") from None
 
-    def sign(self, project: str, number: int, kind: Kind, body: Mapping[str, Any]) -> Message:
+    def sign(self, project: str, number: int, kind: Kind, body: Mapping[str, Any]) -> SignedMessage:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         signature = self._private.sign(_signed(project, self.key, number, kind, text)).hex()
-        return Message(v=1, project=project, key=self.key, number=number, kind=kind, body=text, signature=signature)
+        return SignedMessage(
+            v=1, project=project, key=self.key, number=number, kind=kind, body=text, signature=signature
+        )
 
 
-def read_message(raw: bytes, project: str) -> Message:
+def read_message(raw: bytes, project: str) -> SignedMessage:
     """The message of this project in ``raw``, its signature verified. Raises UsageError with the first fault."""
     try:
-        message = Message.model_validate_json(raw)
+        message = SignedMessage.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "message"
@@ -109,7 +111,7 @@ def sealed(salt: bytes, files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _of(message: Message) -> bytes:
+def _of(message: SignedMessage) -> bytes:
     return _signed(message.project, message.key, message.number, message.kind, message.body)
 
 

@@ -56,7 +56,7 @@ class Volunteer(ProjectTable):
     barred: Mapped[str] = mapped_column(default="")  # why its verifications do not count any more
 
 
-class Lease(ProjectTable):
+class RunLease(ProjectTable):
     """One run that a volunteer was asked for. ``returned_at``: it is honoured once, late or not."""
 
     __tablename__ = "leases"
@@ -80,7 +80,7 @@ class Lease(ProjectTable):
     sample_seconds: Mapped[float] = mapped_column(default=0.0)
 
 
-class Proposal(ProjectTable):
+class ProposalRow(ProjectTable):
     """The changed files of a run. ``files``: the editable files that differ from the lease's base."""
 
     __tablename__ = "proposals"
@@ -149,7 +149,7 @@ class Replica(ProjectTable):
     dropped: Mapped[bool] = mapped_column(default=False)
 
 
-class Block(ProjectTable):
+class BlockRow(ProjectTable):
     """A merged proposal; number 0 is the untouched baseline. ``void``: why it no longer counts."""
 
     __tablename__ = "blocks"

@@ -21,12 +21,12 @@ from arena.executor import Executor
 from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
-from arena.home.e_values import LEAST_PAIRS, Moments, Outcome, confidence, judge, level
+from arena.home.e_values import LEAST_PAIRS, Judgement, Moments, confidence, judge, level
 from arena.home.messages import main_block, standing
 from arena.home.project import Project
-from arena.home.recording import Recorder, totals
+from arena.home.recording import RunRecorder, totals
 from arena.home.replication import SIDES, STREAM, Replication, Result, spoilt, verified_by
-from arena.home.tables import Block, Lease, Pair, Proposal, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.voiding import again, enter_void, void
 from arena.jobs import MeasureJob, Measurement
 from arena.study import Study
@@ -43,19 +43,19 @@ class Verifier:
     def __init__(self, project: Project, study: Study, say: Say) -> None:
         self.project, self.study, self.say = project, study, say
         self.database = project.database
-        self.recorder = Recorder(project, study)
+        self.recorder = RunRecorder(project, study)
         self.replication = Replication(project, self.recorder.hidden)
 
     def put_right(self) -> None:
         """A commit that was made just before a kill gets its row."""
         head = self.project.chain.head
         with self.database.write() as connection:
-            if connection.scalar(select(Block).where(Block.commit == head)):
+            if connection.scalar(select(BlockRow).where(BlockRow.commit == head)):
                 return
             entry = self.project.chain.entry(head)
             if isinstance(entry, Voided):
                 enter_void(connection, self.study, entry, head)
-            elif entry and (proposal := connection.get(Proposal, entry.proposal)):
+            elif entry and (proposal := connection.get(ProposalRow, entry.proposal)):
                 self._enter(connection, proposal, entry, head)
 
     def step(self, executor: Executor) -> bool:
@@ -114,34 +114,34 @@ class Verifier:
     def _chosen(self) -> list[int]:
         """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
         with self.database.write() as connection:
-            verifying = select(Proposal.proposal_id).where(Proposal.state == "verifying")
-            out = list(connection.scalars(verifying.order_by(Proposal.test)).all())
+            verifying = select(ProposalRow.proposal_id).where(ProposalRow.state == "verifying")
+            out = list(connection.scalars(verifying.order_by(ProposalRow.test)).all())
             slots = self.slots(connection)
             while len(out) < slots and (chosen := self._next(connection, len(out))) is not None:
                 if self._begin(connection, chosen):
                     out.append(chosen.proposal_id)
         return out
 
-    def _next(self, connection: Connection, under_way: int) -> Proposal | None:
+    def _next(self, connection: Connection, under_way: int) -> ProposalRow | None:
         place = func.row_number().over(
-            partition_by=Proposal.volunteer_id, order_by=(Lease.base.desc(), Proposal.claimed.desc())
+            partition_by=ProposalRow.volunteer_id, order_by=(RunLease.base.desc(), ProposalRow.claimed.desc())
         )
         recent = (
-            select(Proposal.proposal_id, Lease.base, place.label("place"))
-            .join(Lease, Lease.lease_id == Proposal.lease_id)
-            .where(Proposal.state == "waiting")
+            select(ProposalRow.proposal_id, RunLease.base, place.label("place"))
+            .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
+            .where(ProposalRow.state == "waiting")
             .subquery()
         )
         rows = connection.execute(
-            select(Proposal, Volunteer, recent.c.base)
-            .join(recent, recent.c.proposal_id == Proposal.proposal_id)
-            .join(Volunteer, Volunteer.volunteer_id == Proposal.volunteer_id)
+            select(ProposalRow, Volunteer, recent.c.base)
+            .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
+            .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
             .where(recent.c.place <= MOST_OF_ONE)
         ).all()
-        blocks = connection.scalars(select(Block).where(Block.void == "")).all()
+        blocks = connection.scalars(select(BlockRow).where(BlockRow.void == "")).all()
         plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)
         waiting = [
-            policy.Waiting(
+            policy.WaitingProposal(
                 one.proposal_id,
                 standing(who),
                 one.claimed,
@@ -152,14 +152,14 @@ class Verifier:
             for one, who, base in rows
         ]
         pair_seconds = self.recorder.pair_seconds * (policy.REPLICAS if self.replication.wanted else 1)
-        tests = connection.scalar(select(func.max(Proposal.test))) or 0
+        tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
         taken = totals(connection)
         taken = replace(taken, spent=taken.spent + under_way * TYPICAL_PAIRS * pair_seconds)
         chosen = policy.next_proposal(waiting, taken, pair_seconds, TYPICAL_PAIRS, drawn)
         return None if chosen is None else self._get(connection, chosen.proposal_id)
 
-    def _begin(self, connection: Connection, proposal: Proposal) -> bool:
+    def _begin(self, connection: Connection, proposal: ProposalRow) -> bool:
         """Rebase on main and fix the level of the test; False where it no longer applies."""
         main = main_block(connection)
         lease_base = self.project.chain.files(_block(connection, _lease_base(connection, proposal)).commit)
@@ -170,13 +170,13 @@ class Verifier:
             proposal.state = "stale"
             proposal.reason = f"its change {'is in main already' if whole else 'does not apply to main any more'}"
             return False
-        tests = connection.scalar(select(func.max(Proposal.test))) or 0
-        merged = connection.scalar(select(func.count()).where(Block.proposal_id.is_not(None))) or 0
+        tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
+        merged = connection.scalar(select(func.count()).where(BlockRow.proposal_id.is_not(None))) or 0
         proposal.state, proposal.base, proposal.source = "verifying", main.number, whole
         proposal.test, proposal.level = tests + 1, level(tests + 1, merged)
         return True
 
-    def _jobs(self, proposal: Proposal, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
+    def _jobs(self, proposal: ProposalRow, base: Mapping[str, str], numbers: Iterable[int]) -> list[MeasureJob]:
         sources = (source_of(base).files, source_of(proposal.source).files)
         return [
             MeasureJob(
@@ -190,7 +190,7 @@ class Verifier:
             for side, files in zip(SIDES, sources, strict=True)
         ]
 
-    def _seed(self, proposal: Proposal, k: int) -> int:
+    def _seed(self, proposal: ProposalRow, k: int) -> int:
         return self.study.streams.seed(STREAM, "pair", proposal.proposal_id, k)
 
     def _keep(self, number: int, results: Mapping[int, Result]) -> None:
@@ -266,12 +266,12 @@ class Verifier:
             return False
         return True
 
-    def _merge(self, number: int, outcome: Outcome, pairs: list[Pair]) -> None:
+    def _merge(self, number: int, outcome: Judgement, pairs: list[Pair]) -> None:
         with self.database.write() as connection:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)
             base = _block(connection, proposal.base)
-            block = (connection.scalar(select(func.max(Block.number))) or 0) + 1
+            block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
             low, high = confidence(Moments.of([pair.difference for pair in pairs]))
             trailers = Trailers(
                 block=block,
@@ -294,15 +294,15 @@ class Verifier:
             subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)
             self._enter(connection, proposal, trailers, commit)
-            for other in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
+            for other in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
                 again(connection, other, f"main moved on to block {block}")
         self.say(subject)
 
-    def _enter(self, connection: Connection, proposal: Proposal, trailers: Trailers, commit: str) -> None:
+    def _enter(self, connection: Connection, proposal: ProposalRow, trailers: Trailers, commit: str) -> None:
         proposer = _proposer(connection, proposal)
-        base = connection.scalar(select(Block).where(Block.commit == trailers.base))
+        base = connection.scalar(select(BlockRow).where(BlockRow.commit == trailers.base))
         connection.add(
-            Block(
+            BlockRow(
                 number=trailers.block,
                 proposal_id=proposal.proposal_id,
                 parent=base.number if base else None,
@@ -319,14 +319,14 @@ class Verifier:
         self.study.record(BlockEvent(body={"commit": commit, **asdict(trailers)}))
 
     @staticmethod
-    def _get(connection: Connection, number: int) -> Proposal:
-        proposal = connection.get(Proposal, number, with_for_update=None)
+    def _get(connection: Connection, number: int) -> ProposalRow:
+        proposal = connection.get(ProposalRow, number, with_for_update=None)
         assert proposal is not None
         _ = proposal.files, proposal.source  # deferred columns, wanted after the transaction
         return proposal
 
 
-def _pairs(connection: Connection, proposal: Proposal) -> list[Pair]:
+def _pairs(connection: Connection, proposal: ProposalRow) -> list[Pair]:
     """The pairs of the test under way that say something, in order."""
     own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair)
     rows = connection.scalars(select(Pair).where(own).order_by(Pair.number))
@@ -348,13 +348,13 @@ def _split(number: int, k: int) -> str:
     return f"{number}-{k}"
 
 
-def _proposer(connection: Connection, proposal: Proposal) -> Volunteer:
+def _proposer(connection: Connection, proposal: ProposalRow) -> Volunteer:
     return connection.get_one(Volunteer, proposal.volunteer_id)
 
 
-def _block(connection: Connection, number: int) -> Block:
-    return connection.get_one(Block, number)
+def _block(connection: Connection, number: int) -> BlockRow:
+    return connection.get_one(BlockRow, number)
 
 
-def _lease_base(connection: Connection, proposal: Proposal) -> int:
-    return connection.get_one(Lease, proposal.lease_id).base
+def _lease_base(connection: Connection, proposal: ProposalRow) -> int:
+    return connection.get_one(RunLease, proposal.lease_id).base

@@ -13,7 +13,7 @@ from arena.contest.settings import utc_now
 from arena.home.chain import Voided
 from arena.home.messages import main_block
 from arena.home.project import Project
-from arena.home.tables import Block, Pair, Proposal, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.study import Study
 
 
@@ -21,21 +21,21 @@ def void(project: Project, study: Study, number: int, because: str) -> str:
     """Take a block back. Main becomes what it was before it, in a new commit; the proposals of the blocks after it
     are verified again. Returns what was done: nothing for a block that is void already."""
     with project.database.write() as connection:
-        block = connection.get(Block, number)
+        block = connection.get(BlockRow, number)
         if block is None or block.void or block.proposal_id is None:
             return ""
         later = connection.scalars(
-            select(Block).where(Block.number >= number, Block.void == "").order_by(Block.number)
+            select(BlockRow).where(BlockRow.number >= number, BlockRow.void == "").order_by(BlockRow.number)
         ).all()
         main = main_block(connection)
         entry = Voided(
-            block=(connection.scalar(select(func.max(Block.number))) or 0) + 1,
+            block=(connection.scalar(select(func.max(BlockRow.number))) or 0) + 1,
             void=tuple(each.number for each in later),
             because=because,
             base=main.commit,
             ledger=state_of(study.folder / "ledger"),
         )
-        before = connection.scalar(select(Block.commit).where(Block.number == block.parent)) or ""
+        before = connection.scalar(select(BlockRow.commit).where(BlockRow.number == block.parent)) or ""
         files = project.chain.files(before)
         subject = f"Block {entry.block}: block {number} is void"
         commit = project.chain.append(files, subject, entry.lines(), "host", main.commit)
@@ -45,12 +45,12 @@ def void(project: Project, study: Study, number: int, because: str) -> str:
 
 def enter_void(connection: Connection, study: Study, entry: Voided, commit: str) -> None:
     """Enter a commit that takes blocks back into the tables and the ledger."""
-    first, main = min(entry.void), connection.scalar(select(Block).where(Block.commit == entry.base))
-    for block in connection.scalars(select(Block).where(Block.number.in_(entry.void))).all():
+    first, main = min(entry.void), connection.scalar(select(BlockRow).where(BlockRow.commit == entry.base))
+    for block in connection.scalars(select(BlockRow).where(BlockRow.number.in_(entry.void))).all():
         block.void = entry.because if block.number == first else f"it was built on block {first}"
         if block.proposal_id is None:
             continue
-        proposal = connection.get_one(Proposal, block.proposal_id)
+        proposal = connection.get_one(ProposalRow, block.proposal_id)
         proposer = connection.get_one(Volunteer, proposal.volunteer_id)
         proposer.confirmed -= 1
         proposal.changed_at = utc_now()
@@ -59,13 +59,13 @@ def enter_void(connection: Connection, study: Study, entry: Voided, commit: str)
             proposer.refuted, proposer.streak = proposer.refuted + 1, 0
         else:
             again(connection, proposal, f"block {first} is void")
-    for proposal in connection.scalars(select(Proposal).where(Proposal.state == "verifying")).all():
+    for proposal in connection.scalars(select(ProposalRow).where(ProposalRow.state == "verifying")).all():
         again(connection, proposal, f"block {first} is void")
     restored = connection.scalar(
-        select(Block).where(Block.number < first, Block.void == "").order_by(Block.number.desc()).limit(1)
+        select(BlockRow).where(BlockRow.number < first, BlockRow.void == "").order_by(BlockRow.number.desc()).limit(1)
     )
     connection.add(
-        Block(
+        BlockRow(
             number=entry.block,
             proposal_id=None,
             parent=main.number if main else None,
@@ -80,7 +80,7 @@ def enter_void(connection: Connection, study: Study, entry: Voided, commit: str)
     study.record(BlockEvent(body={"commit": commit, **asdict(entry)}))
 
 
-def again(connection: Connection, proposal: Proposal, reason: str) -> None:
+def again(connection: Connection, proposal: ProposalRow, reason: str) -> None:
     """Verify a proposal from the start: what was measured beside a main that is void does not count."""
     trained = connection.scalar(select(func.count()).where(Pair.proposal_id == proposal.proposal_id))
     proposal.state, proposal.reason, proposal.first_pair = "waiting", reason, trained or 0

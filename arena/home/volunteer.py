@@ -80,14 +80,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Researcher:
+class LocalResearcher:
     """Who follows the programs here, with the volunteer's own models or agent. Its keys stay in the environment."""
 
     kind: str = "scripted"
     config: ModelConfig | None = None
 
 
-SCRIPTED = Researcher()
+SCRIPTED = LocalResearcher()
 
 
 def _use(device: str) -> None:
@@ -100,7 +100,7 @@ def _use(device: str) -> None:
 
 
 def _elsewhere(
-    url: str, folder: Path, limits: Limits, researcher: Researcher, what: str, work: Mapping[str, Any]
+    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, what: str, work: Mapping[str, Any]
 ) -> Any:
     """What a slot's process does."""
     session = VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher)
@@ -127,7 +127,7 @@ class VolunteerSession:
         name: str,
         limits: Limits,
         say: Say,
-        researcher: Researcher = SCRIPTED,
+        researcher: LocalResearcher = SCRIPTED,
     ) -> None:
         self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
         self.researcher = researcher

@@ -207,12 +207,12 @@ def join(
     With --model, or -r command:NAME for an agent, it follows the programs; spending limits
     hold for each run, not for all runs together."""
     from arena.home.client import HostClient, VolunteerFolder
-    from arena.home.volunteer import Limits, Researcher, VolunteerSession
+    from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 
     choice = ResearcherChoice.of(models, agent, yes=limits.yes)
     choice.ready(None)
     path = Path(folder).expanduser()
-    follows = Researcher(choice.researcher, choice.settled)
+    follows = LocalResearcher(choice.researcher, choice.settled)
     granted = Limits.of(limits.hours, limits.max_gb, not limits.no_verify)
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
     known = bool(session.folder.get("project"))
@@ -363,13 +363,13 @@ def void(
     """Take a block back. A new commit restores the main before it, and the proposals of
     all later blocks are verified again. The serving process does it, or the next one."""
     from arena.home.project import Project
-    from arena.home.tables import Block
+    from arena.home.tables import BlockRow
 
     project = Project.open(Path(folder).expanduser())
     if not because.strip():
         raise UsageError("a reason is missing", hint="--because TEXT")
     with project.database.read() as connection:
-        row = connection.get(Block, block)
+        row = connection.get(BlockRow, block)
     if row is None or row.proposal_id is None:
         raise NotFound(f"{folder} has no block {block} that can be void", hint=f"metaloop home status {folder}")
     if row.void:

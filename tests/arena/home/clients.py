@@ -14,7 +14,7 @@ from arena.executors import executor_of
 from arena.home.messages import MessageHost
 from arena.home.project import KEY, Project
 from arena.home.signing import Signer, read_message, sealed
-from arena.home.tables import Proposal
+from arena.home.tables import ProposalRow
 from arena.home.verifying import Verifier
 from arena.setup import StudySetup
 from arena.study import Study
@@ -85,7 +85,7 @@ def work(project: Project, steps: int = 100) -> None:
 
 def states(project: Project) -> dict[int, tuple[str, str]]:
     with project.database.read() as connection:
-        return {each.proposal_id: (each.state, each.reason) for each in connection.scalars(select(Proposal))}
+        return {each.proposal_id: (each.state, each.reason) for each in connection.scalars(select(ProposalRow))}
 
 
 def better(project: Project, **settings: object) -> dict[str, str]:

@@ -25,7 +25,7 @@ from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.recording import checked
 from arena.home.signing import Signer, read_message, sealed
-from arena.home.tables import Lease, Proposal, Volunteer
+from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
 from programs.errors import MetaloopError, UsageError
 from programs.shelf import starter
@@ -40,7 +40,7 @@ def eve(host: MessageHost) -> Client:
 
 def rows(project: Project) -> tuple[int, int, int]:
     with project.database.read() as connection:
-        return tuple(connection.query(table).count() for table in (Volunteer, Lease, Proposal))  # type: ignore[return-value]
+        return tuple(connection.query(table).count() for table in (Volunteer, RunLease, ProposalRow))  # type: ignore[return-value]
 
 
 # A volunteer's messages.
@@ -78,7 +78,7 @@ def test_a_spoilt_message_changes_nothing(project: Project, eve: Client, spoil: 
         eve.say("propose", **{"lease": lease, "salt": b"s".hex(), **WHOLE, **spoil})
     assert (rows(project), states(project)) == before
     with project.database.read() as connection:
-        assert connection.get_one(Lease, lease).returned_at is None
+        assert connection.get_one(RunLease, lease).returned_at is None
 
 
 def test_nobody_can_hand_in_what_another_announced(project: Project, host: MessageHost, eve: Client) -> None:
@@ -145,11 +145,11 @@ def test_a_flood_of_leases_and_keys_gets_one_lease_each(project: Project, host: 
 def test_withheld_and_late_results(project: Project, host: MessageHost, eve: Client) -> None:
     late, lost = eve.say("work")["lease"], ""
     with project.database.write() as connection:
-        connection.get_one(Lease, late).expires_at = utc_now() - timedelta(days=6)
+        connection.get_one(RunLease, late).expires_at = utc_now() - timedelta(days=6)
     lost = eve.say("work", have=[late])["lease"]  # an expired lease blocks nobody
     assert eve.propose(better(project, MOMENTUM=0.9), 0.5, late)["state"] == "waiting"
     with project.database.write() as connection:
-        connection.get_one(Lease, lost).expires_at = utc_now() - timedelta(days=8)
+        connection.get_one(RunLease, lost).expires_at = utc_now() - timedelta(days=8)
     with pytest.raises(UsageError, match="seven days"):
         eve.propose(better(project, MOMENTUM=0.8), 0.5, lost)
 
@@ -157,7 +157,7 @@ def test_withheld_and_late_results(project: Project, host: MessageHost, eve: Cli
 def test_a_clock_that_was_set_back_credits_nothing(project: Project, host: MessageHost, eve: Client) -> None:
     lease = eve.say("work")["lease"]
     with project.database.write() as connection:
-        connection.get_one(Lease, lease).issued_at = utc_now() + timedelta(hours=5)
+        connection.get_one(RunLease, lease).issued_at = utc_now() + timedelta(hours=5)
     body = {"lease": lease, "claimed_gain": 0.0, "device_seconds": 1e9, "experiments": 1, "events": ""}
     assert eve.say("propose", **body)["counted_seconds"] == 0.0
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain, Trailers, Voided
 from arena.home.project import Project
-from arena.home.tables import Block
+from arena.home.tables import BlockRow
 from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
@@ -110,7 +110,7 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert chained.chain.files(chained.chain.head) == better(chained, LR=0.2)
     assert list(problems(chained.chain, chained.task)) == []
     with chained.database.read() as connection:
-        blocks = connection.scalars(select(Block).order_by(Block.number)).all()
+        blocks = connection.scalars(select(BlockRow).order_by(BlockRow.number)).all()
     assert [(block.number, bool(block.void)) for block in blocks] == [
         (0, False), (1, True), (2, True), (3, False), (4, False)
     ]  # fmt: skip

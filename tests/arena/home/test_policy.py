@@ -9,9 +9,9 @@ from arena.home.policy import (
     START_PAIRS,
     TRUSTED,
     TRUSTED_BATCH,
-    Standing,
+    KeyRecord,
     Totals,
-    Waiting,
+    WaitingProposal,
     allowed,
     batch,
     credited,
@@ -21,47 +21,55 @@ from arena.home.policy import (
     program_for,
 )
 
-NEW, GOOD, LIAR = Standing(), Standing(100.0, 5.0, 9, 1, 9), Standing(100.0, 5.0, 1, 19, 0)
+NEW, GOOD, LIAR = KeyRecord(), KeyRecord(100.0, 5.0, 9, 1, 9), KeyRecord(100.0, 5.0, 1, 19, 0)
 
 
 def chosen(
-    *waiting: Waiting, spent: float = 0.0, new: float = 0.0, contributed: float = 1000.0, drawn: float = 0.9
+    *waiting: WaitingProposal, spent: float = 0.0, new: float = 0.0, contributed: float = 1000.0, drawn: float = 0.9
 ) -> int | None:
     one = next_proposal(waiting, Totals(spent, new, contributed), pair_seconds=0.1, pairs=6, drawn=drawn)
     return one.proposal_id if one else None
 
 
 def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
-    assert chosen(Waiting(1, LIAR, 1.0), Waiting(2, GOOD, 0.5), Waiting(3, NEW, 0.5)) == 2
-    assert chosen(Waiting(1, LIAR, 10.0), Waiting(2, GOOD, 0.5)) == 1  # late, not never
-    assert chosen(Waiting(1, LIAR, 1e300, plausible=1.0), Waiting(2, GOOD, 0.5)) == 2
-    assert chosen(Waiting(1, GOOD, 0.7, since=0.6), Waiting(2, GOOD, 0.5)) == 2  # main has most of it
-    assert chosen(Waiting(2, NEW, 0.5), Waiting(1, NEW, 0.5)) == 1
-    assert chosen(Waiting(1, GOOD, 0.0)) is None and chosen() is None
+    assert chosen(WaitingProposal(1, LIAR, 1.0), WaitingProposal(2, GOOD, 0.5), WaitingProposal(3, NEW, 0.5)) == 2
+    assert chosen(WaitingProposal(1, LIAR, 10.0), WaitingProposal(2, GOOD, 0.5)) == 1  # late, not never
+    assert chosen(WaitingProposal(1, LIAR, 1e300, plausible=1.0), WaitingProposal(2, GOOD, 0.5)) == 2
+    assert chosen(WaitingProposal(1, GOOD, 0.7, since=0.6), WaitingProposal(2, GOOD, 0.5)) == 2  # main has most of it
+    assert chosen(WaitingProposal(2, NEW, 0.5), WaitingProposal(1, NEW, 0.5)) == 1
+    assert chosen(WaitingProposal(1, GOOD, 0.0)) is None and chosen() is None
 
 
 def test_new_keys_are_served_by_lot_and_large_claims_buy_nothing() -> None:
-    worker, idle, caught = Standing(contributed=90.0), Standing(contributed=10.0), Standing(contributed=90.0, refuted=2)
-    waiting = [Waiting(1, worker, 0.1, key=1), Waiting(2, idle, 1e9, key=2), Waiting(3, GOOD, 5.0, key=3)]
+    worker, idle, caught = (
+        KeyRecord(contributed=90.0),
+        KeyRecord(contributed=10.0),
+        KeyRecord(contributed=90.0, refuted=2),
+    )
+    waiting = [
+        WaitingProposal(1, worker, 0.1, key=1),
+        WaitingProposal(2, idle, 1e9, key=2),
+        WaitingProposal(3, GOOD, 5.0, key=3),
+    ]
     drawn = [chosen(*waiting, drawn=k / 1000) for k in range(1000)]
     assert drawn.count(3) == pytest.approx(500, abs=2)  # half is for keys with a confirmed proposal
     assert drawn.count(1) == pytest.approx(450, abs=2) and drawn.count(2) == pytest.approx(50, abs=2)
-    sybils = [Waiting(k, caught, 1e9, key=k) for k in range(10, 14)]
-    drawn = [chosen(Waiting(1, worker, 0.1, key=1), *sybils, drawn=k / 1000) for k in range(1000)]
+    sybils = [WaitingProposal(k, caught, 1e9, key=k) for k in range(10, 14)]
+    drawn = [chosen(WaitingProposal(1, worker, 0.1, key=1), *sybils, drawn=k / 1000) for k in range(1000)]
     assert drawn.count(1) == pytest.approx(500, abs=2)  # each of them counts a quarter: 1 of 4 claims, squared
 
 
 def test_verification_costs_a_tenth_of_the_work_after_a_small_advance() -> None:
     limit = allowed(Totals(contributed=1000.0), 0.1)
     assert limit == pytest.approx(100 + START_PAIRS * 0.1)
-    assert chosen(Waiting(1, GOOD, 1.0), spent=0.75 * limit - 0.7) == 1
-    assert chosen(Waiting(1, GOOD, 1.0), spent=0.75 * limit - 0.5) is None
-    assert chosen(Waiting(1, NEW, 1.0), contributed=0.0) == 1  # the advance, with which a project begins
+    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=0.75 * limit - 0.7) == 1
+    assert chosen(WaitingProposal(1, GOOD, 1.0), spent=0.75 * limit - 0.5) is None
+    assert chosen(WaitingProposal(1, NEW, 1.0), contributed=0.0) == 1  # the advance, with which a project begins
 
 
 def test_new_keys_share_a_part_of_the_verification() -> None:
-    many = [Waiting(k, NEW, 50.0) for k in range(1, 1000)]
-    assert chosen(*many, Waiting(1000, GOOD, 0.1), spent=30.0, new=52.3, drawn=0.1) == 1000
+    many = [WaitingProposal(k, NEW, 50.0) for k in range(1, 1000)]
+    assert chosen(*many, WaitingProposal(1000, GOOD, 0.1), spent=30.0, new=52.3, drawn=0.1) == 1000
     assert chosen(*many, spent=30.0, new=52.3) is None
     assert chosen(*many, spent=30.0, new=1.0) == 1
 
@@ -72,10 +80,10 @@ def test_claimed_seconds_let_a_project_begin_and_are_worth_little() -> None:
 
 
 def test_quotas_grow_with_confirmed_work() -> None:
-    assert leases_at_once(Standing(devices=8)) == 1
-    assert leases_at_once(Standing(confirmed=3, devices=8)) == 4
-    assert leases_at_once(Standing(confirmed=99, devices=8)) == 9
-    assert [batch(Standing(streak=n)) for n in (0, TRUSTED - 1, TRUSTED)] == [BATCH, BATCH, TRUSTED_BATCH]
+    assert leases_at_once(KeyRecord(devices=8)) == 1
+    assert leases_at_once(KeyRecord(confirmed=3, devices=8)) == 4
+    assert leases_at_once(KeyRecord(confirmed=99, devices=8)) == 9
+    assert [batch(KeyRecord(streak=n)) for n in (0, TRUSTED - 1, TRUSTED)] == [BATCH, BATCH, TRUSTED_BATCH]
 
 
 def test_no_more_is_credited_than_can_have_passed() -> None:

@@ -15,7 +15,7 @@ from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.recording import TRUST, Reported, checked, reported
 from arena.home.results import contributors, programs, state_of
-from arena.home.tables import Lease
+from arena.home.tables import RunLease
 from inner_loop.events import DecisionEvent, ExperimentEvent
 from tests.arena.home.clients import Client, better, work
 
@@ -34,7 +34,7 @@ def lines(*records: dict[str, Any]) -> str:
 
 def all_sampled(project: Project) -> None:
     with project.database.write() as connection:
-        for lease in connection.query(Lease).all():
+        for lease in connection.query(RunLease).all():
             lease.sampled = True
 
 
@@ -115,15 +115,15 @@ def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Projec
     replies = [Client(host, 10 + k, f"v{k}").say("work") for k in range(40)]
     assert not any("sampled" in reply for reply in replies)
     with project.database.read() as connection:
-        sampled = [lease.sampled for lease in connection.query(Lease).all()]
+        sampled = [lease.sampled for lease in connection.query(RunLease).all()]
     assert 2 <= sum(sampled) <= 22 and len(sampled) == 40  # a quarter of 40: 10; binomial
 
 
 def test_programs_are_compared_within_a_block_by_scored_runs() -> None:
     from arena.home.results import _difference
 
-    def lease(base: int, program: str, gain: float) -> Lease:
-        return Lease(base=base, program_id=program, budget=2.0, sample_gain=gain, scored=True)
+    def lease(base: int, program: str, gain: float) -> RunLease:
+        return RunLease(base=base, program_id=program, budget=2.0, sample_gain=gain, scored=True)
 
     # block 0 is where gains are large, and p2 has more of its runs there; within a block p1 gains .2 more
     rows = [lease(0, "p1", 1.2 + 0.01 * k) for k in range(4)] + [lease(0, "p2", 1.0 + 0.01 * k) for k in range(12)]
@@ -141,12 +141,12 @@ def test_sampling_waits_for_the_budget_of_verification(project: Project, host: M
     monkeypatch.setattr(policy, "START_PAIRS", 0)
     work(project)
     with project.database.read() as connection:
-        [lease] = connection.query(Lease).all()
+        [lease] = connection.query(RunLease).all()
     assert lease.recorded and not lease.scored
     monkeypatch.undo()
     work(project)
     with project.database.read() as connection:
-        [lease] = connection.query(Lease).all()
+        [lease] = connection.query(RunLease).all()
     assert lease.scored and (lease.sample_gain or 0) > 0
 
 

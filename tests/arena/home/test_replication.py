@@ -18,7 +18,7 @@ from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.replication import LEAST_SECONDS
 from arena.home.results import state_of
-from arena.home.tables import Pair, Proposal, Replica, Volunteer
+from arena.home.tables import Pair, ProposalRow, Replica, Volunteer
 from programs.errors import MetaloopError, UsageError
 from tests.arena.home.clients import Client, better, host_of, new_project, states, verifying, work
 
@@ -176,7 +176,7 @@ def test_who_deviates_from_the_host_is_barred_and_its_tests_begin_again(
                 status="ok ok", device_seconds=1.0, measured_at=utc_now(), by="volunteers 1 2 3",
             )
         )  # fmt: skip
-        proposal = connection.get_one(Proposal, 3)
+        proposal = connection.get_one(ProposalRow, 3)
         proposal.state = "verifying"
     work(project, 1)
     assert states(project)[3][1] == "one who verified it was barred"

@@ -15,7 +15,7 @@ from arena.home.chain import Chain
 from arena.home.client import HostClient, Unreachable, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
-from arena.home.tables import Lease, Pair, Proposal, Replica, Volunteer
+from arena.home.tables import Pair, ProposalRow, Replica, RunLease, Volunteer
 from arena.home.verifying import Verifier
 from arena.home.volunteer import Limits, VolunteerSession
 from arena.setup import StudySetup
@@ -50,9 +50,9 @@ class Lossy(HostClient):
         return reply
 
 
-def leases(project: Project) -> list[Lease]:
+def leases(project: Project) -> list[RunLease]:
     with project.database.read() as connection:
-        return list(connection.query(Lease).all())
+        return list(connection.query(RunLease).all())
 
 
 def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_replies(
@@ -93,7 +93,7 @@ def test_a_volunteer_trains_a_proposal_of_another_on_the_hosts_seed_and_split(
     with Study.open(project.folder) as study:
         [number] = Verifier(project, study, lambda _: None)._chosen()
     with project.database.write() as connection:
-        proposal = connection.get_one(Proposal, number)
+        proposal = connection.get_one(ProposalRow, number)
         assert host.replication.collect(connection, proposal, range(1)) == {}
     ann.step()
     assert not list((tmp_path / "v" / "leases").iterdir())

@@ -16,7 +16,7 @@ from arena.home.e_values import judge
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.signing import read_message, sealed
-from arena.home.tables import Block, Pair, Proposal, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.home.verifying import Verifier
 from programs.errors import MetaloopError, UsageError
 from tests.arena.home.clients import Client, better, states, work
@@ -66,7 +66,7 @@ def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(projec
     trailers = states(project)
     assert trailers[1][0] == "merged" and trailers[3] == ("stale", "its change does not apply to main any more")
     with project.database.read() as connection:
-        moved = connection.get_one(Proposal, 2)
+        moved = connection.get_one(ProposalRow, 2)
         assert moved.base == 1 and moved.source == better(project, MOMENTUM=0.9, BATCH=64)
 
 
@@ -82,7 +82,7 @@ def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
     work(project)
     assert {state for state, _ in states(project).values()} == {"merged"}
     with project.database.read() as connection:
-        proposals = connection.scalars(select(Proposal).order_by(Proposal.test)).all()
+        proposals = connection.scalars(select(ProposalRow).order_by(ProposalRow.test)).all()
         pairs = connection.scalars(select(Pair).where(Pair.proposal_id == proposals[1].proposal_id)).all()
     assert proposals[1].base == 1 and proposals[1].first_pair > 0 and proposals[1].test == 3
     assert len({pair.split for pair in pairs}) == len(pairs) > proposals[1].first_pair
@@ -100,7 +100,7 @@ def test_a_kill_between_commit_and_database_is_put_right(project: Project, host:
     work(project)
     assert states(project)[1][0] == "merged" and len(project.chain.commits()) == 2
     with project.database.read() as connection:
-        assert [block.number for block in connection.scalars(select(Block).order_by(Block.number))] == [0, 1]
+        assert [block.number for block in connection.scalars(select(BlockRow).order_by(BlockRow.number))] == [0, 1]
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_seal_must_fit_and_a_lease_is_handed_in_once_by_its_owner(
     assert ann.say("propose", **whole, salt=b"x".hex())["state"] == "waiting"
     assert ann.say("propose", **{**whole, "claimed_gain": 9.0}, salt=b"y".hex())["state"] == "waiting"
     with project.database.read() as connection:
-        assert connection.get_one(Proposal, 1).claimed == 1.0  # honoured once
+        assert connection.get_one(ProposalRow, 1).claimed == 1.0  # honoured once
     with pytest.raises(UsageError, match="handed in before"):
         ann.say("commit", lease=lease, seal=sealed(b"z", files))
 
