@@ -65,7 +65,12 @@ def shown(d: Decision) -> str:
     """The verdict in a cell of a table."""
     if not d.holds:
         return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
-    return f"{d.tested.ratio.ratio:.2f} times {d.tested.name}" if d.tested.ratio.ratio else f"beats {d.tested.name}"
+    if d.tested.ratio.ratio and d.tested.ratio.lower is not None:
+        return f"{d.tested.ratio.ratio:.2f} times {d.tested.name}"
+    if d.tested.difference is None:
+        return f"beats {d.tested.name}"
+    digits = interval_decimals(d.tested.low, d.tested.high)
+    return f"beats {d.tested.name} by {number(d.tested.difference, digits)} {d.unit}"
 
 
 def reference(d: Decision) -> str:
@@ -387,4 +392,7 @@ def interval(mean: Mean) -> str:
 
 
 def times(ratio: Ratio) -> str:
-    return "" if ratio.ratio is None else f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95)})"
+    if ratio.ratio is None:
+        return ""
+    unbounded = "no lower bound, because that gain is not clearly above 0"
+    return f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95) if ratio.lower is not None else unbounded})"

@@ -128,7 +128,10 @@ class Evolution:
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             where = "on each of the tasks" if self.tasks.several else "on this task"
-            note = f"the program {self.name(later)} would do the same as {self.name(first)} {where}, so it is not run"
+            same = f"would do the same as {self.name(first)} {where}, so it is not run"
+            control = later == starter("one-line").program_id
+            which = "the control one-line, a program of one sentence," if control else f"the program {self.name(later)}"
+            note = f"{which} {same}"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 

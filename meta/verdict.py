@@ -83,7 +83,8 @@ def sentence(on: ReservedClaim) -> str:
     reference = "your program" if measured.own else "stock"
     figures = f"gain {interval(measured.champion)} {on.unit} against {interval(measured.reference)} of {reference}"
     if on.variant:
-        return f"on {on.task}, a held-out variant (not tested): {figures}{times(measured.ratio)}"
+        where = f"on {on.task}, a variant that the search did not use (an estimate, not part of the test):"
+        return f"{where} {figures}{times(measured.ratio)}"
     where = f"on {on.task}, which the search never used,"
     if measured.families:
         where = f"on {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"

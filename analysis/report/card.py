@@ -124,7 +124,7 @@ def arms_of(rows: Sequence[CardRow], top: float, axis: tuple[float, float] = AXI
 
     return [
         {
-            "name": textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…"),
+            "name": named(row),
             "way": "ours" if row.role in OURS else "theirs",
             "y": round(top + step * (number + 0.5), 1),
             "zero": at(0.0),
@@ -134,6 +134,13 @@ def arms_of(rows: Sequence[CardRow], top: float, axis: tuple[float, float] = AXI
         }
         for number, row in enumerate(rows)
     ]
+
+
+def named(row: CardRow) -> str:
+    """The name of a program; a champion without ideas has the champion's, with more than fits behind it."""
+    if row.role == "without-ideas":
+        return "without its ideas"
+    return textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…")
 
 
 def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:

@@ -73,6 +73,13 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFig
     cells = [cell for cell in study.cells if cell.task == task]
     drawn = [cell for cell in cells if cell.gain is not None][:MOST]
     left = f" The chart shows the {MOST} best." if len(cells) > MOST else ""
+    scale = next((cell.stock_gain for cell in cells if cell.stock_gain is not None), None)
+    divided = (
+        ""
+        if scale is None
+        else f"Gains are divided by the mean of all runs of stock, {number(scale, decimals(scale))} {cells[0].unit}. "
+    )
+    divided += "p is of the tests in this table, which are not part of the verdict."
     shared = sum(cell.like_id is not None for cell in cells)
     alike = (
         f" {many(shared, 'program')} behaved like another one on this task and shares its figures." if shared else ""
@@ -82,7 +89,7 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFig
         kind="effects",
         title=f"On {task} ({cells[0].task_kind}): gain relative to stock's",
         caption="95% intervals over runs, without the error of stock's mean. The lower bound of the ratio in the table "
-        f"includes that error (Fieller, one-sided 95%).{alike}{left}",
+        f"includes that error (Fieller, one-sided 95%). {divided}{alike}{left}",
         data={"unit": "× stock", "label": "gain, × stock's", "digits": 2, "rows": [point(cell) for cell in drawn]},
         table=table(cells),
         answers=(answer,),
@@ -121,7 +128,7 @@ def table(cells: Sequence[Cell]) -> ReportTable:
             "role": lambda cell: cell.role,
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
-            ">× stock": lambda cell: number(cell.ratio, 2),
+            ">× stock": lambda cell: number(None if cell.role in ("control", TWIN) else cell.ratio, 2),
             ">at least": lambda cell: number(cell.ratio_lower, 2),
             ">p (Holm)": lambda cell: chance(cell.p_adjusted),
             ">runs": lambda cell: count(cell.n),
@@ -144,7 +151,9 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
         title=f"{TITLES[method]}, relative to stock's gain",
         caption=f"{many(len(rows), 'row')}, {len(significant)} significant; one dot per task. 95% intervals; false "
         "discovery rate 5% over all tasks together. 'On training tasks only' means that the estimate is significantly "
-        f"smaller on other tasks, not merely not significant there. Design: {designs}.{left}",
+        f"smaller on other tasks, not merely not significant there. A row is significant only if an estimate "
+        "still is after the correction for all rows and tasks; one interval that excludes zero is not enough. "
+        f"Design: {designs}.{left}",
         data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
         table=across_table(rows, study),
         answers=(behind(method, facts),),

@@ -276,13 +276,15 @@ def _ratio(ratio: float | None, lower: float | None, who: str, p: float | None =
     if ratio is None:
         return ""
     tested = f"; p {p_text(p)} after Holm" if p is not None else ""
-    return f"That is {ratio:.2f} times {who}'s gain ({at_least(lower, 95)}{tested})."
+    bound = at_least(lower, 95) if lower is not None else f"no lower bound, because {who}'s gain is not clearly above 0"
+    return f"That is {ratio:.2f} times {who}'s gain ({bound}{tested})."
 
 
 def _on_reserved(on: HeldOutResult) -> str:
     """The result on one held-out task, or on the unseen variant of the first task."""
     variant = on.get("variant")
-    where = f"On {on['task']}, a held-out variant," if variant else f"On the held-out task {on['task']},"
+    variant_words = f"On {on['task']}, a variant that the search did not use,"
+    where = variant_words if variant else f"On the held-out task {on['task']},"
     there = on["claim"]
     if there is not None and there.get("families"):
         where = f"On {many(there['champion']['n'], 'new task')} of {on['task']}, a family that the search left out,"
@@ -295,7 +297,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     beats += decision_text.gated(on["holds"], on["p_adjusted"])
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
     times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], who, None if variant else on["p_adjusted"])
-    beside = f" of {who} (not tested)" if variant else ""
+    beside = f" of {who} (an estimate, not part of the test)" if variant else ""
     return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
 
 

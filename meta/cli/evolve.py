@@ -404,7 +404,8 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     origin = study.config.plan.get("origin") if study else programs[0].program_id
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
     if plan.own_arm:
-        return f"your own program, {name}; stock runs too, but is not part of the test"
+        named = "" if name == "program" else f" (its name: {name})"
+        return f"your own program{named}; stock runs too, but is not part of the test"
     if study is not None and "own_arm" not in study.config.plan:
         return "stock: this study was created by an older version"
     if name == "stock":

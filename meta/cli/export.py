@@ -108,7 +108,7 @@ def export(
     dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
     output: Annotated[
         str | None,
-        flag("File; a folder with --view all, sft and dpo  [default: stdout].", "-o", metavar="PATH"),
+        flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
     ],
     follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: go on while the study runs.")],
     program: ProgramFlags,

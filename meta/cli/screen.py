@@ -73,11 +73,11 @@ def header(board: StudyView, title: str, width: int, plan: PlannedWork | None = 
     ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
     runs = f"{ended} ended, {running} running, {many(board.experiments, 'experiment')}"
     if planned:
-        spent = f"device {duration(board.charged)} of {duration(planned)} "
+        spent = f"device time charged {duration(board.charged)} of {duration(planned)} "
         lines.append(spent + render.meter(board.charged, planned, max(width - len(spent) - 2, 10)))
         lines.append(runs)
     else:
-        lines.append(f"device {duration(board.charged)}   {runs}")
+        lines.append(f"device time charged {duration(board.charged)}   {runs}")
     if (devices := int(board.config.get("devices") or 1)) > 1:
         workers = capacity.workers_text(int(board.config.get("workers") or 1), devices)
         lines.append(f"{workers}, for its parallel experiments")

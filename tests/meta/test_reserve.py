@@ -269,10 +269,11 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds
     assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test
     assert (unseen.claim.champion.n, unseen.claim.stock.n, unseen.claim.without_ideas) == (3, 3, None)
-    assert f"on {variant.name}, a held-out variant (not tested): gain" in champion.verdict
+    estimated = "a variant that the search did not use (an estimate, not part of the test)"
+    assert f"on {variant.name}, {estimated}: gain" in champion.verdict
     ask = Snapshot(tmp_path / "study")
     note = next(n for n in verdict(gather(ReportSource(ask.con, "study"))).notes if variant.name in n)
-    assert "(not tested)" in note and "of stock" in note
+    assert "(an estimate, not part of the test)" in note and "of stock" in note
     page = (tmp_path / "study" / "champion.evidence.md").read_text()
     assert (
         f"{variant.name} is a variant of the first task that the search did not use" in page
