@@ -125,7 +125,7 @@ SAYS_NOTHING = re.compile(
     r"behaves like another one|If it beats the kept script|the input embedding|A/A check passed|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
     r"because its A/A check failed|A program with few or noisy runs can tie[^.]*|(?:stock is|are) significan\w*|"
-    r"The search found no program better than"
+    r"The search found no program better than|A row is significant only if"
 )  # fmt: skip
 
 
