@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,6 +110,15 @@ class Evidence:
     uses: tuple[
         DirectiveUse, ...
     ] = ()  # what the runs of each program did with its directives; None over several tasks
+
+    def tried_and_kept(self, program_id: str) -> tuple[Counter[str], Counter[str]]:
+        """By directive of a program, in how many of its runs it was tried and kept, on all tasks together."""
+        tried, kept = Counter[str](), Counter[str]()
+        for use in (use for part in self.parts or (self,) for use in part.uses):
+            if use.program_id == program_id:
+                tried[use.directive_id or ""] += use.tried
+                kept[use.directive_id or ""] += use.kept
+        return tried, kept
 
 
 def evidence(

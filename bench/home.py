@@ -32,7 +32,7 @@ from sqlalchemy import select
 from arena.home import volunteer
 from arena.home.checks import source_of
 from arena.home.client import HostClient, VolunteerFolder
-from arena.home.e_values import Judgement
+from arena.home.e_values import SequentialOutcome
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.verifying import Verifier
@@ -75,7 +75,7 @@ class TrustingVerifier(Verifier):
             begun = chosen is not None and self._begin(connection, chosen)
             number = chosen.proposal_id if chosen is not None else 0
         if begun:
-            self._merge(number, Judgement("crossed", 0.0, 0.0, 0.0, 0.0), [])
+            self._merge(number, SequentialOutcome("crossed", 0.0, 0.0, 0.0, 0.0), [])
         return chosen is not None
 
 

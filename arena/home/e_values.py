@@ -46,7 +46,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SequentialOutcome:
     """``state``: open, crossed (merge) or hopeless. ``low`` and ``high`` hold the mean with probability ``1 - at``
     over all moments at once; infinite while there are too few differences."""
 
@@ -105,7 +105,7 @@ def hopeless(seen: Moments, at: float, most: int = MOST_PAIRS, prior: float = PR
     return log_e_value(Moments(most, mean, variance * (most - 1)), prior) < math.log(1 / at)
 
 
-def judge(differences: Sequence[float], at: float, most: int = MOST_PAIRS, prior: float = PRIOR) -> Judgement:
+def judge(differences: Sequence[float], at: float, most: int = MOST_PAIRS, prior: float = PRIOR) -> SequentialOutcome:
     """The state of a test at level ``at`` after these differences, all finite."""
     if not all(map(math.isfinite, differences)):
         raise ValueError("a difference is not finite")
@@ -113,4 +113,4 @@ def judge(differences: Sequence[float], at: float, most: int = MOST_PAIRS, prior
     log_e = log_e_value(seen, prior)
     crossed = log_e >= math.log(1 / at)
     state = "crossed" if crossed else "hopeless" if hopeless(seen, at, most, prior) else "open"
-    return Judgement(state, log_e, seen.mean, *confidence(seen, 0.05, prior))
+    return SequentialOutcome(state, log_e, seen.mean, *confidence(seen, 0.05, prior))

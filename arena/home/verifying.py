@@ -21,7 +21,7 @@ from arena.executor import Executor
 from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
-from arena.home.e_values import LEAST_PAIRS, Judgement, Moments, confidence, judge, level
+from arena.home.e_values import LEAST_PAIRS, Moments, SequentialOutcome, confidence, judge, level
 from arena.home.messages import main_block, standing
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
@@ -266,7 +266,7 @@ class Verifier:
             return False
         return True
 
-    def _merge(self, number: int, outcome: Judgement, pairs: list[Pair]) -> None:
+    def _merge(self, number: int, outcome: SequentialOutcome, pairs: list[Pair]) -> None:
         with self.database.write() as connection:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)

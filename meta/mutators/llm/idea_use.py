@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from programs.ideas import ProgramIdea
@@ -33,10 +31,7 @@ class IdeaMarks:
         parts = facts.parts or (facts,)
         own = [[use for use in part.uses if use.program_id == program.program_id] for part in parts]
         runs = sum(uses[0].runs for uses in own if uses)
-        tried, kept = Counter[str](), Counter[str]()
-        for use in chain.from_iterable(own):
-            tried[use.directive_id or ""] += use.tried
-            kept[use.directive_id or ""] += use.kept
+        tried, kept = facts.tried_and_kept(program.program_id)
         gains = {use.directive_id: use.gain for use in own[0]} if len(parts) == 1 else {}
         said = {}
         for idea in program.ideas if runs else ():

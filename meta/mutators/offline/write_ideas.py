@@ -15,7 +15,6 @@ help on one task and hurt on another, then edits with an uncertain gain. There i
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,11 +88,7 @@ class WriteIdeas:
 def mostly_kept(program: Program, evidence: Evidence) -> list[Item]:
     """The program's ideas with several edits that most of its runs kept, in their order. They stay at the beginning:
     most of what was measured after them was measured on top of them."""
-    tried, kept = Counter[str](), Counter[str]()
-    for use in (use for part in evidence.parts or (evidence,) for use in part.uses):
-        if use.program_id == program.program_id and use.directive_id:
-            tried[use.directive_id] += use.tried
-            kept[use.directive_id] += use.kept
+    tried, kept = evidence.tried_and_kept(program.program_id)
     return [
         Item(idea.text, 0.0)
         for idea in program.ideas
