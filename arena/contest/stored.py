@@ -63,6 +63,11 @@ class MeasuredRow(RankedRow):
     state: str
 
 
+def arm_label(row: MeasuredRow) -> str:
+    """The entrant, or which arm of stock it is, on charts and cards."""
+    return {"control": "stock", "a/a": "stock (A/A)"}.get(row["role"], row["entrant"])
+
+
 class Separation(TypedDict):
     """`board`: entry ids of the first two programs, and the runs of each that would separate them."""
 

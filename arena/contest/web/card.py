@@ -8,7 +8,7 @@ from analysis.report.card import CardText, drawn_card
 from arena.contest.acts import since
 from arena.contest.announced import sentences
 from arena.contest.contest import Contest
-from arena.contest.stored import MeasuredRow
+from arena.contest.stored import MeasuredRow, arm_label
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Finalist:
 
     @classmethod
     def of(cls, row: MeasuredRow) -> Finalist:
-        controls = {"control": "stock", "a/a": "stock (A/A)"}
-        return cls(controls.get(row["role"], row["entrant"]), row["role"], row["gain"], row["low"], row["high"])
+        return cls(arm_label(row), row["role"], row["gain"], row["low"], row["high"])
 
 
 def winners_card(contest: Contest) -> str | None:

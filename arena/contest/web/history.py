@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.wording import many, ranks
 from arena.contest.contest import Contest
 from arena.contest.ranks import Rank, rank_history
-from arena.contest.stored import MeasuredRow
+from arena.contest.stored import MeasuredRow, arm_label
 from arena.contest.web.curve import nice
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
@@ -90,7 +90,7 @@ class RankPlane:
 def rank_line(
     row: MeasuredRow, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
 ) -> RankLine:
-    label = row["entrant"] if row["role"] == "program" else "stock" if row["role"] == "control" else "stock (A/A)"
+    label = arm_label(row)
     style = "stock" if row["role"] != "program" else "lead" if row["rank_low"] == 1 else "rest"
     places = [(plane.x(point.runs), plane.y(point.position)) for point in points]
     there = [f"{plane.x(point.runs)},{plane.y(point.low)}" for point in points]
