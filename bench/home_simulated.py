@@ -32,7 +32,10 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +63,7 @@ DAY = 86400.0
 IMPROVES, MEAN_GAIN, CLAIM_ERROR, KEEPS = 0.2, 2.0, 0.7, 0.8
 KINDS = ("boaster", "harmful", "vanishing", "sybil")
 LARGE = 2.0  # SD: gains that should be merged
-KEYS, ROUNDS = 40, 6  # of the real host's measurement
+KEYS, ROUNDS, CLIENTS = 40, 6, 2  # of the real host's measurement; the last: processes of clients
 
 
 @dataclass
@@ -98,9 +101,7 @@ class Fleet:
     claimed: float = 0.0
     standings: dict[int, policy.KeyRecord] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
-    rows: dict[int, list[policy.WaitingProposal]] = field(
-        default_factory=dict
-    )  # of what waits, until something changes
+    best: dict[int, policy.WaitingProposal] = field(default_factory=dict)  # of each key, until something changes
     gains: list[float] = field(default_factory=list)  # of the blocks, as verified
     tests: int = 0
     merged: int = 0
@@ -154,7 +155,7 @@ class Fleet:
         self.runs[who.key] += self.shared and who.kind == "honest" and bool(self.gains)
         counted = policy.credited(RUN, RUN, RUN)
         self.standings[who.key] = replace(standing, contributed=standing.contributed + counted)
-        self.rows.pop(who.key, None)
+        self.best.pop(who.key, None)
         self.claimed += counted
         if who.key in self.works:
             self.claimed, self.contributed = self.claimed - counted, self.contributed + counted
@@ -194,7 +195,7 @@ class Fleet:
             self.clock, _, block, one, true, differences, merged = heapq.heappop(self.under_way)
             if block < len(self.gains):
                 self.waiting[one.key].append(one)  # main moved on meanwhile
-                self.rows.pop(one.key, None)
+                self.best.pop(one.key, None)
             else:
                 self.finish(one, true, differences, merged)
 
@@ -224,21 +225,21 @@ class Fleet:
             return False
         plausible = 2 * max(self.gains, default=math.inf)
         later = np.concatenate([np.cumsum(self.gains[::-1])[::-1], [0.0]]) if self.gains else [0.0]
-        for key in self.waiting.keys() - self.rows.keys():
+        for key in self.waiting.keys() - self.best.keys():
             own = self.waiting[key] = sorted(self.waiting[key], key=lambda one: (-one.base, -one.claimed))
-            self.rows[key] = [
+            self.best[key] = policy.best(
                 policy.WaitingProposal(
                     one.number, self.standings[key], one.claimed, key, float(later[one.base]), plausible
                 )
                 for one in own[:MOST_OF_ONE]
-            ]
-        rows = [row for key in self.waiting for row in self.rows[key]]
+            )
+        rows = [self.best[key] for key in self.waiting]
         chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, float(self.rng.random()))
         if chosen is None:
             return False
         [one] = [each for each in self.waiting[chosen.key] if each.number == chosen.proposal_id]
         self.waiting[one.key].remove(one)
-        self.rows.pop(one.key)
+        self.best.pop(one.key)
         if not self.waiting[one.key]:
             del self.waiting[one.key]
         self.tests += 1
@@ -274,7 +275,7 @@ class Fleet:
             self.merged += 1
             self.false += true <= 0
             self.gains.append(math.fsum(differences) / len(differences))
-            self.rows.clear()  # what is left of each claim is less now
+            self.best.clear()  # what is left of each claim is less now
             if not standing.known:
                 self.spent_on_known += standing.checking + cost
         self.standings[one.key] = replace(
@@ -284,7 +285,7 @@ class Fleet:
             refuted=standing.refuted + (not merged),
             streak=standing.streak + 1 if merged else 0,
         )
-        self.rows.pop(one.key, None)
+        self.best.pop(one.key, None)
         self.show(one.key)
 
 
@@ -318,43 +319,49 @@ def host() -> None:
         while not server.started:
             time.sleep(0.02)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1/messages"
-        text = project.task.baseline().text()
-        sizes: dict[str, list[int]] = defaultdict(list)
-
-        def client(k: int) -> None:
-            signer, number = Signer(Ed25519PrivateKey.from_private_bytes(k.to_bytes(32, "big"))), 0
-
-            def say(kind: Any, **body: Any) -> dict[str, Any]:
-                nonlocal number
-                number += 1
-                raw = signer.sign(project.project_id, number, kind, body).model_dump_json().encode()
-                request = urllib.request.Request(url, raw, {"Content-Type": "application/json"})
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    reply = answer.read()
-                sizes[kind].append(len(raw) + len(reply))
-                return read_message(reply, project.project_id).content()
-
-            say("hello", name=f"v{k}", hardware="cpu", devices=1)
-            for turn in range(ROUNDS):
-                lease = say("work", have=[])["lease"]
-                files = {"train.py": f"{text}\nNUMBER = {k * ROUNDS + turn}\n"}
-                say("commit", lease=lease, seal=sealed(b"salt", files))
-                shown = {"salt": b"salt".hex(), "files": files, "claimed_gain": 0.1}
-                say("propose", lease=lease, device_seconds=2.0, experiments=24, events="x" * 50_000, **shown)
-
-        began, cpu = time.perf_counter(), _cpu()
-        threads = [threading.Thread(target=client, args=(k + 1,)) for k in range(KEYS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        wall, used = time.perf_counter() - began, _cpu() - cpu
+        text, keys = project.task.baseline().text(), range(1, KEYS + 1)
+        with ProcessPoolExecutor(CLIENTS, get_context("spawn")) as processes:
+            list(processes.map(abs, keys))  # they have started
+            began, cpu = time.perf_counter(), _cpu()
+            work = [(url, project.project_id, text, keys[k::CLIENTS]) for k in range(CLIENTS)]
+            said = [one for each in processes.map(clients, work) for one in each]
+            wall, used = time.perf_counter() - began, _cpu() - cpu
         server.should_exit = True
-    total = sum(map(len, sizes.values()))
-    figure("messages a second, with the clients on the same two cores", round(total / wall, 1), "200")
-    figure("CPU-seconds for 1,000 messages, host and clients", round(1000 * used / total, 2))
-    for kind, each in sizes.items():
-        figure(f"bytes of {kind} with its reply", round(sum(each) / len(each)))
+    figure("messages a second, with the clients on the same two cores", round(len(said) / wall, 1), "200")
+    figure("CPU-seconds of the host for 1,000 messages", round(1000 * used / len(said), 2))
+    for kind in dict(said):
+        figure(f"bytes of {kind} with its reply", round(np.mean([size for each, size in said if each == kind])))
+
+
+def clients(work: tuple[str, str, str, Sequence[int]]) -> list[tuple[str, int]]:
+    """What these keys say to the host at ``url``, at the same time: kind and bytes of each message with its reply."""
+    url, project_id, text, keys = work
+    said: list[tuple[str, int]] = []
+
+    def client(k: int) -> None:
+        signer, number = Signer(Ed25519PrivateKey.from_private_bytes(k.to_bytes(32, "big"))), 0
+
+        def say(kind: Any, **body: Any) -> dict[str, Any]:
+            nonlocal number
+            number += 1
+            raw = signer.sign(project_id, number, kind, body).model_dump_json().encode()
+            request = urllib.request.Request(url, raw, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                reply = answer.read()
+            said.append((kind, len(raw) + len(reply)))
+            return read_message(reply, project_id).content()
+
+        say("hello", name=f"v{k}", hardware="cpu", devices=1)
+        for turn in range(ROUNDS):
+            lease = say("work", have=[])["lease"]
+            files = {"train.py": f"{text}\nNUMBER = {k * ROUNDS + turn}\n"}
+            say("commit", lease=lease, seal=sealed(b"salt", files))
+            shown = {"salt": b"salt".hex(), "files": files, "claimed_gain": 0.1}
+            say("propose", lease=lease, device_seconds=2.0, experiments=24, events="x" * 50_000, **shown)
+
+    with ThreadPoolExecutor(len(keys)) as threads:
+        list(threads.map(client, keys))
+    return said
 
 
 def _cpu() -> float:

@@ -19,6 +19,7 @@ from programs.text import one_line
 
 BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"
+MOST_READ = 64  # commits whose files are kept in memory
 _MARK = 60
 _CONFLICT = re.compile(
     rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
@@ -112,6 +113,7 @@ class Chain:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._read: dict[str, dict[str, str]] = {}  # files of a commit, which never change
 
     def create(self) -> None:
         self._git("init", "--quiet", "--bare", "--initial-branch=main", str(self.folder), at=None)
@@ -123,8 +125,13 @@ class Chain:
 
     def files(self, commit: str) -> dict[str, str]:
         """Path and text of each file of a commit."""
-        names = self._git("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
-        return {name: self._git("cat-file", "blob", f"{commit}:{name}") for name in names if name}
+        if commit not in self._read:
+            names = self._git("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
+            files = {name: self._git("cat-file", "blob", f"{commit}:{name}") for name in names if name}
+            if len(self._read) == MOST_READ:
+                self._read.clear()
+            self._read[commit] = files
+        return dict(self._read[commit])
 
     def message(self, commit: str) -> str:
         return self._git("log", "-1", "--format=%B", commit)

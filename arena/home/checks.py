@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from functools import lru_cache
 
 from arena.home.chain import merged
 from programs.errors import UsageError
@@ -24,7 +25,7 @@ def checked_files(files: object, task: Task, base: Mapping[str, str]) -> dict[st
             raise UsageError(f"{name} is not a text")
         if "\0" in text:
             raise UsageError(f"{name} contains a null byte")
-        _parse(name, text)
+        _bare(name, text)
     if all(base.get(name) == text for name, text in files.items()):
         raise UsageError("the proposal changes nothing")
     whole = {**base, **files}
@@ -41,7 +42,7 @@ def rebased(changed: Mapping[str, str], base: Mapping[str, str], main: Mapping[s
         if new is None:
             return None
         try:
-            _parse(name, new)
+            _bare(name, new)
         except UsageError:
             return None
         whole[name] = new
@@ -57,24 +58,21 @@ def source_of(files: Mapping[str, str]) -> Source:
     return Source(tuple(files.items()))
 
 
-def _parse(name: str, text: str) -> ast.Module | None:
+@lru_cache(maxsize=8)  # a proposal's texts are asked for by its check and by its normal form
+def _bare(name: str, text: str) -> str:
+    """The text without layout, comments and docstrings, if it is Python. Raises UsageError if it should be and is
+    not."""
     if not name.endswith(".py"):
-        return None
+        return text
     try:
-        return ast.parse(text)
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                body[:] = [each for each in body if not _is_idle(each)]
+        return ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{name} is not Python: {error}"[:200]) from None
-
-
-def _bare(name: str, text: str) -> str:
-    tree = _parse(name, text)
-    if tree is None:
-        return text
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            body[:] = [each for each in body if not _is_idle(each)]
-    return ast.dump(tree)
 
 
 def _is_idle(node: ast.stmt) -> bool:

@@ -145,13 +145,14 @@ def next_proposal(
     for one in waiting:
         if one.claimed > 0:
             (known if one.proposer.known else new.setdefault(one.key, [])).append(one)
-    best = {key: _best(own) for key, own in new.items()}
-    if best and room_for_new and (drawn < NEW_SHARE or not known):
-        return best[_by_lot(best, drawn / NEW_SHARE if known else drawn)]
-    return _best(known) if known else None
+    firsts = {key: best(own) for key, own in new.items()}
+    if firsts and room_for_new and (drawn < NEW_SHARE or not known):
+        return firsts[_by_lot(firsts, drawn / NEW_SHARE if known else drawn)]
+    return best(known) if known else None
 
 
-def _best(waiting: Sequence[WaitingProposal]) -> WaitingProposal:
+def best(waiting: Iterable[WaitingProposal]) -> WaitingProposal:
+    """The one that is verified first among equals in everything but worth and age."""
     return max(waiting, key=lambda one: (one.worth, -one.proposal_id))
 
 
