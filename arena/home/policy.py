@@ -140,14 +140,16 @@ def next_proposal(
         return None
     limit = allowed(totals, pair_seconds)
     room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
-    known: list[WaitingProposal] = []
-    new: dict[int, list[WaitingProposal]] = {}
-    for one in waiting:
-        if one.claimed > 0:
-            (known if one.proposer.known else new.setdefault(one.key, [])).append(one)
-    firsts = {key: best(own) for key, own in new.items()}
-    if firsts and room_for_new and (drawn < NEW_SHARE or not known):
-        return firsts[_by_lot(firsts, drawn / NEW_SHARE if known else drawn)]
+    claims = [one for one in waiting if one.claimed > 0]
+    known = [one for one in claims if one.proposer.known]
+    if room_for_new and (drawn < NEW_SHARE or not known):
+        new: dict[int, list[WaitingProposal]] = {}
+        for one in claims:
+            if not one.proposer.known:
+                new.setdefault(one.key, []).append(one)
+        firsts = {key: best(own) for key, own in new.items()}
+        if firsts:
+            return firsts[_by_lot(firsts, drawn / NEW_SHARE if known else drawn)]
     return best(known) if known else None
 
 
