@@ -29,6 +29,13 @@ def typical(values: Iterable[float | None]) -> float | None:
     return sizes[len(sizes) // 2] if sizes else None
 
 
+def tick_step(span: float, ticks: int) -> float:
+    """1, 2 or 5 times a power of ten, so that about ``ticks`` of them cover ``span``."""
+    rough = span / max(ticks, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99) * power
+
+
 def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
     """Fixed decimals with a true minus; a dash for None."""
     if value is None or not math.isfinite(value):

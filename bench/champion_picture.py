@@ -80,7 +80,8 @@ def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
 
 
 def ticks(low: float, high: float) -> Sequence[dict[str, Any]]:
-    from meta.cli.render import tick_label, tick_step
+    from analysis.wording import tick_step
+    from meta.cli.render import tick_label
 
     step = tick_step(high - low, 6)
     values = [i * step for i in range(int(low / step) - 1, int(high / step) + 2)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 from analysis.report import verdict
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
+from analysis.wording import decimals, number, tick_step
 
 if TYPE_CHECKING:
     import duckdb
@@ -49,6 +51,31 @@ class CardText:
     cost: str
 
 
+class Axis(NamedTuple):
+    """The axis of the gains: from ``low`` at ``left`` pixels to ``high`` at ``right``."""
+
+    low: float
+    high: float
+    left: float
+    right: float
+
+    @classmethod
+    def of(cls, rows: Sequence[CardRow], left: float, right: float) -> Axis:
+        ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
+        return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1.0, left, right)
+
+    def at(self, value: float | None) -> float | None:
+        if value is None:
+            return None
+        return round(self.left + (self.right - self.left) * (value - self.low) / (self.high - self.low), 1)
+
+    @property
+    def ticks(self) -> list[tuple[float | None, str]]:
+        step = tick_step(self.high - self.low, 4)
+        values = [step * k for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return [(self.at(value), number(value, decimals(step, 1)) if value else "0") for value in values]
+
+
 class DrawnArm(TypedDict):
     """A program with its gain and interval in pixels."""
 
@@ -69,13 +96,19 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     decided = verdict.verdict(facts)
     kicker = f"metaloop · {facts.task} · {name_of(facts)}"
     words = CardText(kicker, decided.headline, decided.sentence, verdict.cost(facts))
-    return drawn_card(words, facts.board, *runs_of(facts))
+    return drawn_card(words, facts.board, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
 
 
 def drawn_card(
-    words: CardText, rows: Sequence[CardRow], shown: Sequence[DrawnRun] = (), measure: str = "", direction: str = ""
+    words: CardText,
+    rows: Sequence[CardRow],
+    unit: str,
+    shown: Sequence[DrawnRun] = (),
+    measure: str = "",
+    direction: str = "",
 ) -> str:
-    """The card of these words and programs as SVG. Without runs the programs have its whole width."""
+    """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
+    width."""
     from analysis.report.page import environment
 
     size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
@@ -83,6 +116,8 @@ def drawn_card(
     below = 126 + (size + 8) * len(headline)
     sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
+    rows = rows[:MOST_ARMS]
+    axis = Axis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     return (
         environment()
         .get_template("card.svg.j2")
@@ -92,7 +127,9 @@ def drawn_card(
             size=size,
             sentence=sentence,
             below=below,
-            arms=arms_of(rows[:MOST_ARMS], top, AXIS if shown else WHOLE_AXIS),
+            arms=arms_of(rows, top, axis),
+            ticks=axis.ticks,
+            unit=unit,
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top),
             most=last_of(shown),
@@ -113,24 +150,18 @@ def last_of(runs: Sequence[DrawnRun]) -> int:
     return max((number for run in runs for number, *_ in run.points), default=0)
 
 
-def arms_of(rows: Sequence[CardRow], top: float, axis: tuple[float, float] = AXIS) -> list[DrawnArm]:
+def arms_of(rows: Sequence[CardRow], top: float, axis: Axis) -> list[DrawnArm]:
     """The programs below each other, on one axis that has 0."""
-    ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
-    lowest, width = min(ends), (max(ends) - min(ends)) or 1.0
     step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
-
-    def at(value: float | None) -> float | None:
-        return None if value is None else round(axis[0] + (axis[1] - axis[0]) * (value - lowest) / width, 1)
-
     return [
         {
             "name": named(row),
             "way": "ours" if row.role in OURS else "theirs",
             "y": round(top + step * (number + 0.5), 1),
-            "zero": at(0.0),
-            "at": at(row.gain),
-            "low": at(row.low),
-            "high": at(row.high),
+            "zero": axis.at(0.0),
+            "at": axis.at(row.gain),
+            "low": axis.at(row.low),
+            "high": axis.at(row.high),
         }
         for number, row in enumerate(rows)
     ]
@@ -184,9 +215,9 @@ def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapp
 def best_so_far(run: DrawnRun, sign: float) -> list[tuple[int, float]]:
     """Number and value (better is higher) of each experiment that was better than all before it."""
     line: list[tuple[int, float]] = []
-    for number, metric, what, _ in run.points:
+    for experiment, metric, what, _ in run.points:
         if metric is None or what in (FAILED, ASIDE):
             continue
         if not line or sign * metric > line[-1][1]:
-            line.append((number, sign * metric))
+            line.append((experiment, sign * metric))
     return line

@@ -16,8 +16,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from sqlalchemy import func, select
 
 from analysis import wording
-from analysis.wording import decimals, many, number
-from arena.contest.web.curve import nice
+from analysis.wording import decimals, many, number, tick_step
 from arena.contest.web.events import Changes, State
 from arena.contest.web.render import cell, fenced
 from arena.contest.web.static_files import static_routes
@@ -84,7 +83,7 @@ def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
     )
     path = f"M{dots[0].x} {dots[0].y}" + "".join(f"H{x(dot.block - 0.5)}V{dot.y}H{dot.x}" for dot in dots[1:])
     path += f"H{WIDTH - RIGHT}"
-    step, apart = nice((high - low) / 4), max(1, round(nice(last / 8)))
+    step, apart = tick_step(high - low, 4), max(1, round(tick_step(last, 8)))
     rows = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     standing = [b for b in blocks if b["proposal"] and not b["void"]]
     caption = (

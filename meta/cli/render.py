@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.wording import tick_step
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -65,13 +67,6 @@ class Axis:
             line[left], line[right] = ("<" if low < self.low else "["), (">" if high > self.high else "]")
         line[self.column(mid)] = "<" if mid < self.low else ">" if mid > self.high else "o"
         return "".join(line)
-
-
-def tick_step(span: float, ticks: int) -> float:
-    """1, 2 or 5 times a power of ten, so that about ``ticks`` of them cover ``span``."""
-    raw = span / max(ticks, 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next((f * power for f in (1.0, 2.0, 5.0) if f * power >= raw), 10.0 * power)
 
 
 def tick_label(value: float, step: float) -> str:

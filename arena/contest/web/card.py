@@ -40,4 +40,4 @@ def winners_card(contest: Contest) -> str | None:
         " ".join((*void, first)),
         " ".join(others),
     )
-    return drawn_card(words, [Finalist.of(row) for row in said["rows"]])
+    return drawn_card(words, [Finalist.of(row) for row in said["rows"]], said["unit"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from analysis.report.progress import ASIDE, BASELINE, DISCARDED, FAILED, KEPT, letter
-from analysis.wording import brief, decimals, many, number
+from analysis.wording import brief, decimals, many, number, tick_step
 from arena.contest.stored import CourseContent, ExperimentColumns
 
 WIDTH, HEIGHT = 420, 240
@@ -148,17 +148,11 @@ class Plane:
         return " ".join(f"{x},{y}" for x, y in (*there, *back))
 
     def rows(self) -> tuple[tuple[float, str], ...]:
-        step = nice((self.high - self.low) / 4)
+        step = tick_step(self.high - self.low, 4)
         first = math.ceil(self.low / step)
         values = [step * k for k in range(first, math.floor(self.high / step) + 1)]
         return tuple((self.y(value), number(value, decimals(step, 1))) for value in values)
 
     def columns(self) -> tuple[tuple[float, str], ...]:
-        step = max(1, round(nice(self.last / 4)))
+        step = max(1, round(tick_step(self.last, 4)))
         return tuple((self.x(at), str(at)) for at in range(0, self.last + 1, step))
-
-
-def nice(rough: float) -> float:
-    """A step of 1, 2 or 5 times a power of ten, near ``rough``."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99) * power

@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.wording import many, ranks
+from analysis.wording import many, ranks, tick_step
 from arena.contest.contest import Contest
 from arena.contest.ranks import Rank, rank_history
 from arena.contest.stored import MeasuredRow, arm_label
-from arena.contest.web.curve import nice
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
 MOST_LINES, MOST_ROWS, MOST_COLUMNS, LETTERS = 8, 20, 8, 15
@@ -54,7 +53,7 @@ def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | Non
     plane = RankPlane(deepest, times[0], times[-1])
     columns = spread(times)
     lines = tuple(rank_line(row, history[row["number"]], plane, alone, columns) for row in drawn)
-    every, apart = max(1, round(nice(deepest / 8))), max(1, round(nice((times[-1] - times[0]) / 4)))
+    every, apart = max(1, round(tick_step(deepest, 8))), max(1, round(tick_step(times[-1] - times[0], 4)))
     return RankChart(
         TOP + ROW * (deepest - 1) + BOTTOM,
         lines,
