@@ -18,7 +18,7 @@ from analysis.decision import (
     shown_larger,
 )
 from analysis.power import runs_needed
-from analysis.same_spend import SHARE, FoundScript, SameSpend
+from analysis.same_spend import FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
@@ -126,9 +126,19 @@ def line(d: Decision) -> str:
         figures = f"Mean over {len(each)} {what}, difference {apart}; {'; '.join(each)}; {runs(d)}"
         figures += "" if d.families else " on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
-    ratio = times(d.tested.ratio).lstrip(",") if d.holds else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    return f"{headline(d)}{ratio and ':' + ratio}. {figures}; {tested}{doubt}"
+    return f"{headline(d)}{by_how_much(d)}. {figures}; {tested}{doubt}"
+
+
+def by_how_much(d: Decision) -> str:
+    """What stands first in a verdict that holds: the ratio, or the difference where the ratio has no lower bound."""
+    if not d.holds or (d.tasks and d.tested.ratio.lower is None):
+        return ""
+    if d.tested.ratio.lower is not None:
+        return f":{times(d.tested.ratio).lstrip(',')}"
+    digits = apart_from_zero(d.tested.low, interval_decimals(d.tested.low, d.tested.high))
+    apart = plain_number(d.tested.difference, digits, True)
+    return f": by {apart} {d.unit} [{plain_span(d.tested.low, d.tested.high, digits)}]"
 
 
 def gains(champion: Mean, other: Compared, unit: str) -> str:
@@ -247,24 +257,20 @@ def spend(same: SameSpend, d: Decision) -> str:
     where = f" on {same.task}" if d.tasks else ""
     stock_runs = many(same.runs, "stock run")
     text = f"For comparison: the device time of the whole study{where} would pay for {stock_runs}. "
+    known = many(same.known, "stock run")
     if same.gain is None:
-        known = many(same.known, "stock run")
         return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
     digits = interval_decimals(same.low, same.high)
     gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
     if same.measured:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
-    text += (
-        f"Estimated from the {many(same.known, 'stock run')} of this study, the best of {same.best_of} gains {gain}; "
-        f"{beside}."
+    if same.best_of == same.runs:
+        return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
+    return (
+        f"{text}This study has {known}, enough to estimate the best of {same.best_of}: {gain}; {beside}. "
+        "metaloop evolve --same-spend measures the best of all."
     )
-    if same.best_of < same.runs:
-        text += (
-            f" An estimate of the best of {same.runs} takes at least {SHARE * same.runs} stock runs; "
-            "metaloop evolve --same-spend measures it."
-        )
-    return text
 
 
 def on_task(task: str, d: Decision) -> str:

@@ -53,11 +53,15 @@ class TrainingFlags:
             "sft, dpo: confidence at which a row's gain or difference must differ from zero  [default: 0.9].",
             min=0.5,
             max=0.999,
+            metavar="LEVEL",
         ),
     ] = None
     everything: Annotated[bool, flag("sft, dpo: also rows that are not significant.", "--all")] = False
     validation: Annotated[
-        float | None, flag("sft, dpo: largest share of rows in the validation split  [default: 0.1].", min=0, max=0.5)
+        float | None,
+        flag(
+            "sft, dpo: largest share of rows in the validation split  [default: 0.1].", min=0, max=0.5, metavar="SHARE"
+        ),
     ] = None
 
 
