@@ -365,7 +365,7 @@ def check(aa: Check) -> str:
         return f"A/A: two arms of stock{on} differ by {aa.difference:.3g} {aa.unit}; too few runs for a test."
     digits = decimals(aa.se)
     size = f"{number(aa.difference, digits, True)} {aa.unit}".rstrip() + f", standard error {number(aa.se, digits)}"
-    result = "not significant" if aa.passed else f"significant at {CHECK_LEVEL:.0%}"
+    result = f"{'not ' if aa.passed else ''}significant at {CHECK_LEVEL:.0%}"
     return f"A/A: two arms of stock{on} differ by {size} ({result}, p {p_text(aa.p)})."
 
 

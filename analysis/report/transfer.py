@@ -13,8 +13,9 @@ from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
-from analysis.wording import chance, count, decimals, many, number, percent, span, typical
+from analysis.wording import chance, count, decimals, listed, many, number, percent, span, typical
 
+STOCK = ("control", TWIN)
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
     "edit": "Single changes of the script, per experiment",
@@ -71,15 +72,9 @@ def of_ranks(ranks: RankCorrelation) -> str:
 def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFigure:
     """The programs on one task."""
     cells = [cell for cell in study.cells if cell.task == task]
-    drawn = [cell for cell in cells if cell.gain is not None][:MOST]
+    drawn = [cell for cell in cells if cell.gain is not None and cell.role not in STOCK][:MOST]
     left = f" The chart shows the {MOST} best." if len(cells) > MOST else ""
-    scale = next((cell.stock_gain for cell in cells if cell.stock_gain is not None), None)
-    divided = (
-        ""
-        if scale is None
-        else f"Gains are divided by the mean of all runs of stock, {number(scale, decimals(scale))} {cells[0].unit}. "
-    )
-    divided += "p is of the tests in this table, which are not part of the verdict."
+    divided = f"{divided_by(cells)}p is of the tests in this table, which are not part of the verdict."
     shared = sum(cell.like_id is not None for cell in cells)
     alike = (
         f" {many(shared, 'program')} behaved like another one on this task and shares its figures." if shared else ""
@@ -95,6 +90,21 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFig
         answers=(answer,),
         legend=(("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant")),
         open=len(cells) <= MOST // 2,
+    )
+
+
+def divided_by(cells: Sequence[Cell]) -> str:
+    """The means of stock that the gains are divided by: one for each stage, whose seeds and data are its own."""
+    means = {cell.stream: cell.stock_gain for cell in cells if cell.stock_gain is not None}
+    shown = {stream: f"{number(mean, decimals(mean, 3))} {cells[0].unit}" for stream, mean in means.items()}
+    if not shown:
+        return ""
+    if len(shown) == 1:
+        return f"Gains are divided by the mean of all runs of stock, {listed([*shown.values()])}. "
+    each = listed([f"{mean} ({stream})" for stream, mean in shown.items()])
+    return (
+        f"Gains are divided by the mean of stock on the same seeds and data: {each}. So ratios of rows with different "
+        "seeds and data are not comparable. "
     )
 
 
@@ -128,7 +138,7 @@ def table(cells: Sequence[Cell]) -> ReportTable:
             "role": lambda cell: cell.role,
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
-            ">× stock": lambda cell: number(None if cell.role in ("control", TWIN) else cell.ratio, 2),
+            ">× stock": lambda cell: number(None if cell.role in STOCK else cell.ratio, 2),
             ">at least": lambda cell: number(cell.ratio_lower, 2),
             ">p (Holm)": lambda cell: chance(cell.p_adjusted),
             ">runs": lambda cell: count(cell.n),

@@ -136,7 +136,7 @@ def cost(facts: ReportFacts) -> str:
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config:
-        parts.append("no language model")
+        parts.append("without a language model")
     made = f"{many(totals.runs, 'run')} and {many(totals.experiments, 'experiment')}"
     return f"{made}, {', '.join(parts)}."
 

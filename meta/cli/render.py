@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -80,6 +81,15 @@ def meter(done: float, total: float, width: int = 40) -> str:
     """``[=====      ]``."""
     share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
     return "[" + ("=" * round(share * width)).ljust(width) + "]"
+
+
+def fit_name(name: str, width: int) -> str:
+    """``name`` cut to ``width`` characters; its version, by which the programs of a study differ, stays."""
+    if len(name) <= width:
+        return name
+    version = re.search(r"-v\d+$", name)
+    end = version.group() if version and len(version.group()) < width - 2 else ""
+    return f"{name[: width - 1 - len(end)]}…{end}"
 
 
 def fit(text: str, width: int) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MARKS = {"finished": "*", "running": ">"}
 MOST_ARMS = 14
+MOST_NAME, MOST_PARENT = 13, 11  # characters, beside what the arms are doing
 CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
 
 
@@ -52,8 +53,10 @@ def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork |
     if match is not None:
         parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
         rows = arm_rows(board, match)[:MOST_ARMS]
+        busy = any(row["doing"] != "done" for row in rows)
+        rows = [row | {"program": render.fit_name(str(row["program"]), MOST_NAME)} for row in rows] if busy else rows
         # once all is done, names need the room more
-        columns = [c for c in ARM_COLUMNS if c.key != "doing" or any(row["doing"] != "done" for row in rows)]
+        columns = [c for c in ARM_COLUMNS if c.key != "doing" or busy]
         metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
         columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
@@ -149,7 +152,7 @@ def origin(board: StudyView, arm: ArmView) -> str:
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
     if arm.role not in ("", "program") or not parents:
         return arm.role or "program"
-    return " x ".join(board.name(p)[:9] for p in parents[:2])
+    return " x ".join(render.fit_name(board.name(p), MOST_PARENT) for p in parents[:2])
 
 
 def status_item(board: StudyView, folder: str, running: bool) -> Row:
