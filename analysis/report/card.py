@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
+from analysis.decision_text import by_how_much
 from analysis.report import verdict
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
+from analysis.transfer import TWIN
 from analysis.wording import decimals, number, tick_step
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, 1136.0)
 FRAME = {"left": 760.0, "right": 1136.0, "bottom": 510.0}
 OURS = ("champion", "program")
+STOCK = "Stock is the plain loop."
 
 
 class CardRow(Protocol):
@@ -93,9 +96,11 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     from analysis.report.page import name_of
 
     facts = gather(ReportSource(con, study))
-    decided = verdict.verdict(facts)
-    kicker = f"metaloop · {facts.task} · {name_of(facts)}"
-    words = CardText(kicker, decided.headline, decided.sentence, verdict.cost(facts))
+    shown, decision = verdict.verdict(facts), verdict.decided(facts)
+    kicker = f"metaloop: programs for automatic research, under equal budgets · {facts.task} · {name_of(facts)}"
+    lead = by_how_much(decision).removeprefix(": ") if decision is not None else ""
+    sentences = [lead and f"{lead[:1].upper()}{lead[1:]}.", STOCK if "stock" in shown.headline else "", shown.sentence]
+    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), verdict.cost(facts))
     return drawn_card(words, facts.board, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
 
 
@@ -132,6 +137,7 @@ def drawn_card(
             unit=unit,
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top),
+            reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             most=last_of(shown),
             measure=measure,
             cost=lines_of(words.cost, 112, 2),
@@ -168,9 +174,11 @@ def arms_of(rows: Sequence[CardRow], top: float, axis: Axis) -> list[DrawnArm]:
 
 
 def named(row: CardRow) -> str:
-    """The name of a program; a champion without ideas has the champion's, with more than fits behind it."""
+    """The name of a program, in words where it is a comparison: its own would be cut, or says little."""
     if row.role == "without-ideas":
         return "without its ideas"
+    if row.role == TWIN:
+        return "stock, second arm"
     return textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…")
 
 
@@ -188,13 +196,11 @@ def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:
 def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapping[str, str]]:
     """A step line for each run: its best metric so far after each experiment. Better is up; the axis has what the runs
     reached, from the worst baseline to the best script."""
-    sign = -1.0 if direction == "lower" else 1.0
-    best = {run.id: best_so_far(run, sign) for run in runs}
-    values = [value for line in best.values() for _, value in line]
-    most = last_of(runs)
-    if not values or not most:
+    best = {run.id: best_so_far(run, sign_of(direction)) for run in runs}
+    most, (lowest, highest) = last_of(runs), reached(runs, direction)
+    if not most:
         return []
-    lowest, width = min(values), (max(values) - min(values)) or 1.0
+    width = (highest - lowest) or 1.0
 
     def x(number: int) -> float:
         return round(FRAME["left"] + (FRAME["right"] - FRAME["left"]) * number / most, 1)
@@ -210,6 +216,16 @@ def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapp
             path = f"M{x(line[0][0])} {y(line[0][1])}{steps} H{x(max(number for number, *_ in run.points))}"
             curves.append({"way": "ours" if run.role in OURS else "theirs", "path": path})
     return curves
+
+
+def sign_of(direction: str) -> float:
+    return -1.0 if direction == "lower" else 1.0
+
+
+def reached(runs: Sequence[DrawnRun], direction: str) -> tuple[float, float]:
+    """The worst and the best of what the runs reached, better being higher."""
+    values = [value for run in runs for _, value in best_so_far(run, sign_of(direction))]
+    return min(values, default=0.0), max(values, default=0.0)
 
 
 def best_so_far(run: DrawnRun, sign: float) -> list[tuple[int, float]]:

@@ -54,7 +54,7 @@ def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork |
         parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
         rows = arm_rows(board, match)[:MOST_ARMS]
         busy = any(row["doing"] != "done" for row in rows)
-        rows = [row | {"program": render.fit_name(str(row["program"]), MOST_NAME)} for row in rows] if busy else rows
+        rows = [{**row, "program": render.fit_name(str(row["program"]), MOST_NAME)} for row in rows] if busy else rows
         # once all is done, names need the room more
         columns = [c for c in ARM_COLUMNS if c.key != "doing" or busy]
         metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
