@@ -20,8 +20,8 @@ from analysis.wording import decimals, number, tick_step
 if TYPE_CHECKING:
     import duckdb
 
-LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 86, 4, 27, 5
-HEADS = ((44, 44, 1), (34, 58, 3))  # of the headline: pixels, letters in a line, lines
+LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 4, 27, 5
+HEADS = ((44, 40, 1), (34, 52, 3))  # of the headline: pixels, letters in a line, lines
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, 1136.0)
 FRAME = {"left": 760.0, "right": 1136.0, "bottom": 510.0}

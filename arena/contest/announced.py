@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from analysis.wording import decimals, duration, many, number, span, typical
-from arena.contest.stored import Announcement
+from collections import Counter
+from collections.abc import Sequence
+
+from analysis.wording import decimals, duration, listed, many, number, span, typical
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
 
 
 def sentences(said: Announcement) -> list[str]:
@@ -11,28 +14,75 @@ def sentences(said: Announcement) -> list[str]:
     if said["outcome"] == "empty":
         return []
     digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
-    looks = f", valid at all {len(race['looks'])} looks of the race" if race else ""
-    tests = ", corrected for all leaders and looks" if race else ""
+    stock = said["gain"] - said["over_stock"]
+    ratio = f", so about {said['gain'] / stock:.1f} times as much" if stock > 0 and (said["over_low"] or 0) > 0 else ""
     lines = [
-        f"The best entry's average gain over {many(said['n'], 'fresh run')} is {number(said['gain'], digits)} "
-        f"{said['unit']} (95% interval {span(said['low'], said['high'], digits)}{looks}). Its difference from stock "
-        f"(both arms together) is {number(said['over_stock'], digits, True)} (95% interval "
-        f"{span(said['over_low'], said['over_high'], digits)}{tests})."
+        f"Over {many(said['n'], 'fresh run')}, the best entry gains {number(said['gain'], digits)} {said['unit']} on "
+        f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
+        f"{number(stock, digits)}{ratio}. The difference is {number(said['over_stock'], digits, True)} (95% interval "
+        f"{span(said['over_low'], said['over_high'], digits)})."
     ]
     if race:
         saved = race["equal_runs"] - race["runs"]
-        same = f"; as many for everybody would have been {race['equal_runs']:,}" if saved > 0 else ""
+        same = f" With as many runs for everybody it would have taken {race['equal_runs']:,}." if saved > 0 else ""
+        names = labels([row for row in said["rows"] if row["role"] == "program"])
+        gone = [f"{names[row['number']]} {place(row, said)}" for row in said["rows"] if _left_early(row, said)]
         lines.append(
-            f"The race: {many(race['leaders'], 'leader')}, {race['runs']:,} runs with stock's, the last look after "
-            f"{race['looked']} runs each{same}."
+            f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock"
+            f"{': ' + listed(gone) + ', clearly behind' if gone else ''}.{same} Intervals and tests allow for all "
+            f"{many(len(race['looks']), 'look')} at the results on the way."
         )
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
-        first, second = (who["entrant"] for who in said["winners"][:2])
+        names = labels(said["winners"])
+        first, second = (names[who["number"]] for who in said["winners"][:2])
         cost = (
-            f"would take about {runs:,} runs of each, {duration(seconds)} of device time, if they differ as measured"
+            f"would take about {runs:,} runs of each, {duration(seconds)} of device time, if their true gains are "
+            "those measured"
             if runs is not None and seconds is not None
             else "is not possible as it stands: their gains do not differ"
         )
         lines.append(f"To separate the first two, {first} and {second}, {cost}.")
     return lines
+
+
+def labels(entries: Sequence[NamedEntry | MeasuredRow]) -> dict[int, str]:
+    """Number → the entrant, with the entry's name where the entrant has several."""
+    own = Counter(entry["entrant"] for entry in entries)
+    return {
+        entry["number"]: f"{entry['entrant']} ({entry['name']})" if own[entry["entrant"]] > 1 else entry["entrant"]
+        for entry in entries
+    }
+
+
+def place(row: MeasuredRow, said: Announcement) -> str:
+    """What a race says of an entry: who may be the best, and who left when. Empty without a race, where ranks say it,
+    and for stock."""
+    if not said.get("race") or row["role"] != "program":
+        return ""
+    if row["number"] in {who["number"] for who in said["winners"]}:
+        return "first" if len(said["winners"]) == 1 else "shared first"
+    return f"left after {many(row['n'], 'run')}" if _left_early(row, said) else "not above stock"
+
+
+def places(said: Announcement) -> dict[int, str]:
+    """Number → `place`, of all rows; empty without a race."""
+    return {row["number"]: place(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
+
+
+def outcome(entry_id: str, said: Announcement) -> str:
+    """What became of an entry in the decision; empty before it, and for one that took no part."""
+    row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
+    if row is None or row["role"] != "program":
+        return ""
+    winners = [who["entry_id"] for who in said["winners"]]
+    if entry_id in winners:
+        return "first" if len(winners) == 1 else f"shared first, with {many(len(winners) - 1, 'other entry')}"
+    if said.get("race") and _left_early(row, said):
+        return f"{place(row, said)} of the decision, clearly behind the others"
+    return "took part in the decision and did not win"
+
+
+def _left_early(row: MeasuredRow, said: Announcement) -> bool:
+    won = row["number"] in {who["number"] for who in said["winners"]}
+    return row["role"] == "program" and not won and row["n"] < said["n"]

@@ -9,8 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import interval
+from analysis.wording import listed
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
+from arena.contest.announced import labels
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
@@ -198,7 +200,7 @@ def decide_race(
     decided: Announcement = {
         "outcome": outcome,
         "winners": [_who(entry) for entry in winners],
-        "headline": race_headline(outcome, [entry.entrant for entry in winners], best),
+        "headline": race_headline(outcome, [_who(entry) for entry in winners], best),
         "best": _who(best),
         "gain": scores.values[best.number],
         "low": low,
@@ -284,12 +286,15 @@ def _who(entry: ContestEntry) -> NamedEntry:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 
-def race_headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
+def race_headline(outcome: str, winners: Sequence[NamedEntry], best: ContestEntry) -> str:
+    if outcome == "shared" and len({who["entrant"] for who in winners}) == 1:
+        entries = listed([who["name"] for who in winners])
+        return f"{winners[0]['entrant']} won, with {entries}: the runs do not show which is better"
     if outcome == "shared":
-        return f"{', '.join(names[:-1])} and {names[-1]} share the win: the runs do not separate them"
+        return f"{listed([*labels(winners).values()])} share the win: the runs do not separate them"
     if outcome == "none":
         return f"No winner: the runs do not show that the best entry, by {best.entrant}, is better than stock"
-    return headline(outcome, names, best)
+    return headline(outcome, [who["entrant"] for who in winners], best)
 
 
 def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:

@@ -145,6 +145,8 @@ class EntryView(EntryRow):
     sealed: bool
     standing: BoardViewRow | None
     confirmed: MeasuredRow | None
+    outcome: str  # of the decision; see `announced`
+    places: dict[int, str]
     queue: QueueRow | None
     progress: list[RunProgress]
     similar: list[SimilarRow]

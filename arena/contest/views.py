@@ -13,6 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.acts import acts, since, tainted
+from arena.contest.announced import outcome, places
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, run_seconds
@@ -189,7 +190,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
-    announced = contest.announcement().get("rows", [])
+    said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
         **entry_row(entry),
@@ -199,7 +200,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "mine": mine,
         "sealed": not open_to,
         "standing": standing,
-        "confirmed": next((row for row in announced if row["entry_id"] == entry.entry_id), None),
+        "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
+        "outcome": outcome(entry.entry_id, said),
+        "places": places(said),
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],

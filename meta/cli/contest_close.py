@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,14 @@ from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
 from meta.cli.flags import ContestFolder, WebhookFlag
 from meta.cli.options import flag, verb
-from meta.cli.output import Output
+from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 LOOK_SECONDS = 0.5
+EVERY = 5  # confirming runs for each line of progress
 
 
 @verb(
@@ -69,36 +69,38 @@ def follow(out: Output, contest: Contest) -> None:
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
-    said = ""
+    said = None
     while contest.phase() != "decided":
         try:
             carry_on(contest, out.note)
         except Busy:
-            if (now := where(contest)) != said:
+            if (now := where(contest)) is not None and now != said:
                 out.note(now)
-            said = now
+                said = now
             time.sleep(LOOK_SECONDS)
             continue
         if (contest.folder / "stop").exists():
             raise KeyboardInterrupt
 
 
-def where(contest: Contest) -> str:
-    """The progress in one line; confirming runs are counted in steps of a twelfth."""
+def where(contest: Contest) -> str | None:
+    """The progress in one line; None between two lines, of which there is one for each ``EVERY`` confirming runs."""
     from arena.contest.health import left
-    from arena.contest.pace import LINES, deciding
+    from arena.contest.pace import deciding
 
     progress = deciding(contest)
     if not progress:
-        return f"waiting for the queue: {many(left(contest), 'entry')} with unfinished runs"
-    step = math.ceil(progress["wanted"] / LINES)
-    return f"{progress['done'] // step * step} of at most {progress['wanted']} confirming runs"
+        waiting = left(contest)
+        return f"waiting for the queue: {many(waiting, 'entry')} with unfinished runs" if waiting else None
+    if progress["done"] % EVERY and progress["done"] < progress["wanted"]:
+        return None
+    return f"{progress['done']} of at most {progress['wanted']} confirming runs"
 
 
 def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
     from arena.contest.acts import since
-    from arena.contest.announced import sentences
+    from arena.contest.announced import places, sentences
 
     announcement = contest.announcement()
     if out.mode == "json":
@@ -115,6 +117,10 @@ def present(out: Output, contest: Contest) -> None:
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)
-        rows = [shown(row, announcement["rows"]) for row in announcement["rows"]]
-        out.rows(rows, columns(announcement["unit"]))
+        results = places(announcement)
+        rows = [
+            {**shown(row, announcement["rows"]), "result": results.get(row["number"])} for row in announcement["rows"]
+        ]
+        every = columns(announcement["unit"])
+        out.rows(rows, (Column("result"), *every[1:]) if results else every)
     out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.announced import sentences
+from arena.contest.announced import places, sentences
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns
 from programs.text import one_line
@@ -55,6 +55,7 @@ def _environment() -> Environment:
         "typical": typical,
         "scale": PlotScale,
         "decision_sentences": sentences,
+        "decision_places": places,
     }
     return environment
 

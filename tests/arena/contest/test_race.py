@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from arena.contest.announced import sentences
-from arena.contest.decision import decide_race, race_rows
+from arena.contest.announced import labels, outcome, places, sentences
+from arena.contest.decision import decide_race, race_headline, race_rows
 from arena.contest.plan import plan_close, power_of
 from arena.contest.race import Race, follow, looks_until, runs_to_separate, scores_of
-from arena.contest.stored import MeasuredRow
+from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ContestEntry, Person
 
 LOOKS = looks_until(20)
@@ -88,14 +88,38 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
         3: (1, 4), 4: (1, 4), CONTROL: (2, 4), TWIN: (2, 4),
     }  # fmt: skip
     assert all(each["low"] < each["gain"] < each["high"] for each in shown)  # type: ignore[operator]
-    text = " ".join(sentences({**told, "rows": shown, "unit": "nats"}))
-    assert "To separate the first two" in text and "looks of the race" in text
+    said: Announcement = {**told, "rows": shown, "unit": "nats"}
+    text = " ".join(sentences(said))
+    assert places(said) == {3: "shared first", 4: "shared first", CONTROL: "–", TWIN: "–"}
+    assert "To separate the first two" in text and f"{len(LOOKS)} looks at the results" in text
 
 
 def row(number: int, gains: Sequence[float]) -> MeasuredRow:
     mean, se = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
-    return {"number": number, "role": "program" if number < CONTROL else "control", "gain": mean, "se": se,
+    return {"number": number, "role": "program" if number < CONTROL else "control",
+            "entrant": "Ben", "name": f"Ben {number}", "entry_id": f"n{number}", "gain": mean, "se": se,
             "n": len(gains)}  # type: ignore[typeddict-item]  # fmt: skip
+
+
+def test_who_left_early_is_told_with_its_runs() -> None:
+    who = entries(3, 4)
+    race, had = raced(who, runs := drawn({3: 3.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}))
+    gains = {"": {n: runs[n][:k] for n, k in had.items()}}
+    told = decide_race(who, race, {"": gains[""]}, 3.0)
+    rows = [{**row(n, each), "n": len(each) - 1 if n == 4 else len(each)} for n, each in gains[""].items()]
+    said: Announcement = {**told, "rows": rows, "unit": "nats"}  # type: ignore[typeddict-item]
+    assert said["outcome"] == "won" and places(said)[3] == "first"
+    assert places(said)[4] == f"left after {had[4] - 1} runs" and places(said)[4] in " ".join(sentences(said))
+    assert outcome("n4", said).startswith("left after") and outcome("n8", said) == outcome("n5", said) == ""
+
+
+def test_several_entries_of_one_person_are_told_apart() -> None:
+    two = [{"entry_id": f"e{n}", "number": n, "entrant": "Ben", "name": f"Ben {n}"} for n in (3, 4)]
+    other = {"entry_id": "e5", "number": 5, "entrant": "Ada", "name": "Ada 1"}
+    best = entries(3)[0]
+    assert labels([*two, other]) == {3: "Ben (Ben 3)", 4: "Ben (Ben 4)", 5: "Ada"}  # type: ignore[list-item]
+    assert race_headline("shared", two, best).startswith("Ben won, with Ben 3 and Ben 4")  # type: ignore[arg-type]
+    assert "Ben (Ben 3), Ben (Ben 4) and Ada share" in race_headline("shared", [*two, other], best)  # type: ignore[list-item]
 
 
 def test_below_stock_nobody_wins_and_no_run_is_wasted() -> None:

@@ -119,11 +119,13 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(tmp_path: P
     seconds, measured = pace.run_seconds(contest)
     assert measured and 0 <= seconds < by_budget  # a simulated run takes no time by the clock
     heard: list[Mapping[str, object]] = []
-    told = Deciding(contest, heard.append, most=lambda: 6, done=2)
+    told = Deciding(contest, heard.append, most=lambda: 6, done=4)
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     told({"kind": "run_ended", "state": "finished"})
     told({"kind": "run_ended", "state": "interrupted"})
-    assert pace.deciding(contest) | {"seconds": 0} == {"done": 3, "wanted": 6, "seconds": 0}
-    assert [event["text"] for event in heard if event["kind"] == "note"] == ["3 of at most 6 confirming runs"]
-    assert where(contest) == "3 of at most 6 confirming runs"
+    assert pace.deciding(contest) | {"seconds": 0} == {"done": 5, "wanted": 6, "seconds": 0}
+    assert [event["text"] for event in heard if event["kind"] == "note"] == ["5 of at most 6 confirming runs"]
+    assert where(contest) == "5 of at most 6 confirming runs"
+    Deciding(contest, heard.append, most=lambda: 8, done=6)
+    assert where(contest) is None  # a line for every five
