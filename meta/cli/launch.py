@@ -69,8 +69,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
 
     def fresh(self, task: Task, out: Output) -> Path:
         """The folder of a new study; absolute, because workers and experiments have other working folders."""
-        folder = Path(self.study).expanduser() if self.study else resolve.fresh_folder(task.name, out)
-        return folder.resolve()
+        if not self.study:
+            return resolve.fresh_folder(task.name, out).resolve()
+        out.note(f"study: {self.study}")
+        return Path(self.study).expanduser().resolve()
 
     def check(self, study: Study) -> None:
         """Raise NotComparable where the flags contradict the settings of the study to resume."""
