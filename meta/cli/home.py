@@ -286,7 +286,8 @@ def status(out: Output, folder: ProjectFolder) -> None:
     for row in state["blocks"]:
         if row["doubt"]:
             out.warn(f"block {row['block']}: {row['doubt']}")
-    out.note(f"{state['volunteers']} volunteers, {state['runs_out']} runs out, {len(state['open'])} proposals open")
+    open_ = sum(state["proposals"].get(each, 0) for each in OPEN)
+    out.note(f"{state['volunteers']} volunteers, {state['runs_out']} runs out, {open_} proposals open")
     searched, verified = state["searched_seconds"], state["verified_seconds"]
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
