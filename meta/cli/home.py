@@ -242,6 +242,7 @@ def status(out: Output, folder: ProjectFolder) -> None:
     from analysis.wording import number, span
     from arena.home.project import Project
     from arena.home.results import state_of
+    from arena.home.tables import OPEN
 
     project = Project.open(Path(folder).expanduser())
     state = state_of(project)
