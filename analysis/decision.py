@@ -153,6 +153,10 @@ class Decision:
     def can_be_confirmed_again(self) -> bool:
         return self.state == CONTROL_FAILED and self.look < LOOKS
 
+    def rests_on(self, match_id: str | None, purpose: str | None) -> bool:
+        """Whether it was made from this match; decisions of older versions name no matches."""
+        return match_id in self.match_ids if self.match_ids else purpose == "confirmation"
+
     def record(self) -> dict[str, JsonValue]:
         return asdict(self)
 

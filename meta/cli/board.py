@@ -11,11 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Required, TypedDict
+from typing import TYPE_CHECKING, Any, Required, TypedDict, cast
 
 from analysis.study_settings import SpendingLimits, StudySettings
 from analysis.trust import counts, weakest
 from meta.cli.spend import ModelCallRow, ModelUsage
+
+if TYPE_CHECKING:
+    from analysis.decision import Decision
 
 
 class RecordedArm(TypedDict, total=False):
@@ -174,6 +177,24 @@ class StudyView:
         views = list(self.matches.values())
         running = [m for m in views if m.state == "running"] or views
         return running[-1] if running else None
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision about the champion; None without one, or where its record is of an older version."""
+        from analysis.decision import decision_of
+
+        try:
+            return decision_of(cast("dict[str, Any]", self.champion)) if self.champion else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def deciding(self) -> list[MatchView]:
+        """The matches that the verdict was made from, one on each task; without a verdict the last match."""
+        decision = self.decision
+        views = self.matches.items()
+        own = [view for key, view in views if decision and decision.rests_on(key, view.event.get("purpose"))]
+        return own or ([self.current] if self.current else [])
 
     @property
     def charged(self) -> float:

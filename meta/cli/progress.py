@@ -119,7 +119,8 @@ def line_of(event: Mapping[str, Any]) -> str:
 def _run_line(event: Mapping[str, Any]) -> str:
     """``calls``: of models. They are shown with tokens, dollars and the share of time in which the device was used."""
     run = event.get("run") or {}
-    counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
+    tried = max(run.get("experiments", 0) - 1, 0)  # without the baseline
+    counts = f"kept {run['kept']} of {tried}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
     unit = f" {event['unit']}" if event.get("unit") else ""

@@ -29,7 +29,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 """
 
 SHOWN = word_list("""
-    task experiments kept device_seconds_charged claimed_best claimed_gain verified_gain trust
+    task tried kept device_seconds_charged claimed_best claimed_gain verified_gain trust
 """)
 
 
@@ -84,6 +84,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
         said = trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match_id])
+    row["tried"] = max(row["experiments"] - 1, 0)  # without the baseline
     if out.mode == "json":
         out.json({"study": resolve.shown(folder), **row, "kept_experiments": kept})
         return

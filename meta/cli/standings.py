@@ -98,14 +98,14 @@ class ArmCall(spend.ModelCallRow):
 
 
 @verb(
-    ("metaloop standings studies/NAME", "the last match"),
+    ("metaloop standings studies/NAME", "the match that decides the verdict"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
     ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
 )
 def standings(
     out: Output,
     study: AnyStudy,
-    match: Annotated[str | None, flag("This match  [default: the last one].", metavar="ID")],
+    match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
     """The measured gain of each program with its 95% interval and its range of ranks,
@@ -148,14 +148,10 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         if match_id != played[0]:
             out.show(Text())
         of_match = [row for row in rows if row["match_id"] == match_id]
-        made_from = decision if decision and rests_on(decision, of_match[0]) else None
+        first = of_match[0]
+        made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
         show_match(out, of_match, [*said[match_id], *above], models, made_from)
-
-
-def rests_on(decision: Decision, row: StandingLine) -> bool:
-    """Whether the decision was made from the match of this row; decisions of older versions name no matches."""
-    return row["match_id"] in decision.match_ids if decision.match_ids else row["purpose"] == "confirmation"
 
 
 def announced(con: DuckDBPyConnection) -> Decision | None:
@@ -182,7 +178,8 @@ def show_match(
     state = "".join(f", {trust}" for trust in trusts)  # a narrow terminal drops the column `state`
     on = "" if first["stream"] == first["purpose"] else f", {first['stream']} data"
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
-    title = f"{purpose}{generation} on {first['task']}{on}{state}{unit}"
+    decides = ", decides the verdict" if decision else ""
+    title = f"{purpose}{generation} on {first['task']}{on}{state}{decides}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
@@ -247,10 +244,15 @@ def _took(row: StandingLine, models: Models) -> Row:
 
 
 def _name(r: StandingLine) -> str:
-    name = r["name"] or resolve.short(r["program_id"])
+    return named(r["name"] or resolve.short(r["program_id"]), r["role"])
+
+
+def named(name: str, role: str | None) -> str:
+    """An arm by its program and its role."""
+    if role in ROLES:
+        return ROLES[role].format(name)
     # the role comes first: a narrow terminal shortens names, and champion and variant may share their beginning
-    role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != name else ""
-    return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
+    return name if role in (None, "", "program", name) else f"{role} {name}"
 
 
 def _row(r: StandingLine, axis: render.Axis, digits: int) -> Row:
@@ -353,14 +355,19 @@ def _typical(values: Sequence[float | None]) -> float | None:
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
-    """The match with this id prefix, else the last one with an ended run; with several tasks, the last on each."""
+    """The match with this id prefix, else the one that decides the verdict, else the last one with an ended run; with
+    several tasks, one on each."""
     with resolve.connect(folder, []) as con:
-        matches = resolve.fetch(con, MATCHES)
+        matches, decision = resolve.fetch(con, MATCHES), announced(con)
         ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
         played = {row["match_id"] for row in resolve.fetch(con, ended)}
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
     done = [m for m in matches if m["match_id"] in played]
+    if decision and (deciding := [m for m in done if decision.rests_on(m["match_id"], m["purpose"])]):
+        every = f"; --all shows all {len(matches)} matches" if len(matches) > len(deciding) else ""
+        out.note(f"the {deciding[-1]['purpose']}, which decides the verdict{every}")
+        return [m["match_id"] for m in deciding]
     # the arms of an ablation are variants of one program: metaloop credit shows their effects
     done = [m for m in done if m["purpose"] != "ablation"] or done
     last = {m["task"]: m["match_id"] for m in done if m["purpose"] == done[-1]["purpose"]}

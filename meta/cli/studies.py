@@ -1,4 +1,4 @@
-"""``metaloop ls``, ``metaloop rm`` and ``metaloop compare``: the studies of a folder, and two of them side by side."""
+"""``metaloop ls``, ``rm``, ``gc`` and ``share``: the studies of a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import click
 
@@ -16,7 +16,6 @@ from meta.cli.board import load_board
 from meta.cli.flags import YesFlag
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
-from meta.cli.screen import arm_rows
 from meta.cli.status import item_of, running
 from programs.errors import NotFound, UsageError
 
@@ -31,7 +30,6 @@ STUDIES = (
     Column("last_event_at", "last", style="dim", show=lambda at: str(at or "-")[:10]),
     *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict")),
 )
-SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
 
 
 @verb(
@@ -60,17 +58,12 @@ def ls(
 def item(folder: Path) -> Row:
     """What the list says of one study. ``ratio``: the champion's gain over that of the program ``against`` which it was
     tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
-    from analysis.decision import decision_of
     from analysis.decision_text import shown
 
     board = load_board(folder)[0]
     known, _ = item_of(board, folder)
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    event = board.champion
-    try:
-        decision = decision_of(cast("dict[str, Any]", event)) if event else None
-    except (KeyError, TypeError, ValueError):  # of an older version
-        decision = None
+    event, decision = board.champion, board.decision
     tested = decision.tested if decision else None
     first = next(iter(board.matches.values()), None)  # held-out tasks come last
     return {
@@ -176,39 +169,3 @@ def share(
     )
     if out.mode == "json":
         out.json({"study": str(folder), "copy": str(target), "remarks": remarks})
-
-
-@verb(
-    ("metaloop compare studies/a studies/b", "verdicts, programs, and the settings that differ"),
-    ("metaloop compare studies/a studies/b --all", "the equal settings too"),
-)
-def compare(
-    out: Output,
-    first: Annotated[str, argument(metavar="STUDY")],
-    second: Annotated[str, argument(metavar="STUDY")],
-    all: Annotated[bool, flag("Equal settings too.")],
-) -> None:
-    """Show two studies side by side: their verdicts, the programs of their last match, and the
-    settings in which they differ."""
-    from meta.comparison import compared
-
-    folders = [resolve.study_folder(text, out) for text in (first, second)]
-    boards = [load_board(folder)[0] for folder in folders]
-    rows = [row for row in compared([board.config for board in boards]) if row.differs or all]
-    sides: list[dict[str, Any]] = []
-    for folder, board in zip(folders, boards, strict=True):
-        match = board.current
-        arms = arm_rows(board, match) if match else []
-        verdict = str((board.champion or {}).get("verdict") or "no verdict")
-        sides.append({"study": str(folder), "verdict": verdict, "arms": arms})
-    if out.mode == "json":
-        settings = [{"setting": row.name, "first": row.values[0], "second": row.values[1]} for row in rows]
-        out.json({"studies": sides, "settings": settings})
-        return
-    for side in sides:
-        out.thing({"study": side["study"], "verdict": side["verdict"]})
-        out.rows(
-            side["arms"], (Column("program"), Column("gain", right=True), Column("tried", "kept/tried", right=True))
-        )
-    out.rows([{"setting": row.name, "first": row.values[0], "second": row.values[1]} for row in rows], SETTINGS)
-    out.note("gains can be compared only where task, run budget and researcher are the same")

@@ -12,6 +12,7 @@ from meta.cli import resolve, transfer_table
 from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
+    from analysis.decision import Decision
     from arena.settings import StudyConfig
 
 MOST_CHANGES = 6  # that are shown; of more, how many
@@ -61,6 +62,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
         more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
+        _print(out, folder, decision, changes)
     else:
         every = compared(config, Path(files["champion"]))
         _show(out, folder, verdict, changes, files, by_task, [needed, early, followed, *scripts], every)
@@ -107,10 +109,7 @@ def _show(
     from meta.cli.standings import present as standings
 
     out.show(Text(verdict))
-    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
-    with resolve.connect(folder, []) as con:
-        matches = [row["match_id"] for row in resolve.fetch(con, query)]
-    if matches:
+    if matches := _last_matches(folder):
         standings(out, folder, matches, verdict_shown=True)
     by_task.show(out)
     for text in filter(None, said):
@@ -125,6 +124,28 @@ def _show(
         out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+
+
+def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row]) -> None:
+    """What follows the keys in piped output: the caveats, the standings, the diff."""
+    from analysis.decision_text import caveats
+    from meta.cli.program import DIFF
+    from meta.cli.standings import present as standings
+
+    for caveat in caveats(decision) if decision else ():
+        out.thing({"note" if caveat.level == "note" else "caveat": f"{caveat.title}. {caveat.text}"})
+    if matches := _last_matches(folder):
+        standings(out, folder, matches, verdict_shown=True)
+    if changes:
+        out.thing({"changes": "from the program it started from"})
+        out.rows(changes, DIFF)
+
+
+def _last_matches(folder: Path) -> list[str]:
+    """The confirmation, and the matches on held-out tasks."""
+    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
+    with resolve.connect(folder, []) as con:
+        return [str(row["match_id"]) for row in resolve.fetch(con, query)]
 
 
 def compared(config: StudyConfig, champion: Path) -> str:

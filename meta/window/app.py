@@ -21,8 +21,8 @@ from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import HEADERS
+from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts
 from meta.cli.screen import arm_rows
-from meta.comparison import compared
 from meta.window import records
 from meta.window.studies import FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
@@ -127,14 +127,7 @@ def study_pages(studies: Studies) -> APIRouter:
     def compare(a: str = "", b: str = "") -> Response:
         names = [one.name for one in studies.newest_first()]
         chosen = [studies.get(name) for name in (a, b) if name]
-        return page(
-            "compare",
-            names=names,
-            a=a,
-            b=b,
-            sides=[side(one) for one in chosen],
-            rows=compared([one.board.config for one in chosen]),
-        )
+        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], **both(chosen))
 
     return routes
 
@@ -275,8 +268,21 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
 def side(one: FollowedStudy) -> dict[str, Any]:
     """One of two studies that are compared: what it found."""
     with one.lock:
-        match = one.board.current
-        return {"one": one, "item": one.item(), "match": match, "arms": arm_rows(one.board, match) if match else []}
+        return {"one": one, "item": one.item(), "matches": shown_matches(one.board)}
+
+
+def both(chosen: list[FollowedStudy]) -> dict[str, Any]:
+    """How two studies differ; empty for less than two."""
+    if len(chosen) < 2:
+        return {"differs": None, "texts": None, "rows": []}
+    first, second = chosen
+    with first.lock, second.lock:
+        pair = [ComparedStudy(one.name, one.board) for one in chosen]
+        return {
+            "differs": champions(*pair),
+            "texts": texts(first.board, second.board),
+            "rows": settings([one.board for one in pair]),
+        }
 
 
 def page(name: str, status: int = 200, **values: Any) -> Response:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from analysis.decision import decision_of
 from meta.cli.board import RecordTail, StudyView
 from meta.cli.screen import status_item
 from meta.cli.status import running
@@ -70,10 +69,8 @@ class FollowedStudy:
         event = self.board.champion
         if event is None:
             return "", None
-        try:
-            return str(event.get("verdict") or ""), decision_of(cast("dict[str, Any]", event)).holds
-        except (KeyError, TypeError, ValueError):  # of an older version
-            return str(event.get("verdict") or ""), None
+        decision = self.board.decision
+        return str(event.get("verdict") or ""), decision.holds if decision else None
 
 
 class Studies:

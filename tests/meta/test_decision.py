@@ -23,6 +23,7 @@ from analysis.study import open_study, query
 from meta.begin import champion_of, create, take_up
 from meta.claim import Against, claim
 from meta.cli.output import Output
+from meta.cli.program import differences
 from meta.cli.standings import present as standings
 from meta.cli.study_result import present
 from meta.evolve import evolve
@@ -120,6 +121,7 @@ def outputs(folder: Path) -> dict[str, str]:
         "ledger": str((champion_of(folder) or {})["verdict"]),
         "standings": printed(lambda out: standings(out, folder, [match_id])),
         "ends": printed(lambda out: present(out, folder)),
+        "piped": printed(lambda out: present(out, folder), person=False),
         "json": printed(lambda out: present(out, folder), as_json=True),
     }  # fmt: skip
 
@@ -157,8 +159,26 @@ def test_all_outputs_agree_on_contradictory_data(
         assert all(
             "the code ran without a sandbox" in texts[name] for name in ("page", "ledger", "report", "standings")
         )
+    for caveat in decision_text.caveats(champion.decision):
+        assert f"{caveat.title}. {caveat.text}" in texts["piped"]
+    for row in query(folder, "SELECT arm_id, gain FROM standings WHERE purpose = 'confirmation'"):
+        assert row["arm_id"] in texts["piped"] and str(row["gain"]) in texts["piped"]
     check = decision_text.check(champion.decision.check) if champion.decision.check else ""
     assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
+
+
+def test_piped_output_has_the_changes_from_the_program_that_the_search_started_from(
+    ahead: Ended, tmp_path: Path
+) -> None:
+    folder, champion = copied(ahead, tmp_path), ahead[1].program
+    others = "SELECT program_id, name, text FROM programs WHERE operator = 'starter'"
+    origin = next(row for row in query(folder, others) if row["program_id"] != champion.program_id)
+    settings = folder / "study.toml"
+    settings.write_text(settings.read_text().replace("[plan]\n", f'[plan]\norigin = "{origin["program_id"]}"\n'))
+    rows = differences(Program.parse(origin["text"], origin["name"]), champion)
+    text = printed(lambda out: present(out, folder), person=False)
+    assert rows and "changes from the program it started from" in text
+    assert all(str(row["directive_id"]) in text for row in rows)
 
 
 def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:

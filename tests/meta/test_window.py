@@ -17,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
+from analysis.statistics import interval, welch_difference
 from analysis.study import query as ask
 from arena.contest.serve import listen
 from arena.contest.web.wire import configured
@@ -24,6 +25,8 @@ from arena.run_archive import unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.begin import create
+from meta.cli.board import StudyView
+from meta.cli.comparison import settings
 from meta.cli.main import run
 from meta.evolve import evolve
 from meta.window.app import create_app
@@ -69,12 +72,15 @@ class Window:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("window")
     task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
+    far = Task.load(simulated_task(random_law(3), folder / "far", name="far", experiments=6))
     plan = replace(
         TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
         confirm_runs=2, ablation_runs=0, best_of_seeds=0,
     )  # fmt: skip
     for name, seed in (("one", 5), ("deep/er/two", 6)):
-        made, starters = create(folder / name, task=task, own=[], command="evolve", plan=plan, workers=1, seed=seed)
+        made, starters = create(
+            folder / name, task=task, own=[], command="evolve", plan=plan, workers=1, seed=seed, reserve=[far]
+        )
         evolve(made, plan, starters, silent)
     return folder
 
@@ -139,9 +145,81 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> No
 
 def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
     text = window.page("/compare", a="one", b="deep/er/two")
-    differing = re.findall(r'<tr class="tie"><td>([^<]+)</td>', text)
-    assert "seed_hash" in differing or "study_id" in differing or "seed" in " ".join(differing)
-    assert "race_rule" not in differing
+    assert re.findall(r'<tr class="tie"><td>([^<]+)</td>', text) == ["seed"]  # no ids, times or folders
+    assert "on far (held-out, not part of the verdict)" in text and "not distinguishable" in text
+    first, second = (text.index(f'<a href="/study?at={name}">') for name in ("one", "deep%2Fer%2Ftwo"))
+    assert first < second  # in the order asked for
+    boxes = re.findall(r'<input type="radio" name="(.)" value="([^"]+)"[^>]* checked>', window.page("/"))
+    assert boxes == [("b", "deep/er/two"), ("a", "one")]  # the older study is the first
+
+
+def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [str(root / "one"), str(root / "deep/er/two")]
+    assert run(["compare", *pair, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    gains = [
+        [
+            row["verified_gain"]
+            for row in ask(Path(one), "FROM runs WHERE purpose = 'confirmation' AND role = 'champion'")
+        ]
+        for one in pair
+    ]
+    expected = welch_difference(gains[1], gains[0])
+    (told,) = answer["champions"]
+    assert expected[0] is not None and told["difference"] == pytest.approx(expected[0])
+    assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
+    assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
+    assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
+    for study in answer["studies"]:
+        assert [match["decides"] for match in study["matches"]] == [True, False]
+        assert f"gain in {told['unit']}" in study["matches"][0]["title"]
+    assert run(["compare", *pair]) == 0
+    piped = capsys.readouterr().out
+    rows = [line.split("\t") for line in piped.splitlines()]
+    header = next(row for row in rows if row[0] == "match")
+    assert header[-1] == "kept/tried"
+    assert {row[1] for row in rows if row[0] == "confirmation on planted"} == {"true"}
+    assert {row[1] for row in rows if row[0] == "reserve on far"} == {"false"}
+    (command,) = [row[1] for row in rows if row[0] == "all changes"]
+    assert run(command.split()[1:]) == 0 and capsys.readouterr().out
+    edited = shutil.copytree(root / "one", tmp_path / "edited", symlinks=True)
+    for path in (edited / "ledger").glob("*.jsonl"):
+        path.write_text(re.sub(r'("run_budget": ?)[0-9.]+', r"\g<1>77.0", path.read_text()))
+    assert run(["compare", pair[0], str(edited), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
+    assert "77s" in answer["not_compared"][0]
+    assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
+
+
+def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Although the match on the held-out task was played after it."""
+    assert run(["standings", str(root / "one"), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert {row["stream"] for row in json.loads(shown.out)["items"]} == {"confirmation"}
+    assert "the confirmation, which decides the verdict; --all shows all" in shown.err
+    assert run(["standings", str(root / "one"), "--all", "--json"]) == 0
+    assert "reserve" in {row["stream"] for row in json.loads(capsys.readouterr().out)["items"]}
+
+
+def test_only_settings_that_can_change_a_result_are_compared() -> None:
+    boards = []
+    for own in (
+        {"study_id": "y1", "created_at": "2026-01-01", "seed": None, "task": "/a/law", "researcher": "scripted"},
+        {"study_id": "y2", "created_at": "2026-01-02", "seed": 7, "task": "/b/law", "researcher": "chat"},
+    ):
+        held = {"task": f"/x/law-{own['study_id']}", "task_id": "t", "variant": True}
+        files = {"files": [f"effects-{n}" for n in range(50)] + [f"effects-of-{own['study_id']}"]}
+        board = StudyView()
+        board.take({"kind": "study", "config": {**own, "reserve": [held], "knowledge": files, "prior": None}})
+        boards.append(board)
+    rows = {row.name: row for row in settings(boards)}
+    assert [name for name, row in rows.items() if row.differs] == ["knowledge.files", "researcher", "seed"]
+    assert rows["knowledge.files"].values == ("effects-of-y1", "effects-of-y2")
+    assert rows["seed"].values == ("random, held-out variant law-y1", "7, held-out variant law-y2")
+    assert (rows["task"].values, rows["prior"].values) == (("law", "law"), ("–", "–"))
 
 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +285,6 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
     assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert "seed_hash" in str(answer["settings"]) or "study_id" in str(answer["settings"])
     assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
     copy = tmp_path / "copy"
     shutil.copytree(root / "one", copy)

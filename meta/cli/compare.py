@@ -1,0 +1,123 @@
+"""``metaloop compare``: two studies side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from meta.cli import resolve
+from meta.cli.board import load_board
+from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts, verdict
+from meta.cli.options import argument, flag, verb
+from meta.cli.output import Column, Output, Row
+
+if TYPE_CHECKING:
+    from meta.cli.comparison import ChampionTexts, ComparedChampions, ComparedSetting
+
+SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
+ARMS = (
+    *(Column(key, person=False) for key in ("match", "decides")),
+    Column("program", flex=True, style="bold"),
+    Column("gain", right=True, style="green", show="{:.3f}".format),
+    *(Column(key, right=True, show="{:.3f}".format) for key in ("low", "high")),
+    Column("runs", right=True),
+    Column("kept/tried", right=True),
+)
+DIFFERENCES = tuple(map(Column, ("task", "first", "second", "difference", "low", "high", "unit", "runs", "result")))
+
+
+@verb(
+    ("metaloop compare studies/a studies/b", "do their champions differ, and what was set differently"),
+    ("metaloop compare studies/a studies/b --all", "the equal settings too"),
+)
+def compare(
+    out: Output,
+    first: Annotated[str, argument(metavar="STUDY")],
+    second: Annotated[str, argument(metavar="STUDY")],
+    all: Annotated[bool, flag("Equal settings too.")],
+) -> None:
+    """Compare two studies: the difference of their champions' verified gains with its 95%
+    interval, if task, run budget, unit, researcher and hardware are the same; the changes
+    from one champion to the other; the match that decides each verdict, and the held-out
+    one; and the settings in which the studies differ."""
+    folders = [resolve.study_folder(text, out) for text in (first, second)]
+    studies = [ComparedStudy(resolve.shown(folder), load_board(folder)[0]) for folder in folders]
+    known = champions(*studies), texts(*(study.board for study in studies))
+    rows = [row for row in settings([study.board for study in studies]) if row.differs or all]
+    if out.mode == "json":
+        out.json(_whole(studies, *known, rows))
+        return
+    diff = f"metaloop program diff {' '.join(resolve.typed(folder / 'champion.md') for folder in folders)}"
+    (_show if out.mode == "person" else _print)(out, studies, *known, diff)
+    out.rows([_setting(row) for row in rows], SETTINGS, empty="no setting differs that can change a result")
+
+
+def _setting(row: ComparedSetting) -> Row:
+    return {"setting": row.name, "first": row.values[0], "second": row.values[1]}
+
+
+def _whole(
+    studies: list[ComparedStudy],
+    differs: ComparedChampions,
+    changed: ChampionTexts | None,
+    rows: list[ComparedSetting],
+) -> Row:
+    return {
+        "studies": [
+            {"study": s.name, "verdict": verdict(s.board), "matches": [asdict(m) for m in shown_matches(s.board)]}
+            for s in studies
+        ],
+        "champions": [{**asdict(each), "result": each.result} for each in differs.differences],
+        "stock": [{**asdict(each), "result": each.result} for each in differs.stock],
+        "not_compared": list(differs.not_compared),
+        "text": asdict(changed) if changed else None,
+        "settings": [_setting(row) for row in rows],
+    }
+
+
+def _show(
+    out: Output,
+    studies: list[ComparedStudy],
+    differs: ComparedChampions,
+    changed: ChampionTexts | None,
+    diff: str,
+) -> None:
+    """At a terminal: how the champions differ, then each study, then (by the caller) the settings."""
+    from rich.text import Text
+
+    out.show(Text("Do the champions differ?", style="bold"))
+    for text in differs.sentences:
+        out.show(Text(text))
+    if changed:
+        out.show(Text(f"{changed.sentence}{f' All of it: {diff}' * (not changed.short and bool(changed.lines))}"))
+        for line in changed.short:
+            out.text(f"  {line}")
+    for study in studies:
+        out.show(Text(f"\n{study.name}", style="bold"))
+        out.show(Text(verdict(study.board)))
+        for match in shown_matches(study.board):
+            out.show(Text(match.title, style="bold"))
+            out.rows(match.arms, ARMS)
+    out.show(Text("\nsettings", style="bold"))
+
+
+def _print(
+    out: Output,
+    studies: list[ComparedStudy],
+    differs: ComparedChampions,
+    changed: ChampionTexts | None,
+    diff: str,
+) -> None:
+    """The same, piped."""
+    for why in differs.not_compared:
+        out.thing({"not compared": why})
+    rows = [{**asdict(each), "result": each.result} for each in (*differs.differences, *differs.stock)]
+    if rows:
+        out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
+        out.thing({"about": differs.about})
+    if changed:
+        out.thing({"lines added": changed.added, "lines removed": changed.removed, "all changes": diff})
+        out.rows([{"change": line[0], "line": line[1:]} for line in changed.short], (Column("change"), Column("line")))
+    for study in studies:
+        out.thing({"study": study.name, "verdict": verdict(study.board)})
+        out.rows([arm for match in shown_matches(study.board) for arm in match.arms], ARMS)
