@@ -79,7 +79,7 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
 
 @pytest.mark.parametrize("design", ["observational", "paired", "randomised"])
 def test_the_terminal_marks_associations(design: str) -> None:
-    row = {"design": design, "causal": design != "observational", "method": "m", "unit": "nats"}
+    row = {"design": design, "causal": design != "observational", "method": "m", "gain_unit": "nats"}
     assert ("association" in cli_credit.title([row])) is (design == "observational")
 
 
