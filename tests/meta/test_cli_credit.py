@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from meta.cli.credit_rows import conclusions, ordered, selected, sentence, with_gain
+from analysis.study import open_study
+from analysis.transfer import study_tasks, transfer_cells, transfer_runs
+from analysis.transfer_credit import across
+from meta.cli.credit_rows import GAIN, conclusions, ordered, selected, sentence, with_gain
 from tests.analysis import synthetic
+from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
 from trainer.places import private_folder
 
@@ -70,6 +74,35 @@ def test_pipes_get_the_whole_label_and_the_gain_beside_the_rate(study: Path) -> 
     assert row["gain"] / row["estimate"] == pytest.approx(row["device_seconds"] / row["n"])
     assert "The sentence" in done.stderr
     assert IDEA in cli("credit", str(study)).stdout
+
+
+def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> None:
+    rng = np.random.default_rng(6)
+    with Ledger(study / "ledger", "later") as ledger:
+        for match, stream, task, runs in (("m2", "confirmation", "strokes", 3), ("m3", "reserve", "digits", 2)):
+            more = {"task": task, "stream": stream}
+            synthetic.match(ledger, match, {f"a-{match}": "p1"}, purpose=stream, task_id=f"t-{task}", **more)
+            for run in range(runs):
+                identity = f"r-{match}-{run}"
+                synthetic.start(ledger, identity, match, f"a-{match}", "p1", run, **more)
+                synthetic.search(
+                    ledger, WORLD, identity, rng, tries=1, seed=50 + run, ideas=[("muon", True)], directives=["d-muon"]
+                )
+                synthetic.end(ledger, identity)
+                synthetic.verify(ledger, identity, f"a-{match}", "p1", [0.4, 0.4], **more)
+    told = json.loads(cli("show", "d-muon", "-s", str(study), "--json").stdout)
+    counts = ("cited_in_search", "cited_in_confirmation", "cited_on_held_out_tasks", "cited_by_experiments")
+    assert [told[name] for name in counts] == [6, 3, 2, 11]
+    [row] = [row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"] if row["label"] == IDEA]
+    assert row["n"] == 6
+    shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
+    assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
+    [chart] = [f for part in sections(study) if part.name == "transfer" for f in part.figures if "tries" in f.name]
+    assert "n: experiments on that task in the search and the confirmation" in chart.caption
+    with open_study(study) as con:
+        drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
+    [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]
+    assert {there.task: there.n for there in muon.there} == {"strokes": 9, "digits": 2}
 
 
 def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:
