@@ -20,7 +20,7 @@ EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first fe
 TASKS = 3  # tasks with a conclusion of their own
 QUOTED = 70  # characters
 # What a gain is a part of, where that is not a run's gain.
-PART = {"edit": "on the untouched script", "mutation": "of a run's gain, over its parents"}
+PART = {"edit": "on the untouched script", "mutation": "of a run's gain, over the mean of its parents"}
 # What a conclusion is about, and its methods from the strongest to the weakest.
 ABOUT = (
     ("sentence", ("factorial", "having", "directive", "following")),
@@ -90,7 +90,7 @@ def selected(rows: Sequence[CreditLine]) -> list[CreditLine]:
 
 def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:
     """A remark on the rows that are left out; empty if there are none."""
-    weak = sum(not significant(r) for r in rows)
+    weak = sum(not significant(r) for r in rows) - sum(not significant(r) for r in shown)
     cut = len(rows) - len(shown) - weak
     parts = [f"{weak} not significantly different from zero"] * bool(weak)
     parts += [f"{cut} between the {BEST} best and the {WORST} worst of their method"] * bool(cut)

@@ -68,7 +68,9 @@ def test_the_evidence_page_compares_a_step_with_the_lines_that_it_added() -> Non
         credit_id="c2", task="strokes", estimate=0.2, se=0.02, low=0.1, high=0.3, n=8, q=0.01, design="paired",
         unit="nats", child_id=child.program_id, name="child", operator="take", parent_ids=(parent.program_id,),
     )  # fmt: skip
-    made = MutationEvent(child_id=child.program_id, parent_ids=(parent.program_id,), operator="take", generation=1, attempt=0,
-                         accepted=True, reason="")  # fmt: skip
+    made = MutationEvent(
+        child_id=child.program_id, parent_ids=(parent.program_id,), operator="take", generation=1, attempt=0,
+        accepted=True, reason="",
+    )  # fmt: skip
     [text] = contradictions([LineageStep(child, [parent], made, [], [row(whole)], [])], best)
     assert text.startswith(f"{new.text} has an estimate of -1.00 nats per experiment, but the whole change")

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from analysis.transfer import study_tasks, transfer_cells, transfer_runs
 from analysis.transfer_credit import across
-from meta.cli.credit_rows import GAIN, conclusions, ordered, selected, sentence, with_gain
+from meta.cli.credit_rows import GAIN, conclusions, hidden, ordered, selected, sentence, with_gain
 from tests.analysis import synthetic
 from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
@@ -72,7 +72,7 @@ def test_pipes_get_the_whole_label_and_the_gain_beside_the_rate(study: Path) -> 
     assert row["unit"] == "nats per device-second" and row["gain_unit"] == "nats per experiment"
     assert row["gain"] == pytest.approx(0.4, abs=0.03) and row["gain_low"] < 0.4 < row["gain_high"]
     assert row["gain"] / row["estimate"] == pytest.approx(row["device_seconds"] / row["n"])
-    assert "The sentence" in done.stderr
+    assert "The sentence" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
     assert IDEA in cli("credit", str(study)).stdout
 
 
@@ -122,6 +122,12 @@ def test_the_best_and_the_worst_significant_rows_of_each_method_are_shown() -> N
     edits = [round(row["gain"] or 0.0, 1) for row in rows if row["method"] == "edit"]
     assert edits == [1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, -0.4, -0.5, -0.6, -0.7, -0.8]
     assert [row["gain"] for row in rows if row["method"] == "mutation"] == [-0.5]
+    every = [*weak, *losses, *gains, line("mutation", -0.5)]
+    assert hidden(every, rows) == (
+        "8 rows hidden: 3 not significantly different from zero, 5 between the 10 best and the 5 worst of their method "
+        "(--all shows them)"
+    )
+    assert hidden(every, every) == ""
     assert [len(selected(ordered(own))) for own in (gains, losses, losses[:3], weak)] == [10, 5, 3, 0]
 
 
