@@ -13,6 +13,7 @@ Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
 Design = Literal["randomised", "paired", "observational"]
 LEAST_RUNS = 3  # of a row that may be significant
+PER_SECOND, PER_EXPERIMENT = " per device-second", " per experiment"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class DirectiveCredit(CreditEstimate):
 
     def columns(self) -> Mapping[str, str | int | None]:
         program_id = self.program_ids[0] if len(self.program_ids) == 1 else None
-        return {"method": "directive", "label": self.text[:200], "program_id": program_id, "runs": self.runs_followed}
+        return {"method": "directive", "label": self.text, "program_id": program_id, "runs": self.runs_followed}
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class DirectiveEffect(CreditEstimate):
     shrunk_se: float | None = None
 
     def columns(self) -> Mapping[str, str | int | None]:
-        return {"label": self.text[:200], "runs": self.runs_followed}
+        return {"label": self.text, "runs": self.runs_followed}
 
 
 @dataclass(frozen=True)
@@ -268,6 +269,21 @@ def row(item: CreditEstimate) -> CreditViewRow:
     """The view's row of a credit."""
     named = {each.name: getattr(item, each.name, None) for each in fields(CreditViewRow)}
     return replace(CreditViewRow(**named), **item.columns())  # type: ignore[arg-type]
+
+
+def per_experiment(unit: str, device_seconds: float | None, n: int) -> tuple[float, str]:
+    """(factor, unit) that turn an estimate per device-second into the average over the n experiments, in the unit of
+    the verdict; other estimates are in that unit already."""
+    if not unit.endswith(PER_SECOND):
+        return 1.0, unit
+    return max(device_seconds or 0.0, 1e-9) / n, unit.removesuffix(PER_SECOND) + PER_EXPERIMENT
+
+
+def of_verdict(row: CreditViewRow) -> CreditViewRow:
+    """The row with its estimate and interval in the unit of the verdict."""
+    factor, unit = per_experiment(row.unit, row.device_seconds, row.n)
+    low, high, estimate = (None if v is None else v * factor for v in (row.low, row.high, row.estimate))
+    return replace(row, estimate=estimate, se=row.se and row.se * factor, low=low, high=high, unit=unit)
 
 
 def canonical(value: Value) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from analysis.credit import DirectiveCredit, NeverFollowed
+from analysis.credit import PER_SECOND, DirectiveCredit, NeverFollowed
 from analysis.edit_effects import Effects, edit_effects
 from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
@@ -146,7 +146,7 @@ def _credit(
         p=gain.p if gain else None,
         df=gain.df if gain else 0.0,
         design="observational",
-        unit=f"{scope.unit} per device-second",
+        unit=f"{scope.unit}{PER_SECOND}",
         directive_id=directive_id,
         text=(held and held.text) or directive_id,
         heading=held.heading if held else "",

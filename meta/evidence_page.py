@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from analysis import decision_text
 from analysis.anytime import GRID, MOMENTS, anytime
 from analysis.constraint_values import ConstraintValues
-from analysis.credit import CreditViewRow
+from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.events import MutationEvent
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
+from analysis.opposite import opposites
 from analysis.scales import UNIT
 from analysis.standings import Standing
 from analysis.statistics import Mean, mean_interval
@@ -97,6 +98,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
+        opposites=contradictions(path, best),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),
@@ -261,10 +263,22 @@ def of_each_idea(plans: Sequence[CarriedOutIdea]) -> list[tuple[str, list[EditCr
 
 
 def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]:
-    """The best credit row of each directive of the program that has one, in the order of its text."""
+    """The best credit row of each directive of the program that has one, in the order of its text, in the unit of the
+    verdict."""
     credits = typed_rows(con.execute(statement("best_credit"), [program.program_id]), CreditViewRow)
-    best = {row.directive_id: row for row in credits}
+    best = {row.directive_id: of_verdict(row) for row in credits}
     return [best[d.directive_id] for d in program.directives if d.directive_id in best]
+
+
+def contradictions(steps: Sequence[LineageStep], best: Sequence[CreditViewRow]) -> list[str]:
+    """Why a statement that a step added has an estimate of the opposite sign of the step's gain."""
+    out = []
+    for step in steps:
+        before = {directive.directive_id for directive in step.parents[0].directives}
+        new = {directive.directive_id for directive in step.child.directives} - before
+        lines = [(row.label, row) for row in best if row.directive_id in new]
+        out += [text for whole in step.credits for text in opposites(whole, len(step.parents), lines)]
+    return out
 
 
 def verb(fact: EditCredit) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from analysis.opposite import opposites
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
 from analysis.report.source import QueryResult
@@ -23,7 +24,7 @@ METHODS = {
     "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
     "having": "children that have the line minus parents that do not, or the reverse, in the same match",
     "following": "runs that followed the line minus runs that did not",
-    "directive": "gain of the experiments that cite the line over the scripts that they changed, per device-second",
+    "directive": "average gain of the experiments that cite the line over the scripts that they changed, kept or not",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
@@ -45,6 +46,7 @@ class CreditRow:
     q: float | None
     unit: str | None
     causal: bool | None
+    task: str | None = None
 
     @property
     def is_proven(self) -> bool:
@@ -58,6 +60,21 @@ class CreditRow:
         if self.low is None or self.high is None:
             return decimals(abs(self.estimate or 0.0))
         return interval_decimals(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """The gain of a program over its ``parents`` parents, and a directive that the first of them lacks."""
+
+    task: str
+    method: str
+    design: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    parents: int
+    directive_id: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,7 @@ def section(facts: ReportFacts) -> ReportSection:
     if program is None or row is None or not row.text:
         return ReportSection("champion", "The champion's text", "The ledger has no program text.")
     credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
+    change = facts.source.ask("champion_change", ChangeRow, program=row.program_id)
     proven = [item for item in credit.rows if item.is_proven]
     more = {
         "name": row.name or row.program_id,
@@ -103,6 +121,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "words": row.words,
         "excerpts": excerpts(row.text, credit.rows),
         "methods": methods(credit.rows),
+        "opposites": contradictions(change.rows, credit.rows),
         "long": (row.words or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
@@ -112,7 +131,14 @@ def section(facts: ReportFacts) -> ReportSection:
         "inert": inert(facts, credit.rows),
         "roles": "`@" in row.text,
     }
-    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
+    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit, change))
+
+
+def contradictions(changes: Sequence[ChangeRow], credit: Sequence[CreditRow]) -> list[str]:
+    """Why a directive that the program's last change added has an estimate of the opposite sign."""
+    by_id = {row.directive_id: row for row in credit}
+    added = [(change, by_id[change.directive_id]) for change in changes if change.directive_id in by_id]
+    return [text for one, row in added for text in opposites(one, one.parents, [(row.text, row)], number)]
 
 
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import decimals, many, plain_number, plain_span
+from analysis.wording import decimals, plain_number, plain_span
 from meta.cli import render, resolve, trust
+from meta.cli.credit_rows import CreditLine, StoredLine, conclusions, hidden, ordered, selected, sentence, with_gain
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output, Row, columns, table
+from meta.cli.output import GAP, Column, Output, Row, columns
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
 
-PLOT_LEAST, PLOT_MOST = 12, 40
-OTHERS = 64  # characters that label and figures take beside the plot
+PLOT_LEAST, PLOT_MOST = 8, 40
+SHORT = 1  # letters of a design in a table; the title has the legend
 PLAIN = columns("""
     label estimate low high se unit n q method design causal task knob value program_id directive_id child_id
-    credit_id
+    credit_id gain gain_low gain_high gain_unit
 """)
 BUNDLE = (
     Column("edits", style="bold"),
@@ -39,39 +39,23 @@ ESTIMATED = {
     "edit": "a single change to the untouched script",
     "directive": "experiments that cite the directive, compared with the script that they changed",
     "following": "runs that followed the directive minus runs that did not",
-    "mutation": "child minus parent",
+    "mutation": "child minus the mean of its parents",
     "having": "programs with the directive minus programs without it",
     "factorial": "the directive in a planned ablation",
 }
 LEGEND = (
-    "n: experiments (edit, directive), pairs of runs (mutation), else runs or seeds. One model estimates edits and "
-    "directives from all experiments together, so that even n = 1 has an interval. q: p-value corrected for the number "
-    'of tests ("-": not tested, because fewer than three runs tried it)'
+    "Gain: in the unit of the verdict, positive is better. Per experiment: the average change of the score by the "
+    "experiments that cite the sentence, kept or not, 0 for a failed one; so a run that keeps it gains about as much. "
+    "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
+    "confirmation and held-out tasks. One model estimates edits and directives from all experiments together, so that "
+    'even n = 1 has an interval. q: p-value corrected for the number of tests ("-": not tested, because fewer than '
+    "three runs tried it). metaloop show ROW lists the experiments or runs behind a row."
 )
-QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
-
-
-class CreditLine(TypedDict):
-    """A row of the view `credit`, with the columns in use."""
-
-    credit_id: str
-    method: str
-    design: str
-    causal: bool
-    unit: str
-    label: str | None
-    directive_id: str | None
-    child_id: str | None
-    estimate: float | None
-    se: float | None
-    low: float | None
-    high: float | None
-    n: int
-    q: float | None
+QUERY = "FROM credit"
 
 
 @verb(
-    ("metaloop credit studies/NAME", "the significant effects, by method"),
+    ("metaloop credit studies/NAME", "the largest significant effects, by method"),
     ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "the effect of one edit given another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
 )
@@ -79,15 +63,16 @@ def credit(
     out: Output,
     study: AnyStudy,
     method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
-    all: Annotated[bool, flag("Include effects whose 95% interval includes zero.")],
+    all: Annotated[bool, flag("Every row: those that are not significant, too.")],
     bundle: Annotated[
         str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
     ],
     on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """The estimated effect of each edit, each directive and each change between programs
-    (mutation) on the gain: estimate, 95% interval, n, and whether it was randomized or
-    only observed (an association)."""
+    """The estimated effect on the gain of each directive (a sentence or setting of a
+    program), edit and change between programs (mutation): estimate, 95% interval, n,
+    and whether it was randomized or only observed (an association). Lists the ten best
+    and five worst significant rows of each method; the last line names the largest gain."""
     from analysis.attribution import recomputed
 
     if on and not bundle:
@@ -98,27 +83,22 @@ def credit(
             out.rows(bundles(con, bundle.split(), (on or "").split()), BUNDLE, extra={"study": str(folder)})
         return
     with resolve.connect(folder, ["credit"]) as con:
-        rows = [r for r in resolve.fetch_as(con, CreditLine, QUERY) if method is None or r["method"] == method]
+        known = [r for r in resolve.fetch_as(con, StoredLine, QUERY) if method is None or r["method"] == method]
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         if older := recomputed(con):
             out.note(older)
-    empty = EMPTY
-    if not all and rows:
-        hidden, empty = len(rows), "no effect whose 95% interval excludes zero"
-        rows = [r for r in rows if resolved(r)]
-        if hidden > len(rows):
-            out.note(
-                f"{many(hidden - len(rows), 'row')} hidden: no interval, or one that includes zero (--all shows them)"
-            )
-    if out.mode != "person":
-        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty=empty)
-        return
-    if not rows:
-        out.note(empty)
-    for name in dict.fromkeys(r["method"] for r in rows):
-        _show(out, [r for r in rows if r["method"] == name])
-    if rows:
-        out.note(LEGEND)
+    every = ordered(map(with_gain, known))
+    rows = every if all else selected(every)
+    if out.mode == "person":
+        for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
+            _show(out, [r for r in rows if (r["method"], r["gain_unit"]) == group])
+        if rows:
+            out.note(LEGEND)
+    else:
+        out.rows(rows, PLAIN, extra={"study": str(folder)})
+    for remark in (hidden(every, rows), *conclusions(every)) if every else (EMPTY,):
+        if remark:
+            out.note(remark)
 
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
@@ -148,33 +128,58 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     return rows
 
 
-def resolved(row: CreditLine) -> bool:
-    """Whether the interval excludes zero."""
-    low, high = row.get("low"), row.get("high")
-    return low is not None and high is not None and (low > 0 or high < 0)
-
-
-SHORT = 1  # letters of a design in a table; the title has the legend
-
-
 def _show(out: Output, rows: Sequence[CreditLine]) -> None:
+    """A line for each row; where the labels do not fit beside the figures, each is above its own."""
+    from rich.cells import cell_len
     from rich.text import Text
 
-    out.show(Text(title(rows), style="bold"))
-    wide = min(max(out.console.width - OTHERS, PLOT_LEAST), PLOT_MOST)
-    axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], wide)
-    scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
-    digits = decimals(min(scale, default=None))
-    columns = (
-        Column("label", flex=True, style="bold"),
-        Column("estimate", right=True, style="green"),
-        Column("95%", right=True),
-        Column("plot", title=axis.header()),
-        Column("n", right=True),
-        Column("q", right=True, show=lambda v: "<.001" if v is not None and v < 0.001 else plain_number(v, 3)),
-        *([Column("design", title=" ")] if len(designs(rows)) > 1 else []),
+    labels, digits, mixed = [_label(r, rows) for r in rows], _digits(rows), len(designs(rows)) > 1
+    heads = ["gain", "95%", "n", "q", *[" "] * mixed, "row"]
+    figures = [_figures(r, digits, mixed) for r in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
+    longest = max(map(cell_len, labels))
+    room = out.console.width - sum(widths) - GAP * (len(widths) + 1)
+    indent = longest if longest <= room - PLOT_LEAST else 0
+    axis = render.Axis.of_intervals(
+        [(r["gain_low"], r["gain"], r["gain_high"]) for r in rows], min(max(room - indent, PLOT_LEAST), PLOT_MOST)
     )
-    out.show(table([_row(r, axis, digits) for r in rows], columns, out.console.width))
+
+    def line(cells: Sequence[str], plot: str) -> str:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        return "".join(" " * GAP + cell for cell in (*padded[:2], plot, *padded[2:]))
+
+    out.show(Text(title(rows), style="bold"))
+    out.show(Text(" " * indent + line(heads, axis.header()), style="dim"))
+    for r, label, cells in zip(rows, labels, figures, strict=True):
+        text = Text(label, style="bold")
+        shown = line(cells, axis.interval(r["gain_low"], r["gain"], r["gain_high"]))
+        if not indent:
+            out.show(text)
+            text = Text()
+        out.show(text + Text(" " * (indent - cell_len(text.plain)) + shown))
+
+
+def _digits(rows: Sequence[CreditLine]) -> int:
+    wide = [r["gain_high"] - r["gain_low"] for r in rows if r["gain_low"] is not None and r["gain_high"] is not None]
+    scale = [each / 4 for each in wide if each] or [abs(r["gain"]) / 10 for r in rows if r["gain"]]
+    return decimals(min(scale, default=None))
+
+
+def _figures(r: CreditLine, digits: int, mixed: bool) -> list[str]:
+    q = r["q"]
+    return [
+        plain_number(r["gain"], digits, sign=True),
+        plain_span(r["gain_low"], r["gain_high"], digits),
+        str(r["n"]),
+        "<.001" if q is not None and q < 0.001 else plain_number(q, 3),
+        *[design(r)[:SHORT]] * mixed,
+        resolve.short(r["credit_id"]),
+    ]
+
+
+def _label(r: CreditLine, rows: Sequence[CreditLine]) -> str:
+    label = sentence(r["label"] or resolve.short(r["directive_id"] or r["child_id"] or r["credit_id"]))
+    return label if len({row["task"] for row in rows}) == 1 else f"{label} (on {r['task']})"
 
 
 def title(rows: Sequence[CreditLine]) -> str:
@@ -182,7 +187,7 @@ def title(rows: Sequence[CreditLine]) -> str:
     kinds, method = designs(rows), rows[0]["method"]
     about = f"{method}: {ESTIMATED[method]}" if method in ESTIMATED else method
     legend = kinds[0] if len(kinds) == 1 else "; ".join(f"{kind[:SHORT]}: {kind}" for kind in kinds)
-    return f"{about}, in {rows[0]['unit']} ({legend})"
+    return f"{about}, in {rows[0]['gain_unit']} ({legend})"
 
 
 def designs(rows: Sequence[CreditLine]) -> list[str]:
@@ -192,26 +197,3 @@ def designs(rows: Sequence[CreditLine]) -> list[str]:
 def design(r: CreditLine) -> str:
     """The design, marked where it supports no causal claim."""
     return r["design"] + ("" if r["causal"] else ", an association")
-
-
-def _label(text: str) -> str:
-    """The edits of an idea, or the values of a setting, before its words: a narrow terminal cuts the end off, and many
-    begin alike."""
-    if setting := re.fullmatch(r"([\w.]+): \{(.*)\}", text):
-        values = re.sub('[",]', "", setting[2]).replace(": ", "=")
-        return f"{values}: {setting[1]}"
-    edits = re.findall("`([^`]+)`", text)
-    return f"{' '.join(edits)}: {text}" if edits else text
-
-
-def _row(r: CreditLine, axis: render.Axis, digits: int) -> Row:
-    label = _label(r["label"]) if r["label"] else None
-    return {
-        "label": label or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
-        "estimate": plain_number(r["estimate"], digits, sign=True),
-        "95%": plain_span(r["low"], r["high"], digits),
-        "plot": axis.interval(r["low"], r["estimate"], r["high"]),
-        "n": str(r["n"]),
-        "q": r["q"],
-        "design": design(r)[:SHORT],
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from meta.cli import resolve
 from meta.cli.flags import StudyFlag
@@ -32,6 +32,12 @@ ID_COLUMNS = (
     ("audit", "audits", "audit_id"),
     ("import", "imports", "import_id"),
 )
+# The experiments that cite a directive, by part of the study; `credit` uses those of the search.
+CITED = """SELECT count(*) FILTER (m.stream IS DISTINCT FROM 'confirmation' AND m.stream IS DISTINCT FROM 'reserve')
+        AS cited_in_search,
+    count(*) FILTER (m.stream = 'confirmation') AS cited_in_confirmation,
+    count(*) FILTER (m.stream = 'reserve') AS cited_on_held_out_tasks, count(*) AS cited_by_experiments
+    FROM experiments AS e LEFT JOIN matches AS m USING (match_id) WHERE list_contains(e.directive_ids, ?)"""
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 APART = {"changes", "findings", "audits"}
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
@@ -133,19 +139,21 @@ def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
 def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     """The row, the data it was estimated from, and the query for that data."""
     from analysis.support import support
+    from meta.cli.credit_rows import GAIN, StoredLine, with_gain
 
     data, sql = support(con, rows[0])
     more = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
-    return dict(rows[0]) | more | {"rests_on": data[:SUPPORT], "sql": sql}
+    known = with_gain(cast(StoredLine, rows[0]))
+    gain: Row = {k: known[k] for k in GAIN} if known["gain_unit"] != known["unit"] else {}
+    return {**rows[0], **gain, **more, "rests_on": data[:SUPPORT], "sql": sql}
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     identity = rows[0]["directive_id"]
-    cited = "SELECT count(*) AS n FROM experiments WHERE list_contains(directive_ids, ?)"
     item = {k: v for k, v in rows[0].items() if k not in ("program_id", "position")}
     return item | {
         "program_ids": [row["program_id"] for row in rows],
-        "cited_by_experiments": resolve.fetch(con, cited, [identity])[0]["n"],
+        **resolve.fetch(con, CITED, [identity])[0],
     }
 
 

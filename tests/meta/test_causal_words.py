@@ -71,7 +71,9 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
     environment.filters |= {"interval": interval, "line": line, "verb": verb}
     for design, causal in (("observational", False), ("paired", True)):
         row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
-        [told] = about(environment.from_string(part).render(statements=[row]), "c-1")
+        page = environment.from_string(part).render(statements=[row], opposites=["| but the change"])
+        assert page.rstrip().endswith("\n\n\\| but the change")  # a paragraph below the table
+        [told] = about(page, "c-1")
         assert bool(CAUSAL.search(told)) is causal
     assert verb(CHOSEN) == "was associated with a change of"
     assert verb(replace(CHOSEN, design="randomised")) == "caused a gain of"
@@ -79,7 +81,7 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
 
 @pytest.mark.parametrize("design", ["observational", "paired", "randomised"])
 def test_the_terminal_marks_associations(design: str) -> None:
-    row = {"design": design, "causal": design != "observational", "method": "m", "unit": "nats"}
+    row = {"design": design, "causal": design != "observational", "method": "m", "gain_unit": "nats"}
     assert ("association" in cli_credit.title([row])) is (design == "observational")
 
 

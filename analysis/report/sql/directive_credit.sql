@@ -1,7 +1,11 @@
 -- The credit of each directive of this program. Of several rows for one directive: randomised before paired
--- before observational, then the stronger method, then the one with more data.
-SELECT d.directive_id, d.position, d.kind, d.heading, d.text, c.credit_id, c.method, c.design, c.estimate, c.low, c.high,
-    c.n, c.q, c.unit, c.causal
+-- before observational, then the stronger method, then the one with more data. A gain per device-second is shown per
+-- experiment.
+SELECT d.directive_id, d.position, d.kind, d.heading, d.text, c.credit_id, c.method, c.design,
+    CASE WHEN ends_with(c.unit, ' per device-second') THEN greatest(coalesce(c.device_seconds, 0), 1e-9) / c.n ELSE 1 END
+        AS factor,
+    c.estimate * factor AS estimate, c.low * factor AS low, c.high * factor AS high,
+    c.n, c.q, replace(c.unit, ' per device-second', ' per experiment') AS unit, c.causal, c.task
 FROM directives AS d LEFT JOIN credit AS c ON c.directive_id = d.directive_id AND c.estimate IS NOT NULL
     AND (c.method = 'directive' OR coalesce(c.program_id, d.program_id) = d.program_id)
 WHERE d.program_id = $program

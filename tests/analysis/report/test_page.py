@@ -292,6 +292,25 @@ def test_ablation_and_power_have_their_places(ended: Path, parts: list[ReportSec
     assert "+0.40" in html and "difference" in html
 
 
+@pytest.mark.parametrize(("gain", "explained"), [(0.2, True), (-0.2, False)])
+def test_a_directive_whose_estimate_contradicts_its_change_is_explained(
+    ended: Path, gain: float, explained: bool
+) -> None:
+    with open_study(ended) as con:
+        con.execute("DELETE FROM credit WHERE method = 'mutation'")
+        con.execute("UPDATE credit SET estimate = -2, low = -3, high = -1, device_seconds = 5, n = 10 "
+                    "WHERE method = 'directive'")  # fmt: skip
+        con.execute(
+            "INSERT INTO credit BY NAME SELECT 'c1' AS credit_id, 'strokes' AS task, 'mutation' AS method, "
+            f"'p-best' AS child_id, 'paired' AS design, {gain} AS estimate, {gain} - 0.1 AS low, {gain} + 0.1 AS high, "
+            "8 AS n, 'nats' AS unit"
+        )
+        html = " ".join(page.report(con, str(ended)).split())
+    text = "an estimate of \u22121.00 nats per experiment, but the whole change that added it has one of +0.200 nats"
+    assert (text in html) is explained and ("Both can be true" in html) is explained
+    assert "\u22121.00 [\u22121.50, \u22120.50] n=10" in html and "per device-second" not in html.split("<script")[0]
+
+
 def test_an_ablation_alone_is_told_by_its_effects(ended: Path) -> None:
     """Strongest method first, by program and by run; the verdict counts significant effects, names the largest."""
     with open_study(ended) as con:

@@ -1,0 +1,68 @@
+"""Why a line's own estimate and the gain of the change that added it can point in opposite directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from analysis.wording import interval_decimals, plain_number
+
+SHOWN = 80  # characters of a line
+COMPARED = {
+    "directive": "averages all experiments that cite the line, those that their run discarded included",
+    "following": "compares runs that followed the line with runs of the same program that did not",
+}
+
+
+class Estimate(Protocol):
+    """The fields of a row of credit that are used here."""
+
+    @property
+    def task(self) -> str | None: ...
+    @property
+    def method(self) -> str | None: ...
+    @property
+    def design(self) -> str | None: ...
+    @property
+    def estimate(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def unit(self) -> str | None: ...
+
+
+def opposites(
+    whole: Estimate,
+    parents: int,
+    lines: Sequence[tuple[str, Estimate]],
+    shown: Callable[[float | None, int, bool], str] = plain_number,
+) -> list[str]:
+    """A remark on each line (its text, its row) whose row contradicts ``whole``, the gain of the child that added it
+    over its ``parents`` parents. Both intervals have to exclude zero."""
+    out = []
+    for text, own in lines:
+        if own.method not in COMPARED or own.task != whole.task or sign(own) * sign(whole) >= 0:
+            continue
+        line = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+        parent = "parent" if parents == 1 else f"{parents} parents (their mean)"
+        out.append(
+            f"{line} has an estimate of {_with_unit(own, shown)}, but the whole change that added it has one of "
+            f"{_with_unit(whole, shown)} of a run's gain ({whole.design}). Both can be true, because they "
+            f"compare different things: the first {COMPARED[own.method]}; the second compares whole runs of the child "
+            f"with those of its {parent}: discarded experiments do not count there, and everything else in which they "
+            "differ does."
+        )
+    return out
+
+
+def sign(row: Estimate) -> int:
+    """1 or -1 if the interval excludes zero, else 0."""
+    if row.low is None or row.high is None:
+        return 0
+    return int(row.low > 0) - int(row.high < 0)
+
+
+def _with_unit(row: Estimate, shown: Callable[[float | None, int, bool], str]) -> str:
+    return f"{shown(row.estimate, interval_decimals(row.low, row.high), True)} {row.unit}"

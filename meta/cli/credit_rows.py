@@ -1,0 +1,149 @@
+"""The rows of ``metaloop credit``: their unit, which of them are shown, and what they say in a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypedDict
+
+from analysis.credit import PER_EXPERIMENT, per_experiment
+from analysis.wording import decimals, interval_decimals, many, plain_number
+from meta.cli.output import clean
+from meta.cli.render import fit
+
+GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = (
+    "gain", "gain_low", "gain_high", "gain_unit",
+)  # fmt: skip
+LEVEL = 0.05  # false discovery rate
+BEST, WORST = 10, 5  # significant rows of a method that are shown
+EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few
+TASKS = 3  # tasks with a conclusion of their own
+QUOTED = 70  # characters
+# What a gain is a part of, where that is not a run's gain.
+PART = {"edit": "on the untouched script", "mutation": "of a run's gain, over the mean of its parents"}
+# What a conclusion is about, and its methods from the strongest to the weakest.
+ABOUT = (
+    ("sentence", ("factorial", "having", "directive", "following")),
+    ("change between programs", ("mutation",)),
+    ("single edit", ("edit",)),
+)
+
+
+class StoredLine(TypedDict):
+    """A row of the view `credit`, with the columns in use."""
+
+    credit_id: str
+    task: str
+    method: str
+    design: str
+    causal: bool
+    unit: str
+    label: str | None
+    directive_id: str | None
+    child_id: str | None
+    estimate: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int
+    q: float | None
+    runs: int | None
+    device_seconds: float | None
+
+
+class CreditLine(StoredLine):
+    """The same with its gain in the unit of the verdict."""
+
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_unit: str
+
+
+def with_gain(row: StoredLine) -> CreditLine:
+    factor, unit = per_experiment(row["unit"], row["device_seconds"], row["n"])
+    gain, low, high = (None if v is None else v * factor for v in (row["estimate"], row["low"], row["high"]))
+    return {**row, "gain": gain, "gain_low": low, "gain_high": high, "gain_unit": unit}
+
+
+def ordered(rows: Iterable[CreditLine]) -> list[CreditLine]:
+    """By method, the largest gain first; rows without one last."""
+    return sorted(rows, key=lambda r: (r["method"], r["gain"] is None, -(r["gain"] or 0.0), r["credit_id"]))
+
+
+def significant(row: CreditLine) -> bool:
+    """Whether the interval excludes zero and q is below the false discovery rate."""
+    low, high, q = row["low"], row["high"], row["q"]
+    return q is not None and q < LEVEL and low is not None and high is not None and (low > 0 or high < 0)
+
+
+def selected(rows: Sequence[CreditLine]) -> list[CreditLine]:
+    """Of each method the significant rows; of many, the best and the worst."""
+    out: list[CreditLine] = []
+    for method in dict.fromkeys(r["method"] for r in rows):
+        own = [r for r in rows if r["method"] == method and significant(r)]
+        gains = sum((r["gain"] or 0.0) > 0 for r in own)
+        best = min(gains, BEST)
+        out += own[:best] + own[max(best, len(own) - min(WORST, len(own) - gains)) :]
+    return out
+
+
+def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:
+    """A remark on the rows that are left out; empty if there are none."""
+    weak = sum(not significant(r) for r in rows) - sum(not significant(r) for r in shown)
+    cut = len(rows) - len(shown) - weak
+    parts = [f"{weak} not significantly different from zero"] * bool(weak)
+    parts += [f"{cut} between the {BEST} best and the {WORST} worst of their method"] * bool(cut)
+    return f"{many(weak + cut, 'row')} hidden: {', '.join(parts)} (--all shows them)" if parts else ""
+
+
+def sentence(text: str) -> str:
+    """The whole text on one line. Of a long list of edits, the first ones and the number of the others."""
+
+    def first(found: re.Match[str]) -> str:
+        edits = re.findall("`[^`]+`", found[0])
+        return f"{' '.join(edits[:FEW])} and {len(edits) - FEW} more edits"
+
+    setting = re.fullmatch(r"([\w.]+): \{(.*)\}", text)
+    if setting:
+        text = f"{setting[1]}: " + setting[2].replace('"', "").replace(": ", " ")
+    return re.sub(f"`[^`]+`(?:[ ,]+`[^`]+`){{{EDITS},}}", first, " ".join(clean(text).split()))
+
+
+def conclusions(rows: Sequence[CreditLine]) -> list[str]:
+    """The largest significant gain of a sentence and of a program's change, or that there is none, on each task."""
+    tasks = list(dict.fromkeys(r["task"] for r in rows))
+    out = []
+    for task in tasks[:TASKS]:
+        own = [r for r in rows if r["task"] == task]
+        there = f"On {task}: " if len(tasks) > 1 else ""
+        about = [(noun, methods) for noun, methods in ABOUT if any(r["method"] in methods for r in own)]
+        edits_alone = len(about) == 1
+        out += [there + _largest(noun, methods, own) for noun, methods in about if edits_alone or noun != "single edit"]
+    return out + [f"{many(len(tasks) - TASKS, 'more task')}: --json"] * (len(tasks) > TASKS)
+
+
+def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> str:
+    for method in methods:  # the strongest with a significant gain
+        gains = [r for r in rows if r["method"] == method and significant(r) and (r["gain"] or 0.0) > 0]
+        if gains:
+            return _sentence(noun, max(gains, key=lambda r: r["gain"] or 0.0))
+    used = {r["method"] for r in rows if r["method"] in methods}
+    by = f" by the method {used.pop()}" if len(used) == 1 and len(methods) > 1 else ""
+    return f"No {noun} has a gain that is significantly different from zero{by} (false discovery rate 5%)."
+
+
+def _sentence(noun: str, row: CreditLine) -> str:
+    """``The sentence "…" was associated with the largest gain: +0.41 nats [0.30, 0.52] per experiment …``."""
+    digits = interval_decimals(row["gain_low"], row["gain_high"]) or decimals(row["se"])
+    low, high = (plain_number(v, digits) for v in (row["gain_low"], row["gain_high"]))
+    unit = row["gain_unit"].removesuffix(PER_EXPERIMENT)
+    cited = f"per experiment that cites it ({row['n']} in {many(row['runs'], 'run')} of the search)"
+    about = cited if unit != row["gain_unit"] else PART.get(row["method"], "of a run's gain")
+    verb = "is estimated to cause" if row["causal"] else "was associated with"
+    doubt = "" if row["causal"] else " Observational: it may have another cause."
+    name = fit(sentence(row["label"] or row["credit_id"]), QUOTED)
+    return (
+        f'The {noun} "{name}" {verb} the largest gain: {plain_number(row["gain"], digits, sign=True)} {unit} '
+        f"[{low}, {high}] {about}.{doubt}"
+    )

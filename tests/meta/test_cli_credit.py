@@ -1,0 +1,156 @@
+"""``metaloop credit``: whole sentences, gains in the unit of the verdict, the rows that are shown, the conclusion."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.study import open_study
+from analysis.transfer import study_tasks, transfer_cells, transfer_runs
+from analysis.transfer_credit import across
+from meta.cli.credit_rows import GAIN, conclusions, hidden, ordered, selected, sentence, with_gain
+from tests.analysis import synthetic
+from tests.analysis.report.test_page import sections
+from tests.meta.cli_study import cli, config, on_terminal
+from trainer.places import private_folder
+
+EDITS = [f"`@knob_{letter}={number}?`" for number, letter in enumerate("abcdefghijklmnop")]
+IDEA = f"All at once, as far as the script has them, what helped most: {' '.join(EDITS)} (expected to help on letters)."
+SPARE = "Apply the trap."
+WORLD = synthetic.World({("muon", True): 0.4, ("trap", True): -0.3}, {"muon": False, "trap": False}, noise=0.01)
+CAUSAL = re.compile(r"\b(caus\w+|earn\w*|effect|because|help\w*)\b", re.IGNORECASE)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Six runs, each of which tries two ideas: one gains 0.4 nats, one loses 0.3."""
+    listed = [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": text, "position": position}
+              for position, (d, text) in enumerate((("d-muon", IDEA), ("d-trap", SPARE)))]  # fmt: skip
+    rng = np.random.default_rng(5)
+    private_folder(tmp_path / "one" / "ledger")
+    with Ledger(tmp_path / "one" / "ledger", "arena") as ledger:
+        synthetic.program(ledger, "p1", directives=listed)
+        synthetic.match(ledger, "m1", {"a1": "p1"})
+        for run in range(6):
+            synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
+            synthetic.search(ledger, WORLD, f"r{run}", rng, tries=2, seed=run,
+                             ideas=[("muon", True), ("trap", True)], directives=["d-muon", "d-trap"])  # fmt: skip
+    config(tmp_path / "one")
+    return tmp_path / "one"
+
+
+def shown_at(study: Path, *args: str) -> str:
+    code, text = on_terminal("credit", str(study), *args, cwd=study.parent)
+    assert code == 0, text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
+    assert max(map(len, plain.split("\n"))) <= 80
+    return " ".join(plain.split())
+
+
+def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_largest_gain(study: Path) -> None:
+    text = shown_at(study, "--method", "directive")
+    assert "what helped most: `@knob_a=0?` `@knob_b=1?` `@knob_c=2?` and 13 more edits (expected to help on" in text
+    assert "in nats per experiment (observational, an association)" in text and "metaloop show ROW" in text
+    last = text[text.rindex("The sentence") :]
+    found = re.match(
+        r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[', last
+    )
+    assert found and float(found[1]) == pytest.approx(0.4, abs=0.03), last
+    assert "per experiment that cites it (6 in 6 runs of the search). Observational" in last
+    assert not CAUSAL.search(last.replace("All at once, as far as the script has them, what helped", "")[:-30])
+
+
+def test_pipes_get_the_whole_label_and_the_gain_beside_the_rate(study: Path) -> None:
+    done = cli("credit", str(study), "--json")
+    [row] = [row for row in json.loads(done.stdout)["items"] if row["label"] == IDEA]
+    assert row["unit"] == "nats per device-second" and row["gain_unit"] == "nats per experiment"
+    assert row["gain"] == pytest.approx(0.4, abs=0.03) and row["gain_low"] < 0.4 < row["gain_high"]
+    assert row["gain"] / row["estimate"] == pytest.approx(row["device_seconds"] / row["n"])
+    assert "The sentence" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
+    assert IDEA in cli("credit", str(study)).stdout
+
+
+def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> None:
+    rng = np.random.default_rng(6)
+    with Ledger(study / "ledger", "later") as ledger:
+        for match, stream, task, runs in (("m2", "confirmation", "strokes", 3), ("m3", "reserve", "digits", 2)):
+            more = {"task": task, "stream": stream}
+            synthetic.match(ledger, match, {f"a-{match}": "p1"}, purpose=stream, task_id=f"t-{task}", **more)
+            for run in range(runs):
+                identity = f"r-{match}-{run}"
+                synthetic.start(ledger, identity, match, f"a-{match}", "p1", run, **more)
+                synthetic.search(
+                    ledger, WORLD, identity, rng, tries=1, seed=50 + run, ideas=[("muon", True)], directives=["d-muon"]
+                )
+                synthetic.end(ledger, identity)
+                synthetic.verify(ledger, identity, f"a-{match}", "p1", [0.4, 0.4], **more)
+    told = json.loads(cli("show", "d-muon", "-s", str(study), "--json").stdout)
+    counts = ("cited_in_search", "cited_in_confirmation", "cited_on_held_out_tasks", "cited_by_experiments")
+    assert [told[name] for name in counts] == [6, 3, 2, 11]
+    [row] = [row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"] if row["label"] == IDEA]
+    assert row["n"] == 6
+    shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
+    assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
+    [chart] = [f for part in sections(study) if part.name == "transfer" for f in part.figures if "tries" in f.name]
+    assert "n: experiments on that task in the search and the confirmation" in chart.caption
+    with open_study(study) as con:
+        drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
+    [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]
+    assert {there.task: there.n for there in muon.there} == {"strokes": 9, "digits": 2}
+
+
+def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:
+    row = {
+        "credit_id": f"c{estimate}", "task": "t", "method": method, "design": "paired", "causal": True, "unit": "nats",
+        "label": f"row {estimate}", "directive_id": None, "child_id": None, "estimate": estimate, "se": 0.01,
+        "low": estimate - 0.02, "high": estimate + 0.02, "n": n, "q": 0.001, "runs": n, "device_seconds": None,
+    }  # fmt: skip
+    return with_gain({**row, **more})  # type: ignore[typeddict-item]
+
+
+def test_the_best_and_the_worst_significant_rows_of_each_method_are_shown() -> None:
+    gains = [line("edit", 0.1 * k) for k in range(1, 13)]
+    losses = [line("edit", -0.1 * k) for k in range(1, 9)]
+    weak = [line("edit", 5.0, q=None), line("edit", 6.0, q=0.2), line("edit", 7.0, low=-1.0)]
+    rows = selected(ordered([*weak, *losses, *gains, line("mutation", -0.5)]))
+    edits = [round(row["gain"] or 0.0, 1) for row in rows if row["method"] == "edit"]
+    assert edits == [1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, -0.4, -0.5, -0.6, -0.7, -0.8]
+    assert [row["gain"] for row in rows if row["method"] == "mutation"] == [-0.5]
+    every = [*weak, *losses, *gains, line("mutation", -0.5)]
+    assert hidden(every, rows) == (
+        "8 rows hidden: 3 not significantly different from zero, 5 between the 10 best and the 5 worst of their method "
+        "(--all shows them)"
+    )
+    assert hidden(every, every) == ""
+    assert [len(selected(ordered(own))) for own in (gains, losses, losses[:3], weak)] == [10, 5, 3, 0]
+
+
+def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_significant() -> None:
+    seen = line("directive", 2.0, unit="nats per device-second", device_seconds=3.0, causal=False)
+    [text] = conclusions([seen, line("having", 0.4)])
+    assert text.startswith('The sentence "row 0.4" is estimated to cause the largest gain: +0.400 nats [0.380, 0.420]')
+    assert text.endswith("of a run's gain.")
+    [text] = conclusions([seen, line("having", -0.4)])
+    assert "was associated with the largest gain: +0.6667 nats" in text
+    sentences, programs = conclusions([line("directive", -1.0), line("mutation", 0.3, q=0.4), line("edit", 0.3)])
+    assert sentences == (
+        "No sentence has a gain that is significantly different from zero by the method directive (false discovery "
+        "rate 5%)."
+    )
+    assert programs.startswith("No change between programs has a gain")
+    assert conclusions([line("edit", 0.3)])[0].startswith('The single edit "row 0.3"')
+    several = conclusions([line("edit", 0.3, task=task) for task in "abcde"])
+    assert several[0].startswith("On a: The single edit") and several[3] == "2 more tasks: --json"
+
+
+def test_a_sentence_keeps_its_words_and_short_lists_of_edits() -> None:
+    assert sentence('proposers: {"queue": 0.9, "local": 0.1}') == "proposers: queue 0.9, local 0.1"
+    assert sentence("Use `a=1` `b=2`\n `c=3` `d=4` now.") == "Use `a=1` `b=2` `c=3` `d=4` now."
+    assert sentence("Use `a=1` `b=2` `c=3` `d=4` `e=5` now.") == "Use `a=1` `b=2` `c=3` and 2 more edits now."
+    assert sentence("a\x1b[31mred\u202e b") == "ared b"
