@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 VERIFICATION_SHARE = 0.1  # of the contributed device-seconds
 CLAIM_WORTH = 0.1  # of a device-second that a key without a confirmed proposal claims
@@ -77,16 +78,21 @@ class WaitingProposal:
     since: float = 0.0
     plausible: float = math.inf
 
-    @property
+    @cached_property
     def worth(self) -> float:
         return min(self.claimed, self.plausible) * self.proposer.reliability - self.since
 
-    @property
+    @cached_property
     def promise(self) -> float:
         """From 0 to 1: what is left of the claim over today's main, of what is plausible; 1 where no block says it."""
         if self.plausible in (0.0, math.inf):
             return 1.0
         return max(0.0, min(self.claimed, self.plausible) - self.since) / self.plausible
+
+    @cached_property
+    def weight(self) -> float:
+        """In the lot among new keys: the key's work, the share of its claims that held, and the promise."""
+        return (self.proposer.contributed + TINY) * self.proposer.reliability**2 * (self.promise + TINY)
 
 
 def leases_at_once(proposer: KeyRecord) -> int:
@@ -147,7 +153,7 @@ def next_proposal(
         for one in claims:
             if not one.proposer.known:
                 new.setdefault(one.key, []).append(one)
-        firsts = {key: best(own) for key, own in new.items()}
+        firsts = {key: best(own) if len(own) > 1 else own[0] for key, own in new.items()}
         if firsts:
             return firsts[_by_lot(firsts, drawn / NEW_SHARE if known else drawn)]
     return best(known) if known else None
@@ -160,10 +166,7 @@ def best(waiting: Iterable[WaitingProposal]) -> WaitingProposal:
 
 def _by_lot(keys: Mapping[int, WaitingProposal], drawn: float) -> int:
     """A key, with a probability in proportion to its work, reliability and promise. ``drawn``: uniform in [0, 1)."""
-    weights = {
-        key: (one.proposer.contributed + TINY) * one.proposer.reliability**2 * (one.promise + TINY)
-        for key, one in sorted(keys.items())
-    }
+    weights = {key: keys[key].weight for key in sorted(keys)}
     left = drawn * math.fsum(weights.values())
     for key, weight in weights.items():
         left -= weight
