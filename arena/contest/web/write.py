@@ -15,22 +15,26 @@ from arena.contest.web.forms import echoed, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
-from inner_loop.behaviour import resolved_ideas
+from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
+from programs.charter_edit import settings_of
 from programs.edit import add_directive, set_charter
+from programs.program import Program
 from programs.shelf import starter
+from trainer import conditional
 from trainer.task import Task
 
 
 class TextCheck(TypedDict):
-    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; None where it cannot
-    be read."""
+    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; ``tried``: how many a
+    scripted researcher tries; None where the text cannot be read."""
 
     taken: bool
     message: str
     lint: Sequence[Mapping[str, Any]]
     ideas: int | None
     of: int | None
+    tried: int | None
 
 
 def write_routes(host: Host) -> APIRouter:
@@ -103,15 +107,37 @@ def edits_of(task: Task) -> list[TaskEdit]:
 
 
 def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
-    """The messages of lint, and the ideas that the contest's researcher would recognise; nothing is stored."""
+    """The messages of lint, and what the contest's researcher would do with the text; nothing is stored."""
     try:
         read = linted(contest, raw, host.knows)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
-        return {"taken": False, "message": problem.message, "lint": lint, "ideas": None, "of": None}
-    known = {idea.directive_id for task in contest.tasks for idea, _ in resolved_ideas(read.program, task)}
-    of, lint = len(read.program.ideas), [message.record() for message in read.lint]
-    return {"taken": True, "message": "can be submitted", "lint": lint, "ideas": len(known), "of": of}
+        said = "Cannot be submitted." if lint else f"Cannot be submitted: {problem.message}."
+        return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
+    program, scripted = read.program, contest.study.researcher == "scripted"
+    named, tried, of = set[str](), set[str](), len(program.ideas)
+    for task in contest.tasks:
+        space = with_patches(task, program).edits
+        named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
+        tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
+    said = "Can be submitted."
+    if of:
+        said += f" Ideas that name an edit of the task: {len(named)} of {of}."
+    if scripted:
+        said += _use_of(program, len(named), len(tried))
+    lint = [message.record() for message in read.lint]
+    return {"taken": True, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
+
+
+def _use_of(program: Program, named: int, tried: int) -> str:
+    """What a scripted researcher does with the text, as sentences; empty if it tries all ideas that name an edit."""
+    if not program.ideas and not settings_of(program.text).set_fields:
+        return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
+    if named and not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+        return " No idea will be tried: no phase's proposers contain queue."
+    if tried < named:
+        return f" {tried} will be tried: the others change groups outside focus."
+    return "" if program.ideas else " It has no ideas."
 
 
 def example(task: Task) -> str:

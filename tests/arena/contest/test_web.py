@@ -8,7 +8,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -329,41 +328,8 @@ def test_head_answers_as_get_without_the_body(place: Place, path: str) -> None:
     assert abs(int(head.headers["content-length"]) - len(whole.body)) < 200  # a clock on the page may differ
 
 
-def test_the_page_on_writing_names_every_edit_and_every_setting(place: Place) -> None:
-    html, twin = (place.browser().get(path).text for path in ("/write", "/write.md"))
-    for knob in place.made.contest.task.edits.knobs:
-        assert f"<td>{knob.name}</td>" in html and f"| `{knob.name}` |" in twin
-    for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
-        assert f"<code>{name}</code>" in html
-    assert "\n- `no_repeat`: " in twin
-    text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
-    told = place.browser().ask("POST", "/api/v1/lint", unescape(text).encode()).json
-    assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
-
-
-def test_a_text_is_checked_without_being_stored(place: Place) -> None:
-    entrant = joined(place.port, "Lint")
-    before = entrant.ask("GET", "/api/v1/me").json["used"]
-    good = entrant.ask("POST", "/api/v1/lint", LOCAL).json
-    assert good["taken"] and good["lint"] == [] and good["ideas"] == 0
-    bad = entrant.ask("POST", "/api/v1/lint", b"---\nmetaloop:\n  proposers: {never: 1}\n---\n# x\n").json
-    assert not bad["taken"] and bad["lint"][0]["line"] == 3 and bad["ideas"] is None
-    assert entrant.ask("POST", "/api/v1/lint", b"\xff\xfe").json["taken"] is False
-    assert entrant.ask("GET", "/api/v1/me").json["used"] == before
-    browser = place.browser()
-    told = browser.form("/write", text="# x\n\n## Ideas\n\n- Try `nonsense=3`.\n").text
-    assert "0 of 1 idea name an edit of the task" in told and "Try `nonsense=3`." in told
-
-
 def test_who_joins_on_the_page_is_logged_in(place: Place) -> None:
     browser = place.browser()
     told = browser.form("/join", name="Grace", code=place.made.join_code or "")
     assert told.status == 200 and "You are logged in in this browser" in told.text
     assert "Your entries" in browser.get("/me").text
-
-
-def test_checks_are_limited(tmp_path: Path) -> None:
-    made = founded(tmp_path)
-    with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
-        codes = [Browser(port).ask("POST", "/api/v1/lint", LOCAL).status for _ in range(3)]
-    assert codes == [200, 200, 429]

@@ -23,10 +23,9 @@
       found.replaceChildren(line("p", said.error ? said.error.message : "the host did not answer", "problem"));
       return;
     }
-    const ideas = said.ideas === null ? "" : `. ${said.ideas} of ${said.of} ${said.of === 1 ? "idea names" : "ideas name"} an edit of the task`;
     const list = document.createElement("ul");
     list.append(...said.lint.map((m) => line("li", `line ${m.line}: ${m.level}: ${m.message}`)));
-    found.replaceChildren(line("p", said.message + ideas + ".", said.taken ? "" : "problem"), list);
+    found.replaceChildren(line("p", said.message, said.taken ? "" : "problem"), list);
   }
 
   box.addEventListener("input", () => {
