@@ -285,6 +285,14 @@ def person_view(contest: Contest, person: Person) -> PersonView:
     }
 
 
+def last_text(contest: Contest, person: Person) -> str:
+    """The text of this person's latest entry; empty if there is none."""
+    latest = select(ContestEntry.raw).where(ContestEntry.person_id == person.person_id)
+    with contest.database.read() as connection:
+        raw = connection.scalar(latest.order_by(ContestEntry.number.desc()).limit(1))
+    return (raw or b"").decode("utf-8")
+
+
 def plain(value: Any) -> Any:
     """The value for JSON: times as ISO 8601 in UTC."""
     if isinstance(value, datetime):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
-from arena.contest.entries import NotTaken, linted
+from arena.contest.entries import NotTaken, linted, unpacked
 from arena.contest.web.forms import echoed, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
@@ -109,7 +109,8 @@ def edits_of(task: Task) -> list[TaskEdit]:
 def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
     """The messages of lint, and what the contest's researcher would do with the text; nothing is stored."""
     try:
-        read = linted(contest, raw, host.knows)
+        text, unused = unpacked(raw)
+        read = linted(contest, text, host.knows, unused)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
         said = "Cannot be submitted." if lint else f"Cannot be submitted: {problem.message}."

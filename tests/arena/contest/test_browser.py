@@ -60,7 +60,7 @@ def typed(browser: Browser, page: str, token: str) -> None:
     """Who has joined is logged in; a text is checked while it is typed; log out, and in again with the token."""
     go(browser, page)
     told = "document.querySelector('#found').textContent"
-    for text, said in (("- Try `nonsense=3`.", "0 of 1 idea"), ("<b>x", "can be submitted")):
+    for text, said in (("- Try `nonsense=3`.", ": 0 of 1"), ("<b>x", "Can be submitted")):
         program = f"# x\n\n## Ideas\n\n{text}\n"
         browser.value(
             "(() => { const box = document.querySelector('#text'); "

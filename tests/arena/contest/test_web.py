@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from arena.contest.web.limits import MOST_BODY, Rate
 from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, joined, served
+from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw
 PAGES = ("/", "/queue", "/lineage", "/downloads", "/rules", "/join", "/write")
@@ -266,14 +264,6 @@ def test_what_is_no_text_is_not_echoed_into_the_form(place: Place, raw: bytes) -
     answer = browser.ask("POST", "/enter", parts, content_type="multipart/form-data; boundary=X", accept="text/html")
     assert answer.status == 422 and 'role="alert"' in answer.text
     assert answer.text.split("<textarea")[1].split("</textarea>")[0].split(">", 1)[1].strip() == ""
-
-
-def zipped(files: dict[str, str]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return target.getvalue()
 
 
 def test_a_zip_archive_is_an_entry_of_several_files(place: Place) -> None:

@@ -14,7 +14,7 @@ from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
 from arena.contest.web.write import edits_of
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, joined, served
+from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw
 
@@ -90,3 +90,59 @@ def test_checks_are_limited(tmp_path: Path) -> None:
     with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
         codes = [Browser(port).ask("POST", "/api/v1/lint", LOCAL).status for _ in range(3)]
     assert codes == [200, 200, 429]
+
+
+def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port: int) -> None:
+    browser = Browser(port)
+    browser.form("/join", name="Last")
+    assert "latest entry" not in browser.get("/me").text
+    browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
+    page = browser.get("/me").text
+    assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
+    assert '<button formaction="/write">Check</button>' in page and 'src="/static/lint.js"' in page
+    used = page.split("Used ")[1][:2]
+    checked = browser.form("/write", text="# First\n\nTry it.\n").text
+    assert "no settings and no ideas" in checked
+    assert browser.get("/me").text.split("Used ")[1][:2] == used
+
+
+def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
+    archive = zipped({"lab/program.md": "# Lab\n\nAsk [her](a.md).\n", "lab/a.md": "Doubt.\n", "lab/b.md": "Hm.\n"})
+    told = joined(port, "Zip").ask("POST", "/api/v1/lint", archive).json
+    assert told["taken"] and [m["file"] for m in told["lint"] if m["code"] == "left-out"] == ["b.md"]
+
+
+INVITATIONS = {
+    "/": "Give this to your agent",
+    "/me": "Submit a program",
+    "/join": '<section aria-labelledby="join">',
+    "/llms.txt": "## Take part",
+    "/write": 'formaction="/enter"',
+}
+
+
+@pytest.mark.parametrize("phase", ["open", "decided", "closing"])
+def test_pages_invite_only_while_entries_are_accepted(tmp_path: Path, phase: str) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        browser = Browser(port)
+        browser.form("/join", name="Ada")
+        asked = {path: Browser(port) if path == "/join" else browser for path in INVITATIONS}
+        if phase != "open":
+            contest.state(**{"decided" if phase == "decided" else "close_asked": "2026-01-01T00:00:00+00:00"})
+        pages = {path: asked[path].get(path).text for path in INVITATIONS}
+        late = browser.form("/enter", text="# Late\n").text
+    for path, words in INVITATIONS.items():
+        assert (words in pages[path]) == (phase == "open"), path
+        said = {"decided": "is decided", "closing": "is closed", "open": ""}[phase]
+        assert path == "/" or said in pages[path], path
+    if phase != "open":
+        assert "not stored" in late and "\n# Late\n</textarea>" in late
+        assert "Join to raise a dispute" in pages["/join"] and "Log in" in pages["/join"]
+
+
+def test_the_token_can_be_copied(port: int) -> None:
+    page = Browser(port).form("/join", name="Phone").text
+    assert '<pre class="token" id="mine">mlt_' in page and 'data-copy="mine"' in page
+    script = Browser(port).get("/static/copy.js")
+    assert script.status == 200 and script.headers["content-type"].startswith("text/javascript")
