@@ -30,6 +30,7 @@ from arena.contest.standing import (
     voided,
 )
 from arena.contest.tables import ENDED, ContestEntry, Person
+from arena.contest.units import unit_sentence
 from arena.contest.view_types import (
     BoardView,
     ContestView,
@@ -81,6 +82,8 @@ def tasks_view(contest: Contest) -> list[TaskView]:
             "task_id": task.task_id,
             "metric": task.metric,
             "unit": task.unit,
+            "gain": unit_sentence(task),
+            "description": task.description,
             "direction": task.direction,
             "run_budget": contest.study.at(task.task_id).run_budget,
             "limits": [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from fastapi import APIRouter, Request, Response
@@ -24,6 +25,8 @@ from programs.shelf import starter
 from trainer import conditional
 from trainer.task import Task
 
+FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
+
 
 class TextCheck(TypedDict):
     """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; ``tried``: how many a
@@ -43,7 +46,9 @@ def write_routes(host: Host) -> APIRouter:
 
     def page_of(request: Request, text: str, checked: TextCheck | None) -> Response:
         tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
-        return show(host, request, "write", tasks=tasks, fields=list(settings(Charter)), text=text, checked=checked)
+        scripted = host.contest.study.researcher == "scripted"
+        fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
+        return show(host, request, "write", tasks=tasks, fields=fields, text=text, checked=checked)
 
     @routes.get("/write")
     @routes.get("/write.md")
@@ -66,14 +71,14 @@ def write_routes(host: Host) -> APIRouter:
     return routes
 
 
-def settings(part: type[BaseModel], within: str = "") -> Iterator[tuple[str, str]]:
+def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:
     """Name and meaning of each setting of the charter; ``keep.rule`` is written below ``keep:``."""
     for name, one in part.model_fields.items():
-        if name == "version":
+        if name in leave_out:
             continue
         yield f"{within}{name}", one.description or ""
         if isinstance(one.annotation, type) and issubclass(one.annotation, BaseModel):
-            yield from settings(one.annotation, f"{within}{name}.")
+            yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
 class TaskEdit(TypedDict):
@@ -93,17 +98,29 @@ def edits_of(task: Task) -> list[TaskEdit]:
     for knob in task.edits.knobs:
         patch = knob.kind == "patch"
         now = "not applied" if patch else str(knob.read(baseline.text(knob.file)))
-        others = [value for value in knob.values if str(value) != now] or list(knob.values)
         rows.append(
             {
                 "name": knob.name,
                 "group": knob.group,
                 "now": now,
                 "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
-                "example": knob.name if patch else f"{knob.name}={others[0]}",
+                "example": knob.name if patch else f"{knob.name}={other_value(knob.values, now)}",
             }
         )
     return rows
+
+
+def other_value(values: Sequence[object], now: str) -> object:
+    """A value to begin with: of numbers the one that is closest to twice or half the present one."""
+    others = [value for value in values if str(value) != now] or list(values)
+    numbers = [v for v in others if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
+    try:
+        present = float(now)
+    except ValueError:
+        present = 0.0
+    if not numbers or present <= 0:
+        return others[0]
+    return min(numbers, key=lambda v: (abs(abs(math.log2(v / present)) - 1), -v))
 
 
 def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
@@ -126,7 +143,8 @@ def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."
     if scripted:
         said += _use_of(program, len(named), len(tried))
-    lint = [message.record() for message in read.lint]
+    told = {"ideas-not-queued"} if scripted else set[str]()  # the message says it
+    lint = [message.record() for message in read.lint if message.code not in told]
     return {"taken": True, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 

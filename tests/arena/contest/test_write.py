@@ -12,7 +12,7 @@ import pytest
 from arena.contest.create import NewContest
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
-from arena.contest.web.write import edits_of
+from arena.contest.web.write import edits_of, other_value
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
@@ -40,6 +40,25 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
     told = Browser(port).ask("POST", "/api/v1/lint", unescape(text).encode()).json
     assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
+
+
+def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: NewContest, port: int) -> None:
+    task = made.contest.task
+    for path in ("/write", "/write.md"):
+        page = Browser(port).get(path).text
+        plain = unescape(page).replace("\\", "")
+        assert task.description in plain and f"Gain is in {task.unit}" in plain
+        assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
+        assert "standups" not in page  # only models use it
+    assert f"Gain is in {task.unit}" in unescape(Browser(port).get("/").text)
+
+
+@pytest.mark.parametrize(("values", "now", "example"), [
+    ((0.003, 0.1, 0.5, 1.0, 10.0), "0.5", 1.0), ((8, 16, 32), "32", 16), ((0.0, 0.1), "0.0", 0.1),
+    (("sgd", "adamw"), "sgd", "adamw"), ((False, True), "False", True),
+])  # fmt: skip
+def test_the_example_of_an_edit_is_a_moderate_one(values: tuple[object, ...], now: str, example: object) -> None:
+    assert other_value(values, now) == example
 
 
 def test_a_text_is_checked_without_being_stored(port: int) -> None:
