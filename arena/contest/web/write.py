@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -12,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
 from arena.contest.entries import NotTaken, linted, unpacked
+from arena.contest.example import edits_of, example
 from arena.contest.web.forms import echoed, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
@@ -19,11 +19,8 @@ from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.charter_edit import settings_of
-from programs.edit import add_directive, set_charter
 from programs.program import Program
-from programs.shelf import starter
 from trainer import conditional
-from trainer.task import Task
 
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
 
@@ -81,48 +78,6 @@ def settings(part: type[BaseModel], leave_out: Collection[str], within: str = ""
             yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
-class TaskEdit(TypedDict):
-    """A row of the table of edits. ``now``: what it is in the untouched script; ``example``: how an idea names it."""
-
-    name: str
-    group: str
-    now: str
-    values: str
-    example: str
-
-
-def edits_of(task: Task) -> list[TaskEdit]:
-    """The edits that ideas can name, in the task's order."""
-    baseline = task.baseline()
-    rows: list[TaskEdit] = []
-    for knob in task.edits.knobs:
-        patch = knob.kind == "patch"
-        now = "not applied" if patch else str(knob.read(baseline.text(knob.file)))
-        rows.append(
-            {
-                "name": knob.name,
-                "group": knob.group,
-                "now": now,
-                "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
-                "example": knob.name if patch else f"{knob.name}={other_value(knob.values, now)}",
-            }
-        )
-    return rows
-
-
-def other_value(values: Sequence[object], now: str) -> object:
-    """A value to begin with: of numbers the one that is closest to twice or half the present one."""
-    others = [value for value in values if str(value) != now] or list(values)
-    numbers = [v for v in others if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
-    try:
-        present = float(now)
-    except ValueError:
-        present = 0.0
-    if not numbers or present <= 0:
-        return others[0]
-    return min(numbers, key=lambda v: (abs(abs(math.log2(v / present)) - 1), -v))
-
-
 def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
     """The messages of lint, and what the contest's researcher would do with the text; nothing is stored."""
     try:
@@ -157,10 +112,3 @@ def _use_of(program: Program, named: int, tried: int) -> str:
     if tried < named:
         return f" {tried} will be tried: the others change groups outside focus."
     return "" if program.ideas else " It has no ideas."
-
-
-def example(task: Task) -> str:
-    """A program to begin with: small steps, and one idea that names an edit of the task."""
-    text = set_charter(starter("local").text, "proposers", {"queue": 0.5, "local": 0.5})
-    edits = edits_of(task)
-    return add_directive(text, "Ideas", f"Try `{edits[0]['example']}`.") if edits else text

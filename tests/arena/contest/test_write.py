@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from arena.contest.create import NewContest
+from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
-from arena.contest.web.write import edits_of, other_value
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
