@@ -17,8 +17,8 @@ from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 270, 740  # in units of the viewBox
-NAMES = 154  # room for the names, right of the arcs
+ROW, TOP, LEFT, WIDTH = 26, 24, 250, 700  # in units of the viewBox
+NAMES = 134  # room for the names, right of the arcs
 MOST_BEND = 110
 
 
@@ -130,15 +130,10 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel]) -> Dra
         for node in nodes
     )
     arcs = tuple(
-        arc(
-            heights[edge["from"]],
-            heights[node["number"]],
-            edge,
-            [who[n]["label"] for n in (edge["from"], node["number"])],
-        )
+        arc(heights[first], heights[node["number"]], edge, who[first]["label"], who[node["number"]]["label"])
         for node in nodes
         for edge in node["edges"]
-        if edge["from"] in heights
+        if (first := edge["from"]) in heights
     )
     return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
 
