@@ -48,8 +48,9 @@ class CharterPart(BaseModel):
 class Keep(CharterPart):
     rule: Annotated[str, KEEP_RULES] = Field(
         default="better",
-        description="When a candidate replaces the kept source: if its metric is better; if it is better by a margin;"
-        " if it is better on average over fresh paired seeds. Default better.",
+        description="When a candidate replaces the kept source: better = if its metric is better; margin = if it is"
+        " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained."
+        " Default better.",
     )
     margin: float = Field(
         default=1.0,
@@ -152,7 +153,8 @@ class Charter(CharterPart):
         default_factory=_stock_proposers,
         min_length=1,
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
-        " their order, random, local = neighbours of kept values, tpe, recombine = combinations of kept edits,"
+        " their order, random = one edit drawn from all, local = neighbours of kept values, tpe = values like those of"
+        " the best experiments so far (tree-structured Parzen estimator), recombine = combinations of kept edits,"
         " elite = crosses of the best scripts, or an installed one. Default random: 1.0.",
     )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
@@ -187,7 +189,7 @@ class Charter(CharterPart):
         description="Follow the list of ideas less often the more of its ideas fail in this run: with probability "
         "(kept + 1) / (tried + 1), where the n-th that was tried counts 4/n. Default false.",
     )
-    focus: Groups = Field(default=(), description="Groups of knobs that may be changed; empty = all. Default empty.")
+    focus: Groups = Field(default=(), description="Groups of edits that may be made; empty = all. Default empty.")
     simplicity: float = Field(
         default=0.0,
         ge=0,

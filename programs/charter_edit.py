@@ -45,7 +45,7 @@ def set_charter(text: str, field: str, value: Any) -> str:
 def unset_charter(text: str, field: str) -> str:
     """The text without one dotted field; the same text where it is not set. Raises ProgramError if unknown."""
     if field not in dict(fields()):
-        raise ProgramError(f"program:1: unknown charter field {field}")
+        raise ProgramError(f"program:1: unknown setting {field}")
     if field not in charter_fields(text):
         return text
     tree = _tree(text)

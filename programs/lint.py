@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from bisect import bisect_left
 from collections import Counter
@@ -28,6 +29,8 @@ LONG = 2_000  # words
 _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
+_KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
+_COMMON = {"version", "history", "focus", "branch", "phases", "screen", "confirm"}  # settings that other tools may have
 _DASHES = re.compile(r"^---[ \t]*\r?\n?$")
 
 
@@ -136,7 +139,7 @@ def _idle_phase(charter: Charter, at: int) -> str:
     begin = phases[at - 1][0] if at else 0.0
     if begin >= 1 - charter.confirm:
         return f"it begins at {begin:.0%} of the budget, and confirm keeps the last {charter.confirm:.0%} for the end"
-    return "its charter is that of the phase before it" if at and phases[at][1] == phases[at - 1][1] else ""
+    return "its settings are those of the phase before it" if at and phases[at][1] == phases[at - 1][1] else ""
 
 
 def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[LintMessage]:
@@ -157,7 +160,7 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
             program.ideas[0].line,
             "info",
             "ideas-not-queued",
-            "proposers does not contain queue: a scripted researcher ignores these ideas",
+            "no queue among the proposers under metaloop: a scripted researcher ignores these ideas",
         )
     for idea in program.ideas:
         if idea.conditions and not idea.terms:
@@ -225,14 +228,12 @@ def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
     code = {i for block in parsed.blocks if block.kind == "code" for i in range(block.start, block.end)}
     for i in range(parsed.body, len(parsed.lines) - 1):
         if i not in code and _DASHES.match(parsed.lines[i]) and _NEARLY_OURS.match(parsed.lines[i + 1]):
-            message = "a charter must start at line 1: this one is ignored; move it to the top"
+            message = "settings must start at line 1: these are ignored; move them to the top"
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 
 def _text(parsed: Outline) -> Iterator[LintMessage]:
-    for i, line in enumerate(parsed.lines[: parsed.body]):
-        if _NEARLY_OURS.match(line) and not OUR_KEY.match(line):
-            yield LintMessage(i + 1, "warning", "not-ours", "this key is ignored; only metaloop: is read")
+    yield from _other_keys(parsed)
     for block in parsed.blocks:
         placeholder = _PLACEHOLDER.search(block.text) if block.kind != "code" else None
         if placeholder:
@@ -242,6 +243,21 @@ def _text(parsed: Outline) -> Iterator[LintMessage]:
         fence = lines[0].lstrip(" \t>")[:3]
         if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
             yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is not closed")
+
+
+def _other_keys(parsed: Outline) -> Iterator[LintMessage]:
+    """Keys of the front matter that look like ours, and our settings where no ``metaloop:`` stands above them."""
+    front = parsed.lines[: parsed.body]
+    ours = any(map(OUR_KEY.match, front))
+    for i, line in enumerate(front):
+        if OUR_KEY.match(line) or not (key := _KEY.match(line)):
+            continue
+        if difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75):
+            message = f"the key {key[1]} and what stands below it are ignored; did you mean metaloop?"
+            yield LintMessage(i + 1, "warning", "not-ours", message)
+        elif not ours and key[1] in Charter.model_fields.keys() - _COMMON:
+            message = f"{key[1]} is ignored here: settings stand indented below a line metaloop:"
+            yield LintMessage(i + 1, "warning", "not-ours", message)
 
 
 def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
@@ -261,7 +277,7 @@ def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
     for said in (*_headings(parsed), *_text(parsed), *_misplaced(parsed), *_links(program, text, path)):
         yield replace(said, file=path)
     if (block := locate(list(parsed.lines)).block) is not None:
-        message = f"this charter is ignored: only that of the entry file {program.files[0][0]} is read"
+        message = f"these settings are ignored: only those of the entry file {program.files[0][0]} are read"
         yield LintMessage(block[0] + 1, "warning", "charter-not-entry", message, path)
     ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
     if ideas is not None:

@@ -64,10 +64,10 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
 
     if len(block) > _MOST_CHARACTERS:
         hint = f"it is longer than {_MOST_CHARACTERS:,} characters"
-        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
+        raise ProgramError(f"{file}:{first_line}: the settings cannot be read as YAML 1.2", hint=hint)
     if block.count("{") + block.count("[") > _MOST_BRACKETS:
         hint = f"it opens more than {_MOST_BRACKETS} brackets"
-        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
+        raise ProgramError(f"{file}:{first_line}: the settings cannot be read as YAML 1.2", hint=hint)
     try:
         for token in YAML().scan(block):
             if isinstance(token, AliasToken | AnchorToken | TagToken):
@@ -80,13 +80,13 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
         problem = _one_line(error.problem or "not valid YAML")
-        raise ProgramError(f"{file}:{line}: {problem}", hint="the charter is YAML 1.2") from None
+        raise ProgramError(f"{file}:{line}: {problem}", hint="settings are YAML 1.2") from None
     except (
         YAMLError,
         RecursionError,
         ValueError,
     ):  # control characters, absurd nesting, numbers of 5,000 digits
-        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2") from None
+        raise ProgramError(f"{file}:{first_line}: the settings cannot be read as YAML 1.2") from None
     body = next(iter(tree.values()))
     if body is None:
         return {}, {}
@@ -163,7 +163,7 @@ def _said(path: tuple[str, ...], item: ErrorDetails) -> str:
         return f"{phase}: {_said(path[2:] or ('it',), item)}"
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
-        return f"unknown charter field {_cut(field)}{_nearest(path)}"
+        return f"unknown setting {_cut(field)}{_nearest(path)}"
     if item["loc"] and item["loc"][-1] == "[key]":
         field = ".".join(path[:-1]) + f" key {path[-1]}"
     return f"{field} {_in_our_words(item['msg'])}, not {_short(item['input'])}"

@@ -16,8 +16,11 @@ from arena.contest.stored import Announcement, StateFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
 from arena.setup import RunCost
-from programs.errors import Corrupt
+from programs.errors import Corrupt, UsageError
+from programs.text import one_line
 from trainer.task import Task
+
+LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,19 @@ class Contest:
         if changes:
             self.database.set_fact("state", **state)
         return state
+
+    def ask_close(self, reason: str) -> None:
+        """Accept no more entries; the process that runs the queue finishes the runs and decides.
+
+        Raises UsageError if the reason is missing before the time in the rules, or if it was asked before.
+        """
+        now, reason = utc_now(), one_line(reason).strip()
+        if self.state().get("close_asked"):
+            raise UsageError("the close has been asked for already", hint="the board shows how far it is")
+        if now < self.config.closes and len(reason) < LEAST_REASON:
+            raise UsageError("an early close needs a reason, which is public", hint="say why in a few words")
+        early = {"early": reason[:MOST_REASON]} if now < self.config.closes else {}
+        self.state(close_asked=now.isoformat(), **early)
 
     def announcement(self) -> Announcement:
         return cast(Announcement, self.database.fact("announcement"))

@@ -18,7 +18,7 @@ from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, text_hash
 from arena.scratch import secret_hash
 from arena.settings import Reserved
-from arena.setup import StudySetup, beside
+from arena.setup import RunCost, StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
@@ -52,6 +52,12 @@ class ContestOptions:
     researcher: str = "scripted"
     models: ModelConfig = field(default_factory=ModelConfig)
 
+    @property
+    def run_seconds(self) -> float:
+        """Device-seconds of a run on every task, verification included."""
+        cost = RunCost(self.task, self.run_budget)
+        return sum(each.run for each in (cost, *map(cost.on, self.further)))
+
 
 @dataclass(frozen=True)
 class NewContest:
@@ -64,11 +70,7 @@ class NewContest:
 
 def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     """Write study, rules and database, then contest.toml: a folder without it is not a contest."""
-    if options.closes <= options.opens:
-        raise UsageError("--closes must be after --opens", hint="--closes 7d means seven days after the opening")
-    refuse_public((options.task, *options.further, *options.hidden))
-    refuse_taken(folder)
-    further, hidden = other_tasks(options)
+    further, hidden = checked_options(folder, options)
     setup = StudySetup(
         "contest",
         options.task,
@@ -96,6 +98,15 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     config = config.model_copy(update={"rules_hash": text_hash(text.encode())})
     config.dump(folder)
     return NewContest(Contest(folder, config, study.config, database), admin, code)
+
+
+def checked_options(folder: Path, options: ContestOptions) -> tuple[list[Reserved], list[Reserved]]:
+    """The further and the hidden tasks. Raises UsageError where no contest can be created; writes nothing."""
+    if options.closes <= options.opens:
+        raise UsageError("--closes must be after --opens", hint="--closes 7d means seven days after the opening")
+    refuse_public((options.task, *options.further, *options.hidden))
+    refuse_taken(folder)
+    return other_tasks(options)
 
 
 def refuse_public(tasks: Sequence[Task]) -> None:

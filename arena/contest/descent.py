@@ -2,7 +2,8 @@
 
 A directive is `taken` if an earlier entry has the same one (same id), `changed` if the entry's source has one of
 similar text under the same heading (`programs.diff`), else `new`. The source is the parent that the entrant named, else
-the earlier entry with the largest share of common directives. Directives of stock are ignored.
+the earlier entry with the largest share of common directives. Directives of stock and of the example on the page on
+writing are ignored: no entrant wrote them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from sqlalchemy import select
 
+from arena.contest.example import example
 from arena.contest.stored import IdeaColumns
 from arena.contest.tables import Descent, EntryParent
 from programs.diff import diff
@@ -34,7 +36,8 @@ class Descents:
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
-        self._stock = {d.directive_id for d in starter("stock").directives}
+        given = (starter("stock"), starter("local"), Program.parse(example(contest.task)))
+        self._given = {d.directive_id for program in given for d in program.directives}
         self._first: dict[str, int] = {}
         self._held: dict[int, set[str]] = {}
         self._holders: dict[str, list[int]] = defaultdict(list)
@@ -62,7 +65,7 @@ class Descents:
         return len(made)
 
     def _descent(self, number: int, program: Program, named: int | None) -> Descent:
-        own = [d for d in program.directives if d.kind != ORDER and d.directive_id not in self._stock]
+        own = [d for d in program.directives if d.kind != ORDER and d.directive_id not in self._given]
         source = named or self._most_alike(number, {d.directive_id for d in own})
         before = self._changed(source, program) if source else {}
         ideas = [self._idea(number, d, source, before.get(d.directive_id)) for d in own]

@@ -29,24 +29,27 @@ class ClosePlan:
 
     def sentence(self, source: str, run_seconds: float) -> str:
         """``run_seconds``: device-seconds of one run, verification included, on all tasks."""
+        leaders = many(self.leaders, "leader")
         most = (self.leaders + 2) * self.runs * run_seconds
         return (
             f"the close gives each leader up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
-            f"{self.power:.0%} of simulated closes, if the SD between runs is {self.noise:.2f} of a gain ({source}). "
-            f"The close takes {duration(most)} of device time at most ({self.leaders} leaders and stock twice), "
+            f"{self.power:.0%} of simulated closes with {leaders}. The simulation assumes that the "
+            f"gains of one entry's runs have a standard deviation of {self.noise:.0%} of its average gain ({source}). "
+            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), "
             "usually much less"
         )
 
 
-def plan_close(noise: float, runs: int | None = None) -> ClosePlan:
+def plan_close(noise: float, runs: int | None = None, entries: int | None = None) -> ClosePlan:
     """The plan with ``runs``, or with the fewest that name the best entry with 80% power; the largest size if none
-    does."""
+    does. ``entries``: how many are expected; by default there are as many leaders as a close takes."""
+    leaders = min(MOST_LEADERS, max(entries or MOST_LEADERS, 2))
     for size in (runs,) if runs else SIZES:
-        power = power_of(noise, size)
+        power = power_of(noise, size, leaders=leaders)
         if power >= POWER:
             break
-    return ClosePlan(size, power, noise)
+    return ClosePlan(size, power, noise, leaders)
 
 
 def power_of(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> float:

@@ -68,6 +68,11 @@ def arm_label(row: MeasuredRow) -> str:
     return {"control": "stock", "a/a": "stock (A/A)"}.get(row["role"], row["entrant"])
 
 
+def entry_label(entrant: str, name: str) -> str:
+    """An entry as its entrant and name; the name alone, where it begins with the entrant's, as `Ada 2` does."""
+    return name if name.startswith(f"{entrant} ") else f"{entrant}: {name}"
+
+
 class Separation(TypedDict):
     """`board`: entry ids of the first two programs, and the runs of each that would separate them."""
 

@@ -22,6 +22,8 @@ class TaskView(TypedDict):
     task_id: str
     metric: str
     unit: str
+    gain: str  # what a gain is, as a sentence
+    description: str
     direction: str
     run_budget: float
     limits: list[TaskLimit]

@@ -31,6 +31,7 @@ from arena.contest.standing import (
     voided,
 )
 from arena.contest.tables import ENDED, ContestEntry, Person
+from arena.contest.units import unit_sentence
 from arena.contest.view_types import (
     BoardView,
     ContestView,
@@ -82,6 +83,8 @@ def tasks_view(contest: Contest) -> list[TaskView]:
             "task_id": task.task_id,
             "metric": task.metric,
             "unit": task.unit,
+            "gain": unit_sentence(task),
+            "description": task.description,
             "direction": task.direction,
             "run_budget": contest.study.at(task.task_id).run_budget,
             "limits": [
@@ -286,6 +289,14 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "quota": contest.config.entries_per_person,
         "entries": entries,
     }
+
+
+def last_text(contest: Contest, person: Person) -> str:
+    """The text of this person's latest entry; empty if there is none."""
+    latest = select(ContestEntry.raw).where(ContestEntry.person_id == person.person_id)
+    with contest.database.read() as connection:
+        raw = connection.scalar(latest.order_by(ContestEntry.number.desc()).limit(1))
+    return (raw or b"").decode("utf-8")
 
 
 def plain(value: Any) -> Any:

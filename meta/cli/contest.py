@@ -95,6 +95,9 @@ class ContestFlags:
             max=1000,
         ),
     ]
+    expect: Annotated[
+        int | None, flag("Entries that you expect, of all persons  [default: 12 or more].", "--expect-entries", min=2)
+    ]
     like: Annotated[str | None, flag("A study whose noise the plan of the close assumes.", metavar="STUDY")]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
@@ -106,23 +109,30 @@ class ContestFlags:
     models: Annotated[ModelFlags, without("record", "replay")]
     agent: AgentFlags
     yes: YesFlag
+    dry_run: Annotated[bool, flag("Print the plan of the close and its cost; write nothing.")]
     playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps", "unsafe_no_sandbox")]
 
 
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
     ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, sealed"),
-    ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks"),
+    ("metaloop contest init c3 -t strokes,tinylm --dry-run", "two tasks: what the close can detect, its cost"),
 )
 def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     """Create a contest. Its folder holds fixed rules and the secret that all seeds are
     drawn from. Prints the hashes of both and, once only, the host's token and the join
     code."""
 
-    from arena.contest.create import create_contest
+    from arena.contest.create import checked_options, create_contest
 
     plan, source = close_plan(out, flags)
     wishes = wishes_of(folder, flags, plan.runs)
+    if flags.dry_run:
+        checked_options(Path(folder).expanduser(), wishes)
+        out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
+        out.note(f"plan: {plan.sentence(source, wishes.run_seconds)}")
+        out.note("nothing was written: leave --dry-run out to create the contest")
+        return
     for each in (wishes.task, *wishes.further, *wishes.hidden):
         launch.require_checked(out, each, wishes.sandbox)
     made = create_contest(Path(folder).expanduser(), wishes)
@@ -146,7 +156,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     if out.mode != "json":
         del created["plan"]
     out.thing(created)
-    out.note(f"plan: {plan.sentence(source, made.contest.run_seconds)}")
+    out.note(f"plan: {plan.sentence(source, wishes.run_seconds)}")
     out.note(
         "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
         "yours, for /host."
@@ -164,13 +174,13 @@ def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:
     from meta.cli.simulate import read_like
 
     if flags.like is None:
-        return plan_close(NOISE, flags.confirm_runs), "assumed; --like STUDY takes a study's"
+        return plan_close(NOISE, flags.confirm_runs, flags.expect), "a guess; --like STUDY measures it in a study"
     world, _ = read_like(flags.like, out)
     if world.stock <= 0:
         raise UsageError(
             f"stock gains nothing in {flags.like}", hint="name a study in which stock gains, or leave --like out"
         )
-    return plan_close(world.runs.sd / world.stock, flags.confirm_runs), f"measured in {flags.like}"
+    return plan_close(world.runs.sd / world.stock, flags.confirm_runs, flags.expect), f"measured in {flags.like}"
 
 
 def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOptions:

@@ -50,7 +50,11 @@ def status(
     for act in board.get("since", ()):
         out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
     health(out, view.get("health"))
-    out.rows([shown(row, board["rows"]) for row in board["rows"]], columns(board["unit"]), empty="no run measured yet")
+    decided = board["announcement"].get("rows")
+    rows, unit = (decided, board["announcement"]["unit"]) if decided else (board["rows"], board["unit"])
+    if decided:
+        out.note("the confirming runs, which decided; the board before them is on the pages and in --json")
+    out.rows([shown(row, rows) for row in rows], columns(unit), empty="no run measured yet")
     if view.get("me"):
         mine = view["me"]
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
@@ -83,6 +87,7 @@ def health(out: Output, queue: dict[str, Any] | None) -> None:
         return
     states = ", ".join(f"{count} {state}" for state, count in queue["states"].items())
     seen = "" if queue["seen_seconds"] is None else f", last active {duration(queue['seen_seconds'])} ago"
-    out.note(f"entries: {states}; the host is {'running' if queue['at_work'] else 'not running'}{seen}")
+    work = f"the queue is {'running' if queue['at_work'] else 'not running'}{seen}"
+    out.note(f"entries: {states}; {'no runs are left' if queue['phase'] == 'decided' else work}")
     for problem in queue["problems"]:
         out.note(f"problem: {problem}")

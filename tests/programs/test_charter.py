@@ -39,8 +39,8 @@ def test_the_empty_charter_is_the_stock_loop() -> None:
         ("  name: 3\n", "name.md:4: name must be text"),
         ("  - a\n", 'name.md:3: metaloop: must contain fields, not ["a"]'),
         ("  a: &x [1]\n", "name.md:4: anchors, aliases and tags are not supported"),
-        ("  wave: " + "9" * 5000 + "\n", "name.md:3: the charter cannot be read as YAML 1.2"),
-        ("  focus: " + "[" * 3000 + "\n", "name.md:3: the charter cannot be read as YAML 1.2"),
+        ("  wave: " + "9" * 5000 + "\n", "name.md:3: the settings cannot be read as YAML 1.2"),
+        ("  focus: " + "[" * 3000 + "\n", "name.md:3: the settings cannot be read as YAML 1.2"),
     ],
 )
 def test_a_bad_value_is_an_error_with_its_line(block: str, message: str) -> None:
@@ -54,9 +54,9 @@ def test_the_first_complaint_in_the_file_is_the_one_that_is_told() -> None:
 
 def test_further_complaints_are_told_with_their_lines() -> None:
     told = complaint("  screen: {fraction: 7}\n  wvae: 3\n").message
-    assert told.startswith("name.md:4: screen.fraction must be") and "; line 5: unknown charter field wvae" in told
+    assert told.startswith("name.md:4: screen.fraction must be") and "; line 5: unknown setting wvae" in told
     many = complaint("".join(f"  x{n}: 1\n" for n in range(8))).message
-    assert many.count("unknown charter field") == 5 and many.endswith("; and 3 more")
+    assert many.count("unknown setting") == 5 and many.endswith("; and 3 more")
 
 
 @pytest.mark.parametrize(

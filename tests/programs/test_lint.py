@@ -31,6 +31,8 @@ HEAD = "---\nmetaloop:\n"
         (HEAD + "  wave: 3\n  phases:\n  - {until: 0.8, wave: 1}\n  - wave: 2\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  wave: 2\n---\n", 5, "warning", "no-prose"),
         ("---\nMetaloop:\n  wave: 2\n---\nGo.\n", 2, "warning", "not-ours"),
+        ("---\ntitle: A\nmetalop:\n  wave: 2\n---\nGo.\n", 3, "warning", "not-ours"),
+        ("---\nproposers: {queue: 1}\n---\nGo.\n", 2, "warning", "not-ours"),
         ("# hi\n\n---\nmetaloop:\n  wave: 3\n---\nGo.\n", 3, "warning", "charter-not-first"),
         ("\n" + HEAD + "  wave: 3\n---\nGo.\n", 2, "warning", "charter-not-first"),
         (HEAD + "  wave: 3\n---\nGo.\n\n---\nmetaloop:\n  wave: 4\n---\n", 7, "warning", "charter-not-first"),
@@ -48,6 +50,16 @@ HEAD = "---\nmetaloop:\n"
 def test_each_message_has_its_line(text: str, line: int, level: str, code: str) -> None:
     found = {(m.line, m.level, m.code) for m in lint(Program.parse(text))}
     assert (line, level, code) in found
+
+
+@pytest.mark.parametrize("front", ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nkeep: x"])
+def test_keys_of_other_tools_are_left_alone(front: str) -> None:
+    assert "not-ours" not in {m.code for m in lint(Program.parse(f"---\n{front}\n---\nGo.\n"))}
+
+
+def test_a_misspelt_key_is_told_the_right_one() -> None:
+    told = [m.message for m in lint(Program.parse("---\nmetalop:\n  wave: 2\n---\nGo.\n")) if m.code == "not-ours"]
+    assert len(told) == 1 and told[0].endswith("did you mean metaloop?")
 
 
 def test_a_charter_shown_as_code_is_no_misplaced_one() -> None:
@@ -89,7 +101,7 @@ def test_a_field_is_judged_in_the_phases_that_leave_it_alone() -> None:
         ("  - until: 0.5\n  - until: 0.5\n  - {}\n", 5, "phase 2 must end after the phase before it, at more than 0.5"),
         ("  - until: 0.5\n", 4, "phase 1 is the last one and lasts to the end of the run: leave out until"),
         ("  - until: 0.5\n  - wave: 2\n  - {}\n", 5, "phase 2 needs until, a share of the budget below 1"),
-        ("  - until: 0.5\n    keep:\n      rul: margin\n  - {}\n", 6, "phase 1: unknown charter field keep.rul"),
+        ("  - until: 0.5\n    keep:\n      rul: margin\n  - {}\n", 6, "phase 1: unknown setting keep.rul"),
         ("  - until: 0.5\n    wave: 0\n  - {}\n", 5, "phase 1: wave must be greater than or equal to 1, not 0"),
         ("  - 3\n", 4, "phase 1: it must be a mapping of fields, not 3"),
         ("  - {until: 0}\n  - {}\n", 4, "phase 1: until must be greater than 0, not 0"),

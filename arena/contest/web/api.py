@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field
 
 from arena.contest import accounts
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
-from arena.contest.settings import utc_now
 from arena.contest.standing import RowRange, whole_board
 from arena.contest.views import (
     PAGE,
@@ -30,7 +29,6 @@ from arena.contest.views import (
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY, Chosen, EntryId, Limit, Offset
 from programs.errors import NotFound, UsageError
-from programs.text import one_line
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -129,10 +127,11 @@ def _hosting(routes: APIRouter, host: Host) -> None:
         if not host.is_admin(request):
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
-        if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(request_body.reason))
-        else:
-            host.contest.state(close_asked=utc_now().isoformat())
+        try:
+            if not host.contest.state().get("close_asked"):  # a request sent again changes nothing
+                host.contest.ask_close(request_body.reason)
+        except UsageError as problem:
+            raise error(422, problem) from None
         return {"phase": host.contest.phase()}
 
 

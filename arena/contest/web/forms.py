@@ -130,7 +130,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
 def _entering(routes: APIRouter, host: Host) -> None:
     def refused(request: Request, problem: NotTaken, text: str, parent: str, person: Any) -> Response:
         me = views.person_view(host.contest, person)
-        return show(host, request, "me", 422, me=me, problem=problem, text=text, parent=parent)
+        return show(host, request, "me", 422, me=me, problem=problem, text=text, parent=parent, prefilled=False)
 
     @routes.post("/enter")
     async def enter(request: Request) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.wording import many, ranks, tick_step
 from arena.contest.contest import Contest
 from arena.contest.ranks import Rank, rank_history
-from arena.contest.stored import MeasuredRow, arm_label
+from arena.contest.stored import MeasuredRow, arm_label, entry_label
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
 MOST_LINES, MOST_ROWS, MOST_COLUMNS, LETTERS = 8, 20, 8, 15
@@ -52,7 +53,11 @@ def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | Non
     deepest = min(max(deepest, 2), MOST_ROWS)
     plane = RankPlane(deepest, times[0], times[-1])
     columns = spread(times)
-    lines = tuple(rank_line(row, history[row["number"]], plane, alone, columns) for row in drawn)
+    labels = chart_labels(drawn)
+    lines = tuple(
+        rank_line(row, label, history[row["number"]], plane, alone, columns)
+        for row, label in zip(drawn, labels, strict=True)
+    )
     every, apart = max(1, round(tick_step(deepest, 8))), max(1, round(tick_step(times[-1] - times[0], 4)))
     return RankChart(
         TOP + ROW * (deepest - 1) + BOTTOM,
@@ -86,8 +91,22 @@ class RankPlane:
         return float(TOP + ROW * (min(rank, self.deepest) - 1))
 
 
+def chart_labels(rows: Sequence[MeasuredRow]) -> list[str]:
+    """A short label for each row, all different: the entrant; where one has several, the entry; else its number."""
+    entrants = Counter(map(arm_label, rows))
+    full = [
+        entry_label(row["entrant"], row["name"]) if entrants[arm_label(row)] > 1 else arm_label(row) for row in rows
+    ]
+    short = [textwrap.shorten(label, LETTERS, placeholder="…") or label[: LETTERS - 1] + "…" for label in full]
+    same = Counter(short)
+    return [
+        label if same[label] == 1 else f"{arm_label(row)[: LETTERS - 7]}… no. {row['number']}"
+        for row, label in zip(rows, short, strict=True)
+    ]
+
+
 def rank_line(
-    row: MeasuredRow, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
+    row: MeasuredRow, short: str, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
 ) -> RankLine:
     label = arm_label(row)
     style = "stock" if row["role"] != "program" else "lead" if row["rank_low"] == 1 else "rest"
@@ -96,7 +115,7 @@ def rank_line(
     back = [f"{plane.x(point.runs)},{plane.y(point.high)}" for point in reversed(points)]
     return RankLine(
         f"{label}: {row['name']}" if row["role"] == "program" else label,
-        textwrap.shorten(label, LETTERS, placeholder="…") or label[: LETTERS - 1] + "…",
+        short,
         style,
         "M" + "L".join(f"{x} {y}" for x, y in places),
         " ".join((*there, *back)) if alone else "",

@@ -5,6 +5,7 @@ In a browser the host logs in with the admin token for a day; every button requi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,8 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         acts=acts.acts(host.contest),
         disputes=disputes.disputes(host.contest),
         health=health(host.contest),
+        close_asked=bool(host.contest.state().get("close_asked")),
+        folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"
     return response
@@ -107,7 +110,10 @@ def _buttons(routes: APIRouter, host: Host) -> None:
     def answer(form: Posted) -> object:
         return disputes.answer(contest, IN_A_FORM.validate_python(field(form, "dispute")), field(form, "answer"))
 
-    for name, done in (("void", void), ("unvoid", unvoid), ("answer", answer)):
+    def close(form: Posted) -> None:
+        contest.ask_close(field(form, "because"))
+
+    for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("answer", answer)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -12,11 +12,13 @@ from sqlalchemy import select
 from analysis.wording import decimals, number
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
+from arena.contest.stored import entry_label
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # in units of the viewBox
+ROW, TOP, LEFT, WIDTH = 26, 24, 250, 700  # in units of the viewBox
+NAMES = 134  # room for the names, right of the arcs
 MOST_BEND = 110
 
 
@@ -40,6 +42,7 @@ class EntryLabel(TypedDict):
     entry_id: str
     entrant: str
     name: str
+    label: str
 
 
 class LineageValues(TypedDict):
@@ -58,8 +61,8 @@ def lineage_values(host: Host) -> LineageValues:
     if not stored:
         return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None}
     lineage = cast(IdeaLineage, stored)
-    who, drawn = names(host.contest, lineage), drawing(lineage["nodes"])
-    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn}
+    who = names(host.contest, lineage)
+    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawing(lineage["nodes"], who)}
 
 
 def names(contest: Contest, lineage: IdeaLineage) -> dict[int, EntryLabel]:
@@ -72,7 +75,15 @@ def names(contest: Contest, lineage: IdeaLineage) -> dict[int, EntryLabel]:
     wanted |= {node["source"] for node in lineage["nodes"] if node["source"]}
     with contest.database.read() as connection:
         rows = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(wanted))).all()
-    return {row.number: {"entry_id": row.entry_id, "entrant": row.entrant, "name": row.name} for row in rows}
+    return {
+        row.number: {
+            "entry_id": row.entry_id,
+            "entrant": row.entrant,
+            "name": row.name,
+            "label": entry_label(row.entrant, row.name),
+        }
+        for row in rows
+    }
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class Drawing:
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
 
-def drawing(nodes: Sequence[LineageEntry]) -> Drawing:
+def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel]) -> Drawing:
     values = [value for node in nodes for value in (node["low"], node["high"], node["gain"]) if value is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     digits = decimals((high - low) / 20)
@@ -119,18 +130,18 @@ def drawing(nodes: Sequence[LineageEntry]) -> Drawing:
         for node in nodes
     )
     arcs = tuple(
-        arc(heights[edge["from"]], heights[node["number"]], edge, node["number"])
+        arc(heights[first], heights[node["number"]], edge, who[first]["label"], who[node["number"]]["label"])
         for node in nodes
         for edge in node["edges"]
-        if edge["from"] in heights
+        if (first := edge["from"]) in heights
     )
     return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
 
 
-def arc(start: float, end: float, edge: LineageEdge, to: int) -> tuple[str, int, str]:
-    """An arc left of the numbers, from the earlier entry to the one that took directives over."""
+def arc(start: float, end: float, edge: LineageEdge, source: str, to: str) -> tuple[str, int, str]:
+    """An arc left of the names, from the earlier entry to the one that took directives over."""
     bend = min(18 + 0.35 * (end - start), MOST_BEND)
-    x = LEFT - 34
+    x = LEFT - NAMES
     path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"
     said = [f"{count} {how}" for how, count in (("taken", edge["taken"]), ("changed", edge["changed"])) if count]
-    return path, min(1 + (edge["taken"] + edge["changed"]) // 2, 6), f"{edge['from']} to {to}: {', '.join(said)}"
+    return path, min(1 + (edge["taken"] + edge["changed"]) // 2, 6), f"{source} to {to}: {', '.join(said)}"

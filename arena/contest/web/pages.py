@@ -119,6 +119,6 @@ def _own(routes: APIRouter, host: Host) -> None:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        return show(
-            host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="", parent=parent
-        )
+        text = views.last_text(host.contest, viewer) if host.contest.phase() == "open" else ""
+        me = views.person_view(host.contest, viewer)
+        return show(host, request, "me", me=me, problem=None, text=text, parent=parent, prefilled=bool(text))

@@ -10,7 +10,12 @@ from fastapi import APIRouter, Response
 import analysis
 
 HERE = Path(__file__).parent
-FILES = (("live.js", "text/javascript"), ("lint.js", "text/javascript"), ("icon.svg", "image/svg+xml"))
+FILES = (
+    ("live.js", "text/javascript"),
+    ("lint.js", "text/javascript"),
+    ("copy.js", "text/javascript"),
+    ("icon.svg", "image/svg+xml"),
+)
 
 
 def static_routes(routes: APIRouter) -> None:

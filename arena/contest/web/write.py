@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from fastapi import APIRouter, Request, Response
@@ -10,27 +10,31 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
-from arena.contest.entries import NotTaken, linted
+from arena.contest.entries import NotTaken, linted, unpacked
+from arena.contest.example import edits_of, example
 from arena.contest.web.forms import echoed, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
-from inner_loop.behaviour import resolved_ideas
+from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
-from programs.edit import add_directive, set_charter
-from programs.shelf import starter
-from trainer.task import Task
+from programs.charter_edit import settings_of
+from programs.program import Program
+from trainer import conditional
+
+FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
 
 
 class TextCheck(TypedDict):
-    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; None where it cannot
-    be read."""
+    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; ``tried``: how many a
+    scripted researcher tries; None where the text cannot be read."""
 
     taken: bool
     message: str
     lint: Sequence[Mapping[str, Any]]
     ideas: int | None
     of: int | None
+    tried: int | None
 
 
 def write_routes(host: Host) -> APIRouter:
@@ -39,7 +43,9 @@ def write_routes(host: Host) -> APIRouter:
 
     def page_of(request: Request, text: str, checked: TextCheck | None) -> Response:
         tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
-        return show(host, request, "write", tasks=tasks, fields=list(settings(Charter)), text=text, checked=checked)
+        scripted = host.contest.study.researcher == "scripted"
+        fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
+        return show(host, request, "write", tasks=tasks, fields=fields, text=text, checked=checked)
 
     @routes.get("/write")
     @routes.get("/write.md")
@@ -62,60 +68,47 @@ def write_routes(host: Host) -> APIRouter:
     return routes
 
 
-def settings(part: type[BaseModel], within: str = "") -> Iterator[tuple[str, str]]:
+def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:
     """Name and meaning of each setting of the charter; ``keep.rule`` is written below ``keep:``."""
     for name, one in part.model_fields.items():
-        if name == "version":
+        if name in leave_out:
             continue
         yield f"{within}{name}", one.description or ""
         if isinstance(one.annotation, type) and issubclass(one.annotation, BaseModel):
-            yield from settings(one.annotation, f"{within}{name}.")
-
-
-class TaskEdit(TypedDict):
-    """A row of the table of edits. ``now``: what it is in the untouched script; ``example``: how an idea names it."""
-
-    name: str
-    group: str
-    now: str
-    values: str
-    example: str
-
-
-def edits_of(task: Task) -> list[TaskEdit]:
-    """The edits that ideas can name, in the task's order."""
-    baseline = task.baseline()
-    rows: list[TaskEdit] = []
-    for knob in task.edits.knobs:
-        patch = knob.kind == "patch"
-        now = "not applied" if patch else str(knob.read(baseline.text(knob.file)))
-        others = [value for value in knob.values if str(value) != now] or list(knob.values)
-        rows.append(
-            {
-                "name": knob.name,
-                "group": knob.group,
-                "now": now,
-                "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
-                "example": knob.name if patch else f"{knob.name}={others[0]}",
-            }
-        )
-    return rows
+            yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
 def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
-    """The messages of lint, and the ideas that the contest's researcher would recognise; nothing is stored."""
+    """The messages of lint, and what the contest's researcher would do with the text; nothing is stored."""
     try:
-        read = linted(contest, raw, host.knows)
+        text, unused = unpacked(raw)
+        read = linted(contest, text, host.knows, unused)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
-        return {"taken": False, "message": problem.message, "lint": lint, "ideas": None, "of": None}
-    known = {idea.directive_id for task in contest.tasks for idea, _ in resolved_ideas(read.program, task)}
-    of, lint = len(read.program.ideas), [message.record() for message in read.lint]
-    return {"taken": True, "message": "can be submitted", "lint": lint, "ideas": len(known), "of": of}
+        said = "Cannot be submitted." if lint else f"Cannot be submitted: {problem.message}."
+        return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
+    program, scripted = read.program, contest.study.researcher == "scripted"
+    named, tried, of = set[str](), set[str](), len(program.ideas)
+    for task in contest.tasks:
+        space = with_patches(task, program).edits
+        named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
+        tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
+    said = "Can be submitted."
+    if of:
+        said += f" Ideas that name an edit of the task: {len(named)} of {of}."
+    if scripted:
+        said += _use_of(program, len(named), len(tried))
+    told = {"ideas-not-queued"} if scripted else set[str]()  # the message says it
+    lint = [message.record() for message in read.lint if message.code not in told]
+    return {"taken": True, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
-def example(task: Task) -> str:
-    """A program to begin with: small steps, and one idea that names an edit of the task."""
-    text = set_charter(starter("local").text, "proposers", {"queue": 0.5, "local": 0.5})
-    edits = edits_of(task)
-    return add_directive(text, "Ideas", f"Try `{edits[0]['example']}`.") if edits else text
+def _use_of(program: Program, named: int, tried: int) -> str:
+    """What a scripted researcher does with the text, as sentences; empty if it tries all ideas that name an edit."""
+    if not program.ideas and not settings_of(program.text).set_fields:
+        return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
+    if named and not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+        return " No idea will be tried: no phase's proposers contain queue."
+    if tried < named:
+        return f" {tried} will be tried: the others change groups outside focus."
+    return "" if program.ideas else " It has no ideas."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -134,3 +136,12 @@ def joined(port: int, name: str) -> Browser:
     told = Browser(port).send("/api/v1/join", {"name": name})
     assert told.status == 201, told.text
     return Browser(port, told.json["token"])
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """A zip archive of texts by name."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return target.getvalue()

@@ -52,7 +52,7 @@ def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     """Fill a form in and press Enter's button; wait for what the next page has."""
     for name, text in fields.items():
         browser.value(f"document.querySelector('form[action=\"{action}\"] [name={name}]').value = {text!r}")
-    browser.value(f"document.querySelector('form[action=\"{action}\"] button').click()")
+    browser.value(f"document.querySelector('form[action=\"{action}\"] button:not([formaction])').click()")
     until(browser, then)
 
 
@@ -60,7 +60,7 @@ def typed(browser: Browser, page: str, token: str) -> None:
     """Who has joined is logged in; a text is checked while it is typed; log out, and in again with the token."""
     go(browser, page)
     told = "document.querySelector('#found').textContent"
-    for text, said in (("- Try `nonsense=3`.", "0 of 1 idea"), ("<b>x", "can be submitted")):
+    for text, said in (("- Try `nonsense=3`.", ": 0 of 1"), ("<b>x", "Can be submitted")):
         program = f"# x\n\n## Ideas\n\n{text}\n"
         browser.value(
             "(() => { const box = document.querySelector('#text'); "
@@ -78,7 +78,18 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
     token = browser.value("document.querySelector('pre').textContent")
+    assert browser.value("document.querySelector('[data-copy]').hidden") is False
+    browser.value("document.querySelector('[data-copy]').click()")
+    until(browser, "document.querySelector('[data-copy]').textContent.includes('opied')")
+    assert browser.value("getSelection().toString()") == token
     typed(browser, f"{base}/write", token)
+    browser.value(  # the form is replaced, as live.js does, and a text is typed into the new one
+        "(() => { const box = document.querySelector('form[action=\"/enter\"] [name=text]'); "
+        "const copy = box.form.parentElement.cloneNode(true); box.form.parentElement.replaceWith(copy); "
+        "const fresh = copy.querySelector('[name=text]'); fresh.value = '---\\nmetalop:\\n---\\n# x\\n'; "
+        "fresh.dispatchEvent(new Event('input')); })()"
+    )
+    until(browser, "document.querySelector('#found').textContent.includes('did you mean metaloop?')")
     submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
     settled(browser)
     state = "document.querySelector('.states [aria-current]').textContent"

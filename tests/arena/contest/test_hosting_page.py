@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from arena.contest.entries import change
+from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 
@@ -49,6 +51,31 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
         assert host.form("/host/logout").status == 303
         assert pressed(host, "/host/void", entry=entry, because="again").status == 403
+
+
+def test_the_host_closes_on_the_page(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    with served(made.contest) as port:
+        ada, host = joined(port, "Ada"), Browser(port)
+        assert pressed(ada, "/host/close", because="I lead").status == 403
+        host.form("/host/login", token=made.admin_token)
+        page = host.get("/host").text
+        assert "Close early…" in page and f"metaloop contest close {made.contest.folder.resolve()}" in page
+        assert "contest close" in host.get("/host.md").text
+        assert host.form("/host/close", because="rain").status == 422  # not ticked
+        assert "needs a reason" in pressed(host, "/host/close").text and made.contest.phase() == "open"
+        assert pressed(host, "/host/close", because="heavy\nrain").status == 303
+        assert made.contest.phase() == "closing" and made.contest.state()["early"] == "heavy rain"
+        assert "asked for already" in pressed(host, "/host/close", because="again").text
+        assert "No process runs the queue" in host.get("/host").text and "Close early" not in host.get("/host").text
+        again = Browser(port, made.admin_token).send("/api/v1/close", {"reason": "again"})
+        assert again.status == 200 and made.contest.state()["early"] == "heavy rain"
+
+
+def test_after_the_closing_time_no_reason_is_needed(tmp_path: Path) -> None:
+    contest = founded(tmp_path, closes=utc_now() - timedelta(seconds=1)).contest
+    contest.ask_close("")
+    assert contest.state()["close_asked"] and "early" not in contest.state()
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

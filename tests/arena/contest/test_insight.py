@@ -23,7 +23,8 @@ from tests.arena.contest.hosting import RUNS, Browser, founded, served
 
 LOCAL = starter("local").raw
 SECRET = "A phrase that nobody else knows"
-CHILD = LOCAL + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encode()
+FIRST = LOCAL + b"\n## Care\n\n- Mind the noise.\n- Twice is enough.\n"
+CHILD = FIRST + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encode()
 LISTED = b"""---
 metaloop:
   proposers: {queue: 1.0}
@@ -51,7 +52,7 @@ def ran(folder: Path, sealed: bool) -> tuple[Contest, dict[str, str], str]:
     contest = founded(folder, sealed=sealed).contest
     ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
     bob, token = accounts.join(contest.database, contest.config, "Bob", "")
-    first = accept(contest, ada, LOCAL).entry
+    first = accept(contest, ada, FIRST).entry
     child = accept(contest, bob, CHILD, None, first.entry_id).entry
     carry_on(contest, quiet, until_idle=True)
     return contest, {"first": first.entry_id, "child": child.entry_id}, token
@@ -150,8 +151,10 @@ def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], B
     assert first["source"] is None and first["new"] and first["taken"] == 0 and first["gain"] is not None
     assert child["source"] == 3 and child["named"] and child["taken"] == first["new"] and child["new"] == 2
     assert child["edges"] == [{"from": 3, "taken": first["new"], "changed": 0}]
+    assert first["new"] == 2 and len(told["ideas"]) == 4  # the lines of the example are nobody's
     assert told["ideas"][0]["first"] == 3 and told["ideas"][0]["takers"] == [4]
     page = browser.get("/lineage").text
+    assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 taken</title>" in page
     assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
     assert SECRET in browser.get("/lineage.md").text
 

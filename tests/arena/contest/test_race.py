@@ -143,6 +143,10 @@ def test_more_runs_tell_a_smaller_lead() -> None:
     assert power_of(0.33, 12) < power_of(0.33, 40) < power_of(0.33, 128)
     plan = plan_close(0.33)
     assert plan.power >= 0.8 and plan_close(0.1).runs < plan.runs
+    few = plan_close(0.33, entries=4)
+    assert few.leaders == 4 and few.runs < plan.runs and "with 4 leaders" in few.sentence("a guess", 3.0)
+    assert plan_close(0.33, entries=40).leaders == plan.leaders == 12
+    assert "standard deviation of 33% of its average gain (a guess)" in plan.sentence("a guess", 3.0)
     assert plan_close(0.33, runs=12).runs == 12 and "named in" in plan.sentence("assumed", 3.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
@@ -16,7 +17,7 @@ from arena.contest.entries import accept
 from arena.contest.ranks import Rank, rank_history, record_ranks
 from arena.contest.tables import RankPoint
 from arena.contest.views import board_view
-from arena.contest.web.history import spread
+from arena.contest.web.history import chart_labels, spread
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served
@@ -69,6 +70,19 @@ def test_a_long_contest_records_few_points(contest: Contest) -> None:
 def test_the_table_has_the_first_and_the_last_time() -> None:
     assert spread([3, 4]) == [3, 4]
     assert len(spread(list(range(50)))) == 8 and spread(list(range(50)))[::7] == [0, 49]
+
+
+@pytest.mark.parametrize(("entries", "labels"), [
+    ([("Ben", "Ben 2"), ("Ada", "Ada 1"), ("Ben", "Ben 1")], ["Ben 2", "Ada", "Ben 1"]),
+    ([("Ben", "wide"), ("Ben", "deep")], ["Ben: wide", "Ben: deep"]),
+    ([("Benedict Cumbers", "Benedict Cumbers 1"), ("Benedict Cumbers", "Benedict Cumbers 2")],
+     ["Benedict… no. 3", "Benedict… no. 4"]),
+])  # fmt: skip
+def test_lines_of_one_entrant_have_different_labels(entries: list[tuple[str, str]], labels: list[str]) -> None:
+    rows: list[Any] = [
+        {"role": "program", "entrant": who, "name": name, "number": n} for n, (who, name) in enumerate(entries, 3)
+    ]
+    assert chart_labels(rows) == labels
 
 
 def test_board_and_entry_show_the_ranks_over_time(contest: Contest) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ from arena.contest.web.limits import MOST_BODY, Rate
 from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter
-from tests.arena.contest.hosting import Browser, founded, joined, served
+from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw
 PAGES = ("/", "/queue", "/lineage", "/downloads", "/rules", "/join", "/write")
@@ -269,14 +266,6 @@ def test_what_is_no_text_is_not_echoed_into_the_form(place: Place, raw: bytes) -
     assert answer.text.split("<textarea")[1].split("</textarea>")[0].split(">", 1)[1].strip() == ""
 
 
-def zipped(files: dict[str, str]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return target.getvalue()
-
-
 def test_a_zip_archive_is_an_entry_of_several_files(place: Place) -> None:
     files = {
         "lab/program.md": "# Lab\n\nAsk [her](roles/a.md).\n",
@@ -329,41 +318,8 @@ def test_head_answers_as_get_without_the_body(place: Place, path: str) -> None:
     assert abs(int(head.headers["content-length"]) - len(whole.body)) < 200  # a clock on the page may differ
 
 
-def test_the_page_on_writing_names_every_edit_and_every_setting(place: Place) -> None:
-    html, twin = (place.browser().get(path).text for path in ("/write", "/write.md"))
-    for knob in place.made.contest.task.edits.knobs:
-        assert f"<td>{knob.name}</td>" in html and f"| `{knob.name}` |" in twin
-    for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
-        assert f"<code>{name}</code>" in html
-    assert "\n- `no_repeat`: " in twin
-    text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
-    told = place.browser().ask("POST", "/api/v1/lint", unescape(text).encode()).json
-    assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
-
-
-def test_a_text_is_checked_without_being_stored(place: Place) -> None:
-    entrant = joined(place.port, "Lint")
-    before = entrant.ask("GET", "/api/v1/me").json["used"]
-    good = entrant.ask("POST", "/api/v1/lint", LOCAL).json
-    assert good["taken"] and good["lint"] == [] and good["ideas"] == 0
-    bad = entrant.ask("POST", "/api/v1/lint", b"---\nmetaloop:\n  proposers: {never: 1}\n---\n# x\n").json
-    assert not bad["taken"] and bad["lint"][0]["line"] == 3 and bad["ideas"] is None
-    assert entrant.ask("POST", "/api/v1/lint", b"\xff\xfe").json["taken"] is False
-    assert entrant.ask("GET", "/api/v1/me").json["used"] == before
-    browser = place.browser()
-    told = browser.form("/write", text="# x\n\n## Ideas\n\n- Try `nonsense=3`.\n").text
-    assert "0 of 1 idea name an edit of the task" in told and "Try `nonsense=3`." in told
-
-
 def test_who_joins_on_the_page_is_logged_in(place: Place) -> None:
     browser = place.browser()
     told = browser.form("/join", name="Grace", code=place.made.join_code or "")
     assert told.status == 200 and "You are logged in in this browser" in told.text
     assert "Your entries" in browser.get("/me").text
-
-
-def test_checks_are_limited(tmp_path: Path) -> None:
-    made = founded(tmp_path)
-    with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
-        codes = [Browser(port).ask("POST", "/api/v1/lint", LOCAL).status for _ in range(3)]
-    assert codes == [200, 200, 429]

@@ -1,10 +1,8 @@
-// The box that checks a program while its author types; without JavaScript there is a button.
+// Checks a program while its author types, or when a file is chosen; without JavaScript there is a button.
+// The listeners are the document's: live.js may replace the form.
 "use strict";
 (() => {
   const PAUSE = 700; // ms without a key before the text is sent
-  const box = document.querySelector("textarea[data-lint]");
-  const found = box && document.getElementById(box.dataset.lint);
-  if (!found) return;
   let timer = 0, asked = 0;
 
   function line(name, text, kind) {
@@ -14,23 +12,29 @@
     return element;
   }
 
-  async function check() {
+  async function check(box) {
     const number = ++asked;
-    const answer = await fetch("/api/v1/lint", { method: "POST", body: box.value, headers: { "content-type": "text/markdown" } });
+    const file = box.form.querySelector("input[type=file]")?.files[0]; // it is sent instead of the text
+    const answer = await fetch("/api/v1/lint", { method: "POST", body: file || box.value, headers: { "content-type": "text/markdown" } });
     if (number !== asked) return; // a newer text was sent meanwhile
     const said = await answer.json().catch(() => ({}));
+    const found = document.getElementById(box.dataset.lint);
     if (!answer.ok) {
       found.replaceChildren(line("p", said.error ? said.error.message : "the host did not answer", "problem"));
       return;
     }
-    const ideas = said.ideas === null ? "" : `. ${said.ideas} of ${said.of} ${said.of === 1 ? "idea names" : "ideas name"} an edit of the task`;
     const list = document.createElement("ul");
-    list.append(...said.lint.map((m) => line("li", `line ${m.line}: ${m.level}: ${m.message}`)));
-    found.replaceChildren(line("p", said.message + ideas + ".", said.taken ? "" : "problem"), list);
+    list.append(...said.lint.map((m) => line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`)));
+    found.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
   }
 
-  box.addEventListener("input", () => {
+  function soon(event) {
+    const box = event.target.form && event.target.form.querySelector("textarea[data-lint]");
+    if (!box || (event.target !== box && event.target.type !== "file")) return;
     clearTimeout(timer);
-    timer = setTimeout(() => check().catch(() => found.replaceChildren(line("p", "the host did not answer", "problem"))), PAUSE);
-  });
+    const failed = () => document.getElementById(box.dataset.lint).replaceChildren(line("p", "the host did not answer", "problem"));
+    timer = setTimeout(() => check(box).catch(failed), PAUSE);
+  }
+
+  for (const kind of ["input", "change"]) document.addEventListener(kind, soon, true);
 })();

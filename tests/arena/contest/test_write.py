@@ -1,0 +1,167 @@
+"""The page on writing a program, and the check of a text, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.contest.create import NewContest
+from arena.contest.example import edits_of, other_value
+from arena.contest.web.host import RateLimits
+from arena.contest.web.limits import Rate
+from programs.shelf import starter
+from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
+
+LOCAL = starter("local").raw
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> NewContest:
+    return founded(tmp_path_factory.mktemp("write"), entries_per_person=20)
+
+
+@pytest.fixture(scope="module")
+def port(made: NewContest) -> Iterator[int]:
+    with served(made.contest, RateLimits(*(Rate(10_000, 1.0) for _ in range(3)))) as number:
+        yield number
+
+
+def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest, port: int) -> None:
+    html, twin = (Browser(port).get(path).text for path in ("/write", "/write.md"))
+    for knob in made.contest.task.edits.knobs:
+        assert f"<td>{knob.name}</td>" in html and f"| `{knob.name}` |" in twin
+    for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
+        assert f"<code>{name}</code>" in html
+    assert "\n- `no_repeat`: " in twin
+    text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
+    told = Browser(port).ask("POST", "/api/v1/lint", unescape(text).encode()).json
+    assert told["taken"] and (told["ideas"], told["of"]) == (1, 1)
+
+
+def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: NewContest, port: int) -> None:
+    task = made.contest.task
+    for path in ("/write", "/write.md"):
+        page = Browser(port).get(path).text
+        plain = unescape(page).replace("\\", "")
+        assert task.description in plain and f"Gain is in {task.unit}" in plain
+        assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
+        assert "standups" not in page  # only models use it
+    assert f"Gain is in {task.unit}" in unescape(Browser(port).get("/").text)
+
+
+@pytest.mark.parametrize(("values", "now", "example"), [
+    ((0.003, 0.1, 0.5, 1.0, 10.0), "0.5", 1.0), ((8, 16, 32), "32", 16), ((0.0, 0.1), "0.0", 0.1),
+    (("sgd", "adamw"), "sgd", "adamw"), ((False, True), "False", True),
+])  # fmt: skip
+def test_the_example_of_an_edit_is_a_moderate_one(values: tuple[object, ...], now: str, example: object) -> None:
+    assert other_value(values, now) == example
+
+
+def test_a_text_is_checked_without_being_stored(port: int) -> None:
+    entrant = joined(port, "Lint")
+    before = entrant.ask("GET", "/api/v1/me").json["used"]
+    good = entrant.ask("POST", "/api/v1/lint", LOCAL).json
+    assert good["taken"] and good["lint"] == [] and good["ideas"] == 0
+    bad = entrant.ask("POST", "/api/v1/lint", b"---\nmetaloop:\n  proposers: {never: 1}\n---\n# x\n").json
+    assert not bad["taken"] and bad["lint"][0]["line"] == 3 and bad["ideas"] is None
+    assert entrant.ask("POST", "/api/v1/lint", b"\xff\xfe").json["taken"] is False
+    assert entrant.ask("GET", "/api/v1/me").json["used"] == before
+    browser = Browser(port)
+    told = browser.form("/write", text="# x\n\n## Ideas\n\n- Try `nonsense=3`.\n").text
+    assert "Ideas that name an edit of the task: 0 of 1." in told and "Try `nonsense=3`." in told
+
+
+def checked(port: int, text: str) -> Any:
+    return Browser(port).ask("POST", "/api/v1/lint", text.encode()).json
+
+
+def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried(made: NewContest, port: int) -> None:
+    idea = edits_of(made.contest.task)[0]["example"]
+    text = f"---\nmetaloop:\n  proposers: {{local: 1}}\n---\n# x\n\n## Ideas\n\n- Try `{idea}`.\n"
+    told = checked(port, text)
+    assert (told["ideas"], told["of"], told["tried"]) == (1, 1, 0)
+    assert "Ideas that name an edit of the task: 1 of 1." in told["message"]
+    assert "No idea will be tried: no phase's proposers contain queue." in told["message"]
+    queued = checked(port, text.replace("local", "queue"))
+    assert queued["tried"] == 1 and "No idea" not in queued["message"]
+    wrong = checked(port, text.replace("local", "queue").replace("metaloop", "metalop"))
+    assert wrong["ideas"] == 1 and [m["line"] for m in wrong["lint"] if "did you mean metaloop?" in m["message"]] == [2]
+
+
+def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
+    told = checked(port, "# Mine\n\nTrain longer.\n")
+    assert told["taken"] and "no settings and no ideas: it runs like stock" in told["message"]
+    assert "runs like stock" not in checked(port, LOCAL.decode())["message"]
+
+
+def test_an_error_is_shown_once_and_without_private_words(port: int) -> None:
+    text = "---\nmetaloop:\n  proposer: {queue: 1}\n---\n# x\n"
+    page = Browser(port).form("/write", text=text).text
+    assert page.count("did you mean proposers?") == 1 and "charter" not in page and "unknown setting proposer" in page
+
+
+def test_checks_are_limited(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
+        codes = [Browser(port).ask("POST", "/api/v1/lint", LOCAL).status for _ in range(3)]
+    assert codes == [200, 200, 429]
+
+
+def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port: int) -> None:
+    browser = Browser(port)
+    browser.form("/join", name="Last")
+    assert "latest entry" not in browser.get("/me").text
+    browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
+    page = browser.get("/me").text
+    assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
+    assert '<button formaction="/write">Check</button>' in page and 'src="/static/lint.js"' in page
+    used = page.split("Used ")[1][:2]
+    checked = browser.form("/write", text="# First\n\nTry it.\n").text
+    assert "no settings and no ideas" in checked
+    assert browser.get("/me").text.split("Used ")[1][:2] == used
+
+
+def test_a_zip_archive_is_checked_as_it_would_be_stored(port: int) -> None:
+    archive = zipped({"lab/program.md": "# Lab\n\nAsk [her](a.md).\n", "lab/a.md": "Doubt.\n", "lab/b.md": "Hm.\n"})
+    told = joined(port, "Zip").ask("POST", "/api/v1/lint", archive).json
+    assert told["taken"] and [m["file"] for m in told["lint"] if m["code"] == "left-out"] == ["b.md"]
+
+
+INVITATIONS = {
+    "/": "Give this to your agent",
+    "/me": "Submit a program",
+    "/join": '<section aria-labelledby="join">',
+    "/llms.txt": "## Take part",
+    "/write": 'formaction="/enter"',
+}
+
+
+@pytest.mark.parametrize("phase", ["open", "decided", "closing"])
+def test_pages_invite_only_while_entries_are_accepted(tmp_path: Path, phase: str) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        browser = Browser(port)
+        browser.form("/join", name="Ada")
+        asked = {path: Browser(port) if path == "/join" else browser for path in INVITATIONS}
+        if phase != "open":
+            contest.state(**{"decided" if phase == "decided" else "close_asked": "2026-01-01T00:00:00+00:00"})
+        pages = {path: asked[path].get(path).text for path in INVITATIONS}
+        late = browser.form("/enter", text="# Late\n").text
+    for path, words in INVITATIONS.items():
+        assert (words in pages[path]) == (phase == "open"), path
+        said = {"decided": "is decided", "closing": "is closed", "open": ""}[phase]
+        assert path == "/" or said in pages[path], path
+    if phase != "open":
+        assert "not stored" in late and "\n# Late\n</textarea>" in late
+        assert "Join to raise a dispute" in pages["/join"] and "Log in" in pages["/join"]
+
+
+def test_the_token_can_be_copied(port: int) -> None:
+    page = Browser(port).form("/join", name="Phone").text
+    assert '<pre class="token" id="mine">mlt_' in page and 'data-copy="mine"' in page
+    script = Browser(port).get("/static/copy.js")
+    assert script.status == 200 and script.headers["content-type"].startswith("text/javascript")
