@@ -23,7 +23,7 @@ from arena.contest import web as contest_web
 from arena.contest.web.security import HEADERS
 from meta.cli.screen import arm_rows
 from meta.comparison import compared
-from meta.window import records
+from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
 
@@ -173,6 +173,12 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
                 problem = error.message
         return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
 
+    @routes.get("/credit")
+    def of_directives(at: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            return page("credit", one=one, at=credit.credit_page(con, one.name), query=credit.CHANGES)
+
     @routes.get("/report")
     def whole_report(at: str) -> Response:
         from analysis.report import page as report
@@ -292,7 +298,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many}
+    made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many, "cell": words.cell}
     made.globals |= {"link": link}
     return made
 

@@ -28,6 +28,7 @@ from meta.cli.main import run
 from meta.evolve import evolve
 from meta.window.app import create_app
 from meta.window.studies import Studies
+from meta.window.words import minus
 from programs.errors import Corrupt
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
@@ -145,7 +146,7 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
 
 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert '<td class="cell">' in window.page("/sql", at="one", q="SELECT name FROM programs")
+    assert '<td class="cell short">stock<' in window.page("/sql", at="one", q="SELECT name FROM programs")
     assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
     for query in (f"COPY runs TO '{root}/stolen.csv'", "FROM read_csv('/etc/passwd')", "INSTALL httpfs", "SELEC 1"):
         assert 'role="alert"' in window.page("/sql", at="one", q=query), query
@@ -157,6 +158,23 @@ def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch:
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
     assert "stopped after 0.3 seconds" in window.page("/sql", at="one", q=endless)
     assert time.monotonic() - began < 30
+
+
+def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(window: Window) -> None:
+    text = window.page("/sql", at="one", q="SELECT -0.0123456789::DOUBLE AS a, 12345678 AS b, repeat('long ', 40) AS c")
+    assert 'title="-0.0123456789">\u22120.012346<' in text and ">12345678<" in text
+    assert f"<details><summary>{'long ' * 17}long…</summary>{'long ' * 40}</details>" in text
+    assert minus("[-0.12 to 0.29], v-2, 2026-01-02, p = 2e-06") == "[\u22120.12 to 0.29], v-2, 2026-01-02, p = 2e-06"
+
+
+def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_names(window: Window) -> None:
+    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"))
+    assert "estimated gain of each directive" in text and '<div class="passage' in text
+    table = text.partition('id="changes"')[2]
+    rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
+    assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)
+    query = first(table, "/sql")
+    assert rows[0] in window.page("/sql", **query)
 
 
 def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
