@@ -7,7 +7,7 @@ import hmac
 from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
@@ -21,19 +21,15 @@ from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import HEADERS
-from meta.cli.screen import arm_rows
 from meta.comparison import compared
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
+from meta.window.study_page import of_study, side
 from programs.errors import MetaloopError, NotFound
-
-if TYPE_CHECKING:
-    from meta.cli.board import MatchView, StudyView
 
 HERE, CONTEST = Path(__file__).parent, Path(contest_web.__file__).parent
 COOKIE = "metaloop_window"
 LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
-MOST_RUNS = 100  # on the page of a study
 STATIC = {"window.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -206,85 +202,6 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
         silent += LOOK_SECONDS
 
 
-def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
-    """What the page of a study shows, from what was read of its ledger."""
-    board = one.board
-    chosen = board.matches.get(match) or board.current
-    runs = [(view, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for _ in arm.runs]
-    listed = [(run, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for run in arm.runs]
-    listed.sort(key=lambda pair: pair[0].started_at, reverse=True)
-    return {
-        "board": board,
-        "chosen": chosen,
-        "arms": arm_rows(board, chosen) if chosen else [],
-        "arm_programs": [arm.program_id for arm in chosen.arms.values()] if chosen else [],
-        "runs": listed[:MOST_RUNS],
-        "more_runs": max(0, len(runs) - MOST_RUNS),
-        "gains": gains_drawn(board, chosen) if chosen else None,
-        "programs": lineage(board),
-    }
-
-
-def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:
-    """Each run of a match that was verified, as a dot: its arm's line, its gain."""
-    arms = [
-        (board.name(arm.program_id), arm.role, [(r.run_id, r.gain) for r in arm.runs if r.gain is not None])
-        for arm in match.arms.values()
-    ]
-    values = [0.0, *(gain for _, _, runs in arms for _, gain in runs)]
-    low, high = min(values), max(values)
-    if low == high:
-        return None
-
-    def at(value: float) -> float:
-        return round(8 + 584 * (value - low) / (high - low), 1)
-
-    arms.sort(key=lambda one: -sum(gain for _, gain in one[2]) / max(1, len(one[2])) if one[2] else 0.0)
-    drawn = [(name, role, [(run, at(gain), gain) for run, gain in runs]) for name, role, runs in arms if runs]
-    means = [at(sum(gain for _, _, gain in runs) / len(runs)) for _, _, runs in drawn]
-    return {"arms": list(zip(drawn, means, strict=True)), "zero": at(0.0), "low": low, "high": high}
-
-
-def lineage(board: StudyView) -> list[dict[str, Any]]:
-    """The programs, each below its first parent; ``depth``: of the tree."""
-    gains: dict[str, list[float]] = {}
-    for view in board.matches.values():
-        for arm in view.arms.values():
-            gains.setdefault(arm.program_id, []).extend(run.gain for run in arm.runs if run.gain is not None)
-    children: dict[str, list[str]] = {}
-    for identity, event in board.programs.items():
-        parents = [one for one in event.get("parent_ids") or [] if one in board.programs]
-        children.setdefault(parents[0] if parents else "", []).append(identity)
-    champion = (board.champion or {}).get("program_id")
-    listed: list[dict[str, Any]] = []
-
-    def walk(parent: str, depth: int) -> None:
-        for identity in children.get(parent, ()):
-            known = gains.get(identity, [])
-            listed.append(
-                {
-                    "id": identity,
-                    "name": board.name(identity),
-                    "depth": depth,
-                    "n": len(known),
-                    "gain": sum(known) / len(known) if known else None,
-                    "champion": identity == champion,
-                }
-            )
-            if depth < 40:
-                walk(identity, depth + 1)
-
-    walk("", 0)
-    return listed
-
-
-def side(one: FollowedStudy) -> dict[str, Any]:
-    """One of two studies that are compared: what it found."""
-    with one.lock:
-        match = one.board.current
-        return {"one": one, "item": one.item(), "match": match, "arms": arm_rows(one.board, match) if match else []}
-
-
 def page(name: str, status: int = 200, **values: Any) -> Response:
     return HTMLResponse(templates().get_template(f"{name}.html.j2").render(**values), status)
 
@@ -298,7 +215,14 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many, "cell": words.cell}
+    made.filters |= {
+        "number": wording.number,
+        "duration": wording.duration,
+        "many": wording.many,
+        "cell": words.cell,
+        "minus": words.minus,
+        "brief": wording.brief,
+    }
     made.globals |= {"link": link}
     return made
 

@@ -17,7 +17,13 @@ import httpx
 import pytest
 import uvicorn
 
+from analysis.report import lineage
+from analysis.report.facts import gather
+from analysis.report.lineage import DrawnProgram
+from analysis.report.source import ReportSource
+from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
+from analysis.wording import number
 from arena.contest.serve import listen
 from arena.contest.web.wire import configured
 from arena.run_archive import unpacked
@@ -70,12 +76,16 @@ class Window:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("window")
     task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
+    other = Task.load(simulated_task(random_law(3), folder / "held-out", name="other", experiments=6))
     plan = replace(
         TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
         confirm_runs=2, ablation_runs=0, best_of_seeds=0,
     )  # fmt: skip
     for name, seed in (("one", 5), ("deep/er/two", 6)):
-        made, starters = create(folder / name, task=task, own=[], command="evolve", plan=plan, workers=1, seed=seed)
+        made, starters = create(
+            folder / name, task=task, command="evolve", plan=plan, workers=1, seed=seed,
+            reserve=[other] if name == "one" else [],
+        )  # fmt: skip
         evolve(made, plan, starters, silent)
     return folder
 
@@ -97,7 +107,7 @@ def until_read(window: Window) -> None:
 
 def first(text: str, path: str) -> dict[str, str]:
     """The parameters of the first link to a page."""
-    match = re.search(rf'href="{path}\?([^"]+)"', text)
+    match = re.search(rf'href="{path}\?([^"#]+)[#"]', text)
     assert match is not None
     return dict(httpx.QueryParams(match[1].replace("&amp;", "&")))
 
@@ -136,6 +146,49 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> No
     program = window.page("/program", **first(text, "/program"))
     assert '<pre class="program"' in program
     assert "verdict" in window.page("/report", at="one").lower()
+
+
+def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_second(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one")
+    shown = re.findall(r'<h2 id="match\d?">([^<]+) <span class="soft">on ([^<]+)<', text)
+    assert [name for name, _ in shown] == ["Confirmation", "Held-out task"]
+    [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
+    assert shown[1][1] == held_out["task"] != shown[0][1]
+    assert "Runs of the confirmation" in text
+    assert "confirmation on" in window.page("/compare", a="one", b="deep/er/two")
+    other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
+    assert '<h2 id="match">Opening' in other and "Held-out task</h2>" not in other
+
+
+def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
+    for row in ask(
+        root / "one",
+        "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, avg(verified_gain) AS gain, "
+        "avg(claimed_gain) AS claimed FROM runs WHERE purpose = 'confirmation' GROUP BY ALL",
+    ):
+        cells = [f'<td class="right">{number(row[key], 4, True)}</td>' for key in ("gain", "claimed")]
+        assert re.search(re.escape(f">{row['name']}</a></td><td>") + "[^<]+</td>" + re.escape("".join(cells)), text), (
+            row
+        )
+    opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
+    drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
+    dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
+    assert {name for name, look in dots if look == "discarded"} == {"stock", "stock (A/A)"}
+    assert {look for name, look in dots if not name.startswith("stock")} == {"kept"}
+
+
+def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:
+    with open_study(root / "one", views=VIEWS) as con:
+        section = lineage.section(gather(ReportSource(con, "one")))
+    assert section is not None
+    rows = {row.id: row for row in (DrawnProgram(**one) for one in section.figures[0].data["rows"])}
+    text = window.page("/study", at="one").partition('id="lineage"')[2]
+    shown = re.findall(r'id=(\w+)">[^<]+</a>.*?</td><td class="right">([^<]+)</td><td class="right">(\d+)<', text)
+    assert {one: (gain, int(n)) for one, gain, n in shown} == {
+        one: (number(row.gain, 4, True), row.n) for one, row in rows.items()
+    }
+    assert f"<dt>Programs</dt><dd>{len(rows)}<" in window.page("/study", at="one")
 
 
 def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
@@ -213,6 +266,26 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
             time.sleep(0.1)
     finally:
         opened.close()
+
+
+def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "live"
+    shutil.copytree(root / "one", copy)
+    whole = ask(copy, "SELECT count(*) AS runs, count(*) FILTER (purpose = 'race') AS opening FROM runs")[0]
+    records = [(path, line) for path in (copy / "ledger").iterdir() for line in path.read_bytes().splitlines(True)]
+    end = min(json.loads(line)["at"] for _, line in records if json.loads(line)["kind"] == "match_ended")
+    for path in {path for path, _ in records}:  # as it was when the opening race ended
+        path.write_bytes(b"".join(line for at, line in records if at == path and json.loads(line)["at"] <= end))
+    with (copy / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its process does
+        opened = Window(tmp_path)
+        try:
+            until_read(opened)
+            text = " ".join(opened.page("/study", at="live").split())
+        finally:
+            opened.close()
+    done = re.search(r"</progress> (\d+) of (\d+) planned runs ended; time left: about ([\d.]+) ", text)
+    assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
 
 
 def test_studies_are_listed_compared_and_removed_at_the_terminal(
