@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ import analysis
 from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
-from arena.contest.web.security import HEADERS
+from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.comparison import compared
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
@@ -155,7 +156,7 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
     def program(at: str, id: str) -> Response:
         one = studies.get(at)
         with tables.read(one.folder) as con:
-            return page("program", one=one, at=records.program_page(con, id))
+            return page("program", one=one, at=records.program_page(con, id), rules=words.RULES)
 
     @routes.get("/sql")
     def sql(at: str, q: str = "") -> Response:
@@ -182,7 +183,18 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
             text = report.report(con, one.name)
+        back = f'<p class="kicker"><a href="{escape(link("/study", at=one.name))}">Back to the study</a></p>'
+        text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
+
+    @routes.get("/card")
+    def picture(at: str) -> Response:
+        from analysis.report.card import card
+
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            drawn = card(con, one.name)
+        return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": CARD_POLICY})
 
     return routes
 
@@ -215,14 +227,8 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
-        "number": wording.number,
-        "duration": wording.duration,
-        "many": wording.many,
-        "cell": words.cell,
-        "minus": words.minus,
-        "brief": wording.brief,
-    }
+    made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
+    made.filters |= {"cell": words.cell, "minus": words.minus}
     made.globals |= {"link": link}
     return made
 

@@ -13,12 +13,11 @@ from meta.reserve import runs_on_reserved, runs_on_variant
 
 @dataclass(frozen=True)
 class Expected:
-    """``runs``: of the whole study; ``done``: runs that ended, and the shares of those under way; ``seconds_left``: None
-    before the first run has ended."""
+    """``runs``: of the whole study; ``done``: those that ended, and the shares of those under way."""
 
     runs: int
     done: float
-    seconds_left: float | None
+    seconds_left: float | None  # None before a run has ended
 
 
 def expected(board: StudyView) -> Expected | None:

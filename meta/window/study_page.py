@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from analysis.trust import WHY, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
-from meta.cli.screen import CONTROLS, origin
+from meta.cli.screen import CONTROLS
 from meta.window.planned import expected
 from meta.window.studies import FollowedStudy
 from programs.shelf import starter
@@ -110,7 +110,7 @@ def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
     return ShownArm(
         name_of(board, arm),
         arm.program_id,
-        origin(board, arm),
+        role(board, arm),
         arm.gain,
         mean(claims),
         sum(run.kept for run in arm.runs),
@@ -120,6 +120,13 @@ def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
         sum(run.spent for run in arm.runs),
         at_work[-1] if at_work else "done" if arm.runs else "waiting",
     )
+
+
+def role(board: StudyView, arm: ArmView) -> str:
+    """The parents of an arm's program, else its role."""
+    parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
+    alone = arm.role not in ("", "program") or not parents
+    return arm.role or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
 
 
 def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:

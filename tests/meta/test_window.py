@@ -23,8 +23,9 @@ from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
-from analysis.wording import number
+from analysis.wording import brief, number
 from arena.contest.serve import listen
+from arena.contest.web.curve import curve
 from arena.contest.web.wire import configured
 from arena.run_archive import unpacked
 from arena.study import Study
@@ -32,9 +33,11 @@ from arena.verify_study import final_source
 from meta.begin import create
 from meta.cli.main import run
 from meta.evolve import evolve
+from meta.mutators.mix import MUTATORS
 from meta.window.app import create_app
+from meta.window.records import fetch, run_page
 from meta.window.studies import Studies
-from meta.window.words import minus
+from meta.window.words import RULES, minus
 from programs.errors import Corrupt
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
@@ -142,7 +145,7 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> No
     assert "the untouched script" in run or "baseline" in run
     assert '<path class="best"' in run
     experiment = window.page("/experiment", **first(run, "/experiment"))
-    assert "source id" in experiment
+    assert "Source id" in experiment
     program = window.page("/program", **first(text, "/program"))
     assert '<pre class="program"' in program
     assert "verdict" in window.page("/report", at="one").lower()
@@ -154,7 +157,7 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     assert [name for name, _ in shown] == ["Confirmation", "Held-out task"]
     [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
     assert shown[1][1] == held_out["task"] != shown[0][1]
-    assert "Runs of the confirmation" in text
+    assert "Runs: confirmation" in text
     assert "confirmation on" in window.page("/compare", a="one", b="deep/er/two")
     other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     assert '<h2 id="match">Opening' in other and "Held-out task</h2>" not in other
@@ -168,9 +171,7 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
         "avg(claimed_gain) AS claimed FROM runs WHERE purpose = 'confirmation' GROUP BY ALL",
     ):
         cells = [f'<td class="right">{number(row[key], 4, True)}</td>' for key in ("gain", "claimed")]
-        assert re.search(re.escape(f">{row['name']}</a></td><td>") + "[^<]+</td>" + re.escape("".join(cells)), text), (
-            row
-        )
+        assert f">{row['name']}</a></td>{''.join(cells)}" in text, row
     opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
     drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
     dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
@@ -191,8 +192,61 @@ def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window
     assert f"<dt>Programs</dt><dd>{len(rows)}<" in window.page("/study", at="one")
 
 
+def test_a_run_has_the_noise_of_its_own_data_and_says_what_its_axes_are(window: Window, root: Path) -> None:
+    with open_study(root / "one", views=VIEWS) as con:
+        facts = gather(ReportSource(con, "one"))
+    noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
+    assert len(set(noise.values())) > 1
+    for row in facts.runs.rows:
+        sd = noise.get((row.match_id, row.score_stream))
+        text = window.page("/run", at="one", id=row.run_id)
+        assert sd is None or f"differs by an SD of {brief(sd, 2)}:" in text
+        assert f"; {row.direction} is better</text>" in text and ">experiment</text>" in text
+        assert f"claimed gain {number(row.claimed_gain, 4, True)};" in text
+
+
+def test_values_outside_the_frame_of_a_course_and_a_run_under_way_are_mentioned(root: Path) -> None:
+    with open_study(root / "one") as con:
+        [run] = fetch(con, "SELECT run_id FROM runs ORDER BY kept DESC, run_id LIMIT 1")
+        course = run_page(con, run["run_id"], 0).course
+    assert "at the end" in curve(course).caption
+    last = course["experiments"][-1]
+    far = {
+        **course,
+        "experiments": [*course["experiments"], {**last, "metric": 1e6, "decision": "discard", "status": "ok"}],
+    }
+    assert "outside the frame" in curve(far).caption
+    assert (
+        " so far" in curve(course, going_on=True).caption and "at the end" not in curve(course, going_on=True).caption
+    )
+
+
+def test_an_experiment_is_shown_in_words_and_rounded(window: Window, root: Path) -> None:
+    [row] = ask(root / "one", "SELECT * FROM experiments WHERE number = 1 AND status = 'ok' ORDER BY metric LIMIT 1")
+    text = window.page("/experiment", at="one", id=row["experiment_id"])
+    assert f'<dd title="{row["metric"]}">{brief(row["metric"], 5)}</dd>' in text
+    assert "<dt>Length of the training</dt><dd>the whole" in text and "is better)" in text
+
+
+def test_a_program_is_explained_and_lists_its_runs(window: Window, root: Path) -> None:
+    [made] = ask(root / "one", "SELECT child_id, operator FROM mutations WHERE accepted ORDER BY child_id LIMIT 1")
+    text = window.page("/program", at="one", id=made["child_id"])
+    assert f"Made by the rule {made['operator']}, without a model, which {RULES[made['operator']]}." in text
+    runs = ask(root / "one", f"SELECT run_id FROM runs WHERE program_id = '{made['child_id']}'")
+    assert runs and set(re.findall(r'href="/run\?at=one&amp;id=(\w+)"', text)) == {run["run_id"] for run in runs}
+    assert set(MUTATORS.built_in) <= RULES.keys()
+
+
+def test_a_study_links_to_its_card_and_the_report_links_back(window: Window) -> None:
+    text = window.page("/study", at="one")
+    card = window.client.get("/card", params=first(text, "/card"))
+    assert card.headers["content-type"].startswith("image/svg+xml") and card.text.startswith("<svg")
+    assert "style-src 'unsafe-inline'" in card.headers["content-security-policy"]
+    assert first(window.page("/report", **first(text, "/report")), "/study") == {"at": "one"}
+
+
 def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
-    text = window.page("/compare", a="one", b="deep/er/two")
+    text = window.page("/compare", a="one", b="deep/er/two").replace("<wbr>", "")
     differing = re.findall(r'<tr class="tie"><td>([^<]+)</td>', text)
     assert "seed_hash" in differing or "study_id" in differing or "seed" in " ".join(differing)
     assert "race_rule" not in differing
