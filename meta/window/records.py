@@ -125,6 +125,8 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
         "experiments": cast("list[ExperimentColumns]", experiments),
         "left_out": 0,
     }
+    if run["claimed_gain"] is None:  # it has not ended
+        run["claimed_gain"] = next((row["gain"] for row in reversed(experiments) if row["decision"] == "keep"), None)
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
     drawn = curve(course, going_on=run["state"] == "running")

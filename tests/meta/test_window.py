@@ -336,10 +336,21 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
         try:
             until_read(opened)
             text = " ".join(opened.page("/study", at="live").split())
+            [kept] = ask(copy, "SELECT run_id, max_by(gain, number) AS gain FROM experiments WHERE decision = 'keep' "
+                               "GROUP BY run_id ORDER BY run_id LIMIT 1")  # fmt: skip
+            for path in (copy / "ledger").iterdir():  # and if that run had not ended
+                lines = path.read_bytes().splitlines(True)
+                path.write_bytes(b"".join(line for line in lines if not is_end_of(json.loads(line), kept["run_id"])))
+            under_way = opened.page("/run", at="live", id=kept["run_id"])
         finally:
             opened.close()
     done = re.search(r"</progress> (\d+) of (\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
+    assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
+
+
+def is_end_of(record: dict[str, object], run_id: str) -> bool:
+    return record["kind"] == "run_ended" and record["run_id"] == run_id
 
 
 def test_studies_are_listed_compared_and_removed_at_the_terminal(
@@ -409,8 +420,9 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
     with Browser(command) as browser:
         go(browser, f"{window.url}/?token={TOKEN}")
         study = window.page("/study", at="one")
-        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs"]
+        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs", "/credit?at=one"]
         paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
+        paths += [f"/experiment?{httpx.QueryParams(first(window.page('/run', **first(study, '/run')), '/experiment'))}"]
         for path in paths:
             for width in (1280, 360):
                 go(browser, window.url + path, width)
