@@ -6,16 +6,12 @@ import fcntl
 import json
 import re
 import shutil
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from analysis.report import lineage
 from analysis.report.facts import gather
@@ -24,73 +20,19 @@ from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
 from analysis.wording import brief, number
-from arena.contest.serve import listen
 from arena.contest.web.curve import curve
-from arena.contest.web.wire import configured
-from arena.run_archive import unpacked
 from arena.study import Study
-from arena.verify_study import final_source
-from meta.begin import create
-from meta.cli.main import run
-from meta.evolve import evolve
 from meta.mutators.mix import MUTATORS
-from meta.window.app import create_app
 from meta.window.records import fetch, run_page
-from meta.window.studies import Studies
 from meta.window.words import RULES, minus
-from programs.errors import Corrupt
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
-from tests.studies import TINY, silent
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
-
-TOKEN = "a-token"
-
-
-class Window:
-    """The pages of a folder on a port of the kernel's choice, and a client that has opened the address."""
-
-    def __init__(self, root: Path) -> None:
-        self.studies, listening = Studies(root), listen("127.0.0.1", 0)
-        self.port = int(listening.getsockname()[1])
-        self.server = uvicorn.Server(configured(create_app(self.studies, TOKEN, self.port)))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
-        while not self.server.started:
-            time.sleep(0.01)
-        assert self.client.get("/", params={"token": TOKEN}).status_code == 200
-
-    def page(self, path: str, status: int = 200, **values: str) -> str:
-        answer = self.client.get(path, params=values)
-        assert answer.status_code == status, answer.text
-        return answer.text
-
-    def close(self) -> None:
-        self.studies.close()
-        self.server.should_exit = True
-        self.thread.join()
-        self.client.close()
+from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("window")
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
-    other = Task.load(simulated_task(random_law(3), folder / "held-out", name="other", experiments=6))
-    plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
-    )  # fmt: skip
-    for name, seed in (("one", 5), ("deep/er/two", 6)):
-        made, starters = create(
-            folder / name, task=task, command="evolve", plan=plan, workers=1, seed=seed,
-            reserve=[other] if name == "one" else [],
-        )  # fmt: skip
-        evolve(made, plan, starters, silent)
-    return folder
+    return made_studies(tmp_path_factory.mktemp("window"))
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +41,6 @@ def window(root: Path) -> Iterator[Window]:
     until_read(opened)
     yield opened
     opened.close()
-
-
-def until_read(window: Window) -> None:
-    end = time.monotonic() + 60
-    while not all(one.whole for one in window.studies.followed.values()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def first(text: str, path: str) -> dict[str, str]:
-    """The parameters of the first link to a page."""
-    match = re.search(rf'href="{path}\?([^"#]+)[#"]', text)
-    assert match is not None
-    return dict(httpx.QueryParams(match[1].replace("&amp;", "&")))
 
 
 def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
@@ -351,65 +279,6 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
 
 def is_end_of(record: dict[str, object], run_id: str) -> bool:
     return record["kind"] == "run_ended" and record["run_id"] == run_id
-
-
-def test_studies_are_listed_compared_and_removed_at_the_terminal(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["ls", str(root), "--json"]) == 0
-    [item] = json.loads(capsys.readouterr().out)["items"]
-    files = [path for path in (root / "one").rglob("*") if path.is_file()]
-    assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
-    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
-    assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert "seed_hash" in str(answer["settings"]) or "study_id" in str(answer["settings"])
-    assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
-    copy = tmp_path / "copy"
-    shutil.copytree(root / "one", copy)
-    (tmp_path / "link").symlink_to(copy)
-    for words, problem in (
-        ([str(copy)], "no terminal to ask"), ([str(tmp_path / "cop"), "-y"], "is no study"),
-        ([str(tmp_path / "link"), "-y"], "is no study"), ([str(copy), str(tmp_path), "-y"], "is no study"),
-    ):  # fmt: skip
-        assert run(["rm", *words]) == 2 and problem in capsys.readouterr().err and copy.is_dir()
-    with (copy / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as its process does
-        assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
-    assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
-    assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
-
-
-def test_a_finished_study_gets_small_and_works_as_before(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(root / "one", copy)
-    first_source = "(SELECT min(source_id) FROM experiments WHERE number = 0)"
-    runs = ask(copy, f"SELECT run_id, final_source_id FROM runs ORDER BY final_source_id = {first_source}, run_id")
-    sources = [final_source(Study.open(copy), row["run_id"], row["final_source_id"]) for row in runs]
-    logs = {path.relative_to(copy / "runs"): path.read_bytes() for path in (copy / "runs").rglob("*.diff")}
-    files = sum(path.is_file() for path in copy.rglob("*"))
-    assert run(["gc", str(copy)]) == 0 and f"in {files:,} files, now" in capsys.readouterr().err
-    assert not any([*(copy / name).iterdir()] for name in ("runs", "cache", "data"))
-    assert (copy / "runs.zip").stat().st_mode & 0o077 == 0 and sum(path.is_file() for path in copy.rglob("*")) < 100
-    study = Study.open(copy)
-    assert [final_source(study, row["run_id"], row["final_source_id"]) for row in runs] == sources
-    with unpacked(copy, runs[0]["run_id"]) as folder:
-        assert git_log(folder) and (folder / "results.tsv").is_file()
-        here = {Path(folder.name) / path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.diff")}
-    assert here and here.items() <= logs.items()
-    packed = (copy / "runs.zip").read_bytes()
-    assert run(["gc", str(copy)]) == 0 and (copy / "runs.zip").read_bytes() == packed
-    assert run(["verify", runs[0]["run_id"], "-s", str(copy), "--seeds", "2", "-y", "-q"]) == 0
-    assert run(["evolve", "--resume", str(copy), "-q"]) == 0 and run(["report", str(copy)]) == 0
-    (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
-        final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])
-
-
-def git_log(folder: Path) -> str:
-    return subprocess.run(["git", "log", "--oneline"], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow
