@@ -24,7 +24,7 @@ from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.hosting import founded, served
 from tests.arena.contest.test_browser import go
-from tests.meta.test_window import TOKEN, Window, first, until_read
+from tests.meta.opened_window import TOKEN, Window, first, until_read
 
 SIZES = ((1280, "light"), (360, "dark"))
 CONTEST = ("", "queue", "lineage", "rules", "tasks", "downloads", "join", "write", "host")

@@ -78,6 +78,7 @@ class RunView:
     measured: int = 0  # with it
     spent: float = 0.0
     head: float | None = None
+    baseline: float | None = None  # the metric of the untouched script
     state: str = "running"
     doing: str = ""
     gains: list[float] = field(default_factory=list)
@@ -91,6 +92,10 @@ class RunView:
     @property
     def gain(self) -> float | None:
         return sum(self.gains) / len(self.gains) if self.gains else None
+
+    def claimed_gain(self, sign: float) -> float | None:
+        """By the researcher's own measurements; ``sign`` +1 where lower is better."""
+        return None if self.head is None or self.baseline is None else sign * (self.baseline - self.head)
 
 
 @dataclass
@@ -281,6 +286,7 @@ class StudyView:
             return
         if event.get("decision") in ("keep", "baseline"):
             run.head = run.last.get("metric", run.head)
+            run.baseline = run.head if run.baseline is None else run.baseline
         if event.get("decision") == "keep":
             run.kept += 1
             self._add_news(run, event)

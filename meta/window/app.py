@@ -6,8 +6,9 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
 from functools import cache
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
@@ -20,20 +21,16 @@ import analysis
 from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
-from arena.contest.web.security import HEADERS
+from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts
-from meta.cli.screen import arm_rows
-from meta.window import records
+from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
+from meta.window.study_page import of_study
 from programs.errors import MetaloopError, NotFound
-
-if TYPE_CHECKING:
-    from meta.cli.board import MatchView, StudyView
 
 HERE, CONTEST = Path(__file__).parent, Path(contest_web.__file__).parent
 COOKIE = "metaloop_window"
 LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
-MOST_RUNS = 100  # on the page of a study
 STATIC = {"window.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -152,7 +149,7 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
     def program(at: str, id: str) -> Response:
         one = studies.get(at)
         with tables.read(one.folder) as con:
-            return page("program", one=one, at=records.program_page(con, id))
+            return page("program", one=one, at=records.program_page(con, id), rules=words.RULES)
 
     @routes.get("/sql")
     def sql(at: str, q: str = "") -> Response:
@@ -166,6 +163,12 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
                 problem = error.message
         return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
 
+    @routes.get("/credit")
+    def of_directives(at: str) -> Response:
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            return page("credit", one=one, at=credit.credit_page(con, one.name), query=credit.CHANGES)
+
     @routes.get("/report")
     def whole_report(at: str) -> Response:
         from analysis.report import page as report
@@ -173,7 +176,18 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
             text = report.report(con, one.name)
+        back = f'<p class="kicker"><a href="{escape(link("/study", at=one.name))}">Back to the study</a></p>'
+        text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
+
+    @routes.get("/card")
+    def picture(at: str) -> Response:
+        from analysis.report.card import card
+
+        one = studies.get(at)
+        with tables.read(one.folder, computed=True) as con:
+            drawn = card(con, one.name)
+        return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": CARD_POLICY})
 
     return routes
 
@@ -191,78 +205,6 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
             yield ": still here\n\n"
         await asyncio.sleep(LOOK_SECONDS)
         silent += LOOK_SECONDS
-
-
-def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
-    """What the page of a study shows, from what was read of its ledger."""
-    board = one.board
-    chosen = board.matches.get(match) or board.current
-    runs = [(view, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for _ in arm.runs]
-    listed = [(run, arm) for view in ([chosen] if chosen else []) for arm in view.arms.values() for run in arm.runs]
-    listed.sort(key=lambda pair: pair[0].started_at, reverse=True)
-    return {
-        "board": board,
-        "chosen": chosen,
-        "arms": arm_rows(board, chosen) if chosen else [],
-        "arm_programs": [arm.program_id for arm in chosen.arms.values()] if chosen else [],
-        "runs": listed[:MOST_RUNS],
-        "more_runs": max(0, len(runs) - MOST_RUNS),
-        "gains": gains_drawn(board, chosen) if chosen else None,
-        "programs": lineage(board),
-    }
-
-
-def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:
-    """Each run of a match that was verified, as a dot: its arm's line, its gain."""
-    arms = [
-        (board.name(arm.program_id), arm.role, [(r.run_id, r.gain) for r in arm.runs if r.gain is not None])
-        for arm in match.arms.values()
-    ]
-    values = [0.0, *(gain for _, _, runs in arms for _, gain in runs)]
-    low, high = min(values), max(values)
-    if low == high:
-        return None
-
-    def at(value: float) -> float:
-        return round(8 + 584 * (value - low) / (high - low), 1)
-
-    arms.sort(key=lambda one: -sum(gain for _, gain in one[2]) / max(1, len(one[2])) if one[2] else 0.0)
-    drawn = [(name, role, [(run, at(gain), gain) for run, gain in runs]) for name, role, runs in arms if runs]
-    means = [at(sum(gain for _, _, gain in runs) / len(runs)) for _, _, runs in drawn]
-    return {"arms": list(zip(drawn, means, strict=True)), "zero": at(0.0), "low": low, "high": high}
-
-
-def lineage(board: StudyView) -> list[dict[str, Any]]:
-    """The programs, each below its first parent; ``depth``: of the tree."""
-    gains: dict[str, list[float]] = {}
-    for view in board.matches.values():
-        for arm in view.arms.values():
-            gains.setdefault(arm.program_id, []).extend(run.gain for run in arm.runs if run.gain is not None)
-    children: dict[str, list[str]] = {}
-    for identity, event in board.programs.items():
-        parents = [one for one in event.get("parent_ids") or [] if one in board.programs]
-        children.setdefault(parents[0] if parents else "", []).append(identity)
-    champion = (board.champion or {}).get("program_id")
-    listed: list[dict[str, Any]] = []
-
-    def walk(parent: str, depth: int) -> None:
-        for identity in children.get(parent, ()):
-            known = gains.get(identity, [])
-            listed.append(
-                {
-                    "id": identity,
-                    "name": board.name(identity),
-                    "depth": depth,
-                    "n": len(known),
-                    "gain": sum(known) / len(known) if known else None,
-                    "champion": identity == champion,
-                }
-            )
-            if depth < 40:
-                walk(identity, depth + 1)
-
-    walk("", 0)
-    return listed
 
 
 def side(one: FollowedStudy) -> dict[str, Any]:
@@ -298,7 +240,8 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": wording.number, "duration": wording.duration, "many": wording.many}
+    made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
+    made.filters |= {"cell": words.cell, "minus": words.minus}
     made.globals |= {"link": link}
     return made
 

@@ -28,7 +28,9 @@ MOST_EXPERIMENTS = 200  # on one page
 MOST_ROWS, MOST_SECONDS = 1000, 20.0  # of a query
 KEPT_OPEN = 4  # studies whose tables stay in memory
 RUN = """
-SELECT r.*, p.text FROM runs AS r LEFT JOIN programs AS p USING (program_id) WHERE r.run_id = ? LIMIT 1
+SELECT r.*, m.metric, m.unit, m.stream AS match_stream, i.noise_sd
+FROM runs AS r LEFT JOIN matches AS m USING (match_id) LEFT JOIN imports AS i ON i.run_id = r.run_id
+WHERE r.run_id = ? LIMIT 1
 """
 COURSE = """
 SELECT number, coalesce(status, '') AS status, metric, coalesce(fraction, 1.0) AS fraction,
@@ -41,12 +43,23 @@ CALLS = (
 )
 CALLS += "run_id = ? ORDER BY number"
 TURNS = "SELECT number, after, role, fate, title, reason FROM turns WHERE run_id = ? ORDER BY number"
-EXPERIMENT = "SELECT * FROM experiments WHERE experiment_id = ? LIMIT 1"
+EXPERIMENT = """
+SELECT e.*, m.metric AS measure, m.unit, m.direction
+FROM experiments AS e LEFT JOIN runs AS r USING (run_id) LEFT JOIN matches AS m ON m.match_id = r.match_id
+WHERE e.experiment_id = ? LIMIT 1
+"""
 FINAL = "SELECT avg(metric) AS metric FROM verifications WHERE run_id = ? AND status = 'ok'"
+# On one stream, as the report: others have other data, whose means differ. A later match of a search has the baselines
+# of an earlier one.
 NOISE = """
-SELECT stddev_samp(metric) AS sd FROM baselines WHERE status = 'ok' AND task = ? HAVING count(*) > 2
+SELECT stddev_samp(metric) AS sd FROM baselines WHERE status = 'ok' AND task = ? AND stream = ?
+GROUP BY match_id HAVING count(*) > 2 ORDER BY match_id = ? DESC LIMIT 1
 """
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
+ITS_RUNS = """
+SELECT run_id, coalesce(purpose, '') AS purpose, role, task, state, verified_gain, claimed_gain FROM runs
+WHERE program_id = ? ORDER BY started_at DESC, run_id LIMIT 100
+"""
 MADE = "SELECT operator, model, reason FROM mutations WHERE child_id = ? AND accepted LIMIT 1"
 
 
@@ -101,20 +114,23 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     if not matching:
         raise NotFound(f"there is no run {run_id!r} in this study", hint="the study's page lists them")
     run, experiments = matching[0], fetch(con, COURSE, run_id)
-    noise = fetch(con, NOISE, run["task"])
+    noise = fetch(con, NOISE, run["task"], run["score_stream"] or run["match_stream"], run["match_id"])
     course: CourseContent = {
         "direction": str(run["direction"]),
-        "metric": "metric",
-        "unit": "",
+        "metric": str(run["metric"] or "metric"),
+        "unit": str(run["unit"] or ""),
         "gain": run["verified_gain"],
         "final": fetch(con, FINAL, run_id)[0]["metric"],
-        "sd": noise[0]["sd"] if noise else None,
+        "sd": noise[0]["sd"] if noise else run["noise_sd"],
         "experiments": cast("list[ExperimentColumns]", experiments),
         "left_out": 0,
     }
+    if run["claimed_gain"] is None:  # it has not ended
+        run["claimed_gain"] = next((row["gain"] for row in reversed(experiments) if row["decision"] == "keep"), None)
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
-    return RunPage(run, curve(course), course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
+    drawn = curve(course, going_on=run["state"] == "running")
+    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
 
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
@@ -127,13 +143,14 @@ def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
 
 @dataclass(frozen=True)
 class ProgramPage:
-    """A program's text, how it was written, and its lines that differ from those of each parent."""
+    """A program's text, how it was written, its lines that differ from those of each parent, and its runs."""
 
     name: str
     program_id: str
     shown: str
     made: Row
     changes: Sequence[tuple[str, str, str]]  # name and id of a parent, unified diff
+    runs: Sequence[Row]
 
 
 def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage:
@@ -156,7 +173,7 @@ def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage
             diff = unified_diff(above[1].splitlines(), text.splitlines(), above[0], name, lineterm="", n=2)
             changes.append((above[0], parent, "\n".join(diff)))
     made = fetch(con, MADE, program_id)
-    return ProgramPage(name, program_id, text, made[0] if made else {}, changes)
+    return ProgramPage(name, program_id, text, made[0] if made else {}, changes, fetch(con, ITS_RUNS, program_id))
 
 
 @dataclass(frozen=True)

@@ -6,83 +6,33 @@ import fcntl
 import json
 import re
 import shutil
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
-from analysis.statistics import interval, welch_difference
+from analysis.report import lineage
+from analysis.report.facts import gather
+from analysis.report.lineage import DrawnProgram
+from analysis.report.source import ReportSource
+from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
-from arena.contest.serve import listen
-from arena.contest.web.wire import configured
-from arena.run_archive import unpacked
+from analysis.wording import brief, number
+from arena.contest.web.curve import curve
 from arena.study import Study
-from arena.verify_study import final_source
-from meta.begin import create
-from meta.cli.board import StudyView
-from meta.cli.comparison import settings
-from meta.cli.main import run
-from meta.evolve import evolve
-from meta.window.app import create_app
-from meta.window.studies import Studies
-from programs.errors import Corrupt
+from meta.mutators.mix import MUTATORS
+from meta.window.records import fetch, run_page
+from meta.window.words import RULES, minus
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
-from tests.studies import TINY, silent
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
-
-TOKEN = "a-token"
-
-
-class Window:
-    """The pages of a folder on a port of the kernel's choice, and a client that has opened the address."""
-
-    def __init__(self, root: Path) -> None:
-        self.studies, listening = Studies(root), listen("127.0.0.1", 0)
-        self.port = int(listening.getsockname()[1])
-        self.server = uvicorn.Server(configured(create_app(self.studies, TOKEN, self.port)))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
-        while not self.server.started:
-            time.sleep(0.01)
-        assert self.client.get("/", params={"token": TOKEN}).status_code == 200
-
-    def page(self, path: str, status: int = 200, **values: str) -> str:
-        answer = self.client.get(path, params=values)
-        assert answer.status_code == status, answer.text
-        return answer.text
-
-    def close(self) -> None:
-        self.studies.close()
-        self.server.should_exit = True
-        self.thread.join()
-        self.client.close()
+from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("window")
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
-    far = Task.load(simulated_task(random_law(3), folder / "far", name="far", experiments=6))
-    plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
-    )  # fmt: skip
-    for name, seed in (("one", 5), ("deep/er/two", 6)):
-        made, starters = create(
-            folder / name, task=task, own=[], command="evolve", plan=plan, workers=1, seed=seed, reserve=[far]
-        )
-        evolve(made, plan, starters, silent)
-    return folder
+    return made_studies(tmp_path_factory.mktemp("window"))
 
 
 @pytest.fixture(scope="module")
@@ -91,20 +41,6 @@ def window(root: Path) -> Iterator[Window]:
     until_read(opened)
     yield opened
     opened.close()
-
-
-def until_read(window: Window) -> None:
-    end = time.monotonic() + 60
-    while not all(one.whole for one in window.studies.followed.values()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def first(text: str, path: str) -> dict[str, str]:
-    """The parameters of the first link to a page."""
-    match = re.search(rf'href="{path}\?([^"]+)"', text)
-    assert match is not None
-    return dict(httpx.QueryParams(match[1].replace("&amp;", "&")))
 
 
 def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
@@ -137,14 +73,108 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> No
     assert "the untouched script" in run or "baseline" in run
     assert '<path class="best"' in run
     experiment = window.page("/experiment", **first(run, "/experiment"))
-    assert "source id" in experiment
+    assert "Source id" in experiment
     program = window.page("/program", **first(text, "/program"))
     assert '<pre class="program"' in program
     assert "verdict" in window.page("/report", at="one").lower()
 
 
+def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_second(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one")
+    shown = re.findall(r'<h2 id="match\d?">([^<]+) <span class="soft">on ([^<]+)<', text)
+    assert [name for name, _ in shown] == ["Confirmation", "Held-out task"]
+    [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
+    assert shown[1][1] == held_out["task"] != shown[0][1]
+    assert "Runs: confirmation" in text
+    assert "confirmation on" in window.page("/compare", a="one", b="deep/er/two")
+    other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
+    assert '<h2 id="match">Opening' in other and "Held-out task</h2>" not in other
+
+
+def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
+    for row in ask(
+        root / "one",
+        "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, avg(verified_gain) AS gain, "
+        "avg(claimed_gain) AS claimed FROM runs WHERE purpose = 'confirmation' GROUP BY ALL",
+    ):
+        cells = [f'<td class="right">{number(row[key], 4, True)}</td>' for key in ("gain", "claimed")]
+        assert f">{row['name']}</a></td>{''.join(cells)}" in text, row
+    opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
+    drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
+    dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
+    assert {name for name, look in dots if look == "discarded"} == {"stock", "stock (A/A)"}
+    assert {look for name, look in dots if not name.startswith("stock")} == {"kept"}
+
+
+def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:
+    with open_study(root / "one", views=VIEWS) as con:
+        section = lineage.section(gather(ReportSource(con, "one")))
+    assert section is not None
+    rows = {row.id: row for row in (DrawnProgram(**one) for one in section.figures[0].data["rows"])}
+    text = window.page("/study", at="one").partition('id="lineage"')[2]
+    shown = re.findall(r'id=(\w+)">[^<]+</a>.*?</td><td class="right">([^<]+)</td><td class="right">(\d+)<', text)
+    assert {one: (gain, int(n)) for one, gain, n in shown} == {
+        one: (number(row.gain, 4, True), row.n) for one, row in rows.items()
+    }
+    assert f"<dt>Programs</dt><dd>{len(rows)}<" in window.page("/study", at="one")
+
+
+def test_a_run_has_the_noise_of_its_own_data_and_says_what_its_axes_are(window: Window, root: Path) -> None:
+    with open_study(root / "one", views=VIEWS) as con:
+        facts = gather(ReportSource(con, "one"))
+    noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
+    assert len(set(noise.values())) > 1
+    for row in facts.runs.rows:
+        sd = noise.get((row.match_id, row.score_stream))
+        text = window.page("/run", at="one", id=row.run_id)
+        assert sd is None or f"differs by an SD of {brief(sd, 2)}:" in text
+        assert f"; {row.direction} is better</text>" in text and ">experiment</text>" in text
+        assert f"claimed gain {number(row.claimed_gain, 4, True)};" in text
+
+
+def test_values_outside_the_frame_of_a_course_and_a_run_under_way_are_mentioned(root: Path) -> None:
+    with open_study(root / "one") as con:
+        [run] = fetch(con, "SELECT run_id FROM runs ORDER BY kept DESC, run_id LIMIT 1")
+        course = run_page(con, run["run_id"], 0).course
+    assert "at the end" in curve(course).caption
+    last = course["experiments"][-1]
+    far = {
+        **course,
+        "experiments": [*course["experiments"], {**last, "metric": 1e6, "decision": "discard", "status": "ok"}],
+    }
+    assert "outside the frame" in curve(far).caption
+    assert (
+        " so far" in curve(course, going_on=True).caption and "at the end" not in curve(course, going_on=True).caption
+    )
+
+
+def test_an_experiment_is_shown_in_words_and_rounded(window: Window, root: Path) -> None:
+    [row] = ask(root / "one", "SELECT * FROM experiments WHERE number = 1 AND status = 'ok' ORDER BY metric LIMIT 1")
+    text = window.page("/experiment", at="one", id=row["experiment_id"])
+    assert f'<dd title="{row["metric"]}">{brief(row["metric"], 5)}</dd>' in text
+    assert "<dt>Length of the training</dt><dd>the whole" in text and "is better)" in text
+
+
+def test_a_program_is_explained_and_lists_its_runs(window: Window, root: Path) -> None:
+    [made] = ask(root / "one", "SELECT child_id, operator FROM mutations WHERE accepted ORDER BY child_id LIMIT 1")
+    text = window.page("/program", at="one", id=made["child_id"])
+    assert f"Made by the rule {made['operator']}, without a model, which {RULES[made['operator']]}." in text
+    runs = ask(root / "one", f"SELECT run_id FROM runs WHERE program_id = '{made['child_id']}'")
+    assert runs and set(re.findall(r'href="/run\?at=one&amp;id=(\w+)"', text)) == {run["run_id"] for run in runs}
+    assert set(MUTATORS.built_in) <= RULES.keys()
+
+
+def test_a_study_links_to_its_card_and_the_report_links_back(window: Window) -> None:
+    text = window.page("/study", at="one")
+    card = window.client.get("/card", params=first(text, "/card"))
+    assert card.headers["content-type"].startswith("image/svg+xml") and card.text.startswith("<svg")
+    assert "style-src 'unsafe-inline'" in card.headers["content-security-policy"]
+    assert first(window.page("/report", **first(text, "/report")), "/study") == {"at": "one"}
+
+
 def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
-    text = window.page("/compare", a="one", b="deep/er/two")
+    text = window.page("/compare", a="one", b="deep/er/two").replace("<wbr>", "")
     assert re.findall(r'<tr class="tie"><td>([^<]+)</td>', text) == ["seed"]  # no ids, times or folders
     assert "on far (held-out, not part of the verdict)" in text and "not distinguishable" in text
     first, second = (text.index(f'<a href="/study?at={name}">') for name in ("one", "deep%2Fer%2Ftwo"))
@@ -153,77 +183,8 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
     assert boxes == [("b", "deep/er/two"), ("a", "one")]  # the older study is the first
 
 
-def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pair = [str(root / "one"), str(root / "deep/er/two")]
-    assert run(["compare", *pair, "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    gains = [
-        [
-            row["verified_gain"]
-            for row in ask(Path(one), "FROM runs WHERE purpose = 'confirmation' AND role = 'champion'")
-        ]
-        for one in pair
-    ]
-    expected = welch_difference(gains[1], gains[0])
-    (told,) = answer["champions"]
-    assert expected[0] is not None and told["difference"] == pytest.approx(expected[0])
-    assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
-    assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
-    assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
-    for study in answer["studies"]:
-        assert [match["decides"] for match in study["matches"]] == [True, False]
-        assert f"gain in {told['unit']}" in study["matches"][0]["title"]
-    assert run(["compare", *pair]) == 0
-    piped = capsys.readouterr().out
-    rows = [line.split("\t") for line in piped.splitlines()]
-    header = next(row for row in rows if row[0] == "match")
-    assert header[-1] == "kept/tried"
-    assert {row[1] for row in rows if row[0] == "confirmation on planted"} == {"true"}
-    assert {row[1] for row in rows if row[0] == "reserve on far"} == {"false"}
-    (command,) = [row[1] for row in rows if row[0] == "all changes"]
-    assert run(command.split()[1:]) == 0 and capsys.readouterr().out
-    edited = shutil.copytree(root / "one", tmp_path / "edited", symlinks=True)
-    for path in (edited / "ledger").glob("*.jsonl"):
-        path.write_text(re.sub(r'("run_budget": ?)[0-9.]+', r"\g<1>77.0", path.read_text()))
-    assert run(["compare", pair[0], str(edited), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
-    assert "77s" in answer["not_compared"][0]
-    assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
-
-
-def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Although the match on the held-out task was played after it."""
-    assert run(["standings", str(root / "one"), "--json"]) == 0
-    shown = capsys.readouterr()
-    assert {row["stream"] for row in json.loads(shown.out)["items"]} == {"confirmation"}
-    assert "the confirmation, which decides the verdict; --all shows all" in shown.err
-    assert run(["standings", str(root / "one"), "--all", "--json"]) == 0
-    assert "reserve" in {row["stream"] for row in json.loads(capsys.readouterr().out)["items"]}
-
-
-def test_only_settings_that_can_change_a_result_are_compared() -> None:
-    boards = []
-    for own in (
-        {"study_id": "y1", "created_at": "2026-01-01", "seed": None, "task": "/a/law", "researcher": "scripted"},
-        {"study_id": "y2", "created_at": "2026-01-02", "seed": 7, "task": "/b/law", "researcher": "chat"},
-    ):
-        held = {"task": f"/x/law-{own['study_id']}", "task_id": "t", "variant": True}
-        files = {"files": [f"effects-{n}" for n in range(50)] + [f"effects-of-{own['study_id']}"]}
-        board = StudyView()
-        board.take({"kind": "study", "config": {**own, "reserve": [held], "knowledge": files, "prior": None}})
-        boards.append(board)
-    rows = {row.name: row for row in settings(boards)}
-    assert [name for name, row in rows.items() if row.differs] == ["knowledge.files", "researcher", "seed"]
-    assert rows["knowledge.files"].values == ("effects-of-y1", "effects-of-y2")
-    assert rows["seed"].values == ("random, held-out variant law-y1", "7, held-out variant law-y2")
-    assert (rows["task"].values, rows["prior"].values) == (("law", "law"), ("–", "–"))
-
-
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert '<td class="cell">' in window.page("/sql", at="one", q="SELECT name FROM programs")
+    assert '<td class="cell short">stock<' in window.page("/sql", at="one", q="SELECT name FROM programs")
     assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
     for query in (f"COPY runs TO '{root}/stolen.csv'", "FROM read_csv('/etc/passwd')", "INSTALL httpfs", "SELEC 1"):
         assert 'role="alert"' in window.page("/sql", at="one", q=query), query
@@ -235,6 +196,23 @@ def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch:
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
     assert "stopped after 0.3 seconds" in window.page("/sql", at="one", q=endless)
     assert time.monotonic() - began < 30
+
+
+def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(window: Window) -> None:
+    text = window.page("/sql", at="one", q="SELECT -0.0123456789::DOUBLE AS a, 12345678 AS b, repeat('long ', 40) AS c")
+    assert 'title="-0.0123456789">\u22120.012346<' in text and ">12345678<" in text
+    assert f"<details><summary>{'long ' * 17}long…</summary>{'long ' * 40}</details>" in text
+    assert minus("[-0.12 to 0.29], v-2, 2026-01-02, p = 2e-06") == "[\u22120.12 to 0.29], v-2, 2026-01-02, p = 2e-06"
+
+
+def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_names(window: Window) -> None:
+    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"))
+    assert "estimated gain of each directive" in text and '<div class="passage' in text
+    table = text.partition('id="changes"')[2]
+    rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
+    assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)
+    query = first(table, "/sql")
+    assert rows[0] in window.page("/sql", **query)
 
 
 def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
@@ -275,62 +253,35 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
         opened.close()
 
 
-def test_studies_are_listed_compared_and_removed_at_the_terminal(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["ls", str(root), "--json"]) == 0
-    [item] = json.loads(capsys.readouterr().out)["items"]
-    files = [path for path in (root / "one").rglob("*") if path.is_file()]
-    assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
-    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
-    assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
-    copy = tmp_path / "copy"
+def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "live"
     shutil.copytree(root / "one", copy)
-    (tmp_path / "link").symlink_to(copy)
-    for words, problem in (
-        ([str(copy)], "no terminal to ask"), ([str(tmp_path / "cop"), "-y"], "is no study"),
-        ([str(tmp_path / "link"), "-y"], "is no study"), ([str(copy), str(tmp_path), "-y"], "is no study"),
-    ):  # fmt: skip
-        assert run(["rm", *words]) == 2 and problem in capsys.readouterr().err and copy.is_dir()
+    whole = ask(copy, "SELECT count(*) AS runs, count(*) FILTER (purpose = 'race') AS opening FROM runs")[0]
+    records = [(path, line) for path in (copy / "ledger").iterdir() for line in path.read_bytes().splitlines(True)]
+    end = min(json.loads(line)["at"] for _, line in records if json.loads(line)["kind"] == "match_ended")
+    for path in {path for path, _ in records}:  # as it was when the opening race ended
+        path.write_bytes(b"".join(line for at, line in records if at == path and json.loads(line)["at"] <= end))
     with (copy / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as its process does
-        assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
-    assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
-    assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
+        opened = Window(tmp_path)
+        try:
+            until_read(opened)
+            text = " ".join(opened.page("/study", at="live").split())
+            [kept] = ask(copy, "SELECT run_id, max_by(gain, number) AS gain FROM experiments WHERE decision = 'keep' "
+                               "GROUP BY run_id ORDER BY run_id LIMIT 1")  # fmt: skip
+            for path in (copy / "ledger").iterdir():  # and if that run had not ended
+                lines = path.read_bytes().splitlines(True)
+                path.write_bytes(b"".join(line for line in lines if not is_end_of(json.loads(line), kept["run_id"])))
+            under_way = opened.page("/run", at="live", id=kept["run_id"])
+        finally:
+            opened.close()
+    done = re.search(r"</progress> (\d+) of (\d+) planned runs ended; time left: about ([\d.]+) ", text)
+    assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
+    assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
 
 
-def test_a_finished_study_gets_small_and_works_as_before(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(root / "one", copy)
-    first_source = "(SELECT min(source_id) FROM experiments WHERE number = 0)"
-    runs = ask(copy, f"SELECT run_id, final_source_id FROM runs ORDER BY final_source_id = {first_source}, run_id")
-    sources = [final_source(Study.open(copy), row["run_id"], row["final_source_id"]) for row in runs]
-    logs = {path.relative_to(copy / "runs"): path.read_bytes() for path in (copy / "runs").rglob("*.diff")}
-    files = sum(path.is_file() for path in copy.rglob("*"))
-    assert run(["gc", str(copy)]) == 0 and f"in {files:,} files, now" in capsys.readouterr().err
-    assert not any([*(copy / name).iterdir()] for name in ("runs", "cache", "data"))
-    assert (copy / "runs.zip").stat().st_mode & 0o077 == 0 and sum(path.is_file() for path in copy.rglob("*")) < 100
-    study = Study.open(copy)
-    assert [final_source(study, row["run_id"], row["final_source_id"]) for row in runs] == sources
-    with unpacked(copy, runs[0]["run_id"]) as folder:
-        assert git_log(folder) and (folder / "results.tsv").is_file()
-        here = {Path(folder.name) / path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.diff")}
-    assert here and here.items() <= logs.items()
-    packed = (copy / "runs.zip").read_bytes()
-    assert run(["gc", str(copy)]) == 0 and (copy / "runs.zip").read_bytes() == packed
-    assert run(["verify", runs[0]["run_id"], "-s", str(copy), "--seeds", "2", "-y", "-q"]) == 0
-    assert run(["evolve", "--resume", str(copy), "-q"]) == 0 and run(["report", str(copy)]) == 0
-    (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
-        final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])
-
-
-def git_log(folder: Path) -> str:
-    return subprocess.run(["git", "log", "--oneline"], cwd=folder, capture_output=True, text=True, check=True).stdout
+def is_end_of(record: dict[str, object], run_id: str) -> bool:
+    return record["kind"] == "run_ended" and record["run_id"] == run_id
 
 
 @pytest.mark.slow
@@ -341,8 +292,9 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
     with Browser(command) as browser:
         go(browser, f"{window.url}/?token={TOKEN}")
         study = window.page("/study", at="one")
-        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs"]
+        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs", "/credit?at=one"]
         paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
+        paths += [f"/experiment?{httpx.QueryParams(first(window.page('/run', **first(study, '/run')), '/experiment'))}"]
         for path in paths:
             for width in (1280, 360):
                 go(browser, window.url + path, width)

@@ -41,10 +41,12 @@ class Curve:
     rows: tuple[tuple[float, str], ...]  # grid lines: y, label
     columns: tuple[tuple[float, str], ...]
     caption: str
+    axis: str  # what the vertical axis shows, and which direction is better
     table: tuple[tuple[int, str, str], ...]  # number, outcome, metric
 
 
-def curve(run: CourseContent, digits: int = 5) -> Curve:
+def curve(run: CourseContent, digits: int = 5, going_on: bool = False) -> Curve:
+    """``going_on``: the run has not ended."""
     marked = [
         (row, letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0))
         for row in run["experiments"]
@@ -52,10 +54,14 @@ def curve(run: CourseContent, digits: int = 5) -> Curve:
     higher = run["direction"] == "higher"
     steps = best_so_far(marked, higher)
     plane = Plane.of(steps, run, higher, last=max((row["number"] for row, _ in marked), default=1))
-    dots = tuple(
-        Dot(plane.x(row["number"]), plane.y(row["metric"]), MEANINGS[what], title(row, what, digits))
+    measured = [
+        (row, row["metric"], what)
         for row, what in marked
         if what in (BASELINE, KEPT, DISCARDED) and row["metric"] is not None
+    ]
+    dots = tuple(
+        Dot(plane.x(row["number"]), plane.y(metric), MEANINGS[what], title(row, what, digits))
+        for row, metric, what in measured
     )
     rug = tuple((plane.x(row["number"]), title(row, what, digits)) for row, what in marked if what == FAILED)
     final = run["final"]
@@ -72,7 +78,9 @@ def curve(run: CourseContent, digits: int = 5) -> Curve:
         ended,
         plane.rows(),
         plane.columns(),
-        caption(run, [what for _, what in marked], steps, digits),
+        caption(run, [what for _, what in marked], steps, digits, going_on)
+        + plane.beyond([metric for _, metric, _ in measured]),
+        f"{run['metric'] or 'metric'}{f' in {unit}' if (unit := run['unit']) else ''}; {run['direction']} is better",
         tuple((row["number"], MEANINGS[what], brief(row["metric"], digits)) for row, what in marked),
     )
 
@@ -95,9 +103,12 @@ def best_so_far(marked: Sequence[tuple[ExperimentColumns, str]], higher: bool) -
     return out
 
 
-def caption(run: CourseContent, letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
+def caption(
+    run: CourseContent, letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int, going_on: bool = False
+) -> str:
     counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in MEANINGS.items() if key in letters)
-    ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
+    last = "so far" if going_on else "at the end"
+    ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} {last}" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
     said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."
     if run["left_out"]:
@@ -129,6 +140,12 @@ class Plane:
     def y(self, value: float) -> float:
         inside = min(max(value, self.low), self.high)
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low), 1)
+
+    def beyond(self, metrics: Sequence[float]) -> str:
+        """A sentence on the values that are drawn at the edge; empty without any."""
+        outside = sum(not self.low <= metric <= self.high for metric in metrics)
+        drawn = "is drawn at its edge" if outside == 1 else "are drawn at its edge"
+        return f" {many(outside, 'value')} outside the frame {drawn}." if outside else ""
 
     def path(self, steps: Sequence[tuple[int, float]]) -> str:
         if not steps:

@@ -38,9 +38,17 @@ class CrossSections:
             child = first.with_parts(text, second)
             if child.program_id not in (first.program_id, second.program_id):
                 names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
-                reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
-                return ChildProposal(child.document, self.name, reason, (), parent_ids(parents[:2]))
+                return ChildProposal(
+                    child.document, self.name, _reason(first.name, second.name, names), (), parent_ids(parents[:2])
+                )
         return None
+
+
+def _reason(first: str, second: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"sections of {first} that {second} does not have dropped"
+    which = f"section {names[0]} is" if len(names) == 1 else f"sections {', '.join(names[:-1])} and {names[-1]} are"
+    return f"{which} from {second}, the rest from {first}"
 
 
 def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[str, list[str]]:

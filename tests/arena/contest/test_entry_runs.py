@@ -15,6 +15,7 @@ def test_the_kinds_of_experiments_add_up() -> None:
          "fraction": fraction, "description": ""}
         for at, (status, decision, fraction) in enumerate(kinds)
     ]  # fmt: skip
-    run = {"experiments": rows, "direction": "lower", "sd": None, "final": None, "left_out": 0}
+    run = {"experiments": rows, "direction": "lower", "metric": "nll", "unit": "nats", "sd": None, "final": None,
+           "left_out": 0}  # fmt: skip
     total, within = re.match(r"(\d+) experiments \(([^)]*)\)", curve(run).caption).groups()  # type: ignore[union-attr]
     assert sum(map(int, re.findall(r"\d+", within))) == int(total) == len(rows), within

@@ -1,0 +1,49 @@
+"""How much of its plan a running study has done, and about how long the rest takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from meta.cli.board import StudyView
+from meta.plan import OVERHEAD, Plan
+from meta.reserve import runs_on_reserved, runs_on_variant
+
+
+@dataclass(frozen=True)
+class Expected:
+    """``runs``: of the whole study; ``done``: those that ended, and the shares of those under way."""
+
+    runs: int
+    done: float
+    seconds_left: float | None  # None before a run has ended
+
+
+def expected(board: StudyView) -> Expected | None:
+    """None where the plan does not say how many runs there will be."""
+    runs = planned_runs(
+        cast("Mapping[str, Any]", board.config), max((len(m.arms) for m in board.matches.values()), default=0)
+    )
+    if not runs:
+        return None
+    ended = [run for run in board.runs.values() if run.state != "running"]
+    shares = [run.spent / run.budget for run in board.runs.values() if run.state == "running" and run.budget]
+    done = min(len(ended) + sum(min(share, 1.0) for share in shares), float(runs))
+    walls = [run.wall for run in ended if run.wall]
+    workers = int(board.config.get("workers") or 1)
+    left = (runs - done) * sum(walls) / len(walls) / workers * OVERHEAD if walls else None
+    return Expected(runs, done, left)
+
+
+def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
+    """Of an evolution on tasks, those on held-out tasks included; of a match, ``arms`` times the runs of each."""
+    given = config.get("plan") or {}
+    if config.get("command") == "match":
+        return arms * int(given.get("seeds") or 0) or None
+    if "starters" not in given or config.get("families") or given.get("same_spend") or given.get("long_runs"):
+        return None
+    plan = Plan(**{one.name: given[one.name] for one in fields(Plan) if one.name in given})
+    reserve = config.get("reserve") or []
+    held_out = sum(runs_on_variant(plan) if on.get("variant") else runs_on_reserved(plan) for on in reserve)
+    return plan.runs * (1 + len(config.get("further") or [])) + held_out

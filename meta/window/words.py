@@ -1,0 +1,53 @@
+"""How the pages write values of a study."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.wording import MINUS, brief
+
+LONG = 90  # letters of a value that a table shows at once
+DIGITS = 5
+RULES = {  # operators of programs that were written without a model
+    "change-field": "changes settings of the parent",
+    "change-files": "adds, drops or merges files of the parent",
+    "cross-sections": "takes some sections from a second parent",
+    "delete-directive": "deletes one line of the parent",
+    "learn-ideas": "writes the list of ideas anew from measured gains of this study and others",
+    "reorder-ideas": "puts the ideas of the parent in another order",
+    "take-directive": "takes one line from a second parent or a starter",
+    "write-ideas": "writes the list of ideas from measured gains",
+}
+_NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\.?\d)")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in a table: ``text`` as shown, ``whole`` as it is where that is longer, ``number``: to the right."""
+
+    text: str
+    whole: str = ""
+    number: bool = False
+
+
+def cell(value: Any) -> Cell:
+    """Numbers are rounded, long texts cut."""
+    if value is None:
+        return Cell("–")
+    if isinstance(value, bool):
+        return Cell(str(value).lower())
+    if isinstance(value, int):
+        return Cell(minus(str(value)), number=True)
+    if isinstance(value, float):
+        text, whole = brief(value, DIGITS), str(value)
+        return Cell(text, whole if whole != text else "", number=True)
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
+    return Cell(text) if len(text) <= LONG else Cell(f"{text[: LONG - 1]}…", text)
+
+
+def minus(text: str) -> str:
+    """The same with a true minus before negative numbers; names with hyphens and dates stay as they are."""
+    return _NEGATIVE.sub(MINUS, text)

@@ -1,0 +1,81 @@
+"""Studies, and the window of `metaloop ui` on them, for its tests."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from arena.contest.serve import listen
+from arena.contest.web.wire import configured
+from meta.begin import create
+from meta.evolve import evolve
+from meta.window.app import create_app
+from meta.window.studies import Studies
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+TOKEN = "a-token"
+
+
+class Window:
+    """The pages of a folder on a port of the kernel's choice, and a client that has opened the address."""
+
+    def __init__(self, root: Path) -> None:
+        self.studies, listening = Studies(root), listen("127.0.0.1", 0)
+        self.port = int(listening.getsockname()[1])
+        self.server = uvicorn.Server(configured(create_app(self.studies, TOKEN, self.port)))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
+        while not self.server.started:
+            time.sleep(0.01)
+        assert self.client.get("/", params={"token": TOKEN}).status_code == 200
+
+    def page(self, path: str, status: int = 200, **values: str) -> str:
+        answer = self.client.get(path, params=values)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def close(self) -> None:
+        self.studies.close()
+        self.server.should_exit = True
+        self.thread.join()
+        self.client.close()
+
+
+def made_studies(folder: Path) -> Path:
+    """Two studies with a held-out task."""
+    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
+    other = Task.load(simulated_task(random_law(3), folder / "far", name="far", experiments=6))
+    plan = replace(
+        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
+        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
+    )  # fmt: skip
+    for name, seed in (("one", 5), ("deep/er/two", 6)):
+        made, starters = create(
+            folder / name, task=task, command="evolve", plan=plan, workers=1, seed=seed, reserve=[other]
+        )
+        evolve(made, plan, starters, silent)
+    return folder
+
+
+def until_read(window: Window) -> None:
+    end = time.monotonic() + 60
+    while not all(one.whole for one in window.studies.followed.values()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def first(text: str, path: str) -> dict[str, str]:
+    """The parameters of the first link to a page."""
+    match = re.search(rf'href="{path}\?([^"#]+)[#"]', text)
+    assert match is not None
+    return dict(httpx.QueryParams(match[1].replace("&amp;", "&")))

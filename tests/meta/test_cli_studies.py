@@ -1,0 +1,155 @@
+"""`metaloop ls`, `compare`, `rm` and `gc`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from analysis.statistics import interval, welch_difference
+from analysis.study import query as ask
+from arena.run_archive import unpacked
+from arena.study import Study
+from arena.verify_study import final_source
+from meta.cli.board import StudyView
+from meta.cli.comparison import settings
+from meta.cli.main import run
+from programs.errors import Corrupt
+from tests.meta.opened_window import made_studies
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_studies(tmp_path_factory.mktemp("window"))
+
+
+def test_studies_are_listed_compared_and_removed_at_the_terminal(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ls", str(root), "--json"]) == 0
+    [item] = json.loads(capsys.readouterr().out)["items"]
+    files = [path for path in (root / "one").rglob("*") if path.is_file()]
+    assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
+    assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
+    assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
+    copy = tmp_path / "copy"
+    shutil.copytree(root / "one", copy)
+    (tmp_path / "link").symlink_to(copy)
+    for words, problem in (
+        ([str(copy)], "no terminal to ask"), ([str(tmp_path / "cop"), "-y"], "is no study"),
+        ([str(tmp_path / "link"), "-y"], "is no study"), ([str(copy), str(tmp_path), "-y"], "is no study"),
+    ):  # fmt: skip
+        assert run(["rm", *words]) == 2 and problem in capsys.readouterr().err and copy.is_dir()
+    with (copy / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its process does
+        assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
+    assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
+    assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
+
+
+def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [str(root / "one"), str(root / "deep/er/two")]
+    assert run(["compare", *pair, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    gains = [
+        [
+            row["verified_gain"]
+            for row in ask(Path(one), "FROM runs WHERE purpose = 'confirmation' AND role = 'champion'")
+        ]
+        for one in pair
+    ]
+    expected = welch_difference(gains[1], gains[0])
+    (told,) = answer["champions"]
+    assert expected[0] is not None and told["difference"] == pytest.approx(expected[0])
+    assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
+    assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
+    assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
+    for study in answer["studies"]:
+        assert [match["decides"] for match in study["matches"]] == [True, False]
+        assert f"gain in {told['unit']}" in study["matches"][0]["title"]
+    assert run(["compare", *pair]) == 0
+    piped = capsys.readouterr().out
+    rows = [line.split("\t") for line in piped.splitlines()]
+    header = next(row for row in rows if row[0] == "match")
+    assert header[-1] == "kept/tried"
+    assert {row[1] for row in rows if row[0] == "confirmation on planted"} == {"true"}
+    assert {row[1] for row in rows if row[0] == "reserve on far"} == {"false"}
+    (command,) = [row[1] for row in rows if row[0] == "all changes"]
+    assert run(command.split()[1:]) == 0 and capsys.readouterr().out
+    edited = shutil.copytree(root / "one", tmp_path / "edited", symlinks=True)
+    for path in (edited / "ledger").glob("*.jsonl"):
+        path.write_text(re.sub(r'("run_budget": ?)[0-9.]+', r"\g<1>77.0", path.read_text()))
+    assert run(["compare", pair[0], str(edited), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
+    assert "77s" in answer["not_compared"][0]
+    assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
+
+
+def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Although the match on the held-out task was played after it."""
+    assert run(["standings", str(root / "one"), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert {row["stream"] for row in json.loads(shown.out)["items"]} == {"confirmation"}
+    assert "the confirmation, which decides the verdict; --all shows all" in shown.err
+    assert run(["standings", str(root / "one"), "--all", "--json"]) == 0
+    assert "reserve" in {row["stream"] for row in json.loads(capsys.readouterr().out)["items"]}
+
+
+def test_only_settings_that_can_change_a_result_are_compared() -> None:
+    boards = []
+    for own in (
+        {"study_id": "y1", "created_at": "2026-01-01", "seed": None, "task": "/a/law", "researcher": "scripted"},
+        {"study_id": "y2", "created_at": "2026-01-02", "seed": 7, "task": "/b/law", "researcher": "chat"},
+    ):
+        held = {"task": f"/x/law-{own['study_id']}", "task_id": "t", "variant": True}
+        files = {"files": [f"effects-{n}" for n in range(50)] + [f"effects-of-{own['study_id']}"]}
+        board = StudyView()
+        board.take({"kind": "study", "config": {**own, "reserve": [held], "knowledge": files, "prior": None}})
+        boards.append(board)
+    rows = {row.name: row for row in settings(boards)}
+    assert [name for name, row in rows.items() if row.differs] == ["knowledge.files", "researcher", "seed"]
+    assert rows["knowledge.files"].values == ("effects-of-y1", "effects-of-y2")
+    assert rows["seed"].values == ("random, held-out variant law-y1", "7, held-out variant law-y2")
+    assert (rows["task"].values, rows["prior"].values) == (("law", "law"), ("–", "–"))
+
+
+def test_a_finished_study_gets_small_and_works_as_before(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root / "one", copy)
+    first_source = "(SELECT min(source_id) FROM experiments WHERE number = 0)"
+    runs = ask(copy, f"SELECT run_id, final_source_id FROM runs ORDER BY final_source_id = {first_source}, run_id")
+    sources = [final_source(Study.open(copy), row["run_id"], row["final_source_id"]) for row in runs]
+    logs = {path.relative_to(copy / "runs"): path.read_bytes() for path in (copy / "runs").rglob("*.diff")}
+    files = sum(path.is_file() for path in copy.rglob("*"))
+    assert run(["gc", str(copy)]) == 0 and f"in {files:,} files, now" in capsys.readouterr().err
+    assert not any([*(copy / name).iterdir()] for name in ("runs", "cache", "data"))
+    assert (copy / "runs.zip").stat().st_mode & 0o077 == 0 and sum(path.is_file() for path in copy.rglob("*")) < 100
+    study = Study.open(copy)
+    assert [final_source(study, row["run_id"], row["final_source_id"]) for row in runs] == sources
+    with unpacked(copy, runs[0]["run_id"]) as folder:
+        assert git_log(folder) and (folder / "results.tsv").is_file()
+        here = {Path(folder.name) / path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.diff")}
+    assert here and here.items() <= logs.items()
+    packed = (copy / "runs.zip").read_bytes()
+    assert run(["gc", str(copy)]) == 0 and (copy / "runs.zip").read_bytes() == packed
+    assert run(["verify", runs[0]["run_id"], "-s", str(copy), "--seeds", "2", "-y", "-q"]) == 0
+    assert run(["evolve", "--resume", str(copy), "-q"]) == 0 and run(["report", str(copy)]) == 0
+    (copy / "runs.zip").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(Corrupt, match=r"runs\.zip: cannot be read"):
+        final_source(study, runs[0]["run_id"], runs[0]["final_source_id"])
+
+
+def git_log(folder: Path) -> str:
+    return subprocess.run(["git", "log", "--oneline"], cwd=folder, capture_output=True, text=True, check=True).stdout
