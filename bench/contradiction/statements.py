@@ -88,7 +88,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
     # the A/A check
     (rf"(?:(?P<title>A/A check passed|The A/A check failed|A/A check not possible)\W+)?A/A: two arms of stock(?: on "
-     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\((?P<v>not significant|significant at 1%), p (?P<p>[=<] {N})\)|; "
+     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\((?P<v>(?:not )?significant at 1%), p (?P<p>[=<] {N})\)|; "
      r"(?P<u>too few runs) for a test)",
      (("A/A {t} {d}", "title", "{title}"), ("A/A {t} {d}", "check", "{v}{u}"), ("A/A {t} {d}", "p", "{p}"))),
     (r"(?:The A/A check failed: no|So no) lead in this match is reliable", (("match", "leads", "unreliable"),)),
@@ -154,7 +154,8 @@ def statements(screen: str, text: str) -> tuple[list[Statement], list[str]]:
 WORDS = {
     "beats": "better", "it also beats": "better", "also beats": "better", "is not shown to beat": "open",
     "it is not shown to beat": "open", "not shown to beat": "open", "no verdict": "none",
-    "yes": "better", "not shown": "open", "not significant": "passed", "significant at 1%": "failed",
+    "yes": "better", "not shown": "open", "not significant": "passed", "not significant at 1%": "passed",
+    "significant at 1%": "failed",
 }  # fmt: skip
 
 

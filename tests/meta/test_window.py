@@ -86,7 +86,7 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
     assert shown[1][1] == held_out["task"] != shown[0][1]
     assert "Runs: confirmation" in text
-    assert "confirmation on" in window.page("/compare", a="one", b="deep/er/two")
+    assert "<h3>Confirmation on" in window.page("/compare", a="one", b="deep/er/two")
     other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     assert '<h2 id="match">Opening' in other and "Held-out task</h2>" not in other
 
