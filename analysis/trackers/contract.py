@@ -55,9 +55,10 @@ class TrackedRun:
     def is_over(self) -> bool:
         return self.state not in ("running", "interrupted")
 
-    @property
-    def decided(self) -> Sequence[Step]:
-        """The steps that no later record can change or precede, while the run goes on."""
+    def decided(self, last: bool) -> Sequence[Step]:
+        """Of a run that is not over, the steps that no later record changes; not ``last``: or precedes."""
+        if last:
+            return [step for step in self.steps if step.decision]
         for place, step in enumerate(self.steps):
             if not step.decision or step.number != place:
                 return self.steps[:place]

@@ -39,7 +39,7 @@ class Sender:
         elif run.run_id not in self.sent:
             self.tracker.start(run)
         sent = self.sent.setdefault(run.run_id, set())
-        ready = run.steps if over or last else run.decided
+        ready = run.steps if over else run.decided(last)
         if steps := [step for step in ready if step.experiment_id not in sent]:
             self.tracker.log(run, steps)
             sent.update(step.experiment_id for step in steps)

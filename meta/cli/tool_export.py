@@ -11,7 +11,7 @@ from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.output import Output
 from meta.cli.status import running
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.errors import Corrupt, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from analysis.trackers import Files, Sender, TrackedStudy
@@ -78,10 +78,17 @@ def awaited(out: Output, study: str | None) -> Path:
 
 def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable[[], TrackedStudy]) -> None:
     """Send what is new, again and again, until a study that has begun is not at work. What is then left is not sent."""
-    begun, remark_at = False, 0.0
+    begun, failed, remark_at = False, False, 0.0
     while True:
         at_work = running(folder)  # before the ledger is read, so that nothing is written after the last reading
-        study = read()
+        try:
+            study, failed = read(), False
+        except Corrupt:  # once: a record that is being written is no damage
+            if failed or not at_work:
+                raise
+            failed = True
+            time.sleep(FOLLOW_SECONDS)
+            continue
         begun = begun or at_work or bool(study.runs)
         if begun and not at_work:
             return
