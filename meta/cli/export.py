@@ -124,7 +124,8 @@ def export(
     writes train.jsonl, validation.jsonl and a data card, for training a model that
     writes programs. With --to hf, mlflow, optuna, tensorboard, trackio or wandb, writes
     every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
-    WANDB_MODE=online send to a server instead."""
+    WANDB_MODE=online send to a server instead. Runs that MLflow or Optuna has already
+    are updated; for the other tools, name a new folder."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind)
