@@ -22,6 +22,7 @@ NOTE = "mlflow.note.content"
 
 class Mlflow(Tracker):
     def __init__(self, study: str, folder: Path) -> None:
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for --json
         tracking: Any = needed("mlflow.tracking", "mlflow")
         self._entities: Any = needed("mlflow.entities", "mlflow")
         for name in ("mlflow", "alembic"):

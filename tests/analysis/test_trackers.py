@@ -59,6 +59,7 @@ def test_the_client_reads_every_run_and_figure(
     assert run(["export", str(folder), "--to", read.__name__, "-o", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     study = tracked(folder, files_of(folder))
+    assert all(set(one.files()) == {"program.md", "train.py"} for one in study.runs)
     assert (told["runs"], told["experiments"]) == (len(study.runs), sum(len(one.steps) for one in study.runs))
     same(read(tmp_path / "out", study), expected(study))
 
