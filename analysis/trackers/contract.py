@@ -3,98 +3,87 @@
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from analysis.study import query
 from programs.errors import UsageError
 
-RUNS = """
-SELECT r.run_id, r.name, r.role, r.purpose, r.generation, r.task, r.program_id, r.match_id, r.arm_id, r.stream,
-       r.run_seed, r.researcher, r.direction, r.state, r.reason, r.device_seconds_budget, r.device_seconds_charged,
-       r.experiments, r.kept, r.claimed_best, r.claimed_gain, r.verified_gain, r.verified_seeds, r.failed_seeds,
-       r.tokens, r.usd, r.wall_seconds, r.started_at, r.ended_at
-FROM runs AS r ORDER BY r.started_at, r.run_id
-"""
-STEPS = """
-SELECT run_id, number, status, decision, metric, gain, device_seconds_charged, fraction, config, description, diff
-FROM experiments ORDER BY run_id, number
-"""
-SETTINGS = (
-    "name",
-    "role",
-    "purpose",
-    "generation",
-    "task",
-    "program_id",
-    "match_id",
-    "arm_id",
-    "stream",
-    "run_seed",
-    "researcher",
-    "direction",
-    "device_seconds_budget",
-)
-FIGURES = (
-    "verified_gain",
-    "claimed_gain",
-    "claimed_best",
-    "device_seconds_charged",
-    "experiments",
-    "kept",
-    "verified_seeds",
-    "failed_seeds",
-    "tokens",
-    "usd",
-    "wall_seconds",
-)
+Files = Mapping[str, str]  # name → text
 
 
 @dataclass(frozen=True)
 class Step:
-    """An experiment of a run. ``values``: `metric`, `best_metric` of kept scripts so far, `gain`, `device_seconds` of
-    the run so far, `kept` (0 or 1); what an experiment does not have, a failed one its metric, is left out."""
+    """An experiment of a run. ``at``: when it ended, in seconds since 1970, if that is known. ``values``: `metric`,
+    `gain` (`metric_screening`, `gain_screening` of a shorter training), `best_metric` and `best_gain` of the baseline
+    and the kept scripts so far, `device_seconds` of the run so far, `kept` (0 or 1); what an experiment does not have,
+    a failed one its metric, is left out."""
 
+    experiment_id: str
     number: int
     status: str
     decision: str
     description: str
+    at: float | None
     config: Mapping[str, Any]
     values: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run. ``settings``: what it was given; ``figures``: what came of it, finite numbers only."""
+    """A run. ``settings``: what it was given; ``facts``: how it ended, in words (state, reason, trust, ...);
+    ``figures``: what came of it, finite numbers only. Times are in seconds since 1970, None where they are not known;
+    ``measured``: of its end or its last verification. ``verified``: it has ended, and no verification is to come."""
 
     run_id: str
     name: str
     state: str
-    reason: str
     settings: Mapping[str, str | int | float]
+    facts: Mapping[str, str]
     figures: Mapping[str, float]
     steps: Sequence[Step]
+    started: float | None
+    ended: float | None
+    measured: float | None
+    verified: bool
+    files: Callable[[], Files]  # read when they are sent
 
     @property
-    def ended(self) -> bool:
+    def is_over(self) -> bool:
         return self.state not in ("running", "interrupted")
+
+    def decided(self, last: bool) -> Sequence[Step]:
+        """Of a run that is not over, the steps that no later record changes; not ``last``: or precedes."""
+        if last:
+            return [step for step in self.steps if step.decision]
+        for place, step in enumerate(self.steps):
+            if not step.decision or step.number != place:
+                return self.steps[:place]
+        return self.steps
+
+    @property
+    def result(self) -> tuple[object, ...]:
+        """What is compared to see whether a run has changed since it was sent."""
+        return (len(self.steps), dict(self.figures), dict(self.facts))
 
 
 @dataclass(frozen=True)
 class TrackedStudy:
-    """A study: its folder, its name for the tool, and its runs in the order of their starts."""
+    """A study: its folder, its name for the tool, its runs in the order of their starts, and what to read above
+    them, in Markdown."""
 
     folder: Path
     name: str
     runs: Sequence[TrackedRun]
+    note: str = ""
 
 
 class Tracker(Protocol):
-    """Sends runs to a tool. Runs may be open at the same time; steps of a run come in order."""
+    """Sends runs to a tool. Runs may be open at the same time; steps of a run come in order. A run that changed after
+    its `end` is started again, gets its further steps, and is ended again."""
 
     where: str  # how to look at what was written, in one line
 
@@ -103,68 +92,21 @@ class Tracker(Protocol):
     def end(self, run: TrackedRun) -> None: ...
     def close(self) -> None: ...
 
-
-@dataclass
-class Sender:
-    """Sends to a tracker what it has not been sent yet; called again and again while a study runs."""
-
-    tracker: Tracker
-    sent: dict[str, int] = field(default_factory=dict)  # run → steps
-    done: set[str] = field(default_factory=set)
-
-    def send(self, study: TrackedStudy) -> None:
-        for run in study.runs:
-            if run.run_id in self.done:
-                continue
-            if run.run_id not in self.sent:
-                self.tracker.start(run)
-            before = self.sent.get(run.run_id, 0)
-            if run.steps[before:]:
-                self.tracker.log(run, run.steps[before:])
-            self.sent[run.run_id] = len(run.steps)
-            if run.ended:
-                self.tracker.end(run)
-                self.done.add(run.run_id)
+    def describe(self, note: str) -> None:
+        """Show the note above the runs, where the tool has a place for it."""
+        return None
 
 
-def tracked(folder: Path) -> TrackedStudy:
-    """The study as trackers get it. Raises as `analysis.study.query`."""
-    steps: dict[str, list[dict[str, Any]]] = {}
-    for row in query(folder, STEPS):
-        steps.setdefault(row["run_id"], []).append(row)
-    runs = [
-        TrackedRun(
-            row["run_id"],
-            f"{row['name'] or row['program_id']} {row['run_id']}",
-            row["state"],
-            row["reason"] or "",
-            {key: row[key] for key in SETTINGS if row[key] is not None},
-            {key: float(row[key]) for key in FIGURES if _finite(row[key])},
-            list(_steps(steps.get(row["run_id"], ()), row["direction"])),
-        )
-        for row in query(folder, RUNS)
-    ]
-    return TrackedStudy(folder, folder.resolve().name, runs)
+def local(seconds: float | None) -> datetime:
+    """The time in this machine's zone, for tools that keep no zone; now where it is not known."""
+    return datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
 
 
-def _steps(rows: Sequence[Mapping[str, Any]], direction: str) -> Iterator[Step]:
-    better = max if direction == "higher" else min
-    spent, best = 0.0, None
-    for row in rows:
-        spent += row["device_seconds_charged"] or 0.0
-        kept = row["decision"] == "keep"
-        values = {"device_seconds": spent, "kept": float(kept)}
-        values |= {key: float(row[key]) for key in ("metric", "gain") if _finite(row[key])}
-        if kept and "metric" in values:
-            best = values["metric"] if best is None else better(best, values["metric"])
-        if best is not None:
-            values["best_metric"] = best
-        config = row["config"] if isinstance(row["config"], dict) else {}
-        yield Step(row["number"], row["status"], row["decision"] or "", row["description"] or "", config, values)
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def there_already(where: object, study: str, tool: str) -> UsageError:
+    """For a tool whose folders cannot be written twice."""
+    return UsageError(
+        f"{where} already has runs of {study}, and {tool} cannot update them", hint="name a new folder: -o logs-2/"
+    )
 
 
 def needed(module: str, extra: str) -> ModuleType:
@@ -174,5 +116,5 @@ def needed(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise UsageError(
             f"--to {extra} needs the package {module.partition('.')[0]} ({error})",
-            hint=f"pip install 'metaloop[{extra}]'",
+            hint=f"in your clone of Metaloop: pip install -c constraints.txt '.[{extra}]'",
         ) from None

@@ -1,61 +1,104 @@
-"""MLflow: one run for each run, in an experiment of the study's name; local SQLite without MLFLOW_TRACKING_URI."""
+"""MLflow: one run for each run, in an experiment of the study's name; local SQLite without MLFLOW_TRACKING_URI.
+
+A run that the store has already, by its tag `run_id`, is updated. Times are those of the ledger, so that a figure that
+is sent twice is stored once."""
 
 from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, needed
+from analysis.trackers.contract import Step, TrackedRun, Tracker, needed
 
 MOST_METRICS = 900  # in one request; the server takes 1,000
+MOST_CHARACTERS = 5000  # of a tag
+CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # opens the table of runs
+STORES = ("sqlite:", "mysql", "postgresql", "mssql", "file:", "/", ".")
+NOTE = "mlflow.note.content"
 
 
-class Mlflow:
+class Mlflow(Tracker):
     def __init__(self, study: str, folder: Path) -> None:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for --json
         tracking: Any = needed("mlflow.tracking", "mlflow")
         self._entities: Any = needed("mlflow.entities", "mlflow")
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        uri, files = os.environ.get("MLFLOW_TRACKING_URI", ""), None
         if not uri:
             folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-        self.where = f"mlflow ui --backend-store-uri {uri}"
+            uri, files = f"sqlite:///{folder.resolve() / 'mlflow.db'}", (folder.resolve() / "files").as_uri()
+        self.where = viewer(uri)
         self._client = tracking.MlflowClient(tracking_uri=uri)
         there = self._client.get_experiment_by_name(study)
-        files = None if os.environ.get("MLFLOW_TRACKING_URI") else (folder.resolve() / "files").as_uri()
-        self._experiment = there.experiment_id if there else self._client.create_experiment(study, files)
-        self._open: dict[str, str] = {}
+        self._experiment = there.experiment_id if there else self._client.create_experiment(study, files, CLASSIC)
+        self._runs = self._known() if there else {}
+        self._open: set[str] = set()
+        self._takes_files = True
+
+    def _known(self) -> dict[str, str]:
+        """run → MLflow's id of it, of all that the experiment has."""
+        runs, page = dict[str, str](), None
+        while page != "":
+            found = self._client.search_runs([self._experiment], max_results=1000, page_token=page)
+            runs |= {run.data.tags["run_id"]: run.info.run_id for run in found if "run_id" in run.data.tags}
+            page = found.token or ""
+        return runs
 
     def start(self, run: TrackedRun) -> None:
-        made = self._client.create_run(self._experiment, run_name=run.name, tags={"run_id": run.run_id})
-        self._open[run.run_id] = made.info.run_id
+        if known := self._runs.get(run.run_id):
+            self._client.update_run(known, status="RUNNING")
+        else:
+            at = None if run.started is None else int(1000 * run.started)
+            made = self._client.create_run(self._experiment, at, {"run_id": run.run_id}, run.name)
+            self._runs[run.run_id] = made.info.run_id
         params = [self._entities.Param(key, str(value)) for key, value in run.settings.items()]
-        self._client.log_batch(made.info.run_id, params=params)
+        self._client.log_batch(self._runs[run.run_id], params=params)
+        self._open.add(run.run_id)
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
-        now = int(1000 * time.time())
         metrics = [
-            self._entities.Metric(key, value, now, step.number) for step in steps for key, value in step.values.items()
+            self._entities.Metric(key, value, int(1000 * (step.at or 0)), step.number)
+            for step in steps
+            for key, value in step.values.items()
         ]
         for first in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(self._open[run.run_id], metrics=metrics[first : first + MOST_METRICS])
+            self._client.log_batch(self._runs[run.run_id], metrics=metrics[first : first + MOST_METRICS])
 
     def end(self, run: TrackedRun) -> None:
-        opened = self._open.pop(run.run_id)
-        now = int(1000 * time.time())
-        metrics = [self._entities.Metric(f"run.{key}", value, now, 0) for key, value in run.figures.items()]
-        tags = [self._entities.RunTag("state", run.state), self._entities.RunTag("reason", run.reason[:5000])]
+        opened, at = self._runs[run.run_id], int(1000 * (run.measured or 0))
+        metrics = [self._entities.Metric(f"run.{key}", value, at, 0) for key, value in run.figures.items()]
+        tags = [self._entities.RunTag(key, value[:MOST_CHARACTERS]) for key, value in run.facts.items()]
         self._client.log_batch(opened, metrics=metrics, tags=tags)
-        self._client.set_terminated(opened, status="FINISHED" if run.state == "finished" else "FAILED")
+        self._send_files(run)
+        ended = None if run.ended is None else int(1000 * run.ended)
+        self._client.set_terminated(opened, "FINISHED" if run.state in ("finished", "imported") else "FAILED", ended)
+        self._open.discard(run.run_id)
+
+    def _send_files(self, run: TrackedRun) -> None:
+        try:
+            for name, text in run.files().items() if self._takes_files else ():
+                self._client.log_text(self._runs[run.run_id], text, name)
+        except Exception as error:  # of the store of files, which many servers do not have
+            self._takes_files = False
+            self.where += f" (programs and scripts were not sent: {str(error).partition(chr(10))[0]})"
+
+    def describe(self, note: str) -> None:
+        self._client.set_experiment_tag(self._experiment, NOTE, note)
 
     def close(self) -> None:
-        for opened in self._open.values():
-            self._client.set_terminated(opened, status="KILLED")
+        for run_id in self._open:
+            self._client.set_terminated(self._runs[run_id], status="KILLED")
+
+
+def viewer(uri: str) -> str:
+    """How to look at a store: the extra has only MLflow's client, so its viewer needs an environment of its own."""
+    if uri.startswith(STORES):
+        return f"mlflow ui --backend-store-uri {uri}  # in an environment with all of MLflow: docs/trackers.md"
+    return f"open {uri}"
 
 
 def make(study: str, folder: Path) -> Mlflow:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun
+from analysis.trackers.contract import Step, TrackedRun, Tracker, local
 
 
-class OptunaStorage:
+class OptunaStorage(Tracker):
     def __init__(self, study: str, folder: Path) -> None:
         import optuna
 
@@ -22,7 +21,7 @@ class OptunaStorage:
         self._study, self._steps = study, dict[str, list[Step]]()
 
     def start(self, run: TrackedRun) -> None:
-        self._steps[run.run_id] = []
+        self._steps.setdefault(run.run_id, [])
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
         self._steps[run.run_id] += steps  # the ranges of the constants are known at the end
@@ -30,16 +29,15 @@ class OptunaStorage:
     def end(self, run: TrackedRun) -> None:
         import optuna
 
-        steps = self._steps.pop(run.run_id)
+        steps = self._steps[run.run_id]
         directions = optuna.study.StudyDirection
         direction = directions.MAXIMIZE if run.settings.get("direction") == "higher" else directions.MINIMIZE
         name = f"{self._study} {run.name}"
         made = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
-        for key, value in {**run.settings, **run.figures, "state": run.state}.items():
+        for key, value in {**run.settings, **run.figures, **run.facts}.items():
             made.set_user_attr(key, value)
         ranges = distributions(steps)
-        if not made.trials:
-            made.add_trials([_trial(step, ranges) for step in steps])
+        made.add_trials([_trial(step, ranges) for step in steps[len(made.trials) :]])
 
     def close(self) -> None:
         self._storage.remove_session()
@@ -66,12 +64,13 @@ def distributions(steps: Sequence[Step]) -> dict[str, Any]:
 def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
     import optuna
 
-    ok = "metric" in step.values
-    now = datetime.now()
+    states = optuna.trial.TrialState
+    short = states.PRUNED if "metric_screening" in step.values else states.FAIL
+    at = local(step.at)
     return optuna.trial.FrozenTrial(
         number=-1,
         trial_id=-1,
-        state=optuna.trial.TrialState.COMPLETE if ok else optuna.trial.TrialState.FAIL,
+        state=states.COMPLETE if "metric" in step.values else short,
         value=step.values.get("metric"),
         params={key: value for key, value in step.config.items() if key in ranges},
         distributions={key: ranges[key] for key in step.config if key in ranges},
@@ -84,8 +83,8 @@ def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
         },
         system_attrs={},
         intermediate_values={},
-        datetime_start=now,
-        datetime_complete=now,
+        datetime_start=at,
+        datetime_complete=at,
     )
 
 

@@ -7,31 +7,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, needed
+from analysis.trackers.contract import Step, TrackedRun, Tracker, needed, there_already
 
 
-class TensorBoard:
-    def __init__(self, folder: Path) -> None:
+class TensorBoard(Tracker):
+    def __init__(self, study: str, folder: Path) -> None:
         needed("tensorboard", "tensorboard")
-        self.folder, self.where = folder, f"tensorboard --logdir {folder}"
+        self.study, self.folder, self.where = study, folder, f"tensorboard --logdir {folder}"
         self._open: dict[str, Any] = {}
+        self._started: set[str] = set()
 
     def start(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        if run.run_id not in self._started and (self.folder / run.run_id).exists():
+            raise there_already(self.folder, self.study, "TensorBoard")
+        self._started.add(run.run_id)
         writer = self._open[run.run_id] = SummaryWriter(str(self.folder / run.run_id))
         writer.add_text("settings", f"```json\n{json.dumps(dict(run.settings), indent=1)}\n```")
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
         for step in steps:
             for key, value in step.values.items():
-                self._open[run.run_id].add_scalar(key, value, step.number)
+                self._open[run.run_id].add_scalar(key, value, step.number, step.at)
 
     def end(self, run: TrackedRun) -> None:
         writer = self._open.pop(run.run_id)
         for key, value in run.figures.items():
-            writer.add_scalar(f"run/{key}", value, 0)
-        writer.add_text("state", f"{run.state} {run.reason}".strip())
+            writer.add_scalar(f"run/{key}", value, 0, run.measured)
+        writer.add_text("facts", f"```json\n{json.dumps(dict(run.facts), indent=1)}\n```")
         writer.close()
 
     def close(self) -> None:
@@ -40,4 +44,4 @@ class TensorBoard:
 
 
 def make(study: str, folder: Path) -> TensorBoard:
-    return TensorBoard(folder)
+    return TensorBoard(study, folder)

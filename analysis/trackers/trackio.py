@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, needed
+from analysis.trackers.contract import Step, TrackedRun, Tracker, needed, there_already
 
 
-class Trackio:
+class Trackio(Tracker):
     def __init__(self, study: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read when trackio is imported
@@ -20,14 +20,19 @@ class Trackio:
         self.study = study
         self.where = f"TRACKIO_DIR={os.environ['TRACKIO_DIR']} trackio show --project {study}"
         self._open: dict[str, Any] = {}
+        storage: Any = needed("trackio.sqlite_storage", "trackio")
+        self._earlier = set(storage.SQLiteStorage.get_runs(study))
 
     def start(self, run: TrackedRun) -> None:
+        if run.run_id in self._earlier:
+            raise there_already(os.environ["TRACKIO_DIR"], self.study, "Trackio")
         with _quiet():
             self._open[run.run_id] = self._trackio.init(
                 project=self.study,
                 name=run.run_id,
                 group=str(run.settings.get("purpose", "")),
                 config={**run.settings, "run_name": run.name},
+                resume="allow",
                 embed=False,
             )
 
@@ -38,7 +43,7 @@ class Trackio:
 
     def end(self, run: TrackedRun) -> None:
         opened = self._open.pop(run.run_id)
-        opened.log({**{f"run/{key}": value for key, value in run.figures.items()}, "state": run.state})
+        opened.log({**{f"run/{key}": value for key, value in run.figures.items()}, **run.facts})
         with _quiet():
             opened.finish()
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
-from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
 from meta.cli.output import Output, Row
-from meta.cli.status import running
+from meta.cli.tool_export import to_tool
 from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TRAINING = ("sft", "dpo")
 TOOLS = ("hf", "mlflow", "optuna", "tensorboard", "trackio", "wandb")
-FOLLOW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def export(
         str | None,
         flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
     ],
-    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: go on while the study runs.")],
+    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: wait for the study, and go on while it runs.")],
     program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
@@ -127,19 +124,20 @@ def export(
     writes train.jsonl, validation.jsonl and a data card, for training a model that
     writes programs. With --to hf, mlflow, optuna, tensorboard, trackio or wandb, writes
     every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
-    WANDB_MODE=online send to a server instead."""
+    WANDB_MODE=online send to a server instead. Runs that MLflow or Optuna has already
+    are updated; for the other tools, name a new folder."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind)
         return
-    folder = resolve.study_folder(study, out)
-    if to in TRAINING:
-        to_training_data(out, folder, target, to, training)
-        return
     if follow and to not in TOOLS[1:]:
         raise UsageError("--follow needs --to mlflow, trackio, wandb or tensorboard", hint="add --to wandb -o logs/")
     if to in TOOLS:
-        to_tool(out, folder, target, to, follow)
+        to_tool(out, study, target, to, follow)
+        return
+    folder = resolve.study_folder(study, out)
+    if to in TRAINING:
+        to_training_data(out, folder, target, to, training)
         return
     if training != TrainingFlags():
         raise UsageError("flags of training data need --to sft or --to dpo", hint="add --to dpo -o data/")
@@ -181,41 +179,6 @@ def to_dataset(out: Output, folder: Path, target: Path) -> None:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
         out.json({"study": str(folder), "written": written})
-
-
-def to_tool(out: Output, folder: Path, target: Path | None, to: str, follow: bool) -> None:
-    """Write the study for a tool; with ``follow`` until nothing works on it any more."""
-    from analysis.hub_dataset import hub_dataset
-    from analysis.trackers import TRACKERS, Sender, tracked
-
-    if target is None:
-        raise UsageError(
-            f"--to {to} writes a folder", hint=f"metaloop export {resolve.typed(folder)} --to {to} -o logs/"
-        )
-    if target.is_file():
-        raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
-    if to == "hf":
-        written = {str(path): rows for path, rows in hub_dataset(folder, target).items()}
-        out.note(f"wrote {many(len(written), 'file')} to {target}")
-        if out.mode == "json":
-            out.json({"study": str(folder), "written": written})
-        return
-    study = tracked(folder)
-    sender = Sender(TRACKERS.get(to)(study.name, target))
-    try:
-        sender.send(study)
-        while follow and running(folder):
-            time.sleep(FOLLOW_SECONDS)
-            study = tracked(folder)
-            sender.send(study)
-        sender.send(tracked(folder))
-    finally:
-        sender.tracker.close()
-    steps = sum(sender.sent.values())
-    sent = f"sent {many(len(sender.sent), 'run')} with {many(steps, 'experiment')}"
-    out.note(f"{sent}; to look at them: {sender.tracker.where}")
-    if out.mode == "json":
-        out.json({"study": str(folder), "to": to, "runs": len(sender.sent), "experiments": steps})
 
 
 def to_training_data(out: Output, folder: Path, target: Path | None, to: str, flags: TrainingFlags) -> None:

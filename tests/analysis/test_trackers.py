@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.study import query
-from analysis.trackers import TRACKERS, Sender, TrackedStudy, tracked
+from analysis.trackers import Sender, Step, TrackedRun, TrackedStudy, Tracker, reading, tracked
+from analysis.trackers.mlflow import viewer
 from meta.cli.main import run
+from meta.cli.tool_export import files_of
+from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb
 from trainer.planted import random_law, simulated_task
-
-Read = Mapping[str, tuple[Mapping[str, float], list[dict[str, float]]]]  # run → figures, values of its steps
 
 
 @pytest.fixture(scope="module")
@@ -31,133 +35,203 @@ def expected(study: TrackedStudy) -> Read:
     return {one.run_id: (dict(one.figures), [dict(step.values) for step in one.steps]) for one in study.runs}
 
 
-def tensorboard(folder: Path, study: TrackedStudy) -> Read:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    seen = {}
-    for one in study.runs:
-        events = EventAccumulator(str(folder / one.run_id))
-        events.Reload()
-        by_step: dict[int, dict[str, float]] = {}
-        figures = {}
-        for tag in events.Tags()["scalars"]:
-            for event in events.Scalars(tag):
-                if tag.startswith("run/"):
-                    figures[tag.removeprefix("run/")] = event.value
-                else:
-                    by_step.setdefault(event.step, {})[tag] = event.value
-        seen[one.run_id] = figures, [by_step[step] for step in sorted(by_step)]
-    return seen
-
-
-def mlflow(folder: Path, study: TrackedStudy) -> Read:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
-    (experiment,) = client.search_experiments(filter_string=f"name = '{study.name}'")
-    seen = {}
-    for one in client.search_runs([experiment.experiment_id]):
-        assert one.info.status == "FINISHED" and one.data.params["task"]
-        figures = {key.removeprefix("run."): v for key, v in one.data.metrics.items() if key.startswith("run.")}
-        by_step: dict[int, dict[str, float]] = {}
-        for key in one.data.metrics.keys() - {f"run.{name}" for name in figures}:
-            for metric in client.get_metric_history(one.info.run_id, key):
-                by_step.setdefault(metric.step, {})[key] = metric.value
-        seen[one.data.tags["run_id"]] = figures, [by_step[step] for step in sorted(by_step)]
-    return seen
-
-
-def wandb(folder: Path, study: TrackedStudy) -> Read:
-    from wandb.proto import wandb_internal_pb2
-
-    seen = {}
-    for path in folder.glob("wandb/offline-run-*/*.wandb"):
-        run_id, figures, steps = "", {}, []
-        for data in wandb_records(path.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
-            if record.WhichOneof("record_type") == "run":
-                run_id = record.run.run_id
-            for item in record.summary.update:
-                figures[item.key or item.nested_key[0]] = json.loads(item.value_json)
-            if row := {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}:
-                steps.append({key: value for key, value in row.items() if is_figure(key, value)})
-        seen[run_id] = {k.removeprefix("run/"): v for k, v in figures.items() if k.startswith("run/")}, steps
-    return seen
-
-
-def wandb_records(raw: bytes) -> Iterator[bytes]:
-    """The records of a .wandb file, which the client has no public reader for: a header of seven bytes, then the log
-    format of LevelDB (blocks of 32 KiB; each part has a checksum, its length and its type)."""
-    assert raw[:4] == b":W&B"
-    at, whole = 7, b""
-    while at + 7 <= len(raw):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        length, kind = int.from_bytes(raw[at + 4 : at + 6], "little"), raw[at + 6]
-        whole += raw[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            yield whole
-            whole = b""
-
-
-def trackio(folder: Path, study: TrackedStudy) -> Read:
-    from trackio.sqlite_storage import SQLiteStorage
-
-    seen = {}
-    for one in study.runs:
-        figures: dict[str, float] = {}
-        steps = []
-        for row in SQLiteStorage.get_logs(study.name, one.run_id):
-            mine = {key.removeprefix("run/"): value for key, value in row.items() if key.startswith("run/")}
-            figures |= mine
-            if not mine:
-                steps.append({key: value for key, value in row.items() if is_figure(key, value)})
-        seen[one.run_id] = figures, steps
-    return seen
-
-
-def optuna(folder: Path, study: TrackedStudy) -> Read:
-    import optuna as client
-
-    storage = f"sqlite:///{folder / 'optuna.db'}"
-    seen = {}
-    for one in study.runs:
-        loaded = client.load_study(study_name=f"{study.name} {one.name}", storage=storage)
-        figures = {key: value for key, value in loaded.user_attrs.items() if key in one.figures}
-        trials = sorted(loaded.trials, key=lambda trial: trial.number)
-        for trial, step in zip(trials, one.steps, strict=True):
-            assert trial.value == step.values.get("metric") and trial.params == dict(step.config)
-        steps = [{key: value for key, value in t.user_attrs.items() if is_figure(key, value)} for t in trials]
-        seen[one.run_id] = figures, steps
-    return seen
-
-
-def is_figure(key: str, value: Any) -> bool:
-    return isinstance(value, int | float) and key in ("metric", "best_metric", "gain", "device_seconds", "kept")
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, in MLflow
-@pytest.mark.parametrize("read", [tensorboard, mlflow, wandb, trackio, optuna], ids=lambda read: read.__name__)
-def test_the_client_reads_every_run_and_figure(
-    folder: Path, tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_MODE", "MLFLOW_TRACKING_URI", "TRACKIO_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert run(["export", str(folder), "--to", read.__name__, "-o", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    study = tracked(folder)
-    assert (told["runs"], told["experiments"]) == (len(study.runs), sum(len(one.steps) for one in study.runs))
-    wanted, seen = expected(study), read(tmp_path / "out", study)
+
+
+def same(seen: Read, wanted: Read) -> None:
     assert seen.keys() == wanted.keys()
     for run_id, (figures, steps) in wanted.items():
         assert seen[run_id][0] == pytest.approx(figures, rel=1e-6)
         assert len(seen[run_id][1]) == len(steps)
         for mine, theirs in zip(steps, seen[run_id][1], strict=True):
             assert theirs == pytest.approx(mine, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, in MLflow
+@pytest.mark.parametrize("read", [tensorboard, mlflow, wandb, trackio, optuna], ids=lambda read: read.__name__)
+def test_the_client_reads_every_run_and_figure(
+    folder: Path, tmp_path: Path, read: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", str(folder), "--to", read.__name__, "-o", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    study = tracked(folder, files_of(folder))
+    assert all(set(one.files()) == {"program.md", "train.py"} for one in study.runs)
+    assert (told["runs"], told["experiments"]) == (len(study.runs), sum(len(one.steps) for one in study.runs))
+    same(read(tmp_path / "out", study), expected(study))
+
+
+class Growing:
+    """A copy of a finished study whose ledger has only its first records, and gets a few more whenever it is read. The
+    study is at work, so its lock is held, until all of them are there."""
+
+    def __init__(self, finished: Path, folder: Path, piece: int) -> None:
+        shutil.copytree(finished, folder)
+        self.folder, self.piece = folder, piece
+        lines = []
+        for path in (folder / "ledger").glob("*.jsonl"):
+            lines += [(json.loads(line)["at"], path, line) for line in path.read_bytes().splitlines(keepends=True)]
+            path.unlink()
+        self.lines = sorted(lines, key=lambda line: line[0])
+        self.lock = (folder / "lock").open("rb")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.grow(5)
+
+    def grow(self, lines: int) -> None:
+        for _, path, line in self.lines[:lines]:
+            with path.open("ab") as file:
+                file.write(line)
+            if end := json.loads(line).get("named_again_in"):
+                (path.parent / end).touch()
+        del self.lines[:lines]
+        if not self.lines:
+            self.lock.close()
+
+    def opened(self, con: Any, ledger: Path) -> bool:
+        self.grow(self.piece)
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("read", [tensorboard, mlflow, wandb, trackio], ids=lambda read: read.__name__)
+def test_a_study_that_is_followed_is_the_same_as_one_that_is_sent_at_once(
+    folder: Path, tmp_path: Path, read: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once = tmp_path / "whole"
+    shutil.copytree(folder, once)
+    assert run(["export", str(once), "--to", read.__name__, "-o", str(tmp_path / "once")]) == 0
+    growing = Growing(folder, tmp_path / "growing", 2)
+    monkeypatch.setattr("analysis.study.opened", growing.opened)
+    monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0)
+    words = ["export", str(growing.folder), "--to", read.__name__, "-o", str(tmp_path / "followed"), "--follow"]
+    assert run(words) == 0 and not growing.lines
+    assert "sent so far" in capsys.readouterr().err
+    whole = tracked(growing.folder, files_of(growing.folder))
+    assert all(one.figures["verified_seeds"] == 2 and len(one.steps) > 3 for one in whole.runs)
+    same(read(tmp_path / "followed", whole), expected(whole))
+    same(read(tmp_path / "followed", whole), read(tmp_path / "once", tracked(once, files_of(once))))
+
+
+class Recorder(Tracker):
+    """What a tool would have been told, in order."""
+
+    where = ""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def start(self, run: TrackedRun) -> None:
+        self.told.append(("start", run.run_id))
+
+    def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
+        self.told += [(run.run_id, step) for step in steps]
+
+    def end(self, run: TrackedRun) -> None:
+        self.told.append(("end", dict(run.figures)))
+
+    def close(self) -> None: ...
+
+
+def test_a_run_is_ended_once_with_all_its_verifications(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = Growing(folder, tmp_path / "growing", 1)
+    monkeypatch.setattr("analysis.study.opened", growing.opened)
+    sender = Sender(Recorder())
+    while growing.lines:
+        sender.send(tracked(growing.folder), last=False)
+    told = sender.tracker.told
+    assert [what["verified_seeds"] for kind, what in told if kind == "end"] == [2] * len(sender.sent)
+    steps = {one.run_id: list(one.steps) for one in tracked(growing.folder).runs}
+    assert {key: [step for kind, step in told if kind == key] for key in steps} == steps
+    before = len(told)
+    sender.send(tracked(growing.folder))
+    assert len(told) == before
+
+
+def test_a_run_that_changes_after_its_end_is_sent_again(folder: Path) -> None:
+    study = tracked(folder)
+    first = study.runs[0]
+    sender = Sender(Recorder())
+    fewer = replace(first, steps=first.steps[:3], figures={})
+    sender.send(replace(study, runs=[fewer]))
+    sender.send(replace(study, runs=[first]))
+    told = sender.tracker.told
+    assert [kind for kind, _ in told if kind in ("start", "end")] == ["start", "end"] * 2
+    assert [step for kind, step in told if kind == first.run_id] == list(first.steps)
+    assert told[-1] == ("end", dict(first.figures))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path) -> None:
+    growing = Growing(folder, tmp_path / "growing", 0)
+    growing.grow(len(growing.lines) // 2)
+    words = ["export", str(growing.folder), "--to", "mlflow", "-o", str(tmp_path / "out"), "-q"]
+    assert run(words) == 0
+    growing.grow(len(growing.lines))
+    assert run(words) == 0 and run(words) == 0
+    whole = tracked(growing.folder, files_of(growing.folder))
+    same(mlflow(tmp_path / "out", whole), expected(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["wandb", "trackio", "tensorboard"])
+def test_a_folder_that_cannot_be_updated_is_refused(
+    folder: Path, tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / f"twice-{tool}"  # Trackio has one database in a process
+    shutil.copytree(folder, study)
+    words = ["export", str(study), "--to", tool, "-o", str(tmp_path / "out"), "-q"]
+    assert run(words) == 0 and run(words) == 2
+    assert f"already has runs of {study.name}" in capsys.readouterr().err
+
+
+def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline() -> None:
+    rows = [(1.0, "baseline", 1), (0.1, "screen", 0.25), (0.9, "keep", 1), (0.95, "keep", 1), (0.8, "discard", 1)]
+    given = {"experiment_id": "", "status": "ok", "device_seconds_charged": 1, "config": {}, "description": ""}
+    steps = [
+        step.values
+        for step in reading._steps(
+            [
+                {**given, "number": number, "metric": metric, "gain": 1 - metric, "decision": decision}
+                | {"fraction": fraction, "ended_at": None}
+                for number, (metric, decision, fraction) in enumerate(rows)
+            ]
+        )
+    ]
+    assert [step.get("metric") for step in steps] == [1.0, None, 0.9, 0.95, 0.8]
+    assert [step.get("metric_screening") for step in steps] == [None, 0.1, None, None, None]
+    assert [step["best_metric"] for step in steps] == [1.0, 1.0, 0.9, 0.9, 0.9]
+    assert [step["best_gain"] for step in steps] == pytest.approx([0, 0, 0.1, 0.1, 0.1])
+    assert [step["kept"] for step in steps] == [0, 0, 1, 1, 0]
+
+
+def test_where_to_look_at_mlflow() -> None:
+    assert viewer("http://127.0.0.1:5931") == "open http://127.0.0.1:5931"
+    assert viewer("sqlite:////logs/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:////logs/mlflow.db")
+
+
+@pytest.mark.slow
+def test_following_waits_for_the_study(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0.05)
+    words = ["export", str(tmp_path / "later"), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow"]
+    following = threading.Thread(target=run, args=(words,))
+    following.start()
+    time.sleep(0.5)
+    assert following.is_alive()
+    shutil.copytree(folder, tmp_path / "arriving")
+    (tmp_path / "arriving").rename(tmp_path / "later")
+    following.join(timeout=60)
+    assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
+    told = capsys.readouterr().err
+    assert told.count("waiting for the study") == 1 and f"sent {len(tracked(folder).runs)} runs" in told
 
 
 @pytest.mark.slow
@@ -176,27 +250,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_library(
     assert "not empty" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_running_study_is_followed_without_sending_anything_twice(folder: Path, tmp_path: Path) -> None:
-    """Step by step, as a ledger grows: what is sent in parts is what is sent at once."""
-    study = tracked(folder)
-    sender = Sender(TRACKERS.get("tensorboard")(study.name, tmp_path))
-    for most in range(1, 8):
-        parts = [
-            type(one)(one.run_id, one.name, "running", "", one.settings, {}, one.steps[:most]) for one in study.runs
-        ]
-        sender.send(TrackedStudy(study.folder, study.name, parts))
-    sender.send(study)
-    sender.send(study)
-    sender.tracker.close()
-    assert {key: len(steps) for key, (_, steps) in tensorboard(tmp_path, study).items()} == {
-        one.run_id: len(one.steps) for one in study.runs
-    }
-
-
 def test_following_ends_with_the_study(folder: Path, tmp_path: Path) -> None:
-    import fcntl
-
     with (folder / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         words = ["export", str(folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow", "-q"]
@@ -214,4 +268,4 @@ def test_a_client_that_is_missing_is_named_with_its_cure(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "w")]) == 2
-    assert "pip install 'metaloop[wandb]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt '.[wandb]'" in capsys.readouterr().err

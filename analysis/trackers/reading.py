@@ -1,0 +1,156 @@
+"""Reads a study's ledger for a tracker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from analysis import decision_text
+from analysis.decision import decision_of
+from analysis.study import open_study
+from analysis.tables import rows
+from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy
+
+# verified: where no further verification is to come, unless someone asks for more.
+RUNS = """
+SELECT r.run_id, r.name, r.role, r.purpose, r.generation, r.task, r.program_id, r.match_id, r.arm_id, r.stream,
+       r.run_seed, r.researcher, r.direction, r.state, r.reason, r.device_seconds_budget, r.device_seconds_charged,
+       r.experiments, r.kept, r.claimed_best, r.claimed_gain, r.verified_gain, r.verified_seeds, r.failed_seeds,
+       r.wall_seconds, r.trust, r.score_stream, r.sandbox AS sandbox_device_seconds, r.final_source_id,
+       CASE WHEN r.calls > 0 THEN r.tokens END AS tokens, CASE WHEN r.calls > 0 THEN r.usd END AS usd,
+       r.started_at, r.ended_at, greatest(r.ended_at, v.last) AS measured_at, p.text,
+       (SELECT config ->> 'sandbox' FROM studies LIMIT 1) AS sandbox,
+       coalesce(m.state, 'finished') <> 'running'
+           OR coalesce(r.verified_seeds >= TRY_CAST(m.config ->> 'verify_seeds' AS BIGINT), false) AS verified
+FROM runs AS r LEFT JOIN matches AS m USING (match_id) LEFT JOIN programs AS p ON p.program_id = r.program_id
+    LEFT JOIN (SELECT run_id, max(verified_at) AS last FROM verifications GROUP BY run_id) AS v ON v.run_id = r.run_id
+ORDER BY r.started_at, r.run_id
+"""
+STEPS = """
+SELECT experiment_id, run_id, number, status, decision, metric, gain, device_seconds_charged, fraction, config,
+    description, started_at + to_seconds(coalesce(wall_seconds, 0.0)) AS ended_at
+FROM experiments ORDER BY run_id, number
+"""
+CHAMPION = "SELECT details FROM champions ORDER BY named_at DESC LIMIT 1"
+TABLES = ("studies", "runs", "experiments", "matches", "programs", "verifications", "champions")
+SETTINGS = (
+    "name",
+    "role",
+    "purpose",
+    "generation",
+    "task",
+    "program_id",
+    "match_id",
+    "arm_id",
+    "stream",
+    "run_seed",
+    "researcher",
+    "direction",
+    "device_seconds_budget",
+    "sandbox",
+    "started_at",
+)
+FACTS = ("state", "reason", "trust", "score_stream", "ended_at")
+FIGURES = (
+    "verified_gain",
+    "claimed_gain",
+    "claimed_best",
+    "device_seconds_charged",
+    "sandbox_device_seconds",
+    "experiments",
+    "kept",
+    "verified_seeds",
+    "failed_seeds",
+    "tokens",
+    "usd",
+    "wall_seconds",
+)
+
+Reader = Callable[[Mapping[str, Any]], Files]
+
+
+def program_alone(row: Mapping[str, Any]) -> Files:
+    """The text of a run's program."""
+    return {"program.md": row["text"]} if row["text"] else {}
+
+
+def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
+    """The study as trackers get it, all of it from one reading of the ledger. ``files`` gives those of a row of runs.
+
+    Raises as `analysis.study.open_study`.
+    """
+    with open_study(folder, views=(), tables=TABLES) as con:
+        experiments, runs, champion = (rows(con.execute(sql)) for sql in (STEPS, RUNS, CHAMPION))
+    steps: dict[str, list[dict[str, Any]]] = {}
+    for row in experiments:
+        steps.setdefault(row["run_id"], []).append(row)
+    name = folder.resolve().name
+    return TrackedStudy(
+        folder, name, [_run(row, steps.get(row["run_id"], ()), files) for row in runs], _note(name, champion)
+    )
+
+
+def _run(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader) -> TrackedRun:
+    return TrackedRun(
+        row["run_id"],
+        f"{row['name'] or row['program_id']} {row['run_id']}",
+        row["state"],
+        {key: row[key] for key in SETTINGS if row[key] is not None},
+        {key: str(row[key]) for key in FACTS if row[key]},
+        {key: float(row[key]) for key in FIGURES if _finite(row[key])},
+        list(_steps(steps)) if row["direction"] != "higher" else list(_steps(steps, max)),
+        _seconds(row["started_at"]),
+        _seconds(row["ended_at"]),
+        _seconds(row["measured_at"]),
+        bool(row["verified"]),
+        partial(files, row),
+    )
+
+
+def _steps(rows: Sequence[Mapping[str, Any]], better: Callable[[float, float], float] = min) -> Iterator[Step]:
+    spent, best = 0.0, dict[str, float]()
+    for row in rows:
+        spent += row["device_seconds_charged"] or 0.0
+        values = {"device_seconds": spent, "kept": float(row["decision"] == "keep")}
+        short = "_screening" if _finite(row["fraction"]) and row["fraction"] < 1 else ""
+        values |= {f"{key}{short}": float(row[key]) for key in ("metric", "gain") if _finite(row[key])}
+        if row["decision"] in ("keep", "baseline"):
+            for key, choose in (("metric", better), ("gain", max)):
+                if key in values:
+                    best[f"best_{key}"] = choose(best.get(f"best_{key}", values[key]), values[key])
+        yield Step(
+            row["experiment_id"],
+            row["number"],
+            row["status"],
+            row["decision"] or "",
+            row["description"] or "",
+            _seconds(row["ended_at"]),
+            row["config"] if isinstance(row["config"], dict) else {},
+            values | best,
+        )
+
+
+def _note(study: str, champion: Sequence[Mapping[str, Any]]) -> str:
+    event = champion[0]["details"] if champion else {}
+    verdict = "No verdict yet."
+    if "holds" in event:
+        decision = decision_of(event)
+        verdict = f"**{decision_text.headline(decision)}.** {decision_text.sentence(decision)}"
+    return (
+        f"Metaloop study {study}. {verdict}\n\nThe runs that the verdict is made from: filter "
+        '`params.purpose = "confirmation"`, group by `name`, and compare `run.verified_gain`. It is measured after a '
+        "run, on seeds and data that the run did not see; `tags.trust` says how far to rely on it. `run.claimed_gain` "
+        "and the curves are what the run itself saw."
+    )
+
+
+def _seconds(at: str | None) -> float | None:
+    return None if at is None else datetime.fromisoformat(at).timestamp()
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
