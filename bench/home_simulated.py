@@ -96,6 +96,7 @@ class Fleet:
     shared: bool = False  # volunteers verify
     leaves: dict[int, float] = field(default_factory=dict)  # each key
     runs: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # of honest keys, since the first block
+    known: set[int] = field(default_factory=set)  # keys with a confirmed proposal
     works: set[int] = field(default_factory=set)  # keys whose work is shown
     until: list[float] = field(default_factory=list)  # when each of them leaves, sorted
     claimed: float = 0.0
@@ -223,6 +224,9 @@ class Fleet:
         totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * pair)
         if not policy.may_verify(totals, pair, TYPICAL_PAIRS):
             return False
+        drawn = float(self.rng.random())
+        if not (self.known & self.waiting.keys() or policy.may_verify_new(totals, pair, TYPICAL_PAIRS)):
+            return False  # as the policy would say, after a look at all that waits
         plausible = 2 * max(self.gains, default=math.inf)
         later = np.concatenate([np.cumsum(self.gains[::-1])[::-1], [0.0]]) if self.gains else [0.0]
         for key in self.waiting.keys() - self.best.keys():
@@ -234,7 +238,7 @@ class Fleet:
                 for one in own[:MOST_OF_ONE]
             )
         rows = [self.best[key] for key in self.waiting]
-        chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, float(self.rng.random()))
+        chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, drawn)
         if chosen is None:
             return False
         [one] = [each for each in self.waiting[chosen.key] if each.number == chosen.proposal_id]
@@ -272,6 +276,7 @@ class Fleet:
             self.large["tested"] += 1
             self.large["merged"] += merged
         if merged:
+            self.known.add(one.key)
             self.merged += 1
             self.false += true <= 0
             self.gains.append(math.fsum(differences) / len(differences))

@@ -127,6 +127,12 @@ def may_verify(totals: Totals, pair_seconds: float, pairs: int) -> bool:
     return totals.spent + pairs * pair_seconds <= (1 - SAMPLING_SHARE) * allowed(totals, pair_seconds)
 
 
+def may_verify_new(totals: Totals, pair_seconds: float, pairs: int) -> bool:
+    """The same for a key without a confirmed proposal: up to half of the verification is for all of these."""
+    most = max(NEW_SHARE * allowed(totals, pair_seconds), START_PAIRS * pair_seconds)
+    return totals.spent_on_new + pairs * pair_seconds <= most
+
+
 def may_sample(totals: Totals, pair_seconds: float) -> bool:
     """Whether one more run may be scored now. Apart from the tests, so that a flood of runs takes nothing from them."""
     return totals.sampled + pair_seconds <= SAMPLING_SHARE * allowed(totals, pair_seconds)
@@ -144,11 +150,9 @@ def next_proposal(
     """
     if not may_verify(totals, pair_seconds, pairs):
         return None
-    limit = allowed(totals, pair_seconds)
-    room_for_new = totals.spent_on_new + pairs * pair_seconds <= max(NEW_SHARE * limit, START_PAIRS * pair_seconds)
     claims = [one for one in waiting if one.claimed > 0]
     known = [one for one in claims if one.proposer.known]
-    if room_for_new and (drawn < NEW_SHARE or not known):
+    if may_verify_new(totals, pair_seconds, pairs) and (drawn < NEW_SHARE or not known):
         new: dict[int, list[WaitingProposal]] = {}
         for one in claims:
             if not one.proposer.known:
