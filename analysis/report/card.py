@@ -54,7 +54,7 @@ class CardText:
     cost: str
 
 
-class Axis(NamedTuple):
+class GainAxis(NamedTuple):
     """The axis of the gains: from ``low`` at ``left`` pixels to ``high`` at ``right``."""
 
     low: float
@@ -63,7 +63,7 @@ class Axis(NamedTuple):
     right: float
 
     @classmethod
-    def of(cls, rows: Sequence[CardRow], left: float, right: float) -> Axis:
+    def of(cls, rows: Sequence[CardRow], left: float, right: float) -> GainAxis:
         ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
         return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1.0, left, right)
 
@@ -122,7 +122,7 @@ def drawn_card(
     sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
     rows = rows[:MOST_ARMS]
-    axis = Axis.of(rows, *(AXIS if shown else WHOLE_AXIS))
+    axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     return (
         environment()
         .get_template("card.svg.j2")
@@ -156,7 +156,7 @@ def last_of(runs: Sequence[DrawnRun]) -> int:
     return max((number for run in runs for number, *_ in run.points), default=0)
 
 
-def arms_of(rows: Sequence[CardRow], top: float, axis: Axis) -> list[DrawnArm]:
+def arms_of(rows: Sequence[CardRow], top: float, axis: GainAxis) -> list[DrawnArm]:
     """The programs below each other, on one axis that has 0."""
     step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
     return [

@@ -81,7 +81,9 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
     """``ending``: whether the server is to stop, which open streams of events would hold up."""
     app = FastAPI(title="Metaloop", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(study_pages(studies))
-    app.include_router(record_pages(studies, records.OpenStudies()))
+    tables = records.OpenStudies()
+    app.include_router(record_pages(studies, tables))
+    app.include_router(whole_pages(studies, tables))
 
     @app.get("/events")
     async def events(at: str = "") -> StreamingResponse:
@@ -168,6 +170,13 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
             return page("credit", one=one, at=credit.credit_page(con, one.name), query=credit.CHANGES)
+
+    return routes
+
+
+def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
+    """A study's report and its card."""
+    routes = APIRouter()
 
     @routes.get("/report")
     def whole_report(at: str) -> Response:

@@ -12,7 +12,7 @@ from meta.reserve import runs_on_reserved, runs_on_variant
 
 
 @dataclass(frozen=True)
-class Expected:
+class RemainingWork:
     """``runs``: of the whole study; ``done``: those that ended, and the shares of those under way."""
 
     runs: int
@@ -20,7 +20,7 @@ class Expected:
     seconds_left: float | None  # None before a run has ended
 
 
-def expected(board: StudyView) -> Expected | None:
+def expected(board: StudyView) -> RemainingWork | None:
     """None where the plan does not say how many runs there will be."""
     runs = planned_runs(
         cast("Mapping[str, Any]", board.config), max((len(m.arms) for m in board.matches.values()), default=0)
@@ -33,7 +33,7 @@ def expected(board: StudyView) -> Expected | None:
     walls = [run.wall for run in ended if run.wall]
     workers = int(board.config.get("workers") or 1)
     left = (runs - done) * sum(walls) / len(walls) / workers * OVERHEAD if walls else None
-    return Expected(runs, done, left)
+    return RemainingWork(runs, done, left)
 
 
 def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:

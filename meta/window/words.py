@@ -25,7 +25,7 @@ _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\.?\d)")
 
 
 @dataclass(frozen=True)
-class Cell:
+class ShownValue:
     """A value in a table: ``text`` as shown, ``whole`` as it is where that is longer, ``number``: to the right."""
 
     text: str
@@ -33,19 +33,19 @@ class Cell:
     number: bool = False
 
 
-def cell(value: Any) -> Cell:
+def cell(value: Any) -> ShownValue:
     """Numbers are rounded, long texts cut."""
     if value is None:
-        return Cell("–")
+        return ShownValue("–")
     if isinstance(value, bool):
-        return Cell(str(value).lower())
+        return ShownValue(str(value).lower())
     if isinstance(value, int):
-        return Cell(minus(str(value)), number=True)
+        return ShownValue(minus(str(value)), number=True)
     if isinstance(value, float):
         text, whole = brief(value, DIGITS), str(value)
-        return Cell(text, whole if whole != text else "", number=True)
+        return ShownValue(text, whole if whole != text else "", number=True)
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
-    return Cell(text) if len(text) <= LONG else Cell(f"{text[: LONG - 1]}…", text)
+    return ShownValue(text) if len(text) <= LONG else ShownValue(f"{text[: LONG - 1]}…", text)
 
 
 def minus(text: str) -> str:
