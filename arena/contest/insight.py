@@ -74,7 +74,8 @@ def write_credit(contest: Contest) -> None:
 
 
 def credit_of(contest: Contest, program_id: str) -> list[CreditRow]:
-    """The directives of a program that have credit."""
+    """The directives of a program that have credit. Rows that an earlier version stored have no task."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
-    return [record(row, CreditRow) for row in (credit.rows if credit else []) if row["estimate"] is not None]
+    stored = credit.rows if credit else []
+    return [record({"task": None, **row}, CreditRow) for row in stored if row["estimate"] is not None]

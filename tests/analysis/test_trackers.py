@@ -139,7 +139,7 @@ class Recorder(Tracker):
 def test_a_run_is_ended_once_with_all_its_verifications(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    growing = Growing(folder, tmp_path / "growing", 1)
+    growing = Growing(folder, tmp_path / "growing", 4)
     monkeypatch.setattr("analysis.study.opened", growing.opened)
     sender = Sender(Recorder())
     while growing.lines:

@@ -50,7 +50,7 @@ def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> N
     assert told["verified_gain"] is not None
     assert told["kept_experiments"][0]["number"] == 0
     numbers = cli("sql", told["study"], "SELECT number FROM experiments", "--json", cwd=tmp_path)
-    assert told["tried"] == sum(row["number"] != 0 for row in json.loads(numbers.stdout)["items"])
+    assert told["tried"] == sum(row["number"] != 0 for row in json.loads(numbers.stdout))
     assert "plan: 1 run of" in done.stderr
     rows = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
     assert [row["run_id"] for row in rows] == [told["run_id"]]
