@@ -104,7 +104,7 @@ def test_a_study_that_is_followed_is_the_same_as_one_that_is_sent_at_once(
     once = tmp_path / "whole"
     shutil.copytree(folder, once)
     assert run(["export", str(once), "--to", read.__name__, "-o", str(tmp_path / "once")]) == 0
-    growing = Growing(folder, tmp_path / "growing", 2)
+    growing = Growing(folder, tmp_path / "growing", 6)
     monkeypatch.setattr("analysis.study.opened", growing.opened)
     monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0)
     words = ["export", str(growing.folder), "--to", read.__name__, "-o", str(tmp_path / "followed"), "--follow"]
