@@ -11,11 +11,11 @@ from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
+from analysis.study_power import STOCK
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, listed, many, number, percent, span, typical
 
-STOCK = ("control", TWIN)
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
     "edit": "Single changes of the script, per experiment",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from meta.cli import resolve
-from meta.cli.contest_entrant import columns, shown
+from meta.cli.contest_entrant import decided_rows
 from meta.cli.flags import ContestFolder, WebhookFlag
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Output
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def where(contest: Contest) -> str | None:
 def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
     from arena.contest.acts import since
-    from arena.contest.announced import places, sentences
+    from arena.contest.announced import sentences
 
     announcement = contest.announcement()
     if out.mode == "json":
@@ -117,10 +117,5 @@ def present(out: Output, contest: Contest) -> None:
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)
-        results = places(announcement)
-        rows = [
-            {**shown(row, announcement["rows"]), "result": results.get(row["number"])} for row in announcement["rows"]
-        ]
-        every = columns(announcement["unit"])
-        out.rows(rows, (Column("result"), *every[1:]) if results else every)
+        decided_rows(out, announcement)
     out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")

@@ -13,7 +13,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.contest.client import ContestClient
-    from arena.contest.stored import MeasuredRow
+    from arena.contest.stored import Announcement, MeasuredRow
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
@@ -121,3 +121,12 @@ def columns(unit: str) -> tuple[Column, ...]:
         Column("state"),
         Column("entry_id", person=False),
     )
+
+
+def decided_rows(out: Output, announcement: Announcement) -> None:
+    """The table of a decision: results of a race, which orders nobody but the best; else ranks."""
+    from arena.contest.announced import places
+
+    results, measured, every = places(announcement), announcement["rows"], columns(announcement["unit"])
+    rows = [{**shown(row, measured), "result": results.get(row["number"])} for row in measured]
+    out.rows(rows, (Column("result"), *every[1:]) if results else every)

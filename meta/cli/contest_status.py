@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, shown
+from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, shown
 from meta.cli.options import argument, duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
@@ -50,11 +50,12 @@ def status(
     for act in board.get("since", ()):
         out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
     health(out, view.get("health"))
-    decided = board["announcement"].get("rows")
-    rows, unit = (decided, board["announcement"]["unit"]) if decided else (board["rows"], board["unit"])
-    if decided:
+    if board["announcement"].get("rows"):
         out.note("the confirming runs, which decided; the board before them is on the pages and in --json")
-    out.rows([shown(row, rows) for row in rows], columns(unit), empty="no run measured yet")
+        decided_rows(out, board["announcement"])
+    else:
+        rows = [shown(row, board["rows"]) for row in board["rows"]]
+        out.rows(rows, columns(board["unit"]), empty="no run measured yet")
     if view.get("me"):
         mine = view["me"]
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from analysis.trust import WHY, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
@@ -74,8 +74,7 @@ def first_matches(board: StudyView) -> list[MatchView]:
     first, views = deciding(board), list(board.matches.values())
     if first is None or first.event.get("purpose") != "confirmation":
         return [first] if first else []
-    decided = cast("dict[str, Any]", board.champion or {}).get("decision") or {}
-    beside = [view for view in views if view.event["match_id"] in decided.get("match_ids", ())]
+    beside = board.deciding if board.decision else []
     held_out = [view for view in views if view.event.get("purpose") == "reserve"]
     return list({id(view): view for view in (first, *beside, *held_out)}.values())[:MOST_SHOWN]
 
