@@ -142,7 +142,7 @@ class Shape:
             parts.append((np.array(again)[:, None] == columns).astype(float))
             at.append(columns)
         x, at_columns = np.concatenate(parts, axis=1), np.concatenate(at)
-        there = x.any(axis=0)
+        there = (x != 0.0).any(axis=0)
         every = np.concatenate((x[:, there], _dense(self.table.code, rows)[1]), axis=1).astype(np.int8)
         return SeedBlock(every, y, at_columns[there], int(there[: self.levels].sum()), len(mine), short > 0, rows)
 

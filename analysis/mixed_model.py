@@ -186,7 +186,7 @@ class Weighed:
         import numpy as np
         from scipy.linalg.lapack import dtrtrs
 
-        both = np.column_stack((block.x, block.y))
+        both: Floats = np.column_stack((block.x, block.y))
         root = root_of(block, both, ratios)
         half = dtrtrs(root, both, lower=1)[0]
         return cls(root, half, half.T @ half, len(block.at))

@@ -159,3 +159,16 @@ def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate()[0] for process in several} == {"[{'n': 56}]\n"}
     assert len(copies(cache)) == 1
+
+
+def test_credit_is_computed_once_by_the_same_code(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    count = "SELECT count(*) AS n FROM credit"
+    [found] = query(folder, count)
+    [kept] = cache.glob("*/*/credit-*.parquet")
+    with open_study(folder, views=()) as con:
+        con.execute(f"COPY (SELECT 1 AS n) TO '{kept}' (FORMAT parquet)")
+    assert query(folder, count) == [{"n": 1}] != [found]
+    monkeypatch.setattr(compact, "version", lambda name: "another")
+    assert query(folder, count) == [found]
+    assert len(list(cache.glob("*/*/credit-*.parquet"))) == 2
