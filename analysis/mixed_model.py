@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 TINY = 1e-200
+TOGETHER = 256  # estimates whose products with a block stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,19 @@ class Fitted:
         """
         import numpy as np
 
-        towards = np.ascontiguousarray((weights @ self.spread).T)  # [columns, m]
+        towards = np.array_split((weights @ self.spread).T, max(1, len(weights) // TOGETHER), axis=1)
+        towards = [np.ascontiguousarray(part) for part in towards]  # [columns, some of m]
         seen, expected, squares = (np.zeros(len(weights)) for _ in range(3))
         for block in self._blocks:
-            own, weighed = towards[block.at], Weighed.of(block, self.ratios)
+            weighed = Weighed.of(block, self.ratios)
             left = weighed.gram - weighed.gram @ self.spread[block.at[:, None], block.at] @ weighed.gram
-            h = np.maximum(np.einsum("ij,ij->j", left @ own, own), 0.0)
-            seen += ((weighed.moment - weighed.gram @ self.fixed[block.at]) @ own) ** 2 / self.noise
-            expected += h
-            squares += h**2
+            rest, some = weighed.moment - weighed.gram @ self.fixed[block.at], 0
+            for part in towards:
+                own, of = part.take(block.at, axis=0), slice(some, some := some + part.shape[1])
+                h = np.maximum(np.einsum("ij,ij->j", left @ own, own), 0.0)
+                seen[of] += (rest @ own) ** 2 / self.noise
+                expected[of] += h
+                squares[of] += h**2
         informed = expected > 1e-12
         own_df = np.where(informed, expected**2 / np.maximum(squares, TINY), 0.0)
         own_ratio = np.where(informed, seen / np.maximum(expected, TINY), 1.0)
