@@ -13,7 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from scipy.stats import binom
@@ -32,8 +32,8 @@ MOMENTS = ("first", "half", "end")  # after the first experiment, at half of the
 
 
 @dataclass(frozen=True)
-class Step:
-    """After one of the first two experiments, or one that raised ``best``, the best gain of a kept script so far;
+class Course:
+    """A run: after the first two experiments, and each that raised ``best``, the best gain of a kept script so far;
     ``spent``: as a share of the run's budget."""
 
     run_id: str
@@ -41,8 +41,8 @@ class Step:
     program_id: str
     name: str
     role: str
-    spent: float
-    best: float
+    spent: Sequence[float]
+    best: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Anytime:
         return median_interval(self.shares[target])
 
 
-ScaledRun = tuple[list[Step], float]  # the steps of a run, and stock's mean gain on its task
+ScaledRun = tuple[Course, float]  # with stock's mean gain on its task
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
@@ -89,26 +89,25 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
 
 def anytime(con: duckdb.DuckDBPyConnection) -> list[Anytime]:
     """The programs of an open study; it reads no computed views."""
-    return programs_of(typed_rows(con.execute(statement("anytime")), Step))
+    return programs_of(typed_rows(con.execute(statement("anytime")), Course))
 
 
-def programs_of(steps: Sequence[Step]) -> list[Anytime]:
+def programs_of(courses: Sequence[Course]) -> list[Anytime]:
     """Every program on every task, and over all its tasks where there are several; stock included.
 
     A task on which stock gained nothing is left out: it gives no targets.
     """
-    by_task: dict[str, list[list[Step]]] = defaultdict(list)
-    for _, made in groupby(steps, key=lambda step: step.run_id):
-        run = list(made)
-        by_task[run[0].task].append(run)
+    by_task: dict[str, list[Course]] = defaultdict(list)
+    for run in courses:
+        by_task[run.task].append(run)
     programs: dict[tuple[str, bool], list[list[ScaledRun]]] = defaultdict(list)
     for runs in by_task.values():
-        stock = stock_of(run[0] for run in runs)
-        last = [run[-1].best for run in runs if run[0].program_id == stock]
+        stock = stock_of(runs)
+        last = [run.best[-1] for run in runs if run.program_id == stock]
         unit = math.fsum(last) / len(last) if last else 0.0
         on_task: dict[str, list[ScaledRun]] = defaultdict(list)
         for run in runs if unit > 0 else ():
-            on_task[run[0].program_id].append((run, unit))
+            on_task[run.program_id].append((run, unit))
         for program_id, own in on_task.items():
             programs[program_id, program_id == stock].append(own)
     return [
@@ -135,12 +134,12 @@ def within(programs: Sequence[Anytime], factor: float, target: float = 1.0) -> d
 
 
 def _program(measured: Sequence[ScaledRun], is_stock: bool) -> Anytime:
-    first = measured[0][0][0]
+    first = measured[0][0]
     return Anytime(
         first.program_id,
         first.name,
         first.role,
-        tuple(dict.fromkeys(run[0].task for run, _ in measured)),
+        tuple(dict.fromkeys(run.task for run, _ in measured)),
         len(measured),
         is_stock,
         {target: tuple(share_until(run, target * unit) for run, unit in measured) for target in TARGETS},
@@ -148,15 +147,15 @@ def _program(measured: Sequence[ScaledRun], is_stock: bool) -> Anytime:
     )
 
 
-def gain_at(run: Sequence[Step], moment: str) -> float:
+def gain_at(run: Course, moment: str) -> float:
     """The gain of the kept script at a moment; 0 before the baseline was scored."""
     if moment == "first":  # the baseline's experiment comes before it
-        return run[min(1, len(run) - 1)].best
+        return run.best[:2][-1]
     if moment == "half":
-        return next((step.best for step in reversed(run) if step.spent <= 0.5), 0.0)
-    return run[-1].best
+        return next((best for spent, best in zip(run.spent[::-1], run.best[::-1], strict=True) if spent <= 0.5), 0.0)
+    return run.best[-1]
 
 
-def share_until(run: Sequence[Step], gain: float) -> float:
+def share_until(run: Course, gain: float) -> float:
     """The share of the budget that is spent when the kept script first gains as much; infinite if it never does."""
-    return next((min(step.spent, 1.0) for step in run if step.best >= gain), math.inf)
+    return next((min(spent, 1.0) for spent, best in zip(run.spent, run.best, strict=True) if best >= gain), math.inf)

@@ -3,7 +3,8 @@
 A copy is a cache: it may be deleted at any time. It is in the user's own cache folder and never in the folder of a
 study, which may be untrusted; a folder that others can write to is not used. Its name contains the SHA-256 of every
 segment at the time of the chain check, so it is valid for exactly these bytes: they are hashed at every opening (1 s
-for 2 GB), and any changed byte, or an added or missing segment, means reading the lines again.
+for 2 GB), and any changed byte, or an added or missing segment, means reading the lines again. A computed view that
+takes long is added to it when it is first computed, under a hash of the code that did.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import analysis
+import programs
 from analysis.ledger import segments
 from analysis.settings import show_settings, write_settings
-from analysis.tables import show, write
+from analysis.tables import copy, quoted, show, write
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,32 +39,50 @@ MAX_UNFINISHED_AGE = 86400  # seconds until an unfinished copy counts as abandon
 _CHUNK = 8 << 20
 
 
-def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> bool:
+def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> Path | None:
     """Makes the SQL views of the folder ``ledger`` from its compact copy, which it creates if there is none.
 
-    False if the ledger is small or there is no room for a copy: the caller reads the lines. Raises Corrupt as
-    `ledger.verify` does.
+    The copy's folder; None if the ledger is small or there is no room for a copy: the caller reads the lines. Raises
+    Corrupt as `ledger.verify` does.
     """
     import duckdb
 
     files = segments(ledger)
     if sum(file.stat().st_size for file in files) < LARGE:
-        return False
+        return None
     home = _home(ledger)
     if home is None:
-        return False
+        return None
     try:
         states, folder = _states(files), home / key(files)
         lock = _shared_lock(folder)
         if lock is None:
             folder, lock = _create(files, states, folder)
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException):
-        return False
+        return None
     weakref.finalize(con, os.close, lock)
     _bounded(con, home / f".spill-{os.getpid()}-{time.monotonic_ns()}")
     show(con, folder)
     show_settings(con, folder)
-    return True
+    return folder
+
+
+def computed(con: duckdb.DuckDBPyConnection, folder: Path, name: str, make: Callable[[], None]) -> None:
+    """The table ``name`` as ``make`` makes it, read from the copy in ``folder`` if the same code has made it before."""
+    import duckdb
+
+    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in ("numpy", "scipy")).encode())
+    for path in sorted(file for part in (analysis, programs) for file in Path(part.__path__[0]).rglob("*.py")):
+        digest.update(path.read_bytes())
+    file = folder / f"{name}-{digest.hexdigest()}"
+    if (there := file.with_suffix(".parquet")).exists():
+        con.execute(f"CREATE TABLE {name} AS FROM '{quoted(there)}'")
+        return
+    make()
+    with contextlib.suppress(OSError, duckdb.IOException):
+        spare = file.with_name(f".{name}-{os.getpid()}-{time.monotonic_ns()}")
+        copy(con, f"FROM {name}", spare)
+        spare.with_suffix(".parquet").replace(there)
 
 
 def _home(ledger: Path) -> Path | None:

@@ -94,7 +94,6 @@ def _gains(
 ) -> tuple[list[CitationCost], list[PosteriorEstimate | None]]:
     """(cost, gain per device-second) of the experiments that cite each of ``count`` directives."""
     import numpy as np
-    from scipy.sparse import csr_array
 
     ends = np.searchsorted(use["id"], np.arange(count + 1))
     costs = [
@@ -111,9 +110,7 @@ def _gains(
     rows = effects.finder.positions(use["run"], use["number"])
     once = _once(use, rows)
     seconds = np.array([max(own.seconds, 1e-9) for own in costs])
-    ids = use["id"][once]
-    rates = csr_array((1.0 / seconds[ids], (ids, np.arange(len(once)))), shape=(count, len(once)))
-    weights = (rates @ effects.changes(rows[once])).toarray()
+    weights = effects.changes(rows[once], use["id"][once], count) / seconds[:, None]
     empty = ~np.any(weights != 0.0, axis=1)
     answers = effects.fitted.answers(weights)
     return costs, [None if nothing else answer for answer, nothing in zip(answers, empty.tolist(), strict=True)]

@@ -67,34 +67,27 @@ class Effects:
         weights, unseen = self.fitted.weights([self.column[k] for k in wanted], [self.column[k] for k in given])
         return self.fitted.answers(weights[None, :], [unseen])[0]
 
-    def changes(self, rows: Ints) -> csr_array:
-        """[len(rows), columns of the model]: the edits that each row added to its parent (1) or removed (-1).
+    def changes(self, rows: Ints, group: Ints, count: int) -> Floats:
+        """[count, columns of the model]: how many rows of each group added an edit to their parent, less those that
+        removed it.
 
         A row without a parent changed nothing, and neither did row -1, an experiment that did not run.
         """
         import numpy as np
-        from scipy.sparse import csr_array, hstack
+        from scipy.sparse import csr_array
 
         assert self.fitted is not None
         known = np.flatnonzero((rows >= 0) & (self.parent[rows] >= 0))
-        positions = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
+        positions = np.tile(group[known], 2), np.concatenate([rows[known], self.parent[rows[known]]])
         signs = np.repeat([1.0, -1.0], len(known))
-        edits = csr_array((signs, positions), shape=(len(rows), self.held.shape[0])) @ self._columns()
-        return csr_array(hstack([csr_array((len(rows), self.fitted.levels)), edits]))
-
-    def _columns(self) -> csr_array:
-        """[rows, columns of the model after the levels]: the edits of each row, and their pairs."""
-        import numpy as np
-        from scipy.sparse import csr_array, hstack
-
-        assert self.fitted is not None
-        missing = len(self.fitted.mean) - self.fitted.levels - self.fitted.width
-        if not self.fitted.pairs:
-            return csr_array(hstack([self.held, csr_array((self.held.shape[0], missing))]))
-        pairs = np.array(list(self.fitted.pairs))
-        columns = self.held.tocsc()
-        both = columns[:, pairs[:, 0]].multiply(columns[:, pairs[:, 1]])
-        return csr_array(hstack([self.held, both, csr_array((self.held.shape[0], missing - len(pairs)))]))
+        member = csr_array((signs, positions), shape=(count, self.held.shape[0]))
+        out, first = np.zeros((count, len(self.fitted.mean))), self.fitted.levels + self.fitted.width
+        out[:, self.fitted.levels : first] = (member @ self.held).toarray()
+        if self.fitted.pairs:
+            pairs, columns = np.array(list(self.fitted.pairs)), self.held.tocsc()
+            both = columns[:, pairs[:, 0]].multiply(columns[:, pairs[:, 1]])
+            out[:, first : first + len(pairs)] = (member @ both).toarray()
+        return out
 
 
 def key_of(term: str) -> Key:

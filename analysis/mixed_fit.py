@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.mixed_model import Fitted, Ratios, SeedBlock, root_of
+from analysis.mixed_model import Fitted, Ratios, SeedBlock, Weighed, root_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def _fit(table: ExperimentTable) -> Fitted | None:
     if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
         # One diverged script would dominate the fit: clip outliers and fit again.
         outcome = outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd)
-        blocks = [replace(block, both=np.column_stack([block.x, outcome[block.rows]])) for block in blocks]
+        blocks = [replace(block, y=outcome[block.rows]) for block in blocks]
         fitted = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
     return fitted
 
@@ -123,8 +123,7 @@ class Shape:
     def block(self, rows: Ints, y: Floats) -> SeedBlock:
         import numpy as np
 
-        short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
-        code = _dense(self.table.code[rows])[1]
+        short, mine, own = self.table.short[rows], *_dense(self.table.held, rows)
         parts, at = [np.eye(self.levels)[short], own], [np.arange(self.levels), self.levels + mine]
         known, first, second = self._together(mine)
         if len(known):
@@ -143,9 +142,9 @@ class Shape:
             parts.append((np.array(again)[:, None] == columns).astype(float))
             at.append(columns)
         x, at_columns = np.concatenate(parts, axis=1), np.concatenate(at)
-        there = x.any(axis=0)
-        both = np.column_stack([x[:, there], y])
-        return SeedBlock(both, at_columns[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
+        there = (x != 0.0).any(axis=0)
+        every = np.concatenate((x[:, there], _dense(self.table.code, rows)[1]), axis=1).astype(np.int8)
+        return SeedBlock(every, y, at_columns[there], int(there[: self.levels].sum()), len(mine), short > 0, rows)
 
     def _together(self, mine: Ints) -> tuple[Ints, Ints, Ints]:
         """(columns, first and second positions in ``mine``) of the pairs of these edits."""
@@ -165,13 +164,16 @@ class Shape:
         return np.array(list(self.pairs), dtype=np.int64).reshape(-1, 2)
 
 
-def _dense(rows: csr_array) -> tuple[Ints, Floats]:
+def _dense(table: csr_array, rows: Ints) -> tuple[Ints, Floats]:
     """(columns that any of the rows has, the rows in these columns)."""
     import numpy as np
 
-    columns, at = np.unique(rows.indices, return_inverse=True)
-    out = np.zeros((rows.shape[0], len(columns)))
-    out[np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), at] = rows.data
+    ends = table.indptr[rows + 1]
+    lengths = ends - table.indptr[rows]
+    inside = np.repeat(ends - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+    columns, at = np.unique(table.indices[inside], return_inverse=True)
+    out = np.zeros((len(rows), len(columns)))
+    out[np.repeat(np.arange(len(rows)), lengths), at] = table.data[inside]
     return columns.astype(np.int64), out
 
 
@@ -181,7 +183,7 @@ def _pairs(table: ExperimentTable, groups: Sequence[Ints]) -> list[tuple[int, in
 
     counts = np.zeros((table.width, table.width), dtype=np.int64)
     for rows in groups:
-        mine, own = _dense(table.held[rows])
+        mine, own = _dense(table.held, rows)
         counts[mine[:, None], mine] += own.T @ own > 0
     first, second = np.nonzero(np.triu(counts, 1) >= SEEN)
     often = np.lexsort((second, first, -counts[first, second]))[:PAIRS]
@@ -218,31 +220,24 @@ def _groups(block: Ints, run: Ints) -> list[Ints]:
 
 @dataclass(frozen=True)
 class _Sums:
-    """X'V⁻¹X, X'V⁻¹y, y'V⁻¹y and log |V| over the blocks; ``halves``: of each the root of V and root⁻¹ (X, y)."""
+    """X'V⁻¹X, X'V⁻¹y, y'V⁻¹y and log |V| over the blocks."""
 
     gram: Floats
     moment: Floats
     total: float
     log: float
-    halves: list[tuple[Floats, Floats]]
 
 
-def _sums(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> _Sums:
+def _sums(shape: Shape, blocks: Sequence[SeedBlock], parts: Iterable[Weighed]) -> _Sums:
     import numpy as np
-    from scipy.linalg.lapack import dtrtrs
 
     gram, moment, total, log = np.zeros((shape.columns, shape.columns)), np.zeros(shape.columns), 0.0, 0.0
-    halves = []
-    for block in blocks:
-        root = root_of(block, ratios)
-        both = dtrtrs(root, block.both, lower=1)[0]
-        products = both.T @ both
-        gram[block.at[:, None], block.at] += products[:-1, :-1]
-        moment[block.at] += products[:-1, -1]
-        total += float(products[-1, -1])
-        log += 2.0 * float(np.log(root.ravel()[:: len(root) + 1]).sum())
-        halves.append((root, both))
-    return _Sums(gram, moment, total, log, halves)
+    for block, part in zip(blocks, parts, strict=True):
+        gram[block.at[:, None], block.at] += part.gram
+        moment[block.at] += part.moment
+        total += float(part.whole[-1, -1])
+        log += 2.0 * float(np.log(part.root.diagonal()).sum())
+    return _Sums(gram, moment, total, log)
 
 
 def _estimated(shape: Shape, blocks: list[SeedBlock], start: Ratios) -> Ratios:
@@ -276,9 +271,10 @@ def _estimated(shape: Shape, blocks: list[SeedBlock], start: Ratios) -> Ratios:
 def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tuple[float, dict[str, float]]:
     """-2 log restricted likelihood with the noise's variance profiled out, and its slope in the log of each ratio."""
     import numpy as np
-    from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
+    from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
-    sums, prior = _sums(shape, blocks, ratios), shape.prior(ratios)
+    parts = [Weighed.of(block, ratios) for block in blocks]
+    sums, prior = _sums(shape, blocks, parts), shape.prior(ratios)
     seen = np.flatnonzero(np.diag(sums.gram) > 0)
     position = np.zeros(shape.columns, dtype=np.int64)
     position[seen] = np.arange(len(seen))
@@ -295,24 +291,37 @@ def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tup
     spread = _mirrored(dpotri(root, lower=1)[0])
     share = freedom / left
     slopes = dict.fromkeys(vars(ratios), 0.0)
-    for block, (half, both) in zip(blocks, sums.halves, strict=True):
+    for block, part in zip(blocks, parts, strict=True):
         own = position[block.at]
-        whole = dtrtrs(half, both, lower=1, trans=1)[0]  # V⁻¹ (X, y)
-        rest = whole[:, -1] - whole[:, :-1] @ mean[own]
-        turn = _mirrored(dpotri(half, lower=1)[0])
-        turn -= whole[:, :-1] @ spread[np.ix_(own, own)] @ whole[:, :-1].T
-        turn -= share * np.outer(rest, rest)
-        slopes["meeting"] += ratios.meeting * float((turn * block.shared).sum())
-        slopes["level"] += ratios.level * float(turn.sum())
-        slopes["short"] += ratios.short * float(np.diag(turn)[block.short].sum())
-        if block.code is not None:
-            slopes["effect"] += ratios.effect * float((turn * block.code).sum())
+        for name, (trace, towards) in _seed_effects(block, part, ratios).items():
+            x, rest = towards[:, : part.k], towards[:, -1] - towards[:, : part.k] @ mean[own]
+            lost = float(np.vdot(x @ spread[own[:, None], own], x)) + share * float(rest @ rest)
+            slopes[name] += getattr(ratios, name) * (trace - lost)
     of_columns = np.where(random, 1.0 - (np.diag(spread) + share * mean**2) / prior, 0.0)
     columns = np.zeros(shape.columns)
     columns[seen] = of_columns
     for name, (start, end) in shape.ranges().items():
         slopes[name] += float(columns[start:end].sum())
     return value, slopes
+
+
+def _seed_effects(block: SeedBlock, part: Weighed, ratios: Ratios) -> dict[str, tuple[float, Floats]]:
+    """Of each kind of random effect of a seed, with design Z: the trace of Z'V⁻¹Z, and Z'V⁻¹W."""
+    import numpy as np
+    from scipy.linalg.lapack import dtrtrs
+
+    edits, code = slice(block.levels, block.levels + block.edits), slice(part.k, -1)
+    level = part.whole[: block.levels].sum(axis=0, keepdims=True)
+    found = {
+        "meeting": (float(part.whole[edits, edits].trace()), part.whole[edits]),
+        "level": (float(level[0, : block.levels].sum()), level),
+        "effect": (float(part.whole[code, code].trace()), part.whole[code]),
+    }
+    if block.short.any():
+        unit = dtrtrs(part.root, np.eye(len(block.y))[:, block.short], lower=1)[0]
+        towards = dtrtrs(part.root, part.half, lower=1, trans=1)[0][block.short]
+        found["short"] = float(np.vdot(unit, unit)), towards
+    return found
 
 
 def _mirrored(lower: Floats) -> Floats:
@@ -328,7 +337,7 @@ def _solved(shape: Shape, blocks: list[SeedBlock], ratios: Ratios, scale: float)
     """Posterior and least squares at these ratios."""
     import numpy as np
 
-    sums = _sums(shape, blocks, ratios)
+    sums = _sums(shape, blocks, (Weighed.of(block, ratios) for block in blocks))
     gram, moment = sums.gram, sums.moment
     prior = shape.prior(ratios)
     tiny = np.where(np.isinf(prior), FREE * 1e-3, 0.0)  # a level that no row of the table has
@@ -362,7 +371,7 @@ def _residuals(fitted: Fitted, count: int) -> Floats:
 
     out = np.zeros(count)
     for block in fitted._blocks:
-        root = root_of(block, fitted.ratios)
-        own = np.where(block.short, fitted.ratios.short, 1.0)
-        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ fitted.mean[block.at])
+        rest = block.y - block.x[:, : len(block.at)] @ fitted.mean[block.at]
+        root = root_of(block, np.column_stack((block.x, block.y)), fitted.ratios)
+        out[block.rows] = block.noise(fitted.ratios) * cho_solve((root, True), rest, check_finite=False)
     return out

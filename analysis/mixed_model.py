@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 TINY = 1e-200
+TOGETHER = 256  # estimates whose products with a block stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,22 @@ class PosteriorEstimate:
 
 @dataclass(frozen=True)
 class SeedBlock:
-    """The rows of one seed. ``both`` [n, k + 1]: the columns ``at`` of the model, then the outcome; ``shared`` [n, n]
-    counts the edits that two rows share, ``code`` the changes without a column, None if there are none."""
+    """The rows of one seed. ``x`` [n, k + further]: the columns ``at`` of the model, of which the first are ``levels``
+    levels and the next ``edits`` edits, then the changes without a column."""
 
-    both: Floats
+    x: NDArray[np.int8]
+    y: Floats
     at: Ints
+    levels: int
+    edits: int
     short: NDArray[np.bool_]
-    shared: Floats
-    code: Floats | None
     rows: Ints
 
-    @property
-    def x(self) -> Floats:
-        return self.both[:, :-1]
+    def noise(self, ratios: Ratios) -> Floats:
+        """The variance of each row's own error, relative to that of one full training."""
+        import numpy as np
 
-    @property
-    def y(self) -> Floats:
-        return self.both[:, -1]
+        return np.where(self.short, ratios.short, 1.0)
 
 
 @dataclass(frozen=True)
@@ -158,39 +158,62 @@ class Fitted:
         """
         import numpy as np
 
-        towards = np.ascontiguousarray((weights @ self.spread).T)  # [columns, m]
+        towards = np.array_split((weights @ self.spread).T, max(1, len(weights) // TOGETHER), axis=1)
+        towards = [np.ascontiguousarray(part) for part in towards]  # [columns, some of m]
         seen, expected, squares = (np.zeros(len(weights)) for _ in range(3))
         for block in self._blocks:
-            whitened, rest = self._whitened(block)
-            own, gram = towards[block.at], whitened.T @ whitened
-            left = gram - gram @ self.spread[block.at[:, None], block.at] @ gram
-            h = np.maximum(np.einsum("ij,ij->j", left @ own, own), 0.0)
-            seen += ((whitened.T @ rest) @ own) ** 2 / self.noise
-            expected += h
-            squares += h**2
+            weighed = Weighed.of(block, self.ratios)
+            left = weighed.gram - weighed.gram @ self.spread[block.at[:, None], block.at] @ weighed.gram
+            rest, some = weighed.moment - weighed.gram @ self.fixed[block.at], 0
+            for part in towards:
+                own, of = part.take(block.at, axis=0), slice(some, some := some + part.shape[1])
+                h = np.maximum(np.einsum("ij,ij->j", left @ own, own), 0.0)
+                seen[of] += (rest @ own) ** 2 / self.noise
+                expected[of] += h
+                squares[of] += h**2
         informed = expected > 1e-12
         own_df = np.where(informed, expected**2 / np.maximum(squares, TINY), 0.0)
         own_ratio = np.where(informed, seen / np.maximum(expected, TINY), 1.0)
         return (POOLED_DF + own_df * own_ratio) / (POOLED_DF + own_df), POOLED_DF + own_df
 
-    def _whitened(self, block: SeedBlock) -> tuple[Floats, Floats]:
+
+@dataclass(frozen=True)
+class Weighed:
+    """W'V⁻¹W of a block, where W holds x and y, and V = LL' is its covariance divided by the noise variance."""
+
+    root: Floats  # L
+    half: Floats  # L⁻¹W
+    whole: Floats
+    k: int  # columns of the model
+
+    @classmethod
+    def of(cls, block: SeedBlock, ratios: Ratios) -> Weighed:
         import numpy as np
         from scipy.linalg.lapack import dtrtrs
 
-        rest = block.y - block.x @ self.fixed[block.at]
-        both: Floats = dtrtrs(root_of(block, self.ratios), np.column_stack([block.x, rest]), lower=1)[0]
-        return both[:, :-1], both[:, -1]
+        both: Floats = np.column_stack((block.x, block.y))
+        root = root_of(block, both, ratios)
+        half = dtrtrs(root, both, lower=1)[0]
+        return cls(root, half, half.T @ half, len(block.at))
+
+    @property
+    def gram(self) -> Floats:
+        return self.whole[: self.k, : self.k]
+
+    @property
+    def moment(self) -> Floats:
+        return self.whole[: self.k, -1]
 
 
-def root_of(block: SeedBlock, ratios: Ratios) -> Floats:
-    """Lower Cholesky factor of the block's covariance divided by the noise variance."""
-    import numpy as np
+def root_of(block: SeedBlock, both: Floats, ratios: Ratios) -> Floats:
+    """Lower Cholesky factor of the covariance of a block with these x and y, divided by the noise variance."""
     from scipy.linalg.lapack import dpotrf
 
-    v: Floats = ratios.meeting * block.shared
+    edits, code = both[:, block.levels : block.levels + block.edits], both[:, len(block.at) : -1]
+    v: Floats = ratios.meeting * (edits @ edits.T)
     v += ratios.level
-    if block.code is not None:
-        v += ratios.effect * block.code
-    v.ravel()[:: len(v) + 1] += np.where(block.short, ratios.short, 1.0)
-    root: Floats = dpotrf(v, lower=1)[0]
+    if code.size:
+        v += ratios.effect * (code @ code.T)
+    v.ravel()[:: len(v) + 1] += block.noise(ratios)
+    root: Floats = dpotrf(v.T, lower=1, overwrite_a=1)[0]
     return root

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.compact import opened
+from analysis.compact import computed, opened
 from analysis.ledger import require_whole, segments, verify
 from analysis.tables import IS_APART, SQL_VIEWS, answer, make, plain, statement
 from programs.errors import EnvironmentProblem, NotFound, UsageError
@@ -42,18 +42,19 @@ def open_study(
     con = duckdb.connect(":memory:")
     con.execute(IS_APART)
     try:
-        if not opened(con, ledger):
+        copy = opened(con, ledger)
+        if copy is None:
             verify(ledger)
             make(con, segments(ledger), SQL_VIEWS if views else tables)
         require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    _compute(con, views)
+    _compute(con, views, copy)
     return con
 
 
-def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
-    """Adds the computed views among ``views``."""
+def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | None = None) -> None:
+    """Adds the computed views among ``views``; ``copy``: the folder of the compact copy that the others are from."""
     if "standings" in views:
         from analysis.standings import Standing, standings
 
@@ -68,10 +69,16 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         _add(con, "scales", TaskScale, list(task_scales(con)))
         con.execute(statement("program_scores"))  # a macro over the table
     if "credit" in views:
-        from analysis.attribution import credit
+        from analysis.attribution import METHODS, credit
         from analysis.credit import CreditViewRow
 
-        _add(con, "credit", CreditViewRow, credit(con))
+        def attribute() -> None:
+            _add(con, "credit", CreditViewRow, credit(con))
+
+        if copy is None or METHODS.points:  # what a package computes may depend on anything
+            attribute()
+        else:
+            computed(con, copy, "credit", attribute)
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 

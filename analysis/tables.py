@@ -37,6 +37,7 @@ SQL_VIEWS = word_list("""
 APART = ("ablation", "same-spend", "long")
 IS_APART = f"CREATE MACRO is_apart(purpose) AS coalesce(purpose, '') IN {APART}"
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
+_NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
 _PLAIN = frozenset(
     {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"}
 )  # types whose values are JSON already
@@ -200,16 +201,18 @@ def typed_rows(
 ) -> list[Record]:
     """The rows as dataclasses of that kind; columns without a field are ignored.
 
-    ``through`` converts each value. Raises LookupError for a field without a column.
+    ``through`` converts each value but numbers. Raises LookupError for a field without a column.
     """
     names = [field.name for field in fields(kind)]
-    columns = {name for name, *_ in result.description or ()}
+    columns = {name: str(kind) for name, kind, *_ in result.description or ()}
     if missing := [name for name in names if name not in columns]:
         raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
     known = _columns(result)
     chosen = [known[name] for name in names if known]
-    values = [[through(value) for value in column] for column in chosen] if through else chosen
-    return [kind(**dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)]
+    if through:
+        texts = [columns[name] not in _NUMBERS for name in names]
+        chosen = [[through(value) for value in c] if text else c for c, text in zip(chosen, texts, strict=False)]
+    return [kind(**dict(zip(names, row, strict=True))) for row in zip(*chosen, strict=True)]
 
 
 def rows_as(result: duckdb.DuckDBPyConnection, kind: type[Columns]) -> list[Columns]:
@@ -227,7 +230,7 @@ def record(row: Mapping[str, Any], kind: type[Record]) -> Record:
 
 def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
     """The values of a column converted by `plain`, all at once if the column type allows it."""
-    if kind in _PLAIN:
+    if kind in _PLAIN or (kind == "DOUBLE" and _finite(values)):
         return values
     if kind == "DOUBLE[]":
         return [value if _finite(value) else plain(value) for value in values]

@@ -1,4 +1,4 @@
--- The best gain so far in a run and the device time spent until then: after its first two experiments, and after each
+-- The best gains so far in a run and the device time spent until each: after its first two experiments, and after each
 -- one that raised it. Where runs on a task select nothing (streams confirmation and reserve), only those: others chose
 -- the programs.
 -- gain: over the run's own baseline experiment, by the score that its researcher saw.
@@ -16,8 +16,11 @@ WITH played AS (
         coalesce(max(e.gain) FILTER (e.decision IN ('keep', 'baseline')) OVER ran, 0.0) AS best
     FROM compared AS c JOIN experiments AS e USING (run_id)
     WINDOW ran AS (PARTITION BY e.run_id ORDER BY e.number ROWS UNBOUNDED PRECEDING)
+), raised AS (
+    SELECT * FROM steps
+    WINDOW own AS (PARTITION BY run_id ORDER BY number)
+    QUALIFY row_number() OVER own <= 2 OR best IS DISTINCT FROM lag(best) OVER own
 )
-SELECT * EXCLUDE (number) FROM steps
-WINDOW own AS (PARTITION BY run_id ORDER BY number)
-QUALIFY row_number() OVER own <= 2 OR best IS DISTINCT FROM lag(best) OVER own
-ORDER BY task, run_id, number
+SELECT run_id, task, program_id, name, role, list(spent ORDER BY number) AS spent, list(best ORDER BY number) AS best
+FROM raised GROUP BY ALL
+ORDER BY task, run_id

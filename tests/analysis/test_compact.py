@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import compact
+from analysis import compact, merged, tables
 from analysis.ledger import Ledger
 from analysis.study import VIEWS, open_study, query
 from programs.errors import Corrupt
@@ -71,6 +73,28 @@ def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -
         synthetic.search(ledger, WORLD, "r-stock-0", np.random.default_rng(5), tries=3)
     (folder / "ledger" / "other-1.jsonl").write_bytes(b'{"seq":0,"at":"20')  # torn
     (folder / "ledger" / "empty-1.jsonl").touch()
+    both(folder, monkeypatch, cache)
+
+
+def test_lines_of_many_blocks_need_no_sort(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    with Ledger(folder / "ledger", "aside") as ledger:
+        for number in range(40):
+            ledger.append({"kind": "fault", "run_id": "r-stock-0", "reason": "é" * 90 * number})
+    for name in ("arena-1", "aside-1"):  # in turn, line by line
+        segment = folder / "ledger" / f"{name}.jsonl"
+        lines = [json.loads(line) for line in segment.read_bytes().splitlines()]
+        segment.write_bytes(b"")
+        previous = ""
+        for number, line in enumerate(lines):
+            del line["hash"]
+            line |= {"at": f"2026-01-01T00:00:00.{number:06d}Z", "prev": previous}
+            body = json.dumps(line, ensure_ascii=False, separators=(",", ":"))[:-1].encode()
+            previous = hashlib.sha256(body).hexdigest()
+            with segment.open("ab") as file:
+                file.write(body + f',"hash":"{previous}"}}\n'.encode())
+    monkeypatch.setattr(merged, "BLOCK", 1)
+    monkeypatch.setattr(merged, "BATCH", 7)
+    monkeypatch.setattr(tables, "_sort_records", None)
     both(folder, monkeypatch, cache)
 
 
@@ -159,3 +183,16 @@ def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate()[0] for process in several} == {"[{'n': 56}]\n"}
     assert len(copies(cache)) == 1
+
+
+def test_credit_is_computed_once_by_the_same_code(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    count = "SELECT count(*) AS n FROM credit"
+    [found] = query(folder, count)
+    [kept] = cache.glob("*/*/credit-*.parquet")
+    with open_study(folder, views=()) as con:
+        con.execute(f"COPY (SELECT 1 AS n) TO '{kept}' (FORMAT parquet)")
+    assert query(folder, count) == [{"n": 1}] != [found]
+    monkeypatch.setattr(compact, "version", lambda name: "another")
+    assert query(folder, count) == [found]
+    assert len(list(cache.glob("*/*/credit-*.parquet"))) == 2

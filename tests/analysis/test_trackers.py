@@ -90,9 +90,8 @@ class Growing:
         if not self.lines:
             self.lock.close()
 
-    def opened(self, con: Any, ledger: Path) -> bool:
+    def opened(self, con: Any, ledger: Path) -> None:
         self.grow(self.piece)
-        return False
 
 
 @pytest.mark.slow
