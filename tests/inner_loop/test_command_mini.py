@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its program, in a virtual environment of its own that is made once for all processes of this run of the tests;
     METALOOP_TEST_MINI names one that is there already.
 
-    With mcp, which LiteLLM 1.106 imports at its first call without requiring it.
+    With mcp, which LiteLLM 1.106 imports at its first call without requiring it. What is installed here, LiteLLM
+    first of all, is not installed once more.
     """
     if given := os.environ.get("METALOOP_TEST_MINI"):
         return Path(given)
@@ -55,6 +57,8 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(place: Path) -> str:
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    (packages,) = place.glob("lib/*/site-packages")
+    (packages / "here.pth").write_text(sysconfig.get_path("purelib"))
     pip = [place / "bin" / "pip", "install", "-q", "mini-swe-agent==2.4.6", "mcp"]
     if subprocess.run(pip, capture_output=True, check=False).returncode:
         pytest.skip("mini-swe-agent cannot be installed here")
