@@ -26,6 +26,12 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 1
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without a slow test are not imported where only those are wanted."""
+    wanted = config.getoption("markexpr") != "slow" or not collection_path.match("test_*.py")
+    return None if wanted or "slow" in collection_path.read_text(encoding="utf-8") else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long, or have a test that may, come first, so that no process is left alone with one at the
     end."""

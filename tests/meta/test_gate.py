@@ -34,18 +34,18 @@ pytestmark = pytest.mark.slow
 TURNED_AWAY = "SELECT child_id, reason FROM mutations WHERE starts_with(reason, 'a model of the programs so far')"
 
 
-Play = Callable[[str, Law, Sequence[Program]], Study]
+Play = Callable[[str, Law, Sequence[Program], int], Study]
 
 
 @pytest.fixture(scope="module")
 def played(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """A quick study of four generations, from stock and ``others``, whose programs are written offline and by a
+    """A quick study of so many generations, from stock and ``others``, whose programs are written offline and by a
     model that knows nothing."""
     root = tmp_path_factory.mktemp("gates")
 
-    def play(name: str, law: Law, others: Sequence[Program]) -> Study:
+    def play(name: str, law: Law, others: Sequence[Program], generations: int) -> Study:
         task = Task.load(simulated_task(law, root / f"{name}-task"))
-        plan = replace(quick(task), starters=1 + len(others), generations=4, confirm_runs=2, ablation_runs=0,
+        plan = replace(quick(task), starters=1 + len(others), generations=generations, confirm_runs=2, ablation_runs=0,
                        control_runs=0)  # fmt: skip
         with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
             environment(patch, server.url)
@@ -78,7 +78,7 @@ def lists(law: Law) -> list[Program]:
 
 def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(played: Play) -> None:
     plain = random_law(0, noise=0.002, trajectory=0.002, crash_rate=0.0, misleading=0.0)  # a tenth of the usual noise
-    study = played("effects", plain, lists(plain))
+    study = played("effects", plain, lists(plain), 4)
     with open_study(study.folder, views=()) as con:
         last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation'").fetchall()
         known = known_programs(con, study.task.name, [match_id for (match_id,) in last])
@@ -104,6 +104,6 @@ def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
 
 
 def test_where_there_is_nothing_to_foretell_it_stays_shut(played: Play) -> None:
-    study = played("null", null_law(0), lists(random_law(0)))
+    study = played("null", null_law(0), lists(random_law(0)), 2)
     assert gate_of(TaskStudy(study)) is None and not query(study.folder, TURNED_AWAY)
     assert query(study.folder, "SELECT count(*) AS n FROM mutations WHERE model IS NOT NULL")[0]["n"] > 0
