@@ -159,7 +159,8 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
-    notes = (*decision_text.notes(decision), *weighty, *never_seen)
+    origin = [text] if (text := decision_text.origin(decision)) else []
+    notes = (*origin, *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),
         decision_text.headline(decision),
