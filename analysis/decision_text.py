@@ -128,9 +128,10 @@ def line(d: Decision) -> str:
     return (f"{result}. {origin(d).removesuffix('.')}" if d.origin else result).replace(MINUS, "-")
 
 
-def origin(d: Decision) -> str:
+def origin(d: Decision, short: bool = False) -> str:
     """What the champion started from and what evolution changed; empty in studies of older versions."""
-    return d.origin.sentence(d.name, d.tested.name) if d.origin else ""
+    same = [d.own] if d.same_as == "stock" else []
+    return d.origin.sentence([d.tested.name, *same], short) if d.origin else ""
 
 
 def by_how_much(d: Decision) -> str:

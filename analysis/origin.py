@@ -56,41 +56,40 @@ class Origin:
     parents: int = 1
     credits: tuple[ChangeCredit, ...] = ()
 
-    def sentence(self, name: str, tested: str) -> str:
-        """``name``: the champion's; ``tested``: the program that the announced test compares it with."""
+    def sentence(self, tested: Sequence[str], short: bool = False) -> str:
+        """``tested``: programs that the announced test compares it with; ``short``: without the
+        figures of the credit."""
         measured = ""
         if self.learnt:
-            where = f"{listed(self.alike or self.learnt)} tasks{' like the one here' * bool(self.alike)}"
+            where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
             measured = f" (its ideas were measured on {where})"
-        what = {"shipped": "the shipped program ", "own": "your program "}.get(self.kind, "the program ")
-        start = f"{what}{self.start}{measured}"
+        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
+        start = f"{what}{'' if self.start == 'program' else ' ' + self.start}{measured}"
         if not self.steps:
             return f"Evolution changed nothing: the champion is {start}."
-        changed = (
-            f"{name} is {start} with {listed(self.changes) or 'nothing that a researcher reads'} changed by evolution"
-        )
-        if self.start == tested:
-            return f"{changed}; the verdict tests {self._these}."
-        return f"{changed}; the confirmation did not test {self._these}{self._credit}."
+        changes = listed(self.changes) or "nothing that a researcher reads"
+        tests = "the verdict tests"
+        if self.start not in tested:
+            tests = (
+                f"the confirmation did not test and the search {self._shown.split(' (')[0] if short else self._shown}"
+            )
+        return f"The champion is {start} with {changes} changed by evolution, which {tests}."
 
     @property
-    def _these(self) -> str:
-        return "this change" if len(self.changes) == 1 and self.changes[0].startswith("1 ") else "these changes"
-
-    @property
-    def _credit(self) -> str:
+    def _shown(self) -> str:
+        """What the search showed of the change; of several steps, of the last one."""
         if not self.credits:
-            return ", and the search did not measure it alone"
-        last = f"the last of {self.steps} steps" if self.steps > 1 else "it"
-        over = " over its parents' mean" * (self.parents > 1)
+            return "did not measure alone"
+        last = " in its last step" if self.steps > 1 else ""
+        over = ", over the mean of its parents" if self.parents > 1 else ""
         if len(self.credits) > 1:
             helped = sum(one.helps for one in self.credits)
-            return f"; in the search, {last} is shown to help{over} on {helped} of {len(self.credits)} tasks (credit)"
+            return f"showed to help{last} on {helped} of {len(self.credits)} tasks{over}"
         (one,) = self.credits
         digits = interval_decimals(one.low, one.high)
-        size = f"{number(one.estimate, digits, True)} {one.unit} [{span(one.low, one.high, digits)}]"
-        result = "shown to help" if one.helps else "shown to hurt" if one.hurts else "not shown to help"
-        return f"; in the search, {last} was {result}{over} (credit {size})"
+        size = f"{number(one.estimate, digits, True)} {one.unit} [{span(one.low, one.high, digits)}]{over}"
+        result = "showed to help" if one.helps else "showed to hurt" if one.hurts else "did not show to help"
+        return f"{result}{last} (credit {size})"
 
 
 def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[Task]) -> Origin | None:

@@ -205,14 +205,14 @@ def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, f
     p = tested if claims is not None else cell.p_adjusted
     from analysis.transfer import BOTH, TWIN
 
-    divides = any(other.role == BOTH for other in others)  # the row that stands for stock
+    same = cell.role in ("control", TWIN) and any(other.role == BOTH for other in others)  # whose mean divides
     marked = MARK if cell.stream != others[0].stream else ""
     return {
         "program": f"{name_of(cell)}{like(cell, others)}{marked}",
         "gain": plain_number(cell.gain, digits),
         "95%": plain_span(cell.low, cell.high, digits),
-        "ratio": "" if divides and cell.role in ("control", TWIN) else plain_number(cell.ratio, 2),
-        "lower": plain_number(cell.ratio_lower, 2),
+        "ratio": "" if same else plain_number(cell.ratio, 2),
+        "lower": "" if same else plain_number(cell.ratio_lower, 2),
         "p": _chance(p),
         "n": str(cell.n),
     }
