@@ -274,10 +274,8 @@ def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
 
 def _ratio(there: RecordedClaim, who: str, p: float | None) -> str:
     """The ratio where it is stated (`decision_text.steady`); ``p``: of the test, if it was one of several."""
-    side, ratio = (
-        there.get("own") or there["stock"],
-        Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **there["ratio"]}),
-    )
+    side = there.get("own") or there["stock"]
+    ratio = Ratio(there["ratio"]["ratio"], there["ratio"]["lower"], 0.95, there["champion"]["n"], side["n"])
     if not decision_text.steady(Mean(side["mean"], None, side["n"], side.get("low"), side.get("high")), ratio):
         return f"One-sided p {p_text(p)} after Holm." if p is not None else ""
     tested = f"; p {p_text(p)} after Holm" if p is not None else ""

@@ -210,7 +210,7 @@ def both_arms(rows: Sequence[StandingLine]) -> list[StandingLine]:
     return [cast("StandingLine", both | {"high": mean.high, "claimed": None, "device_seconds_charged": None})]
 
 
-def _table(rows: Sequence[StandingLine], width: int, ranked: bool) -> tuple[list[Row], list[Column]]:
+def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)

@@ -12,7 +12,7 @@ from analysis.report import caveats, champion, experiments, lineage, progress, s
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
-from analysis.report.transfer import figure
+from analysis.report.transfer import figure as of_task
 from analysis.study import open_study
 from analysis.transfer import Cell, StudyTasks, Transfer
 from meta.cli.board import load_board
@@ -223,10 +223,10 @@ def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     )  # fmt: skip
     study = Transfer(StudyTasks(("strokes",), ("other",)), cells, ())
     answer: Any = None
-    drawn = figure(study, "strokes", answer, tested=False)
+    drawn = of_task(study, "strokes", answer, tested=False)
     assert [row["name"] for row in drawn.data["rows"]] == ["best", "bare"] and drawn.legend == ()
     assert not any(row["significant"] for row in drawn.data["rows"])
     rows = {(row[0], row[1]): row for row in drawn.table.rows}
     assert rows["best", "champion"][6] == "not tested" and rows["stock, both arms", "both arms"][2] == "0.28"
-    tested = figure(study, "strokes", answer, tested=True)
+    tested = of_task(study, "strokes", answer, tested=True)
     assert tested.data["rows"][0]["significant"] and len(tested.legend) == 2
