@@ -137,7 +137,7 @@ def of_headroom(task: Task, claim: Claim) -> str:
     best = known.headroom_sd * known.seed_sd
     return (
         f"The champion's gain on {task.name} is {mean / best:.0%} of the gain of the best single edits together, "
-        f"{best:.4g} {task.unit} (`metaloop task show {task.name}`). It can be above 100%: other edits may help too."
+        f"{best:.4g} {task.unit} (`metaloop task show {task.name}`).{' Other edits help too.' * (mean > best)}"
     )
 
 
