@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.json_values import read_as
+from analysis.origin import Origin
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio, satterthwaite, t_test
@@ -140,6 +141,7 @@ class Decision:
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
     recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
+    origin: Origin | None = None  # what the champion started from; None in studies of older versions
 
     @property
     def holds(self) -> bool:

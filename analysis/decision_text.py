@@ -12,7 +12,6 @@ from analysis.decision import (
     LEVEL,
     OPEN,
     Check,
-    Compared,
     Decision,
     Longer,
     shown_larger,
@@ -22,6 +21,7 @@ from analysis.same_spend import FoundScript, SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
+    MINUS,
     at_least,
     bracket,
     count,
@@ -31,12 +31,14 @@ from analysis.wording import (
     many,
     number,
     p_text,
-    plain_number,
-    plain_span,
     span,
 )
 from trainer import freshness
 
+PLANNED = (
+    "The verdict comes from one planned test against all runs of the program that it names. Ranks are not shown here: "
+    "they test all pairs of arms, which is stricter."
+)
 GATED = "a test on a held-out task counts only if the verdict holds"
 
 
@@ -65,7 +67,7 @@ def shown(d: Decision) -> str:
     """The verdict in a cell of a table."""
     if not d.holds:
         return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
-    if d.tested.ratio.ratio and d.tested.ratio.lower is not None:
+    if d.tested.ratio.ratio and steady(d.tested.gain, d.tested.ratio):
         return f"{d.tested.ratio.ratio:.2f} times {d.tested.name}"
     if d.tested.difference is None:
         return f"beats {d.tested.name}"
@@ -114,42 +116,45 @@ def apart_from_zero(low: float | None, digits: int) -> int:
 
 
 def line(d: Decision) -> str:
-    """Headline and figures on one line, for the end of a command and for the ledger."""
-    figures = f"Gain {gains(d.champion, d.tested, d.unit)}; {runs(d)}"
-    if d.tasks:
-        each = [
-            f"on {on.task} gain {interval(on.champion)} {on.unit} against {interval(on.tested)}{times(on.ratio)}"
-            for on in d.tasks
-        ]
-        apart = f"{d.tested.difference:.4g}{bracket(d.tested.low, d.tested.high)} {d.unit}"
-        what = "families" if d.families else "tasks"
-        figures = f"Mean over {len(each)} {what}, difference {apart}; {'; '.join(each)}; {runs(d)}"
-        figures += "" if d.families else " on each"
+    """The result with its difference, then the figures, then the champion's origin: for the end of a command and for
+    the ledger."""
+    each = [f"on {on.task} gain {gains(on.champion, on.tested, on.unit)}{times(on.tested, on.ratio)}" for on in d.tasks]
+    own = f"Gain {gains(d.champion, d.tested.gain, d.unit)} of {d.tested.name}"
+    mean = f"Mean over {len(each)} {'families' if d.families else 'tasks'}: {'; '.join(each)}"
+    figures = f"{mean if each else own}; {runs(d)}{' on each' if each and not d.families else ''}"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    return f"{headline(d)}{by_how_much(d)}. {figures}; {tested}{doubt}"
+    result = f"{headline(d)}{by_how_much(d) or f'. Difference {difference(d)}'}. {figures}; {tested}{doubt}"
+    return (f"{result}. {origin(d).removesuffix('.')}" if d.origin else result).replace(MINUS, "-")
+
+
+def origin(d: Decision, short: bool = False) -> str:
+    """What the champion started from and what evolution changed; empty in studies of older versions."""
+    same = [d.own] if d.same_as == "stock" else []
+    return d.origin.sentence([d.tested.name, *same], short) if d.origin else ""
 
 
 def by_how_much(d: Decision) -> str:
-    """What stands first in a verdict that holds: the ratio, or the difference where the ratio has no lower bound."""
-    if not d.holds or (d.tasks and d.tested.ratio.lower is None):
-        return ""
-    if d.tested.ratio.lower is not None:
-        return f":{times(d.tested.ratio).lstrip(',')}"
+    """The difference in a verdict that holds, and the ratio where it is stated (``steady``)."""
+    return f" by {difference(d)}{times(d.tested.gain, d.tested.ratio)}" if d.holds else ""
+
+
+def difference(d: Decision) -> str:
+    """``+0.48 nats [0.36 to 0.60]``."""
     digits = apart_from_zero(d.tested.low, interval_decimals(d.tested.low, d.tested.high))
-    apart = plain_number(d.tested.difference, digits, True)
-    return f": by {apart} {d.unit} [{plain_span(d.tested.low, d.tested.high, digits)}]"
+    known = f" [{span(d.tested.low, d.tested.high, digits)}]" if d.tested.low is not None else ""
+    return f"{number(d.tested.difference, digits, True)} {d.unit}{known}"
 
 
-def gains(champion: Mean, other: Compared, unit: str) -> str:
-    digits = interval_decimals(other.low, other.high)
+def gains(champion: Mean, other: Mean, unit: str) -> str:
+    """Two gains with as many digits as the error of the less certain one justifies."""
+    digits = decimals(max(champion.se or 0.0, other.se or 0.0))
 
     def said(mean: Mean) -> str:
-        known = f" [{plain_span(mean.low, mean.high, digits)}]" if mean.low is not None else ""
-        return f"{plain_number(mean.mean, digits)}{known}"
+        known = f" [{span(mean.low, mean.high, digits)}]" if mean.low is not None else ""
+        return f"{number(mean.mean, digits)}{known}"
 
-    ours, theirs = said(champion), said(other.gain)
-    return f"{ours} {unit} against {theirs} of {other.name}"
+    return f"{said(champion)} {unit} against {said(other)}"
 
 
 def runs(d: Decision) -> str:
@@ -168,7 +173,7 @@ def remarks(d: Decision) -> list[str]:
 def notes(d: Decision) -> list[str]:
     """Further figures, none of which is tested."""
     out = []
-    if d.holds and d.tested.ratio.ratio is not None:
+    if d.holds and steady(d.tested.gain, d.tested.ratio):
         at = at_least(d.tested.ratio.lower, 95)
         out.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({at}).")
     if needed := more_runs(d):
@@ -178,7 +183,7 @@ def notes(d: Decision) -> list[str]:
         lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
         out.append(
             f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, digits)}"
-            f"{times(d.beside.ratio)}."
+            f"{times(d.beside.gain, d.beside.ratio)}."
         )
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
@@ -186,10 +191,12 @@ def notes(d: Decision) -> list[str]:
         these = "these families" if d.families else "these tasks" if d.tasks else "this task"
         adds = f"What the list adds may be specific to {these}."
         adds = adds if less < (d.champion.mean or math.inf) else "The list adds nothing here."
-        out.append(
-            f"Without its idea list, it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
-            f"({at_least(d.bare_ratio.lower, 95)}). {adds}"
+        reaches = (
+            f"reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} ({at_least(d.bare_ratio.lower, 95)})"
         )
+        if d.bare and not steady(d.tested.gain, d.bare_ratio):
+            reaches = f"gains {number(d.bare.mean, decimals(d.bare.se))} {d.unit}"
+        out.append(f"Without its idea list, it {reaches}. {adds}")
     if d.longer is not None:
         out.append(at_length(d.longer, d))
     return out + best_scripts(d)
@@ -215,7 +222,7 @@ def at_length(longer: Longer, d: Decision) -> str:
     return (
         f"With {longer.budgets} times the run budget (not tested, {counted}), the champion gains "
         f"{number(ours.mean, digits)} against {number(theirs.mean, digits)} {d.unit} of stock"
-        f"{times(longer.against.ratio)}."
+        f"{times(longer.against.gain, longer.against.ratio)}."
     )
 
 
@@ -256,7 +263,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
     stock_runs = many(same.runs, "stock run")
-    text = f"For comparison: the device time of the whole study{where} would pay for {stock_runs}. "
+    text = f"The device time of the whole study{where} would pay for {stock_runs} instead. "
     known = many(same.known, "stock run")
     if same.gain is None:
         return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
@@ -268,8 +275,8 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}This study has {known}, enough to estimate the best of {same.best_of}: {gain}; {beside}. "
-        "metaloop evolve --same-spend measures the best of all."
+        f"{text}How good the best of them would be is not known. The best of {same.best_of} would gain {gain}, as "
+        f"estimated from the {known} of this study; {beside}. To measure the best of all: metaloop evolve --same-spend."
     )
 
 
@@ -280,7 +287,7 @@ def on_task(task: str, d: Decision) -> str:
     what = "stock's gain in the search" if on.of_stock else "a standard deviation between runs"
     ours, theirs = number(on.champion.mean, digits), number(on.tested.mean, digits)
     return (
-        f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.ratio)}. The mean over "
+        f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.tested, on.ratio)}. The mean over "
         f"{'families' if d.families else 'tasks'} divides them by {size} {on.unit}, {what}."
     )
 
@@ -307,7 +314,7 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.bare_ratio is not None and _list_alone(d):
         text = (
             f"Without its idea list, the champion is not significantly better than {reference(d)} "
-            f"({d.bare_ratio.ratio:.2f} times its gain)."
+            f"(gain {gains(d.bare or Mean(None, None, 0, None, None), d.tested.gain, d.unit)})."
             + ("" if d.families else " The list may be specific to this task, so expect less on other tasks.")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
@@ -338,24 +345,6 @@ def check_title(aa: Check) -> str:
     if aa.p is None:
         return "A/A check not possible"
     return "A/A check passed" if aa.passed else "The A/A check failed"
-
-
-def on_ranks(d: Decision, alone: bool) -> str:
-    """Why the ranks of the confirmation may differ from the verdict; empty where they agree. ``alone``: the champion
-    has rank 1 and no other program shares it."""
-    if d.holds and not alone:
-        return (
-            "The verdict comes from one planned test. Ranks test all pairs and are stricter, so the champion can beat "
-            "a program that shares its rank."
-        )
-    if d.state == CONTROL_FAILED and alone:
-        return "Because the A/A check failed, rank 1 does not mean that the champion is better."
-    if d.state == OPEN and alone:
-        return (
-            f"Ranks compare single arms. The verdict comes from one planned test against all runs of {reference(d)}, "
-            "and it does not show that the champion is better."
-        )
-    return ""
 
 
 def check(aa: Check) -> str:
@@ -397,8 +386,14 @@ def interval(mean: Mean) -> str:
     return "not measured" if mean.mean is None else f"{mean.mean:.4g}{bracket(mean.low, mean.high)}"
 
 
-def times(ratio: Ratio) -> str:
-    if ratio.ratio is None:
-        return ""
-    unbounded = "no lower bound, because that gain is not clearly above 0"
-    return f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95) if ratio.lower is not None else unbounded})"
+def steady(divisor: Mean, ratio: Ratio) -> bool:
+    """Whether a ratio to this gain is stated: it has a lower bound, and the lower end of the divisor's 95% interval is
+    at least half of its mean. A ratio to a gain near 0 is large by chance; the difference is not."""
+    if ratio.ratio is None or ratio.lower is None or divisor.mean is None or divisor.low is None:
+        return False
+    return divisor.low >= divisor.mean / 2 > 0
+
+
+def times(divisor: Mean, ratio: Ratio) -> str:
+    """``, 2.76 times its gain (at least 2.13, one-sided 95% bound)``; empty where no ratio is stated (``steady``)."""
+    return f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95)})" if steady(divisor, ratio) else ""

@@ -6,7 +6,7 @@ All functions take plain sequences of floats. What the data do not determine (th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,6 +96,18 @@ def mean_interval(values: Sequence[float]) -> Mean:
     se = math.sqrt(_variance(values) / n)
     low, high = interval(mean, se, n - 1)
     return Mean(mean, se, n, low, high)
+
+
+def mean_together(arms: Iterable[tuple[float | None, float | None, int]]) -> Mean:
+    """``mean_interval`` of all values of several samples, from the mean, standard error and size of each."""
+    known = [(mean, se or 0.0, n) for mean, se, n in arms if mean is not None]
+    n = sum(size for _, _, size in known)
+    if n < 2:
+        return Mean(known[0][0] if known else None, None, n, None, None)
+    mean = math.fsum(m * size for m, _, size in known) / n
+    squares = math.fsum(se**2 * size * (size - 1) + size * (m - mean) ** 2 for m, se, size in known)
+    se = math.sqrt(squares / (n - 1) / n)
+    return Mean(mean, se, n, *interval(mean, se, n - 1))
 
 
 def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:

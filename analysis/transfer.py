@@ -22,6 +22,7 @@ from analysis.statistics import (
     Ratio,
     holm,
     mean_interval,
+    mean_together,
     one_sided,
     posterior,
     ratio,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     import duckdb
 
 FINAL = ("confirmation", "reserve")  # streams of matches that select nothing
-TWIN, BARE = "a/a", "without-ideas"  # roles
-ORDER = ("champion", "program", BARE, "control", "one-line", TWIN)  # of the rows in a table
+TWIN, BARE, BOTH = "a/a", "without-ideas", "both arms"  # roles
+ORDER = ("champion", "program", BARE, "control", "one-line", TWIN, BOTH)  # of the rows in a table
 
 
 @dataclass(frozen=True)
@@ -307,10 +308,23 @@ class Transfer:
     correlations: tuple[RankCorrelation, ...]
 
     def of(self, program_id: str) -> list[Cell]:
-        """The cells of a program, of the same program without its ideas, and of stock, task by task."""
+        """The cells of a program, of the same program without its ideas, and of stock's arms, task by task."""
         mine = {program_id, *(c.program_id for c in self.cells if c.of_program == program_id)}
-        cells = [c for c in self.cells if c.role != TWIN and (c.program_id in mine or c.role == "control")]
+        cells = [c for c in self.cells if c.program_id in mine or c.role in ("control", TWIN)]
         return sorted(cells, key=lambda c: (self.tasks.all.index(c.task), ORDER.index(c.role)))
+
+
+def both_arms(cells: Sequence[Cell]) -> list[Cell]:
+    """A row for stock's two arms together, whose mean divides the ratios, for each table of these cells that has two:
+    it is no row of the view."""
+    out = []
+    for twin in (cell for cell in cells if cell.role == TWIN):
+        same = [c for c in cells if (c.task, c.stream, c.program_id) == (twin.task, twin.stream, twin.program_id)]
+        if len(same) > 1:
+            mean = mean_together((cell.gain, cell.se, cell.n) for cell in same)
+            figures = replace(twin, n=mean.n, gain=mean.mean, se=mean.se, low=mean.low, high=mean.high)
+            out.append(replace(figures, role=BOTH, ratio=1.0, ratio_lower=None, p=None, p_adjusted=None))
+    return out
 
 
 def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:

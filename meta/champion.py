@@ -11,14 +11,16 @@ from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
 from analysis.events import ChampionEvent
 from analysis.json_values import read_as
+from analysis.origin import Origin, origin_of
 from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
+from analysis.wording import MINUS
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Claim, ReservedClaim, record
 from meta.confirmation import LOOKS, same_as
-from meta.evidence_page import evidence_page
+from meta.evidence_page import evidence_page, training_tasks
 from meta.harvest_page import harvests
 from meta.lineage import Lineage
 from meta.verdict import Champion, decide, sentence
@@ -44,7 +46,11 @@ def crown(
     event = study.state.champion
     ended = event is not None and decision_of(event.body).look >= look
     decision = decision_of(event.body) if event and ended else decided(study, program, claim, look, longer)
-    said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, on_reserve)])
+    said = (
+        str(event.body["verdict"])
+        if event and ended
+        else ". ".join([line(decision), *map(sentence, on_reserve)]).replace(MINUS, "-")
+    )
     claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(on_reserve))
     lineage.crown(program.program_id)
@@ -115,7 +121,13 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
         spend=spend,
         scripts=scripts,
         longer=longer,
+        origin=origin_at(study, program),
     )
+
+
+def origin_at(study: Study, program: Program) -> Origin | None:
+    with open_study(study.folder) as con:
+        return origin_of(con, program.program_id, training_tasks(study))
 
 
 def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]:

@@ -136,8 +136,8 @@ def of_headroom(task: Task, claim: Claim) -> str:
         return ""
     best = known.headroom_sd * known.seed_sd
     return (
-        f"The champion's gain on {task.name} is {mean / best:.0%} of the task's headroom: {best:.4g} {task.unit}, "
-        f"the gain of the best single edits together (`metaloop task show {task.name}`)."
+        f"The champion's gain on {task.name} is {mean / best:.0%} of the gain of the best single edits together, "
+        f"{best:.4g} {task.unit} (`metaloop task show {task.name}`).{' Other edits help too.' * (mean > best)}"
     )
 
 

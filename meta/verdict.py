@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
-from analysis.decision_text import gated, interval, times
+from analysis.decision_text import gains, gated, times
+from analysis.origin import Origin
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.wording import many
@@ -44,6 +45,7 @@ def decide(
     spend: Sequence[SameSpend] = (),
     scripts: Sequence[FoundScript] = (),
     longer: Claim | None = None,
+    origin: Origin | None = None,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim; ``longer``: the claim with a larger run budget."""
@@ -65,7 +67,7 @@ def decide(
         own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
-        longer=over_stock(longer) if longer else None,
+        longer=over_stock(longer) if longer else None, origin=origin,
         simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 
@@ -78,17 +80,18 @@ def over_stock(longer: Claim) -> Longer:
 def sentence(on: ReservedClaim) -> str:
     """The sentence of the verdict on one reserved task."""
     if on.claim is None:
-        return f"on {on.task}, which the search never used, it behaves like stock"
+        return f"On {on.task}, which the search never used, it behaves like stock"
     measured = on.claim
     reference = "your program" if measured.own else "stock"
-    figures = f"gain {interval(measured.champion)} {on.unit} against {interval(measured.reference)} of {reference}"
+    both = gains(measured.champion, measured.reference, on.unit)
+    figures, ratio = f"gain {both} of {reference}", times(measured.reference, measured.ratio)
     if on.variant:
-        where = f"on {on.task}, a variant that the search did not use (an estimate, not part of the test):"
-        return f"{where} {figures}{times(measured.ratio)}"
-    where = f"on {on.task}, which the search never used,"
+        where = f"On {on.task}, a variant that the search did not use (an estimate, not part of the test):"
+        return f"{where} {figures}{ratio}"
+    where = f"On {on.task}, which the search never used,"
     if measured.families:
-        where = f"on {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"
+        where = f"On {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
-    beats = f"beats {reference} too{times(measured.ratio)}" if on.holds else f"is not shown to beat {reference}"
+    beats = f"beats {reference} too{ratio}" if on.holds else f"is not shown to beat {reference}"
     beats += gated(on.holds, on.p_adjusted)
     return f"{where} it {beats} ({figures}; {tested})"

@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
-from analysis.decision_text import by_how_much
+from analysis.decision_text import by_how_much, origin, runs, tested_p
 from analysis.report import verdict
+from analysis.report.champion import researcher
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
-from analysis.transfer import TWIN
-from analysis.wording import decimals, number, tick_step
+from analysis.report.standings import both_arms
+from analysis.transfer import BOTH, TWIN
+from analysis.wording import decimals, duration, many, number, tick_step
 
 if TYPE_CHECKING:
     import duckdb
 
-LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 4, 27, 5
+LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 6, 27, 4
 HEADS = ((44, 40, 1), (34, 52, 3))  # of the headline: pixels, letters in a line, lines
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, 1136.0)
@@ -52,6 +54,7 @@ class CardText:
     headline: str
     sentence: str
     cost: str
+    setting: str = ""
 
 
 class GainAxis(NamedTuple):
@@ -98,10 +101,26 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     facts = gather(ReportSource(con, study))
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
     kicker = f"metaloop: programs for automatic research, under equal budgets · {facts.task} · {name_of(facts)}"
-    lead = by_how_much(decision).removeprefix(": ") if decision is not None else ""
-    sentences = [lead and f"{lead[:1].upper()}{lead[1:]}.", STOCK if "stock" in shown.headline else "", shown.sentence]
-    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), verdict.cost(facts))
-    return drawn_card(words, facts.board, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
+    lead = by_how_much(decision).strip() if decision is not None else ""
+    figures = shown.sentence
+    if decision is not None and lead:
+        figures = f"{lead[:1].upper()}{lead[1:]}: {runs(decision)}, one-sided p {tested_p(decision.p)}."
+    changed = origin(decision, short=True) if decision is not None else ""
+    sentences = [figures, STOCK if "stock" in shown.headline else "", changed]
+    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), verdict.cost(facts), setting(facts))
+    both = both_arms(facts.board)
+    rows = [row for row in facts.board if not both or row.program_id != both.program_id] + ([both] if both else [])
+    return drawn_card(words, rows, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
+
+
+def setting(facts: ReportFacts) -> str:
+    """What was measured, in a line: how many experiments a run has, its budget, and who edits; the task is above."""
+    rows, budget = facts.runs.rows, facts.deciding.run_budget
+    if not rows or not facts.config.get("researcher"):
+        return ""
+    tries = round(sum(row.experiments for row in rows) / len(rows))
+    spent = f", {duration(budget)} of device time" if budget else ""
+    return f"Per run: about {many(tries, 'experiment')}{spent}, by {researcher(facts)}."
 
 
 def drawn_card(
@@ -140,7 +159,7 @@ def drawn_card(
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             most=last_of(shown),
             measure=measure,
-            cost=lines_of(words.cost, 112, 2),
+            cost=[*lines_of(words.setting, 112, 1), *lines_of(words.cost, 112, 2)],
         )
     )
 
@@ -177,6 +196,8 @@ def named(row: CardRow) -> str:
     """The name of a program, in words where it is a comparison: its own would be cut, or says little."""
     if row.role == "without-ideas":
         return "without its ideas"
+    if row.role == BOTH:
+        return "stock, both arms"
     if row.role == TWIN:
         return "stock, second arm"
     return textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class RecordedMean(TypedDict):
     mean: float | None
     n: int
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
 
 
 class RecordedRatio(TypedDict):

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from analysis.constraint_values import ConstraintValues
 from analysis.decision import Check, Decision, twins
-from analysis.decision_text import GATED, check, on_ranks
+from analysis.decision_text import GATED, PLANNED, check
 from analysis.report.facts import stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
+from analysis.statistics import mean_together
 from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
 
 TITLES = {
@@ -98,15 +99,17 @@ def figure(
     extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
     reached = [one for one in limits.rows if one.match_id == match_id]
+    ranked = is_ranked(facts, arms)
+    both = None if ranked else both_arms(rows)
     return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
-        data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
-        table=table(rows, digits, unit, reached=reached),
+        data={"unit": unit, "digits": digits, "rows": [point(row, ranked) for row in rows], "ranked": ranked},
+        table=table(rows, digits, unit, reached=reached, ranked=ranked, both=both),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
-        legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed),
+        legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed, ranked),
         open=match_id == facts.deciding.match_id,
     )
 
@@ -144,12 +147,31 @@ def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
     return decision if arms[0].match_id in own else None
 
 
+def is_ranked(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
+    """Whether the ranks of a match are shown. They test all pairs; a match that decides about a champion has one
+    planned test, and on a held-out task nothing is ranked."""
+    return behind(facts, arms) is None and not (arms[0].purpose == "reserve" and decided(facts) is not None)
+
+
+def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
+    """Stock's two arms as one row, which the announced test uses; None without two."""
+    twin = next((row for row in arms if row.role == "a/a"), None)
+    own = [row for row in arms if twin and row.program_id == twin.program_id and row.role != "best-of"]
+    if twin is None or len(own) < 2:
+        return None
+    mean = mean_together((row.gain, row.se, row.n) for row in own)
+    return replace(
+        twin, arm_id="both-arms", role="both arms", name=f"{twin.name}, both arms", n=mean.n, gain=mean.mean,
+        se=mean.se, low=mean.low, high=mean.high, claimed=None, rank_low=None, rank_high=None,
+        device_seconds_charged=sum(row.device_seconds_charged or 0.0 for row in own),
+    )  # fmt: skip
+
+
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
-    ties = [row.rank_low == 1 for row in arms]
-    if (decision := behind(facts, arms)) is not None:
-        alone = any(row.role == "champion" and row.rank_high == 1 for row in arms)
-        sentences += filter(None, [on_ranks(decision, alone)])
+    ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
+    if behind(facts, arms) is not None:
+        sentences.append(PLANNED)
     elif arms[0].purpose == "reserve" and (verdict := decided(facts)) is not None and not verdict.holds:
         sentences.append(f"{GATED[:1].upper()}{GATED[1:]}.")
     if ties != sorted(ties, reverse=True):
@@ -164,12 +186,12 @@ def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: S
     return " ".join(sentences)
 
 
-def point(row: StandingRow) -> Point:
+def point(row: StandingRow, ranked: bool = True) -> Point:
     """The data of an arm in the chart."""
     figures: Point = {"gain": row.gain, "low": row.low, "high": row.high, "claimed": row.claimed, "n": row.n}
-    shown = ranks(row.rank_low, row.rank_high)
+    shown = ranks(row.rank_low, row.rank_high) if ranked else ""
     who: Point = {"role": row.role, "id": row.arm_id, "name": row.display_name}
-    return {**figures, **who, "ranks": shown, "tie": row.rank_low == 1}
+    return {**figures, **who, "ranks": shown, "tie": ranked and row.rank_low == 1}
 
 
 def _limit(name: str, reached: Sequence[ConstraintValues]) -> tuple[str, Callable[[StandingRow], str]]:
@@ -185,15 +207,18 @@ def table(
     unit: str,
     tasks: bool = False,
     reached: Sequence[ConstraintValues] = (),
+    ranked: bool = True,
+    both: StandingRow | None = None,
 ) -> ReportTable:
-    """``tasks``: with a column of tasks, whose units may differ."""
+    """``tasks``: with a column of tasks, whose units may differ; ``both``: stock's two arms together."""
+    rank = {"rank": lambda row: ranks(row.rank_low, row.rank_high)} if ranked else {}
     seeds = any(row.role == "best-of" for row in rows)
     task = {"task": lambda row: row.task or "", "unit": lambda row: row.unit or ""} if tasks else {}
     return ReportTable.of(
-        rows,
+        [*rows, *([both] if both else [])],
         {
             **task,
-            "rank": lambda row: ranks(row.rank_low, row.rank_high),
+            **rank,
             "program": lambda row: row.program,
             ">gain" if tasks else f">gain, {unit}": lambda row: number(row.gain, digits),
             "95% interval": lambda row: span(row.low, row.high, digits),
@@ -208,7 +233,7 @@ def table(
     )
 
 
-def legend(rows: Sequence[StandingRow], reliable: bool = True) -> tuple[tuple[str, str], ...]:
+def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = True) -> tuple[tuple[str, str], ...]:
     """The marks in this chart and their meaning; ``reliable``: unless its A/A check failed."""
     there = {MARKS.get(row.role or "", "program") for row in rows}
     tied = sum(row.rank_low == 1 for row in rows)
@@ -221,7 +246,7 @@ def legend(rows: Sequence[StandingRow], reliable: bool = True) -> tuple[tuple[st
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
-        ("tie", "tied for the lead" if tied > 1 else leader),
+        *([("tie", "tied for the lead" if tied > 1 else leader)] if ranked else []),
     )
 
 

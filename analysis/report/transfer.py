@@ -12,7 +12,7 @@ from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSectio
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
-from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
+from analysis.transfer import BOTH, TWIN, Cell, Transfer, both_arms, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, listed, many, number, percent, span, typical
 
@@ -24,6 +24,7 @@ TITLES = {
     "factorial": "Directives, switched on and off by a plan drawn beforehand",
     "without-ideas": "Idea lists: programs with them minus the same programs without them",
 }
+MEANING = (("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant"))
 COUNTED = "n: experiments on that task in the search and the confirmation (metaloop credit counts the search only). "
 MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
@@ -35,7 +36,9 @@ def section(facts: ReportFacts) -> ReportSection | None:
         return None
     answer = facts.source.ask("transfer", Unread)
     moved = across(facts.source.con, study.tasks, study.cells, transfer_runs(facts.source.con))
-    figures = [figure(study, task, answer) for task in study.tasks.all]
+    reserve = (facts.champion.first.reserve if facts.champion.first else None) or ()
+    variants = {on["task"] for on in reserve if on.get("variant")}  # an estimate: nothing is tested there
+    figures = [figure(study, task, answer, task not in variants) for task in study.tasks.all]
     methods = list(dict.fromkeys(row.method for row in moved))
     figures += [credited(method, [row for row in moved if row.method == method], study, facts) for method in methods]
     lead = (
@@ -70,12 +73,17 @@ def of_ranks(ranks: RankCorrelation) -> str:
     )
 
 
-def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFigure:
-    """The programs on one task."""
+def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool) -> ReportFigure:
+    """The programs on one task; the chart has those of one stage, whose runs are comparable."""
     cells = [cell for cell in study.cells if cell.task == task]
-    drawn = [cell for cell in cells if cell.gain is not None and cell.role not in STOCK][:MOST]
-    left = f" The chart shows the {MOST} best." if len(cells) > MOST else ""
-    divided = f"{divided_by(cells)}p is of the tests in this table, which are not part of the verdict."
+    deciding = next((cell.stream for cell in cells if cell.role == "champion"), cells[0].stream)
+    alike_data = [cell for cell in cells if cell.stream == deciding and cell.gain is not None]
+    drawn = sorted((cell for cell in alike_data if cell.role not in STOCK), key=lambda cell: -(cell.gain or 0.0))[:MOST]
+    left = f" The chart shows the {MOST} best." if len(alike_data) > MOST else ""
+    if any(cell.stream != deciding for cell in cells):
+        left += f" The chart has the rows with the seeds and data of the {deciding}; only they are comparable."
+    about_p = "p is of the tests in this table, which are not part of the verdict."
+    divided = divided_by(cells) + (about_p if tested else "An estimate: nothing is tested on this task.")
     shared = sum(cell.like_id is not None for cell in cells)
     alike = (
         f" {many(shared, 'program')} behaved like another one on this task and shares its figures." if shared else ""
@@ -86,10 +94,15 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread]) -> ReportFig
         title=f"On {task} ({cells[0].task_kind}): gain relative to stock's",
         caption="95% intervals over runs, without the error of stock's mean. The lower bound of the ratio in the table "
         f"includes that error (Fieller, one-sided 95%). {divided}{alike}{left}",
-        data={"unit": "× stock", "label": "gain, × stock's", "digits": 2, "rows": [point(cell) for cell in drawn]},
-        table=table(cells),
+        data={
+            "unit": "× stock",
+            "label": "gain, × stock's",
+            "digits": 2,
+            "rows": [point(cell, tested) for cell in drawn],
+        },
+        table=table([*cells, *both_arms(cells)], tested),
         answers=(answer,),
-        legend=(("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant")),
+        legend=MEANING if tested else (),
         open=len(cells) <= MOST // 2,
     )
 
@@ -109,13 +122,13 @@ def divided_by(cells: Sequence[Cell]) -> str:
     )
 
 
-def point(cell: Cell) -> Point:
+def point(cell: Cell, tested: bool) -> Point:
     scale = cell.stock_gain if cell.stock_gain and cell.stock_gain > 0 else None
     ends: Point = {
         key: None if value is None or scale is None else value / scale
         for key, value in (("estimate", cell.gain), ("low", cell.low), ("high", cell.high))
     }
-    significant = cell.p_adjusted is not None and cell.p_adjusted < 0.05
+    significant = tested and cell.p_adjusted is not None and cell.p_adjusted < 0.05
     return {**ends, "n": cell.n, "name": name_of(cell), "significant": significant}
 
 
@@ -128,20 +141,20 @@ def seen(text: str | None) -> str:
     return " ".join(str(clean(text or "")).split())
 
 
-def table(cells: Sequence[Cell]) -> ReportTable:
+def table(cells: Sequence[Cell], tested: bool) -> ReportTable:
     digits = decimals(typical(cell.se for cell in cells))
     unit = cells[0].unit
     names = {cell.program_id: seen(cell.name) for cell in cells}
     return ReportTable.of(
         cells,
         {
-            "program": lambda cell: seen(cell.name),
+            "program": lambda cell: f"{seen(cell.name)}{', both arms' * (cell.role == BOTH)}",
             "role": lambda cell: cell.role,
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
             ">× stock": lambda cell: number(None if cell.role in STOCK else cell.ratio, 2),
             ">at least": lambda cell: number(cell.ratio_lower, 2),
-            ">p (Holm)": lambda cell: chance(cell.p_adjusted),
+            ">p (Holm)": lambda cell: chance(cell.p_adjusted) if tested or cell.p is None else "not tested",
             ">runs": lambda cell: count(cell.n),
             "seeds and data": lambda cell: cell.stream,
             "remark": lambda cell: f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "",

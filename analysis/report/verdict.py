@@ -11,8 +11,8 @@ from analysis.decision import BETTER, CONTROL_FAILED, Decision, decision_of, twi
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
 from analysis.report.model import ReportFacts, ReportSection
-from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RunRow, StandingRow
-from analysis.statistics import Ratio
+from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RecordedClaim, RunRow, StandingRow
+from analysis.statistics import Mean, Ratio
 from analysis.trust import marked, weakest
 from analysis.wording import (
     at_least,
@@ -159,7 +159,8 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
-    notes = (*decision_text.notes(decision), *weighty, *never_seen)
+    origin = [text] if (text := decision_text.origin(decision)) else []
+    notes = (*origin, *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),
         decision_text.headline(decision),
@@ -271,13 +272,14 @@ def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
     return ReportVerdict("none", f"{many(runs, 'log')}: claims only, nothing was verified", sentence)
 
 
-def _ratio(ratio: float | None, lower: float | None, who: str, p: float | None = None) -> str:
-    """``p``: of the test, if it was one of several."""
-    if ratio is None:
-        return ""
+def _ratio(there: RecordedClaim, who: str, p: float | None) -> str:
+    """The ratio where it is stated (`decision_text.steady`); ``p``: of the test, if it was one of several."""
+    side = there.get("own") or there["stock"]
+    ratio = Ratio(there["ratio"]["ratio"], there["ratio"]["lower"], 0.95, there["champion"]["n"], side["n"])
+    if not decision_text.steady(Mean(side["mean"], None, side["n"], side.get("low"), side.get("high")), ratio):
+        return f"One-sided p {p_text(p)} after Holm." if p is not None else ""
     tested = f"; p {p_text(p)} after Holm" if p is not None else ""
-    bound = at_least(lower, 95) if lower is not None else f"no lower bound, because {who}'s gain is not clearly above 0"
-    return f"That is {ratio:.2f} times {who}'s gain ({bound}{tested})."
+    return f"That is {ratio.ratio:.2f} times {who}'s gain ({at_least(ratio.lower, 95)}{tested})."
 
 
 def _on_reserved(on: HeldOutResult) -> str:
@@ -296,7 +298,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
     beats += decision_text.gated(on["holds"], on["p_adjusted"])
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
-    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], who, None if variant else on["p_adjusted"])
+    times = _ratio(there, who, None if variant else on["p_adjusted"])
     beside = f" of {who} (an estimate, not part of the test)" if variant else ""
     return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 N = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
-WHO = r"(?:stock|your program(?: (?!too\b)[\w-]+)?)"
+WHO = r"(?:stock|your program(?: (?!too\b|by\b)[\w-]+)?)"
 JUDGES = re.compile(
     r"\bbeats?\b|not shown to|significan\w*|better than|\bleads\b|\btied\b|A/A (?:check|on)|A/A:|\bbehind\b|"
-    r"may be the best|No verdict|no lead|No clear|No result is announced|\bworse\b"
+    r"may be the best|show(?:ed)? to h(?:elp|urt)|[Ee]volution changed|changed by evolution|"
+    r"No verdict|no lead|No clear|No result is announced|\bworse\b"
 )
 
 
@@ -37,7 +38,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
-    (rf"on (?P<t>\w+), which the search never used, it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
+    (rf"On (?P<t>\w+), which the search never used, it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
      rf"p (?P<p>[=<] {N}) after Holm\)",
      tuple(one for one in HELD_OUT if one[1] != "ratio to")),
@@ -47,10 +48,17 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("ranks", "explained", "yes"),)),
     # the announced comparison
     (r"No verdict: the A/A check failed", (("main", "verdict", "none"),)),
-    (rf"[\w-]+ (?P<v>beats|is not shown to beat) (?P<r>{WHO})(?:: (?P<x>{N}) times its gain "
-     rf"\((?P<l>at least {N}|no lower bound))?",
-     (("main", "verdict", "{v}"), ("main", "reference", "{r}"), ("main", "ratio", "{x}"),
-      ("main", "ratio at least", "{l}"))),
+    (rf"[\w-]+ (?P<v>beats|is not shown to beat) (?P<r>{WHO})",
+     (("main", "verdict", "{v}"), ("main", "reference", "{r}"))),
+    (rf"(?:\b[Bb]y|\bDifference) (?P<d>{N}) [^\[.;]+ \[(?P<l>{N}) to (?P<h>{N})\](?:, (?P<x>{N}) times its gain "
+     rf"\((?P<b>at least {N}))?",
+     (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"), ("main", "ratio", "{x}"),
+      ("main", "ratio at least", "{b}"))),
+    # what evolution changed
+    (r"Evolution changed nothing: the champion is", (("change", "made", "no"),)),
+    (r"changed by evolution, which (?P<v>the verdict tests|the confirmation did not test)(?: and the search "
+     r"(?P<c>did not measure alone|showed to help|showed to hurt|did not show to help))?",
+     (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
     (r"the best program of the search, but the test does not show that it is better", (("main", "verdict", "open"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
@@ -60,7 +68,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"one-sided p (?P<p>[=<] {N})", (("main", "p", "{p}"),)),
     (rf"Difference: (?P<d>{N}) [^,]*, 95% interval (?P<l>{N}) to (?P<h>{N})",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
-    (rf"(?:Champion minus [^:|]*:|Mean over \d+ tasks, difference) (?P<d>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
+    (rf"Champion minus [^:|]*: (?P<d>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     (rf"Verified gain [^:]*: (?P<g>{N}) [^\[]*\[[^\]]*\] for [^,]*, (?P<s>{N}) \[(?P<sl>{N}) to (?P<sh>{N})\]",
      (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
@@ -68,7 +76,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"(?: \[(?P<sl>{N}) to (?P<sh>{N})\])?",
      (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
     (r"(?P<n>\d+) runs? against (?P<m>\d+)", (("main", "n", "{n}"), ("main", "reference's n", "{m}"))),
-    (rf"That is (?P<x>{N}) times the gain of (?P<r>{WHO}) \((?P<l>at least {N}|no lower bound)",
+    (rf"That is (?P<x>{N}) times the gain of (?P<r>{WHO}) \((?P<l>at least {N})",
      (("main", "ratio", "{x}"), ("main", "ratio at least", "{l}"))),
     (r"it would take about (?P<n>[\d,]+) runs of each program", (("main", "runs needed", "{n}"),)),
     (r"It was not significant, so a smaller true difference", (("main", "verdict", "open"),)),
@@ -77,8 +85,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"(?m)^champion: (?P<x>\S+) times \w+$", (("main", "ratio", "{x}"), ("main", "listed as", "a ratio"))),
     (r"(?m)^holds: (?P<v>true|false|none)$", (("main", "holds", "{v}"),)),
     # the champion without its ideas
-    (rf"Without its idea list, the champion is not significantly better than {WHO} \((?P<x>{N}) times",
-     (("without ideas", "verdict", "open"), ("without ideas", "ratio", "{x}"))),
+    (rf"Without its idea list, the champion is not significantly better than {WHO} \(gain (?P<g>{N})",
+     (("without ideas", "verdict", "open"), ("without ideas", "gain", "{g}"))),
     (rf"Without its idea list, it reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
      r"(?P<more>What the list adds)?",
      (("without ideas", "ratio", "{x}"), ("without ideas", "list", "{more}"))),
@@ -92,15 +100,12 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      r"(?P<u>too few runs) for a test)",
      (("A/A {t} {d}", "title", "{title}"), ("A/A {t} {d}", "check", "{v}{u}"), ("A/A {t} {d}", "p", "{p}"))),
     (r"(?:The A/A check failed: no|So no) lead in this match is reliable", (("match", "leads", "unreliable"),)),
-    (r"first; the A/A check failed|Because the A/A check failed, rank 1 does not mean that the champion is better|"
-     r"it does not show that the champion is better", (("ranks", "explained", "yes"),)),
+    (r"first; the A/A check failed", (("ranks", "explained", "yes"),)),
     (r"(?m)^✕ no verdict$", (("main", "label", "no verdict"),)),
     (r"Equal programs differ significantly, so no lead in this match is reliable", (("match", "leads", "unreliable"),)),
     # ranks of a match
     (r"leader, significantly better than all others", (("ranks", "one leads", "yes"),)),
     (r"(?m)^(?:· ?)?tied for the lead", (("ranks", "one leads", "tie"),)),
-    (r"Ranks test all pairs and are stricter, so the champion can beat a program that shares its rank",
-     (("ranks", "explained", "yes"),)),
     (r"(?m)^(?P<n>.+?) (?:is better than each of the others|alone is behind no other)", (("match", "leads", "{n}"),)),
     (r"(?m)(?P<n>[\w-]+) leads(?=$| Its)", (("match", "leads", "{n}"),)),
     (r"; every other program is significantly worse", (("match", "leads", "one"),)),

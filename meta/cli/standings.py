@@ -8,10 +8,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
+from analysis.statistics import mean_together
 from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, spend, trust
 from meta.cli.flags import AnyStudy
@@ -52,6 +53,7 @@ FROM calls AS c JOIN runs AS r USING (run_id) WHERE $1 IS NULL OR list_contains(
 ROLES = {
     "control": "{} (control)",
     "a/a": "{} again (A/A)",
+    "both arms": "{}, both arms",
     "without-ideas": "without its ideas",
     "best-of": "{}",
     "one-line": "one-line (control)",
@@ -183,10 +185,12 @@ def show_match(
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
-    if decision is None and lead:
+    held_out = first["purpose"] == "reserve" and any(row["role"] == "champion" for row in rows)
+    ranked = decision is None and not held_out  # ranks test all pairs, and the verdict has all that is tested there
+    if ranked and lead:
         out.show(Text(lead))
     width = out.console.width
-    out.show(table(*_table(rows, width), width))
+    out.show(table(*_table(rows if ranked else [*rows, *both_arms(rows)], width, ranked), width))
     called = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
     if called:
         took = [_took(row, models) for row in called]
@@ -195,13 +199,24 @@ def show_match(
         out.show(Text(line, style="dim"))
 
 
-def _table(rows: Sequence[StandingLine], width: int) -> tuple[list[Row], list[Column]]:
+def both_arms(rows: Sequence[StandingLine]) -> list[StandingLine]:
+    """Stock's two arms as one row, which the announced test uses."""
+    twin = next((row for row in rows if row["role"] == "a/a"), None)
+    own = [row for row in rows if twin and row["program_id"] == twin["program_id"] and row["role"] != "best-of"]
+    if twin is None or len(own) < 2:
+        return []
+    mean = mean_together((row["gain"], row["se"], row["n"]) for row in own)
+    both = {**twin, "role": "both arms", "n": mean.n, "gain": mean.mean, "se": mean.se, "low": mean.low}
+    return [cast("StandingLine", both | {"high": mean.high, "claimed": None, "device_seconds_charged": None})]
+
+
+def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
     digits = decimals(_typical([r["se"] for r in rows]))
     columns = [
-        Column("rank", right=True),
+        *([Column("rank", right=True)] if ranked else []),
         Column("program", flex=True, style="bold"),
         Column("gain", right=True, style="green"),
         Column("95%", right=True),
@@ -279,7 +294,7 @@ def rank_text(low: int | None, high: int | None) -> str:
 def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
     """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
     needed to separate the first two programs; then the cost."""
-    out = [text for text in [*_on_ranks(rows, decision), *decision_text.remarks(decision)] if text] if decision else []
+    out = decision_text.remarks(decision) if decision else []
     best = [r for r in rows if r["role"] == "best-of"]
     rows = [r for r in rows if r["role"] != "best-of"]
     if best:
@@ -290,7 +305,7 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
     aa = None if decision else twins(map(_checked, rows))
     if aa is not None:
         out.append(decision_text.check(aa))
-    more = None if decision else runs_to_separate(rows)
+    more = None if decision or any(r["role"] == "champion" for r in rows) else runs_to_separate(rows)
     if more is not None:
         feasible = more <= MOST_MORE
         needed = f"about {many(more, 'more run')} each" if feasible else f"more than {MOST_MORE:,} more runs each"
@@ -299,11 +314,6 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
     runs = sum(r["n"] for r in rows)
     out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
-
-
-def _on_ranks(rows: Sequence[StandingLine], decision: Decision) -> list[str]:
-    champion = [r for r in rows if r["role"] == "champion"]
-    return [decision_text.on_ranks(decision, r["rank_high"] == 1) for r in champion]
 
 
 def leading(rows: Sequence[StandingLine]) -> str:

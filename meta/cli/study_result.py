@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,8 @@ def _show(
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    out.show(Text(verdict))
+    for text in re.split(r"(?<=\S)\. (?=[A-Z])", verdict):  # a line for each sentence, the result first
+        out.show(Text(text))
     if matches := _last_matches(folder):
         standings(out, folder, matches, verdict_shown=True)
     by_task.show(out)

@@ -183,8 +183,11 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
     """Show a table per task; ``claims``: the study's announced p-values by task, in place of the computed ones."""
     from rich.text import Text
 
+    from analysis.transfer import both_arms
+
     for task in dict.fromkeys(cell.task for cell in cells):
         own = [cell for cell in cells if cell.task == task]
+        own += both_arms(own)
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
         out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} data", style="bold"))
@@ -200,13 +203,16 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
 def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
     tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
     p = tested if claims is not None else cell.p_adjusted
+    from analysis.transfer import BOTH, TWIN
+
+    same = cell.role in ("control", TWIN) and any(other.role == BOTH for other in others)  # whose mean divides
     marked = MARK if cell.stream != others[0].stream else ""
     return {
         "program": f"{name_of(cell)}{like(cell, others)}{marked}",
         "gain": plain_number(cell.gain, digits),
         "95%": plain_span(cell.low, cell.high, digits),
-        "ratio": plain_number(cell.ratio, 2),
-        "lower": plain_number(cell.ratio_lower, 2),
+        "ratio": "" if same else plain_number(cell.ratio, 2),
+        "lower": "" if same else plain_number(cell.ratio_lower, 2),
         "p": _chance(p),
         "n": str(cell.n),
     }
@@ -218,7 +224,12 @@ def _chance(p: float | None) -> str:
 
 def name_of(cell: Cell) -> str:
     """The program's name in a table, with its role."""
-    names = {"control": "{} (control)", "a/a": "{} again (A/A)", "champion": "champion {}"}
+    names = {
+        "control": "{} (control)",
+        "a/a": "{} again (A/A)",
+        "both arms": "{}, both arms",
+        "champion": "champion {}",
+    }
     return names.get(cell.role, "{}").format(cell.name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from analysis.statistics import (
     holm,
     limits,
     mean_interval,
+    mean_together,
     one_sided,
     posterior,
     ratio,
@@ -204,3 +206,9 @@ def test_a_permutation_test_is_exact_and_sees_no_common_mean() -> None:
     rng = np.random.default_rng(4)
     many = permutation_test(rng.normal(0, 1, 30).tolist(), rng.normal(2, 1, 30).tolist())  # drawn, not gone through
     assert many is not None and 0 < many < 0.001
+
+
+def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:
+    one, other = [1.0, 2.5, 2.0, 0.5], [4.0, 3.0, 3.5]
+    together = mean_together((mean.mean, mean.se, mean.n) for mean in map(mean_interval, (one, other)))
+    assert astuple(together) == pytest.approx(astuple(mean_interval([*one, *other])))

@@ -31,7 +31,7 @@ from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import leading, rank_text, remarks, runs_to_separate
+from meta.cli.standings import both_arms, leading, rank_text, remarks, runs_to_separate, show_match
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
@@ -290,6 +290,24 @@ def test_remarks_of_the_standings() -> None:
     assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 SD" in power_sentence(10)
+
+
+def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: pytest.CaptureFixture[str]) -> None:
+    row: Any = {
+        "match_id": "m1", "arm_id": "a1", "program_id": "p1", "name": "best", "role": "champion", "task": "far",
+        "stream": "reserve", "purpose": "reserve", "generation": None, "unit": "nats", "n": 4, "gain": 1.0, "se": 0.1,
+        "low": 0.8, "high": 1.2, "claimed": 1.0, "rank_low": 1, "rank_high": 1, "words": 3, "trust": "verified",
+        "device_seconds_charged": 1.0,
+    }  # fmt: skip
+    stock = {**row, "arm_id": "a2", "program_id": "p2", "name": "stock", "gain": 0.2, "rank_low": 2, "rank_high": 2}
+    show_match(Output(person=True), [row, {**stock, "role": "control"}], [], {})
+    shown = capsys.readouterr().out
+    assert "held-out match on far" in shown and "better than" not in shown and "rank" not in shown
+    again = {**stock, "arm_id": "a3", "role": "a/a", "gain": 0.4}
+    rows = [{**row, "purpose": "race", "role": "program"}, {**stock, "role": "control"}, again]
+    assert [(both["n"], both["gain"]) for both in both_arms(rows)] == [(8, pytest.approx(0.3))]
+    show_match(Output(person=True), rows, [], {})
+    assert "better than each of the others" in (shown := capsys.readouterr().out) and "rank" in shown
 
 
 def test_a_match_begins_with_what_it_shows() -> None:

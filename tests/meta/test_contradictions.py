@@ -50,7 +50,7 @@ def test_a_broken_sentence_is_reported(made: Callable[[str], Path], tmp_path: Pa
     assert found("card", "beats stock", "is not shown to beat stock")[0]
     assert found("evidence", "6 runs against 10", "5 runs against 10")[0]
     assert found("report", "● significant", "◐ not significant")[0]
-    assert found("end", ". Gain", ". Stock is better than it all the same. Gain")[1]
+    assert found("end", "\nGain", "\nStock is better than it all the same.\nGain")[1]
     assert found("list", "one-sided p", "so p")[1]  # a figure that is no longer found
 
 

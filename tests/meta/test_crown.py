@@ -42,5 +42,5 @@ def test_the_gain_is_also_a_share_of_the_headroom_on_the_card() -> None:
     assert known.headroom_sd and known.seed_sd
     best = known.headroom_sd * known.seed_sd
     half = claim({"champion": [best / 2] * 3, "control": [0.0, 0.1, 0.2]})
-    assert "strokes is 50% of the task's headroom" in of_headroom(task, half)
+    assert "strokes is 50% of the gain of the best single edits together" in of_headroom(task, half)
     assert of_headroom(replace(task, card=None), half) == ""

@@ -17,8 +17,10 @@ import pytest
 from analysis import decision_text
 from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, decision_of
 from analysis.ledger import Ledger, read
+from analysis.origin import ChangeCredit, Origin, in_words
 from analysis.report import page
 from analysis.report.card import card
+from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from meta.begin import champion_of, create, take_up
 from meta.claim import Against, claim
@@ -337,3 +339,46 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     roles = query(tmp_path / "measured", "SELECT role, count(*) AS n FROM runs WHERE purpose = 'same-spend' GROUP BY 1")
     assert sorted((row["role"], row["n"]) for row in roles) == [("long-tpe", 1), ("same-spend", ran.runs)]
     assert "Measured: the best script" in outputs(tmp_path / "measured")["page"]
+
+
+def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere(ahead: Ended, tmp_path: Path) -> None:
+    """Of a program that evolution left as it was; it is recorded with the decision."""
+    folder, champion = ahead
+    start = champion.program.name
+    said = f"Evolution changed nothing: the champion is the shipped program {start}"
+    assert decision_text.origin(champion.decision).startswith(said)
+    text = outputs(copied(ahead, tmp_path / "study"))
+    assert [name for name in text if said.replace(" ", "") not in "".join(text[name].split())] == []  # lines wrap
+    assert f". {said}" in champion.verdict and champion_of(folder)["decision"]["origin"]["steps"] == 0  # type: ignore[index]
+
+
+def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> None:
+    old = Program.parse("---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# A\n\n## Ideas\n\n- One: `a=1`.\n", "old")
+    text = old.text.replace("queue: 1.0}", "queue: 0.9, local: 0.1}") + "- Two: `b=2`.\n"
+    changes = tuple(in_words(old, Program.parse(text, "new")))
+    assert changes == ("1 setting", "1 idea (added)")
+    credit = ChangeCredit("strokes", 0.064, -0.097, 0.226, "nats", helps=False, hurts=False)
+    made = Origin("learnt", "shipped", ("letters", "strokes"), ("strokes",), changes, 1, 1, (credit,))
+    short = (
+        "The champion is the shipped program learnt (its ideas were measured on strokes tasks like this one) with 1 "
+        "setting and 1 idea (added) changed by evolution, which the confirmation did not test and the search did not "
+        "show to help"
+    )
+    assert made.sentence(["stock"]) == f"{short} (credit +0.064 nats [−0.097 to 0.226])."
+    assert made.sentence(["stock"], short=True) == f"{short}."
+    assert made.sentence(["learnt"]).endswith("changed by evolution, which the verdict tests.")
+    helped = replace(made, credits=(replace(credit, helps=True), credit))
+    assert helped.sentence(["stock"]).endswith("and the search showed to help on 1 of 2 tasks.")
+    assert replace(made, credits=()).sentence(["stock"]).endswith("the search did not measure alone.")
+
+
+def test_a_ratio_to_a_gain_near_0_is_not_stated(ahead: Ended) -> None:
+    """It is stated if the lower end of the divisor's interval is at least half of its mean."""
+    ratio = Ratio(11.02, 7.32, 0.95, 4, 4)
+    near, clear = Mean(0.068, 0.015, 4, 0.022, 0.115), Mean(0.272, 0.04, 14, 0.179, 0.366)
+    assert decision_text.times(near, ratio) == "" and "11.02 times" in decision_text.times(clear, ratio)
+    assert decision_text.times(clear, replace(ratio, lower=None)) == ""
+    d = ahead[1].decision
+    small = replace(d, tested=replace(d.tested, gain=near, ratio=ratio))
+    assert "times" not in decision_text.line(small).split(". The")[0] and "times" not in decision_text.shown(small)
+    assert " by +" in decision_text.line(small) and "That is" not in "".join(decision_text.notes(small))

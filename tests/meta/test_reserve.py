@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
+from analysis.decision_text import steady
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
@@ -78,7 +79,7 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) ->
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
         assert gains["champion"] == pytest.approx((there.claim.champion.mean, PLAN.confirm_runs))
         assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
-        assert f"on {there.task}, which the search never used" in champion.verdict
+        assert f"On {there.task}, which the search never used" in champion.verdict
         assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
     baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
@@ -94,7 +95,9 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot
     for there in champion.on_reserve:
         [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
         assert ("also beats stock" in note) == there.holds and "after Holm" in note
-        assert there.claim and f"{there.claim.ratio.ratio:.2f} times stock's gain" in note
+        assert there.claim is not None
+        stated = steady(there.claim.stock, there.claim.ratio)
+        assert (f"{there.claim.ratio.ratio:.2f} times stock's gain" in note) == stated
     over = next(
         note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 held-out tasks")
     )
@@ -270,7 +273,7 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test
     assert (unseen.claim.champion.n, unseen.claim.stock.n, unseen.claim.without_ideas) == (3, 3, None)
     estimated = "a variant that the search did not use (an estimate, not part of the test)"
-    assert f"on {variant.name}, {estimated}: gain" in champion.verdict
+    assert f"On {variant.name}, {estimated}: gain" in champion.verdict
     ask = Snapshot(tmp_path / "study")
     note = next(n for n in verdict(gather(ReportSource(ask.con, "study"))).notes if variant.name in n)
     assert "(an estimate, not part of the test)" in note and "of stock" in note

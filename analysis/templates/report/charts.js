@@ -65,7 +65,7 @@ function standings(data, width) {
     ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
     tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} ${r.role === "best-of" ? "seed" : "run"}${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
   }));
-  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: "rank" });
+  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: data.ranked === false ? "" : "rank" });
 }
 
 function effects(data, width) {

@@ -12,7 +12,9 @@ from analysis.report import caveats, champion, experiments, lineage, progress, s
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
+from analysis.report.transfer import figure as of_task
 from analysis.study import open_study
+from analysis.transfer import Cell, StudyTasks, Transfer
 from meta.cli.board import load_board
 from meta.cli.screen import status_item
 from tests.analysis import synthetic
@@ -202,3 +204,29 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     assert status_item(board, "study", False)["programs"] == facts.totals.programs == len(board.programs) - 1
     assert f"{wording.duration(facts.totals.research_seconds)} of it by the runs" in verdict.cost(facts)
     assert verdict.tiles(facts)[-1][1] == "of device time with verification"
+
+
+def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
+    """Those of the champion's, sorted by what is drawn; nothing is called tested on a variant."""
+
+    def cell(name: str, role: str, stream: str, gain: float, stock: float) -> Cell:
+        return Cell(
+            task="strokes", place="home", program_id=name, name=name, role=role, of_program=None, stream=stream, n=4,
+            gain=gain, se=0.1, low=gain - 0.3, high=gain + 0.3, unit="nats", stock_gain=stock, ratio=gain / stock,
+            ratio_lower=1.0, p=0.01, p_adjusted=0.023, like_id=None, trust="verified",
+        )  # fmt: skip
+
+    cells = (
+        cell("parent", "program", "selection", 0.9, 0.19), cell("bare", "without-ideas", "confirmation", 0.3, 0.28),
+        cell("best", "champion", "confirmation", 0.8, 0.28), cell("stock", "control", "confirmation", 0.25, 0.28),
+        cell("stock", "a/a", "confirmation", 0.31, 0.28),
+    )  # fmt: skip
+    study = Transfer(StudyTasks(("strokes",), ("other",)), cells, ())
+    answer: Any = None
+    drawn = of_task(study, "strokes", answer, tested=False)
+    assert [row["name"] for row in drawn.data["rows"]] == ["best", "bare"] and drawn.legend == ()
+    assert not any(row["significant"] for row in drawn.data["rows"])
+    rows = {(row[0], row[1]): row for row in drawn.table.rows}
+    assert rows["best", "champion"][6] == "not tested" and rows["stock, both arms", "both arms"][2] == "0.28"
+    tested = of_task(study, "strokes", answer, tested=True)
+    assert tested.data["rows"][0]["significant"] and len(tested.legend) == 2

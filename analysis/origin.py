@@ -1,0 +1,142 @@
+"""The program that a champion started from, and what evolution changed in it: the sentence after the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.knowledge import SHIPPED, family_of, files_of
+from analysis.wording import interval_decimals, listed, many, number, span
+from programs.diff import diff
+from programs.directives import CHARTER, ORDER, Directive
+from programs.program import Program
+from programs.shelf import in_library
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from trainer.task import Task
+
+FDR = 0.05  # of the credit
+CREDIT = """
+SELECT task, estimate, low, high, unit, coalesce(q < $2 AND low > 0, false) AS helps,
+    coalesce(q < $2 AND high < 0, false) AS hurts
+FROM credit WHERE method = 'mutation' AND child_id = $1 AND list_contains($3, task) ORDER BY task
+"""
+
+
+@dataclass(frozen=True)
+class ChangeCredit:
+    """A row of the view `credit`: the champion minus its parents in the search, on one training task."""
+
+    task: str
+    estimate: float
+    low: float | None
+    high: float | None
+    unit: str
+    helps: bool
+    hurts: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``start``: the name of the champion's oldest ancestor; ``kind``: shipped, own (given to ``improve``) or given.
+    ``learnt``: families of the measured tasks that its ideas come from; ``alike``: those that this study's tasks belong
+    to. ``changes``: in words; ``steps``: mutations; ``parents``: of the last one."""
+
+    start: str
+    kind: str
+    learnt: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    steps: int = 0
+    parents: int = 1
+    credits: tuple[ChangeCredit, ...] = ()
+
+    def sentence(self, tested: Sequence[str], short: bool = False) -> str:
+        """``tested``: programs that the announced test compares it with; ``short``: without the
+        figures of the credit."""
+        measured = ""
+        if self.learnt:
+            where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
+            measured = f" (its ideas were measured on {where})"
+        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
+        start = f"{what}{'' if self.start == 'program' else ' ' + self.start}{measured}"
+        if not self.steps:
+            return f"Evolution changed nothing: the champion is {start}."
+        changes = listed(self.changes) or "nothing that a researcher reads"
+        tests = "the verdict tests"
+        if self.start not in tested:
+            tests = (
+                f"the confirmation did not test and the search {self._shown.split(' (')[0] if short else self._shown}"
+            )
+        return f"The champion is {start} with {changes} changed by evolution, which {tests}."
+
+    @property
+    def _shown(self) -> str:
+        """What the search showed of the change; of several steps, of the last one."""
+        if not self.credits:
+            return "did not measure alone"
+        last = " in its last step" if self.steps > 1 else ""
+        over = ", over the mean of its parents" if self.parents > 1 else ""
+        if len(self.credits) > 1:
+            helped = sum(one.helps for one in self.credits)
+            return f"showed to help{last} on {helped} of {len(self.credits)} tasks{over}"
+        (one,) = self.credits
+        digits = interval_decimals(one.low, one.high)
+        size = f"{number(one.estimate, digits, True)} {one.unit} [{span(one.low, one.high, digits)}]{over}"
+        result = "showed to help" if one.helps else "showed to hurt" if one.hurts else "did not show to help"
+        return f"{result}{last} (credit {size})"
+
+
+def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[Task]) -> Origin | None:
+    """From an open study, all views included; None for a program that the ledger does not have."""
+    rows = con.execute("SELECT program_id, name, operator, parent_ids, text FROM programs").fetchall()
+    known = {row[0]: row for row in rows}
+    if program_id not in known:
+        return None
+    (config,) = con.execute("SELECT config FROM studies").fetchone() or ("{}",)
+    settings = json.loads(config)
+    used = settings.get("knowledge") or {}
+    chain = [program_id]
+    while chain[-1] != used.get("program_id") and (parents := known[chain[-1]][3]) and parents[0] in known:
+        chain.append(parents[0])
+    first, last = known[chain[-1]], known[program_id]
+    is_learnt = first[0] == used.get("program_id")
+    shipped = {file.name for file in files_of((SHIPPED,))} if is_learnt else set()
+    is_shipped = in_library(first[1], first[0]) or (is_learnt and shipped.issuperset(used["files"]) and not first[3])
+    own = (settings.get("plan") or {}).get("origin")
+    learnt = tuple(used["families"]) if is_learnt else ()
+    old, new = (Program.parse(row[4], row[1]) for row in (first, last))
+    credit = con.execute(CREDIT, [program_id, FDR, [task.name for task in tasks]]).fetchall()
+    return Origin(
+        start=first[1],
+        kind="shipped" if is_shipped else "own" if first[0] == own else "given",
+        learnt=learnt,
+        alike=tuple(family for family in learnt if family in {family_of(task) for task in tasks}),
+        changes=tuple(in_words(old, new)),
+        steps=len(chain) - 1,
+        parents=len(last[3]),
+        credits=tuple(ChangeCredit(*row) for row in credit) if len(chain) > 1 else (),
+    )
+
+
+def in_words(old: Program, new: Program) -> Iterator[str]:
+    """``1 setting``, ``8 ideas (added)``, ``the order of the ideas``."""
+    change = diff(old, new)
+
+    def kind(one: Directive) -> str:
+        return {CHARTER: "setting", ORDER: ORDER, "idea": "idea"}.get(one.kind, "statement")
+
+    ways = [("added", one) for one in change.added] + [("removed", one) for one in change.removed]
+    counted = Counter((kind(one), way) for way, one in [*ways, *(("changed", new) for _, new in change.changed)])
+    for what in ("setting", "idea", "statement"):
+        each = {way: n for (noun, way), n in counted.items() if noun == what}
+        if each:
+            way = f" ({next(iter(each))})" if len(each) == 1 and "changed" not in each and what != "setting" else ""
+            yield f"{many(sum(each.values()), what)}{way}"
+    if any(noun == ORDER for noun, _ in counted) and not any(noun == "idea" for noun, _ in counted):
+        yield "the order of its ideas"
