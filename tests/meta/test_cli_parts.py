@@ -201,6 +201,19 @@ def test_the_board_takes_unknown_and_early_events() -> None:
     assert header(board, "x", 80)
 
 
+def test_a_claimed_gain_is_that_of_the_run_s_end_where_a_rule_measured_several_times() -> None:
+    board = StudyView()
+    board.take({"kind": "run_started", "run_id": "r", "arm_id": "a"})
+    for number, metric, decision in ((0, 2.0, "baseline"), (1, 1.8, "replicate"), (2, 1.0, "keep")):
+        board.take({"kind": "experiment", "run_id": "r", "number": number, "metric": metric})
+        board.take({"kind": "decision", "run_id": "r", "decision": decision})
+    assert board.runs["r"].claimed_gain(1.0) == 1.0
+    board.take({"kind": "run_ended", "run_id": "r", "baseline_metric": 1.9, "final_metric": 1.1})
+    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
+    board.take({"kind": "run_ended", "run_id": "r"})  # of an imported log
+    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
+
+
 def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
     board, _ = load_board(write_study(tmp_path / "study"))
     match = board.current

@@ -54,7 +54,9 @@ def test_a_decimal_of_up_to_40_characters_is_a_number(length: int) -> None:
     assert score(f"val_bpb: {text}").metric == float(text)
 
 
-@pytest.mark.parametrize("value", [0.00037904500378069337, 1.2345678901234567e-05, -2.2250738585072014e-308, 1.2345678901234567e22])
+@pytest.mark.parametrize(
+    "value", [0.00037904500378069337, 1.2345678901234567e-05, -2.2250738585072014e-308, 1.2345678901234567e22]
+)
 def test_what_python_prints_of_a_float_is_read_with_all_its_digits(value: float) -> None:
     keyed = Printed({"key": "val", "pattern": ""})
     for number in (value, np.float64(value)):

@@ -13,7 +13,8 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine, whole_
 from trainer.metric_names import loose_direction, named_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
-# also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line; and tensor(0.5), np.float64(0.5)
+# also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line
+# and tensor(0.5), np.float64(0.5)
 _NUMBER = (
     r"(?:[\w.]+\()?([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
     r"|[nN]a[nN]|[iI]nf(?:inity)?))"

@@ -60,8 +60,8 @@ def _number(text: str) -> float:
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
     if len(text) > _LONGEST or not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
-        what = f"not a finite number of at most {_LONGEST} characters" if len(text) > _LONGEST else "not a finite number"
-        raise InvalidPredictions(f"the printed metric is {what}: {text[:_LONGEST]!r}")
+        size = f" of at most {_LONGEST} characters" if len(text) > _LONGEST else ""
+        raise InvalidPredictions(f"the printed metric is not a finite number{size}: {text[:_LONGEST]!r}")
     return metric
 
 
