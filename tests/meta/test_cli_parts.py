@@ -72,6 +72,12 @@ def test_an_interval_is_drawn_where_it_lies() -> None:
     assert axis.interval(None, None, None) == "|" + " " * 20
     assert axis.interval(5, 8, 40) == "|    [--o----------->"
     assert axis.header().split() == ["0", "10", "20"]
+    for low, mid, high in ((7.9, 8, 8.1), (0.1, 0.2, 0.3), (19.8, 19.9, 20.0), (0.1, 0.4, 0.9)):
+        drawn = axis.interval(low, mid, high)
+        assert drawn.count("[o]") == 1 and len(drawn) == 21 and drawn[0] == "|", drawn
+    both = render.Axis(-9.0, 9.0, 19)
+    for middle in (-8.9, -5.0, -0.4, 0.4, 5.0, 8.9):
+        assert both.interval(middle - 0.1, middle, middle + 0.1).replace(" ", "") == ("[o]|" if middle < 0 else "|[o]")
 
 
 def test_an_interval_across_zero_keeps_the_zero_line() -> None:

@@ -210,7 +210,11 @@ def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(wind
 
 
 def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_names(window: Window) -> None:
-    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"))
+    waiting = window.page("/credit", at="deep/er/two")
+    assert "Computing the estimates" in waiting and 'content="0; url=/credit?at=deep%2Fer%2Ftwo&amp;now=1"' in waiting
+    assert "Single changes" in window.page("/credit", at="deep/er/two", now="1")
+    assert "Computing" not in window.page("/credit", at="deep/er/two")
+    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"), now="1")
     assert "estimated gain of each directive" in text and '<div class="passage' in text
     table = text.partition('id="changes"')[2]
     rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
