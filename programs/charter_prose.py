@@ -10,6 +10,7 @@ import re
 
 from programs.charter_edit import charter_fields, settings_of
 from programs.charter_phrases import PHRASES, say
+from programs.stated_settings import consistent
 from programs.text import newline_of
 
 START, END = "<!-- metaloop: charter as prose -->", "<!-- metaloop: end of charter -->"
@@ -25,15 +26,18 @@ def sentences(text: str) -> list[tuple[str, str]]:
 
 
 def with_prose(text: str) -> str:
-    """The program with its charter as sentences; unchanged if no field is set or the sentences are there already.
+    """The program with its charter as sentences, which replace those of its prose that contradict them; unchanged if no
+    field is set or the sentences are there already.
 
     The front matter stays, so Metaloop can still carry the program out; other readers ignore it.
     """
     said = sentences(text)
-    if not said:
+    if not said and START not in text:
         return text
     newline = newline_of(text)
-    rest = _SECTION.sub("\n\n", text.replace("\r\n", "\n")).rstrip("\n")
+    rest = consistent(_SECTION.sub("\n\n", text.replace("\r\n", "\n"))).rstrip("\n")
+    if not said:
+        return (rest + "\n").replace("\n", newline)
     lines = [START, HEADING, "", *(f"- {sentence}" for _, sentence in said), END]
     whole = rest + "\n\n" + "\n".join(lines) + "\n"
     return whole.replace("\n", newline)

@@ -61,6 +61,8 @@ class LedgerRecord(ModelCallRow, total=False):
     decision: str | None
     trust: str | None
     charged: float | None
+    baseline_metric: float | None
+    final_metric: float | None
     experiment_wall_seconds: float | None
     gain: float | None
     finding: str
@@ -304,6 +306,10 @@ class StudyView:
         if run is not None:
             run.state = str(event.get("state", "finished"))
             run.spent = float(event.get("charged") or run.spent)
+            if (baseline := event.get("baseline_metric")) is not None:  # a rule may have measured it several times
+                run.baseline = baseline
+            if (final := event.get("final_metric")) is not None:
+                run.head = final
             if wall := event.get("wall_seconds"):
                 run.wall, run.busy = float(wall), float(event.get("experiment_wall_seconds") or 0)
             run.doing = "done" if run.state == "finished" else run.state

@@ -82,6 +82,7 @@ def credit(
         with resolve.connect(folder, []) as con:
             out.rows(bundles(con, bundle.split(), (on or "").split()), BUNDLE, extra={"study": str(folder)})
         return
+    out.meanwhile("computing the estimates")
     with resolve.connect(folder, ["credit"]) as con:
         known = [r for r in resolve.fetch_as(con, StoredLine, QUERY) if method is None or r["method"] == method]
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)

@@ -279,8 +279,10 @@ def known_noise(study: Study | None) -> RunNoise | None:
 def announce(out: Output, plan: PlannedWork) -> None:
     """Print the plan and its cost on stderr, before anything starts."""
     out.note(
-        f"plan: {many(plan['runs'], 'run')} {plan_words.where(plan)}, about "
-        f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
+        f"plan: {plan_words.all_runs(plan)}{', each' if plan_words.held_out_runs(plan) else ''} "
+        f"{plan_words.where(plan)}, about "
+        f"{many(plan_words.all_experiments(plan), 'experiment')}; {duration(plan['device_seconds'])} of device time, "
+        f"{duration(plan_words.charged(plan))} of it charged to the runs, about "
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
     if plan.get("models"):
@@ -323,9 +325,8 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
     from arena.drain import Drained
     from arena.run_archive import compact
 
-    budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
-    runs = plan["runs"] + plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
-    goal: PlannedWork = {"runs": runs, "device_seconds": runs * sum(budgets) / len(budgets)}
+    runs = plan["runs"] + plan_words.held_out_runs(plan)
+    goal: PlannedWork = {"runs": runs, "device_seconds": plan_words.charged(plan)}
     unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:

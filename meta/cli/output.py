@@ -127,6 +127,11 @@ class Output:
         if not self.quiet:
             click.echo(wrapped(clean(text, keep="\n")), err=True, color=False)
 
+    def meanwhile(self, text: str) -> None:
+        """What takes a while now; only where stderr is a terminal."""
+        if sys.stderr.isatty():
+            self.note(f"{text} …")
+
     def next(self, *commands: str) -> None:
         """Commands that go on from here, one a line, so that each can be copied."""
         if not self.quiet:

@@ -79,14 +79,35 @@ def where(plan: PlannedWork) -> str:
     return f"of {text}" + (", equally many on each" if len(budgets) > 1 else "")
 
 
+def held_out_runs(plan: PlannedWork) -> int:
+    """Runs on reserved tasks and on the unseen variant, which ``runs`` of a plan leaves out."""
+    return plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
+
+
+def all_runs(plan: PlannedWork) -> str:
+    """``92 runs, 8 of them on held-out tasks``."""
+    held_out = held_out_runs(plan)
+    return many(plan["runs"] + held_out, "run") + (f", {held_out} of them on held-out tasks" if held_out else "")
+
+
+def all_experiments(plan: PlannedWork) -> int:
+    return plan.get("experiments", 0) + held_out_runs(plan) * plan.get("experiments_per_run", 0)
+
+
+def charged(plan: PlannedWork) -> float:
+    """Device-seconds that will be charged to the runs, without their verification."""
+    budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
+    return (plan["runs"] + held_out_runs(plan)) * sum(budgets) / len(budgets)
+
+
 def _runs(plan: PlannedWork) -> str:
-    text = f"{plan['runs']:,}, each with {duration(plan['run_budget_s'])} of device time"
+    text = f"{all_runs(plan)}, each with {duration(plan['run_budget_s'])} of device time"
     if "run_budgets_s" in plan:
         count = plan["runs"] // len(plan["run_budgets_s"])
         each = (f"{duration(budget)} on {task}" for task, budget in plan["run_budgets_s"].items())
-        text = f"{plan['runs']:,}, {count:,} on each task, with device time of {', '.join(each)}"
+        text = f"{all_runs(plan)}, {count:,} on each task of the search, with device time of {', '.join(each)}"
     if "experiments_per_run" in plan:
-        text += f": about {many(plan['experiments_per_run'], 'experiment')}, {plan.get('experiments', 0):,} in all"
+        text += f": about {many(plan['experiments_per_run'], 'experiment')}, {all_experiments(plan):,} in all"
     return text
 
 
@@ -130,7 +151,8 @@ def _harvest(plan: PlannedWork) -> str:
 
 
 def _device(plan: PlannedWork) -> str:
-    return f"{duration(plan['device_seconds'])} in all, with the verification of the results on fresh seeds"
+    rest = "to verify results on fresh seeds" + (" and for the harvest" if "harvest_experiments" in plan else "")
+    return f"{duration(plan['device_seconds'])} in all: {duration(charged(plan))} charged to the runs, the rest {rest}"
 
 
 def _researcher(plan: PlannedWork) -> str:

@@ -55,18 +55,33 @@ class Axis:
                 line[start : start + len(label)] = label
         return "".join(line)
 
+    def _apart(self, low: float, mid: float, high: float) -> tuple[int, int, int]:
+        """The columns of an interval and its middle, which differ, and are beside the zero line if it excludes zero."""
+        left, at, right = self.column(low), self.column(mid), self.column(high)
+        zero, last = self.column(0.0), self.width - 1
+        if not self.low <= mid <= self.high:
+            return left, at, right
+        if high < 0:  # from its right end to the left
+            right = max(min(right, zero - 1), 2)
+            at = max(min(at, right - 1), 1)
+            return min(left, at - 1), at, right
+        left = min(max(left, zero + 1) if low > 0 else left, last - 2)
+        at = min(max(at, left + 1), last - 1)
+        return left, at, max(right, at + 1)
+
     def interval(self, low: float | None, mid: float | None, high: float | None) -> str:
         """``|   [--o--]  ``: the zero line, the interval and its middle; blank where there is no number."""
         line = [" "] * self.width
         line[self.column(0.0)] = "|"
         if mid is None or not math.isfinite(mid):
             return "".join(line)
+        at = self.column(mid)
         if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
-            left, right = self.column(low), self.column(high)
+            left, at, right = self._apart(low, mid, high)
             for column in range(left, right + 1):
                 line[column] = "|" if line[column] == "|" else "-"
             line[left], line[right] = ("<" if low < self.low else "["), (">" if high > self.high else "]")
-        line[self.column(mid)] = "<" if mid < self.low else ">" if mid > self.high else "o"
+        line[at] = "<" if mid < self.low else ">" if mid > self.high else "o"
         return "".join(line)
 
 

@@ -42,12 +42,14 @@ ARM_COLUMNS = (
 )
 
 
-def screen(board: StudyView, title: str, *, width: int = 80, plan: PlannedWork | None = None) -> RenderableType:
-    """Header, meter, the current match arm by arm, and the last kept experiments."""
+def screen(
+    board: StudyView, title: str, *, width: int = 80, plan: PlannedWork | None = None, left: str = ""
+) -> RenderableType:
+    """Header (``left``: the time left), meter, the current match arm by arm, and the last kept experiments."""
     from rich.console import Group
     from rich.text import Text
 
-    lines = header(board, title, width, plan)
+    lines = header(board, title, width, plan) + ([f"time left: {left}"] if left else [])
     parts: list[RenderableType] = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     match = board.current
     if match is not None:
@@ -75,12 +77,11 @@ def header(board: StudyView, title: str, width: int, plan: PlannedWork | None = 
     done, running = board.count("finished"), board.count("running")
     ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
     runs = f"{ended} ended, {running} running, {many(board.experiments, 'experiment')}"
+    spent = f"device time charged to the runs {duration(board.charged)}"
     if planned:
-        spent = f"device time charged {duration(board.charged)} of {duration(planned)} "
-        lines.append(spent + render.meter(board.charged, planned, max(width - len(spent) - 2, 10)))
-        lines.append(runs)
-    else:
-        lines.append(f"device time charged {duration(board.charged)}   {runs}")
+        spent += f" of {duration(planned)} "
+        spent += render.meter(board.charged, planned, max(width - len(spent) - 2, 10))
+    lines += [spent, runs]
     if (devices := int(board.config.get("devices") or 1)) > 1:
         workers = capacity.workers_text(int(board.config.get("workers") or 1), devices)
         lines.append(f"{workers}, for its parallel experiments")

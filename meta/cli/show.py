@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, verb
 from meta.cli.output import Output, Row, key_values
-from programs.errors import NotFound
+from programs.errors import MetaloopError, NotFound
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,6 +40,8 @@ CITED = """SELECT count(*) FILTER (m.stream IS DISTINCT FROM 'confirmation' AND 
     count(*) FILTER (m.stream = 'confirmation') AS cited_in_confirmation,
     count(*) FILTER (m.stream = 'reserve') AS cited_on_held_out_tasks, count(*) AS cited_by_experiments
     FROM experiments AS e LEFT JOIN matches AS m USING (match_id) WHERE list_contains(e.directive_ids, ?)"""
+NAMED = "SELECT program_id FROM programs WHERE name = ?"
+FIND = "metaloop log, metaloop lineage; -s STUDY"
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 APART = {"changes", "findings", "audits"}
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
@@ -51,8 +55,9 @@ HIDDEN = {"text", "diff", "config", "details"}
 )
 def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: StudyFlag) -> None:
     """Show a program, directive, experiment, run, match, arm, source, credit row,
-    audit or imported log by its id, or by any unique prefix of it."""
-    folder = resolve.study_folder(study, out)
+    audit or imported log by its id, or by any unique prefix of it. What the newest
+    study does not have is looked for in the others under studies/."""
+    folder = holder(identity, out) if study is None else resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
         kind, table, column, full = locate(con, identity)
         rows = resolve.fetch(con, f"SELECT * FROM {table} WHERE {column} = ?", [full])
@@ -65,8 +70,51 @@ def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: S
         _person(out, item)
 
 
+def holder(identity: str, out: Output) -> Path:
+    """The newest study, or the newest of the others that has the record. A name with other texts elsewhere is noted."""
+    newest = resolve.study_folder(None, out)
+    own, texts = _has(newest, identity)
+    if own and not texts:  # an id: the same everywhere
+        return newest
+    there = {newest: texts} if own else {}
+    others = [folder for folder in reversed(resolve.known_studies()) if folder != newest]
+    if others:
+        out.meanwhile("looking in the other studies")
+    for folder in others:
+        try:
+            has, named = _has(folder, identity)
+        except MetaloopError as error:
+            out.warn(f"{folder} cannot be read: {error.message}")
+            continue
+        there |= {folder: named} if has else {}
+    if not there:
+        elsewhere = f" or in {many(len(others), 'other study')}" if others else ""
+        raise NotFound(f"no id in this study{elsewhere} starts with {identity!r}", hint=FIND)
+    first = next(iter(there))
+    if first != newest:
+        out.note(f"not in the newest study; shown from {resolve.shown(first)}")
+    if unlike := [folder.name for folder, named in there.items() if named and named != there[first]]:
+        out.note(f"{identity} is another text in {', '.join(unlike)} (-s STUDY)")
+    return first
+
+
+def _has(folder: Path, identity: str) -> tuple[bool, set[str]]:
+    """Whether a study has the record, and the ids of its programs of that name."""
+    with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
+        return bool(_matches(con, identity)), {row["program_id"] for row in resolve.fetch(con, NAMED, [identity])}
+
+
 def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, str]:
     """(kind, table, column, full id) of the one record with this id. Raises NotFound, or Ambiguous with candidates."""
+    matches = _matches(con, prefix)
+    if not matches:
+        raise NotFound(f"no id in this study starts with {prefix!r}", hint=FIND)
+    full = resolve.by_prefix(prefix, matches) if any(i.startswith(prefix) for i in matches) else next(iter(matches))
+    return (*matches[full], full)
+
+
+def _matches(con: duckdb.DuckDBPyConnection, prefix: str) -> dict[str, tuple[str, str, str]]:
+    """id → (kind, table, column) of the records whose ids start with it, else of the programs of that name."""
     matches: dict[str, tuple[str, str, str]] = {}
     there = {row["name"] for row in resolve.fetch(con, "SHOW TABLES")}
     for kind, table, column in (entry for entry in ID_COLUMNS if entry[1] in there):
@@ -74,12 +122,8 @@ def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, 
         for row in resolve.fetch(con, query, [prefix]):
             matches.setdefault(row["id"], (kind, table, column))
     if not matches:
-        named = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
-        matches = {row["program_id"]: ID_COLUMNS[0] for row in named}
-    if not matches:
-        raise NotFound(f"no id in this study starts with {prefix!r}", hint="metaloop log, metaloop lineage; -s STUDY")
-    full = resolve.by_prefix(prefix, matches) if any(i.startswith(prefix) for i in matches) else next(iter(matches))
-    return (*matches[full], full)
+        matches = {row["program_id"]: ID_COLUMNS[0] for row in resolve.fetch(con, NAMED, [prefix])}
+    return matches
 
 
 def _plain_detail(_con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis.wording import many
 from meta.cli import resolve
@@ -13,6 +13,12 @@ from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.screen import arm_rows, screen, status_item
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from meta.planned_work import PlannedWork
+    from meta.window.planned import RemainingWork
 
 EVERY_SECONDS = 2.0
 IMPORTED = """
@@ -87,6 +93,19 @@ def running(folder: Path) -> bool:
     return False
 
 
+def _left(board: StudyView) -> RemainingWork | None:
+    from meta.window.planned import expected
+
+    return expected(board)
+
+
+def _screen(board: StudyView, folder: Path, width: int) -> RenderableType:
+    state = "running" if (at_work := running(folder)) else str(status_item(board, "", False)["state"])
+    work = _left(board) if at_work else None
+    plan: PlannedWork = {"runs": work.runs} if work else {}
+    return screen(board, f"{folder}  {state}", width=width, plan=plan, left=work.left if work else "")
+
+
 class ImportCounts(TypedDict):
     logs: int
     experiments: int
@@ -98,6 +117,9 @@ class ImportCounts(TypedDict):
 def item_of(board: StudyView, folder: Path) -> tuple[Row, ImportCounts | None]:
     """The state of a study as one JSON object; for an import, with the counts of its logs, and these alone."""
     item = status_item(board, str(folder), running(folder))
+    work = _left(board) if item["state"] == "running" else None
+    left: Row = {"runs_planned": work.runs if work else None, "seconds_left": work.seconds_left if work else None}
+    item = {**item, **left}
     if item["purpose"] != "import":
         return item, None
     with resolve.connect(folder, []) as con:
@@ -129,7 +151,7 @@ def _once(out: Output, folder: Path, board: StudyView) -> None:
     elif out.mode == "plain":
         out.thing(item)
     else:
-        out.show(screen(board, f"{folder}  {item['state']}", width=out.console.width))
+        out.show(_screen(board, folder, out.console.width))
 
 
 def _watch(out: Output, folder: Path) -> None:
@@ -147,9 +169,9 @@ def _watch(out: Output, folder: Path) -> None:
     console = out.console
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            state = "running" if running(folder) else "not running"
-            live.update(screen(board, f"{folder}  {state}", width=console.width), refresh=True)
-            if state != "running":
+            at_work = running(folder)
+            live.update(_screen(board, folder, console.width), refresh=True)
+            if not at_work:
                 return
             time.sleep(EVERY_SECONDS)
             for event in tail.fresh():

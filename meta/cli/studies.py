@@ -15,19 +15,26 @@ from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.flags import YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output, Row, now
 from meta.cli.status import item_of, running
 from programs.errors import NotFound, UsageError
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
+
+
+def last(at: str) -> str:
+    """``11-25 03:51`` in UTC; of another year only the date."""
+    return at[5:16].replace("T", " ") if at[:4] == now()[:4] else at[:10]
+
+
 STUDIES = (
     Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).name),
     Column("state"),
     Column("task", wrap=True),
-    Column("champion", wrap=True),
+    Column("champion", wrap=True, show=lambda text: str(text).replace(" times stock", "x stock")),
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
-    Column("last_event_at", "last", style="dim", show=lambda at: str(at or "-")[:10]),
+    Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
     *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict")),
 )
 

@@ -166,8 +166,10 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
 
     @routes.get("/credit")
-    def of_directives(at: str) -> Response:
+    def of_directives(at: str, now: str = "") -> Response:
         one = studies.get(at)
+        if not now and not tables.are_computed(one.folder):
+            return page("computing", one=one)  # it asks for this page again, and stays until that is there
         with tables.read(one.folder, computed=True) as con:
             return page("credit", one=one, at=credit.credit_page(con, one.name), query=credit.CHANGES)
 

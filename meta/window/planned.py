@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
+from analysis.wording import duration
 from meta.cli.board import StudyView
 from meta.plan import OVERHEAD, Plan
 from meta.reserve import runs_on_reserved, runs_on_variant
@@ -18,6 +19,13 @@ class RemainingWork:
     runs: int
     done: float
     seconds_left: float | None  # None before a run has ended
+
+    @property
+    def left(self) -> str:
+        """The time left, in words."""
+        if self.seconds_left is None:
+            return "not known before the first run has ended"
+        return "the last steps" if self.done >= self.runs else f"about {duration(self.seconds_left)}"
 
 
 def expected(board: StudyView) -> RemainingWork | None:

@@ -70,11 +70,17 @@ class OpenStudies:
         self._open: OrderedDict[tuple[Path, int, bool], duckdb.DuckDBPyConnection] = OrderedDict()
         self._lock = threading.Lock()
 
+    def are_computed(self, folder: Path) -> bool:
+        """Whether the views that take a while are there."""
+        return self._key(folder, True) in self._open
+
+    def _key(self, folder: Path, computed: bool) -> tuple[Path, int, bool]:
+        return folder, sum(path.stat().st_size for path in segments(folder / "ledger")), computed
+
     @contextmanager
     def read(self, folder: Path, computed: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor over the views; with ``computed`` those that take a while as well."""
-        size = sum(path.stat().st_size for path in segments(folder / "ledger"))
-        key = folder, size, computed
+        key = self._key(folder, computed)
         with self._lock:
             if key not in self._open:
                 for old in [known for known in self._open if known[0] == folder and known[2] == computed]:

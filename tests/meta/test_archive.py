@@ -17,6 +17,8 @@ from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
 from programs.bare import without_ideas
+from programs.charter_edit import set_charter
+from programs.charter_prose import with_prose
 from programs.program import Program
 from tests.events import example
 from tests.studies import program
@@ -100,6 +102,13 @@ def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: st
     novelty.meet(first)
     attempt = judge(proposal, first, "a-v2", novelty)
     assert ("in other words" in attempt.refusal) == attempt.faulty == same
+
+
+def test_sentences_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
+    exported = Program.parse(with_prose(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
+    proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))
+    child = judge(proposal, exported, "a-v2", Novelty([STROKES], "scripted")).program
+    assert child is not None and "Make 6 candidates" in child.text and "Make 3 candidates" not in child.text
 
 
 def test_the_order_of_steps_is_no_matter_of_words() -> None:

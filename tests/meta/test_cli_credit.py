@@ -49,7 +49,7 @@ def shown_at(study: Path, *args: str) -> str:
     code, text = on_terminal("credit", str(study), *args, cwd=study.parent)
     assert code == 0, text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
-    assert max(map(len, plain.split("\n"))) <= 80
+    assert max(map(len, plain.split("\n"))) <= 80 and plain.startswith("computing the estimates")
     return " ".join(plain.split())
 
 

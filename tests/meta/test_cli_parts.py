@@ -72,6 +72,12 @@ def test_an_interval_is_drawn_where_it_lies() -> None:
     assert axis.interval(None, None, None) == "|" + " " * 20
     assert axis.interval(5, 8, 40) == "|    [--o----------->"
     assert axis.header().split() == ["0", "10", "20"]
+    for low, mid, high in ((7.9, 8, 8.1), (0.1, 0.2, 0.3), (19.8, 19.9, 20.0), (0.1, 0.4, 0.9)):
+        drawn = axis.interval(low, mid, high)
+        assert drawn.count("[o]") == 1 and len(drawn) == 21 and drawn[0] == "|", drawn
+    both = render.Axis(-9.0, 9.0, 19)
+    for middle in (-8.9, -5.0, -0.4, 0.4, 5.0, 8.9):
+        assert both.interval(middle - 0.1, middle, middle + 0.1).replace(" ", "") == ("[o]|" if middle < 0 else "|[o]")
 
 
 def test_an_interval_across_zero_keeps_the_zero_line() -> None:
@@ -199,6 +205,19 @@ def test_the_board_takes_unknown_and_early_events() -> None:
         board.take(event)
     assert board.current is None
     assert header(board, "x", 80)
+
+
+def test_a_claimed_gain_is_that_of_the_run_s_end_where_a_rule_measured_several_times() -> None:
+    board = StudyView()
+    board.take({"kind": "run_started", "run_id": "r", "arm_id": "a"})
+    for number, metric, decision in ((0, 2.0, "baseline"), (1, 1.8, "replicate"), (2, 1.0, "keep")):
+        board.take({"kind": "experiment", "run_id": "r", "number": number, "metric": metric})
+        board.take({"kind": "decision", "run_id": "r", "decision": decision})
+    assert board.runs["r"].claimed_gain(1.0) == 1.0
+    board.take({"kind": "run_ended", "run_id": "r", "baseline_metric": 1.9, "final_metric": 1.1})
+    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
+    board.take({"kind": "run_ended", "run_id": "r"})  # of an imported log
+    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
 
 
 def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ from meta.cli.board import StudyView
 from meta.cli.comparison import settings
 from meta.cli.main import run
 from programs.errors import Corrupt
+from programs.program import Program
+from tests.meta import cli_study
+from tests.meta.cli_study import on_terminal
 from tests.meta.opened_window import made_studies
 
 
@@ -52,6 +56,39 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
         assert run(["rm", str(copy), "-y"]) == 2 and "is running" in capsys.readouterr().err
     assert run(["rm", str(copy), "-y"]) == 0 and not copy.exists() and (root / "one").is_dir()
     assert run(["ls", str(tmp_path), "--json"]) == 0 and not json.loads(capsys.readouterr().out)["items"]
+
+
+def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "studies" / "older", tmp_path / "studies" / "newer"
+    shutil.copytree(root / "one", one)
+    two.symlink_to(root / "deep/er/two")
+    os.utime(one / "study.toml", (0, 0))
+    monkeypatch.chdir(tmp_path)
+    (of_older,) = ask(one, "SELECT max(run_id) AS id FROM runs")
+    assert run(["show", of_older["id"], "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["run_id"] == of_older["id"] and "shown from studies/older" in shown.err
+    assert run(["show", "rzzz"]) == 2 and "in this study or in 1 other study starts" in capsys.readouterr().err
+    known = cli_study.programs()
+    for name, text, noted in (
+        ("third", known["child"].text, ""),
+        ("fourth", "# A\n\n- Other.\n", "another text in third"),
+    ):
+        own = known | {"child": Program.parse(text, "child")}
+        monkeypatch.setattr(cli_study, "programs", lambda own=own: own)
+        cli_study.write_study(tmp_path / "studies" / name)
+        assert run(["show", "child", "--json"]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)["program_id"] == own["child"].program_id
+        assert noted in shown.err and ("another text" in shown.err) == bool(noted)
+
+
+def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
+    shutil.copytree(root / "one", root.parent / "list" / "strokes-2026-11-25-1")
+    code, shown = on_terminal("ls", str(root.parent / "list"), cwd=root)
+    assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and len(shown.strip().splitlines()) == 3, shown
 
 
 def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(

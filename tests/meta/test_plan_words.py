@@ -61,4 +61,13 @@ def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> No
 def test_time_and_roles_are_those_of_the_staff(staff: dict[str, object], clock: str, who: str | None) -> None:
     told = dict(words(PLAN | staff))
     assert told["wall time"] == clock and told.get("researcher") == who and told["price"] == "own device"
-    assert told["runs"] == "90, each with 0.50s of device time: about 16 experiments, 1,440 in all"
+    assert told["runs"] == "90 runs, each with 0.50s of device time: about 16 experiments, 1,440 in all"
+
+
+def test_runs_on_held_out_tasks_count_and_the_device_time_says_whose_it_is() -> None:
+    held_out = {"runs_on_variant": 8, "runs_on_reserve": 2, "harvest_experiments": 45}
+    told = dict(words(PLAN | held_out))
+    assert told["runs"].startswith("100 runs, 10 of them on held-out tasks, each with 0.50s of device time: about 16")
+    assert told["runs"].endswith(" 1,600 in all")
+    rest = "the rest to verify results on fresh seeds and for the harvest"
+    assert told["device time"] == f"1m05s in all: 50.0s charged to the runs, {rest}"

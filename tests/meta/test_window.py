@@ -8,10 +8,12 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
 from analysis.report import lineage
 from analysis.report.facts import gather
@@ -22,6 +24,8 @@ from analysis.study import query as ask
 from analysis.wording import brief, number
 from arena.contest.web.curve import curve
 from arena.study import Study
+from meta.cli.board import load_board
+from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
 from meta.window.records import fetch, run_page
 from meta.window.words import RULES, minus
@@ -206,7 +210,11 @@ def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(wind
 
 
 def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_names(window: Window) -> None:
-    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"))
+    waiting = window.page("/credit", at="deep/er/two")
+    assert "Computing the estimates" in waiting and 'content="0; url=/credit?at=deep%2Fer%2Ftwo&amp;now=1"' in waiting
+    assert "Single changes" in window.page("/credit", at="deep/er/two", now="1")
+    assert "Computing" not in window.page("/credit", at="deep/er/two")
+    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"), now="1")
     assert "estimated gain of each directive" in text and '<div class="passage' in text
     table = text.partition('id="changes"')[2]
     rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
@@ -267,6 +275,8 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
         try:
             until_read(opened)
             text = " ".join(opened.page("/study", at="live").split())
+            (item, _), shown = item_of(load_board(copy)[0], copy), Console(width=80, record=True, file=StringIO())
+            shown.print(_screen(load_board(copy)[0], copy, 80))
             [kept] = ask(copy, "SELECT run_id, max_by(gain, number) AS gain FROM experiments WHERE decision = 'keep' "
                                "GROUP BY run_id ORDER BY run_id LIMIT 1")  # fmt: skip
             for path in (copy / "ledger").iterdir():  # and if that run had not ended
@@ -277,6 +287,9 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
             opened.close()
     done = re.search(r"</progress> (\d+) of (\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
+    said = shown.export_text()
+    assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
+    assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
     assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from programs import shelf, stated_settings
 from programs.charter import fields
 from programs.charter_edit import set_charter
 from programs.charter_prose import END, START, sentences, with_prose
 from programs.program import Program
+from programs.sentences import sentences_of
 
 TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
 # two values of each field, and what the sentence must hold of each
@@ -78,3 +80,51 @@ def test_it_stays_the_same_program_for_metaloop_and_without_a_charter_the_same_t
     assert Program.parse(with_prose(program)).charter.wave == 6
     for text in (TEXT, "", "no newline at the end", "---\nother: tool\n---\n# x\n"):
         assert with_prose(text) == text
+
+
+def test_a_starter_s_prose_agrees_with_its_charter_and_no_sentence_is_stale() -> None:
+    said = set[str]()
+    for program in map(shelf.starter, shelf.names()):
+        said |= {sentence.text for sentence in sentences_of(program.text)}
+        assert with_prose(program.text).startswith(program.text.rstrip())
+    assert stated_settings._states().keys() <= said
+
+
+@pytest.mark.parametrize(
+    ("starter", "fields", "gone", "there"),
+    [
+        ("idea-queue", {"keep.rule": "margin"}, ("score is better",), ("by more than a margin",)),
+        ("stock", {"keep.rule": "margin"}, ("If the score is better", "equal or worse"), ("by more than a margin",)),
+        ("careful", {"keep.rule": "paired"}, ("one SD", "inconclusive"), ("same fresh seeds",)),
+        ("branches", {"branch.frontier": 2}, ("three kept", "three best"), ("2 best kept versions",)),
+        ("branches", {"branch.frontier": 1, "branch.rewind_after": 0}, ("## Simplicity", "eight"), ("Never go back",)),
+        ("confirm-last", {"confirm": 0.1}, ("fifth",), ("last 10% of the budget", "Ignore the scores from the search")),
+        ("traps-first", {"proposers": {"local": 1.0}}, ("first idea", "one of ten"), ("from one place only: a small",)),
+        ("local-screen", {"screen.fraction": 1.0, "wave": 1}, ("quarter", "six"), ("full time at once", "before you")),
+        (
+            "recombine",
+            {"phases": [{"until": 0.5, "no_repeat": False}, {"keep": {"rule": "margin"}}]},
+            (),
+            ("Never train",),
+        ),
+    ],
+)
+def test_a_sentence_that_a_setting_contradicts_is_replaced(
+    starter: str, fields: dict[str, Any], gone: tuple[str, ...], there: tuple[str, ...]
+) -> None:
+    text = shelf.starter(starter).text
+    for field, value in fields.items():
+        text = set_charter(text, field, value)
+    stated = with_prose(text)
+    body = stated.partition(START)[0]
+    assert not [words for words in gone if words in stated] and all(words in body for words in there), body
+    assert with_prose(stated) == stated and Program.parse(stated).charter == Program.parse(text).charter
+
+
+def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() -> None:
+    text = TEXT.replace("model.", "model. Average every result over 3 seeds. Go on.")
+    assert "over 3 seeds" in with_prose(set_charter(text, "wave", 6))
+    assert "same script twice." in with_prose(set_charter(text + "- Never train the same script twice.\n", "wave", 6))
+    assert "model. Run each experiment with 2 training seeds; judge it by the mean. Go on." in with_prose(
+        set_charter(text, "replicates", 2)
+    )

@@ -108,7 +108,15 @@ def test_writing_into_a_read_only_file_is_told_and_reaches_nobody_else(tmp_path:
 
 @pytest.mark.parametrize(
     ("text", "metric"),
-    [("1,234,567.5", 1234567.5), ("12,345", 12345.0), ("1.5e-3", 0.0015), ("-7", -7.0)],
+    [
+        ("1,234,567.5", 1234567.5),
+        ("12,345", 12345.0),
+        ("1.5e-3", 0.0015),
+        ("-7", -7.0),
+        ("1.e-05", 1e-5),
+        ("tensor(0.25, device='cuda:0')", 0.25),
+        ("np.float64(-1.5e-07)", -1.5e-7),
+    ],
 )
 def test_numbers_as_people_print_them(text: str, metric: float) -> None:
     from trainer.foreign.metrics import pattern_of

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
@@ -34,7 +36,8 @@ def test_the_last_match_counts_and_is_never_verified() -> None:
         ("val_bpb: 1e999", "not a finite number"),
         ("val_bpb: 1.2.3", "not a finite number"),
         ("val_bpb: --", "not a finite number"),
-        ("val_bpb: " + "9" * 300, "not a finite number"),
+        ("val_bpb: " + "9" * 41, "not a finite number of at most 40 characters"),
+        ("val_bpb: " + "9" * 300, "not a finite number of at most 40 characters"),
         ("val_bpb: " + "9" * 3_000_000, "no line"),
         ("val_bpb: 1.0\nval_bpb: e", "not a finite number"),
     ],
@@ -43,3 +46,18 @@ def test_what_is_no_metric(log: str, message: str) -> None:
     with pytest.raises(InvalidPredictions, match=message) as raised:
         score(log)
     assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("length", range(1, 41))
+def test_a_decimal_of_up_to_40_characters_is_a_number(length: int) -> None:
+    text = ("-0." + "00037904500378069337" * 2)[1 if length < 4 else 0 :][:length]
+    assert score(f"val_bpb: {text}").metric == float(text)
+
+
+@pytest.mark.parametrize(
+    "value", [0.00037904500378069337, 1.2345678901234567e-05, -2.2250738585072014e-308, 1.2345678901234567e22]
+)
+def test_what_python_prints_of_a_float_is_read_with_all_its_digits(value: float) -> None:
+    keyed = Printed({"key": "val", "pattern": ""})
+    for number in (value, np.float64(value)):
+        assert score(f"val_bpb: {number}").metric == value == keyed.metric(json.dumps({"val": number}))

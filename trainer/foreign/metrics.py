@@ -14,8 +14,10 @@ from trainer.metric_names import loose_direction, named_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
 # also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line
+# and tensor(0.5), np.float64(0.5)
 _NUMBER = (
-    r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[nN]a[nN]|[iI]nf(?:inity)?))"
+    r"(?:[\w.]+\()?([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    r"|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
 _NAME = r"[A-Za-z][\w./@-]{1,39}"
 _SAYING = r"(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log|log(?:ger)?\.info)\b.{0,40}?"

@@ -19,8 +19,9 @@ _LARGEST = 1e300
 _WORDS = dict.fromkeys(("true", "yes", "ok", "pass", "passed"), 1.0) | dict.fromkeys(
     ("false", "no", "fail", "failed"), 0.0
 )
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3}){1,5}(?:\.\d{0,18})?")
-_NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,3})?")
+_LONGEST = 40  # characters of a number; Python prints at most 24 of a float
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?")
 
 
 class Printed:
@@ -58,8 +59,9 @@ def number_in(text: str, pattern: str, key: str, *, words: bool = False) -> floa
 def _number(text: str) -> float:
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
-    if not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
-        raise InvalidPredictions(f"the printed metric is not a finite number: {text[:40]!r}")
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
+        size = f" of at most {_LONGEST} characters" if len(text) > _LONGEST else ""
+        raise InvalidPredictions(f"the printed metric is not a finite number{size}: {text[:_LONGEST]!r}")
     return metric
 
 

@@ -16,7 +16,7 @@ from arena.contest.stored import CourseContent, ExperimentColumns
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 30
-MEANINGS = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "aside"}
+MEANINGS = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "screen or repeat"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def best_so_far(marked: Sequence[tuple[ExperimentColumns, str]], higher: bool) -
 def caption(
     run: CourseContent, letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int, going_on: bool = False
 ) -> str:
-    counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in MEANINGS.items() if key in letters)
+    meanings = MEANINGS | {ASIDE: "not drawn: screens and repeats"}
+    counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in meanings.items() if key in letters)
     last = "so far" if going_on else "at the end"
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} {last}" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"

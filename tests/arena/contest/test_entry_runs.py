@@ -19,3 +19,4 @@ def test_the_kinds_of_experiments_add_up() -> None:
            "left_out": 0}  # fmt: skip
     total, within = re.match(r"(\d+) experiments \(([^)]*)\)", curve(run).caption).groups()  # type: ignore[union-attr]
     assert sum(map(int, re.findall(r"\d+", within))) == int(total) == len(rows), within
+    assert "1 not drawn: screens and repeats" in within and "aside" not in str(curve(run))

@@ -1,0 +1,83 @@
+"""Replaces sentences of a program that contradict its charter, as after a mutation of the charter alone."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from programs import charter_phrases, charter_wordings
+from programs.charter import Charter
+from programs.charter_edit import charter_fields, settings_of
+from programs.front_matter import locate
+from programs.sentences import sentences_of
+from programs.text import split_lines
+
+_SEVERAL = 3
+
+
+def consistent(text: str) -> str:
+    """The text (with LF line ends) with the charter's sentences in the place of those that state another value.
+
+    Without charter fields the prose stands alone. A sentence counts only if its fields are set; in a program with
+    several sentences of a starter theirs count always, because a mutation may have unset what the starter set.
+    """
+    given, charter = charter_fields(text), settings_of(text).charter
+    known, by_phase = set[str](), [one for _, one in charter.by_phase()]
+    sentences = sentences_of(text) if given else ()
+    of_starter = sum(sentence.text in _states() for sentence in sentences) >= _SEVERAL
+    for sentence in sentences:
+        stated = _states().get(sentence.text) if of_starter else None
+        stated = stated or {field: value for field, value in _read(sentence.text).items() if field in given}
+        wrong = [field for field in stated if not any(_holds(stated[field], one.get(field)) for one in by_phase)]
+        if not wrong:
+            continue
+        lost = [field for field in stated if field in (*wrong, "keep.rule") and _acts(field, charter)]
+        fields = [] if charter.phases else [field for field in lost if field not in known]
+        known |= set(fields)
+        new = " ".join(charter_phrases.say(field, charter.get(field), charter) for field in fields)
+        text = _replaced(text, sentence.text, new)
+    return text
+
+
+@cache
+def _states() -> Mapping[str, Mapping[str, Any]]:
+    tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["states"]
+    return {sentence: table["sets"] for table in tables for sentence in table["sentences"]}
+
+
+def _read(sentence: str) -> Mapping[str, Any]:
+    read = charter_phrases.read(sentence)
+    return dict([read]) if read else _states().get(sentence) or charter_wordings.read(sentence)
+
+
+def _holds(stated: Any, value: Any) -> bool:
+    if not isinstance(stated, Mapping):
+        return bool(value == stated)
+    if "above" in stated or "below" in stated:
+        return bool(stated.get("above", float("-inf")) < value < stated.get("below", float("inf")))
+    if "with" in stated or "only" in stated:
+        return bool(set(stated["with"]) <= value.keys() if "with" in stated else set(stated["only"]) == value.keys())
+    whole = sum(value.values())
+    return {name: round(share / whole, 3) for name, share in value.items()} == stated
+
+
+def _acts(field: str, charter: Charter) -> bool:
+    return field != "screen.promote" or charter.screen.fraction < 1
+
+
+def _replaced(text: str, sentence: str, new: str) -> str:
+    """``new`` may be empty; then an item or a section that has nothing else goes with the sentence."""
+    lines = split_lines(text)
+    end = locate(lines).end
+    front, body = "".join(lines[:end]), "".join(lines[end:])
+    old = r"\s+".join(map(re.escape, sentence.split()))
+    if new:
+        return front + re.sub(old, lambda _: new, body, count=1)
+    item = rf"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+{old}[ \t]*(?:\n|\Z)"
+    body, gone = re.subn(item, "", body, count=1, flags=re.MULTILINE)
+    body = body if gone else re.sub(rf"[ \t]*{old}(?=\n|\Z)|{old}[ \t]*", "", body, count=1)
+    return front + re.sub(r"^(#+) [^\n]*\n\s*(?=\1 |\Z)", "", body, flags=re.MULTILINE)
