@@ -229,7 +229,7 @@ def test_following_waits_for_the_study(
     shutil.copytree(folder, tmp_path / "arriving")
     (tmp_path / "arriving").rename(tmp_path / "later")
     following.join(timeout=60)
-    assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
+    assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(tmp_path / "later"))
     told = capsys.readouterr().err
     assert told.count("waiting for the study") == 1 and f"sent {len(tracked(folder).runs)} runs" in told
 
