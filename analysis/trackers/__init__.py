@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Tracker, next_folder
+from analysis.trackers.contract import Files, InFolder, Step, TrackedRun, TrackedStudy, Tracker, next_folder
 from analysis.trackers.reading import program_alone, tracked
 from analysis.trackers.sender import Sender, project_for
 from analysis.trackers.service import client_errors
@@ -12,6 +12,7 @@ from programs.registry import Registry
 __all__ = [
     "TRACKERS",
     "Files",
+    "InFolder",
     "Sender",
     "Step",
     "TrackedRun",

@@ -143,10 +143,13 @@ class InFolder(Tracker):
     updates = False
     folder: Path
 
-    def owner(self, project: str) -> str | None:
+    def known(self) -> dict[str, str]:
+        """Project → study."""
         there = self.folder / STUDIES
-        known: dict[str, str] = json.loads(there.read_text("utf-8")) if there.is_file() else {}
-        return known.get(project, "" if self.has(project) else None)
+        return json.loads(there.read_text("utf-8")) if there.is_file() else {}
+
+    def owner(self, project: str) -> str | None:
+        return self.known().get(project, "" if self.has(project) else None)
 
     def has(self, project: str) -> bool:
         """Whether there is such a project, of whichever origin."""
@@ -154,9 +157,8 @@ class InFolder(Tracker):
 
     def begin(self, project: str, study_id: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        there = self.folder / STUDIES
-        known = json.loads(there.read_text("utf-8")) if there.is_file() else {}
-        there.write_text(json.dumps({**known, project: study_id}, indent=1) + "\n", "utf-8")
+        known = {**self.known(), project: study_id}
+        (self.folder / STUDIES).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
 
 
 def next_folder(folder: Path) -> Path:

@@ -32,12 +32,13 @@ def require_answer(address: str, variable: str) -> None:
     what, url = f"{variable}={bare(address)}", urlsplit(bare(address))
     kind = url.scheme.partition("+")[0]
     try:
-        if kind in ("http", "https") and not url.hostname:
+        host, port = url.hostname, url.port
+        if kind in ("http", "https") and not host:
             raise ValueError("it names no host")
         if kind in ("http", "https"):
             urlopen(bare(address), timeout=SECONDS).close()
-        elif kind in PORTS and url.hostname:
-            socket.create_connection((url.hostname, url.port or PORTS[kind]), SECONDS).close()
+        elif kind in PORTS and host:
+            socket.create_connection((host, port or PORTS[kind]), SECONDS).close()
     except HTTPError:
         return  # a server answers, and the client has the credentials
     except (OSError, HTTPException) as error:

@@ -132,18 +132,18 @@ class Export:
 
     def again(self) -> str:
         """The command that sends the study once more, and what to delete where runs cannot be updated."""
-        from analysis.trackers import next_folder
+        from analysis.trackers import InFolder, next_folder
 
-        new = self.goal if self.sender.tracker.updates else next_folder(self.goal)
-        output = "" if self.sender.tracker.address else f" -o {resolve.typed(new)}"
+        tracker, goal = self.sender.tracker, resolve.typed(self.goal)
+        final = isinstance(tracker, InFolder) and not tracker.updates
+        output = "" if tracker.address else f" -o {resolve.typed(next_folder(self.goal)) if final else goal}"
         named = f" --project {shlex.quote(self.flags.project)}" if self.flags.project else ""
         command = f"metaloop export {resolve.typed(self.folder)} --to {self.to}{output}{named}"
         command += " --follow" if self.flags.follow else ""
-        if self.sender.tracker.updates:
+        if not isinstance(tracker, InFolder) or not final:
             return command
-        return (
-            f"{command}, and delete the runs of {self.project} in {resolve.typed(self.goal)}, which cannot be updated"
-        )
+        old = goal if len(tracker.known()) == 1 else f"the runs of {self.project} in {goal}"
+        return f"{command}, and delete {old}, which cannot be updated"
 
     def progress(self, sent: int, runs: int) -> None:
         """A line every few seconds while a server takes long."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -15,11 +17,22 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from analysis.trackers import Sender, Step, TrackedRun, TrackedStudy, Tracker, reading, tracked
+from analysis.trackers import (
+    TRACKERS,
+    Sender,
+    Step,
+    TrackedRun,
+    TrackedStudy,
+    Tracker,
+    project_for,
+    reading,
+    tracked,
+)
 from analysis.trackers.mlflow import viewer
 from meta.cli.main import run
 from meta.cli.tool_export import files_of
-from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb
+from programs.errors import UsageError
+from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb, wandb_records
 from trainer.planted import random_law, simulated_task
 
 
@@ -188,7 +201,8 @@ def test_a_folder_that_cannot_be_updated_is_refused(
     shutil.copytree(folder, study)
     words = ["export", str(study), "--to", tool, "-o", str(tmp_path / "out"), "-q"]
     assert run(words) == 0 and run(words) == 2
-    assert f"already has runs of {study.name}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"already has runs of {study.name}" in told and f"-o {tmp_path}/out-2/" in told
 
 
 def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline() -> None:
@@ -267,5 +281,160 @@ def test_a_client_that_is_missing_is_named_with_its_cure(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "w")]) == 2
+    assert run(["export", str(tmp_path / "later"), "--to", "wandb", "-o", str(tmp_path / "w"), "--follow"]) == 2
     assert "pip install -c constraints.txt '.[wandb]'" in capsys.readouterr().err
+
+
+def whole(study: TrackedStudy) -> TrackedStudy:
+    """One run of it, and a verdict."""
+    figures = {"gain": 1.5, "difference": 1.0, "low": 0.5, "high": 1.5, "p": 0.001, "ratio": 3.0, "ratio_at_least": 2.0}
+    words = {
+        "winner": "lab",
+        "headline": "lab beats stock",
+        "verdict": "Verified gain.",
+        "caveat": "Weak.",
+        "notes": "",
+    }
+    return replace(study, runs=study.runs[:1], note="above", verdict={**words, **figures})
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("tool", ["mlflow", "optuna", "tensorboard", "trackio", "wandb"])
+def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, tool: str) -> None:
+    place = tmp_path
+    study = replace(whole(tracked(folder)), name=f"own-{tool}")
+    runs = [replace(one, settings={**one.settings, "study": "0123456789ab"}) for one in study.runs]
+    other = replace(study, study_id="0123456789ab", runs=runs)
+    assert study.study_id and {one.settings["study"] for one in study.runs} == {study.study_id}
+
+    def fresh() -> Tracker:
+        return TRACKERS.get(tool)(place)
+
+    for each, project in ((study, study.name), (other, f"{study.name}-0123456")):
+        tracker = fresh()
+        assert project_for(tracker, each, None) == project
+        tracker.begin(project, each.study_id)
+        Sender(tracker).send(each)
+        tracker.close()
+    with pytest.raises(UsageError, match="runs of another study"):
+        project_for(fresh(), other, study.name)
+    if tool in ("mlflow", "optuna"):
+        assert [project_for(fresh(), each, None) for each in (study, other)] == [study.name, f"{study.name}-0123456"]
+    if tool == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(place / study.name / "verdict"))
+        events.Reload()
+        assert events.Scalars("verdict/ratio")[0].value == 3
+        assert b"lab beats stock" in events.Tensors("verdict/text_summary")[0].tensor_proto.string_val[0]
+    if tool == "wandb":
+        (path,) = (each for each in place.glob("wandb/*/run-verdict.wandb") if b"own-wandb-0" not in each.read_bytes())
+        assert b"ratio_at_least" in path.read_bytes() and b"lab beats stock" in path.read_bytes()
+    if tool == "trackio":
+        from trackio.sqlite_storage import SQLiteStorage
+
+        (row,) = SQLiteStorage.get_logs(study.name, "verdict")
+        assert row.items() >= whole(study).verdict.items()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("tool", "names", "code", "said"),
+    [
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://me:pw@127.0.0.1:CLOSED"}, 1, "no server answers at"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:CLOSED/a"}, 1, "no server answers at"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "unsupported URI"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:no"}, 2, "is not an address"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/a.db"}, 2, "there is no folder /nowhere"),
+        ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:CLOSED"}, 1, "no server answers at"),
+        ("wandb", {"WANDB_MODE": "disabled"}, 2, "neither offline nor online"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_one_line_before_any_study_is_waited_for(
+    tool: str,
+    names: dict[str, str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in names.items():
+        monkeypatch.setenv(name, value.replace("CLOSED", str(closed_port())))
+    if tool == "wandb":
+        pytest.importorskip("wandb").teardown()  # settings are read once
+    began = time.monotonic()
+    assert run(["export", "studies/none-yet", "--to", tool, "--follow", "-o", "/tmp/none"]) == code
+    told = capsys.readouterr().err
+    assert said in told and f"{list(names)[-1]}=" in told and "unexpected" not in told and "pw" not in told
+    assert time.monotonic() - began < 30
+
+
+def test_wandb_without_a_login_is_a_missing_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("analysis.trackers.wandb.require_answer", lambda address, variable: None)
+    for name, value in (("HOME", str(tmp_path)), ("NETRC", str(tmp_path / "netrc")), ("WANDB_MODE", "online")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    pytest.importorskip("wandb").teardown()
+    assert run(["export", "studies/none-yet", "--to", "wandb", "--follow"]) == 4
+    assert "no login for W&B at http" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interrupted_follow_says_how_to_start_again_and_its_runs_are_killed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wandb.proto import wandb_internal_pb2
+
+    def interrupted(sender: Sender, study: TrackedStudy, *, last: bool = True) -> None:
+        going = replace(study.runs[0], state="running")
+        sender.tracker.start(going)
+        sender.sent[going.run_id] = set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sender, "send", interrupted)
+    assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "out"), "--follow"]) == 130
+    told = capsys.readouterr().err
+    assert f"--to wandb -o {tmp_path}/out-2 --follow, and delete {tmp_path}/out, which cannot be updated" in told
+    (path,) = tmp_path.glob("out/wandb/offline-run-*/*.wandb")
+    codes, config = [], {}
+    for data in wandb_records(path.read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(data)
+        codes += [record.exit.exit_code] if record.WhichOneof("record_type") == "exit" else []
+        config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.config.update}
+    assert codes == [1] and config["state"] == "killed"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_end_of_a_stopped_study_says_how_to_go_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    growing = Growing(folder, tmp_path / "growing", 0)
+    growing.grow(len(growing.lines) // 2)
+    growing.lock.close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+    monkeypatch.chdir(tmp_path)  # where MLflow then puts files
+    monkeypatch.setattr("meta.cli.tool_export.PROGRESS_SECONDS", 0)
+    assert run(["export", str(growing.folder), "--to", "mlflow"]) == 0  # the address is enough
+    told, again = capsys.readouterr().err, "metaloop export growing --to mlflow"
+    assert f"stopped before its end; to go on: metaloop match --resume growing, then {again}\n" in told
+    assert "sending growing: 2 of" in told
+
+
+def test_following_is_refused_at_once_or_lists_the_studies_there_are(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["export", "later", "--to", "optuna", "-o", "logs", "--follow"]) == 2
+    (tmp_path / "studies/first").mkdir(parents=True)
+    (tmp_path / "studies/first/study.toml").touch()
+    monkeypatch.setattr("meta.cli.tool_export.time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(["export", "later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
+    assert "(studies that are there: studies/first)" in capsys.readouterr().err
