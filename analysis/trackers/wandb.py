@@ -30,7 +30,7 @@ class Wandb(InFolder):
         self.address = f"WANDB_BASE_URL={bare(address)}"
         require_answer(address, "WANDB_BASE_URL")
         try:
-            self._wandb.login()
+            self._wandb.login(verify=True)
         except (self._wandb.errors.UsageError, self._wandb.errors.AuthenticationError) as error:
             cure = "set WANDB_API_KEY or run wandb login; WANDB_MODE=offline needs neither"
             raise CredentialMissing(f"no login for W&B at {bare(address)}: {error}", hint=cure) from None

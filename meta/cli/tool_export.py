@@ -95,11 +95,17 @@ class Export:
         """The study as it is now; as soon as it has an id, its project is chosen."""
         from analysis.trackers import project_for, tracked
 
-        study, tracker = tracked(self.folder, files_of(self.folder)), self.sender.tracker
+        tracker = self.sender.tracker
+        try:
+            study = tracked(self.folder, files_of(self.folder))
+        except RuntimeError as error:  # DuckDB's, of a Ctrl-C within a query
+            if "interrupted" in str(error).lower():
+                raise KeyboardInterrupt from error
+            raise
         if study.study_id and not self.project:
             self.project = project_for(tracker, study, self.flags.project)
             if self.project not in (study.name, self.flags.project):
-                self.out.note(f"{study.name} has other runs there, so this study is sent as {self.project}")
+                self.out.note(f"a project {study.name} has other runs there, so this study is sent as {self.project}")
             tracker.begin(self.project, study.study_id)
         return study
 
