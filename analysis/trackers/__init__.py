@@ -3,21 +3,26 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Tracker
+from analysis.trackers.contract import Files, InFolder, Step, TrackedRun, TrackedStudy, Tracker, next_folder
 from analysis.trackers.reading import program_alone, tracked
-from analysis.trackers.sender import Sender
+from analysis.trackers.sender import Sender, project_for
+from analysis.trackers.service import client_errors
 from programs.registry import Registry
 
 __all__ = [
     "TRACKERS",
     "Files",
+    "InFolder",
     "Sender",
     "Step",
     "TrackedRun",
     "TrackedStudy",
     "Tracker",
+    "client_errors",
+    "next_folder",
     "program_alone",
+    "project_for",
     "tracked",
 ]
 
-TRACKERS: Registry[Callable[[str, Path], Tracker]] = Registry("trackers", "analysis.trackers", ("study", "folder"))
+TRACKERS: Registry[Callable[[Path], Tracker]] = Registry("trackers", "analysis.trackers", ("folder",))

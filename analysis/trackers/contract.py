@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +15,9 @@ from typing import Any, Protocol
 from programs.errors import UsageError
 
 Files = Mapping[str, str]  # name → text
+Verdict = Mapping[str, str | float]
+STUDIES = "metaloop-studies.json"  # in a folder for a tool: project → the study that it belongs to
+KILLED = "killed"  # the state of a run that was still going when the export ended
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,12 @@ class TrackedRun:
     files: Callable[[], Files]  # read when they are sent
 
     @property
+    def path(self) -> str:
+        """Purpose, program and run, for tools that show one path for each run."""
+        parts = (str(self.settings.get("purpose") or "run"), self.name.rpartition(" ")[0], self.run_id)
+        return "/".join(re.sub(r"[^\w+-]+", "-", part) for part in parts)
+
+    @property
     def is_over(self) -> bool:
         return self.state not in ("running", "interrupted")
 
@@ -72,25 +83,41 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class TrackedStudy:
-    """A study: its folder, its name for the tool, its runs in the order of their starts, and what to read above
-    them, in Markdown."""
+    """A study: its folder, its name for the tool, the hash of its first record (empty before there is one), its runs
+    in the order of their starts, what to read above them, in Markdown, and the verdict's fields (none without one)."""
 
     folder: Path
     name: str
+    study_id: str
     runs: Sequence[TrackedRun]
-    note: str = ""
+    note: str
+    verdict: Verdict
 
 
 class Tracker(Protocol):
-    """Sends runs to a tool. Runs may be open at the same time; steps of a run come in order. A run that changed after
-    its `end` is started again, gets its further steps, and is ended again."""
+    """Sends runs to a project of a tool. Runs may be open at the same time; steps of a run come in order. A run that
+    changed after its `end` is started again, gets its further steps, and is ended again. It is made before the study
+    is there, and raises then what is wrong with the client, its server or its credentials."""
 
     where: str  # how to look at what was written, in one line
+    address: str = ""  # of its server, with the variable that names it
+    updates: bool = True  # whether runs that it has can be changed by a later export
+
+    def owner(self, project: str) -> str | None:
+        """The id of the study whose runs a project has, empty for other runs; None where it has none."""
+        ...
+
+    def begin(self, project: str, study_id: str) -> None: ...
 
     def start(self, run: TrackedRun) -> None: ...
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None: ...
     def end(self, run: TrackedRun) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Runs that are still open are marked as killed."""
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Show the verdict as a summary, where `describe` does not."""
+        return None
 
     def describe(self, note: str) -> None:
         """Show the note above the runs, where the tool has a place for it."""
@@ -102,11 +129,44 @@ def local(seconds: float | None) -> datetime:
     return datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
 
 
-def there_already(where: object, study: str, tool: str) -> UsageError:
-    """For a tool whose folders cannot be written twice."""
-    return UsageError(
-        f"{where} already has runs of {study}, and {tool} cannot update them", hint="name a new folder: -o logs-2/"
-    )
+def markdown(verdict: Verdict) -> str:
+    """The verdict above the runs, with every caveat and note."""
+    if not verdict:
+        return "No verdict yet."
+    points = "".join(f"\n- {text}" for key in ("caveat", "notes") for text in str(verdict[key]).splitlines())
+    return f"**{verdict['headline']}.** {verdict['verdict']}\n{points}"
+
+
+class InFolder(Tracker):
+    """A tool whose runs are in a folder and cannot be changed later: a file in it names the study of each project."""
+
+    updates = False
+    folder: Path
+
+    def known(self) -> dict[str, str]:
+        """Project → study."""
+        there = self.folder / STUDIES
+        return json.loads(there.read_text("utf-8")) if there.is_file() else {}
+
+    def owner(self, project: str) -> str | None:
+        return self.known().get(project, "" if self.has(project) else None)
+
+    def has(self, project: str) -> bool:
+        """Whether there is such a project, of whichever origin."""
+        return False
+
+    def begin(self, project: str, study_id: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        known = {**self.known(), project: study_id}
+        (self.folder / STUDIES).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+
+
+def next_folder(folder: Path) -> Path:
+    """A new folder beside this one."""
+    number = 2
+    while (new := folder.parent / f"{folder.resolve().name}-{number}").exists():
+        number += 1
+    return new
 
 
 def needed(module: str, extra: str) -> ModuleType:

@@ -5,15 +5,19 @@ is sent twice is stored once."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, Tracker, needed
+from analysis.trackers.contract import KILLED, Step, TrackedRun, Tracker, needed
+from analysis.trackers.service import bare, client_errors, require_answer
+from programs.errors import UsageError
 
 MOST_METRICS = 900  # in one request; the server takes 1,000
+VARIABLE = "MLFLOW_TRACKING_URI"
 MOST_CHARACTERS = 5000  # of a tag
 CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # opens the table of runs
 STORES = ("sqlite:", "mysql", "postgresql", "mssql", "file:", "/", ".")
@@ -21,23 +25,48 @@ NOTE = "mlflow.note.content"
 
 
 class Mlflow(Tracker):
-    def __init__(self, study: str, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for --json
         tracking: Any = needed("mlflow.tracking", "mlflow")
         self._entities: Any = needed("mlflow.entities", "mlflow")
+        for name, value in (("MAX_RETRIES", "4"), ("TIMEOUT", "30")):  # else minutes where a server is gone
+            os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        uri, files = os.environ.get("MLFLOW_TRACKING_URI", ""), None
-        if not uri:
+        uri, self._files = os.environ.get(VARIABLE, ""), None
+        if uri:
+            self.address = f"{VARIABLE}={bare(uri)}"
+            require_answer(uri, VARIABLE)
+            path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+            if uri.startswith("sqlite:///") and not path.parent.is_dir():  # the client tries again for minutes
+                raise UsageError(f"{self.address}: there is no folder {path.parent}", hint=f"correct {VARIABLE}")
+        else:
             folder.mkdir(parents=True, exist_ok=True)
-            uri, files = f"sqlite:///{folder.resolve() / 'mlflow.db'}", (folder.resolve() / "files").as_uri()
-        self.where = viewer(uri)
-        self._client = tracking.MlflowClient(tracking_uri=uri)
-        there = self._client.get_experiment_by_name(study)
-        self._experiment = there.experiment_id if there else self._client.create_experiment(study, files, CLASSIC)
-        self._runs = self._known() if there else {}
+            uri, self._files = f"sqlite:///{folder.resolve() / 'mlflow.db'}", (folder.resolve() / "files").as_uri()
+        self.where = viewer(bare(uri))
+        with client_errors(self.address or str(folder), UsageError):
+            self._client = tracking.MlflowClient(tracking_uri=uri)
+        self._experiment, self._runs = "", dict[str, str]()
         self._open: set[str] = set()
         self._takes_files = True
+
+    def owner(self, project: str) -> str | None:
+        there = self._client.get_experiment_by_name(project)
+        if there is None:
+            return None
+        if there.lifecycle_stage == "active":
+            if owner := there.tags.get("study"):
+                return str(owner)
+            if not self._client.search_runs([there.experiment_id], max_results=1):
+                return None
+        return ""  # runs of unknown origin, or an experiment that was deleted
+
+    def begin(self, project: str, study_id: str) -> None:
+        there = self._client.get_experiment_by_name(project)
+        made = there and there.experiment_id
+        self._experiment = made or self._client.create_experiment(project, self._files, CLASSIC | {"study": study_id})
+        self._client.set_experiment_tag(self._experiment, "study", study_id)
+        self._runs = self._known()
 
     def _known(self) -> dict[str, str]:
         """run → MLflow's id of it, of all that the experiment has."""
@@ -80,7 +109,8 @@ class Mlflow(Tracker):
 
     def _send_files(self, run: TrackedRun) -> None:
         try:
-            for name, text in run.files().items() if self._takes_files else ():
+            files = {**run.files(), "experiments.json": experiments(run)} if self._takes_files else {}
+            for name, text in files.items():
                 self._client.log_text(self._runs[run.run_id], text, name)
         except Exception as error:  # of the store of files, which many servers do not have
             self._takes_files = False
@@ -91,7 +121,16 @@ class Mlflow(Tracker):
 
     def close(self) -> None:
         for run_id in self._open:
+            self._client.set_tag(self._runs[run_id], "state", KILLED)
             self._client.set_terminated(self._runs[run_id], status="KILLED")
+
+
+def experiments(run: TrackedRun) -> str:
+    """What each experiment tried and gave, as the table that MLflow shows."""
+    keys = list(dict.fromkeys(key for step in run.steps for key in step.values))
+    words = [[step.number, step.status, step.decision, step.description] for step in run.steps]
+    data = [[*row, *(step.values.get(key) for key in keys)] for row, step in zip(words, run.steps, strict=True)]
+    return json.dumps({"columns": ["step", "status", "decision", "description", *keys], "data": data}, indent=1)
 
 
 def viewer(uri: str) -> str:
@@ -101,5 +140,5 @@ def viewer(uri: str) -> str:
     return f"open {uri}"
 
 
-def make(study: str, folder: Path) -> Mlflow:
-    return Mlflow(study, folder)
+def make(folder: Path) -> Mlflow:
+    return Mlflow(folder)

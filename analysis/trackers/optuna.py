@@ -10,7 +10,7 @@ from analysis.trackers.contract import Step, TrackedRun, Tracker, local
 
 
 class OptunaStorage(Tracker):
-    def __init__(self, study: str, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         import optuna
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,16 @@ class OptunaStorage(Tracker):
         self.url = f"sqlite:///{folder.resolve() / 'optuna.db'}"
         self.where = f"optuna-dashboard {self.url}"
         self._storage = optuna.storages.RDBStorage(self.url)
-        self._study, self._steps = study, dict[str, list[Step]]()
+        self._project, self._steps = "", dict[str, list[Step]]()
+
+    def owner(self, project: str) -> str | None:
+        for summary in self._storage.get_all_studies():
+            if summary.study_name.startswith(f"{project} "):
+                return str(summary.user_attrs.get("study", ""))
+        return None
+
+    def begin(self, project: str, study_id: str) -> None:
+        self._project = project
 
     def start(self, run: TrackedRun) -> None:
         self._steps.setdefault(run.run_id, [])
@@ -32,7 +41,7 @@ class OptunaStorage(Tracker):
         steps = self._steps[run.run_id]
         directions = optuna.study.StudyDirection
         direction = directions.MAXIMIZE if run.settings.get("direction") == "higher" else directions.MINIMIZE
-        name = f"{self._study} {run.name}"
+        name = f"{self._project} {run.name}"
         made = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
         for key, value in {**run.settings, **run.figures, **run.facts}.items():
             made.set_user_attr(key, value)
@@ -88,5 +97,5 @@ def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
     )
 
 
-def make(study: str, folder: Path) -> OptunaStorage:
-    return OptunaStorage(study, folder)
+def make(folder: Path) -> OptunaStorage:
+    return OptunaStorage(folder)

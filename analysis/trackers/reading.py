@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis import decision_text
-from analysis.decision import decision_of
+from analysis.decision import Decision, decision_of
 from analysis.study import open_study
 from analysis.tables import rows
-from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy
+from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
 
 # verified: where no further verification is to come, unless someone asks for more.
 RUNS = """
@@ -36,8 +36,11 @@ SELECT experiment_id, run_id, number, status, decision, metric, gain, device_sec
 FROM experiments ORDER BY run_id, number
 """
 CHAMPION = "SELECT details FROM champions ORDER BY named_at DESC LIMIT 1"
+FIRST = "SELECT record ->> 'hash' AS hash, record ->> 'version' AS version FROM events WHERE kind = 'study' LIMIT 1"
 TABLES = ("studies", "runs", "experiments", "matches", "programs", "verifications", "champions")
 SETTINGS = (
+    "study",
+    "metaloop",
     "name",
     "role",
     "purpose",
@@ -54,7 +57,7 @@ SETTINGS = (
     "sandbox",
     "started_at",
 )
-FACTS = ("state", "reason", "trust", "score_stream", "ended_at")
+FACTS = ("study_name", "state", "reason", "trust", "score_stream", "ended_at")
 FIGURES = (
     "verified_gain",
     "claimed_gain",
@@ -84,25 +87,35 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     Raises as `analysis.study.open_study`.
     """
     with open_study(folder, views=(), tables=TABLES) as con:
-        experiments, runs, champion = (rows(con.execute(sql)) for sql in (STEPS, RUNS, CHAMPION))
+        experiments, runs, champion, first = (rows(con.execute(sql)) for sql in (STEPS, RUNS, CHAMPION, FIRST))
     steps: dict[str, list[dict[str, Any]]] = {}
     for row in experiments:
         steps.setdefault(row["run_id"], []).append(row)
     name = folder.resolve().name
-    return TrackedStudy(
-        folder, name, [_run(row, steps.get(row["run_id"], ()), files) for row in runs], _note(name, champion)
-    )
+    study_id = str(first[0]["hash"] or "")[:12] if first else ""
+    whose = {"study": study_id, "metaloop": first[0]["version"] if first else None, "study_name": name}
+    event = champion[0]["details"] if champion else {}
+    verdict = _verdict(decision_of(event)) if "holds" in event else {}
+    sent = [_run({**row, **whose}, steps.get(row["run_id"], ()), files) for row in runs]
+    return TrackedStudy(folder, name, study_id, sent, _note(name, verdict), verdict)
 
 
 def _run(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader) -> TrackedRun:
+    curve = list(_steps(steps)) if row["direction"] != "higher" else list(_steps(steps, max))
+    chosen = [step for step in curve if step.decision in ("keep", "baseline") and "metric" in step.values]
+    best = next((step for step in chosen if step.values["metric"] == curve[-1].values["best_metric"]), None)
+    facts = {key: str(row[key]) for key in FACTS if row[key]}
+    facts["trust"] = row["trust"] or "none"
+    if best is not None:
+        facts |= {"best_step": str(best.number), "best_description": best.description}
     return TrackedRun(
         row["run_id"],
         f"{row['name'] or row['program_id']} {row['run_id']}",
         row["state"],
         {key: row[key] for key in SETTINGS if row[key] is not None},
-        {key: str(row[key]) for key in FACTS if row[key]},
+        facts,
         {key: float(row[key]) for key in FIGURES if _finite(row[key])},
-        list(_steps(steps)) if row["direction"] != "higher" else list(_steps(steps, max)),
+        curve,
         _seconds(row["started_at"]),
         _seconds(row["ended_at"]),
         _seconds(row["measured_at"]),
@@ -134,14 +147,35 @@ def _steps(rows: Sequence[Mapping[str, Any]], better: Callable[[float, float], f
         )
 
 
-def _note(study: str, champion: Sequence[Mapping[str, Any]]) -> str:
-    event = champion[0]["details"] if champion else {}
-    verdict = "No verdict yet."
-    if "holds" in event:
-        decision = decision_of(event)
-        verdict = f"**{decision_text.headline(decision)}.** {decision_text.sentence(decision)}"
+def _verdict(d: Decision) -> Verdict:
+    """The fields of the verdict; a number that is not known is left out."""
+    tested, said = d.tested, [(each.level, f"{each.title}. {each.text}") for each in decision_text.caveats(d)]
+    figures = {
+        "gain": d.champion.mean,
+        "reference_gain": tested.gain.mean,
+        "difference": tested.difference,
+        "low": tested.low,
+        "high": tested.high,
+        "p": d.p,
+        "ratio": tested.ratio.ratio,
+        "ratio_at_least": tested.ratio.lower,
+    }
+    return {
+        "winner": d.name if d.holds else "none",
+        "champion": d.name,
+        "reference": tested.name,
+        "unit": d.unit,
+        "headline": decision_text.headline(d),
+        "verdict": decision_text.sentence(d),
+        "caveat": "\n".join(text for level, text in said if level != "note"),
+        "notes": "\n".join([*decision_text.notes(d), *(text for level, text in said if level == "note")]),
+        **{key: float(value) for key, value in figures.items() if value is not None and _finite(value)},
+    }
+
+
+def _note(study: str, verdict: Verdict) -> str:
     return (
-        f"Metaloop study {study}. {verdict}\n\nThe runs that the verdict is made from: filter "
+        f"Metaloop study {study}. {markdown(verdict)}\n\nThe runs that the verdict is made from: filter "
         '`params.purpose = "confirmation"`, group by `name`, and compare `run.verified_gain`. It is measured after a '
         "run, on seeds and data that the run did not see; `tags.trust` says how far to rely on it. `run.claimed_gain` "
         "and the curves are what the run itself saw."

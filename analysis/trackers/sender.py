@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from analysis.trackers.contract import TrackedRun, TrackedStudy, Tracker
+from analysis.trackers.contract import InFolder, TrackedRun, TrackedStudy, Tracker, Verdict, next_folder
+from programs.errors import UsageError
+
+
+def project_for(tracker: Tracker, study: TrackedStudy, named: str | None) -> str:
+    """The project that a study is sent to: that of the name given, else of its own name, else of its name and id. One
+    with other runs is never used."""
+    for project in [named] if named else [study.name, f"{study.name}-{study.study_id[:7]}"]:
+        owner = tracker.owner(project)
+        if owner == study.study_id and isinstance(tracker, InFolder) and not tracker.updates:
+            what = f"{tracker.folder} already has runs of {study.name}, which cannot be updated there"
+            raise UsageError(what, hint=f"name a new folder: -o {next_folder(tracker.folder)}/")
+        if owner in (None, study.study_id):
+            return project
+    raise UsageError(f"the project {project} has runs of another study", hint="name another: --project NAME")
 
 
 @dataclass
@@ -17,17 +32,25 @@ class Sender:
     sent: dict[str, set[str]] = field(default_factory=dict)  # run → experiments
     ended: dict[str, tuple[object, ...]] = field(default_factory=dict)  # run → its result
     note: str = ""
+    verdict: Verdict = field(default_factory=dict)
+    progress: Callable[[int, int], None] = lambda sent, runs: None  # after each run
 
     @property
     def steps(self) -> int:
         return sum(len(numbers) for numbers in self.sent.values())
 
     def send(self, study: TrackedStudy, *, last: bool = True) -> None:
+        if not study.study_id:
+            return  # its first record is still to come
         if study.note != self.note:
             self.tracker.describe(study.note)
             self.note = study.note
-        for run in study.runs:
+        for place, run in enumerate(study.runs):
             self._send(run, last)
+            self.progress(place + 1, len(study.runs))
+        if last and study.verdict and study.verdict != self.verdict:
+            self.tracker.conclude(study.verdict)
+            self.verdict = study.verdict
 
     def _send(self, run: TrackedRun, last: bool) -> None:
         over = run.is_over and (run.verified or last)

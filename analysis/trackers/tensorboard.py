@@ -1,4 +1,4 @@
-"""TensorBoard: one folder of events for each run, experiments as steps."""
+"""TensorBoard: a folder of events for each run, PROJECT/PURPOSE/PROGRAM/RUN, experiments as steps."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, Tracker, needed, there_already
+from analysis.trackers.contract import KILLED, InFolder, Step, TrackedRun, Verdict, markdown, needed
 
 
-class TensorBoard(Tracker):
-    def __init__(self, study: str, folder: Path) -> None:
+class TensorBoard(InFolder):
+    def __init__(self, folder: Path) -> None:
         needed("tensorboard", "tensorboard")
-        self.study, self.folder, self.where = study, folder, f"tensorboard --logdir {folder}"
+        self.folder, self.where = folder, f"tensorboard --logdir {folder}"
         self._open: dict[str, Any] = {}
-        self._started: set[str] = set()
+
+    def has(self, project: str) -> bool:
+        return (self.folder / project).exists()
+
+    def begin(self, project: str, study_id: str) -> None:
+        super().begin(project, study_id)
+        self._runs = self.folder / project
 
     def start(self, run: TrackedRun) -> None:
+        writer = self._open[run.run_id] = self._writer(run.path)
+        writer.add_text("settings", f"```json\n{json.dumps(dict(run.settings), indent=1)}\n```")
+
+    def _writer(self, path: str) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
-        if run.run_id not in self._started and (self.folder / run.run_id).exists():
-            raise there_already(self.folder, self.study, "TensorBoard")
-        self._started.add(run.run_id)
-        writer = self._open[run.run_id] = SummaryWriter(str(self.folder / run.run_id))
-        writer.add_text("settings", f"```json\n{json.dumps(dict(run.settings), indent=1)}\n```")
+        return SummaryWriter(str(self._runs / path))
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -38,10 +44,19 @@ class TensorBoard(Tracker):
         writer.add_text("facts", f"```json\n{json.dumps(dict(run.facts), indent=1)}\n```")
         writer.close()
 
+    def conclude(self, verdict: Verdict) -> None:
+        writer = self._writer("verdict")
+        writer.add_text("verdict", markdown(verdict))
+        for key, value in verdict.items():
+            if isinstance(value, float):
+                writer.add_scalar(f"verdict/{key}", value, 0)
+        writer.close()
+
     def close(self) -> None:
         for writer in self._open.values():
+            writer.add_text("facts", f'```json\n{{"state": "{KILLED}"}}\n```')
             writer.close()
 
 
-def make(study: str, folder: Path) -> TensorBoard:
-    return TensorBoard(study, folder)
+def make(folder: Path) -> TensorBoard:
+    return TensorBoard(folder)

@@ -5,35 +5,37 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, Tracker, needed, there_already
+from analysis.trackers.contract import KILLED, InFolder, Step, TrackedRun, Verdict, markdown, needed
 
 
-class Trackio(Tracker):
-    def __init__(self, study: str, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read when trackio is imported
+class Trackio(InFolder):
+    def __init__(self, folder: Path) -> None:
+        os.environ["TRACKIO_DIR"] = str(folder.resolve())  # read when trackio is imported
         self._trackio: Any = needed("trackio", "trackio")
-        self.study = study
-        self.where = f"TRACKIO_DIR={os.environ['TRACKIO_DIR']} trackio show --project {study}"
+        self._storage: Any = needed("trackio.sqlite_storage", "trackio").SQLiteStorage
+        self.project, self.study_id, self.folder = "", "", folder
         self._open: dict[str, Any] = {}
-        storage: Any = needed("trackio.sqlite_storage", "trackio")
-        self._earlier = set(storage.SQLiteStorage.get_runs(study))
+
+    def has(self, project: str) -> bool:
+        return bool(self._storage.get_runs(project))
+
+    def begin(self, project: str, study_id: str) -> None:
+        super().begin(project, study_id)
+        self.project, self.study_id = project, study_id
+        self.where = f"TRACKIO_DIR={self.folder.resolve()} trackio show --project {project}"
 
     def start(self, run: TrackedRun) -> None:
-        if run.run_id in self._earlier:
-            raise there_already(os.environ["TRACKIO_DIR"], self.study, "Trackio")
+        config = {**run.settings, "run_name": run.name, "run_id": run.run_id}
+        self._open[run.run_id] = self._init(run.path, str(run.settings.get("purpose", "")), config)
+
+    def _init(self, name: str, group: str, config: Mapping[str, Any]) -> Any:
         with _quiet():
-            self._open[run.run_id] = self._trackio.init(
-                project=self.study,
-                name=run.run_id,
-                group=str(run.settings.get("purpose", "")),
-                config={**run.settings, "run_name": run.name},
-                resume="allow",
-                embed=False,
+            return self._trackio.init(
+                project=self.project, name=name, group=group, config=dict(config), resume="allow", embed=False
             )
 
     def log(self, run: TrackedRun, steps: Sequence[Step]) -> None:
@@ -47,9 +49,16 @@ class Trackio(Tracker):
         with _quiet():
             opened.finish()
 
+    def conclude(self, verdict: Verdict) -> None:
+        opened = self._init("verdict", "verdict", {"study": self.study_id, **verdict})
+        opened.log({**verdict, "text": markdown(verdict)})
+        with _quiet():
+            opened.finish()
+
     def close(self) -> None:
         with _quiet():
             for opened in self._open.values():
+                opened.log({"state": KILLED})
                 opened.finish()
         self._trackio.context_vars.current_run.set(None)  # it would be finished once more when the process ends
 
@@ -59,5 +68,5 @@ def _quiet() -> contextlib.redirect_stdout[io.StringIO]:
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def make(study: str, folder: Path) -> Trackio:
-    return Trackio(study, folder)
+def make(folder: Path) -> Trackio:
+    return Trackio(folder)

@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import Step, TrackedRun, Tracker, needed, there_already
+from analysis.trackers.contract import KILLED, InFolder, Step, TrackedRun, Verdict, needed
+from analysis.trackers.service import bare, client_errors, require_answer
+from programs.errors import CredentialMissing, UsageError
 
 
-class Wandb(Tracker):
-    def __init__(self, study: str, folder: Path) -> None:
+class Wandb(InFolder):
+    def __init__(self, folder: Path) -> None:
         self._wandb: Any = needed("wandb", "wandb")
-        self.study, self.folder = study, folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.project, self.study_id, self.folder = "", "", folder
         self.mode = os.environ.get("WANDB_MODE", "offline")
-        files = f"{folder}/wandb"
-        offline = f"wandb leet {files}, or to send them to your account: wandb sync {files}/offline-run-*"
-        self.where = offline if self.mode == "offline" else f"W&B project {study}"
+        if self.mode not in ("offline", "online"):
+            raise UsageError(f"WANDB_MODE={self.mode} is neither offline nor online", hint="unset WANDB_MODE")
+        self.updates = self.mode == "online"
+        if self.updates:
+            self._sign_in()
         self._open: dict[str, Any] = {}
-        self._started: set[str] = set()
+
+    def _sign_in(self) -> None:
+        """Raises what is wrong with the server or the credentials."""
+        address = str(self._wandb.setup().settings.base_url)
+        self.address = f"WANDB_BASE_URL={bare(address)}"
+        require_answer(address, "WANDB_BASE_URL")
+        try:
+            self._wandb.login(verify=True)
+        except (self._wandb.errors.UsageError, self._wandb.errors.AuthenticationError) as error:
+            cure = "set WANDB_API_KEY or run wandb login; WANDB_MODE=offline needs neither"
+            raise CredentialMissing(f"no login for W&B at {bare(address)}: {error}", hint=cure) from None
+
+    def owner(self, project: str) -> str | None:
+        if not self.updates:
+            return super().owner(project)
+        with client_errors(f"W&B at {self.address}"):
+            try:
+                first = next(iter(self._wandb.Api().runs(project, order="+created_at", per_page=1)), None)
+            except ValueError:  # there is no such project
+                return None
+        return None if first is None else str(first.config.get("study", ""))
+
+    def begin(self, project: str, study_id: str) -> None:
+        self.project, self.study_id = project, study_id
+        files = f"{self.folder}/wandb"
+        self.where = f"W&B project {project} at {self.address}"
+        if not self.updates:
+            super().begin(project, study_id)
+            self.where = f"wandb leet {files}, or to send them to your account: wandb sync {files}/offline-run-*"
 
     def start(self, run: TrackedRun) -> None:
-        fresh = self.mode == "offline" and run.run_id not in self._started
-        if fresh and any(self.folder.glob(f"wandb/offline-run-*-{run.run_id}")):
-            raise there_already(self.folder, self.study, "W&B in its offline mode")
-        self._started.add(run.run_id)
+        self._open[run.run_id] = self._init(run.run_id, run.name, str(run.settings.get("purpose", "")), run.settings)
+
+    def _init(self, run_id: str, name: str, group: str, config: Mapping[str, Any]) -> Any:
         settings = self._wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
-        self._open[run.run_id] = self._wandb.init(
-            project=self.study,
-            id=run.run_id,
+        return self._wandb.init(
+            project=self.project,
+            id=run_id,
             resume="allow",
-            name=run.name,
-            group=str(run.settings.get("purpose", "")),
-            config=dict(run.settings),
+            name=name,
+            group=group,
+            config=dict(config),
             dir=str(self.folder),
             mode=self.mode,
             reinit="create_new",
@@ -54,10 +84,17 @@ class Wandb(Tracker):
         opened.summary.update({**figures, **run.facts})
         opened.finish(exit_code=0 if run.state in ("finished", "imported") else 1)
 
+    def conclude(self, verdict: Verdict) -> None:
+        opened = self._init("verdict", "verdict", "verdict", {"study": self.study_id, "name": "verdict"})
+        opened.summary.update(dict(verdict))
+        opened.finish()
+
     def close(self) -> None:
         for opened in self._open.values():
-            opened.finish()
+            opened.config.update({"state": KILLED}, allow_val_change=True)
+            opened.summary.update({"state": KILLED})
+            opened.finish(exit_code=1)
 
 
-def make(study: str, folder: Path) -> Wandb:
-    return Wandb(study, folder)
+def make(folder: Path) -> Wandb:
+    return Wandb(folder)

@@ -15,7 +15,7 @@ from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
 from meta.cli.output import Output, Row
-from meta.cli.tool_export import to_tool
+from meta.cli.tool_export import FOLLOWED, ToolFlags, to_tool
 from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
 
@@ -111,7 +111,7 @@ def export(
         str | None,
         flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
     ],
-    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: wait for the study, and go on while it runs.")],
+    tool: ToolFlags,
     program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
@@ -130,10 +130,12 @@ def export(
     if kind := program.kind:
         for_researcher(out, study, target, kind)
         return
-    if follow and to not in TOOLS[1:]:
+    if tool.follow and to not in FOLLOWED:
         raise UsageError("--follow needs --to mlflow, trackio, wandb or tensorboard", hint="add --to wandb -o logs/")
+    if tool.project and to not in TOOLS[1:]:
+        raise UsageError(f"--project needs --to {', '.join(TOOLS[1:])}", hint="add --to wandb -o logs/")
     if to in TOOLS:
-        to_tool(out, study, target, to, follow)
+        to_tool(out, study, target, to, tool)
         return
     folder = resolve.study_folder(study, out)
     if to in TRAINING:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import many
+from arena.settings import StudyConfig
 from meta.cli import resolve
+from meta.cli.board import load_board
+from meta.cli.options import flag
 from meta.cli.output import Output
-from meta.cli.status import running
+from meta.cli.status import item_of, running
 from programs.errors import Corrupt, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -18,36 +25,140 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 2.0
 REMARK_SECONDS = 30.0
+PROGRESS_SECONDS = 5.0
+FOLLOWED = ("mlflow", "tensorboard", "trackio", "wandb")
+RESUMED = ("evolve", "improve", "match", "run", "transfer", "ablate")
 
 
-def to_tool(out: Output, study: str | None, target: Path | None, to: str, follow: bool) -> None:
+@dataclass(frozen=True)
+class ToolFlags:
+    """How a study is sent to a tool."""
+
+    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: wait for the study, and go on while it runs.")]
+    project: Annotated[
+        str | None,
+        flag(
+            "tools: experiment or project to send to  [default: the study's name, with its id where another study "
+            "has that].",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+def to_tool(out: Output, study: str | None, target: Path | None, to: str, flags: ToolFlags) -> None:
     """Write the study for a tool; with ``follow`` from its start until nothing works on it any more."""
-    if target is None:
-        named = study or "studies/NAME"
-        raise UsageError(f"--to {to} writes a folder", hint=f"metaloop export {named} --to {to} -o logs/")
-    if target.is_file():
+    with tempfile.TemporaryDirectory(prefix="metaloop-export-") as spare:  # for copies of what goes to a server
+        goal = folder_for(out, study, target, to) or Path(spare)
+        folder = None if flags.follow else resolve.study_folder(study, out)
+        if to == "hf" and folder:
+            to_hub(out, folder, goal)
+            return
+        from analysis.trackers import TRACKERS, Sender, client_errors
+
+        tracker = TRACKERS.get(to)(goal)
+        with client_errors(f"{to} ({tracker.address or goal})"):
+            export = Export(out, folder or awaited(out, study), to, goal, flags, Sender(tracker))
+            export.send_all()
+
+
+def folder_for(out: Output, study: str | None, target: Path | None, to: str) -> Path | None:
+    """The folder to write to; None where a server is named and no folder. Raises UsageError without either."""
+    variable = {"mlflow": "MLFLOW_TRACKING_URI", "trackio": "TRACKIO_DIR", "wandb": "WANDB_MODE"}.get(to, "")
+    named = os.environ.get(variable, "")
+    if target is not None and target.is_file():
         raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
-    folder = awaited(out, study) if follow else resolve.study_folder(study, out)
-    if to == "hf":
-        to_hub(out, folder, target)
-        return
-    from analysis.trackers import TRACKERS, Sender, tracked
+    if target is not None and named and to != "wandb":
+        unused = f"-o {target}" if to == "mlflow" else variable
+        out.note(f"{unused} is not used, because {variable if to == 'mlflow' else '-o'} names where the runs go")
+    if target is None and to == "trackio" and named:
+        return Path(named).expanduser()
+    if target is None and not (named and to == "mlflow") and not (named == "online" and to == "wandb"):
+        given = study or "studies/NAME"
+        raise UsageError(f"--to {to} writes a folder", hint=f"metaloop export {given} --to {to} -o logs/")
+    return target
 
-    sender = Sender(TRACKERS.get(to)(folder.resolve().name, target))
 
-    def read() -> TrackedStudy:
-        return tracked(folder, files_of(folder))
+@dataclass
+class Export:
+    """One study on its way to one tool."""
 
-    try:
-        if follow:
-            send_while_running(out, folder, sender, read)
-        sender.send(read())
-    finally:
-        sender.tracker.close()
-    sent = f"sent {many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')}"
-    out.note(f"{sent}; to look at them: {sender.tracker.where}")
-    if out.mode == "json":
-        out.json({"study": str(folder), "to": to, "runs": len(sender.sent), "experiments": sender.steps})
+    out: Output
+    folder: Path
+    to: str
+    goal: Path
+    flags: ToolFlags
+    sender: Sender
+    project: str = ""
+    said_at: float = 0.0
+
+    def read(self) -> TrackedStudy:
+        """The study as it is now; as soon as it has an id, its project is chosen."""
+        from analysis.trackers import project_for, tracked
+
+        tracker = self.sender.tracker
+        try:
+            study = tracked(self.folder, files_of(self.folder))
+        except RuntimeError as error:  # DuckDB's, of a Ctrl-C within a query
+            if "interrupted" in str(error).lower():
+                raise KeyboardInterrupt from error
+            raise
+        if study.study_id and not self.project:
+            self.project = project_for(tracker, study, self.flags.project)
+            if self.project not in (study.name, self.flags.project):
+                self.out.note(f"a project {study.name} has other runs there, so this study is sent as {self.project}")
+            tracker.begin(self.project, study.study_id)
+        return study
+
+    def send_all(self) -> None:
+        """Send the study, and say what is there now and how to go on where it is not all."""
+        out, sender, tracker = self.out, self.sender, self.sender.tracker
+        sender.progress = self.progress
+        try:
+            if self.flags.follow:
+                send_while_running(out, self.folder, sender, self.read)
+            sender.send(self.read())
+        except KeyboardInterrupt:
+            if sender.sent:
+                out.note(f"interrupted: start again with {self.again()}")
+            raise
+        finally:
+            tracker.close()
+        sent = f"sent {many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')}"
+        out.note(f"{sent}; to look at them: {tracker.where}")
+        state = str(item_of(load_board(self.folder)[0], self.folder)[0]["state"])
+        if state == "running":
+            out.note(f"the study is still running; to send the rest: {self.again()}")
+        elif state == "stopped":
+            command = StudyConfig.read(self.folder / resolve.MARK).command
+            resumed = f"metaloop {command} --resume {resolve.typed(self.folder)}, then " if command in RESUMED else ""
+            out.note(f"the study was stopped before its end; to go on: {resumed}{self.again()}")
+        if out.mode == "json":
+            counts = {"runs": len(sender.sent), "experiments": sender.steps}
+            out.json({"study": str(self.folder), "to": self.to, "project": self.project, "state": state, **counts})
+
+    def again(self) -> str:
+        """The command that sends the study once more, and what to delete where runs cannot be updated."""
+        from analysis.trackers import InFolder, next_folder
+
+        tracker, goal = self.sender.tracker, resolve.typed(self.goal)
+        final = isinstance(tracker, InFolder) and not tracker.updates
+        output = "" if tracker.address else f" -o {resolve.typed(next_folder(self.goal)) if final else goal}"
+        named = f" --project {shlex.quote(self.flags.project)}" if self.flags.project else ""
+        command = f"metaloop export {resolve.typed(self.folder)} --to {self.to}{output}{named}"
+        command += " --follow" if self.flags.follow else ""
+        if not isinstance(tracker, InFolder) or not final:
+            return command
+        old = goal if len(tracker.known()) == 1 else f"the runs of {self.project} in {goal}"
+        return f"{command}, and delete {old}, which cannot be updated"
+
+    def progress(self, sent: int, runs: int) -> None:
+        """A line every few seconds while a server takes long."""
+        now = time.monotonic()
+        if sent == 1:
+            self.said_at = now
+        elif now - self.said_at >= PROGRESS_SECONDS and sent < runs:
+            self.out.note(f"sending {self.project}: {sent} of {many(runs, 'run')}")
+            self.said_at = now
 
 
 def to_hub(out: Output, folder: Path, target: Path) -> None:
@@ -71,7 +182,9 @@ def awaited(out: Output, study: str | None) -> Path:
             return folder
         except NotFound:
             if not said:
-                out.note(f"waiting for the study {study or ''}".strip() + " to start; Ctrl-C to give up")
+                there = ", ".join(map(str, resolve.known_studies()[-resolve.SHOWN :])) or "none here"
+                what = f"waiting for the study {study or ''}".strip()
+                out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {there})")
             said = True
         time.sleep(FOLLOW_SECONDS)
 

@@ -15,11 +15,22 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from analysis.trackers import Sender, Step, TrackedRun, TrackedStudy, Tracker, reading, tracked
+from analysis.trackers import (
+    TRACKERS,
+    Sender,
+    Step,
+    TrackedRun,
+    TrackedStudy,
+    Tracker,
+    project_for,
+    reading,
+    tracked,
+)
 from analysis.trackers.mlflow import viewer
 from meta.cli.main import run
 from meta.cli.tool_export import files_of
-from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb
+from programs.errors import UsageError
+from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb, wandb_records
 from trainer.planted import random_law, simulated_task
 
 
@@ -187,7 +198,8 @@ def test_a_folder_that_cannot_be_updated_is_refused(
     shutil.copytree(folder, study)
     words = ["export", str(study), "--to", tool, "-o", str(tmp_path / "out"), "-q"]
     assert run(words) == 0 and run(words) == 2
-    assert f"already has runs of {study.name}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"already has runs of {study.name}" in told and f"-o {tmp_path}/out-2/" in told
 
 
 def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline() -> None:
@@ -228,7 +240,7 @@ def test_following_waits_for_the_study(
     shutil.copytree(folder, tmp_path / "arriving")
     (tmp_path / "arriving").rename(tmp_path / "later")
     following.join(timeout=60)
-    assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
+    assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(tmp_path / "later"))
     told = capsys.readouterr().err
     assert told.count("waiting for the study") == 1 and f"sent {len(tracked(folder).runs)} runs" in told
 
@@ -266,5 +278,112 @@ def test_a_client_that_is_missing_is_named_with_its_cure(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "w")]) == 2
+    assert run(["export", str(tmp_path / "later"), "--to", "wandb", "-o", str(tmp_path / "w"), "--follow"]) == 2
     assert "pip install -c constraints.txt '.[wandb]'" in capsys.readouterr().err
+
+
+def whole(study: TrackedStudy) -> TrackedStudy:
+    """One run of it, and a verdict."""
+    figures = {"gain": 1.5, "difference": 1.0, "low": 0.5, "high": 1.5, "p": 0.001, "ratio": 3.0, "ratio_at_least": 2.0}
+    words = {
+        "winner": "lab",
+        "headline": "lab beats stock",
+        "verdict": "Verified gain.",
+        "caveat": "Weak.",
+        "notes": "",
+    }
+    return replace(study, runs=study.runs[:1], note="above", verdict={**words, **figures})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "tool",
+    ["optuna", "tensorboard", *(pytest.param(tool, marks=pytest.mark.slow) for tool in ("mlflow", "trackio", "wandb"))],
+)
+def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, tool: str) -> None:
+    place = tmp_path
+    study = replace(whole(tracked(folder)), name=f"own-{tool}")
+    runs = [replace(one, settings={**one.settings, "study": "0123456789ab"}) for one in study.runs]
+    other = replace(study, study_id="0123456789ab", runs=runs)
+    assert study.study_id and {one.settings["study"] for one in study.runs} == {study.study_id}
+
+    def fresh() -> Tracker:
+        return TRACKERS.get(tool)(place)
+
+    for each, project in ((study, study.name), (other, f"{study.name}-0123456")):
+        tracker = fresh()
+        assert project_for(tracker, each, None) == project
+        tracker.begin(project, each.study_id)
+        Sender(tracker).send(each)
+        tracker.close()
+    with pytest.raises(UsageError, match="runs of another study"):
+        project_for(fresh(), other, study.name)
+    if tool in ("mlflow", "optuna"):
+        assert [project_for(fresh(), each, None) for each in (study, other)] == [study.name, f"{study.name}-0123456"]
+    if tool == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(place / study.name / "verdict"))
+        events.Reload()
+        assert events.Scalars("verdict/ratio")[0].value == 3
+        assert b"lab beats stock" in events.Tensors("verdict/text_summary")[0].tensor_proto.string_val[0]
+    if tool == "wandb":
+        written = [path.read_bytes() for path in place.glob("wandb/offline-run-*/run-verdict*.wandb")]
+        assert written and all(b"ratio_at_least" in raw and b"lab beats stock" in raw for raw in written)
+    if tool == "trackio":
+        from trackio.sqlite_storage import SQLiteStorage
+
+        (row,) = SQLiteStorage.get_logs(study.name, "verdict")
+        assert row.items() >= whole(study).verdict.items()
+
+
+@pytest.mark.slow
+def test_an_interrupted_follow_says_how_to_start_again_and_its_runs_are_killed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wandb.proto import wandb_internal_pb2
+
+    def interrupted(sender: Sender, study: TrackedStudy, *, last: bool = True) -> None:
+        going = replace(study.runs[0], state="running")
+        sender.tracker.start(going)
+        sender.sent[going.run_id] = set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sender, "send", interrupted)
+    assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "out"), "--follow"]) == 130
+    told = capsys.readouterr().err
+    assert f"--to wandb -o {tmp_path}/out-2 --follow, and delete {tmp_path}/out, which cannot be updated" in told
+    (path,) = tmp_path.glob("out/wandb/offline-run-*/*.wandb")
+    codes, config = [], {}
+    for data in wandb_records(path.read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(data)
+        codes += [record.exit.exit_code] if record.WhichOneof("record_type") == "exit" else []
+        config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.config.update}
+    assert codes == [1] and config["state"] == "killed"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_end_of_a_stopped_study_says_how_to_go_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    growing = Growing(folder, tmp_path / "growing", 0)
+    growing.grow(len(growing.lines) // 2)
+    growing.lock.close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+    monkeypatch.chdir(tmp_path)  # where MLflow then puts files
+    monkeypatch.setattr("meta.cli.tool_export.PROGRESS_SECONDS", 0)
+    assert run(["export", str(growing.folder), "--to", "mlflow"]) == 0  # the address is enough
+    told, again = capsys.readouterr().err, "metaloop export growing --to mlflow"
+    assert f"stopped before its end; to go on: metaloop match --resume growing, then {again}\n" in told
+    assert "sending growing: 2 of" in told
+
+
+def test_an_interrupted_query_is_an_interruption(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr("analysis.trackers.tracked", interrupted)
+    assert run(["export", str(folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow"]) == 130
+    assert "unexpected" not in capsys.readouterr().err

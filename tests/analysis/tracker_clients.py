@@ -20,7 +20,7 @@ def tensorboard(folder: Path, study: TrackedStudy) -> Read:
 
     seen = {}
     for one in study.runs:
-        events = EventAccumulator(str(folder / one.run_id))
+        events = EventAccumulator(str(folder / study.name / one.path))
         events.Reload()
         by_step: dict[int, dict[str, float]] = {}
         figures = {}
@@ -49,7 +49,8 @@ def mlflow(folder: Path, study: TrackedStudy) -> Read:
         assert one.info.status == "FINISHED" and one.data.params == {k: str(v) for k, v in run.settings.items()}
         assert (one.info.start_time, one.info.end_time) == (milliseconds(run.started), milliseconds(run.ended))
         assert one.data.tags.items() >= run.facts.items()
-        assert sorted(item.path for item in client.list_artifacts(one.info.run_id)) == sorted(run.files())
+        files = {item.path for item in client.list_artifacts(one.info.run_id)}
+        assert files == {*run.files(), "experiments.json"}
         figures = {key.removeprefix("run."): v for key, v in one.data.metrics.items() if key.startswith("run.")}
         by_step: dict[int, dict[str, float]] = {}
         for key in one.data.metrics.keys() - {f"run.{name}" for name in figures}:
@@ -110,7 +111,7 @@ def trackio(folder: Path, study: TrackedStudy) -> Read:
     for one in study.runs:
         figures: dict[str, float] = {}
         steps = []
-        for row in SQLiteStorage.get_logs(study.name, one.run_id):
+        for row in SQLiteStorage.get_logs(study.name, one.path):
             mine = {key.removeprefix("run/"): value for key, value in row.items() if key.startswith("run/")}
             figures |= mine
             if not mine:

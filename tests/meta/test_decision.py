@@ -22,6 +22,7 @@ from analysis.report import page
 from analysis.report.card import card
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
+from analysis.trackers import tracked
 from meta.begin import champion_of, create, take_up
 from meta.claim import Against, claim
 from meta.cli.output import Output
@@ -154,6 +155,11 @@ def test_all_outputs_agree_on_contradictory_data(
         if state != CONTROL_FAILED:  # there a caveat may say what the test alone would have been
             assert not any(other in text for other in others), where
         assert ("beats stock" in text) == (state == BETTER), where
+    sent = tracked(folder)
+    assert sent.note.startswith(f"Metaloop study {folder.name}. **") and headline in sent.note
+    assert (sent.verdict["winner"] == champion.decision.name) == (state == BETTER)
+    assert (sent.verdict["difference"], sent.verdict["p"]) == (champion.decision.tested.difference, champion.decision.p)
+    assert all(text in sent.note for text in decision_text.notes(champion.decision))
     caveats = {caveat.title for caveat in decision_text.caveats(champion.decision)}
     assert ("Weak trust" in caveats) == (trust == "unverified")
     assert ("A/A check passed" in caveats) == (state != CONTROL_FAILED)
@@ -162,7 +168,7 @@ def test_all_outputs_agree_on_contradictory_data(
             "the code ran without a sandbox" in texts[name] for name in ("page", "ledger", "report", "standings")
         )
     for caveat in decision_text.caveats(champion.decision):
-        assert f"{caveat.title}. {caveat.text}" in texts["piped"]
+        assert f"{caveat.title}. {caveat.text}" in texts["piped"] and caveat.text in sent.note
     for row in query(folder, "SELECT arm_id, gain FROM standings WHERE purpose = 'confirmation'"):
         assert row["arm_id"] in texts["piped"] and str(row["gain"]) in texts["piped"]
     check = decision_text.check(champion.decision.check) if champion.decision.check else ""

@@ -1,0 +1,66 @@
+"""A tool's server: whether it answers, within seconds, and its client's errors in one line."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, UsageError
+
+SECONDS = 5.0
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+CLIENTS = ("mlflow", "wandb", "trackio", "requests", "urllib3", "httpx", "gradio_client", "sqlalchemy")
+
+
+def bare(address: str) -> str:
+    """The address without a user's name and password."""
+    head, mark, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
+
+
+def require_answer(address: str, variable: str) -> None:
+    """Raises EnvironmentProblem where no server answers at an address that ``variable`` names, UsageError where it is
+    not an address."""
+    what, url = f"{variable}={bare(address)}", urlsplit(bare(address))
+    kind = url.scheme.partition("+")[0]
+    try:
+        host, port = url.hostname, url.port
+        if kind in ("http", "https") and not host:
+            raise ValueError("it names no host")
+        if kind in ("http", "https"):
+            urlopen(bare(address), timeout=SECONDS).close()
+        elif kind in PORTS and host:
+            socket.create_connection((host, port or PORTS[kind]), SECONDS).close()
+    except HTTPError:
+        return  # a server answers, and the client has the credentials
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):
+            return  # the client has certificates of its own
+        hint = f"start the server, or correct {variable}"
+        raise EnvironmentProblem(f"no server answers at {what}: {reason}", hint=hint) from None
+    except ValueError as error:
+        raise UsageError(f"{what} is not an address: {error}", hint=f"correct {variable}") from None
+
+
+@contextmanager
+def client_errors(what: str, kind: type[MetaloopError] = EnvironmentProblem) -> Iterator[None]:
+    """Reports an error of a tool's client in one line; ``what``: the tool with its variable and address."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in CLIENTS:
+            raise
+        line = str(error).strip().partition("\n")[0]
+        status: Any = getattr(error, "get_http_status_code", lambda: None)()
+        if status in (401, 403) or type(error).__name__ == "AuthenticationError":
+            raise CredentialMissing(f"{what} refuses the credentials: {line}", hint="docs/trackers.md") from error
+        raise kind(f"{what}: {line or type(error).__name__}", hint="correct it and export again") from error

@@ -1,0 +1,73 @@
+"""What is wrong with a tool's server, login or flags is one line, before any study is waited for."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from meta.cli.main import run
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("tool", "names", "code", "said"),
+    [
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://me:pw@127.0.0.1:CLOSED"}, 1, "no server answers at"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:CLOSED/a"}, 1, "no server answers at"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "unsupported URI"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:no"}, 2, "is not an address"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/a.db"}, 2, "there is no folder /nowhere"),
+        ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:CLOSED"}, 1, "no server answers at"),
+        ("wandb", {"WANDB_MODE": "disabled"}, 2, "neither offline nor online"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_one_line_before_any_study_is_waited_for(
+    tool: str,
+    names: dict[str, str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in names.items():
+        monkeypatch.setenv(name, value.replace("CLOSED", str(closed_port())))
+    if tool == "wandb":
+        pytest.importorskip("wandb").teardown()  # settings are read once
+    began = time.monotonic()
+    assert run(["export", "studies/none-yet", "--to", tool, "--follow", "-o", "/tmp/none"]) == code
+    told = capsys.readouterr().err
+    assert said in told and f"{list(names)[-1]}=" in told and "unexpected" not in told and "pw" not in told
+    assert time.monotonic() - began < 30
+
+
+def test_wandb_without_a_login_is_a_missing_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("analysis.trackers.wandb.require_answer", lambda address, variable: None)
+    for name, value in (("HOME", str(tmp_path)), ("NETRC", str(tmp_path / "netrc")), ("WANDB_MODE", "online")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    pytest.importorskip("wandb").teardown()
+    assert run(["export", "studies/none-yet", "--to", "wandb", "--follow"]) == 4
+    assert "no login for W&B at http" in capsys.readouterr().err
+
+
+def test_following_is_refused_at_once_or_lists_the_studies_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["export", "later", "--to", "optuna", "-o", "logs", "--follow"]) == 2
+    (tmp_path / "studies/first").mkdir(parents=True)
+    (tmp_path / "studies/first/study.toml").touch()
+    monkeypatch.setattr("meta.cli.tool_export.time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(["export", "later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
+    assert "(studies that are there: studies/first)" in capsys.readouterr().err
