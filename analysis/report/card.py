@@ -15,12 +15,13 @@ from analysis.report.model import ReportFacts
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
 from analysis.transfer import TWIN
-from analysis.wording import decimals, number, tick_step
+from analysis.wording import decimals, many, number, tick_step
 
 if TYPE_CHECKING:
     import duckdb
 
 LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 4, 27, 5
+ROOM = 24.0  # pixels of a program, at least
 HEADS = ((44, 40, 1), (34, 52, 3))  # of the headline: pixels, letters in a line, lines
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, 1136.0)
@@ -113,7 +114,7 @@ def drawn_card(
     direction: str = "",
 ) -> str:
     """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
-    width."""
+    width, and as many are drawn as there is room for; the card says how many are not."""
     from analysis.report.page import environment
 
     size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
@@ -121,7 +122,7 @@ def drawn_card(
     below = 126 + (size + 8) * len(headline)
     sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
-    rows = rows[:MOST_ARMS]
+    given, rows = len(rows), rows[: MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))]
     axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     return (
         environment()
@@ -135,6 +136,7 @@ def drawn_card(
             arms=arms_of(rows, top, axis),
             ticks=axis.ticks,
             unit=unit,
+            undrawn=f"; {many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
@@ -147,8 +149,7 @@ def drawn_card(
 
 def lines_of(text: str, letters: int, most: int) -> list[str]:
     """At most ``most`` lines; what is left out is marked."""
-    lines = textwrap.wrap(text, letters)
-    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: letters - 1]}…"]
+    return textwrap.wrap(text, letters, max_lines=most, placeholder=" …")
 
 
 def last_of(runs: Sequence[DrawnRun]) -> int:

@@ -72,6 +72,8 @@ class ContestView(TypedDict):
     rules_hash: str
     people: int | None
     states: dict[str, int]
+    left: int  # entries with runs left
+    close_asked: bool
 
 
 class EntryRow(NamedEntry):
@@ -149,6 +151,7 @@ class EntryView(EntryRow):
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
     places: dict[int, str]
+    parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
     similar: list[SimilarRow]
@@ -184,6 +187,10 @@ class HostRow(EntryRow):
     attempts: int
 
 
+class OwnEntryRow(EntryRow):
+    outcome: str  # as in EntryView
+
+
 class PersonView(TypedDict):
     """A person's own page: quota and entries."""
 
@@ -191,4 +198,4 @@ class PersonView(TypedDict):
     joined_at: datetime
     used: int
     quota: int
-    entries: list[EntryRow]
+    entries: list[OwnEntryRow]

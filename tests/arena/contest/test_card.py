@@ -54,7 +54,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert card.headers["content-type"] == "image/svg+xml" and "script" not in card.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(card.text)]
     assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
-    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock"} <= set(texts)
+    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock, both arms"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     assert "has declared P0" not in card.text and "has declared P0" in later
 

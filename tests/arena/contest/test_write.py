@@ -118,7 +118,7 @@ def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port:
     browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
     page = browser.get("/me").text
     assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
-    assert '<button formaction="/write">Check</button>' in page and 'src="/static/lint.js"' in page
+    assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
     used = page.split("Used ")[1][:2]
     checked = browser.form("/write", text="# First\n\nTry it.\n").text
     assert "no settings and no ideas" in checked
