@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from analysis.report.card import lines_of
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
@@ -57,6 +58,22 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock, both arms"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     assert "has declared P0" not in card.text and "has declared P0" in later
+
+
+def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    announced(contest, "won", 1)
+    said = contest.announcement()
+    twin = {**said["rows"][-1], "role": "a/a", "number": 2, "gain": 0.1}
+    more = [{**said["rows"][1], "number": n, "entrant": f"P{n}"} for n in range(5, 20)]
+    contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], twin, *more]})
+    with served(contest) as port:
+        card = Browser(port).get("/card.svg").text
+    assert card.count("stock, both arms") == 1 and "Ada" in card
+    drawn = card.count("<circle")
+    assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in card
+    lines = lines_of("one two three four", 9, 1)
+    assert lines == ["one two …"] and lines_of("one two", 9, 1) == ["one two"]
 
 
 def test_without_a_winner_there_is_no_card(tmp_path: Path) -> None:

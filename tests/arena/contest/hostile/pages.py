@@ -63,7 +63,7 @@ class Found(HTMLParser):
             self.written += tag not in ("br", "hr")
 
     def _attribute(self, tag: str, name: str, value: str) -> None:
-        ours = name == "formaction" and value in ("/write", "/enter")  # other buttons of our forms
+        ours = name == "formaction" and value in ("/write#found", "/enter")  # other buttons of our forms
         if not (ours or name in PLAIN or name.startswith(("aria-", "data-"))):
             self.wrong.append(f"<{tag} {name}>")
         if self.written and name not in ("href", "rel", "start", "title"):
