@@ -15,11 +15,12 @@ def sentences(said: Announcement) -> list[str]:
         return []
     digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
     stock = said["gain"] - said["over_stock"]
-    ratio = f", so about {said['gain'] / stock:.1f} times as much" if stock > 0 and (said["over_low"] or 0) > 0 else ""
+    ratio = _ratio(said["gain"], said)
     lines = [
         f"Over {many(said['n'], 'fresh run')}, the best entry gains {number(said['gain'], digits)} {said['unit']} on "
         f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
-        f"{number(stock, digits)}{ratio}. The difference is {number(said['over_stock'], digits, True)} (95% interval "
+        f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
+        f"is {number(said['over_stock'], digits, True)} (95% interval "
         f"{span(said['over_low'], said['over_high'], digits)})."
     ]
     if race:
@@ -80,6 +81,24 @@ def _name(row: MeasuredRow) -> str:
 def places(said: Announcement) -> dict[int, str]:
     """Number → `place`, of all rows; empty without a race."""
     return {row["number"]: place(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
+
+
+def winning(entry_id: str, said: Announcement) -> str:
+    """The headline of a winner's page; empty for any other entry."""
+    row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
+    if row is None or entry_id not in [who["entry_id"] for who in said["winners"]]:
+        return ""
+    won = "won" if len(said["winners"]) == 1 else "shares the win"
+    gain = number(row["gain"], decimals(typical(each["se"] for each in said["rows"])))
+    ratio = _ratio(row["gain"], said)
+    times = f", about {ratio:.1f} times stock's" if ratio else ""
+    return f"{_name(row)} {won}: a gain of {gain} {said['unit']}{times}"
+
+
+def _ratio(gain: float, said: Announcement) -> float | None:
+    """How many times stock's gain that is; None where the best entry is not significantly above a positive one."""
+    stock = said["gain"] - said["over_stock"]
+    return gain / stock if stock > 0 and (said["over_low"] or 0) > 0 else None
 
 
 def outcome(entry_id: str, said: Announcement) -> str:

@@ -150,6 +150,7 @@ class EntryView(EntryRow):
     standing: BoardViewRow | None
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
+    headline: str  # of a winner
     places: dict[int, str]
     parent: NamedEntry | None
     queue: QueueRow | None

@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.acts import acts, since, tainted
-from arena.contest.announced import outcome, places
+from arena.contest.announced import outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, run_seconds
@@ -210,6 +210,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "standing": standing,
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
+        "headline": winning(entry.entry_id, said),
         "places": places(said),
         "parent": entry_row(parent) if parent else None,
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,

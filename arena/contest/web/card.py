@@ -48,11 +48,11 @@ def winners_card(contest: Contest) -> str | None:
     )
     names, won = labels([row for row in said["rows"] if row["role"] == "program"]), {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["number"] in names]
-    first, rest = (
+    ahead, rest = (
         [Finalist.of(row, names[row["number"]], wins) for row in rows if (row["number"] in won) == wins]
         for wins in (True, False)
     )
-    return drawn_card(words, [*first, stock_of(said), *rest], said["unit"])
+    return drawn_card(words, [*ahead, stock_of(said), *rest], said["unit"])
 
 
 def stock_of(said: Announcement) -> Finalist:

@@ -49,9 +49,15 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         who = announced(contest, outcome, winners)
         pages = [Browser(port).get(path).text for path in ("/?unshared", "/index.md")]
         card = Browser(port).get("/card.svg")
+        own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
         later = Browser(port).get("/card.svg").text
-    assert all("/card.svg" in page for page in pages)
+    won = f"Ada: p {'won' if winners == 1 else 'shares the win'}: a gain of 0.50 nats, about 1.7 times stock&#39;s"
+    assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
+    assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == (
+        winners == 2
+    )
+    assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
     assert card.headers["content-type"] == "image/svg+xml" and "script" not in card.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(card.text)]
     assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
