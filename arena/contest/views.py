@@ -197,7 +197,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
-        parent = connection.scalar(same.where(EntryParent.number == entry.number)) if open_to else None
+        parent = connection.scalar(same.where(EntryParent.number == entry.number))
     said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
@@ -212,7 +212,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "outcome": outcome(entry.entry_id, said),
         "headline": winning(entry.entry_id, said),
         "places": places(said),
-        "parent": entry_row(parent) if parent else None,
+        "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],

@@ -14,6 +14,7 @@ from rich.console import Console
 from arena.contest.entries import change
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, MeasuredRow
+from arena.contest.tables import ContestEntry
 from meta.cli.contest_entrant import decided_rows
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
@@ -85,6 +86,17 @@ def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: p
         assert "then the host closes the contest" in Browser(port).get("/?unshared").text
         contest.ask_close("")
         assert "finishing; then the leaders run again" in Browser(port).get("/?unshared=2").text
+        with contest.database.read() as connection:
+            entry = f"/entry/{connection.get_one(ContestEntry, 1).entry_id}"
+        for path in (entry, f"{entry}.md"):
+            text = Browser(port).get(path).text
+            assert "runs are under way" in text and "osition 1" not in text
+        change(contest, 1, state="verified")
+        contest.state(deciding="2026-01-01T00:00:00+00:00")
+        contest.database.set_fact("deciding", done=3, wanted=9)
+        for path in ("/queue?unshared", "/queue.md?unshared"):
+            text = Browser(port).get(path).text
+            assert "under way, 3 of at most 9 done" in text and "0 entries" not in text and "is empty" not in text
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
