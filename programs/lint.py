@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _COMMON = {"version", "history", "focus", "branch", "phases", "screen", "confirm"}  # settings that other tools may have
-_DASHES = re.compile(r"^---[ \t]*\r?\n?$")
+_DASHES = re.compile(r"^([-\u2010-\u2015\u2212]+)[ \t]*\r?\n?$")  # phones make one dash of two or three hyphens
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,11 @@ def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
     """Charter-like blocks below the first line, where they are ignored; examples in code are not reported."""
     code = {i for block in parsed.blocks if block.kind == "code" for i in range(block.start, block.end)}
     for i in range(parsed.body, len(parsed.lines) - 1):
-        if i not in code and _DASHES.match(parsed.lines[i]) and _NEARLY_OURS.match(parsed.lines[i + 1]):
+        dashes = _DASHES.match(parsed.lines[i])
+        if i not in code and dashes and _NEARLY_OURS.match(parsed.lines[i + 1]):
             message = "settings must start at line 1: these are ignored; move them to the top"
+            if dashes[1] != "---":
+                message = f"{dashes[1]} is not three hyphens: write --- above and below the settings; these are ignored"
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 6, 27, 4
+ROOM = 24.0  # pixels of a program, at least
 HEADS = ((44, 40, 1), (34, 52, 3))  # of the headline: pixels, letters in a line, lines
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, 1136.0)
@@ -132,7 +133,7 @@ def drawn_card(
     direction: str = "",
 ) -> str:
     """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
-    width."""
+    width, and as many are drawn as there is room for; the card says how many are not."""
     from analysis.report.page import environment
 
     size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
@@ -140,7 +141,7 @@ def drawn_card(
     below = 126 + (size + 8) * len(headline)
     sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
-    rows = rows[:MOST_ARMS]
+    given, rows = len(rows), rows[: MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))]
     axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     return (
         environment()
@@ -154,6 +155,7 @@ def drawn_card(
             arms=arms_of(rows, top, axis),
             ticks=axis.ticks,
             unit=unit,
+            undrawn=f"; {many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
@@ -166,8 +168,7 @@ def drawn_card(
 
 def lines_of(text: str, letters: int, most: int) -> list[str]:
     """At most ``most`` lines; what is left out is marked."""
-    lines = textwrap.wrap(text, letters)
-    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: letters - 1]}…"]
+    return textwrap.wrap(text, letters, max_lines=most, placeholder=" …")
 
 
 def last_of(runs: Sequence[DrawnRun]) -> int:

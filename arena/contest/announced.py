@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from analysis.wording import decimals, duration, listed, many, number, span, typical
-from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
+from analysis.wording import decimals, duration, many, number, span, typical
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, arm_label, entry_label
 
 
 def sentences(said: Announcement) -> list[str]:
@@ -15,22 +15,20 @@ def sentences(said: Announcement) -> list[str]:
         return []
     digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
     stock = said["gain"] - said["over_stock"]
-    ratio = f", so about {said['gain'] / stock:.1f} times as much" if stock > 0 and (said["over_low"] or 0) > 0 else ""
+    ratio = _ratio(said["gain"], said)
     lines = [
         f"Over {many(said['n'], 'fresh run')}, the best entry gains {number(said['gain'], digits)} {said['unit']} on "
         f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
-        f"{number(stock, digits)}{ratio}. The difference is {number(said['over_stock'], digits, True)} (95% interval "
+        f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
+        f"is {number(said['over_stock'], digits, True)} (95% interval "
         f"{span(said['over_low'], said['over_high'], digits)})."
     ]
     if race:
         saved = race["equal_runs"] - race["runs"]
         same = f" With as many runs for everybody it would have taken {race['equal_runs']:,}." if saved > 0 else ""
-        names = labels([row for row in said["rows"] if row["role"] == "program"])
-        gone = [f"{names[row['number']]} {place(row, said)}" for row in said["rows"] if _left_early(row, said)]
         lines.append(
-            f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock"
-            f"{': ' + listed(gone) + ', clearly behind' if gone else ''}.{same} Intervals and tests allow for all "
-            f"{many(len(race['looks']), 'look')} at the results on the way."
+            f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock.{same} Intervals "
+            f"and tests allow for all {many(len(race['looks']), 'look')} at the results on the way."
         )
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
@@ -56,18 +54,51 @@ def labels(entries: Sequence[NamedEntry | MeasuredRow]) -> dict[int, str]:
 
 
 def place(row: MeasuredRow, said: Announcement) -> str:
-    """What a race says of an entry: who may be the best, and who left when. Empty without a race, where ranks say it,
-    and for stock."""
+    """What a race says of an entry: who may be the best, and why each other one did not win. Empty without a race,
+    where ranks say it, and for stock."""
     if not said.get("race") or row["role"] != "program":
         return ""
     if row["number"] in {who["number"] for who in said["winners"]}:
         return "first" if len(said["winners"]) == 1 else "shared first"
-    return f"left after {many(row['n'], 'run')}" if _left_early(row, said) else "not above stock"
+    if "lost" not in said:  # of an earlier version
+        return f"left after {many(row['n'], 'run')}" if row["n"] < said["n"] else "did not win"
+    lost = next((one for one in said["lost"] if one["number"] == row["number"]), None)
+    if lost is None:
+        return "does not win: the A/A check failed"
+    digits, runs = decimals(typical(row["se"] for row in said["rows"])), many(lost["runs"], "run")
+    if lost["below"] is None:
+        return f"not significantly above stock after {runs}: {number(lost['by'], digits, True)}"
+    other = next(row for row in said["rows"] if row["number"] == lost["below"])
+    below = f"left after {runs}: below {_name(other)} by {number(lost['by'], digits)}"
+    beside = "above stock" if lost["above_stock"] else "not significantly above stock"
+    return below if other["role"] != "program" else f"{below}; {beside}"
+
+
+def _name(row: MeasuredRow) -> str:
+    return entry_label(row["entrant"], row["name"]) if row["role"] == "program" else arm_label(row)
 
 
 def places(said: Announcement) -> dict[int, str]:
     """Number → `place`, of all rows; empty without a race."""
     return {row["number"]: place(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
+
+
+def winning(entry_id: str, said: Announcement) -> str:
+    """The headline of a winner's page; empty for any other entry."""
+    row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
+    if row is None or entry_id not in [who["entry_id"] for who in said["winners"]]:
+        return ""
+    won = "won" if len(said["winners"]) == 1 else "shares the win"
+    gain = number(row["gain"], decimals(typical(each["se"] for each in said["rows"])))
+    ratio = _ratio(row["gain"], said)
+    times = f", about {ratio:.1f} times stock's" if ratio else ""
+    return f"{_name(row)} {won}: a gain of {gain} {said['unit']}{times}"
+
+
+def _ratio(gain: float, said: Announcement) -> float | None:
+    """How many times stock's gain that is; None where the best entry is not significantly above a positive one."""
+    stock = said["gain"] - said["over_stock"]
+    return gain / stock if stock > 0 and (said["over_low"] or 0) > 0 else None
 
 
 def outcome(entry_id: str, said: Announcement) -> str:
@@ -78,11 +109,4 @@ def outcome(entry_id: str, said: Announcement) -> str:
     winners = [who["entry_id"] for who in said["winners"]]
     if entry_id in winners:
         return "first" if len(winners) == 1 else f"shared first, with {many(len(winners) - 1, 'other entry')}"
-    if said.get("race") and _left_early(row, said):
-        return f"{place(row, said)} of the decision, clearly behind the others"
-    return "took part in the decision and did not win"
-
-
-def _left_early(row: MeasuredRow, said: Announcement) -> bool:
-    won = row["number"] in {who["number"] for who in said["winners"]}
-    return row["role"] == "program" and not won and row["n"] < said["n"]
+    return place(row, said) or "took part in the decision and did not win"

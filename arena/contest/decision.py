@@ -19,7 +19,7 @@ from arena.contest.pace import Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry
+from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
@@ -217,12 +217,28 @@ def decide_race(
             "runs": sum(len(runs) for on in gains.values() for runs in on.values()),
             "equal_runs": race.looked * len(entries) * len(gains),
         },
+        "lost": losses(race, stock.number),
     }
     if outcome == "shared":
         runs = runs_to_separate(scores, (winners[0].number, winners[1].number), race.level)
         price = None if runs is None else 2 * runs * run_seconds
         decided["separate"] = {"runs": runs, "device_seconds": price}
     return decided
+
+
+def losses(race: Race, stock: int) -> list[RaceLoss]:
+    """Why each entry that did not win did not."""
+    scores = race.scores
+    assert scores is not None
+    unshown = {
+        number: (None, scores.values[number] - scores.values[stock], race.looked)
+        for number in race.entries
+        if number not in race.above_stock
+    }
+    return [
+        {"number": number, "below": to, "by": by, "runs": runs, "above_stock": number in race.above_stock}
+        for number, (to, by, runs) in (race.out | unshown).items()
+    ]
 
 
 def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, scores: Scores[int]) -> list[MeasuredRow]:

@@ -59,7 +59,7 @@ def accept(
 ) -> Accepted:
     """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
-    ``parent``: id or number of the entry that this one is based on, stored with a new entry.
+    ``parent``: name, number or id of the entry that this one is based on, stored with a new entry.
     """
     read = checked(contest, person, raw, known_terms, parent)
     with contest.database.write() as connection:
@@ -155,17 +155,22 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 
 def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry named as parent; None if none was named. Raises NotTaken if there is no such entry."""
+    """Number of the entry named as parent, by its name, number or id; None if none was named.
+
+    Raises NotTaken if there is no such entry, or several of the name.
+    """
     name = name.strip()
     if not name:
         return None
-    same = ContestEntry.entry_id == name
+    same = or_(ContestEntry.entry_id == name, func.lower(ContestEntry.name) == func.lower(name))
     if name.isdecimal() and len(name) < 10:
         same = or_(same, ContestEntry.number == int(name))
-    number = connection.scalar(select(ContestEntry.number).where(same, ContestEntry.role == "program"))
-    if number is None:
-        raise NotTaken(f"based on entry {name!r}: no such entry"[:120], hint="give its id or number, as on the board")
-    return number
+    numbers = connection.scalars(select(ContestEntry.number).where(same, ContestEntry.role == "program")).all()
+    if len(numbers) != 1:
+        said = f"entries {', '.join(map(str, numbers[:5]))} have this name" if numbers else "no such entry"
+        hint = "give its number or id, as on its page" if numbers else "give its name, as on the board"
+        raise NotTaken(f"based on entry {name[:60]!r}: {said}", hint=hint)
+    return numbers[0]
 
 
 def in_time(contest: Contest) -> datetime:
@@ -177,6 +182,20 @@ def in_time(contest: Contest) -> datetime:
     if phase != "open":
         raise NotOpen("this contest is closed for entries", hint="metaloop contest status --to URL shows the board")
     return now
+
+
+def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
+    """Why a text without errors would not become a new entry of this person now, as sentences; empty if it would."""
+    try:
+        in_time(contest)
+        if person is not None:
+            with contest.database.read() as connection:
+                if (before := sent_before(connection, person, program_id(raw))) is not None:
+                    return f"You have submitted this text before, as {before.name}: sending it again stores nothing."
+                require_quota(connection, contest, person)
+    except NotTaken as problem:
+        return f"No errors, but it cannot be submitted: {problem.message}."
+    return ""
 
 
 def sent_before(connection: Connection, person: Person, identity: str) -> ContestEntry | None:

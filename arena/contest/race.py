@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from analysis.power import runs_needed
 from analysis.statistics import mean_interval
@@ -37,6 +37,14 @@ class Racing(Protocol):
     def role(self) -> str: ...
 
 
+class Loss(NamedTuple):
+    """Why an entry left: significantly below ``to`` (an entry's number, or stock's), by ``by`` after ``runs`` runs."""
+
+    to: int
+    by: float
+    runs: int
+
+
 def looks_until(most: int) -> list[int]:
     """The numbers of runs at the looks of a race that ends with ``most`` runs of an entry."""
     looks = [min(FIRST, most)]
@@ -55,14 +63,14 @@ def level_of(leaders: int, looks: Sequence[int]) -> float:
 @dataclass
 class Race:
     """How far a race is. ``entries``: numbers of the leaders that are still in; ``above_stock``: those of them that are
-    above stock; ``out``: entry → the one that it was below (stock's number, where it was stock); ``wanted``: entry →
-    runs until the next look, empty when the race is over; ``scores``: those at the last look."""
+    above stock; ``out``: entry → why it left: the best entry that it was below, or stock; ``wanted``: entry → runs
+    until the next look, empty when the race is over; ``scores``: those at the last look."""
 
     looks: Sequence[int]
     level: float
     entries: list[int]
     above_stock: set[int] = field(default_factory=set)
-    out: dict[int, int] = field(default_factory=dict)
+    out: dict[int, Loss] = field(default_factory=dict)
     looked: int = 0  # runs at the last look
     wanted: dict[int, int] = field(default_factory=dict)
     scores: Scores[int] | None = None
@@ -91,24 +99,29 @@ def follow(
             task: {number: on[number][:look] for number in (*race.entries, *controls)} for task, on in gains.items()
         }
         taking = [entry for entry in entries if entry.number in race.entries or entry.number in controls]
-        _look(race, scores_of(taking, part), next((e.number for e in entries if e.role == "control"), None))
+        _look(race, scores_of(taking, part), look, next((e.number for e in entries if e.role == "control"), None))
         race.looked = look
         if race.settled:
             break
     return race
 
 
-def _look(race: Race, scores: Scores[int], stock: int | None) -> None:
-    """Who leaves, and who is above stock, by the scores at one look."""
+def _look(race: Race, scores: Scores[int], runs: int, stock: int | None) -> None:
+    """Who leaves, and who is above stock, by the scores at the look after ``runs`` runs."""
+    of = scores.values
+
+    def leave(others: Collection[int], to: int) -> None:
+        race.out |= {other: Loss(to, of[to] - of[other], runs) for other in others if other in still}
+
     race.scores = scores
     still = [number for number in race.entries if number in scores.values]
-    for number in still:
+    for number in sorted(still, key=lambda number: -of[number]):
         below = scores.below(number, race.level)
         if stock in below:
             race.above_stock.add(number)
-        race.out |= {other: number for other in below if other in still and other not in race.out}
-    if stock is not None and stock in scores.values:
-        race.out |= {other: stock for other in scores.below(stock, race.level) if other in still}
+        leave(below - race.out.keys(), number)
+    if stock is not None and stock in of:
+        leave(scores.below(stock, race.level), stock)
     race.entries = [number for number in still if number not in race.out]
 
 

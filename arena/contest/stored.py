@@ -237,6 +237,17 @@ class RaceFigures(TypedDict):
     equal_runs: int
 
 
+class RaceLoss(TypedDict):
+    """`race`: why an entry did not win. ``below``: the entry, or stock's, that it was significantly below, by ``by``
+    after ``runs`` runs; None: it stayed to the end and was ``by`` above stock, which is not significant."""
+
+    number: int
+    below: int | None
+    by: float
+    runs: int
+    above_stock: bool
+
+
 class SeparatingPrice(TypedDict):
     """`decision`: what would separate the first two of a tied group. ``runs``: of each, on every task."""
 
@@ -259,6 +270,7 @@ class Announcement(TypedDict, total=False):
     over_low: float | None
     over_high: float | None
     race: RaceFigures  # not in a contest of an earlier version
+    lost: list[RaceLoss]  # likewise
     separate: SeparatingPrice  # of a win that is shared
     decided_at: str
     unit: str

@@ -41,6 +41,11 @@ STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "vo
 ENDED = ("verified", "failed", "void")
 
 
+def state_label(state: str) -> str:
+    """The state in words for readers: the gains on the board choose the leaders, so they are `measured`."""
+    return "measured" if state == "verified" else state
+
+
 class Moment(TypeDecorator[datetime]):
     """A time in UTC; SQLite drops the zone, this restores it."""
 

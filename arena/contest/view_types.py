@@ -72,6 +72,8 @@ class ContestView(TypedDict):
     rules_hash: str
     people: int | None
     states: dict[str, int]
+    left: int  # entries with runs left
+    close_asked: bool
 
 
 class EntryRow(NamedEntry):
@@ -148,7 +150,9 @@ class EntryView(EntryRow):
     standing: BoardViewRow | None
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
+    headline: str  # of a winner
     places: dict[int, str]
+    parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
     similar: list[SimilarRow]
@@ -184,6 +188,10 @@ class HostRow(EntryRow):
     attempts: int
 
 
+class OwnEntryRow(EntryRow):
+    outcome: str  # as in EntryView
+
+
 class PersonView(TypedDict):
     """A person's own page: quota and entries."""
 
@@ -191,4 +199,4 @@ class PersonView(TypedDict):
     joined_at: datetime
     used: int
     quota: int
-    entries: list[EntryRow]
+    entries: list[OwnEntryRow]

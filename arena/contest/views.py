@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.acts import acts, since, tainted
-from arena.contest.announced import outcome, places
+from arena.contest.announced import outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, run_seconds
@@ -30,7 +30,7 @@ from arena.contest.standing import (
     unmeasured,
     voided,
 )
-from arena.contest.tables import ENDED, ContestEntry, Person
+from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.contest.units import unit_sentence
 from arena.contest.view_types import (
     BoardView,
@@ -38,6 +38,7 @@ from arena.contest.view_types import (
     EntryRow,
     EntryView,
     HostRow,
+    OwnEntryRow,
     PersonView,
     QueueRow,
     QueueView,
@@ -72,6 +73,8 @@ def contest_view(contest: Contest) -> ContestView:
         "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
+        "left": sum(count for state, count in states.items() if state not in ENDED),
+        "close_asked": bool(state.get("close_asked")),
     }  # fmt: skip
 
 
@@ -193,6 +196,8 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
+        same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
+        parent = connection.scalar(same.where(EntryParent.number == entry.number))
     said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
@@ -205,7 +210,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "standing": standing,
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
+        "headline": winning(entry.entry_id, said),
         "places": places(said),
+        "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
@@ -278,9 +285,12 @@ def host_rows(contest: Contest) -> list[HostRow]:
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
+    decided = contest.announcement()
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
-        entries = [entry_row(entry) for entry in connection.scalars(mine).all()]
+        entries: list[OwnEntryRow] = [
+            {**entry_row(entry), "outcome": outcome(entry.entry_id, decided)} for entry in connection.scalars(mine)
+        ]
         used = quota_used(connection, person.person_id)
     return {
         "name": person.name,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.wording import many
 from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
@@ -124,6 +125,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     code."""
 
     from arena.contest.create import checked_options, create_contest
+    from arena.contest.settings import shown
 
     plan, source = close_plan(out, flags)
     wishes = wishes_of(folder, flags, plan.runs)
@@ -131,6 +133,11 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         checked_options(Path(folder).expanduser(), wishes)
         out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
         out.note(f"plan: {plan.sentence(source, wishes.run_seconds)}")
+        out.note(
+            f"opens {shown(wishes.opens)}, closes {shown(wishes.closes)}; "
+            f"{many(wishes.runs, 'run')} per entry and task; at most "
+            f"{many(wishes.entries_per_person, 'entry')} per person"
+        )
         out.note("nothing was written: leave --dry-run out to create the contest")
         return
     for each in (wishes.task, *wishes.further, *wishes.hidden):

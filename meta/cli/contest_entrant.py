@@ -53,7 +53,7 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[str, flag("Id or number of the entry that it is based on.", metavar="ENTRY", default="")],
+    parent: Annotated[str, flag("Name, number or id of the entry that it is based on.", metavar="ENTRY", default="")],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
@@ -83,6 +83,7 @@ class LeaderboardRow(TypedDict):
     """A row of a leaderboard, with the keys in use."""
 
     role: str
+    state: str
     entrant: str
     name: str
     rank_low: int | None
@@ -96,11 +97,14 @@ class LeaderboardRow(TypedDict):
 
 def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Sequence[MeasuredRow]) -> Row:
     """A row of the leaderboard with its figures formatted; the entry's other keys stay."""
+    from arena.contest.tables import state_label
+
     digits = decimals(typical(other["se"] for other in rows))
     controls = {"control": "stock (control)", "a/a": "stock (A/A)"}
     who = controls.get(row["role"]) or f"{row['entrant']}: {row['name']}"
     return {
         **row,
+        "state": state_label(row["state"]),
         "rank": ranks(row["rank_low"], row["rank_high"]),
         "entry": who,
         "gain": number(row["gain"], digits),
@@ -127,6 +131,7 @@ def decided_rows(out: Output, announcement: Announcement) -> None:
     """The table of a decision: results of a race, which orders nobody but the best; else ranks."""
     from arena.contest.announced import places
 
-    results, measured, every = places(announcement), announcement["rows"], columns(announcement["unit"])
+    results, measured = places(announcement), announcement["rows"]
     rows = [{**shown(row, measured), "result": results.get(row["number"])} for row in measured]
-    out.rows(rows, (Column("result"), *every[1:]) if results else every)
+    kept = [each for each in columns(announcement["unit"]) if each.key not in ("claimed", "device_seconds_charged")]
+    out.rows(rows, (*kept[1:-2], kept[-1], Column("result", wrap=True)) if results else kept)

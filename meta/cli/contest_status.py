@@ -17,7 +17,7 @@ MINE = (
     Column("name", flex=True),
     Column("state"),
     Column("runs_done", "runs", right=True),
-    Column("reason", wrap=True),
+    Column("reason", "result", wrap=True),
 )
 MOST = 500  # rows of the board
 
@@ -36,6 +36,8 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    from arena.contest.tables import state_label
+
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
     if out.mode == "json":
         out.json(view)
@@ -43,6 +45,10 @@ def status(
     contest, board = view["contest"], view["board"]
     until = f", closes {contest['closes']}" if contest["phase"] in ("upcoming", "open") else ""
     out.note(f"{contest['title']}: {contest['phase']}{until}")
+    if contest["phase"] == "closing" and not (contest["left"] or contest["close_asked"]):
+        out.note("waiting for the host to close the contest")
+        if folder:
+            out.note(f"now: metaloop contest close {resolve.typed(resolve.contest_folder(folder, out))}")
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
     if board["announcement"]:
@@ -59,7 +65,11 @@ def status(
     if view.get("me"):
         mine = view["me"]
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
-        out.rows(mine["entries"], MINE, empty="no entries yet")
+        entries = [
+            {**each, "state": state_label(each["state"]), "reason": each["outcome"] or each["reason"]}
+            for each in mine["entries"]
+        ]
+        out.rows(entries, MINE, empty="no entries yet")
 
 
 def of_address(to: str | None, token: str | None) -> dict[str, Any]:
@@ -86,9 +96,13 @@ def health(out: Output, queue: dict[str, Any] | None) -> None:
     """The state of the queue in words; nothing for a contest on another machine."""
     if queue is None:
         return
-    states = ", ".join(f"{count} {state}" for state, count in queue["states"].items())
+    from arena.contest.tables import state_label
+
+    states = ", ".join(f"{count} {state_label(state)}" for state, count in queue["states"].items())
     seen = "" if queue["seen_seconds"] is None else f", last active {duration(queue['seen_seconds'])} ago"
     work = f"the queue is {'running' if queue['at_work'] else 'not running'}{seen}"
-    out.note(f"entries: {states}; {'no runs are left' if queue['phase'] == 'decided' else work}")
+    out.note(
+        f"entries: {states}, stock's two arms included; {'no runs are left' if queue['phase'] == 'decided' else work}"
+    )
     for problem in queue["problems"]:
         out.note(f"problem: {problem}")

@@ -114,9 +114,14 @@ def standings(
     which begins after the programs that are significantly better; those whose range
     begins at 1 are tied for the lead. The runs' own claims, and best-of-N
     (the best script of a program's runs), are shown but not used for ranking."""
+    from arena.contest.settings import MARK
+
     folder = resolve.study_folder(study, out)
     chosen = None if all else _chosen(folder, match, out)
     present(out, folder, chosen)
+    if (folder / MARK).is_file():
+        where = f"metaloop contest status {resolve.typed(folder)}"
+        out.note(f"a contest is decided by its race, which has intervals and tests of its own: {where}")
 
 
 def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:

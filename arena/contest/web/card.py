@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from analysis.report.card import CardText, drawn_card
+from analysis.statistics import Mean, interval
 from arena.contest.acts import since
 from arena.contest.announced import labels, sentences
 from arena.contest.contest import Contest
-from arena.contest.stored import MeasuredRow, arm_label
+from arena.contest.race import ALPHA
+from arena.contest.score import scale
+from arena.contest.stored import Announcement, MeasuredRow
 
 
 @dataclass(frozen=True)
@@ -43,5 +47,20 @@ def winners_card(contest: Contest) -> str | None:
         " ".join(others[:1]),
     )
     names, won = labels([row for row in said["rows"] if row["role"] == "program"]), {who["number"] for who in winners}
-    rows = [Finalist.of(row, names.get(row["number"], arm_label(row)), row["number"] in won) for row in said["rows"]]
-    return drawn_card(words, rows, said["unit"])
+    rows = [row for row in said["rows"] if row["number"] in names]
+    ahead, rest = (
+        [Finalist.of(row, names[row["number"]], wins) for row in rows if (row["number"] in won) == wins]
+        for wins in (True, False)
+    )
+    return drawn_card(words, [*ahead, stock_of(said), *rest], said["unit"])
+
+
+def stock_of(said: Announcement) -> Finalist:
+    """Stock's two arms as one sample, as the announcement counts them. As the unit of a score it has no interval."""
+    arms = [row for row in said["rows"] if row["role"] != "program"]
+    one = scale("", [Mean(row["gain"], row["se"], row["n"], None, None) for row in arms])
+    looks = len(said["race"]["looks"]) if said.get("race") else 1
+    low, high = None, None
+    if one.gain is not None and not said["scales"]:
+        low, high = interval(one.gain, math.sqrt(one.variance / one.n), one.n - 1, ALPHA / 2 / looks)
+    return Finalist("stock, both arms", "control", said["gain"] - said["over_stock"], low, high)

@@ -34,11 +34,13 @@ From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
 @dataclass(frozen=True)
 class EntrySelection:
-    """What the request selects: the run whose experiments are listed, the first of them, the entry to compare with."""
+    """What the request selects: the run whose experiments are listed, the first of them, the entry to compare with.
+    ``again``: its text has just been sent again."""
 
     run: str = ""
     against: str = ""
     start: int = 0
+    again: bool = False
 
 
 def entry_routes(host: Host) -> APIRouter:
@@ -46,8 +48,10 @@ def entry_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/entry/{entry_id}")
-    def entry(entry_id: EntryId, request: Request, run: Chosen = "", against: Chosen = "", start: From = 0) -> Response:
-        return entry_page(host, request, entry_id, EntrySelection(run, against, start))
+    def entry(
+        entry_id: EntryId, request: Request, run: Chosen = "", against: Chosen = "", start: From = 0, again: Chosen = ""
+    ) -> Response:
+        return entry_page(host, request, entry_id, EntrySelection(run, against, start, bool(again)))
 
     @routes.get("/entry/{entry_id}/program.md")
     def text(entry_id: EntryId, request: Request) -> Response:
@@ -86,6 +90,7 @@ def entry_page(
         "entry",
         422 if problem else 200,
         entry=seen,
+        again=selection.again,
         problem=problem,
         reason=reason,
         disputes=disputes_of(host.contest, match.number),

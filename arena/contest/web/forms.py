@@ -144,4 +144,5 @@ def _entering(routes: APIRouter, host: Host) -> None:
             accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
             return await run_in_threadpool(refused, request, problem, echoed(raw), parent, person)
-        return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)
+        again = "" if accepted.new else "?again=yes"
+        return RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)

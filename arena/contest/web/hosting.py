@@ -6,7 +6,8 @@ In a browser the host logs in with the admin token for a day; every button requi
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -15,8 +16,9 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts, acts, disputes
+from arena.contest.contest import Contest
 from arena.contest.health import health
-from arena.contest.tables import Act
+from arena.contest.tables import Act, DisputeRow
 from arena.contest.views import host_rows, plain
 from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
@@ -61,14 +63,28 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         status,
         problem=problem,
         entries=host_rows(host.contest),
-        acts=acts.acts(host.contest),
-        disputes=disputes.disputes(host.contest),
+        acts=host_actions(host.contest, raised := disputes.disputes(host.contest)),
+        disputes=raised,
         health=health(host.contest),
         close_asked=bool(host.contest.state().get("close_asked")),
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"
     return response
+
+
+def host_actions(contest: Contest, raised: Sequence[DisputeRow]) -> list[dict[str, Any]]:
+    """Entries declared void or reinstated, answers to disputes and the close, latest first; ``entry_id``: None for the
+    close."""
+    words, state = {acts.VOID: "declared void", acts.UNVOID: "reinstated"}, contest.state()
+    rows: list[dict[str, Any]] = [{**one, "what": words[one["what"]]} for one in acts.acts(contest)]
+    answered = [one for one in raised if one["answered_at"]]
+    rows += [{**one, "at": one["answered_at"], "what": "answered a dispute", "because": ""} for one in answered]
+    if asked := state.get("close_asked"):
+        at, early = datetime.fromisoformat(asked), state.get("early", "")
+        what = "closed the contest before its time" if early else "closed the contest"
+        rows.append({"at": at, "what": what, "because": early, "entry_id": None})
+    return sorted(rows, key=lambda one: one["at"], reverse=True)
 
 
 def _page(routes: APIRouter, host: Host) -> None:

@@ -52,6 +52,7 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
         contest=contest,
         base=base,
         viewer=host.viewer(request),
+        hosting=host.is_host(request),
         proof=proof,
         twin=twin,
         to_html=to_html,

@@ -12,7 +12,8 @@ from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.announced import places, sentences
 from arena.contest.settings import shown
-from arena.contest.stored import BoardColumns
+from arena.contest.stored import BoardColumns, entry_label
+from arena.contest.tables import state_label
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _environment() -> Environment:
         "cell": cell,
         "fenced": fenced,
         "brief": wording.brief,
+        "state": state_label,
     }
     environment.globals |= {
         "decimals": decimals,
@@ -56,6 +58,7 @@ def _environment() -> Environment:
         "scale": PlotScale,
         "decision_sentences": sentences,
         "decision_places": places,
+        "entry_label": entry_label,
     }
     return environment
 

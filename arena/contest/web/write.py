@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
-from arena.contest.entries import NotTaken, linted, unpacked
+from arena.contest.entries import NotTaken, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example
+from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
@@ -56,14 +57,14 @@ def write_routes(host: Host) -> APIRouter:
     async def check_form(request: Request) -> Response:
         form = await posted(host, request)
         host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
-        checked = await run_in_threadpool(text_check, host.contest, form.program, host)
+        checked = await run_in_threadpool(text_check, host.contest, form.program, host, host.viewer(request))
         return await run_in_threadpool(page_of, request, echoed(form.program), checked)
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
     async def check(request: Request) -> Any:
         raw = await request.body()
         host.limited(host.limits.lint, request, weight=1 + len(raw) // HEAVY)
-        return await run_in_threadpool(text_check, host.contest, raw, host)
+        return await run_in_threadpool(text_check, host.contest, raw, host, host.viewer(request))
 
     return routes
 
@@ -78,8 +79,9 @@ def settings(part: type[BaseModel], leave_out: Collection[str], within: str = ""
             yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
-def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
-    """The messages of lint, and what the contest's researcher would do with the text; nothing is stored."""
+def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) -> TextCheck:
+    """The messages of lint, whether ``person`` could submit the text, and what the contest's researcher would do with
+    it; nothing is stored."""
     try:
         text, unused = unpacked(raw)
         read = linted(contest, text, host.knows, unused)
@@ -93,14 +95,15 @@ def text_check(contest: Contest, raw: bytes, host: Host) -> TextCheck:
         space = with_patches(task, program).edits
         named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
         tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
-    said = "Can be submitted."
+    why = obstacle(contest, person, text)
+    said = why or "Can be submitted."
     if of:
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."
     if scripted:
         said += _use_of(program, len(named), len(tried))
     told = {"ideas-not-queued"} if scripted else set[str]()  # the message says it
     lint = [message.record() for message in read.lint if message.code not in told]
-    return {"taken": True, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
+    return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
 def _use_of(program: Program, named: int, tried: int) -> str:

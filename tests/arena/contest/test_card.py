@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from analysis.report.card import lines_of
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
@@ -48,15 +49,37 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         who = announced(contest, outcome, winners)
         pages = [Browser(port).get(path).text for path in ("/?unshared", "/index.md")]
         card = Browser(port).get("/card.svg")
+        own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
         later = Browser(port).get("/card.svg").text
-    assert all("/card.svg" in page for page in pages)
+    won = f"Ada: p {'won' if winners == 1 else 'shares the win'}: a gain of 0.50 nats, about 1.7 times stock&#39;s"
+    assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
+    assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == (
+        winners == 2
+    )
+    assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
     assert card.headers["content-type"] == "image/svg+xml" and "script" not in card.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(card.text)]
     assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
-    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock"} <= set(texts)
+    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock, both arms"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     assert "has declared P0" not in card.text and "has declared P0" in later
+
+
+def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    announced(contest, "won", 1)
+    said = contest.announcement()
+    twin = {**said["rows"][-1], "role": "a/a", "number": 2, "gain": 0.1}
+    more = [{**said["rows"][1], "number": n, "entrant": f"P{n}"} for n in range(5, 20)]
+    contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], twin, *more]})
+    with served(contest) as port:
+        card = Browser(port).get("/card.svg").text
+    assert card.count("stock, both arms") == 1 and "Ada" in card
+    drawn = card.count("<circle")
+    assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in card
+    lines = lines_of("one two three four", 9, 1)
+    assert lines == ["one two …"] and lines_of("one two", 9, 1) == ["one two"]
 
 
 def test_without_a_winner_there_is_no_card(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "void for a minute" in host.get("/host").text
         assert pressed(host, "/host/answer", dispute=str(told["dispute_id"]), answer="a slip").status == 303
         assert "a slip" in stranger.get(f"/entry/{entry}").text
+        page, twin = host.get("/host"), host.get("/host.md").text
+        assert ">Host</a>" in page.text.split("<main")[0] and "/join" not in page.text and ">Host</a>" not in seen
+        assert "answered a dispute" in page.text and "answered a dispute" in twin
+        assert "3 queued, stock's two arms included" in page.text
         assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
         assert host.form("/host/logout").status == 303
         assert pressed(host, "/host/void", entry=entry, because="again").status == 403
@@ -66,6 +70,7 @@ def test_the_host_closes_on_the_page(tmp_path: Path) -> None:
         assert "needs a reason" in pressed(host, "/host/close").text and made.contest.phase() == "open"
         assert pressed(host, "/host/close", because="heavy\nrain").status == 303
         assert made.contest.phase() == "closing" and made.contest.state()["early"] == "heavy rain"
+        assert "closed the contest before its time: heavy rain" in host.get("/host").text.split('id="acts"')[1]
         assert "asked for already" in pressed(host, "/host/close", because="again").text
         assert "No process runs the queue" in host.get("/host").text and "Close early" not in host.get("/host").text
         again = Browser(port, made.admin_token).send("/api/v1/close", {"reason": "again"})

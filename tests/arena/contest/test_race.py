@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from arena.contest.announced import labels, outcome, places, sentences
-from arena.contest.decision import decide_race, race_headline, race_rows
+from arena.contest.announced import labels, outcome, place, places, sentences
+from arena.contest.decision import decide_race, losses, race_headline, race_rows
 from arena.contest.plan import plan_close, power_of
-from arena.contest.race import Race, follow, looks_until, runs_to_separate, scores_of
+from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
 from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ContestEntry, Person
 
@@ -48,7 +48,7 @@ def test_the_best_is_left_and_the_others_get_few_runs() -> None:
     who = entries(3, 4, 5)
     race, had = raced(who, drawn({3: 1.0, 4: 2.0, 5: -1.0, CONTROL: 0.0, TWIN: 0.0}))
     assert race.entries == [4] and 4 in race.above_stock and race.settled
-    assert had[5] < had[4] and race.out[3] == 4 and had[4] < LOOKS[-1]
+    assert had[5] < had[4] and race.out[3].to == 4 and had[4] < LOOKS[-1]
     told = decide_race(who, race, {"": {n: [0.0] * k for n, k in had.items()}}, 3.0)
     assert told["outcome"] == "won" and [w["number"] for w in told["winners"]] == [4] and "separate" not in told
     assert told["race"]["runs"] == sum(had.values()) < told["race"]["equal_runs"]
@@ -67,7 +67,7 @@ def test_who_left_because_of_a_void_entry_comes_back() -> None:
     """The host declares entry 4 void in the middle: what it had beaten races again."""
     runs = drawn({3: 1.0, 4: 3.0, CONTROL: 0.0, TWIN: 0.0})
     race, had = raced(entries(3, 4), runs)
-    assert race.out == {3: 4, CONTROL: 4} or race.out == {3: 4}
+    assert {number: loss.to for number, loss in race.out.items()} == {3: 4}
     without = follow(entries(3), {"": {n: runs[n][: had[n]] for n in (3, CONTROL, TWIN)}}, LOOKS, leaders=2)
     assert without.entries == [3] and (without.settled or without.wanted)
 
@@ -109,8 +109,39 @@ def test_who_left_early_is_told_with_its_runs() -> None:
     rows = [{**row(n, each), "n": len(each) - 1 if n == 4 else len(each)} for n, each in gains[""].items()]
     said: Announcement = {**told, "rows": rows, "unit": "nats"}  # type: ignore[typeddict-item]
     assert said["outcome"] == "won" and places(said)[3] == "first"
-    assert places(said)[4] == f"left after {had[4] - 1} runs" and places(said)[4] in " ".join(sentences(said))
-    assert outcome("n4", said).startswith("left after") and outcome("n8", said) == outcome("n5", said) == ""
+    assert places(said)[4].startswith(f"left after {had[4]} runs: below Ben 3 by ")
+    assert outcome("n4", said) == places(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
+
+
+def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
+    """4 and the winner end at the same look: 4 is above stock and below 3. 5 is never separated from stock; 6 is below
+    stock; 7 leaves before it is above stock."""
+    who = entries(3, 4)
+    race = Race(LOOKS, 0.01, [3], {3, 4}, {4: Loss(3, 0.189, 20)}, 20)
+    race.scores = scores_of(who, {"": (gains := drawn({3: 0.9, 4: 0.7, CONTROL: 0.4, TWIN: 0.4}, sd=0.1))})
+    told = decide_race(who, race, {"": gains}, 3.0)
+    said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
+    assert places(said)[4] == outcome("n4", said) == "left after 20 runs: below Ben 3 by 0.189; above stock"
+    assert "clearly behind" not in " ".join(sentences(said))
+    lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
+    for below, words in (
+        (3, "left after 7 runs: below Ben 3 by 0.189; not significantly above stock"),
+        (CONTROL, "left after 7 runs: below stock by 0.189"),
+        (None, "not significantly above stock after 7 runs: +0.189"),
+    ):
+        assert place(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
+    assert place(said["rows"][1], {**said, "lost": []}) == "does not win: the A/A check failed"
+    del said["lost"]  # an announcement of an earlier version
+    assert places(said)[4] == "did not win"
+
+
+def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
+    race, _ = raced(entries(3, 4), runs := drawn({3: 0.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0}, sd=2.0, seed=5))
+    assert race.scores is not None and losses(race, CONTROL) == [
+        {"number": n, "below": None, "by": race.scores.values[n] - race.scores.values[CONTROL], "runs": LOOKS[-1],
+         "above_stock": False} for n in race.entries
+    ] != []  # fmt: skip
+    assert set(race.entries) == {3, 4} and len(runs) == 4
 
 
 def test_several_entries_of_one_person_are_told_apart() -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from arena.contest.stored import MeasuredRow
+from arena.contest.entries import change
+from arena.contest.settings import utc_now
+from arena.contest.stored import Announcement, MeasuredRow
+from arena.contest.tables import ContestEntry
+from meta.cli.contest_entrant import decided_rows
 from meta.cli.main import run
-from tests.arena.contest.hosting import founded
+from meta.cli.output import Column, Output, Row, table
+from tests.arena.contest.hosting import Browser, founded, served
 from trainer.scaffold import init_simulated
 
 
@@ -34,7 +43,60 @@ def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: 
     assert run(command) == 0
     after = capsys.readouterr()
     assert "Ada: Ada 1\t0.691" in after.out and "confirming runs" in after.err
+    assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
+
+
+def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [winner(0.929), {**winner(0.740), "number": 4, "entry_id": "e4", "entrant": "Ben", "name": "Ben 2"}]
+    said: Announcement = {
+        "outcome": "won", "winners": [rows[0]], "rows": rows, "unit": "nats", "n": 28,
+        "race": {"looks": [28], "looked": 28, "level": 0.01, "leaders": 2, "runs": 56, "equal_runs": 56},
+        "lost": [{"number": 4, "below": 3, "by": 0.189, "runs": 28, "above_stock": False}],
+    }  # fmt: skip
+    printed: list[str] = []
+    monkeypatch.setattr(Output, "rows", lambda self, rows, columns, **_: printed.append(drawn(rows, columns)))
+    decided_rows(Output(), said)
+    reason = "left after 28 runs: below Ada 1 by 0.189; not significantly above stock"
+    text = " ".join(printed[0].split())
+    assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
+    assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
+
+
+def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    console = Console(width=80, file=(text := io.StringIO()))
+    console.print(table(rows, columns))
+    return text.getvalue()
+
+
+def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contest = founded(tmp_path, closes=utc_now() - timedelta(seconds=1)).contest
+    command, page = ["contest", "status", str(contest.folder)], []
+    for state in ("queued", "verified"):
+        for number in (1, 2):
+            change(contest, number, state=state)
+        assert run(command) == 0
+        page.append(capsys.readouterr().err)
+    assert "now: metaloop contest close" not in page[0]
+    assert f"now: metaloop contest close {contest.folder}" in page[1] and "2 measured, stock's two arms" in page[1]
+    with served(contest) as port:
+        for path in ("/", "/index.md"):
+            assert "Waiting for the host to close the contest" in Browser(port).get(path).text
+        change(contest, 1, state="running")
+        assert "then the host closes the contest" in Browser(port).get("/?unshared").text
+        contest.ask_close("")
+        assert "finishing; then the leaders run again" in Browser(port).get("/?unshared=2").text
+        with contest.database.read() as connection:
+            entry = f"/entry/{connection.get_one(ContestEntry, 1).entry_id}"
+        for path in (entry, f"{entry}.md"):
+            text = Browser(port).get(path).text
+            assert "runs are under way" in text and "osition 1" not in text
+        change(contest, 1, state="verified")
+        contest.state(deciding="2026-01-01T00:00:00+00:00")
+        contest.database.set_fact("deciding", done=3, wanted=9)
+        for path in ("/queue?unshared", "/queue.md?unshared"):
+            text = Browser(port).get(path).text
+            assert "under way, 3 of at most 9 done" in text and "0 entries" not in text and "is empty" not in text
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +105,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert run([*command, "--expect-entries", "4"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["runs"], plan["leaders"]) == (9, 4) and plan["run_seconds"] > 0 and not folder.exists()
+    assert run([*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--entries-per-person", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "closes 2031-02-03 04:05" in said and "2 runs per entry and task; at most 1 entry per person" in said
     folder.mkdir()
     (folder / "mine").touch()
     assert run(command) == 2 and "is not empty" in capsys.readouterr().err

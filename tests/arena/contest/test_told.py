@@ -76,6 +76,8 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     carry_on(contest, quiet, until_idle=True)
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
     assert "study.toml is left out because it holds the secret" in capsys.readouterr().err
+    assert run(["standings", str(contest.folder)]) == 0
+    assert "a contest is decided by its race" in capsys.readouterr().err
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from arena.contest.create import NewContest
+from arena.contest.entries import change
 from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
@@ -104,6 +105,49 @@ def test_an_error_is_shown_once_and_without_private_words(port: int) -> None:
     assert page.count("did you mean proposers?") == 1 and "charter" not in page and "unknown setting proposer" in page
 
 
+def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_named(port: int) -> None:
+    for dashes in ("—", "–-"):
+        told = checked(port, f"{dashes}\nmetaloop:\n  proposers: {{local: 1}}\n{dashes}\n# x\n")
+        assert [m["line"] for m in told["lint"] if f"{dashes} is not three hyphens: write ---" in m["message"]] == [1]
+
+
+def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -> None:
+    contest = founded(tmp_path, entries_per_person=1).contest
+    with served(contest) as port:
+        ada = Browser(port)
+        ada.form("/join", name="Ada")
+        assert "Can be submitted." in ada.form("/write", text="# One\n").text
+        entry = ada.form("/enter", text="# One\n").headers["location"]
+        again = ada.form("/enter", text="# One\n").headers["location"]
+        assert again == f"{entry}?again=yes" and "submitted this text before" in ada.get(again).text
+        assert (
+            "before" not in ada.get(entry).text
+            and "as Ada 1: sending it again" in ada.form("/write", text="# One\n").text
+        )
+        other = ada.ask("POST", "/api/v1/lint", b"# Two\n").json
+        assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
+        page = ada.get("/me").text
+        assert "You have used all your entries" in page and "<button>Submit</button>" not in page
+        contest.state(decided="2026-01-01T00:00:00+00:00")
+        late = Browser(port).form("/write", text="# Two\n").text
+        assert "cannot be submitted: this contest is closed" in late and "Can be submitted" not in late
+        assert 'action="/write#found"' in late
+
+
+def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContest, port: int) -> None:
+    ben = Browser(port)
+    ben.form("/join", name="Ben")
+    first = ben.form("/enter", text="# B 1\n").headers["location"]
+    page = ben.get(ben.form("/enter", text="# B 2\n", parent=" ben 1").headers["location"])
+    assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
+    wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
+    assert wrong.status == 422 and "no such entry · give its name, as on the board" in wrong.text
+    number = int(ben.get(f"/api/v1{first.replace('entry', 'entries')}").json["number"])
+    change(made.contest, number + 1, name="Ben 1")
+    twice = ben.form("/enter", text="# B 4\n", parent="Ben 1").text
+    assert f"entries {number}, {number + 1} have this name · give its number or id" in twice
+
+
 def test_checks_are_limited(tmp_path: Path) -> None:
     made = founded(tmp_path)
     with served(made.contest, RateLimits(lint=Rate(2, 1000.0))) as port:
@@ -118,7 +162,7 @@ def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port:
     browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
     page = browser.get("/me").text
     assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
-    assert '<button formaction="/write">Check</button>' in page and 'src="/static/lint.js"' in page
+    assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
     used = page.split("Used ")[1][:2]
     checked = browser.form("/write", text="# First\n\nTry it.\n").text
     assert "no settings and no ideas" in checked

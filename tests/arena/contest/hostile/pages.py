@@ -26,7 +26,7 @@ PLAIN = frozenset(
     required maxlength autocomplete enctype accept rows spellcheck disabled min max for download datetime title
     placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan list
     pattern fill minlength checked cols wrap preserveaspectratio focusable selected dir
-    readonly formenctype
+    readonly formenctype property
 """,
     )
 )
@@ -63,7 +63,7 @@ class Found(HTMLParser):
             self.written += tag not in ("br", "hr")
 
     def _attribute(self, tag: str, name: str, value: str) -> None:
-        ours = name == "formaction" and value in ("/write", "/enter")  # other buttons of our forms
+        ours = name == "formaction" and value in ("/write#found", "/enter")  # other buttons of our forms
         if not (ours or name in PLAIN or name.startswith(("aria-", "data-"))):
             self.wrong.append(f"<{tag} {name}>")
         if self.written and name not in ("href", "rel", "start", "title"):
