@@ -161,10 +161,20 @@ def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
         return None
     mean = mean_together((row.gain, row.se, row.n) for row in own)
     return replace(
-        twin, arm_id="both-arms", role="both arms", name=f"{twin.name}, both arms", n=mean.n, gain=mean.mean,
-        se=mean.se, low=mean.low, high=mean.high, claimed=None, rank_low=None, rank_high=None,
+        twin,
+        arm_id="both-arms",
+        role="both arms",
+        name=f"{twin.name}, both arms",
+        n=mean.n,
+        gain=mean.mean,
+        se=mean.se,
+        low=mean.low,
+        high=mean.high,
+        claimed=None,
+        rank_low=None,
+        rank_high=None,
         device_seconds_charged=sum(row.device_seconds_charged or 0.0 for row in own),
-    )  # fmt: skip
+    )
 
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
