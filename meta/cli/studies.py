@@ -27,11 +27,16 @@ def last(at: str) -> str:
     return at[5:16].replace("T", " ") if at[:4] == now()[:4] else at[:10]
 
 
+def short(verdict: str) -> str:
+    """``2.76x stock``; ``+0.40 nats`` where no ratio is stated."""
+    return verdict.replace(" times stock", "x stock").replace("beats stock by ", "+")
+
+
 STUDIES = (
     Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).name),
     Column("state"),
     Column("task", wrap=True),
-    Column("champion", wrap=True, show=lambda text: str(text).replace(" times stock", "x stock")),
+    Column("champion", wrap=True, show=lambda text: short(str(text))),
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
