@@ -328,7 +328,8 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
         assert events.Scalars("verdict/ratio")[0].value == 3
         assert b"lab beats stock" in events.Tensors("verdict/text_summary")[0].tensor_proto.string_val[0]
     if tool == "wandb":
-        written = [path.read_bytes() for path in place.glob("wandb/offline-run-*/run-verdict*.wandb")]
+        paths = place.glob("wandb/offline-run-*/run-verdict*.wandb")
+        written = [b"".join(wandb_records(path.read_bytes())) for path in paths]
         assert written and all(b"ratio_at_least" in raw and b"lab beats stock" in raw for raw in written)
     if tool == "trackio":
         from trackio.sqlite_storage import SQLiteStorage
