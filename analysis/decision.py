@@ -142,6 +142,7 @@ class Decision:
     recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
     origin: Origin | None = None  # what the champion started from; None in studies of older versions
+    start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
 
     @property
     def holds(self) -> bool:

@@ -12,6 +12,7 @@ from analysis.decision import (
     LEVEL,
     OPEN,
     Check,
+    Compared,
     Decision,
     Longer,
     shown_larger,
@@ -124,26 +125,39 @@ def line(d: Decision) -> str:
     figures = f"{mean if each else own}; {runs(d)}{' on each' if each and not d.families else ''}"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    result = f"{headline(d)}{by_how_much(d) or f'. Difference {difference(d)}'}. {figures}; {tested}{doubt}"
+    result = (
+        f"{headline(d)}{by_how_much(d) or f'. Difference {difference(d.tested, d.unit)}'}. {figures}; {tested}{doubt}"
+    )
     return (f"{result}. {origin(d).removesuffix('.')}" if d.origin else result).replace(MINUS, "-")
 
 
 def origin(d: Decision, short: bool = False) -> str:
     """What the champion started from and what evolution changed; empty in studies of older versions."""
     same = [d.own] if d.same_as == "stock" else []
-    return d.origin.sentence([d.tested.name, *same], short) if d.origin else ""
+    return d.origin.sentence([d.tested.name, *same], short, over_start(d, short)) if d.origin else ""
+
+
+def over_start(d: Decision, short: bool) -> str:
+    """What the confirmation shows of the changes by evolution; empty where it did not run the first program."""
+    if d.start is None:
+        return ""
+    low, high = d.start.low, d.start.high
+    result = "shows to help" if (low or 0) > 0 else "shows to hurt" if (high or 0) < 0 else "does not show to help"
+    counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} against {d.start.gain.n}"
+    figures = f" (not the announced test: {difference(d.start, d.unit)}, {counted})"
+    return f"the confirmation {result}{'' if short else figures}"
 
 
 def by_how_much(d: Decision) -> str:
     """The difference in a verdict that holds, and the ratio where it is stated (``steady``)."""
-    return f" by {difference(d)}{times(d.tested.gain, d.tested.ratio)}" if d.holds else ""
+    return f" by {difference(d.tested, d.unit, signed=False)}{times(d.tested.gain, d.tested.ratio)}" if d.holds else ""
 
 
-def difference(d: Decision) -> str:
+def difference(to: Compared, unit: str, signed: bool = True) -> str:
     """``+0.48 nats [0.36 to 0.60]``."""
-    digits = apart_from_zero(d.tested.low, interval_decimals(d.tested.low, d.tested.high))
-    known = f" [{span(d.tested.low, d.tested.high, digits)}]" if d.tested.low is not None else ""
-    return f"{number(d.tested.difference, digits, True)} {d.unit}{known}"
+    digits = apart_from_zero(to.low, interval_decimals(to.low, to.high))
+    known = f" [{span(to.low, to.high, digits)}]" if to.low is not None else ""
+    return f"{number(to.difference, digits, signed)} {unit}{known}"
 
 
 def gains(champion: Mean, other: Mean, unit: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,9 +56,9 @@ class Origin:
     parents: int = 1
     credits: tuple[ChangeCredit, ...] = ()
 
-    def sentence(self, tested: Sequence[str], short: bool = False) -> str:
+    def sentence(self, tested: Sequence[str], short: bool = False, confirmed: str = "") -> str:
         """``tested``: programs that the announced test compares it with; ``short``: without the
-        figures of the credit."""
+        figures of the credit; ``confirmed``: what the confirmation showed of the change, if it compared the two."""
         measured = ""
         if self.learnt:
             where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
@@ -70,9 +70,8 @@ class Origin:
         changes = listed(self.changes) or "nothing that a researcher reads"
         tests = "the verdict tests"
         if self.start not in tested:
-            tests = (
-                f"the confirmation did not test and the search {self._shown.split(' (')[0] if short else self._shown}"
-            )
+            searched = self._shown.split(" (")[0] if short else self._shown
+            tests = confirmed or f"the confirmation did not test and the search {searched}"
         return f"The champion is {start} with {changes} changed by evolution, which {tests}."
 
     @property
@@ -101,9 +100,7 @@ def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[T
     (config,) = con.execute("SELECT config FROM studies").fetchone() or ("{}",)
     settings = json.loads(config)
     used = settings.get("knowledge") or {}
-    chain = [program_id]
-    while chain[-1] != used.get("program_id") and (parents := known[chain[-1]][3]) and parents[0] in known:
-        chain.append(parents[0])
+    chain = ancestors(program_id, {key: row[3] for key, row in known.items()}, used.get("program_id"))
     first, last = known[chain[-1]], known[program_id]
     is_learnt = first[0] == used.get("program_id")
     shipped = {file.name for file in files_of((SHIPPED,))} if is_learnt else set()
@@ -122,6 +119,15 @@ def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[T
         parents=len(last[3]),
         credits=tuple(ChangeCredit(*row) for row in credit) if len(chain) > 1 else (),
     )
+
+
+def ancestors(program_id: str, parents: Mapping[str, Sequence[str]], learnt: str | None) -> list[str]:
+    """Ids from the program to its oldest ancestor by the first parents; ``learnt``: the program with ideas learnt on
+    other tasks, which is the start of its children even where it was written from the user's."""
+    chain = [program_id]
+    while chain[-1] != learnt and (before := parents[chain[-1]]) and before[0] in parents:
+        chain.append(before[0])
+    return chain
 
 
 def in_words(old: Program, new: Program) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.decision import BETTER, Check, state_of
+from analysis.decision import BETTER, Check, Compared, state_of
 from analysis.decision import LEVEL as LEVEL
 from analysis.permutation import permutation_test
 from analysis.ratios import Sides, mean_of_ratios
@@ -33,7 +33,7 @@ from analysis.statistics import (
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-STOCK, TWIN, OWN = "control", "a/a", "own"  # roles
+STOCK, TWIN, OWN, START = "control", "a/a", "own", "start"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
 
 
@@ -44,7 +44,8 @@ class Claim:
 
     ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``check`` compares the two.
     ``own``: the user's own
-    program, where it is an arm; it is then the reference, else stock is. ``difference`` is champion minus reference;
+    program, where it is an arm; it is then the reference, else stock is. ``start``: the program that the champion
+    started from, where it is an arm; nothing is tested on it. ``difference`` is champion minus reference;
     ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one test that the
     study announces, at LEVEL; ``ratio`` is to the reference's mean gain
     with a one-sided 95% lower bound (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
@@ -65,6 +66,7 @@ class Claim:
     over_stock: tuple[float, float | None, float | None] | None = None
     ratio_stock: Ratio | None = None
     families: tuple[str, ...] = ()  # of a study over families: the means are over new tasks of these, not over runs
+    start: Compared | None = None
 
     @property
     def reference(self) -> Mean:
@@ -135,6 +137,13 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
         ratio=_ratio(_sides(gains, measured, "champion", reference)),
         ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None,
         check=check,
+        start=compared(
+            mean_interval(gains[START]),
+            _difference(*against_role(gains, measured, START)),
+            _ratio(_sides(gains, measured, "champion", START)),
+        )
+        if gains.get(START)
+        else None,
     )
     if reference == STOCK:
         return tested
@@ -178,12 +187,24 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
         ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
         tasks=tuple(tasks),
         check=worst([on.claim.check for on in tasks]),
+        start=compared(mean_over(tasks, start_gain), apart(START), ratios("champion", START))
+        if all(gains.get(START) for _, gains, _ in sides)
+        else None,
     )
     if reference == STOCK:
         return result
     other, own = apart(STOCK), mean_over(tasks, lambda c: c.own)
     over_stock = other.value, *limits(other)
     return replace(result, own=own, over_stock=over_stock, ratio_stock=ratios("champion", STOCK))
+
+
+def compared(gain: Mean, apart: ErrorEstimate, ratio_to: Ratio) -> Compared:
+    """The champion beside a program that the announced test does not use, which gets its name with the decision."""
+    return Compared("", gain, apart.value, *limits(apart), ratio_to)
+
+
+def start_gain(claim_of: Claim) -> Mean | None:
+    return claim_of.start.gain if claim_of.start else None
 
 
 def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Check | None:
@@ -269,7 +290,7 @@ def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
 
 def record(claim_of: Claim) -> dict[str, JsonValue]:
     """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
-    newer = ("check", "own", "over_stock", "ratio_stock", "families")
+    newer = ("check", "own", "over_stock", "ratio_stock", "families", "start")
     figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]
     figures = {key: value for key, value in figures.items() if key not in newer or value}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.decision import CONTROL_FAILED, decision_of
 from analysis.knowledge import family_of
+from analysis.origin import ancestors
 from analysis.same_spend import LONG_TPE, ROLE, same_spend
 from analysis.study import open_study
 from analysis.tables import APART
@@ -19,7 +20,7 @@ from arena.study import Study
 from arena.task_set import Scores, TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import Against, Claim, Gains, claim, claim_over
+from meta.claim import START, Against, Claim, Gains, claim, claim_over
 from meta.family_claim import OnNewTasks, family_claim
 from meta.lineage import Lineage
 from meta.novelty import differ
@@ -44,9 +45,10 @@ def confirm(
     progress: Progress,
     look: int = 1,
 ) -> Claim:
-    """Run the champion, stock, the champion without its ideas and the other controls once, on fresh run seeds. The
-    second ``look`` has its own split."""
+    """Run the champion, stock, the champion without its ideas, the program it started from and the other controls
+    once, on fresh run seeds. The second ``look`` has its own split."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
+    entered += started_from(tasks, champion) if plan.start_runs else []
     if plan.trial:
         entered = [entered[0], next((one for one in entered if one.role == "own"), entered[1])]
     label, stream = LOOKS[look]
@@ -110,7 +112,12 @@ def play_final(
 ) -> Claim:
     """Record the arms of a final match on each task, play it, and compute the claim."""
     study, match = tasks.study, matches[0]
-    few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
+    few = {
+        "without-ideas": plan.ablation_runs,
+        "a/a": plan.control_runs,
+        "one-line": plan.control_runs,
+        START: plan.start_runs,
+    }
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
         lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason=reason)
@@ -173,6 +180,19 @@ def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[
     if any(resolved_ideas(champion, task) for task in tasks.tasks) and differ(tasks, bare, champion):
         entered.append(Entry(bare, "without-ideas"))
     return entered
+
+
+def started_from(tasks: TaskSet, champion: Program) -> list[Entry]:
+    """The champion's oldest ancestor, unless it is an arm of the announced test or behaves like one."""
+    study = tasks.study
+    parents = {program_id: row.parent_ids for program_id, row in study.state.programs.items()}
+    knowledge = study.config.knowledge
+    first = ancestors(champion.program_id, parents, knowledge.program_id if knowledge else None)[-1]
+    if first in (champion.program_id, study.config.plan.get("origin")):
+        return []
+    start = study.program(first)
+    behaves_alike = not (differ(tasks, start, champion) and differ(tasks, start, starter("stock")))
+    return [] if behaves_alike else [Entry(start, START)]
 
 
 def same_as(tasks: TaskSet, own: Program, champion: Program) -> str:

@@ -16,7 +16,21 @@ from analysis.decision import Check
 from analysis.ratios import mean_of_paired_ratios
 from analysis.scales import GainScale
 from analysis.statistics import ErrorEstimate, Mean, limits, mean_interval, one_sided, skewed_difference, t_test
-from meta.claim import OWN, STOCK, TWIN, Claim, Gains, OnTask, mean_over, over, pooled, worst
+from meta.claim import (
+    OWN,
+    START,
+    STOCK,
+    TWIN,
+    Claim,
+    Gains,
+    OnTask,
+    compared,
+    mean_over,
+    over,
+    pooled,
+    start_gain,
+    worst,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ def family_claim(measured: Sequence[OnNewTasks]) -> Claim:
         stock=mean_over(families, lambda c: c.stock),
         without_ideas=mean_over(families, lambda c: c.without_ideas) if bare else None,
         own=mean_over(families, lambda c: c.own) if reference == OWN else None,
+        start=replace(result.start, gain=mean_over(families, start_gain)) if result.start else None,
         tasks=tuple(families),
         check=worst([on.claim.check for on in families]),
     )
@@ -85,6 +100,13 @@ def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
         if beside
         else None,
         families=tuple(on.family for on in measured),
+        start=compared(
+            mean_interval(first.means(START)),
+            _lead(measured, "champion", START),
+            mean_of_paired_ratios([(on.means("champion"), on.means(START)) for on in measured]),
+        )
+        if all(on.means(START) for on in measured)
+        else None,
     )
 
 

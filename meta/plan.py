@@ -28,7 +28,8 @@ class Plan:
     Each generation races ``children`` new programs and ``elites`` old ones, ``child_runs`` each, the best
     ``child_keep`` of them to ``child_more``. The confirmation runs the champion and stock ``confirm_runs`` times each
     on an unused stream, the champion without its ideas ``ablation_runs`` times, and the other controls, stock again and
-    a one-line program that behaves differently, ``control_runs`` times.
+    a one-line program that behaves differently, ``control_runs`` times. A champion that evolution changed is also
+    compared with the program it started from, which runs ``start_runs`` times.
 
     Settings that older studies do not have get a default. With ``stock_breeds`` the elites are the possible parents,
     so that children are raced beside all their parents;
@@ -76,6 +77,7 @@ class Plan:
     baseline_seeds: int = 0
     harvest_count: int = 0
     headroom: int = 0
+    start_runs: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -98,7 +100,7 @@ class Plan:
     def final_runs(self) -> int:
         """Runs of the confirmation."""
         arms = 2 if self.trial else 2 + self.own_arm
-        return arms * self.confirm_runs + self.ablation_runs + self.control_runs
+        return arms * self.confirm_runs + self.ablation_runs + self.control_runs + self.start_runs
 
     @property
     def runs(self) -> int:
@@ -180,17 +182,18 @@ class Plan:
 QUICK = Plan(
     starters=5, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=4, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS,
+    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS, start_runs=6,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS,
+    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS, start_runs=12,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
 LEAST_EXPERIMENTS = 8  # of a trial
 QUICK_LONG, DEFAULT_LONG = 6, 10  # runs each of champion and stock with LONG times the run budget, if asked for
 BEST_OF_SEEDS = 8
+MOST = 400  # a budget buys at most this percentage of the default's runs
 
 
 def quick(task: Task, run_budget: float | None = None) -> Plan:
@@ -215,7 +218,7 @@ def within(
     Raises UsageError when not even the smallest study fits.
     """
     whole = override(default(task, run_budget), **fields)
-    for percent in range(400, 0, -2):
+    for percent in range(MOST, 0, -2):
         plan = scaled(whole, percent / 100)
         if plan.device_seconds(task) + besides(plan) <= budget:
             return plan
@@ -314,6 +317,7 @@ def scaled(plan: Plan, factor: float) -> Plan:
         ablation_runs=count(plan.ablation_runs, 3),
         control_runs=count(plan.control_runs, 3),
         variant_runs=count(plan.variant_runs, 3),
+        start_runs=plan.start_runs and count(plan.start_runs, 3),
         long_runs=plan.long_runs and count(plan.long_runs, 4),
     )
 

@@ -56,6 +56,7 @@ class PlannedWork(TypedDict, total=False):
     prior: str
     knowledge: str
     compared_with: str
+    budget: str  # why much of it is not used
     programs: str | int
     runs_by_task: str
     seconds_by_task: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
 from analysis.decision_text import gains, gated, times
@@ -68,6 +68,7 @@ def decide(
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
         longer=over_stock(longer) if longer else None, origin=origin,
+        start=replace(claim.start, name=origin.start) if claim.start and origin else None,
         simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from arena.contest.pace import Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss
+from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss, entry_label
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
@@ -310,7 +310,7 @@ def race_headline(outcome: str, winners: Sequence[NamedEntry], best: ContestEntr
         return f"{listed([*labels(winners).values()])} share the win: the runs do not separate them"
     if outcome == "none":
         return f"No winner: the runs do not show that the best entry, by {best.entrant}, is better than stock"
-    return headline(outcome, [who["entrant"] for who in winners], best)
+    return headline(outcome, [entry_label(who["entrant"], who["name"]) for who in winners], best)
 
 
 def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:

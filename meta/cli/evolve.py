@@ -19,7 +19,7 @@ from meta.cli.options import verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
-from meta.cli.study_size import Dial, family_plan, headroom_words, plan_of, trial_tells
+from meta.cli.study_size import Dial, family_plan, headroom_words, plan_of, trial_tells, unused_budget
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -120,6 +120,7 @@ def _evolve_programs(
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
     prior = study.config.prior if folder else known.prior if known else None
     used = study.config.knowledge if folder else learnt.used if learnt else None
+    beside["budget"] = "" if folder else unused_budget(dial, described)
     beside |= {"prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:

@@ -55,6 +55,7 @@ ROLES = {
     "a/a": "{} again (A/A)",
     "both arms": "{}, both arms",
     "without-ideas": "without its ideas",
+    "start": "{} (its start)",
     "best-of": "{}",
     "one-line": "one-line (control)",
 }

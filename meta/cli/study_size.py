@@ -15,6 +15,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.headroom import HeadroomSize
     from meta.plan import Plan
+    from meta.planned_work import PlannedWork
     from trainer.task import Task
 
 FEW_RUNS = 6  # of each program: with fewer only differences of two SDs and more are detected
@@ -144,7 +145,7 @@ def sized(
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
     more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
-    more |= {"long_runs": longer, "headroom": headroom}
+    more |= {"long_runs": longer, "headroom": headroom} | ({"start_runs": 0} if own_arm else {})
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None and is_trial(dial, task, further, reserve, headroom):
@@ -227,7 +228,21 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
     whole = seeded(whole, dial.seeds)
     longer = whole.confirm_runs if dial.long else None
-    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), long_runs=longer)
+    start = 0 if own_arm else None
+    more = {"own_arm": int(own_arm), "long_runs": longer, "start_runs": start}
+    return plans.override(whole, generations=dial.generations, **more)
+
+
+def unused_budget(dial: Dial, planned: PlannedWork) -> str:
+    """Why a study uses less than half of its budget; else empty."""
+    from meta.plan import MOST
+
+    if dial.budget is None or planned["device_seconds"] > dial.budget / 2:
+        return ""
+    return (
+        f"{duration(planned['device_seconds'])} of {duration(dial.budget)} will be used, because a budget buys at most "
+        f"{MOST // 100} times the runs of a default study. To use more: longer runs (--run-budget) or --generations"
+    )
 
 
 def trial_tells(plan: Plan, task: Task, power: str) -> str:

@@ -7,9 +7,10 @@ import math
 import pytest
 from scipy.stats import t as student
 
+from analysis.json_values import read_as
 from analysis.scales import GainScale
 from analysis.statistics import mean_interval
-from meta.claim import Against, Gains, claim, claim_over
+from meta.claim import Against, Claim, Gains, claim, claim_over, record
 
 BASE = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]  # its variance is .5; symmetric, so that nothing is corrected for skewness
 KNOWN = Against((), {})
@@ -53,3 +54,16 @@ def test_without_its_ideas_it_is_told_of_where_it_ran_on_every_task() -> None:
     assert everywhere.without_ideas is not None and everywhere.ratio_without_ideas is not None
     once = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), gains(1.0), KNOWN)])
     assert once.without_ideas is None and once.ratio_without_ideas is None
+
+
+def test_the_program_that_the_champion_started_from_is_compared_beside_the_test() -> None:
+    start = [0.3, 0.5, 0.4, 0.45]
+    made = [(scale(name, size), gains(size, start=[size * gain for gain in start]), Against((), {})) for name, size in
+            (("a", 1.0), ("b", 4.0))]  # fmt: skip
+    alone, both, none = claim(made[0][1]), claim_over(made), claim(gains(1.0))
+    assert none.start is None and alone.start and both.start and both.tasks[1].claim.start
+    for one in (alone, both):
+        assert one.start and one.start.difference == pytest.approx((one.champion.mean or 0) - sum(start) / 4)
+        assert one.start.low is not None and one.start.low < one.start.difference < (one.start.high or 0)
+    assert (alone.p, alone.difference) == (none.p, none.difference)  # no part of the test
+    assert read_as(Claim, record(both)).start == both.start and "start" not in record(none)

@@ -37,7 +37,7 @@ from tests.studies import TINY, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, best_of_seeds=0, run_budget=0.8)
+PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, best_of_seeds=0, run_budget=0.8, start_runs=3)
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
 Ended = tuple[Path, Champion]
 WRITTEN = ("seq", "prev", "hash", "schema", "at")
@@ -358,6 +358,40 @@ def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere
     assert f". {said}" in champion.verdict and champion_of(folder)["decision"]["origin"]["steps"] == 0  # type: ignore[index]
 
 
+@pytest.fixture(scope="module")
+def bred(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A study whose champion was written by evolution, from another program than stock."""
+    folder, plan = tmp_path_factory.mktemp("bred"), replace(PLAN, generations=1, confirm_runs=4, ablation_runs=0)
+    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
+    made, starters = create(folder / "study", task=task, plan=plan, workers=1, seed=3)
+    return folder / "study", evolve(made, plan, starters, silent)
+
+
+@pytest.mark.slow
+def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
+    study: Path, bred: Ended, tmp_path: Path
+) -> None:
+    folder, champion = bred
+    runs = "SELECT name, count(*) AS n FROM runs WHERE role = 'start' GROUP BY name"
+    assert query(folder, runs) == [{"name": "idea-queue", "n": 3}] and query(study, runs) == []  # one was unchanged
+    start, d = champion.decision.start, champion.decision
+    assert start is not None and start.name == "idea-queue" and start.gain.n == 3
+    assert (
+        start.difference == pytest.approx((d.champion.mean or 0) - (start.gain.mean or 0)) and d.tested.name == "stock"
+    )
+    for (low, difference, high), result in (
+        ((0.6, 0.75, 0.9), "shows to help (not the announced test: +0.750 nats [0.600 to 0.900], 4 runs against 3)"),
+        ((-0.2, 0.05, 0.3), "does not show to help (not the announced test: +0.05"),
+        ((-1.2, -1.0, -0.8), "shows to hurt (not the announced test: −1.0"),
+    ):
+        found_ = replace(d, start=replace(start, low=low, difference=difference, high=high))
+        assert f"changed by evolution, which the confirmation {result}" in decision_text.origin(found_)
+    texts = outputs(copied(bred, tmp_path / "study"))
+    said = decision_text.over_start(d, short=False).replace(" ", "")
+    assert [name for name in texts if said not in "".join(texts[name].split()) and name != "card"] == []
+    assert decision_text.over_start(d, short=True) in texts["card"]
+
+
 def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> None:
     old = Program.parse("---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# A\n\n## Ideas\n\n- One: `a=1`.\n", "old")
     text = old.text.replace("queue: 1.0}", "queue: 0.9, local: 0.1}") + "- Two: `b=2`.\n"
@@ -387,4 +421,5 @@ def test_a_ratio_to_a_gain_near_0_is_not_stated(ahead: Ended) -> None:
     d = ahead[1].decision
     small = replace(d, tested=replace(d.tested, gain=near, ratio=ratio))
     assert "times" not in decision_text.line(small).split(". The")[0] and "times" not in decision_text.shown(small)
-    assert " by +" in decision_text.line(small) and "That is" not in "".join(decision_text.notes(small))
+    assert f"beats stock by {small.tested.difference:.2f}" in decision_text.line(small)
+    assert "That is" not in "".join(decision_text.notes(small))
