@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,13 +11,16 @@ import click
 
 from meta.cli import evolve_meta, launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
+from meta.cli.evolve_plan import describe, like_stock, plan_lines
+from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
+from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
-from meta.cli.study_size import Dial, family_plan, headroom_words, plan_of, trial_tells, unused_budget
+from meta.cli.study_size import family_plan, unused_budget
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.learnt import Learnt
     from meta.plan import Plan
-    from meta.task_families import DrawnTasks, Families
     from programs.program import Program
-    from trainer.task import Task
 
 
 @verb(
@@ -120,8 +119,8 @@ def _evolve_programs(
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
     prior = study.config.prior if folder else known.prior if known else None
     used = study.config.knowledge if folder else learnt.used if learnt else None
-    beside["budget"] = "" if folder else unused_budget(dial, described)
-    beside |= {"prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
+    unused = "" if folder else unused_budget(dial, described)
+    beside |= {"budget": unused, "prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
@@ -170,27 +169,6 @@ def finish(
     end(out, folder, flags.ending)
 
 
-def plan_lines(
-    command: str,
-    plan: Plan,
-    on: ChosenTasks,
-    programs: Sequence[Program],
-    study: Study | None,
-    settings: LaunchSettings,
-    dial: Dial,
-) -> dict[str, str]:
-    """What the plan says of the comparison, the headroom test and the screening. ``study``: the one that is resumed."""
-    lines: dict[str, str] = {}
-    if command == "improve":
-        lines["compared_with"] = compared_with(plan, programs, study, settings)
-    if (command == "improve" or plan.headroom) and not on.families:
-        lines["headroom"] = headroom_words(on.homes, None if study else dial, plan)
-    if plan.trial:
-        own = programs if command == "improve" else ()
-        lines["screening"] = screening_words(plan, on.homes[0], own, study)
-    return lines
-
-
 def end(out: Output, folder: Path, ending: EndFlags) -> None:
     """After the result was shown: apply it, tell somebody."""
     from arena.study import Study
@@ -221,66 +199,6 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
         from meta.notify import notify
 
         out.note(notify(ending.webhook, folder, applied.branch if applied else None))
-
-
-def drawn_for(
-    out: Output, on: ChosenTasks, plan: Plan, settings: LaunchSettings
-) -> tuple[DrawnTasks | None, Task | None]:
-    """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
-    from meta.cli.task_work import trains
-    from meta.reserve import unseen_variant
-    from meta.task_families import draw
-
-    able = partial(trains, unsafe=settings.unsafe_no_sandbox)
-    if on.families is None:
-        return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
-    out.note("trying the untouched script of each new task once")
-    return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
-
-
-@dataclass(frozen=True)
-class ChosenTasks:
-    """What a study is about: training tasks, reserved tasks, and the unseen variant. Over ``families`` the first two
-    are one task of each family."""
-
-    homes: Sequence[Task]
-    reserve: Sequence[Task]
-    variant: Task | None = None
-    families: Families | None = None
-
-    @classmethod
-    def named(cls, flags: EvolveFlags, seed: int | None) -> ChosenTasks:
-        """Those of a new study."""
-        from meta.reserve import refuse_twice, unseen_variant
-        from meta.task_families import Families
-
-        reserve = launch.load_tasks(flags.reserve)
-        if flags.family:
-            if flags.task:
-                raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
-            families = Families(launch.load_tasks(flags.family), reserve)
-            families.check()
-            return cls(families.searched, reserve, families=families)
-        homes = launch.load_tasks(flags.task) or [launch.load_task(None)]
-        refuse_twice(homes, reserve)
-        return cls(homes, reserve, unseen_variant(homes[0], seed or 0))
-
-    @classmethod
-    def of(cls, study: Study) -> ChosenTasks:
-        """Those of a study that is resumed."""
-        from meta.task_families import Families
-        from trainer.task import Task
-
-        if used := study.config.families:
-            families = Families([*map(Task.load, used.searched)], [*map(Task.load, used.left_out)])
-            return cls(families.searched, families.left_out, families=families)
-        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
-        named = [(Task.load(other.task), other.variant) for other in study.config.reserve]
-        reserve = [task for task, unseen in named if not unseen]
-        return cls(homes, reserve, next((task for task, unseen in named if unseen), None))
-
-    def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
-        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
 
 
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
@@ -324,155 +242,6 @@ def base_of(own: list[Program]) -> Program:
     from programs.shelf import starter
 
     return own[0] if own else starter("idea-queue")
-
-
-def refuse_again(command: str, again: bool) -> None:
-    if again:
-        hint = f"metaloop {command} --resume STUDY --confirm-again"
-        raise UsageError("--confirm-again needs --resume", hint=hint)
-
-
-def refuse_change(
-    study: Study, settings: LaunchSettings, flags: EvolveFlags, past: list[Path], follows: Program | None
-) -> None:
-    """Raise NotComparable where a study is resumed with other settings than it was created with."""
-    from meta.plan import RACE_RULE
-    from meta.prior import refuse_other
-
-    settings.check(study)
-    refuse_reserve(study, flags)
-    refuse_knowledge(study, flags)
-    race_rule = flags.dial.race_rule
-    refuse_other(study.folder, study.config.prior, past)
-    mutation.check(study, follows)
-    mutation.check_traces(study, settings.researcher_choice.config.traces)
-    mutation.check_reflect(study, settings.researcher_choice.config.reflect)
-    mutation.check_embeddings(study, settings.researcher_choice.config.embeddings)
-    if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
-        raise resolve.settings_differ(
-            f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"
-        )
-
-
-def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -> None:
-    """Raise NotComparable where a study is resumed with programs that it was not created with."""
-    known = {program.program_id for program in starters}
-    others = [program for program in named if program.program_id not in known]
-    if others:
-        raise resolve.settings_differ(
-            f"{resolve.shown(folder)} was created without {', '.join(program.name for program in others)}",
-            "the programs",
-            [program.program_id for program in others],
-        )
-
-
-def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
-    """Raise NotComparable where a study is resumed with other families or reserved tasks than it was created with."""
-    families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
-    made = ChosenTasks.of(study) if families or named else None
-    known = {task.task_id for task in made.homes} if made and made.families else set()
-    if families and {task.task_id for task in families} != known:
-        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
-    if made and named and {task.task_id for task in named} != {task.task_id for task in made.reserve}:
-        raise resolve.settings_differ(
-            f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
-        )
-
-
-def refuse_knowledge(study: Study, flags: EvolveFlags) -> None:
-    """Raise NotComparable where a study is resumed with knowledge that it did not start from."""
-    from analysis.knowledge import files_of
-
-    used = study.config.knowledge
-    named = files_of([Path(text).expanduser() for text in resolve.listed(flags.knowledge)])
-    if not {file.name for file in named} <= {*(used.files if used else ())}:
-        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other knowledge", "--knowledge")
-
-
-def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
-    """Whether the researcher does the same under the user's program as under stock, on every task."""
-    from meta.novelty import Novelty
-    from programs.shelf import starter
-
-    novelty = Novelty(homes, researcher)
-    return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
-
-
-def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
-    """Which program the confirmation compares the champion with, and why."""
-    from analysis.decision_text import yours
-
-    origin = study.config.plan.get("origin") if study else programs[0].program_id
-    name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
-    if plan.own_arm:
-        named = "" if name == "program" else f" (its name: {name})"
-        return f"your own program{named}; stock runs too, but is not part of the test"
-    if study is not None and "own_arm" not in study.config.plan:
-        return "stock: this study was created by an older version"
-    if name == "stock":
-        return "stock"
-    same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"
-    if study is None and settings.researcher_choice.researcher != "scripted":
-        return same
-    return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
-
-
-def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:
-    """Whether the new program of a trial screens candidates by short trainings, and why. A study that is resumed keeps
-    what its program says."""
-    from meta.population import screening
-    from programs.program import Program as Parsed
-
-    if study is None:
-        return screening(own, task, plan.run_experiments(task))[1]
-    programs = [Parsed.parse(text, name) for name, text in study.config.programs]
-    charter = next(one for one in programs if one.program_id == study.config.plan.get("candidate")).charter
-    return f"used: waves of {charter.wave}" if charter.screen.fraction < 1 else "not used"
-
-
-def describe(
-    plan: Plan,
-    on: ChosenTasks,
-    settings: LaunchSettings,
-    study: Study | None,
-) -> PlannedWork:
-    """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
-    from meta.task_families import describe as family_work
-
-    task, *further = on.homes
-    workers, devices = settings.at_once(study)
-    whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
-    sandboxed = settings.sandbox if study is None else study.config.sandbox
-    planned = launch.with_sandbox(whole, task, sandboxed, devices)
-    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    model_config = study.config.staff if study else settings.researcher_choice.settled
-    planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
-    if on.families:
-        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
-    if further:  # each run is a sample of the mean over the tasks, in one unit
-        power = launch.power_sentence(plan.confirm_runs * len(on.homes))
-        return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
-    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
-    if plan.trial:
-        return {"tells": trial_tells(plan, task, power)} | planned
-    return {"tells": f"confirmation: {power}"} | planned
-
-
-def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
-    """The cost of a study on tasks."""
-    from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
-
-    (task, *further), reserve, variant = on.homes, on.reserve, on.variant if plan.variant_runs else None
-    workers, _ = settings.at_once(study)
-    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
-    if reserve:
-        whole["reserve"] = ", ".join(other.name for other in reserve)
-        whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
-    if variant:
-        named = f"a held-out variant of {task.name}" if study is None and settings.seed is None else variant.name
-        whole["variant"] = f"{named} (other data, another untouched script)"
-        whole["runs_on_variant"] = runs_on_variant(plan)
-    return whole
 
 
 def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:

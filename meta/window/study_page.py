@@ -60,7 +60,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
     }
 
 
-def deciding(board: StudyView) -> MatchView | None:
+def shown_first(board: StudyView) -> MatchView | None:
     """The running match, else the (last) confirmation, else the last match that chose programs."""
     views = list(board.matches.values())
     running = [view for view in views if view.state == "running"]
@@ -71,7 +71,7 @@ def deciding(board: StudyView) -> MatchView | None:
 
 def first_matches(board: StudyView) -> list[MatchView]:
     """The deciding match; below a confirmation those on its other tasks and on held-out tasks."""
-    first, views = deciding(board), list(board.matches.values())
+    first, views = shown_first(board), list(board.matches.values())
     if first is None or first.event.get("purpose") != "confirmation":
         return [first] if first else []
     beside = board.deciding if board.decision else []

@@ -21,7 +21,7 @@ from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
 from meta.cli.credit import title
-from meta.cli.evolve import refuse_others
+from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb

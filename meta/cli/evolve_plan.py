@@ -1,0 +1,125 @@
+"""The plan of `evolve` and `improve`: the cost, the power, and what is compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meta.cli import launch, mutation
+from meta.cli.evolve_tasks import ChosenTasks
+from meta.cli.launch import LaunchSettings
+from meta.cli.study_size import Dial, headroom_words, trial_tells
+from meta.planned_work import PlannedWork
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from meta.plan import Plan
+    from programs.program import Program
+    from trainer.task import Task
+
+
+def describe(
+    plan: Plan,
+    on: ChosenTasks,
+    settings: LaunchSettings,
+    study: Study | None,
+) -> PlannedWork:
+    """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
+    from meta.task_families import describe as family_work
+
+    task, *further = on.homes
+    workers, devices = settings.at_once(study)
+    whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
+    sandboxed = settings.sandbox if study is None else study.config.sandbox
+    planned = launch.with_sandbox(whole, task, sandboxed, devices)
+    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
+    model_config = study.config.staff if study else settings.researcher_choice.settled
+    planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
+    if on.families:
+        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
+    if further:  # each run is a sample of the mean over the tasks, in one unit
+        power = launch.power_sentence(plan.confirm_runs * len(on.homes))
+        return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
+    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    if plan.trial:
+        return {"tells": trial_tells(plan, task, power)} | planned
+    return {"tells": f"confirmation: {power}"} | planned
+
+
+def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
+    """The cost of a study on tasks."""
+    from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
+
+    (task, *further), reserve, variant = on.homes, on.reserve, on.variant if plan.variant_runs else None
+    workers, _ = settings.at_once(study)
+    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
+    if reserve:
+        whole["reserve"] = ", ".join(other.name for other in reserve)
+        whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
+    if variant:
+        named = f"a held-out variant of {task.name}" if study is None and settings.seed is None else variant.name
+        whole["variant"] = f"{named} (other data, another untouched script)"
+        whole["runs_on_variant"] = runs_on_variant(plan)
+    return whole
+
+
+def plan_lines(
+    command: str,
+    plan: Plan,
+    on: ChosenTasks,
+    programs: Sequence[Program],
+    study: Study | None,
+    settings: LaunchSettings,
+    dial: Dial,
+) -> dict[str, str]:
+    """What the plan says of the comparison, the headroom test and the screening. ``study``: the one that is resumed."""
+    lines: dict[str, str] = {}
+    if command == "improve":
+        lines["compared_with"] = compared_with(plan, programs, study, settings)
+    if (command == "improve" or plan.headroom) and not on.families:
+        lines["headroom"] = headroom_words(on.homes, None if study else dial, plan)
+    if plan.trial:
+        own = programs if command == "improve" else ()
+        lines["screening"] = screening_words(plan, on.homes[0], own, study)
+    return lines
+
+
+def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
+    """Which program the confirmation compares the champion with, and why."""
+    from analysis.decision_text import yours
+
+    origin = study.config.plan.get("origin") if study else programs[0].program_id
+    name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
+    if plan.own_arm:
+        named = "" if name == "program" else f" (its name: {name})"
+        return f"your own program{named}; stock runs too, but is not part of the test"
+    if study is not None and "own_arm" not in study.config.plan:
+        return "stock: this study was created by an older version"
+    if name == "stock":
+        return "stock"
+    same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"
+    if study is None and settings.researcher_choice.researcher != "scripted":
+        return same
+    return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
+
+
+def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
+    """Whether the researcher does the same under the user's program as under stock, on every task."""
+    from meta.novelty import Novelty
+    from programs.shelf import starter
+
+    novelty = Novelty(homes, researcher)
+    return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
+
+
+def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:
+    """Whether the new program of a trial screens candidates by short trainings, and why. A study that is resumed keeps
+    what its program says."""
+    from meta.population import screening
+    from programs.program import Program as Parsed
+
+    if study is None:
+        return screening(own, task, plan.run_experiments(task))[1]
+    programs = [Parsed.parse(text, name) for name, text in study.config.programs]
+    charter = next(one for one in programs if one.program_id == study.config.plan.get("candidate")).charter
+    return f"used: waves of {charter.wave}" if charter.screen.fraction < 1 else "not used"

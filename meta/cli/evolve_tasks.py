@@ -1,0 +1,81 @@
+"""What `evolve` and `improve` are about: training tasks, reserved tasks, an unseen variant, families."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from meta.cli import launch
+from meta.cli.evolve_flags import EvolveFlags
+from meta.cli.launch import LaunchSettings
+from meta.cli.output import Output
+from meta.cli.study_size import Dial, plan_of
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from meta.plan import Plan
+    from meta.task_families import DrawnTasks, Families
+    from trainer.task import Task
+
+
+@dataclass(frozen=True)
+class ChosenTasks:
+    """What a study is about: training tasks, reserved tasks, and the unseen variant. Over ``families`` the first two
+    are one task of each family."""
+
+    homes: Sequence[Task]
+    reserve: Sequence[Task]
+    variant: Task | None = None
+    families: Families | None = None
+
+    @classmethod
+    def named(cls, flags: EvolveFlags, seed: int | None) -> ChosenTasks:
+        """Those of a new study."""
+        from meta.reserve import refuse_twice, unseen_variant
+        from meta.task_families import Families
+
+        reserve = launch.load_tasks(flags.reserve)
+        if flags.family:
+            if flags.task:
+                raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
+            families = Families(launch.load_tasks(flags.family), reserve)
+            families.check()
+            return cls(families.searched, reserve, families=families)
+        homes = launch.load_tasks(flags.task) or [launch.load_task(None)]
+        refuse_twice(homes, reserve)
+        return cls(homes, reserve, unseen_variant(homes[0], seed or 0))
+
+    @classmethod
+    def of(cls, study: Study) -> ChosenTasks:
+        """Those of a study that is resumed."""
+        from meta.task_families import Families
+        from trainer.task import Task
+
+        if used := study.config.families:
+            families = Families([*map(Task.load, used.searched)], [*map(Task.load, used.left_out)])
+            return cls(families.searched, families.left_out, families=families)
+        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
+        named = [(Task.load(other.task), other.variant) for other in study.config.reserve]
+        reserve = [task for task, unseen in named if not unseen]
+        return cls(homes, reserve, next((task for task, unseen in named if unseen), None))
+
+    def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
+        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
+
+
+def drawn_for(
+    out: Output, on: ChosenTasks, plan: Plan, settings: LaunchSettings
+) -> tuple[DrawnTasks | None, Task | None]:
+    """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
+    from meta.cli.task_work import trains
+    from meta.reserve import unseen_variant
+    from meta.task_families import draw
+
+    able = partial(trains, unsafe=settings.unsafe_no_sandbox)
+    if on.families is None:
+        return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
+    out.note("trying the untouched script of each new task once")
+    return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
