@@ -30,12 +30,17 @@ TRIED = tuple(os.environ.get("BENCH_TRIED", "").split())
 def metaloop(*arguments: str) -> float:
     """Run ``metaloop`` with its output on this terminal's stderr; returns its wall seconds. Exits where it fails."""
     began = time.perf_counter()
-    if TRIED and arguments[0] == "evolve" and "--budget" not in arguments:
-        arguments = (*(word for word in arguments if word != "--quick"), *TRIED)
-    done = subprocess.run([METALOOP, *arguments], stdout=sys.stderr, check=False)
+    done = subprocess.run([METALOOP, *tried(arguments)], stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(f"metaloop {' '.join(arguments)}: exit status {done.returncode}")
     return time.perf_counter() - began
+
+
+def tried(arguments: Sequence[str]) -> list[str]:
+    """The command; of the least size where our tests try it."""
+    if not TRIED or arguments[0] != "evolve" or "--budget" in arguments:
+        return list(arguments)
+    return [*(word for word in arguments if word != "--quick"), *TRIED]
 
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:

@@ -22,12 +22,12 @@ from statistics import fmean, median
 
 from analysis.decision_text import interval
 from analysis.statistics import mean_interval
-from bench.common import figure, go_on, kept, metaloop, sql
+from bench.common import TRIED, figure, go_on, kept, metaloop, sql
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
-FIRST, MATCH_RUNS = 171, 6
+FIRST, MATCH_RUNS = 171, 2 if TRIED else 6
 SPENT = """
 SELECT (SELECT sum(device_seconds_charged) FROM runs WHERE stream = 'selection')
     + (SELECT coalesce(sum(device_seconds_spent), 0) FROM verifications WHERE stream = 'selection') AS seconds

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql
+from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
 from trainer.task import Task
 from trainer.variants import Variant, init_like
 
@@ -58,10 +58,10 @@ def harvested(job: Job) -> Harvested:
     with tempfile.TemporaryDirectory() as place:
         task = _task(name, Path(place))
         study = Path(place) / "study"
-        play = [METALOOP, "evolve", "--quick", "--same-spend", "-t", str(task.folder), "--seed", str(number)]
+        play = ["evolve", "--quick", "--same-spend", "-t", str(task.folder), "--seed", str(number)]
         play += ["-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study), "-j", "2", "-y", "-q"]
         play += [] if percent < 0 else ["--harvest", str(percent)]
-        done = subprocess.run(play, capture_output=True, text=True, check=False)
+        done = subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=False)
         if done.returncode:
             problem = f"{name}, study {number}: {done.stderr.strip()[-300:]}"
             if "baseline fails" not in done.stderr:
