@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from meta.begin import create
+from meta.evolve import evolve
+from tests.studies import TINY, silent
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
-
-from .cli_study import cli
 
 
 @pytest.mark.slow
 def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
-    limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
-    size = ("--quick", "-b", "0.6s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps")
-    done = cli("evolve", "-t", "task", "-s", "study", *size, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
+    plan = replace(TINY, generations=0, run_budget=0.6, best_of_seeds=0, ablation_runs=0)
+    study, starters = create(tmp_path / "study", task=task, plan=plan, workers=1, seed=3, fixed_steps=True)
+    evolve(study, plan, starters, silent)
     page = (tmp_path / "study" / "champion.evidence.md").read_text()
     rows = [re.split(r" *\| *", line)[1:-1] for line in page.splitlines() if line.startswith(("| `lat", "| `mem"))]
     assert [(row[0], row[1], row[2]) for row in rows] == [

@@ -103,7 +103,7 @@ def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: 
         start_new_session=True,
     ) as killed:
         deadline = time.monotonic() + 1200
-        while len(experiments(study)) < 40 and time.monotonic() < deadline:
+        while killed.poll() is None and len(experiments(study)) < 40 and time.monotonic() < deadline:
             time.sleep(0.2)
         os.killpg(killed.pid, signal.SIGKILL)
     before = experiments(study)
