@@ -68,6 +68,7 @@ class OverviewRow:
     programs: int
     experiments: int
     research_seconds: float
+    charged_seconds: float | None
     verification_seconds: float
     tokens: int | None
     usd: float | None

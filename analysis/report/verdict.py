@@ -131,7 +131,10 @@ def cost(facts: ReportFacts) -> str:
     if facts.logs.rows:
         return f"unknown; the {many(totals.experiments, 'experiment')} come from logs without costs."
     spent, tokens = totals.device_seconds, totals.model_tokens
-    by_runs = f", {duration(totals.research_seconds)} of it by the runs, the rest to verify them"
+    charged, used = totals.charged_seconds or 0.0, totals.research_seconds
+    reused = charged > 1.02 * used  # a result that is known is charged, and not made again
+    why = f" ({duration(charged)} charged, with results that were reused)" if reused else ""
+    by_runs = f", {duration(used)} of it by the runs{why}, the rest to verify them"
     parts = [f"{duration(spent)} of device time{by_runs}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
