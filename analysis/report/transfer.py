@@ -153,7 +153,7 @@ def table(cells: Sequence[Cell], tested: bool) -> ReportTable:
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
             ">× stock": lambda cell: number(None if cell.role in STOCK else cell.ratio, 2),
-            ">at least": lambda cell: number(cell.ratio_lower, 2),
+            ">at least": lambda cell: number(None if cell.role in STOCK else cell.ratio_lower, 2),
             ">p (Holm)": lambda cell: chance(cell.p_adjusted) if tested or cell.p is None else "not tested",
             ">runs": lambda cell: count(cell.n),
             "seeds and data": lambda cell: cell.stream,

@@ -54,7 +54,7 @@ HarvestFlag = Annotated[
     int | None,
     flag(
         "Device time of the final search for the best train.py, in percent of that of the runs; 0: none  "
-        "[default: 10; 5 with --quick].",
+        "[default: 10; 3 with --quick].",
         min=0,
         max=400,
         metavar="PERCENT",

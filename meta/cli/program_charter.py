@@ -20,6 +20,8 @@ from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from programs.charter_read import CharterReading
     from programs.program import Program
 
@@ -93,13 +95,30 @@ def as_set(out: Output, program: str | None) -> None:
         }
         for name, info in fields()
     ]
-    out.rows(items, CHARTER)
+    if out.mode == "person":
+        out.show(described(items))
+    else:
+        out.rows(items, CHARTER)
     if loaded and not given:
         from programs.charter_read import read_phrases
 
         phrases = len(read_phrases(loaded.text).findings)
         hint = f"--prose reads {many(phrases, 'sentence')} that do" if phrases else "-m NAME reads its prose"
         out.note(f"the front matter sets no field; {hint}")
+
+
+def described(items: Sequence[Row]) -> RenderableType:
+    """Each field and its value on one line, what it means below."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for item in items:
+        here = ("  set here" if item["set"] else "", "green")
+        lines.append(Text.assemble((str(item["field"]), "bold"), f" = {brief(item['value'])}", here))
+        lines.append(Padding(Text(str(item["description"]), style="dim"), (0, 0, 0, 4)))
+    return Group(*lines)
 
 
 def _file(program: str, target: str | None, into: bool) -> Path | None:

@@ -6,12 +6,16 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meta.cli.main import run
+from meta.cli.output import Output
+from meta.cli.program_charter import as_set
 from programs.charter_edit import charter_fields, set_charter
 from programs.charter_prose import with_prose
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded
@@ -275,3 +279,12 @@ def test_a_model_of_the_environment_is_not_asked_unless_a_reading_is(program: Pa
     listed = cli("program", "charter", "program.md", cwd=program.parent, env=env)
     assert listed.returncode == 0 and "set" in listed.stdout and "-m NAME reads its prose" in listed.stderr
     assert cli("program", "charter", "program.md", "--prose", cwd=program.parent, env=env).returncode == 4
+
+
+def test_at_a_terminal_each_field_is_followed_by_what_it_means() -> None:
+    with redirect_stdout(StringIO()) as shown:
+        as_set(Output(person=True), "idea-queue")
+    lines = shown.getvalue().splitlines()
+    at = lines.index('proposers = {"queue": 0.9, "local": 0.1}  set here')
+    assert lines[at + 1].startswith("    Sources of the next edit") and "replicates = 1" in lines
+    assert all(len(line) <= 80 for line in lines) and len(lines) < 100
