@@ -40,7 +40,7 @@ def tried(arguments: Sequence[str]) -> list[str]:
     """The command; of the least size where our tests try it."""
     if not TRIED or arguments[0] != "evolve" or "--budget" in arguments:
         return list(arguments)
-    return [*(word for word in arguments if word != "--quick"), *TRIED]
+    return [arguments[0], *TRIED, *(word for word in arguments[1:] if word != "--quick")]  # what is named twice, last
 
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:

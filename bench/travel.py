@@ -41,7 +41,7 @@ from programs.shelf import starter
 from trainer.task import Task
 from trainer.variants import Variant, init_like
 
-FAMILIES, FIRST, RUNS = ("tabular", "strokes", "letters"), 101, 1 if TRIED else 2
+FAMILIES, FIRST, RUNS = ("tabular", "strokes", "letters")[: 1 if TRIED else 3], 101, 1 if TRIED else 2
 BUILTIN = ("strokes", "tinylm", "codelm", "microgpt", "optimizer", "kernel")
 WEAK = 1
 SEED, RESAMPLES = 16, 10_000

@@ -102,7 +102,7 @@ CASES = {
     "surrogate": Case("1 1", ("effects: said to beat chance: # of 1", "null: said to beat chance: # of 1")),
     "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
     "transfer": Case("ranks 2", ("ranks_5_programs_4_runs_rho_0.5: held # [#, #]",)),
-    "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 3 tasks, 3 cells: ", "stock's last score, median: #")),
+    "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
     "waves": Case(
         "-n 1 --budget 0.4 --task {root}/tests/inner_loop/blobs", ("fixed steps: wall with 1 over wall with 2: #",)
     ),

@@ -78,7 +78,7 @@ def lists(law: Law) -> list[Program]:
 
 def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(played: Play) -> None:
     plain = random_law(0, noise=0.002, trajectory=0.002, crash_rate=0.0, misleading=0.0)  # a tenth of the usual noise
-    study = played("effects", plain, lists(plain), 4)
+    study = played("effects", plain, lists(plain), 3)
     with open_study(study.folder, views=()) as con:
         last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation'").fetchall()
         known = known_programs(con, study.task.name, [match_id for (match_id,) in last])

@@ -21,7 +21,7 @@ from tests.inner_loop.play import BLOBS
 from tests.studies import TINY
 from trainer.task import Task
 
-MOMENTS = 6
+MOMENTS = 4
 METALOOP = str(Path(sys.executable).with_name("metaloop"))
 ASK = {
     "standings": "SELECT * EXCLUDE (utilization) FROM standings ORDER BY match_id, arm_id",

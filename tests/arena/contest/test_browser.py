@@ -54,6 +54,7 @@ def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
         browser.value(f"document.querySelector('form[action=\"{action}\"] [name={name}]').value = {text!r}")
     browser.value(f"document.querySelector('form[action=\"{action}\"] button:not([formaction])').click()")
     until(browser, then)
+    settled(browser)  # the address is the new page's before its scripts have run
 
 
 def typed(browser: Browser, page: str, token: str) -> None:
@@ -91,7 +92,6 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     )
     until(browser, "document.querySelector('#found').textContent.includes('did you mean metaloop?')")
     submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
-    settled(browser)
     state = "document.querySelector('.states [aria-current]').textContent"
     assert browser.value(state) == "queued"
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
