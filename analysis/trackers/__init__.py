@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.trackers.contract import Files, InFolder, Step, TrackedRun, TrackedStudy, Tracker, next_folder
+from analysis.trackers.contract import Files, InFolder, Step, TrackedRun, TrackedStudy, Tracker
 from analysis.trackers.reading import program_alone, tracked
 from analysis.trackers.sender import Sender, project_for
-from analysis.trackers.service import client_errors
+from analysis.trackers.service import client_errors, retries_said
 from programs.registry import Registry
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "TrackedStudy",
     "Tracker",
     "client_errors",
-    "next_folder",
     "program_alone",
     "project_for",
+    "retries_said",
     "tracked",
 ]
 

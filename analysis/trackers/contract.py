@@ -101,6 +101,8 @@ class Tracker(Protocol):
 
     where: str  # how to look at what was written, in one line
     address: str = ""  # of its server, with the variable that names it
+    variables: str = ""  # to type before a command that sends to the same server
+    left_out: str = ""  # what was not sent, and why
     updates: bool = True  # whether runs that it has can be changed by a later export
 
     def owner(self, project: str) -> str | None:
@@ -143,30 +145,22 @@ class InFolder(Tracker):
     updates = False
     folder: Path
 
-    def known(self) -> dict[str, str]:
-        """Project → study."""
+    def _known(self) -> dict[str, str]:
+        """Project → study, those that were deleted included."""
         there = self.folder / STUDIES
         return json.loads(there.read_text("utf-8")) if there.is_file() else {}
 
     def owner(self, project: str) -> str | None:
-        return self.known().get(project, "" if self.has(project) else None)
+        return self._known().get(project, "") if self.runs_of(project).exists() else None
 
-    def has(self, project: str) -> bool:
-        """Whether there is such a project, of whichever origin."""
-        return False
+    def runs_of(self, project: str) -> Path:
+        """The file or folder with all runs of a project and nothing else."""
+        return self.folder / project
 
     def begin(self, project: str, study_id: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = {**self.known(), project: study_id}
+        known = {**self._known(), project: study_id}
         (self.folder / STUDIES).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
-
-
-def next_folder(folder: Path) -> Path:
-    """A new folder beside this one."""
-    number = 2
-    while (new := folder.parent / f"{folder.resolve().name}-{number}").exists():
-        number += 1
-    return new
 
 
 def needed(module: str, extra: str) -> ModuleType:

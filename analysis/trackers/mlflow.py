@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.trackers.contract import KILLED, Step, TrackedRun, Tracker, needed
-from analysis.trackers.service import bare, client_errors, require_answer
+from analysis.trackers.service import bare, client_errors, one_line, require_answer
 from programs.errors import UsageError
 
 MOST_METRICS = 900  # in one request; the server takes 1,000
@@ -29,13 +30,15 @@ class Mlflow(Tracker):
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for --json
         tracking: Any = needed("mlflow.tracking", "mlflow")
         self._entities: Any = needed("mlflow.entities", "mlflow")
-        for name, value in (("MAX_RETRIES", "4"), ("TIMEOUT", "30")):  # else minutes where a server is gone
+        # else minutes where a server is gone
+        for name, value in (("MAX_RETRIES", "5"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "30")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         uri, self._files = os.environ.get(VARIABLE, ""), None
         if uri:
             self.address = f"{VARIABLE}={bare(uri)}"
+            self.variables = f"{VARIABLE}={shlex.quote(uri)} " if bare(uri) == uri else ""  # no password on a screen
             require_answer(uri, VARIABLE)
             path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
             if uri.startswith("sqlite:///") and not path.parent.is_dir():  # the client tries again for minutes
@@ -67,6 +70,8 @@ class Mlflow(Tracker):
         self._experiment = made or self._client.create_experiment(project, self._files, CLASSIC | {"study": study_id})
         self._client.set_experiment_tag(self._experiment, "study", study_id)
         self._runs = self._known()
+        if self.where.startswith("open http"):
+            self.where = f"open {bare(self._client.tracking_uri).rstrip('/')}/#/experiments/{self._experiment}"
 
     def _known(self) -> dict[str, str]:
         """run → MLflow's id of it, of all that the experiment has."""
@@ -114,7 +119,9 @@ class Mlflow(Tracker):
                 self._client.log_text(self._runs[run.run_id], text, name)
         except Exception as error:  # of the store of files, which many servers do not have
             self._takes_files = False
-            self.where += f" (programs and scripts were not sent: {str(error).partition(chr(10))[0]})"
+            self.left_out = f"programs and scripts were not sent, everything else was: {one_line(error)}"
+            if "mlflow-artifacts" in str(error):  # the store was a server's before
+                self.left_out += f"; its files are sent through that server only: set {VARIABLE} to its address"
 
     def describe(self, note: str) -> None:
         self._client.set_experiment_tag(self._experiment, NOTE, note)

@@ -71,6 +71,7 @@ FIGURES = (
     "tokens",
     "usd",
     "wall_seconds",
+    "best_step",
 )
 
 Reader = Callable[[Mapping[str, Any]], Files]
@@ -100,21 +101,22 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     return TrackedStudy(folder, name, study_id, sent, _note(name, verdict), verdict)
 
 
-def _run(row: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader) -> TrackedRun:
+def _run(row: dict[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader) -> TrackedRun:
     curve = list(_steps(steps)) if row["direction"] != "higher" else list(_steps(steps, max))
     chosen = [step for step in curve if step.decision in ("keep", "baseline") and "metric" in step.values]
     best = next((step for step in chosen if step.values["metric"] == curve[-1].values["best_metric"]), None)
     facts = {key: str(row[key]) for key in FACTS if row[key]}
     facts["trust"] = row["trust"] or "none"
     if best is not None:
-        facts |= {"best_step": str(best.number), "best_description": best.description}
+        facts["best_description"] = best.description
+        row["best_step"] = best.number
     return TrackedRun(
         row["run_id"],
         f"{row['name'] or row['program_id']} {row['run_id']}",
         row["state"],
         {key: row[key] for key in SETTINGS if row[key] is not None},
         facts,
-        {key: float(row[key]) for key in FIGURES if _finite(row[key])},
+        {key: float(row[key]) for key in FIGURES if _finite(row.get(key))},
         curve,
         _seconds(row["started_at"]),
         _seconds(row["ended_at"]),

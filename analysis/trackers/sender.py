@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from analysis.trackers.contract import InFolder, TrackedRun, TrackedStudy, Tracker, Verdict, next_folder
+from analysis.trackers.contract import InFolder, TrackedRun, TrackedStudy, Tracker, Verdict
 from programs.errors import UsageError
 
 
@@ -15,8 +16,9 @@ def project_for(tracker: Tracker, study: TrackedStudy, named: str | None) -> str
     for project in [named] if named else [study.name, f"{study.name}-{study.study_id[:7]}"]:
         owner = tracker.owner(project)
         if owner == study.study_id and isinstance(tracker, InFolder) and not tracker.updates:
-            what = f"{tracker.folder} already has runs of {study.name}, which cannot be updated there"
-            raise UsageError(what, hint=f"name a new folder: -o {next_folder(tracker.folder)}/")
+            there = tracker.runs_of(project)
+            what = f"{there} already has runs of {study.name}, which cannot be updated"
+            raise UsageError(what, hint=f"delete them first: rm -r {shlex.quote(str(there))}")
         if owner in (None, study.study_id):
             return project
     raise UsageError(f"the project {project} has runs of another study", hint="name another: --project NAME")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
@@ -26,11 +28,18 @@ def bare(address: str) -> str:
     return f"{head}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
 
 
+def one_line(error: Exception) -> str:
+    """Its first line, without the page that a web server answered."""
+    return str(error).strip().partition("\n")[0].partition(" Response body:")[0].rstrip(" .,:")
+
+
 def require_answer(address: str, variable: str) -> None:
     """Raises EnvironmentProblem where no server answers at an address that ``variable`` names, UsageError where it is
     not an address."""
-    what, url = f"{variable}={bare(address)}", urlsplit(bare(address))
+    what, url = f"{variable}{': ' if '=' in variable else '='}{bare(address)}", urlsplit(bare(address))
     kind = url.scheme.partition("+")[0]
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", address):
+        raise UsageError(f"{what} is not an address: http:// is missing", hint=f"{variable}=http://{address}")
     try:
         host, port = url.hostname, url.port
         if kind in ("http", "https") and not host:
@@ -59,8 +68,32 @@ def client_errors(what: str, kind: type[MetaloopError] = EnvironmentProblem) -> 
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in CLIENTS:
             raise
-        line = str(error).strip().partition("\n")[0]
+        line = one_line(error)
         status: Any = getattr(error, "get_http_status_code", lambda: None)()
         if status in (401, 403) or type(error).__name__ == "AuthenticationError":
             raise CredentialMissing(f"{what} refuses the credentials: {line}", hint="docs/trackers.md") from error
+        if status == 404:
+            raise UsageError(f"{what} answers, but not as this tool's server: {line}", hint="correct it") from error
+        if "Max retries exceeded" in line or isinstance(error, OSError):
+            hint = "start it, then type the same command again: runs that it has are updated"
+            raise EnvironmentProblem(f"{what}: the server no longer answers", hint=hint) from error
         raise kind(f"{what}: {line or type(error).__name__}", hint="correct it and export again") from error
+
+
+@contextmanager
+def retries_said(note: Callable[[str], None]) -> Iterator[None]:
+    """Notes once that a server does not answer, while its client tries again for half a minute."""
+
+    def first(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("Retrying") and not said:
+            said.append("the server does not answer; trying again for half a minute")
+            note(said[0])
+        return True
+
+    said = list[str]()
+    client = logging.getLogger("urllib3.connectionpool")
+    client.addFilter(first)
+    try:
+        yield
+    finally:
+        client.removeFilter(first)

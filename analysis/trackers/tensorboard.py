@@ -16,12 +16,9 @@ class TensorBoard(InFolder):
         self.folder, self.where = folder, f"tensorboard --logdir {folder}"
         self._open: dict[str, Any] = {}
 
-    def has(self, project: str) -> bool:
-        return (self.folder / project).exists()
-
     def begin(self, project: str, study_id: str) -> None:
         super().begin(project, study_id)
-        self._runs = self.folder / project
+        self._runs = self.runs_of(project)
 
     def start(self, run: TrackedRun) -> None:
         writer = self._open[run.run_id] = self._writer(run.path)

@@ -20,8 +20,8 @@ class Trackio(InFolder):
         self.project, self.study_id, self.folder = "", "", folder
         self._open: dict[str, Any] = {}
 
-    def has(self, project: str) -> bool:
-        return bool(self._storage.get_runs(project))
+    def runs_of(self, project: str) -> Path:
+        return Path(self._storage.get_project_db_path(project))
 
     def begin(self, project: str, study_id: str) -> None:
         super().begin(project, study_id)

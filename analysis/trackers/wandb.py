@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.trackers.contract import KILLED, InFolder, Step, TrackedRun, Verdict, needed
 from analysis.trackers.service import bare, client_errors, require_answer
-from programs.errors import CredentialMissing, UsageError
+from programs.errors import CredentialMissing, EnvironmentProblem, UsageError
 
 
 class Wandb(InFolder):
@@ -27,8 +27,15 @@ class Wandb(InFolder):
     def _sign_in(self) -> None:
         """Raises what is wrong with the server or the credentials."""
         address = str(self._wandb.setup().settings.base_url)
-        self.address = f"WANDB_BASE_URL={bare(address)}"
-        require_answer(address, "WANDB_BASE_URL")
+        variable = "WANDB_BASE_URL" if "WANDB_BASE_URL" in os.environ else ""
+        self.address = f"{variable}={bare(address)}" if variable else address
+        self.variables = "WANDB_MODE=online "
+        try:
+            require_answer(address, variable or "WANDB_MODE=online")
+        except EnvironmentProblem as error:
+            if not variable:  # of W&B's own address nothing can be corrected
+                error.hint = "is there a network? WANDB_BASE_URL names a server of your own"
+            raise
         try:
             self._wandb.login(verify=True)
         except (self._wandb.errors.UsageError, self._wandb.errors.AuthenticationError) as error:
@@ -47,10 +54,11 @@ class Wandb(InFolder):
 
     def begin(self, project: str, study_id: str) -> None:
         self.project, self.study_id = project, study_id
-        files = f"{self.folder}/wandb"
         self.where = f"W&B project {project} at {self.address}"
         if not self.updates:
             super().begin(project, study_id)
+            self.runs_of(project).mkdir(exist_ok=True)
+            files = f"{self.runs_of(project)}/wandb"
             self.where = f"wandb leet {files}, or to send them to your account: wandb sync {files}/offline-run-*"
 
     def start(self, run: TrackedRun) -> None:
@@ -65,7 +73,7 @@ class Wandb(InFolder):
             name=name,
             group=group,
             config=dict(config),
-            dir=str(self.folder),
+            dir=str(self.folder if self.updates else self.runs_of(self.project)),
             mode=self.mode,
             reinit="create_new",
             settings=settings,

@@ -68,9 +68,10 @@ def classify(error: BaseException) -> ErrorReport:
 
 
 def report(problem: ErrorReport, *, as_json: bool) -> None:
-    """Write an error to stderr; it is never data."""
-    text = problem.to_json() if as_json else "\n".join(problem.lines())
-    click.echo(text if as_json else wrapped(text), err=True)
+    """Write an error to stderr; it is never data. The hint of what was stopped is a command, so it stays one line."""
+    lines = [problem.to_json()] if as_json else problem.lines()
+    kept = as_json or problem.exit_code == DRAINED
+    click.echo("\n".join(line if kept else wrapped(line) for line in lines), err=True)
 
 
 def wants(flag: str, argv: list[str]) -> bool:

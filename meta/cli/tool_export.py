@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.trackers import Files, Sender, TrackedStudy
 
 FOLLOW_SECONDS = 2.0
+RESUME_SECONDS = 60.0  # a study may be resumed by a command that was typed at the same time
 REMARK_SECONDS = 30.0
 PROGRESS_SECONDS = 5.0
 FOLLOWED = ("mlflow", "tensorboard", "trackio", "wandb")
@@ -53,10 +54,10 @@ def to_tool(out: Output, study: str | None, target: Path | None, to: str, flags:
         if to == "hf" and folder:
             to_hub(out, folder, goal)
             return
-        from analysis.trackers import TRACKERS, Sender, client_errors
+        from analysis.trackers import TRACKERS, Sender, client_errors, retries_said
 
         tracker = TRACKERS.get(to)(goal)
-        with client_errors(f"{to} ({tracker.address or goal})"):
+        with client_errors(f"{to} ({tracker.address or goal})"), retries_said(out.note):
             export = Export(out, folder or awaited(out, study), to, goal, flags, Sender(tracker))
             export.send_all()
 
@@ -118,38 +119,45 @@ class Export:
                 send_while_running(out, self.folder, sender, self.read)
             sender.send(self.read())
         except KeyboardInterrupt:
-            if sender.sent:
-                out.note(f"interrupted: start again with {self.again()}")
-            raise
+            from arena.drain import Drained
+
+            if not sender.sent:
+                raise
+            raise Drained(f"interrupted after {self.amount()}", hint=" && ".join(self.again())) from None
         finally:
             tracker.close()
-        sent = f"sent {many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')}"
-        out.note(f"{sent}; to look at them: {tracker.where}")
-        state = str(item_of(load_board(self.folder)[0], self.folder)[0]["state"])
+        out.note(f"sent {self.amount()}; to look at them: {tracker.where}")
+        if tracker.left_out:
+            out.note(tracker.left_out)
+        state = state_of(self.folder)
         if state == "running":
-            out.note(f"the study is still running; to send the rest: {self.again()}")
+            out.note("the study is still running; to send the rest:")
+            out.next(*self.again())
         elif state == "stopped":
             command = StudyConfig.read(self.folder / resolve.MARK).command
-            resumed = f"metaloop {command} --resume {resolve.typed(self.folder)}, then " if command in RESUMED else ""
-            out.note(f"the study was stopped before its end; to go on: {resumed}{self.again()}")
+            resumed = [f"metaloop {command} --resume {resolve.typed(self.folder)}"] if command in RESUMED else []
+            out.note("the study was stopped before its end; to go on:")
+            out.next(*resumed, *self.again())
         if out.mode == "json":
             counts = {"runs": len(sender.sent), "experiments": sender.steps}
             out.json({"study": str(self.folder), "to": self.to, "project": self.project, "state": state, **counts})
 
-    def again(self) -> str:
-        """The command that sends the study once more, and what to delete where runs cannot be updated."""
-        from analysis.trackers import InFolder, next_folder
+    def amount(self) -> str:
+        return f"{many(len(self.sender.sent), 'run')} with {many(self.sender.steps, 'experiment')}"
 
-        tracker, goal = self.sender.tracker, resolve.typed(self.goal)
-        final = isinstance(tracker, InFolder) and not tracker.updates
-        output = "" if tracker.address else f" -o {resolve.typed(next_folder(self.goal)) if final else goal}"
+    def again(self) -> list[str]:
+        """The commands that send the study once more; where its runs cannot be updated, the first deletes them."""
+        from analysis.trackers import InFolder
+
+        tracker = self.sender.tracker
+        output = "" if tracker.address else f" -o {resolve.typed(self.goal)}"
         named = f" --project {shlex.quote(self.flags.project)}" if self.flags.project else ""
         command = f"metaloop export {resolve.typed(self.folder)} --to {self.to}{output}{named}"
         command += " --follow" if self.flags.follow else ""
-        if not isinstance(tracker, InFolder) or not final:
-            return command
-        old = goal if len(tracker.known()) == 1 else f"the runs of {self.project} in {goal}"
-        return f"{command}, and delete {old}, which cannot be updated"
+        command = tracker.variables + command
+        if isinstance(tracker, InFolder) and not tracker.updates:
+            return [f"rm -r {resolve.typed(tracker.runs_of(self.project))}", command]
+        return [command]
 
     def progress(self, sent: int, runs: int) -> None:
         """A line every few seconds while a server takes long."""
@@ -159,6 +167,10 @@ class Export:
         elif now - self.said_at >= PROGRESS_SECONDS and sent < runs:
             self.out.note(f"sending {self.project}: {sent} of {many(runs, 'run')}")
             self.said_at = now
+
+
+def state_of(folder: Path) -> str:
+    return str(item_of(load_board(folder)[0], folder)[0]["state"])
 
 
 def to_hub(out: Output, folder: Path, target: Path) -> None:
@@ -191,7 +203,8 @@ def awaited(out: Output, study: str | None) -> Path:
 
 def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable[[], TrackedStudy]) -> None:
     """Send what is new, again and again, until a study that has begun is not at work. What is then left is not sent."""
-    begun, failed, remark_at = False, False, 0.0
+    begun, failed, remark_at, began_at = False, False, 0.0, time.monotonic()
+    waited = False
     while True:
         at_work = running(folder)  # before the ledger is read, so that nothing is written after the last reading
         try:
@@ -202,9 +215,14 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
             failed = True
             time.sleep(FOLLOW_SECONDS)
             continue
-        begun = begun or at_work or bool(study.runs)
-        if begun and not at_work:
-            return
+        begun = begun or at_work
+        if not at_work and (begun or study.runs):
+            wait = RESUME_SECONDS - (time.monotonic() - began_at)
+            if begun or wait <= 0 or state_of(folder) != "stopped":
+                return
+            if not waited:
+                out.note(f"the study is stopped; waiting {wait:.0f} s for it to be resumed")
+            waited = True
         sender.send(study, last=False)
         if time.monotonic() >= remark_at:
             sent = f"{many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')} sent so far"

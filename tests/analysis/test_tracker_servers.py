@@ -24,6 +24,7 @@ def closed_port() -> int:
         ("mlflow", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:CLOSED/a"}, 1, "no server answers at"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "unsupported URI"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:no"}, 2, "is not an address"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "127.0.0.1:CLOSED"}, 2, "http:// is missing"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/a.db"}, 2, "there is no folder /nowhere"),
         ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:CLOSED"}, 1, "no server answers at"),
         ("wandb", {"WANDB_MODE": "disabled"}, 2, "neither offline nor online"),

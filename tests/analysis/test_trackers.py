@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -199,7 +201,10 @@ def test_a_folder_that_cannot_be_updated_is_refused(
     words = ["export", str(study), "--to", tool, "-o", str(tmp_path / "out"), "-q"]
     assert run(words) == 0 and run(words) == 2
     told = capsys.readouterr().err
-    assert f"already has runs of {study.name}" in told and f"-o {tmp_path}/out-2/" in told
+    assert f"already has runs of {study.name}" in told
+    (place,) = re.findall(r"rm -r (\S+)", told)
+    subprocess.run(["rm", "-r", place], check=True)
+    assert run(words) == 0
 
 
 def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_the_baseline() -> None:
@@ -328,7 +333,8 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
         assert events.Scalars("verdict/ratio")[0].value == 3
         assert b"lab beats stock" in events.Tensors("verdict/text_summary")[0].tensor_proto.string_val[0]
     if tool == "wandb":
-        paths = place.glob("wandb/offline-run-*/run-verdict*.wandb")
+        __import__("wandb").teardown()  # as at the end of a process: everything is written
+        paths = place.glob("*/wandb/offline-run-*/run-verdict*.wandb")
         written = [b"".join(wandb_records(path.read_bytes())) for path in paths]
         assert written and all(b"ratio_at_least" in raw and b"lab beats stock" in raw for raw in written)
     if tool == "trackio":
@@ -353,8 +359,10 @@ def test_an_interrupted_follow_says_how_to_start_again_and_its_runs_are_killed(
     monkeypatch.setattr(Sender, "send", interrupted)
     assert run(["export", str(folder), "--to", "wandb", "-o", str(tmp_path / "out"), "--follow"]) == 130
     told = capsys.readouterr().err
-    assert f"--to wandb -o {tmp_path}/out-2 --follow, and delete {tmp_path}/out, which cannot be updated" in told
-    (path,) = tmp_path.glob("out/wandb/offline-run-*/*.wandb")
+    kept = f"{tmp_path}/out/{folder.name}"
+    command = f"metaloop export {folder} --to wandb -o {tmp_path}/out --follow"
+    assert told.endswith(f"interrupted after 1 run with 0 experiments\nhint: rm -r {kept} && {command}\n")
+    (path,) = tmp_path.glob(f"out/{folder.name}/wandb/offline-run-*/*.wandb")
     codes, config = [], {}
     for data in wandb_records(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(data)
@@ -374,9 +382,37 @@ def test_the_end_of_a_stopped_study_says_how_to_go_on(
     monkeypatch.chdir(tmp_path)  # where MLflow then puts files
     monkeypatch.setattr("meta.cli.tool_export.PROGRESS_SECONDS", 0)
     assert run(["export", str(growing.folder), "--to", "mlflow"]) == 0  # the address is enough
-    told, again = capsys.readouterr().err, "metaloop export growing --to mlflow"
-    assert f"stopped before its end; to go on: metaloop match --resume growing, then {again}\n" in told
+    told, again = capsys.readouterr().err, f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path}/m.db metaloop export growing"
+    assert f"to go on:\nnext:\n  metaloop match --resume growing\n  {again} --to mlflow\n" in told
     assert "sending growing: 2 of" in told
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_following_a_stopped_study_waits_for_it_to_be_resumed(
+    folder: Path, tmp_path: Path, resumed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0)
+    monkeypatch.setattr("meta.cli.tool_export.RESUME_SECONDS", 60 if resumed else 5)
+    growing = Growing(folder, tmp_path / "growing", 0)
+    growing.grow(len(growing.lines) // 2)
+    fcntl.flock(growing.lock, fcntl.LOCK_UN)
+    if not resumed:
+        growing.lock.close()
+    words = ["export", str(growing.folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow"]
+    following = threading.Thread(target=run, args=(words,))
+    following.start()
+    told = ""
+    while "stopped; waiting" not in told and following.is_alive():
+        told += capsys.readouterr().err
+    if resumed:
+        fcntl.flock(growing.lock, fcntl.LOCK_EX)
+        time.sleep(0.5)
+        growing.grow(len(growing.lines))
+    following.join(timeout=60)
+    told += capsys.readouterr().err
+    assert not following.is_alive() and told.count("stopped; waiting") == 1
+    assert ("stopped before its end" in told) is not resumed
+    assert not resumed or f"sent {len(tracked(folder).runs)} runs" in told
 
 
 def test_an_interrupted_query_is_an_interruption(

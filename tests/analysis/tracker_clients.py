@@ -68,7 +68,8 @@ def wandb(folder: Path, study: TrackedStudy) -> Read:
 
     seen: dict[str, tuple[dict[str, float], list[dict[str, float]]]] = {}
     given = {one.run_id: one for one in study.runs}
-    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):  # a run that was opened again has two files
+    # a run that was opened again has two files
+    for path in sorted(folder.glob(f"{study.name}/wandb/offline-run-*/*.wandb")):
         config: dict[str, Any] = {}
         figures, steps = seen.setdefault(path.stem.removeprefix("run-"), ({}, []))
         for data in wandb_records(path.read_bytes()):
