@@ -3,7 +3,6 @@ working tree, its index or the current branch changes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from analysis.decision import decision_of
 from arena.harvest import HARVEST
 from arena.study import Study
+from meta.rewriting import for_agents, with_code_changes
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
@@ -113,7 +113,9 @@ def repository_of(task: Task) -> Repo:
 
 def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
     """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
-    files = {"program": (entry, with_prose(for_agents(program.text, study.task)).encode())}
+    files = {
+        "program": (entry, with_prose(with_code_changes(for_agents(program.text, study.task), study.task)).encode())
+    }
     origin = study.config.plan.get("origin")
     before = study.program(str(origin)).further if origin else {}
     for name, text in program.further.items():
@@ -130,14 +132,6 @@ def program_path(study: Study, root: Path) -> str:
     copy = study.task.folder.resolve()
     path = home_of(study.task) / path.relative_to(copy) if path.is_relative_to(copy) else path
     return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
-
-
-def for_agents(text: str, task: Task) -> str:
-    """The text with the task's own names of settings where ideas name their role: `@learning_rate=*3` is `lr=*3`."""
-    for knob in task.edits.knobs:
-        if knob.role:
-            text = re.sub(rf"`@{re.escape(knob.role)}(?=[=<>?`])", f"`{knob.name.lower()}", text)
-    return text
 
 
 def committed(repo: Repo, branch: str, files: Mapping[str, bytes], message: str) -> str:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from analysis.wording import many
+from analysis.study import open_study
+from analysis.wording import many, number
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.apply import for_agents
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
 from programs.edit import replace_ideas
 from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
 from programs.program import Program
-from trainer.conditional import OPTIONAL, read
-from trainer.edits import EditError
+from trainer.conditional import OPTIONAL, known, read
+from trainer.edits import ROLE, EditError, Knob, read_value
 from trainer.task import Task
 
+_WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
@@ -35,14 +37,24 @@ class Rewritten:
     notes: tuple[str, ...] = ()
 
 
-def rewritten(program: Program, kind: str, task: Task | None = None, bundle: str = "") -> Rewritten:
+def rewritten(
+    program: Program,
+    kind: str,
+    task: Task | None = None,
+    bundle: str = "",
+    harm: Mapping[str, str] = MappingProxyType({}),
+) -> Rewritten:
     """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
+    ``harm``: text of an idea → what is said behind it, of `measured_harm`.
 
     Raises UsageError where a script would find nothing in it that it can carry out.
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
         return Rewritten(program, notes=(f"{program.name} was evolved for {label}: nothing is rewritten",))
+    program = program.with_text(_with_harm(program, harm))
+    if kind == "agent" and task is not None:
+        program = program.with_text(for_agents(program.text, task))
     text, said, notes = program.text, sentences(program.text), list[str]()
     if kind == "scripted":
         text, notes = _for_script(program, task)
@@ -55,11 +67,82 @@ def rewritten(program: Program, kind: str, task: Task | None = None, bundle: str
     else:
         said = []
     if kind == "agent" and task is not None:
-        text = for_agents(text, task)
+        text = with_code_changes(text, task)
     new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
     if label:
         notes.append(f"it was evolved for {label}; its gain with another researcher has not been measured")
     return Rewritten(new, said, tuple(notes))
+
+
+def for_agents(text: str, task: Task) -> str:
+    """The text with the task's own names and values where ideas name a role, or a choice by another task's word:
+    `@learning_rate=*3` is `lr=*3`, `optimizer=adam` is `optimizer=adamw`. What an idea changes only where a script has
+    it (``?``) is certain now, or left out."""
+    return "\n".join(_for_agents(line, task) for line in text.split("\n"))
+
+
+def _for_agents(line: str, task: Task) -> str:
+    left = set[str]()
+
+    def own(found: re.Match[str]) -> str:
+        name, sign, value, optional, space = found.groups()
+        knob = task.edits.knob(name)
+        alone = name == f"{ROLE}learning_rate" and f"{ROLE}optimizer" in left
+        plain = f"{name}{sign or ''}{value or ''}"
+        if optional and (alone or knob is None or not known(task.edits, plain)):
+            left.add(name)
+            return ""
+        if knob is None:
+            return found[0]
+        if value and knob.kind == "choice" and (meant := knob.meant(read_value(value))) is not None:
+            value = str(meant)
+        shown = knob.name.lower() if name.startswith(ROLE) else name
+        return f"`{shown}{sign or ''}{value or ''}`{space}"
+
+    return _WORD.sub(own, line)
+
+
+def with_code_changes(text: str, task: Task) -> str:
+    """The text with a last section that shows the changes of the code that it names, where there are any."""
+    named = [knob for knob in task.edits.knobs if knob.kind == "patch" and f"`{knob.name}`" in text]
+    if not named:
+        return text
+    return f"{text.rstrip()}\n\n## Changes of the code that ideas name\n\n" + "\n".join(map(_code_change, named))
+
+
+def _code_change(knob: Knob) -> str:
+    lines = [
+        f"{sign}{line}"
+        for one in knob.replacements
+        for sign, part in (("-", one.find), ("+", one.replace))
+        for line in part.strip("\n").split("\n")
+    ]
+    about = f": {knob.note}" if knob.note else ""
+    return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
+
+
+def measured_harm(study: Study, program: Program) -> dict[str, str]:
+    """Text of an idea → a sentence, of the ideas that made the study's scripts significantly worse (`metaloop credit`:
+    their interval and q)."""
+    from analysis.report.champion import CreditRow
+    from analysis.report.source import ReportSource
+
+    with open_study(study.folder, views=("credit",)) as con:
+        rows = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
+    said = {}
+    for row in rows:
+        if row.kind == "idea" and row.is_proven and row.low is not None and row.high is not None and row.high < 0:
+            size = f"{number(-(row.estimate or 0), row.digits)} {(row.unit or '').removesuffix(' per experiment')}"
+            size += f" [{number(-row.high, row.digits)} to {number(-row.low, row.digits)}] on average"
+            said[row.directive_id] = (
+                f"In the study it made scripts worse, by {size} ({many(row.n or 0, 'experiment')})."
+            )
+    return {idea.text: said[idea.directive_id] for idea in program.ideas if idea.directive_id in said}
+
+
+def _with_harm(program: Program, harm: Mapping[str, str]) -> str:
+    items = [f"{idea.text} {harm[idea.text]}" if idea.text in harm else idea.text for idea in program.ideas]
+    return replace_ideas(program.text, items) if harm else program.text
 
 
 def measured_bundle(study: Study) -> str:
@@ -117,8 +200,8 @@ def _meaning(idea: ProgramIdea) -> str:
     """``In words: if lr is below 0.03, multiply lr by 10.``; empty for an idea that only names values."""
     read_terms = [match for term in idea.terms if (match := _TERM.fullmatch(term))]
     plain = all(not m[3] and (m[2] or "x")[0] not in "*/" and (m[2] or "").lower() not in _STEPS for m in read_terms)
-    if not read_terms or (plain and not idea.conditions):
-        return ""
+    if not read_terms or (plain and (not idea.conditions or idea.text.startswith("When "))):
+        return ""  # a learnt idea says its conditions itself
     when = f"if {' and '.join(map(_condition, idea.conditions))}, " if idea.conditions else ""
     return f" In words: {when}{' and '.join(_action(*match.groups()) for match in read_terms)}."
 

@@ -216,9 +216,9 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
 
     from arena.study import Study
     from meta.champion import label_of
-    from meta.rewriting import measured_bundle, rewritten
+    from meta.rewriting import measured_bundle, measured_harm, rewritten
 
-    given, task, bundle = Path(study).expanduser() if study else None, None, ""
+    given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, str]()
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
     else:
@@ -231,12 +231,12 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         if kind != "prose":
             made = Study.open(folder, to_read=True)
             made.look()
-            task, bundle = made.task, measured_bundle(made)
+            task, bundle, harm = made.task, measured_bundle(made), measured_harm(made, program)
             program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
     if kind == "prose":
         write_program(out, as_prose(program), target, kind)
     else:
-        write_program(out, rewritten(program, kind, task, bundle), target, kind)
+        write_program(out, rewritten(program, kind, task, bundle, harm), target, kind)
 
 
 def as_prose(program: Program) -> Rewritten:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from analysis.study import open_study
 from inner_loop.behaviour import resolved_ideas
 from meta.begin import create
 from meta.evolve import evolve
+from meta.rewriting import rewritten
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from tests.meta.cli_study import cli
@@ -65,6 +67,23 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         first, *rest = resolved_ideas(written, task)
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
         assert [idea.terms for idea, _ in rest] == [idea.terms for idea, _ in resolved_ideas(champion, task)]
+
+
+def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
+    champion = load(here / "s" / "champion.md")
+    first, *others = champion.ideas
+    made = rewritten(champion, "chat", harm={first.text: "It made scripts worse."}).program
+    assert made.ideas[0].text.startswith(f"{first.text} It made scripts worse.")
+    assert [idea.text.count("worse") for idea in made.ideas] == [1] + [0] * len(others)
+    sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
+        AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
+    with open_study(here / "s") as con:
+        bad = {one for (one,) in con.execute(sql, [champion.program_id]).fetchall()}
+    exported(here, "s", "--for", "chat", "-o", "warned.md")
+    lines = load(here / "warned.md").text.splitlines()
+    for idea in champion.ideas:
+        (line,) = (line for line in lines if line.startswith(f"- {idea.text}"))
+        assert ("In the study it made scripts worse, by 0." in line) == (idea.directive_id in bad)
 
 
 def test_conditions_and_relative_values_become_words(here: Path) -> None:

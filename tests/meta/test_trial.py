@@ -16,9 +16,10 @@ import pytest
 from analysis.decision import decision_of
 from analysis.study import query
 from arena.study import Study
-from meta.apply import apply, committed, for_agents, program_files, program_path
+from meta.apply import apply, committed, program_files, program_path
 from meta.cli.main import run
 from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
+from meta.rewriting import for_agents, with_code_changes
 from programs.errors import UsageError
 from programs.program import Program
 from trainer.planted import random_law, simulated_task
@@ -250,7 +251,20 @@ def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
 
 def test_ideas_by_role_get_the_tasks_own_names() -> None:
     text = "- Raise it: `@learning_rate<0.1` → `@learning_rate=*3` `@unknown=2`.\n"
-    assert for_agents(text, Task.load("strokes")) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
+    strokes = Task.load("strokes")
+    assert for_agents(text, strokes) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
+    text = "- `optimizer==adam` → `@optimizer=momentum?` `@context_length=4?` `lr=0.03?` `width=1?` `centre?`, `lr=*3`."
+    wanted = "- `optimizer==adamw` → `optimizer=nesterov` `lr=0.03` `centre`, `lr=*3`."
+    assert for_agents(text, strokes) == wanted
+    assert for_agents("- `@optimizer=lion?` `@learning_rate=0.1?`.", strokes) == "- ."
+
+
+def test_changes_of_the_code_are_shown_to_agents() -> None:
+    task = Task.load("strokes")
+    assert with_code_changes("- `lr=0.1`.\n", task) == "- `lr=0.1`.\n"
+    shown = with_code_changes("- Try `centre`.\n", task)
+    assert "`centre`: grey values" in shown and "`average`" not in shown
+    assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
 
 
 @contextmanager
