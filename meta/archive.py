@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.evidence import ProgramScore
 from meta.mutators.base import ParentProgram
 from programs.program import Program
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_PAIRED = """SELECT program_id, task, match_id, run_seed, avg(verified_gain) FROM runs
+    WHERE purpose IN ('race', 'generation') AND verified_gain IS NOT NULL GROUP BY ALL"""
 
 
 class Archive:
@@ -90,6 +97,39 @@ class Archive:
         """A draw of its gain on each task."""
         bred = 0.5 * self.children[score.program_id]
         return [on.shrunk_mean + on.shrunk_se * (rng.standard_normal() - bred) for on in score.tasks or (score,)]
+
+
+PairedRuns = Mapping[str, Mapping[tuple[str, str, int], float]]  # program → (task, match, run seed) → gain
+
+
+def runs_by_seed(con: DuckDBPyConnection) -> PairedRuns:
+    """The verified gains of the runs that choose programs."""
+    gains: dict[str, dict[tuple[str, str, int], float]] = {}
+    for program_id, task, match_id, seed, gain in con.execute(_PAIRED).fetchall():
+        gains.setdefault(program_id, {})[task, match_id, seed] = gain
+    return gains
+
+
+def not_behind(program_id: str, parents: Mapping[str, Sequence[str]], known: Collection[str], runs: PairedRuns) -> str:
+    """The program, or its nearest ancestor by first parents that a child surpasses: one that gained more on the run
+    seeds that both ran in the same matches. Means over all runs of a program also differ by the matches that it ran in.
+    """
+    while parents.get(program_id):
+        parent = parents[program_id][0]
+        if parent not in known or surpasses(runs.get(program_id, {}), runs.get(parent, {})):
+            break
+        program_id = parent
+    return program_id
+
+
+def surpasses(child: Mapping[tuple[str, str, int], float], parent: Mapping[tuple[str, str, int], float]) -> bool:
+    """Whether the child gained more on average over tasks, in standard deviations of its differences there; a child
+    that never ran beside its parent is believed."""
+    by_task: dict[str, list[float]] = {}
+    for key in child.keys() & parent.keys():
+        by_task.setdefault(key[0], []).append(child[key] - parent[key])
+    sizes = [float(np.mean(differences) / (np.std(differences) or 1.0)) for differences in by_task.values()]
+    return not sizes or sum(sizes) > 0
 
 
 def front(points: Sequence[Sequence[float]]) -> list[int]:

@@ -22,7 +22,7 @@ from arena.race import RACE_RULES, Racer, RaceStart, Stage
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
 from arena.task_study import all_tasks
-from meta.archive import Archive
+from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
@@ -205,7 +205,8 @@ class Evolution:
         return stock, [self.study.program(program_id) for program_id in stock.runners()]
 
     def best(self) -> Program:
-        """The program of highest posterior gain that may become the champion: any but stock.
+        """The program of highest posterior gain that may become the champion: any but stock; but its parent, where
+        that gained as much on the run seeds of the matches in which both ran.
 
         After its confirmation has begun, the champion is fixed, because that stream is used once.
         """
@@ -218,7 +219,11 @@ class Evolution:
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
         ranked = archive.best(among) or archive.best()
-        return archive.programs[ranked[0].program_id]
+        with open_study(self.study.folder, views=()) as con:
+            pairs = runs_by_seed(con)
+        known = archive.programs.keys() - {stock}
+        parents = {p: row.parent_ids for p, row in self.study.state.programs.items()}
+        return archive.programs[not_behind(ranked[0].program_id, parents, known if among is None else among, pairs)]
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"

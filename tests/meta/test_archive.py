@@ -10,7 +10,7 @@ import pytest
 
 from analysis.events import ProgramEvent
 from analysis.evidence import ProgramScore
-from meta.archive import Archive, front
+from meta.archive import Archive, front, not_behind, surpasses
 from meta.breed import judge
 from meta.claim import Against, claim
 from meta.mutators.base import ChildProposal
@@ -192,3 +192,27 @@ def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:
     bred = Counter(found.parents(rng, 1)[0].program.name for _ in range(300))
     assert set(bred) == {"both", "north", "south"} and min(bred.values()) > 70
     assert front([[1.0], [3.0], [2.0], [3.0]]) == [1]  # on one task the front is the best draw, the first of equal ones
+
+
+def test_a_child_that_gained_no_more_beside_its_parent_is_no_champion() -> None:
+    parents = {"child": ("parent", "other"), "parent": ("origin",), "origin": (), "stranger": ("parent",)}
+    runs = {
+        "origin": {("t", "opening", 1): 0.1, ("t", "first", 2): 0.5},
+        "parent": {("t", "opening", 1): 0.2, ("t", "first", 2): 0.9, ("t", "first", 3): 0.7},
+        "child": {("t", "first", 2): 0.8, ("t", "first", 3): 0.7},  # its mean is above the parent's
+        "stranger": {("t", "second", 2): 0.1},
+    }
+    assert not_behind("child", parents, runs.keys(), runs) == "parent"
+    assert not_behind("child", parents, {"child", "origin"}, runs) == "child"
+    assert not_behind("stranger", parents, runs.keys(), runs) == "stranger"
+    runs["parent"][("t", "opening", 1)] = 0.0
+    runs["parent"][("t", "first", 2)] = 0.5
+    assert not_behind("child", parents, runs.keys(), runs) == "child"
+    assert not_behind("parent", parents, runs.keys(), runs) == "origin"
+
+
+def test_over_several_tasks_a_child_is_compared_in_the_spread_of_each() -> None:
+    parent = {("a", "m", seed): 0.0 for seed in range(4)} | {("b", "m", seed): 0.0 for seed in range(4)}
+    child = {("a", "m", seed): -90.0 + 60 * seed for seed in range(4)}  # no difference on average
+    assert surpasses(child | {("b", "m", seed): 0.01 + 0.001 * seed for seed in range(4)}, parent)
+    assert not surpasses(child | {("b", "m", seed): -0.01 - 0.001 * seed for seed in range(4)}, parent)
