@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from analysis.trackers import TRACKERS
 from meta.cli.main import run
+from trainer.planted import random_law, simulated_task
 
 
 def closed_port() -> int:
@@ -72,3 +78,67 @@ def test_following_is_refused_at_once_or_lists_the_studies_there_are(
     monkeypatch.setattr("meta.cli.tool_export.time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(["export", "later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
     assert "(studies that are there: studies/first)" in capsys.readouterr().err
+
+
+class Answers(BaseHTTPRequestHandler):
+    """An MLflow server that has the experiment 7; below /wrong another server; a silent one after /lost was asked."""
+
+    lost = False
+
+    def do_GET(self) -> None:
+        if Answers.lost or "/lost/api" in self.path:
+            Answers.lost = True
+            self.connection.close()
+            return
+        known = {"experiment": {"experiment_id": "7", "name": "a", "lifecycle_stage": "active"}}
+        body = json.dumps(known if "get-by-name" in self.path else {}).encode()
+        self.send_response(404 if "/wrong" in self.path else 200)
+        self.send_header("Content-Type", "text/html" if "/wrong" in self.path else "application/json")
+        self.end_headers()
+        self.wfile.write(b"<html>\nno such page" if "/wrong" in self.path else body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    Answers.lost = False
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.server_port}"
+    listening.shutdown()
+    listening.server_close()
+
+
+def test_the_last_line_links_to_the_experiment(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    tracker = TRACKERS.get("mlflow")(tmp_path)
+    assert tracker.variables == f"MLFLOW_TRACKING_URI={server} "
+    tracker.begin("a", "0123456789ab")
+    assert tracker.where == f"open {server}/#/experiments/7"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [("/wrong", 2, "answers, but not as this tool's server"), ("/lost", 1, "the server no longer answers")],
+)
+def test_another_server_and_a_lost_one_are_told_apart(
+    server: str,
+    path: str,
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server + path)
+    task = simulated_task(random_law(2), tmp_path / "law", experiments=2)
+    words = ["match", "stock", "idea-queue", "-t", str(task), "-s", str(tmp_path / "s"), "-n", "1", "--yes", "-q"]
+    assert run(words) == 0
+    assert run(["export", str(tmp_path / "s"), "--to", "mlflow"]) == code
+    shown = capsys.readouterr().err
+    assert said in shown and "<html>" not in shown
+    assert ("trying again for half a minute" in shown) == (path == "/lost")
