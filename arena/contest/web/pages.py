@@ -55,6 +55,7 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
         hosting=host.is_host(request),
         proof=proof,
         twin=twin,
+        live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
         to_html=to_html,
         **values,
     )
