@@ -74,6 +74,7 @@ class ContestView(TypedDict):
     states: dict[str, int]
     left: int  # entries with runs left
     close_asked: bool
+    stock: str | None  # entry id of stock's first arm
 
 
 class EntryRow(NamedEntry):

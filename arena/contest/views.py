@@ -61,6 +61,7 @@ def contest_view(contest: Contest) -> ContestView:
         people = connection.scalar(select(func.count()).select_from(Person))
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         states = {str(state): int(count) for state, count in counted}
+        stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
@@ -74,7 +75,7 @@ def contest_view(contest: Contest) -> ContestView:
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
-        "close_asked": bool(state.get("close_asked")),
+        "close_asked": bool(state.get("close_asked")), "stock": stock,
     }  # fmt: skip
 
 

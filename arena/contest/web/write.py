@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
-from arena.contest.example import edits_of, example
+from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
@@ -48,8 +48,8 @@ def write_routes(host: Host) -> APIRouter:
         fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
         viewer = host.viewer(request)
         left = entries_left(host.contest, viewer) if viewer else None
-        known = {"tasks": tasks, "fields": fields, "text": text, "checked": checked, "parent": parent, "left": left}
-        return show(host, request, "write", **known)
+        known = {"tasks": tasks, "fields": fields, "notation": notation(host.task), "left": left}
+        return show(host, request, "write", **known, text=text, checked=checked, parent=parent)
 
     @routes.get("/write")
     @routes.get("/write.md")
