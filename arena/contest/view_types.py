@@ -151,6 +151,7 @@ class EntryView(EntryRow):
     standing: BoardViewRow | None
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
+    race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner
     places: dict[int, str]
     parent: NamedEntry | None
@@ -190,7 +191,7 @@ class HostRow(EntryRow):
 
 
 class OwnEntryRow(EntryRow):
-    outcome: str  # as in EntryView
+    outcome: str  # as in EntryView; while the decision goes on, its race
 
 
 class PersonView(TypedDict):

@@ -20,7 +20,7 @@
     }, rest + APART * Math.random());
   }
 
-  const texts = (page) => JSON.stringify([...page.querySelectorAll("main textarea")].map((one) => one.value));
+  const texts = (page) => JSON.stringify([...page.querySelectorAll("main textarea[data-lint]")].map((one) => one.value));
 
   async function refresh() {
     const active = document.activeElement;
