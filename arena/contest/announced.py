@@ -16,9 +16,9 @@ def sentences(said: Announcement) -> list[str]:
         return []
     digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
     stock = said["gain"] - said["over_stock"]
-    ratio = _ratio(said["gain"], said)
+    ratio, best = _ratio(said["gain"], said), entry_label(said["best"]["entrant"], said["best"]["name"])
     lines = [
-        f"Over {many(said['n'], 'fresh run')}, the best entry gains {number(said['gain'], digits)} {said['unit']} on "
+        f"Over {many(said['n'], 'fresh run')}, {best} gains {number(said['gain'], digits)} {said['unit']} on "
         f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
         f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
         f"is {number(said['over_stock'], digits, True)} (95% interval "
