@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.wording import duration
 from arena.contest.announced import labels, look_lines, outcome, place, places, race_places, sentences
 from arena.contest.decision import decide_race, losses, race_headline, race_rows
 from arena.contest.plan import plan_close, power_of
@@ -186,6 +187,9 @@ def test_more_runs_tell_a_smaller_lead() -> None:
     assert few.leaders == 4 and few.runs < plan.runs and "with 4 leaders" in few.sentence("a guess", 3.0)
     assert plan_close(0.33, entries=40).leaders == plan.leaders == 12
     assert "standard deviation of 33% of its average gain (a guess)" in plan.sentence("a guess", 3.0)
+    said = few.sentence("a guess", 3.0, workers=3)
+    device, clock = 6 * few.runs * 3.0, 2 * few.runs * 3.0
+    assert f"{duration(device)} of device time" in said and f"{duration(clock)} by the clock with 3 workers" in said
     assert plan_close(0.33, runs=12).runs == 12 and "named in" in plan.sentence("assumed", 3.0)
 
 

@@ -51,7 +51,9 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     (other / "task.toml").write_text((other / "task.toml").read_text().replace('name = "other"', 'name = "elsewhere"'))
     contest = founded(tmp_path, hidden=(Task.load(str(other)),)).contest
     ids = entered(contest, "local", "one-line", "local")
-    carry_on(contest, quiet, until_idle=True)
+    log: list[str] = []
+    carry_on(contest, log.append, until_idle=True)
+    assert f"P local 0 1: {RUNS} of {RUNS} runs" in log and f"stock (A/A): {RUNS} of {RUNS} runs" in log
     assert set(states(contest).values()) == {"verified"}
     assert queue_view(contest)["rows"] == []
     board = board_view(contest)

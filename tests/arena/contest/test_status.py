@@ -128,6 +128,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert (plan["runs"], plan["leaders"]) == (9, 4) and plan["run_seconds"] > 0 and not folder.exists()
     assert run([*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--entries-per-person", "1"]) == 0
     said = capsys.readouterr().err
+    assert "budget of a run: " in said and "by the clock with " in said
     assert "closes 2031-02-03 04:05" in said and "2 runs per entry and task; at most 1 entry per person" in said
     folder.mkdir()
     (folder / "mine").touch()
