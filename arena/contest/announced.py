@@ -97,8 +97,10 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
     for look in [runs for runs in race.looks if runs <= race.looked]:
         gone = [(names[who], names[to], number(by, digits)) for who, (to, by, runs) in race.out.items() if runs == look]
         still -= len(gone)
-        left = "; ".join(f"{who} left, below {to} by {by}" for who, to, by in gone) or "no entry left"
-        lines.append(f"look after {many(look, 'run')} of each: {left}; {many(still, 'entry')} still in the race")
+        out = "; ".join(f"{who} is out, below {to} by {by}" for who, to, by in gone) or "none is out"
+        lines.append(f"look after {many(look, 'run')} of each: {out}; {many(still, 'entry')} still in the race")
+    if lines and race.entries:
+        lines[-1] += f", {len(race.above_stock.intersection(race.entries))} of them significantly above stock"
     return lines
 
 

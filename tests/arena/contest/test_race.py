@@ -72,7 +72,8 @@ def test_who_left_because_of_a_void_entry_comes_back() -> None:
     names = {3: "Ada 1", 4: "Ben 1", CONTROL: "stock"}
     left = f"left after {had[3]} runs: below Ben 1 by {race.out[3].by:.2f} at that look"
     assert race_places(race, names, 2) == {3: left, 4: f"still in the race after {race.looked} runs"}
-    assert f"Ada 1 left, below Ben 1 by {race.out[3].by:.2f}; 1 entry still in" in look_lines(race, names, 2)[0]
+    assert f"Ada 1 is out, below Ben 1 by {race.out[3].by:.2f}; 1 entry still in" in look_lines(race, names, 2)[0]
+    assert look_lines(race, names, 2)[-1].endswith("still in the race, 1 of them significantly above stock")
     begun = follow(entries(3, 4), {"": {number: [] for number in runs}}, LOOKS)
     assert race_places(begun, names, 2)[3] == "in the race; next look after 5" and look_lines(begun, names, 2) == []
     without = follow(entries(3), {"": {n: runs[n][: had[n]] for n in (3, CONTROL, TWIN)}}, LOOKS, leaders=2)
