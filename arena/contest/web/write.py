@@ -48,8 +48,18 @@ def write_routes(host: Host) -> APIRouter:
         fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
         viewer = host.viewer(request)
         left = entries_left(host.contest, viewer) if viewer else None
-        known = {"tasks": tasks, "fields": fields, "notation": notation(host.task), "left": left}
-        return show(host, request, "write", **known, text=text, checked=checked, parent=parent)
+        return show(
+            host,
+            request,
+            "write",
+            tasks=tasks,
+            fields=fields,
+            notation=notation(host.task),
+            left=left,
+            text=text,
+            checked=checked,
+            parent=parent,
+        )
 
     @routes.get("/write")
     @routes.get("/write.md")
