@@ -80,13 +80,15 @@ def lint(
 
 
 def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
-    """Like ``lint``, for any text; one that is not a valid program gives a single message, an error."""
+    """Like ``lint``, for any text; one that is not a valid program gives errors alone: one for each bad setting."""
     try:
         program = Program.parse(raw, file)
     except ProgramError as error:
         said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
         where, line, message = said.groups() if said else ("", 1, error.message)
-        return [_told(LintMessage(int(line), "error", "unreadable", message, where or ""))]
+        message, *others = re.split(r"; line (\d{1,9}): ", message)
+        each = [(line, message), *zip(others[::2], others[1::2], strict=True)]
+        return [_told(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
     return lint(program, known_terms)
 
 

@@ -166,7 +166,14 @@ def _said(path: tuple[str, ...], item: ErrorDetails) -> str:
         return f"unknown setting {_cut(field)}{_nearest(path)}"
     if item["loc"] and item["loc"][-1] == "[key]":
         field = ".".join(path[:-1]) + f" key {path[-1]}"
-    return f"{field} {_in_our_words(item['msg'])}, not {_short(item['input'])}"
+    example = _example(field) if item["type"] in ("model_type", "dict_type") else ""
+    return f"{field} {_in_our_words(item['msg'])}{example}, not {_short(item['input'])}"
+
+
+def _example(field: str) -> str:
+    """How a mapping is written: its first field with the default; empty for what is no field of the charter."""
+    default = Charter().model_dump(mode="json").get(field)
+    return next((f" ({field}: {{{name}: {value}}})" for name, value in (default or {}).items()), "")
 
 
 def _in_our_words(message: str) -> str:

@@ -131,9 +131,11 @@ def drawn_card(
     shown: Sequence[DrawnRun] = (),
     measure: str = "",
     direction: str = "",
+    always: Sequence[CardRow] = (),
 ) -> str:
     """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
-    width, and as many are drawn as there is room for; the card says how many are not."""
+    width, and as many are drawn as there is room for, those of ``always`` before others; the card says how many are
+    not."""
     from analysis.report.page import environment
 
     size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
@@ -141,7 +143,9 @@ def drawn_card(
     below = 126 + (size + 8) * len(headline)
     sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
     top = below + 34 * len(sentence) + 34
-    given, rows = len(rows), rows[: MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))]
+    given, room = len(rows), MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))
+    others = [row for row in rows if row not in always][: max(0, room - len(always))]
+    rows = [row for row in rows if row in always or row in others][:room]
     axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     return (
         environment()

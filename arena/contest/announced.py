@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.wording import decimals, duration, many, number, span, typical
+from arena.contest.race import Race
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, arm_label, entry_label
 
 
@@ -15,9 +16,9 @@ def sentences(said: Announcement) -> list[str]:
         return []
     digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
     stock = said["gain"] - said["over_stock"]
-    ratio = _ratio(said["gain"], said)
+    ratio, best = _ratio(said["gain"], said), entry_label(said["best"]["entrant"], said["best"]["name"])
     lines = [
-        f"Over {many(said['n'], 'fresh run')}, the best entry gains {number(said['gain'], digits)} {said['unit']} on "
+        f"Over {many(said['n'], 'fresh run')}, {best} gains {number(said['gain'], digits)} {said['unit']} on "
         f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
         f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
         f"is {number(said['over_stock'], digits, True)} (95% interval "
@@ -41,6 +42,8 @@ def sentences(said: Announcement) -> list[str]:
             else "is not possible as it stands: their gains do not differ"
         )
         lines.append(f"To separate the first two, {first} and {second}, {cost}.")
+    if check := said.get("aa_check"):
+        lines.append(check)
     return lines
 
 
@@ -65,13 +68,40 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     lost = next((one for one in said["lost"] if one["number"] == row["number"]), None)
     if lost is None:
         return "does not win: the A/A check failed"
-    digits, runs = decimals(typical(row["se"] for row in said["rows"])), many(lost["runs"], "run")
+    digits = decimals(typical(row["se"] for row in said["rows"]))
     if lost["below"] is None:
-        return f"not significantly above stock after {runs}: {number(lost['by'], digits, True)}"
+        return f"not significantly above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
-    below = f"left after {runs}: below {_name(other)} by {number(lost['by'], digits)}"
+    below = left_race(_name(other), number(lost["by"], digits), lost["runs"])
     beside = "above stock" if lost["above_stock"] else "not significantly above stock"
     return below if other["role"] != "program" else f"{below}; {beside}"
+
+
+def left_race(below: str, by: str, runs: int) -> str:
+    """Why an entry left the race. The look counted the first ``runs`` runs of each; tables also have the later ones."""
+    return f"left after {many(runs, 'run')}: below {below} by {by} at that look"
+
+
+def race_places(race: Race, names: Mapping[int, str], digits: int) -> dict[int, str]:
+    """Number → how a leader stands in a race that goes on. ``names``: of the entries and of stock."""
+    after = max(race.wanted.values(), default=race.looked)
+    still = f"still in the race after {many(race.looked, 'run')}" if race.looked else "in the race"
+    places = dict.fromkeys(race.entries, f"{still}; next look after {after}" if race.wanted else still)
+    gone = race.out.items()
+    return places | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
+
+
+def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
+    """Who left at each look that was taken, and how many are still in, one line for each look."""
+    lines, still = [], len(race.entries) + len(race.out)
+    for look in [runs for runs in race.looks if runs <= race.looked]:
+        gone = [(names[who], names[to], number(by, digits)) for who, (to, by, runs) in race.out.items() if runs == look]
+        still -= len(gone)
+        out = "; ".join(f"{who} is out, below {to} by {by}" for who, to, by in gone) or "none is out"
+        lines.append(f"look after {many(look, 'run')} of each: {out}; {many(still, 'entry')} still in the race")
+    if lines and race.entries:
+        lines[-1] += f", {len(race.above_stock.intersection(race.entries))} of them significantly above stock"
+    return lines
 
 
 def _name(row: MeasuredRow) -> str:

@@ -65,11 +65,13 @@ def lost(contest: Contest, study: Study, why: str) -> str:
         "hidden": alone["hidden"],
     }
     contest.state(lost=lost_arms)
+    with contest.database.read() as connection:
+        name = connection.get_one(ContestEntry, alone["number"]).label
     if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
-        return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
+        return f"{name}: attempt {attempts} of its confirming runs was lost"
     why = given_up(lost_arms[alone["arm_id"]])
     record(contest, study, alone["number"], [alone["arm_id"]] if alone["hidden"] else [], why)
-    return f"entry {alone['number']} is left out of the decision"
+    return f"{name} is left out of the decision"
 
 
 def given_up(lost_arm: LostArm) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import interval
-from analysis.wording import listed
+from analysis.decision_text import check as check_words
+from analysis.decision_text import check_title
+from analysis.statistics import error_of, interval
+from analysis.wording import decimals, listed, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
-from arena.contest.announced import labels
+from arena.contest.announced import labels, look_lines, race_places
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
-from arena.contest.pace import Deciding
+from arena.contest.pace import ConfirmingRuns, Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
@@ -51,7 +54,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     entries = taking_part(contest, numbers)
     matches = [TaskMatch(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
     plan = ConfirmingPlan(contest, entries, matches, contest.config.looks, contest.config.confirm_runs)
-    counted = Deciding(contest, progress, plan.most, plan.done)
+    counted = Deciding(contest, progress, plan.now)
     racer = careful.IsolatingRacer(contest, entries, plan.wanted)
     play_on_tasks(matches, executor, racer, counted, lambda scores: scores[0])
     acts.record_acts(contest, study)
@@ -85,16 +88,24 @@ class ConfirmingPlan:
             for each in self.matches
         }
 
-    @property
-    def done(self) -> int:
-        return sum(len(gains) for on in self.gains().values() for gains in on.values())
-
-    def most(self) -> int:
-        """The runs that there will be if no look of the race separates anybody from now on."""
-        race, gains = self.race(careful.left_out(self.contest, self.entries)), self.gains()
+    def now(self) -> ConfirmingRuns:
+        """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
+        race stands."""
+        gone = careful.left_out(self.contest, self.entries)
+        race, gains = self.race(gone), self.gains()
         running = set(race.wanted) if race else {entry.number for entry in self.entries}
-        each = ((number, len(runs)) for on in gains.values() for number, runs in on.items())
-        return sum(max(runs, self.runs * (number in running)) for number, runs in each)
+        each = [(number, len(runs)) for on in gains.values() for number, runs in on.items()]
+        most = sum(max(runs, self.runs * (number in running)) for number, runs in each)
+        runs: ConfirmingRuns = {"done": sum(n for _, n in each), "wanted": most, "race": [], "looks": []}
+        if race is None:
+            return runs
+        names = {e.number: entry_label(e.entrant, e.name) if e.role == "program" else "stock" for e in self.entries}
+        errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
+        digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
+        places = race_places(race, names, digits) | {number: f"left out: {why}" for number, why in gone.items()}
+        runs["race"] = [{**_who(e), "said": places[e.number]} for e in self.entries if e.number in places]
+        runs["looks"] = look_lines(race, names, digits)
+        return runs
 
     def race(self, gone: Collection[int]) -> Race | None:
         """The race without the entries that are left out; None in a contest without one."""
@@ -166,6 +177,8 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
         rows = race_rows(rows, decided, race, scores_of(entries, gains))
     if check is not None and not check.passed:
         decided = withheld(decided)
+    if check is not None:
+        decided["aa_check"] = f"{check_title(check)} in these runs: {check_words(check).removeprefix('A/A: ')}"
     return {
         **decided,
         "decided_at": utc_now().isoformat(),

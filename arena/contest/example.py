@@ -15,6 +15,7 @@ class TaskEdit(TypedDict):
     """A row of the table of edits. ``now``: what it is in the untouched script; ``example``: how an idea names it."""
 
     name: str
+    role: str
     group: str
     now: str
     values: str
@@ -31,13 +32,35 @@ def edits_of(task: Task) -> list[TaskEdit]:
         rows.append(
             {
                 "name": knob.name,
+                "role": knob.role and f"@{knob.role}",
                 "group": knob.group,
                 "now": now,
-                "values": knob.note or "an edit of several lines" if patch else ", ".join(map(str, knob.values)),
+                "values": knob.note or "an edit of several lines" if patch else knob.allowed,
                 "example": knob.name if patch else f"{knob.name}={other_value(knob.values, now)}",
             }
         )
     return rows
+
+
+def notation(task: Task) -> str:
+    """How an idea names edits, as a list in markdown with examples of the task."""
+    edits = edits_of(task)
+    two = " ".join(f"`{edit['example']}`" for edit in edits[:2])
+    rate = next((knob.name for knob in task.edits.knobs if knob.role == "learning_rate"), "NAME")
+    return (
+        f"- An idea may name several edits; they are made together, as one change: {two}.\n"
+        "- A value is one of the column *Values*; where the column gives a range, any number in it. An idea with any "
+        "other value or name is skipped, and the check says so.\n"
+        f"- `{rate}=*3` and `{rate}=/3` multiply and divide the value of the best script so far; `{rate}=up` and "
+        f"`{rate}=down` take the next listed value. `{rate}<0.03` is a condition: the idea is tried only while it "
+        "holds.\n"
+        "- `@optimizer=adam`, as in ideas learnt on other tasks, names an edit by the column *Role*, whatever this "
+        "task calls it. A question mark at the end (`@optimizer=adam?`) leaves the edit out where the task has none "
+        "or does not allow the value. Both are allowed here.\n"
+        "- That a value is listed does not mean that it works: with some, training crashes, diverges or runs out of "
+        "time, with or without other edits. Such an experiment counts as failed and costs its device time; the script "
+        "stays as it was.\n"
+    )
 
 
 def other_value(values: Sequence[object], now: str) -> object:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
 
+from arena.contest.stored import RacePlace
+
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.executor import Progress
@@ -39,36 +41,40 @@ def _latest(contest: Contest) -> list[float]:
 
 
 class ConfirmingRuns(TypedDict, total=False):
-    """``done`` confirming runs of at most ``wanted``, ``seconds`` until the last of these; empty while nothing is
-    being decided."""
+    """``done`` confirming runs of at most ``wanted``, ``seconds`` until the last of these; ``race``: how each leader
+    stands; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided."""
 
     done: int
     wanted: int
     seconds: float
+    race: list[RacePlace]
+    looks: list[str]
 
 
 class Deciding:
-    """Counts the confirming runs as they end: a ``Progress`` that passes events on.
+    """Follows the confirming runs as they end: a ``Progress`` that passes events on and stores ``now()`` for the pages,
+    the state of the runs on all tasks."""
 
-    ``most()``: the runs on all tasks if nobody leaves the race any more; ``done``: those that have ended.
-    """
-
-    def __init__(self, contest: Contest, progress: Progress, most: Callable[[], int], done: int) -> None:
-        self.contest, self.progress, self.most, self.done = contest, progress, most, done
-        self.wanted = most()
-        self._tell()
+    def __init__(self, contest: Contest, progress: Progress, now: Callable[[], ConfirmingRuns]) -> None:
+        self.contest, self.progress, self.now = contest, progress, now
+        self.told = len(self._stored()["looks"])  # looks
 
     def __call__(self, event: Mapping[str, JsonValue]) -> None:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
-            self.done += 1
-            self.wanted = max(self.most(), self.done)
-            self._tell()
-            if self.done == self.wanted or self.done % math.ceil(self.wanted / LINES) == 0:
-                self.progress({"kind": "note", "text": f"{self.done} of at most {self.wanted} confirming runs"})
+            now = self._stored()
+            done, wanted = now["done"], now["wanted"]
+            lines = now["looks"][self.told :]
+            self.told = len(now["looks"])
+            if done == wanted or done % math.ceil(wanted / LINES) == 0:
+                lines = [f"{done} of at most {wanted} confirming runs", *lines]
+            for line in lines:
+                self.progress({"kind": "note", "text": line})
         self.progress(event)
 
-    def _tell(self) -> None:
-        self.contest.database.set_fact("deciding", done=self.done, wanted=self.wanted)
+    def _stored(self) -> ConfirmingRuns:
+        now = self.now()
+        self.contest.database.set_fact("deciding", **now)
+        return now
 
 
 def deciding(contest: Contest) -> ConfirmingRuns:
@@ -77,3 +83,8 @@ def deciding(contest: Contest) -> ConfirmingRuns:
         return {}
     left = max(0, counts["wanted"] - counts["done"])
     return {**counts, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}
+
+
+def in_race(contest: Contest) -> dict[int, str]:
+    """Number → how a leader stands in the race, while it goes on."""
+    return {place["number"]: place["said"] for place in deciding(contest).get("race", ())}

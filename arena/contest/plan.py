@@ -27,8 +27,9 @@ class ClosePlan:
     leaders: int = MOST_LEADERS
     ratio: float = RATIO
 
-    def sentence(self, source: str, run_seconds: float) -> str:
-        """``run_seconds``: device-seconds of one run, verification included, on all tasks."""
+    def sentence(self, source: str, run_seconds: float, workers: int = 1) -> str:
+        """``run_seconds``: device-seconds of one run, verification included, on all tasks; ``workers``: runs at a
+        time."""
         leaders = many(self.leaders, "leader")
         most = (self.leaders + 2) * self.runs * run_seconds
         return (
@@ -36,8 +37,8 @@ class ClosePlan:
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
             f"{self.power:.0%} of simulated closes with {leaders}. The simulation assumes that the "
             f"gains of one entry's runs have a standard deviation of {self.noise:.0%} of its average gain ({source}). "
-            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), "
-            "usually much less"
+            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), about "
+            f"{duration(most / workers)} by the clock with {many(workers, 'worker')}, usually much less"
         )
 
 

@@ -95,10 +95,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted entry."""
-    import uvicorn
-
     from arena.contest.web.app import create_app
-    from arena.contest.web.wire import configured
+    from arena.contest.web.wire import Server, configured
 
     contest = Contest.open(folder)
     refuse_public((*contest.tasks, *contest.hidden))
@@ -110,7 +108,7 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")
     with terminated(say), keeper:
         started(f"http://{shown}:{listening.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config).run(sockets=[listening])
 
 
 class _Terminated(BaseException):

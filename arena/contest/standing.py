@@ -142,10 +142,17 @@ def _gains(entry: ContestEntry) -> list[TaskGain]:
 
 
 def version(database: Database) -> tuple[int, int]:
-    """(version of the board, number of the latest change of an entry): equal if nothing has changed."""
+    """(version of the board and confirming runs, number of the latest change of an entry): equal if nothing has
+    changed."""
+    counts = {"board": "version", "deciding": "done"}
     with database.read() as connection:
-        board = connection.scalar(select(ContestFact.value["version"].as_integer()).where(ContestFact.name == "board"))
-        return int(board or 0), int(connection.scalar(select(func.max(EntryChange.change))) or 0)
+        facts = [
+            connection.scalar(select(ContestFact.value[key].as_integer()).where(ContestFact.name == name))
+            for name, key in counts.items()
+        ]
+        return sum(int(count or 0) for count in facts), int(
+            connection.scalar(select(func.max(EntryChange.change))) or 0
+        )
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ class Steward:
         if run.baseline_metric is None or run.final_metric is None:
             why = run.reason or "no experiment of the screening run succeeded"
             change(self.contest, hand.number, state="failed", reason=why)
-            self.say(f"entry {hand.number} failed: {why}")
+            self.say(f"{self._name(hand.number)} failed: {why}")
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
@@ -224,7 +224,11 @@ class Steward:
         self.shown.stale = True
         if counted["state"] == "verified":
             self.arms.pop(number, None)
-        self.say(f"entry {number}: {counted['runs_done']} of {self.wanted} runs")
+        self.say(f"{self._name(number)}: {counted['runs_done']} of {self.wanted} runs")
+
+    def _name(self, number: int) -> str:
+        with self.contest.database.read() as connection:
+            return connection.get_one(ContestEntry, number).label
 
     def lost(self, hand: InHand, why: str) -> None:
         """Count a run that ended without a result, for a reason that other entries do not share."""
@@ -239,7 +243,7 @@ class Steward:
             self.shown.stale = True
         else:
             change(self.contest, hand.number, attempts=attempts)
-        self.say(f"entry {hand.number}: a run was lost: {why}")
+        self.say(f"{entry.label}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
         """Forget the jobs in progress; they resume from the ledger."""

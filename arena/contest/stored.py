@@ -248,6 +248,12 @@ class RaceLoss(TypedDict):
     above_stock: bool
 
 
+class RacePlace(NamedEntry):
+    """`decision`: how a leader stands in the race while it goes on, in words."""
+
+    said: str
+
+
 class SeparatingPrice(TypedDict):
     """`decision`: what would separate the first two of a tied group. ``runs``: of each, on every task."""
 
@@ -276,6 +282,7 @@ class Announcement(TypedDict, total=False):
     unit: str
     scales: list[dict[str, JsonValue]]
     aa_spread: float | None
+    aa_check: str  # of the confirming runs, in a sentence; not in one of an earlier version
     secret: str
     secret_hash: str
     rows: list[MeasuredRow]

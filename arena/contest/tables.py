@@ -32,6 +32,7 @@ from arena.contest.stored import (
     IdeaColumns,
     RunColumns,
     SimilarEntry,
+    entry_label,
 )
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
@@ -116,6 +117,12 @@ class ContestEntry(ContestTable):
     @property
     def entrant(self) -> str:
         return self.person.name if self.person else "host"
+
+    @property
+    def label(self) -> str:
+        """Its name for the host's log: `Ada 2`, or which arm of stock it is."""
+        arms = {"control": "stock", "a/a": "stock (A/A)"}
+        return arms.get(self.role) or entry_label(self.entrant, self.name)
 
 
 #: What the order of the queue depends on.

@@ -74,6 +74,7 @@ class ContestView(TypedDict):
     states: dict[str, int]
     left: int  # entries with runs left
     close_asked: bool
+    stock: str | None  # entry id of stock's first arm
 
 
 class EntryRow(NamedEntry):
@@ -150,6 +151,7 @@ class EntryView(EntryRow):
     standing: BoardViewRow | None
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
+    race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner
     places: dict[int, str]
     parent: NamedEntry | None
@@ -189,7 +191,7 @@ class HostRow(EntryRow):
 
 
 class OwnEntryRow(EntryRow):
-    outcome: str  # as in EntryView
+    outcome: str  # as in EntryView; while the decision goes on, its race
 
 
 class PersonView(TypedDict):

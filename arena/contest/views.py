@@ -16,7 +16,7 @@ from arena.contest.acts import acts, since, tainted
 from arena.contest.announced import outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
-from arena.contest.pace import deciding, run_seconds
+from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
     QueuePositions,
@@ -61,6 +61,7 @@ def contest_view(contest: Contest) -> ContestView:
         people = connection.scalar(select(func.count()).select_from(Person))
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         states = {str(state): int(count) for state, count in counted}
+        stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
@@ -74,7 +75,7 @@ def contest_view(contest: Contest) -> ContestView:
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
-        "close_asked": bool(state.get("close_asked")),
+        "close_asked": bool(state.get("close_asked")), "stock": stock,
     }  # fmt: skip
 
 
@@ -210,6 +211,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "standing": standing,
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
+        "race": in_race(contest).get(entry.number, ""),
         "headline": winning(entry.entry_id, said),
         "places": places(said),
         "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
@@ -285,11 +287,12 @@ def host_rows(contest: Contest) -> list[HostRow]:
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
-    decided = contest.announcement()
+    decided, race = contest.announcement(), in_race(contest)
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         entries: list[OwnEntryRow] = [
-            {**entry_row(entry), "outcome": outcome(entry.entry_id, decided)} for entry in connection.scalars(mine)
+            {**entry_row(entry), "outcome": outcome(entry.entry_id, decided) or race.get(entry.number, "")}
+            for entry in connection.scalars(mine)
         ]
         used = quota_used(connection, person.person_id)
     return {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
+from analysis.wording import duration, many
 from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
@@ -132,7 +132,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     if flags.dry_run:
         checked_options(Path(folder).expanduser(), wishes)
         out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
-        out.note(f"plan: {plan.sentence(source, wishes.run_seconds)}")
+        say_plan(out, plan, source, wishes)
         out.note(
             f"opens {shown(wishes.opens)}, closes {shown(wishes.closes)}; "
             f"{many(wishes.runs, 'run')} per entry and task; at most "
@@ -163,7 +163,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     if out.mode != "json":
         del created["plan"]
     out.thing(created)
-    out.note(f"plan: {plan.sentence(source, wishes.run_seconds)}")
+    say_plan(out, plan, source, wishes)
     out.note(
         "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
         "yours, for /host."
@@ -173,6 +173,19 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         "the secret is published with the decision, that the seeds were fixed before the contest opened."
     )
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
+
+
+def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions) -> None:
+    """What a run, an entry and the close cost, in device time and by the clock."""
+    each = wishes.runs * wishes.run_seconds
+    tasks = [wishes.task, *wishes.further]
+    out.note(
+        f"budget of a run: {duration(wishes.run_budget)} of device time on {wishes.task.name}, "
+        f"{duration(wishes.task.cost_seconds)} an experiment; the {many(wishes.runs * len(tasks), 'run')} of an entry "
+        f"take {duration(each)} with their measurement, about {duration(each / wishes.workers)} by the clock with "
+        f"{many(wishes.workers, 'worker')}"
+    )
+    out.note(f"plan: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
 
 
 def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:

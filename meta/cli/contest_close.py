@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many
 from meta.cli import resolve
@@ -69,11 +69,13 @@ def follow(out: Output, contest: Contest) -> None:
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
-    said = None
+    said, looks, waited = None, 0, False
     while contest.phase() != "decided":
         try:
             carry_on(contest, out.note)
         except Busy:
+            looks = note_looks(out, contest, looks)
+            waited = True
             if (now := where(contest)) is not None and now != said:
                 out.note(now)
                 said = now
@@ -81,6 +83,16 @@ def follow(out: Output, contest: Contest) -> None:
             continue
         if (contest.folder / "stop").exists():
             raise KeyboardInterrupt
+    if waited:
+        note_looks(out, contest, looks)
+
+
+def note_looks(out: Output, contest: Contest, said: int) -> int:
+    """Who left the race at each look after the first ``said`` ones; returns how many looks there were."""
+    looks = cast("list[str]", contest.database.fact("deciding").get("looks", []))
+    for line in looks[said:]:
+        out.note(line)
+    return len(looks)
 
 
 def where(contest: Contest) -> str | None:

@@ -32,7 +32,7 @@ def test_the_empty_charter_is_the_stock_loop() -> None:
         ("  wave: 2020-01-01\n", "name.md:4: wave must be an integer, not 2020-01-01"),
         ("  confirm: .nan\n", "name.md:4: confirm must be a finite number, not NaN"),
         ("  version: 2\n", "name.md:4: version must be less than or equal to 1, not 2"),
-        ("  keep: better\n", 'name.md:4: keep must be a mapping of fields, not "better"'),
+        ("  keep: better\n", 'name.md:4: keep must be a mapping of fields (keep: {rule: better}), not "better"'),
         ("  focus: optimizer\n", 'name.md:4: focus must be a list, not "optimizer"'),
         ("  proposers: {}\n", "name.md:4: proposers must name at least one, not {}"),
         ("  proposers:\n    tpe: 0\n", "name.md:5: proposers.tpe must be greater than 0, not 0"),

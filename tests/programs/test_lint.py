@@ -117,6 +117,9 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
     (message,) = check(HEAD + "  wave: 0\n---\nGo.\n", "p.md")
     assert message.at("p.md") == "p.md:3: error: wave must be greater than or equal to 1, not 0 [unreadable]"
     assert check("Go.", "p.md") == []
+    both = check(HEAD + "  keep: margin\n  wave: 0\n---\nGo.\n", "p.md")
+    assert [(m.line, m.level) for m in both] == [(3, "error"), (4, "error")]
+    assert both[0].message == 'keep must be a mapping of fields (keep: {rule: better}), not "margin"'
 
 
 @pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())

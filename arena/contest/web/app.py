@@ -55,6 +55,7 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.add_middleware(Shared)  # cached responses have passed through the others
     app.add_middleware(HeadAsGet)  # outermost: the cache knows GET alone
     _errors(app, host)
+    app.state.endings = [host.changes.end]
     return app
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 
 from analysis.report.card import CardText, drawn_card
+from analysis.report.picture import browser, draw
 from analysis.statistics import Mean, interval
 from arena.contest.acts import since
 from arena.contest.announced import labels, sentences
@@ -13,6 +18,10 @@ from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
 from arena.contest.score import scale
 from arena.contest.stored import Announcement, MeasuredRow
+from programs.errors import EnvironmentProblem
+
+WAIT_SECONDS = 10.0  # for another request that draws
+_drawing = Lock()
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,35 @@ def winners_card(contest: Contest) -> str | None:
     )
     names, won = labels([row for row in said["rows"] if row["role"] == "program"]), {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["number"] in names]
-    ahead, rest = (
-        [Finalist.of(row, names[row["number"]], wins) for row in rows if (row["number"] in won) == wins]
-        for wins in (True, False)
-    )
-    return drawn_card(words, [*ahead, stock_of(said), *rest], said["unit"])
+    stock = stock_of(said)
+    arms = [stock, *(Finalist.of(row, names[row["number"]], row["number"] in won) for row in rows)]
+    arms.sort(key=lambda arm: -arm.gain)
+    return drawn_card(words, arms, said["unit"], always=[arm for arm in arms if arm.role != "entry"])
+
+
+def can_draw() -> bool:
+    """Whether this machine has a browser to make a PNG of the card, which previews of links show."""
+    return browser() is not None
+
+
+def as_png(svg: str) -> bytes | None:
+    """The card as PNG, drawn once; None where it cannot be drawn, or another request draws it just now."""
+    if not _drawing.acquire(timeout=WAIT_SECONDS):
+        return None
+    try:
+        return _png(svg)
+    finally:
+        _drawing.release()
+
+
+@lru_cache(maxsize=4)
+def _png(svg: str) -> bytes | None:
+    with TemporaryDirectory(prefix="metaloop-card-") as folder:
+        try:
+            draw(svg, Path(folder) / "card.png")
+        except EnvironmentProblem:
+            return None
+        return (Path(folder) / "card.png").read_bytes()
 
 
 def stock_of(said: Announcement) -> Finalist:

@@ -24,11 +24,12 @@ class Changes:
         self.readers = 0
         self.by_client: Counter[str] = Counter()
         self.state: State = (0, 0)
+        self.ended = False  # the server shuts down
         self._news = asyncio.Event()  # set once, and replaced by the next
         self._task: asyncio.Task[None] | None = None
 
     async def _watch(self) -> None:
-        while self.readers:
+        while self.readers and not self.ended:
             state = await asyncio.to_thread(self.look)
             if state != self.state:
                 self.state = state
@@ -36,6 +37,11 @@ class Changes:
                 news.set()
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
+
+    def end(self) -> None:
+        """End all streams, and each later one after its first event."""
+        self.ended = True
+        self._news.set()
 
     def full(self, client: str) -> bool:
         """Whether the number of readers, or of this client's readers, is at its limit."""
@@ -51,7 +57,7 @@ class Changes:
                 self._task = self._task or asyncio.create_task(self._watch())
             sent, news = self.state, self._news
             yield "retry: 3000\n" + _event(sent)
-            while True:
+            while not self.ended:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SILENCE_SECONDS):
                         await news.wait()

@@ -67,6 +67,11 @@ def field(form: Posted, name: str) -> str:
     return form.fields.get(name, "")
 
 
+def parent_field(form: Posted) -> str:
+    """The entry that the text is based on, as typed."""
+    return field(form, "parent")[:MOST_ECHOED]
+
+
 def echoed(raw: bytes) -> str:
     """The submitted text to fill the form with; empty if it is not text."""
     try:
@@ -97,8 +102,9 @@ def _joining(routes: APIRouter, host: Host) -> None:
             )
         except UsageError as problem:
             return await run_in_threadpool(page_of, request, problem, "", field(form, "name"))
-        response = await run_in_threadpool(page_of, request, None, token)
         cookie = await run_in_threadpool(accounts.log_in, contest.database, token)
+        request.cookies[SESSION] = cookie  # the page is already that of a logged-in browser, and so are its forms
+        response = await run_in_threadpool(page_of, request, None, token)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         response.headers["cache-control"] = "no-store"
         return response
@@ -138,7 +144,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         person = await run_in_threadpool(host.viewer, request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
-        raw, parent = form.program, field(form, "parent")[:100]
+        raw, parent = form.program, parent_field(form)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
             accepted = await host.accept(person, raw, parent)

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from arena.contest import views
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
-from arena.contest.web.card import winners_card
+from arena.contest.web.card import as_png, winners_card
 from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
@@ -55,6 +55,7 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
         hosting=host.is_host(request),
         proof=proof,
         twin=twin,
+        live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
         to_html=to_html,
         **values,
     )
@@ -81,6 +82,14 @@ def _public(routes: APIRouter, host: Host) -> None:
         if drawn is None:
             raise HTTPException(404, detail={"message": "no entry has won", "hint": "the card shows the winner"})
         return Response(drawn, media_type="image/svg+xml", headers={POLICY: CARD_POLICY})
+
+    @routes.get("/card.png")
+    def picture() -> Response:
+        drawn = winners_card(host.contest)
+        data = as_png(drawn) if drawn else None
+        if data is None:
+            raise HTTPException(404, detail={"message": "no picture", "hint": "/card.svg, once an entry has won"})
+        return Response(data, media_type="image/png")
 
     @routes.get("/queue")
     @routes.get("/queue.md")

@@ -14,6 +14,7 @@ from arena.contest.announced import places, sentences
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, entry_label
 from arena.contest.tables import state_label
+from arena.contest.web.card import can_draw
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
+RANKS = (
+    "Rank ranges allow for all pairs of rows at once (Holm's correction), a 95% interval for its own row alone: with "
+    "few runs, rows whose intervals do not touch can still share a range."
+)
 
 
 def page(name: str, **values: Any) -> str:
@@ -59,6 +64,8 @@ def _environment() -> Environment:
         "decision_sentences": sentences,
         "decision_places": places,
         "entry_label": entry_label,
+        "rank_sentence": RANKS,
+        "can_draw": can_draw,
     }
     return environment
 

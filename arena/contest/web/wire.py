@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from socket import socket
 from typing import Any
 
+import uvicorn
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -60,3 +62,12 @@ def configured(app: Any) -> Config:
         timeout_keep_alive=15,
         h11_max_incomplete_event_size=MOST_HEAD,
     )
+
+
+class Server(uvicorn.Server):
+    """A server that ends the streams of its application (``state.endings``) before it waits for open responses."""
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        for end in getattr(self.config.app.state, "endings", ()):  # type: ignore[union-attr]  # FastAPI
+            end()
+        await super().shutdown(sockets)

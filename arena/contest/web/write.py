@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
-from arena.contest.entries import NotTaken, linted, obstacle, unpacked
-from arena.contest.example import edits_of, example
+from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
+from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
-from arena.contest.web.forms import echoed, posted
+from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
@@ -42,11 +42,24 @@ def write_routes(host: Host) -> APIRouter:
     """The page, its check without JavaScript, and the check of the API."""
     routes = APIRouter(include_in_schema=False)
 
-    def page_of(request: Request, text: str, checked: TextCheck | None) -> Response:
+    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "") -> Response:
         tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
         scripted = host.contest.study.researcher == "scripted"
         fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
-        return show(host, request, "write", tasks=tasks, fields=fields, text=text, checked=checked)
+        viewer = host.viewer(request)
+        left = entries_left(host.contest, viewer) if viewer else None
+        return show(
+            host,
+            request,
+            "write",
+            tasks=tasks,
+            fields=fields,
+            notation=notation(host.task),
+            left=left,
+            text=text,
+            checked=checked,
+            parent=parent,
+        )
 
     @routes.get("/write")
     @routes.get("/write.md")
@@ -58,7 +71,7 @@ def write_routes(host: Host) -> APIRouter:
         form = await posted(host, request)
         host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
         checked = await run_in_threadpool(text_check, host.contest, form.program, host, host.viewer(request))
-        return await run_in_threadpool(page_of, request, echoed(form.program), checked)
+        return await run_in_threadpool(page_of, request, echoed(form.program), checked, parent_field(form))
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
     async def check(request: Request) -> Any:

@@ -107,17 +107,15 @@ class Browser:
 @contextmanager
 def served(contest: Contest, limits: RateLimits | None = None) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
-    import uvicorn
-
     from arena.contest.serve import listen
     from arena.contest.web.app import create_app
-    from arena.contest.web.wire import configured
+    from arena.contest.web.wire import Server, configured
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)
     config = configured(app)
     config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium"),
 ]
+LIVE = "document.querySelector('script[src$=\"live.js\"]') !== null"
 SECONDS = 60.0  # for what the browser has to notice, on a busy machine
 
 
@@ -74,6 +75,31 @@ def typed(browser: Browser, page: str, token: str) -> None:
     submit(browser, "/login", "location.pathname === '/me'", token=token)
 
 
+def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
+    """A text that was checked is what Submit sends, with its parent; no live update replaces a text by another one."""
+    go(browser, f"{base}/me?parent=Ben+1")
+    text = "document.querySelector('[name=text]').value"
+    browser.value(f"{text} = '# Checked\\n'")
+    browser.value("document.querySelector('[formaction=\"/write#found\"]').click()")
+    until(browser, "location.pathname === '/write' && document.querySelector('#found').textContent.includes('Can be')")
+    settled(browser)
+    assert not browser.value(LIVE) and browser.value(text) == "# Checked\n"
+    assert browser.value("document.querySelector('[name=parent]').value") == "Ben 1"
+    browser.value("document.querySelector('[name=parent]').value = ''")
+    browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
+    until(browser, "location.pathname.startsWith('/entry/')")
+    go(browser, f"{base}/me")
+    until(browser, f"{LIVE} && {text} === '# Checked\\n'")
+    time.sleep(1.5)  # the first event only says how things stand
+    with contest.database.write() as connection:
+        connection.query(ContestEntry).where(ContestEntry.name == "Ada 1").one().raw = b"# Sent elsewhere\n"
+    with contest.database.read() as connection:
+        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 1").one().number
+    change(contest, number, state="screening")
+    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/me'))")
+    assert browser.value(text) == "# Checked\n"
+
+
 def whole(contest: Contest, port: int, browser: Browser) -> None:
     base = f"http://127.0.0.1:{port}"
     go(browser, f"{base}/join")
@@ -83,6 +109,11 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     browser.value("document.querySelector('[data-copy]').click()")
     until(browser, "document.querySelector('[data-copy]').textContent.includes('opied')")
     assert browser.value("getSelection().toString()") == token
+    assert not browser.value(LIVE)  # it would replace the token, which is shown only once, by the page at /join
+    assert browser.value("document.querySelector('nav').textContent.includes('Me (Ada)')")
+    go(browser, f"{base}/join")
+    assert browser.value(LIVE) and browser.value("document.querySelector('#join').textContent") == "You are Ada"
+    kept_texts(contest, base, browser)
     typed(browser, f"{base}/write", token)
     browser.value(  # the form is replaced, as live.js does, and a text is typed into the new one
         "(() => { const box = document.querySelector('form[action=\"/enter\"] [name=text]'); "
@@ -97,7 +128,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
     time.sleep(1.5)  # the first event only says how things stand
     with contest.database.read() as connection:
-        number = connection.query(ContestEntry).where(ContestEntry.role == "program").one().number
+        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 2").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
     assert browser.value("document.querySelector('#live').hidden") is False

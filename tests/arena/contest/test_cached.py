@@ -35,7 +35,7 @@ def test_a_name_is_shown_to_its_own_browser_alone(place: Place) -> None:
     ada.form("/login", token=joined(place.port, "Ada").token)
     for _ in range(2):
         own = ada.get("/")
-        assert ">Ada</a>" in own.text and 'name="proof"' in own.text
+        assert ">Me (Ada)</a>" in own.text and 'name="proof"' in own.text
         for path in ("/", "/queue", "/rules"):
             seen = Browser(place.port).get(path)
             assert "Ada" not in seen.text and "proof" not in seen.text and "set-cookie" not in seen.headers

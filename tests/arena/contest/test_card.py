@@ -12,6 +12,7 @@ from analysis.report.card import lines_of
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
+from arena.contest.web import card
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_board import filled
 
@@ -48,22 +49,51 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         assert Browser(port).get("/card.svg").status == 404
         who = announced(contest, outcome, winners)
         pages = [Browser(port).get(path).text for path in ("/?unshared", "/index.md")]
-        card = Browser(port).get("/card.svg")
+        svg = Browser(port).get("/card.svg")
         own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
         later = Browser(port).get("/card.svg").text
+    assert 'og:description" content="Ada: p ' in own and "Ada: p: Ada" not in own  # its name once
     won = f"Ada: p {'won' if winners == 1 else 'shares the win'}: a gain of 0.50 nats, about 1.7 times stock&#39;s"
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
     assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == (
         winners == 2
     )
     assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
-    assert card.headers["content-type"] == "image/svg+xml" and "script" not in card.headers["content-security-policy"]
-    texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(card.text)]
+    assert svg.headers["content-type"] == "image/svg+xml" and "script" not in svg.headers["content-security-policy"]
+    texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text)]
     assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
     assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock, both arms"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
-    assert "has declared P0" not in card.text and "has declared P0" in later
+    assert any(text.startswith("Over 9 fresh runs, Ada: p gains 0.50 nats") for text in texts)
+    assert "has declared P0" not in svg.text and "has declared P0" in later
+
+
+def test_a_browser_of_this_machine_makes_a_picture_for_previews_of_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contest, drawn = founded(tmp_path).contest, list[str]()
+    with served(contest) as port:
+        monkeypatch.setattr(card, "draw", lambda svg, path: (drawn.append(svg), path.write_bytes(b"PNG")))
+        monkeypatch.setattr(card, "browser", lambda: "/usr/bin/chromium")
+        assert Browser(port).get("/card.png").status == 404 and "og:image" not in Browser(port).get("/").text
+        who = announced(contest, "won", 1)
+        for path in ("/?unshared", f"/entry/{who[0]['entry_id']}"):
+            assert f'og:image" content="http://127.0.0.1:{port}/card.png"' in Browser(port).get(path).text
+        pictures = [Browser(port).get("/card.png") for _ in range(2)]
+        assert [each.body for each in pictures] == [b"PNG"] * 2 and drawn == [Browser(port).get("/card.svg").text]
+        monkeypatch.setattr(card, "browser", lambda: None)
+        assert "card.png" not in Browser(port).get("/?unshared=2").text
+
+
+def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    announced(contest, "won", 1)
+    said = contest.announcement()
+    lucky = [{**said["rows"][1], "number": n, "entrant": f"P{n}", "gain": 0.6} for n in range(5, 20)]
+    contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
+    svg = card.winners_card(contest) or ""
+    assert svg.count("<circle") == 8 and svg.index(">P5<") < svg.index(">Ada<") < svg.index(">stock, both arms<")
 
 
 def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:
@@ -74,10 +104,10 @@ def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Pat
     more = [{**said["rows"][1], "number": n, "entrant": f"P{n}"} for n in range(5, 20)]
     contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], twin, *more]})
     with served(contest) as port:
-        card = Browser(port).get("/card.svg").text
-    assert card.count("stock, both arms") == 1 and "Ada" in card
-    drawn = card.count("<circle")
-    assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in card
+        svg = Browser(port).get("/card.svg").text
+    assert svg.count("stock, both arms") == 1 and "Ada" in svg
+    drawn = svg.count("<circle")
+    assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in svg
     lines = lines_of("one two three four", 9, 1)
     assert lines == ["one two …"] and lines_of("one two", 9, 1) == ["one two"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,18 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     other = browser.get(f"/entry/{ids['first']}?run={runs[1]['run_id']}").text
     assert 'aria-current="true">Run 2<' in other and '<pre class="diff"' in other
     assert "metaloop run program.md" in page and "style=" not in page
+    assert page.index('id="text"') < page.index('id="curves"')
+    with contest.database.write() as connection:
+        course = connection.query(Course).where(Course.run_id == runs[0]["run_id"]).one()
+        first, *others = course.content["experiments"]
+        crashed = {**course.content, "experiments": [{**first, "reason": "it <crashed>", "diff": "+x"}, *others]}
+        course.body = zlib.compress(json.dumps(crashed).encode())
+    shown = browser.get(f"/entry/{ids['first']}?run={runs[0]['run_id']}").text
+    assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
+    assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
+    board = browser.get("/").text
+    assert "Rank ranges allow for all pairs of rows" in board and '<td data-label="State">' in board
+    assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
 
 def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -130,7 +144,7 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
-    assert page.count('<div class="credit ') == len(ideas) == 3
+    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from arena.contest.announced import labels, outcome, place, places, sentences
+from analysis.wording import duration
+from arena.contest.announced import labels, look_lines, outcome, place, places, race_places, sentences
 from arena.contest.decision import decide_race, losses, race_headline, race_rows
 from arena.contest.plan import plan_close, power_of
 from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
@@ -68,6 +69,13 @@ def test_who_left_because_of_a_void_entry_comes_back() -> None:
     runs = drawn({3: 1.0, 4: 3.0, CONTROL: 0.0, TWIN: 0.0})
     race, had = raced(entries(3, 4), runs)
     assert {number: loss.to for number, loss in race.out.items()} == {3: 4}
+    names = {3: "Ada 1", 4: "Ben 1", CONTROL: "stock"}
+    left = f"left after {had[3]} runs: below Ben 1 by {race.out[3].by:.2f} at that look"
+    assert race_places(race, names, 2) == {3: left, 4: f"still in the race after {race.looked} runs"}
+    assert f"Ada 1 is out, below Ben 1 by {race.out[3].by:.2f}; 1 entry still in" in look_lines(race, names, 2)[0]
+    assert look_lines(race, names, 2)[-1].endswith("still in the race, 1 of them significantly above stock")
+    begun = follow(entries(3, 4), {"": {number: [] for number in runs}}, LOOKS)
+    assert race_places(begun, names, 2)[3] == "in the race; next look after 5" and look_lines(begun, names, 2) == []
     without = follow(entries(3), {"": {n: runs[n][: had[n]] for n in (3, CONTROL, TWIN)}}, LOOKS, leaders=2)
     assert without.entries == [3] and (without.settled or without.wanted)
 
@@ -121,12 +129,14 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     race.scores = scores_of(who, {"": (gains := drawn({3: 0.9, 4: 0.7, CONTROL: 0.4, TWIN: 0.4}, sd=0.1))})
     told = decide_race(who, race, {"": gains}, 3.0)
     said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
-    assert places(said)[4] == outcome("n4", said) == "left after 20 runs: below Ben 3 by 0.189; above stock"
+    reason = "left after 20 runs: below Ben 3 by 0.189 at that look; above stock"
+    assert places(said)[4] == outcome("n4", said) == reason
+    assert sentences({**said, "aa_check": "A/A check passed in these runs: …"})[-1].startswith("A/A check passed")
     assert "clearly behind" not in " ".join(sentences(said))
     lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
     for below, words in (
-        (3, "left after 7 runs: below Ben 3 by 0.189; not significantly above stock"),
-        (CONTROL, "left after 7 runs: below stock by 0.189"),
+        (3, "left after 7 runs: below Ben 3 by 0.189 at that look; not significantly above stock"),
+        (CONTROL, "left after 7 runs: below stock by 0.189 at that look"),
         (None, "not significantly above stock after 7 runs: +0.189"),
     ):
         assert place(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
@@ -178,6 +188,9 @@ def test_more_runs_tell_a_smaller_lead() -> None:
     assert few.leaders == 4 and few.runs < plan.runs and "with 4 leaders" in few.sentence("a guess", 3.0)
     assert plan_close(0.33, entries=40).leaders == plan.leaders == 12
     assert "standard deviation of 33% of its average gain (a guess)" in plan.sentence("a guess", 3.0)
+    said = few.sentence("a guess", 3.0, workers=3)
+    device, clock = 6 * few.runs * 3.0, 2 * few.runs * 3.0
+    assert f"{duration(device)} of device time" in said and f"{duration(clock)} by the clock with 3 workers" in said
     assert plan_close(0.33, runs=12).runs == 12 and "named in" in plan.sentence("assumed", 3.0)
 
 

@@ -15,10 +15,12 @@ from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
 from arena.contest.pace import Deciding
+from arena.contest.standing import version
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
-from meta.cli.contest_close import where
+from meta.cli.contest_close import note_looks, where
+from meta.cli.output import Output
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
 from trainer.scaffold import init_simulated
@@ -49,7 +51,9 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     (other / "task.toml").write_text((other / "task.toml").read_text().replace('name = "other"', 'name = "elsewhere"'))
     contest = founded(tmp_path, hidden=(Task.load(str(other)),)).contest
     ids = entered(contest, "local", "one-line", "local")
-    carry_on(contest, quiet, until_idle=True)
+    log: list[str] = []
+    carry_on(contest, log.append, until_idle=True)
+    assert f"P local 0 1: {RUNS} of {RUNS} runs" in log and f"stock (A/A): {RUNS} of {RUNS} runs" in log
     assert set(states(contest).values()) == {"verified"}
     assert queue_view(contest)["rows"] == []
     board = board_view(contest)
@@ -71,6 +75,9 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert ids[2] not in confirmed  # the same text as the first, which came earlier
     assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
     assert told["outcome"] in ("won", "shared", "none")
+    assert " in these runs: two arms of stock differ by " in told["aa_check"]
+    progress = contest.database.fact("deciding")
+    assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
     (away,) = told["hidden"]
     assert away["task"] == "elsewhere" and len(away["rows"]) == len(told["rows"])
     names = f"{told['secret']}\nelsewhere"
@@ -111,7 +118,9 @@ def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
     assert len({row["run_seed"] for row in seeds}) == 2 * RUNS
 
 
-def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(tmp_path: Path) -> None:
+def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
@@ -119,13 +128,22 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(tmp_path: P
     seconds, measured = pace.run_seconds(contest)
     assert measured and 0 <= seconds < by_budget  # a simulated run takes no time by the clock
     heard: list[Mapping[str, object]] = []
-    told = Deciding(contest, heard.append, most=lambda: 6, done=4)
+    now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
+    told = Deciding(contest, heard.append, lambda: now)
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
+    before = version(contest.database)
+    now |= {"done": 5, "looks": ["first", "look after 7 runs of each: Ben 1 left"]}
     told({"kind": "run_ended", "state": "finished"})
     told({"kind": "run_ended", "state": "interrupted"})
-    assert pace.deciding(contest) | {"seconds": 0} == {"done": 5, "wanted": 6, "seconds": 0}
-    assert [event["text"] for event in heard if event["kind"] == "note"] == ["5 of at most 6 confirming runs"]
+    assert pace.deciding(contest) | {"seconds": 0} == {**now, "seconds": 0}
+    assert version(contest.database) != before  # open pages show it
+    assert [event["text"] for event in heard if event["kind"] == "note"] == [
+        "5 of at most 6 confirming runs",
+        "look after 7 runs of each: Ben 1 left",
+    ]
     assert where(contest) == "5 of at most 6 confirming runs"
-    Deciding(contest, heard.append, most=lambda: 8, done=6)
+    assert note_looks(Output(), contest, 1) == 2 and "Ben 1 left" in capsys.readouterr().err
+    now |= {"done": 6, "wanted": 8}
+    Deciding(contest, heard.append, lambda: now)
     assert where(contest) is None  # a line for every five

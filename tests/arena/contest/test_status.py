@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pyte
     printed: list[str] = []
     monkeypatch.setattr(Output, "rows", lambda self, rows, columns, **_: printed.append(drawn(rows, columns)))
     decided_rows(Output(), said)
-    reason = "left after 28 runs: below Ada 1 by 0.189; not significantly above stock"
+    reason = "left after 28 runs: below Ada 1 by 0.189 at that look; not significantly above stock"
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
@@ -97,6 +98,26 @@ def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: p
         for path in ("/queue?unshared", "/queue.md?unshared"):
             text = Browser(port).get(path).text
             assert "under way, 3 of at most 9 done" in text and "0 entries" not in text and "is empty" not in text
+        assert "The race" not in Browser(port).get("/").text  # stored by an earlier version
+
+
+def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        ada = Browser(port)
+        ada.form("/join", name="Ada")
+        path = ada.form("/enter", text="# Mine\n").headers["location"]
+        with contest.database.read() as connection:
+            entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
+        named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
+        said = "left after 7 runs: below Ben 1 by 0.29 at that look"
+        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=[{**named, "said": said}])
+        pages = ("/", "/index.md", "/me", "/me.md", path, f"{path}.md")
+        for going_on in (False, True):
+            if going_on:
+                contest.state(deciding="2026-01-01T00:00:00+00:00")
+            texts = [unescape(ada.get(page).text).replace("\\", "") for page in pages]
+            assert [said[1:] in text for text in texts] == [going_on] * len(pages)
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +128,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert (plan["runs"], plan["leaders"]) == (9, 4) and plan["run_seconds"] > 0 and not folder.exists()
     assert run([*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--entries-per-person", "1"]) == 0
     said = capsys.readouterr().err
+    assert "budget of a run: " in said and "by the clock with " in said
     assert "closes 2031-02-03 04:05" in said and "2 runs per entry and task; at most 1 entry per person" in said
     folder.mkdir()
     (folder / "mine").touch()

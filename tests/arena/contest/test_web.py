@@ -236,6 +236,20 @@ def test_events_begin_at_once(place: Place) -> None:
     assert "board" in json.loads(lines[-1].removeprefix("data: "))
 
 
+def test_open_streams_of_events_end_in_peace_with_the_server(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import http.client
+
+    with served(founded(tmp_path).contest) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/events")
+        answer = connection.getresponse()
+        assert answer.readline() == b"retry: 3000\n"
+    assert answer.read().endswith(b"\n\n")  # a whole response: nothing was cut off
+    connection.close()
+    said = capfd.readouterr()
+    assert "Cancel" not in said.err + said.out and "Traceback" not in said.err
+
+
 def test_joining_is_limited(tmp_path: Path) -> None:
     with served(founded(tmp_path).contest) as port:
         told = [Browser(port).send("/api/v1/join", {"name": f"P{i}"}) for i in range(12)]

@@ -51,6 +51,10 @@ def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: 
         assert task.description in plain and f"Gain is in {task.unit}" in plain
         assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
         assert "standups" not in page  # only models use it
+        assert "An idea may name several edits" in plain and "any other value or name is skipped" in plain
+        assert "@optimizer=adam?" in plain and "training crashes, diverges" in plain
+        stock = Browser(port).get("/api/v1/contest").json["stock"]
+        assert f"/entry/{stock}" in page and "# Stock" in Browser(port).get(f"/entry/{stock}").text
     assert f"Gain is in {task.unit}" in unescape(Browser(port).get("/").text)
 
 
@@ -128,6 +132,8 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
         page = ada.get("/me").text
         assert "You have used all your entries" in page and "<button>Submit</button>" not in page
+        written = ada.get("/write").text
+        assert "You have used all your entries" in written and ">Submit</button>" not in written
         contest.state(decided="2026-01-01T00:00:00+00:00")
         late = Browser(port).form("/write", text="# Two\n").text
         assert "cannot be submitted: this contest is closed" in late and "Can be submitted" not in late
@@ -164,8 +170,8 @@ def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port:
     assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
     assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
     used = page.split("Used ")[1][:2]
-    checked = browser.form("/write", text="# First\n\nTry it.\n").text
-    assert "no settings and no ideas" in checked
+    checked = browser.form("/write", text="# First\n\nTry it.\n", parent="Last 1").text
+    assert "no settings and no ideas" in checked and 'name="parent"' in checked and 'value="Last 1"' in checked
     assert browser.get("/me").text.split("Used ")[1][:2] == used
 
 

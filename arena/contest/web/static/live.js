@@ -1,6 +1,7 @@
 // Live pages: when the server reports a change, the main part of this page is fetched again.
 // A page is fetched at most every few seconds, and not by all readers at the same moment.
-// Nothing is replaced while a form field has the focus or holds what was typed; without JavaScript, reload the page.
+// Nothing is replaced while a form field has the focus or holds what was typed, nor a text by another one. A page that
+// answers a form does not load this script: its address gives another page. Without JavaScript, reload the page.
 "use strict";
 (() => {
   if (!window.EventSource) return;
@@ -19,6 +20,8 @@
     }, rest + APART * Math.random());
   }
 
+  const texts = (page) => JSON.stringify([...page.querySelectorAll("main textarea[data-lint]")].map((one) => one.value));
+
   async function refresh() {
     const active = document.activeElement;
     if (active && active.matches("input, textarea, select")) return;
@@ -26,6 +29,7 @@
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (texts(fresh) !== texts(document)) return;
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
     document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
     document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
@@ -34,12 +38,16 @@
     said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";
   }
 
-  const events = new EventSource("/events");
-  // A page in the back/forward cache would keep its connection, and a browser has only six per host.
-  addEventListener("pagehide", () => events.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-  events.addEventListener("change", (event) => {
-    if (seen !== null && seen !== event.data) soon();
-    seen = event.data;
-  });
+  function listen() {
+    const events = new EventSource("/events");
+    events.addEventListener("change", (event) => {
+      if (seen !== null && seen !== event.data) soon();
+      seen = event.data;
+    });
+    // A page in the back/forward cache would keep its connection, and a browser has only six per host.
+    addEventListener("pagehide", () => events.close(), { once: true });
+  }
+
+  listen();
+  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
 })();
