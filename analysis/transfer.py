@@ -327,6 +327,13 @@ def both_arms(cells: Sequence[Cell]) -> list[Cell]:
     return out
 
 
+def divisor(cells: Sequence[Cell]) -> Cell | None:
+    """Stock's row among the cells of a task and stream (both arms together), if gains may be divided by its gain: a
+    ratio to a mean that is not significantly above 0 says nothing."""
+    stock = both_arms(cells) or [cell for cell in cells if cell.role == "control"]
+    return next((cell for cell in stock if cell.low is not None and cell.low > 0.0), None)
+
+
 def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:
     """Cells and rank correlations of an open study; it reads no computed views."""
     cells = transfer_cells(con)

@@ -49,7 +49,7 @@ LEGEND = (
     "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
     "confirmation and held-out tasks. One model estimates edits and directives from all experiments together, so that "
     'even n = 1 has an interval. q: p-value corrected for the number of tests ("-": not tested, because fewer than '
-    "three runs tried it). metaloop show ROW lists the experiments or runs behind a row."
+    "three runs tried it, or, of an edit, almost only beside one that hurts: it may only repair that one). "
 )
 QUERY = "FROM credit"
 

@@ -296,8 +296,11 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
 
 
 SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; with more, a star marks intervals that exclude 0
-SHORT = {"absent": "–", "own": "own", "untried": "·"}
-STARS = "*: the 95% interval excludes 0; ·: not tried; –: does not exist on this task; own: already in its train.py"
+SHORT = {"absent": "–", "own": "own", "untried": "·", "beside": "?"}
+STARS = (
+    "*: the 95% interval excludes 0; ·: not tried; ?: only tried beside a change that hurts; –: does not exist on this "
+    "task; own: already in its train.py"
+)
 TITLES = {
     "edit": "edits, gain per trial",
     "tries": "directives, gain per trial that cites them",
