@@ -41,7 +41,7 @@ class Effects:
 
     ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it;
     ``sound`` [columns]: of these, seeds with such a source that has no other edit which hurts the untouched one. The
-    others show how an edit repairs what another one broke, as a learning rate an optimizer: effects do not add up there.
+    others show how an edit repairs what another one broke, as a learning rate an optimizer.
     ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
     """
 

@@ -68,8 +68,7 @@ def _credit(
     value: Value = json.loads(first.value_text)
     runs = len({run for each in tries for run in each.run_ids})
     seeds, sound = (int(of[effects.column[key]]) for of in (effects.seeds, effects.sound)) if effect else (runs, runs)
-    runs = min(runs, seeds)
-    is_isolated = sound >= min(runs, LEAST_RUNS)
+    is_isolated = sound >= min(seeds, LEAST_RUNS)
     known = effect if is_isolated else None
     return EditCredit(
         credit_id=content_id("c", "edit", scope.task, *key),
@@ -88,7 +87,7 @@ def _credit(
         value=value,
         label=f"+{first.knob}" if first.patch else f"{key[0]}={plain(value)}",
         failures=sum(each.failures for each in tries),
-        runs=runs,
+        runs=min(runs, seeds),
         is_isolated=is_isolated,
         device_seconds=sum(each.seconds for each in tries),
     )

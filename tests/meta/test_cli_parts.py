@@ -15,6 +15,7 @@ import pytest
 from analysis.decision import CheckedArm, twins
 from analysis.decision_text import line
 from analysis.ledger import Ledger
+from analysis.origin import in_words
 from analysis.transfer import Cell
 from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
@@ -26,7 +27,7 @@ from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
-from meta.cli.program import directive_text
+from meta.cli.program import differences
 from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, status_item
@@ -35,6 +36,7 @@ from meta.cli.standings import both_arms, leading, rank_text, remarks, runs_to_s
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
+from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
@@ -279,9 +281,14 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
-def test_the_order_of_ideas_is_told_as_their_number() -> None:
-    assert directive_text("d0123456789ab\nd0123456789ac") == "(the order of 2 ideas)"
-    assert directive_text("Keep it.\nd0123456789ac") == "Keep it.\nd0123456789ac"
+def test_ideas_that_moved_are_named_with_their_places() -> None:
+    old, new = (Program.parse("## Ideas\n" + "".join(f"- {x}\n" for x in order)) for order in ("abcd", "acdb"))
+    (row,) = differences(old, new)
+    assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "order"
+    assert list(in_words(old, new)) == ['the order of its ideas (moved: "b" from place 2 to 4, the last)']
+    assert [row["text"] for row in differences(Program.parse("# Just prose."), old) if row["kind"] == "idea"] == [
+        *"abcd"
+    ]
 
 
 def test_remarks_of_the_standings() -> None:
