@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, leading, rank_text, remarks, runs_to_separate, show_match
+from meta.cli.standings import both_arms, is_ranked, leading, rank_text, remarks, runs_to_separate, show_match
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
@@ -334,6 +335,13 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
     assert [(both["n"], both["gain"]) for both in both_arms(rows)] == [(8, pytest.approx(0.3))]
     show_match(Output(person=True), rows, [], {})
     assert "better than each of the others" in (shown := capsys.readouterr().out) and "rank" in shown
+    tied = [{**one, "rank_low": 1, "rank_high": 3} for one in rows]  # ranks that say nothing are left out
+    show_match(Output(person=True), tied, [], {})
+    assert "Too few runs to separate" in (shown := capsys.readouterr().out) and "rank" not in shown
+    decision: Any = SimpleNamespace(rests_on=lambda match_id, purpose: purpose == "confirmation")
+    purposes = ("race", "confirmation", "reserve")
+    assert [is_ranked({**row, "purpose": one}, decision) for one in purposes] == [True, False, False]
+    assert is_ranked({**row, "purpose": "reserve"}, None)
 
 
 def test_a_match_begins_with_what_it_shows() -> None:
@@ -342,9 +350,9 @@ def test_a_match_begins_with_what_it_shows() -> None:
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
     assert leading([a, b, again]) == (
-        "With these runs no program is shown to be better than another: each of the 2 may be the best."
+        "Too few runs to separate these programs: no difference between two of them is significant."
     )
-    assert leading([a, b, row("c", 3, 3)]) == "Each of a, b may be the best; the others are behind."
+    assert leading([a, b, row("c", 3, 3)]) == "None of a, b is shown to be worse than another; the others are behind."
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
     assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""

@@ -126,6 +126,15 @@ def test_a_machine_whose_pace_changes_is_told() -> None:
     assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
 
 
+def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:
+    few = studies.race_only(tmp_path / "few", {"a": (0.8, 0.01), "b": (0.7, 0.3), "c": (0.5, 0.3)}, runs=3)
+    (figure,) = part(few, "standings").figures
+    assert not any(row["tie"] or row["ranks"] for row in figure.data["rows"]) and "rank" not in figure.table.titles
+    assert "Too few runs to separate these programs" in figure.caption and not figure.data["ranked"]
+    (figure,) = part(studies.race_only(tmp_path / "many", {"a": (0.8, 0.01), "b": (0.1, 0.01)}), "standings").figures
+    assert [row["tie"] for row in figure.data["rows"]] == [True, False]
+
+
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
     for found in sections(studies.finished(tmp_path)):
         for figure in found.figures:
