@@ -31,7 +31,7 @@ from meta.cli.output import Column, Output, clean, fit_columns, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
-from meta.cli.screen import arm_rows, header, status_item
+from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, is_ranked, leading, rank_text, remarks, runs_to_separate, show_match
 from meta.cli.transfer_table import shown_better
@@ -181,6 +181,33 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
     assert resolve.study_folder("fi", out) == Path("studies/first")
     assert resolve.study_folder("studies/first", out) == Path("studies/first")
     assert resolve.fresh_folder("strokes", out).name.endswith("-1")
+
+
+def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    board, names = StudyView(), [f"idea-queue-learnt-v{i}" for i in range(2, 6)]
+    arms = [{"arm_id": f"a-{name}", "program_id": name, "role": "program"} for name in names]
+    stock = {"program_id": "stock", "arm_id": "a1", "role": "control"}
+    arms += [stock, {**stock, "arm_id": "a2", "role": "a/a"}]
+    board.take({"kind": "match", "match_id": "m1", "at": "2026-01-01T00:00:00Z", "arms": arms, "label": "generation-1"})
+    for name in (*names, "stock"):
+        board.take({"kind": "program", "program_id": name, "name": name, "parent_ids": ["idea-queue-learnt"]})
+    for index, arm in enumerate(arms):
+        run = {"run_id": f"r{index}", "arm_id": arm["arm_id"], "match_id": "m1", "at": "2026-01-01T00:00:01Z"}
+        board.take({**run, "kind": "run_started"})
+        board.take({**run, "kind": "experiment", "number": 1, "description": "Combine `width=64` `rows=8000`. " * 3})
+
+    def shown() -> str:
+        Output(person=True).show(screen(board, "study", width=80, now="2026-01-01T00:01:05Z"))
+        return capsys.readouterr().out
+
+    text = shown()
+    assert all(name in text for name in (*names, "stock (control)", "stock again (A/A)")) and "0:01:05" in text
+    assert max(map(len, text.splitlines())) <= 80 and "measuring" not in text
+    for index in range(len(arms)):
+        board.take({"kind": "run_ended", "run_id": f"r{index}", "at": "2026-01-01T00:00:09Z"})
+    assert "measuring final scripts" in shown()
 
 
 def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
