@@ -28,6 +28,7 @@ from analysis.statistics import (
     ratio,
     shared_error,
     skewed_difference,
+    t_test,
 )
 from analysis.tables import statement, typed_rows
 from analysis.trust import weakest
@@ -329,9 +330,13 @@ def both_arms(cells: Sequence[Cell]) -> list[Cell]:
 
 def divisor(cells: Sequence[Cell]) -> Cell | None:
     """Stock's row among the cells of a task and stream (both arms together), if gains may be divided by its gain: a
-    ratio to a mean that is not significantly above 0 says nothing."""
+    ratio to a mean that is not significantly above 0 (one-sided 5%, as its lower bound needs) says nothing."""
     stock = both_arms(cells) or [cell for cell in cells if cell.role == "control"]
-    return next((cell for cell in stock if cell.low is not None and cell.low > 0.0), None)
+    return next((cell for cell in stock if (cell.gain or 0.0) > 0.0 and _p(cell) < 0.10), None)
+
+
+def _p(cell: Cell) -> float:
+    return 1.0 if (p := t_test(cell.gain or 0.0, cell.se, cell.n - 1)) is None else p
 
 
 def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:
