@@ -69,6 +69,9 @@ class EditCredit(CreditEstimate):
     runs: int  # with a try of it, and seeds of its own
     device_seconds: float  # charged for these tries
     df: float = field(default=0.0, kw_only=True)  # of interval and test
+    # False: nearly all tries had another edit beside it that hurts, so the estimate is how it repairs that one. No
+    # interval and no q then: effects do not add up there.
+    is_isolated: bool = field(default=True, kw_only=True)
 
     @property
     def key(self) -> Key:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 MOST_EDITS = 600  # with their own column, the most frequent ones; the others count as unnamed changes
+HARMFUL = 2.0  # SD of one training that an edit costs the untouched source
 FAR = 5.0  # times the best gains: losses are clipped there
 
 
@@ -38,13 +39,16 @@ class TriedValue:
 class Effects:
     """The model of a task. ``fitted`` is None if too few experiments ran.
 
-    ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it.
+    ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it;
+    ``sound`` [columns]: of these, seeds with such a source that has no other edit which hurts the untouched one. The
+    others show how an edit repairs what another one broke, as a learning rate an optimizer.
     ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
     """
 
     fitted: Fitted | None
     column: dict[Key, int]
     seeds: Ints
+    sound: Ints
     held: csr_array
     parent: Ints
     finder: Finder
@@ -128,12 +132,12 @@ def edit_effects(scope: Scope) -> Effects:
     parent = finder.positions(data["run"], data["parent"])
     changed = finder.positions(code["run"], code["number"])
     column, held, spare = _columns(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
-    fitted, seeds = _fitted(data, held, spare)
-    return Effects(fitted, column, seeds, held, parent, finder)
+    fitted, seeds, sound = _fitted(data, held, spare)
+    return Effects(fitted, column, seeds, sound, held, parent, finder)
 
 
-def _fitted(data: dict[str, NDArray[Any]], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
-    """(the model, number of seeds of each column)."""
+def _fitted(data: dict[str, NDArray[Any]], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints, Ints]:
+    """(the model, `Effects.seeds`, `Effects.sound`)."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -141,15 +145,33 @@ def _fitted(data: dict[str, NDArray[Any]], held: csr_array, spare: csr_array) ->
     seed = np.where(data["seed"] >= 0, data["seed"], -1 - data["run"])
     block = np.unique(seed, return_inverse=True)[1].astype(np.int64)
     short = np.unique(np.append(-data["fraction"], -1.0), return_inverse=True)[1][:-1].astype(np.int64)
-    by_seed = csr_array((np.ones(n), (block, np.arange(n))), shape=(int(block.max(initial=-1)) + 1, n)) @ held
-    seeds = np.bincount(by_seed.nonzero()[1], minlength=held.shape[1])
+    of_seed = csr_array((np.ones(n), (block, np.arange(n))), shape=(int(block.max(initial=-1)) + 1, n))
+    seeds = np.bincount((of_seed @ held).nonzero()[1], minlength=held.shape[1])
     key = np.stack([data["source"].astype(np.int64), block, short])
     once = np.sort(np.unique(key, axis=1, return_index=True)[1]) if n else np.zeros(0, dtype=np.int64)
     if not n or not held.shape[1]:
-        return None, seeds
+        return None, seeds, seeds
     outcome = _bounded(data["outcome"], data["gain"], short)[once]
     table = ExperimentTable(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
-    return fit(table), seeds
+    fitted = fit(table)
+    sound = (
+        seeds
+        if fitted is None
+        else np.bincount((of_seed @ _beside_sound(fitted, held)).nonzero()[1], minlength=held.shape[1])
+    )
+    return fitted, seeds, sound
+
+
+def _beside_sound(fitted: Fitted, held: csr_array) -> csr_array:
+    """The marks of ``held`` in rows without another edit that makes the untouched source worse."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    effect = fitted.mean[fitted.levels : fitted.levels + held.shape[1]]
+    harmful = (effect < -HARMFUL * np.sqrt(fitted.noise)).astype(float)
+    row, column = held.nonzero()
+    sound = (held @ harmful)[row] == harmful[column]
+    return csr_array((np.ones(int(sound.sum())), (row[sound], column[sound])), shape=held.shape)
 
 
 def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:

@@ -84,7 +84,7 @@ def fact(item: CreditEstimate) -> str:
     """``+0.12 nats, 95% 0.08 to 0.16, n=14, randomised, q=0.001``."""
     parts = [f"{signed(item.estimate)} {item.unit}"]
     known = item.low is not None and item.high is not None
-    parts.append(f"95% {signed(item.low or 0.0)} to {signed(item.high or 0.0)}" if known else "no interval (one run)")
+    parts.append(f"95% {signed(item.low or 0.0)} to {signed(item.high or 0.0)}" if known else "no interval")
     parts += [f"n={item.n}", item.design]
     return ", ".join(parts + ([f"q={item.q:.2g}"] if item.q is not None else []))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.knowledge import SHIPPED, family_of, files_of
-from analysis.wording import interval_decimals, listed, many, number, span
-from programs.diff import diff
+from analysis.wording import few, interval_decimals, listed, many, number, span
+from programs.diff import diff, moved
 from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 from programs.shelf import in_library
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 FDR = 0.05  # of the credit
+MOST_MOVES = 2  # ideas at another place that are named; of more, how many
 CREDIT = """
 SELECT task, estimate, low, high, unit, coalesce(q < $2 AND low > 0, false) AS helps,
     coalesce(q < $2 AND high < 0, false) AS hurts
@@ -145,4 +146,5 @@ def in_words(old: Program, new: Program) -> Iterator[str]:
             way = f" ({next(iter(each))})" if len(each) == 1 and "changed" not in each and what != "setting" else ""
             yield f"{many(sum(each.values()), what)}{way}"
     if any(noun == ORDER for noun, _ in counted) and not any(noun == "idea" for noun, _ in counted):
-        yield "the order of its ideas"
+        moves = [str(one) for one in moved(old, new)]
+        yield f"the order of its ideas (moved: {few(moves, 'idea', MOST_MOVES)})"

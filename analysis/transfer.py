@@ -28,6 +28,7 @@ from analysis.statistics import (
     ratio,
     shared_error,
     skewed_difference,
+    t_test,
 )
 from analysis.tables import statement, typed_rows
 from analysis.trust import weakest
@@ -325,6 +326,17 @@ def both_arms(cells: Sequence[Cell]) -> list[Cell]:
             figures = replace(twin, n=mean.n, gain=mean.mean, se=mean.se, low=mean.low, high=mean.high)
             out.append(replace(figures, role=BOTH, ratio=1.0, ratio_lower=None, p=None, p_adjusted=None))
     return out
+
+
+def divisor(cells: Sequence[Cell]) -> Cell | None:
+    """Stock's row among the cells of a task and stream (both arms together), if gains may be divided by its gain: a
+    ratio to a mean that is not significantly above 0 (one-sided 5%, as its lower bound needs) says nothing."""
+    stock = both_arms(cells) or [cell for cell in cells if cell.role == "control"]
+    return next((cell for cell in stock if (cell.gain or 0.0) > 0.0 and _p(cell) < 0.10), None)
+
+
+def _p(cell: Cell) -> float:
+    return 1.0 if (p := t_test(cell.gain or 0.0, cell.se, cell.n - 1)) is None else p
 
 
 def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:

@@ -29,13 +29,14 @@ from analysis.methods.factorial import factorial_credits
 from analysis.methods.having import having_credits
 from analysis.scope import Scope, scopes
 from analysis.statistics import bh, mean_interval, satterthwaite, t_test
-from analysis.transfer import BARE, Cell, StudyTasks, TransferRun
+from analysis.transfer import BARE, Cell, StudyTasks, TransferRun, divisor
 
 if TYPE_CHECKING:
     import duckdb
 
 LEVEL = 0.05  # false discovery rate
-State = Literal["gain", "loss", "open", "untried", "own", "absent"]  # own: the untouched source has it already
+# own: the untouched source has it already; beside: only tried beside an edit that hurts (`EditCredit.is_isolated`)
+State = Literal["gain", "loss", "open", "untried", "own", "absent", "beside"]
 Outcome = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
 STATES: Mapping[State, str] = {
     "gain": "gain",
@@ -44,6 +45,7 @@ STATES: Mapping[State, str] = {
     "untried": "not tried",
     "own": "in the baseline",
     "absent": "not available",
+    "beside": "only tried beside a change that hurts",
 }
 # (of randomised and paired rows; of observational ones, which allow no causal words)
 WORDS: Mapping[Outcome, tuple[str, str]] = {
@@ -118,9 +120,9 @@ def across(
 
 
 def stock_on(task: str, cells: Sequence[Cell]) -> tuple[float, float] | None:
-    """Stock's mean gain on a task and its standard error; None unless it is above 0."""
-    cell = next((c for c in cells if c.task == task and c.role == "control" and c.gain), None)
-    return (cell.gain, cell.se or 0.0) if cell is not None and cell.gain is not None and cell.gain > 0 else None
+    """Stock's mean gain on a task and its standard error; None unless it is significantly above 0."""
+    stock = divisor([cell for cell in cells if cell.task == task])
+    return None if stock is None else (stock.gain or 0.0, stock.se or 0.0)
 
 
 def classified(
@@ -222,6 +224,9 @@ def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
         for row in edit_credits(scope, effects[scope.task]):
             key = "=".join(row.key)
             labels.setdefault(key, (row.label, *row.key))
+            if not row.is_isolated:
+                by_key[key][scope.task] = TaskEstimate(scope.task, "beside", n=row.n)
+                continue
             by_key[key][scope.task] = TaskEstimate(
                 scope.task,
                 "open",

@@ -71,6 +71,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             if look > 1:
                 claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress, look)
         on_reserve = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
+        progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
         return crown(study, lineage, champion, claim, on_reserve, look, longer)
 
 

@@ -10,6 +10,7 @@ from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 
 SIMILAR = 0.6
+SHOWN = 60  # characters of an idea that moved
 Rank = tuple[float, int, int, int]
 
 
@@ -43,6 +44,43 @@ def diff(old: Program, new: Program) -> Diff:
             changed.append((before, after))
     changed.sort(key=lambda pair: pair[1].position)
     return Diff(tuple(added), tuple(removed), tuple(changed))
+
+
+@dataclass(frozen=True)
+class MovedIdea:
+    """An idea at another place among the ideas that both programs have; places count from 1 in each whole list."""
+
+    text: str
+    before: int
+    after: int
+    last: bool  # of the new list
+
+    def __str__(self) -> str:
+        text = self.text if len(self.text) <= SHOWN else f"{self.text[: SHOWN - 1]}…"
+        return f'"{text}" from place {self.before} to {self.after}{", the last" if self.last else ""}'
+
+
+def moved(old: Program, new: Program) -> list[MovedIdea]:
+    """The fewest ideas whose moves turn the old order into the new one."""
+    before, after = (_ideas(program) for program in (old, new))
+    both = [one for one in after if one in before]
+    # The longest run of ideas that kept their order: of each idea, the best run that ends with it.
+    runs: list[list[str]] = []
+    for one in both:
+        earlier = [run for run in runs if before[run[-1]].position < before[one].position]
+        runs.append([*max(earlier, key=len, default=[]), one])
+    kept = set(max(runs, key=len, default=[]))
+    places = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
+    return [
+        MovedIdea(after[one].text, places[0][one], places[1][one], places[1][one] == len(after))
+        for one in both
+        if one not in kept
+    ]
+
+
+def _ideas(program: Program) -> dict[str, Directive]:
+    """By id, in their order."""
+    return {d.directive_id: d for d in program.directives if d.kind == "idea"}
 
 
 def _candidates(

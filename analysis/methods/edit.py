@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.credit import EditCredit, Key, Value, canonical, plain
+from analysis.credit import LEAST_RUNS, EditCredit, Key, Value, canonical, plain
 from analysis.edit_effects import Effects, edit_effects
 from analysis.method_input import MethodInput
 from analysis.mixed_model import PosteriorEstimate
@@ -67,16 +67,19 @@ def _credit(
     first = tries[0]
     value: Value = json.loads(first.value_text)
     runs = len({run for each in tries for run in each.run_ids})
+    seeds, sound = (int(of[effects.column[key]]) for of in (effects.seeds, effects.sound)) if effect else (runs, runs)
+    is_isolated = sound >= min(seeds, LEAST_RUNS)
+    known = effect if is_isolated else None
     return EditCredit(
         credit_id=content_id("c", "edit", scope.task, *key),
         task=scope.task,
         estimate=effect.mean if effect else 0.0,
         se=effect.sd if effect else None,
-        low=effect.low if effect else None,
-        high=effect.high if effect else None,
+        low=known.low if known else None,
+        high=known.high if known else None,
         n=sum(each.tries for each in tries),
         q=None,
-        p=effect.p if effect else None,
+        p=known.p if known else None,
         df=effect.df if effect else 0.0,
         design="observational" if any(each.chosen for each in tries) else "randomised",
         unit=scope.unit,
@@ -84,7 +87,8 @@ def _credit(
         value=value,
         label=f"+{first.knob}" if first.patch else f"{key[0]}={plain(value)}",
         failures=sum(each.failures for each in tries),
-        runs=min(runs, int(effects.seeds[effects.column[key]])) if effect else runs,
+        runs=min(runs, seeds),
+        is_isolated=is_isolated,
         device_seconds=sum(each.seconds for each in tries),
     )
 

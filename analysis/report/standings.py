@@ -1,4 +1,4 @@
-"""Part 2: the standings: a dot and an interval per arm, ties shaded, claims as hollow dots."""
+"""Part 2: the standings: a dot and an interval per arm, those that no other beats shaded, claims as hollow dots."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def section(facts: ReportFacts) -> ReportSection:
     figures = tuple(figure(facts, ids[0], best, limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
         "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
-        "from scratch on seeds and data that no researcher saw. Further right is better. Shaded programs are tied for "
-        "the lead: no other one is significantly better (Welch tests of all pairs, Holm, 5% per match)."
+        "from scratch on seeds and data that no researcher saw. Further right is better. Shaded programs are not shown "
+        "to be worse than any other (Welch tests of all pairs, Holm, 5% per match); with few runs, this says little."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(order)
@@ -100,7 +100,7 @@ def figure(
     rows = [*arms, *extra]
     reached = [one for one in limits.rows if one.match_id == match_id]
     ranked = is_ranked(facts, arms)
-    both = None if ranked else both_arms(rows)
+    both = both_arms(rows) if is_decided(facts, arms) else None
     return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
@@ -149,8 +149,12 @@ def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
 
 def is_ranked(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
     """Whether the ranks of a match are shown. They test all pairs; a match that decides about a champion has one
-    planned test, and on a held-out task nothing is ranked."""
-    return behind(facts, arms) is None and not (arms[0].purpose == "reserve" and decided(facts) is not None)
+    planned test, and on a held-out task nothing is ranked. Where no pair differs, every program could have any rank."""
+    return not is_decided(facts, arms) and any((row.rank_low or 1) > 1 for row in arms)
+
+
+def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
+    return behind(facts, arms) is not None or (arms[0].purpose == "reserve" and decided(facts) is not None)
 
 
 def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
@@ -179,15 +183,15 @@ def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
+    if not is_decided(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
+        sentences.append("Too few runs to separate these programs: no difference between two of them is significant.")
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:
         sentences.append(PLANNED)
     elif arms[0].purpose == "reserve" and (verdict := decided(facts)) is not None and not verdict.holds:
         sentences.append(f"{GATED[:1].upper()}{GATED[1:]}.")
     if ties != sorted(ties, reverse=True):
-        sentences.append(
-            "A program with few or noisy runs can tie with the leader although one with a higher mean does not."
-        )
+        sentences.append("A program with few or noisy runs can be shaded although one with a higher mean is not.")
     aa = checked(facts, arms)
     if aa is not None:
         sentences.append(check(aa))
@@ -256,7 +260,7 @@ def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = Tr
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
-        *([("tie", "tied for the lead" if tied > 1 else leader)] if ranked else []),
+        *([("tie", "not shown to be worse than another" if tied > 1 else leader)] if ranked else []),
     )
 
 

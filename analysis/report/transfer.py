@@ -12,13 +12,13 @@ from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSectio
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
-from analysis.transfer import BOTH, TWIN, Cell, Transfer, both_arms, transfer, transfer_runs
+from analysis.transfer import BOTH, TWIN, Cell, Transfer, both_arms, divisor, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
-from analysis.wording import chance, count, decimals, listed, many, number, percent, span, typical
+from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
-    "edit": "Single changes of the script, per experiment",
+    "edit": "Single changes of the untouched script, per experiment",
     "tries": "Directives, per experiment that cites them",
     "having": "Directives: children that have them minus parents that do not",
     "factorial": "Directives, switched on and off by a plan drawn beforehand",
@@ -74,16 +74,21 @@ def of_ranks(ranks: RankCorrelation) -> str:
 
 
 def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool) -> ReportFigure:
-    """The programs on one task; the chart has those of one stage, whose runs are comparable."""
-    cells = [cell for cell in study.cells if cell.task == task]
-    deciding = next((cell.stream for cell in cells if cell.role == "champion"), cells[0].stream)
-    alike_data = [cell for cell in cells if cell.stream == deciding and cell.gain is not None]
-    drawn = sorted((cell for cell in alike_data if cell.role not in STOCK), key=lambda cell: -(cell.gain or 0.0))[:MOST]
-    left = f" The chart shows the {MOST} best." if len(alike_data) > MOST else ""
-    if any(cell.stream != deciding for cell in cells):
-        left += f" The chart has the rows with the seeds and data of the {deciding}; only they are comparable."
+    """The programs on one task that ran with one set of seeds and data: others cannot be compared with them."""
+    every = [cell for cell in study.cells if cell.task == task]
+    deciding = next((cell.stream for cell in every if cell.role == "champion"), every[0].stream)
+    cells = [cell for cell in every if cell.stream == deciding]
+    measured = sorted((c for c in cells if c.gain is not None and c.role not in STOCK), key=lambda c: -(c.gain or 0.0))
+    drawn, stock, unit = measured[:MOST], divisor(cells), cells[0].unit
+    left = f" The chart shows the {MOST} best." if len(measured) > MOST else ""
+    if apart := len(every) - len(cells):
+        left += (
+            f" Without {many(apart, 'program')} that did not run with the seeds and data of the {deciding}: their "
+            "ratios cannot be compared with these. Standings has their gains."
+        )
+    relative = " relative to stock's"
     about_p = "p is of the tests in this table, which are not part of the verdict."
-    divided = divided_by(cells) + (about_p if tested else "An estimate: nothing is tested on this task.")
+    divided = divided_by(cells, stock) + (about_p if tested else "An estimate: nothing is tested on this task.")
     shared = sum(cell.like_id is not None for cell in cells)
     alike = (
         f" {many(shared, 'program')} behaved like another one on this task and shares its figures." if shared else ""
@@ -91,41 +96,39 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool
     return ReportFigure(
         name=f"transfer-{study.tasks.all.index(task)}",
         kind="effects",
-        title=f"On {task} ({cells[0].task_kind}): gain relative to stock's",
-        caption="95% intervals over runs, without the error of stock's mean. The lower bound of the ratio in the table "
-        f"includes that error (Fieller, one-sided 95%). {divided}{alike}{left}",
+        title=f"On {task} ({cells[0].task_kind}): gain{relative if stock else f', in {unit}'}",
+        caption=f"95% intervals over runs. {divided}{alike}{left}",
         data={
-            "unit": "× stock",
-            "label": "gain, × stock's",
+            "unit": "× stock" if stock else unit,
+            "label": "gain, × stock's" if stock else f"gain, {unit}",
             "digits": 2,
-            "rows": [point(cell, tested) for cell in drawn],
+            "rows": [point(cell, stock, tested) for cell in drawn],
         },
-        table=table([*cells, *both_arms(cells)], tested),
+        table=table([*cells, *both_arms(cells)], stock, tested),
         answers=(answer,),
         legend=MEANING if tested else (),
         open=len(cells) <= MOST // 2,
     )
 
 
-def divided_by(cells: Sequence[Cell]) -> str:
-    """The means of stock that the gains are divided by: one for each stage, whose seeds and data are its own."""
-    means = {cell.stream: cell.stock_gain for cell in cells if cell.stock_gain is not None}
-    shown = {stream: f"{number(mean, decimals(mean, 3))} {cells[0].unit}" for stream, mean in means.items()}
-    if not shown:
+def divided_by(cells: Sequence[Cell], stock: Cell | None) -> str:
+    """The mean of stock that the gains are divided by, or why they are not."""
+    mean = next((cell.stock_gain for cell in cells if cell.role != TWIN and cell.stock_gain is not None), None)
+    if mean is None:
         return ""
-    if len(shown) == 1:
-        return f"Gains are divided by the mean of all runs of stock, {listed([*shown.values()])}. "
-    each = listed([f"{mean} ({stream})" for stream, mean in shown.items()])
+    shown = f"{number(mean, decimals(mean, 3))} {cells[0].unit}"
+    if stock is None:
+        return f"Gains are not divided by stock's, {shown}: it is not significantly above 0. "
     return (
-        f"Gains are divided by the mean of stock on the same seeds and data: {each}. So ratios of rows with different "
-        "seeds and data are not comparable. "
+        f"Gains are divided by the mean of all runs of stock, {shown}. The intervals leave out the error of that mean; "
+        "the lower bound of the ratio includes it (Fieller, one-sided 95%). "
     )
 
 
-def point(cell: Cell, tested: bool) -> Point:
-    scale = cell.stock_gain if cell.stock_gain and cell.stock_gain > 0 else None
+def point(cell: Cell, stock: Cell | None, tested: bool) -> Point:
+    scale = 1.0 if stock is None else cell.stock_gain
     ends: Point = {
-        key: None if value is None or scale is None else value / scale
+        key: None if value is None or not scale else value / scale
         for key, value in (("estimate", cell.gain), ("low", cell.low), ("high", cell.high))
     }
     significant = tested and cell.p_adjusted is not None and cell.p_adjusted < 0.05
@@ -141,7 +144,8 @@ def seen(text: str | None) -> str:
     return " ".join(str(clean(text or "")).split())
 
 
-def table(cells: Sequence[Cell], tested: bool) -> ReportTable:
+def table(cells: Sequence[Cell], stock: Cell | None, tested: bool) -> ReportTable:
+    """``stock`` None: no ratios, because stock's gain is not significantly above 0."""
     digits = decimals(typical(cell.se for cell in cells))
     unit = cells[0].unit
     names = {cell.program_id: seen(cell.name) for cell in cells}
@@ -152,11 +156,10 @@ def table(cells: Sequence[Cell], tested: bool) -> ReportTable:
             "role": lambda cell: cell.role,
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
-            ">× stock": lambda cell: number(None if cell.role in STOCK else cell.ratio, 2),
-            ">at least": lambda cell: number(None if cell.role in STOCK else cell.ratio_lower, 2),
+            ">× stock": lambda cell: number(None if stock is None or cell.role in STOCK else cell.ratio, 2),
+            ">at least": lambda cell: number(None if stock is None or cell.role in STOCK else cell.ratio_lower, 2),
             ">p (Holm)": lambda cell: chance(cell.p_adjusted) if tested or cell.p is None else "not tested",
             ">runs": lambda cell: count(cell.n),
-            "seeds and data": lambda cell: cell.stream,
             "remark": lambda cell: f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "",
         },
     )

@@ -105,12 +105,13 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"Equal programs differ significantly, so no lead in this match is reliable", (("match", "leads", "unreliable"),)),
     # ranks of a match
     (r"leader, significantly better than all others", (("ranks", "one leads", "yes"),)),
-    (r"(?m)^(?:· ?)?tied for the lead", (("ranks", "one leads", "tie"),)),
+    (r"(?m)^(?:· ?)?not shown to be worse than another$", (("ranks", "one leads", "tie"),)),
     (r"(?m)^(?P<n>.+?) (?:is better than each of the others|alone is behind no other)", (("match", "leads", "{n}"),)),
     (r"(?m)(?P<n>[\w-]+) leads(?=$| Its)", (("match", "leads", "{n}"),)),
     (r"; every other program is significantly worse", (("match", "leads", "one"),)),
-    (r"no program is shown to be better than another: each of the \d+ may be the best|Each of .* may be the best; the "
-     r"others are behind|No clear winner|No significant difference between these programs|but the "
+    (r"Too few runs to separate these programs: no difference between two of them is significant|"
+     r"None of .* is shown to be worse than another; the others are behind|No clear winner|"
+     r"No significant difference between these programs|but the "
      r"difference from .* is not statistically significant", (("match", "leads", "nobody"),)),
     (r"It is (?P<v>not )?significantly better than stock", (("match", "over stock", "{v}better"),)),
     (r"(?m)^\s*(?P<a>\d+)(?:-(?P<b>\d+))? champion \S+",
@@ -120,7 +121,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )  # fmt: skip
 # What holds of every study and states nothing about this one; an effect of an edit; and the text of a program.
 SAYS_NOTHING = re.compile(
-    r"Shaded programs are tied for the lead: no other one is significantly better|Which program leads to|stock again "
+    r"Shaded programs are not shown to be worse than any other|Which program leads to|stock again "
     r"\(A/A\)|Stock ran twice \(A/A\)|runs of stock's A/A twin|stock \(A/A\)|[·▲▼]?not significant\b|"
     r"(?m:^significant$)|no gain is significantly different|their gain is significantly|"
     r"significantly better than stock at 5%|"
@@ -129,7 +130,7 @@ SAYS_NOTHING = re.compile(
     r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
     r"behaves like another one|If it beats the kept script|the input embedding|A/A check passed|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
-    r"because its A/A check failed|A program with few or noisy runs can tie[^.]*|(?:stock is|are) significan\w*|"
+    r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
     r"The search found no program better than|A row is significant only if"
 )  # fmt: skip
 

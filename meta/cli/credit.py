@@ -49,7 +49,8 @@ LEGEND = (
     "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
     "confirmation and held-out tasks. One model estimates edits and directives from all experiments together, so that "
     'even n = 1 has an interval. q: p-value corrected for the number of tests ("-": not tested, because fewer than '
-    "three runs tried it). metaloop show ROW lists the experiments or runs behind a row."
+    "three runs tried it, or, of an edit, almost only beside one that hurts: it may only repair that one). The "
+    "experiments or runs behind a row, here the first:"
 )
 QUERY = "FROM credit"
 
@@ -95,6 +96,7 @@ def credit(
             _show(out, [r for r in rows if (r["method"], r["gain_unit"]) == group])
         if rows:
             out.note(LEGEND)
+            out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {resolve.typed(folder)}")
     else:
         out.rows(rows, PLAIN, extra={"study": str(folder)})
     for remark in (hidden(every, rows), *conclusions(every)) if every else (EMPTY,):

@@ -338,6 +338,7 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")
             raise
+    out.meanwhile("tidying up and preparing the result")
     if command != "run":  # its one repository is what one looks at next
         compact(folder)
     return result

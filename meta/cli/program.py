@@ -31,17 +31,10 @@ LIST = (
 LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
 
 
-def directive_text(text: str) -> str:
-    """A directive's text for a terminal; the order of the ideas, a list of ids, is shown as their number."""
-    lines = text.splitlines()
-    ids = all(re.fullmatch(r"d[0-9a-f]{12}", line) for line in lines)
-    return f"(the order of {len(lines)} ideas)" if lines and ids else text
-
-
 DIFF = (
     Column("change", style="bold"),
     Column("heading", wrap=True, style="dim"),
-    Column("text", wrap=True, show=directive_text),
+    Column("text", wrap=True),
     Column("before", person=False),
     Column("directive_id", "id", style="dim", show=resolve.short),
 )
@@ -177,13 +170,20 @@ def _idea(idea: ProgramIdea) -> Row:
 
 
 def differences(old: Program, new: Program) -> list[Row]:
-    """One row for each directive that differs; for a changed one ``before`` is its old text."""
+    """One row for each directive that differs; for a changed one ``before`` is its old text. The order of the ideas has
+    one row for each idea that moved."""
     from programs.diff import diff as compare
+    from programs.diff import moved
+    from programs.directives import ORDER
 
-    diff = compare(old, new)
-    rows = [_change("removed", d) for d in diff.removed]
-    rows += [_change("changed", after, before.text) for before, after in diff.changed]
-    return rows + [_change("added", d) for d in diff.added]
+    diff, moves = compare(old, new), [(str(one), one) for one in moved(old, new)]
+    rows = [_change("removed", d) for d in diff.removed if d.kind != ORDER]
+    for before, after in diff.changed:
+        if after.kind != ORDER:
+            rows.append(_change("changed", after, before.text))
+        else:
+            rows += [_change("moved", after) | {"text": text, "before": f"place {one.before}"} for text, one in moves]
+    return rows + [_change("added", d) for d in diff.added if d.kind != ORDER]
 
 
 def _change(change: str, directive: Directive, before: str = "") -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import click
 from analysis.wording import plain_number
 from meta.cli import render, spend
 from meta.cli.board import RecordTail, StudyView
-from meta.cli.output import Output, clean
+from meta.cli.output import Output, clean, now
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
 from meta.planned_work import PlannedWork
@@ -23,7 +24,7 @@ from meta.planned_work import PlannedWork
 if TYPE_CHECKING:
     from rich.live import Live
 
-REFRESH_SECONDS = 0.5
+REFRESH_SECONDS, CLOCK_SECONDS = 0.5, 1.0
 
 
 class Progress:
@@ -40,6 +41,8 @@ class Progress:
         self.tail = RecordTail(folder / "ledger")
         self.live: Live | None = None
         self.drawn = 0.0
+        self.drawing, self.ended = threading.Lock(), threading.Event()
+        self.clock = threading.Thread(target=self._tick, daemon=True)  # work without events takes a while, too
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty() and not self.out.quiet:
@@ -52,12 +55,15 @@ class Progress:
                 console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
+            self.clock.start()
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if self.live is not None:
+            self.ended.set()
+            self.clock.join()
             self.live.stop()
             self.live = None
 
@@ -68,15 +74,20 @@ class Progress:
         if self.live is not None and time.monotonic() - self.drawn > REFRESH_SECONDS:
             self.draw()
 
+    def _tick(self) -> None:
+        while not self.ended.wait(CLOCK_SECONDS):
+            self.draw()
+
     def draw(self) -> None:
         """Read the new events of the ledger and redraw the screen."""
         if self.live is None:
             return
-        for event in self.tail.fresh():
-            self.board.take(event)
-        width = self.live.console.width
-        self.live.update(screen(self.board, self.title, width=width, plan=self.plan), refresh=True)
-        self.drawn = time.monotonic()
+        with self.drawing:
+            for event in self.tail.fresh():
+                self.board.take(event)
+            width = self.live.console.width
+            self.live.update(screen(self.board, self.title, width=width, plan=self.plan, now=now()), refresh=True)
+            self.drawn = time.monotonic()
 
     def _say(self, line: str) -> None:
         if not line or self.out.quiet:

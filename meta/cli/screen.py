@@ -12,6 +12,7 @@ from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, MatchView, StudyView
 from meta.cli.options import duration
 from meta.cli.output import Column, Row, clean, table
+from meta.cli.standings import named
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 MARKS = {"finished": "*", "running": ">"}
 MOST_ARMS = 14
-MOST_NAME, MOST_PARENT = 13, 11  # characters, beside what the arms are doing
+MOST_PARENT = 11  # characters of a parent's name
+WIDE = 110  # characters from which the parents of programs are shown
+OTHERS = 56  # characters of the other columns beside a name, where the parents are left out
 CONTROLS = ("without-ideas", "ablation")  # operators of variants that only compare; no program of the study
 
 
@@ -30,7 +33,7 @@ def _ended(marks: str) -> str:
 
 
 ARM_COLUMNS = (
-    Column("program", flex=True, style="bold"),
+    Column("program", style="bold"),
     Column("from", flex=True),
     Column("runs", "ended", right=True, show=_ended),
     Column("tried", "kept", right=True),
@@ -43,22 +46,29 @@ ARM_COLUMNS = (
 
 
 def screen(
-    board: StudyView, title: str, *, width: int = 80, plan: PlannedWork | None = None, left: str = ""
+    board: StudyView, title: str, *, width: int = 80, plan: PlannedWork | None = None, left: str = "", now: str = ""
 ) -> RenderableType:
-    """Header (``left``: the time left), meter, the current match arm by arm, and the last kept experiments."""
+    """Header (``left``: the time left), meter, the current match arm by arm, and the last kept experiments. ``now``:
+    the time, of a study at work."""
     from rich.console import Group
     from rich.text import Text
 
-    lines = header(board, title, width, plan) + ([f"time left: {left}"] if left else [])
+    lines = header(board, title, width, plan, now) + ([f"time left: {left}"] if left else [])
     parts: list[RenderableType] = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     match = board.current
     if match is not None:
         parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
-        rows = arm_rows(board, match)[:MOST_ARMS]
-        busy = any(row["doing"] != "done" for row in rows)
-        rows = [{**row, "program": render.fit_name(str(row["program"]), MOST_NAME)} for row in rows] if busy else rows
-        # once all is done, names need the room more
-        columns = [c for c in ARM_COLUMNS if c.key != "doing" or busy]
+        arms = list(match.arms.values())[:MOST_ARMS]
+        rows = [_arm_row(board, match, arm) for arm in arms]
+        left_out = set() if any(row["doing"] != "done" for row in rows) else {"doing"}
+        if width < WIDE:  # names need the room more
+            left_out.add("from")
+            most = max(width - OTHERS, 2 * MOST_PARENT)
+            rows = [
+                {**row, "program": render.fit_name(named(str(row["program"]), arm.role), most)}
+                for row, arm in zip(rows, arms, strict=True)
+            ]
+        columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
         columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
@@ -68,11 +78,11 @@ def screen(
     return Group(*parts)
 
 
-def header(board: StudyView, title: str, width: int, plan: PlannedWork | None = None) -> list[str]:
+def header(board: StudyView, title: str, width: int, plan: PlannedWork | None = None, now: str = "") -> list[str]:
     """The lines above the match: title and elapsed time, device time and runs against the plan, models, problems."""
     plan = plan or {}
     left = f"metaloop {title}"
-    lines = [left + elapsed(board).rjust(max(width - len(left), 9))]
+    lines = [left + elapsed(board, now).rjust(max(width - len(left), 9))]
     planned = float(plan.get("device_seconds") or 0)
     done, running = board.count("finished"), board.count("running")
     ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
@@ -109,10 +119,10 @@ def models_lines(board: StudyView) -> list[str]:
     ]
 
 
-def elapsed(board: StudyView) -> str:
-    """From the first event to the last, h:mm:ss."""
+def elapsed(board: StudyView, now: str = "") -> str:
+    """From the first event to the last, or to now, h:mm:ss."""
     try:
-        first, last = (datetime.fromisoformat(t) for t in (board.first_at, board.last_at))
+        first, last = (datetime.fromisoformat(t) for t in (board.first_at, now or board.last_at))
     except ValueError:
         return "0:00:00"
     seconds = max(int((last - first).total_seconds()), 0)
@@ -121,8 +131,11 @@ def elapsed(board: StudyView) -> str:
 
 def match_line(match: MatchView) -> str:
     event = match.event
+    runs = [run.state for arm in match.arms.values() for run in arm.runs]
+    at_rest = match.state == "running" and bool(runs) and "running" not in runs
+    state = "measuring final scripts" if at_rest else match.state
     budget = duration(event.get("run_budget"))
-    return f"{match.title}   {many(len(match.arms), 'arm')}, {budget} a run, on {event.get('task')}   {match.state}"
+    return f"{match.title}   {many(len(match.arms), 'arm')}, {budget} a run, on {event.get('task')}   {state}"
 
 
 def arm_rows(board: StudyView, match: MatchView) -> list[Row]:

@@ -10,7 +10,8 @@ from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, verb
-from meta.cli.output import Output, Row, key_values
+from meta.cli.output import Output, Row
+from programs.directives import ORDER
 from programs.errors import MetaloopError, NotFound
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: S
         item = {"kind": kind, **DETAILS.get(kind, _plain_detail)(con, rows)}
     if out.mode == "json":
         out.json(item)
-    elif out.mode == "plain":
-        _plain(out, item)
     else:
-        _person(out, item)
+        _print(out, item)
 
 
 def holder(identity: str, out: Output) -> Path:
@@ -75,6 +74,8 @@ def holder(identity: str, out: Output) -> Path:
     newest = resolve.study_folder(None, out)
     own, texts = _has(newest, identity)
     if own and not texts:  # an id: the same everywhere
+        if identity.startswith("c") and len(resolve.known_studies()) > 1:
+            out.note("credit rows of other studies can have this id, too: -s STUDY shows those")
         return newest
     there = {newest: texts} if own else {}
     others = [folder for folder in reversed(resolve.known_studies()) if folder != newest]
@@ -195,6 +196,9 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     identity = rows[0]["directive_id"]
     item = {k: v for k, v in rows[0].items() if k not in ("program_id", "position")}
+    if item["kind"] == ORDER:
+        texts = dict(con.execute("SELECT directive_id, text FROM directives").fetchall())
+        item["text"] = "\n".join(f"{at}. {texts.get(one, one)}" for at, one in enumerate(item["text"].split(), 1))
     return item | {
         "program_ids": [row["program_id"] for row in rows],
         **resolve.fetch(con, CITED, [identity])[0],
@@ -247,17 +251,12 @@ def _scalars(item: Row) -> Row:
     return {k: v for k, v in item.items() if k not in tables | HIDDEN | APART and v is not None}
 
 
-def _plain(out: Output, item: Row) -> None:
-    out.thing(_scalars(item))
-    _document(out, item)
-
-
-def _person(out: Output, item: Row) -> None:
+def _print(out: Output, item: Row) -> None:
     from meta.cli.sql import columns_of
 
     out.thing(_scalars(item))
     for name, rows in _lists(item).items():
-        out.show(key_values([("", ""), (f"{name}:", "")]))
+        out.text(f"\n{name}:")
         out.rows(rows, columns_of(rows))
     _document(out, item)
 

@@ -113,7 +113,8 @@ def standings(
 ) -> None:
     """The measured gain of each program with its 95% interval and its range of ranks,
     which begins after the programs that are significantly better; those whose range
-    begins at 1 are tied for the lead. The runs' own claims, and best-of-N
+    begins at 1 are not shown to be worse than another. A match that decides a verdict
+    has one planned test and no ranks. The runs' own claims, and best-of-N
     (the best script of a program's runs), are shown but not used for ranking."""
     from arena.contest.settings import MARK
 
@@ -146,6 +147,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
     nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
+        rows = [row if is_ranked(row, decision) else {**row, "rank_low": None, "rank_high": None} for row in rows]
         with_models = [{**row, "token_utilization": _used(models, row)} for row in rows]
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
         out.rows(with_models if models else rows, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
@@ -160,6 +162,11 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
         show_match(out, of_match, [*said[match_id], *above], models, made_from)
+
+
+def is_ranked(row: StandingLine, decision: Decision | None) -> bool:
+    """Ranks test all pairs; beside a verdict, its match and held-out tasks have only what is tested there."""
+    return decision is None or not (row["purpose"] == "reserve" or decision.rests_on(row["match_id"], row["purpose"]))
 
 
 def announced(con: DuckDBPyConnection) -> Decision | None:
@@ -192,11 +199,12 @@ def show_match(
     aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
     held_out = first["purpose"] == "reserve" and any(row["role"] == "champion" for row in rows)
-    ranked = decision is None and not held_out  # ranks test all pairs, and the verdict has all that is tested there
-    if ranked and lead:
+    open_ = decision is None and not held_out  # ranks test all pairs, and the verdict has all that is tested there
+    if open_ and lead:
         out.show(Text(lead))
     width = out.console.width
-    out.show(table(*_table(rows if ranked else [*rows, *both_arms(rows)], width, ranked), width))
+    ranked = open_ and any((row["rank_low"] or 1) > 1 for row in rows)  # else every program could have any rank
+    out.show(table(*_table(rows if open_ else [*rows, *both_arms(rows)], width, ranked), width))
     called = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
     if called:
         took = [_took(row, models) for row in called]
@@ -333,11 +341,9 @@ def leading(rows: Sequence[StandingLine]) -> str:
         more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
         return f"{first[0]} {more} (95%, corrected for all pairs)."
     if len(first) == len(ranked):
-        return (
-            f"With these runs no program is shown to be better than another: each of the {len(first)} may be the best."
-        )
+        return "Too few runs to separate these programs: no difference between two of them is significant."
     again = [_name(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
-    return f"Each of {', '.join([*first, *again])} may be the best; the others are behind."
+    return f"None of {', '.join([*first, *again])} is shown to be worse than another; the others are behind."
 
 
 def _checked(r: StandingLine) -> CheckedArm:

@@ -11,7 +11,7 @@ from meta.cli import resolve
 from meta.cli.board import StudyView, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output, Row, now
 from meta.cli.screen import arm_rows, screen, status_item
 
 if TYPE_CHECKING:
@@ -103,7 +103,14 @@ def _screen(board: StudyView, folder: Path, width: int) -> RenderableType:
     state = "running" if (at_work := running(folder)) else str(status_item(board, "", False)["state"])
     work = _left(board) if at_work else None
     plan: PlannedWork = {"runs": work.runs} if work else {}
-    return screen(board, f"{folder}  {state}", width=width, plan=plan, left=work.left if work else "")
+    return screen(
+        board,
+        f"{folder}  {state}",
+        width=width,
+        plan=plan,
+        left=work.left if work else "",
+        now=now() if at_work else "",
+    )
 
 
 class ImportCounts(TypedDict):

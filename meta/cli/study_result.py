@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from arena.settings import StudyConfig
 
 MOST_CHANGES = 6  # that are shown; of more, how many
+CHANGES = "changes from the program it started from"
 LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
@@ -117,7 +118,7 @@ def _show(
     for text in filter(None, said):
         out.show(Text(text))
     if changes:
-        out.show(Text("changes from the program it started from", style="bold"))
+        out.show(Text(CHANGES, style="bold"))
     if len(changes) > MOST_CHANGES:
         counted = Counter((row["heading"], row["change"]) for row in changes)
         what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
@@ -137,9 +138,10 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
     for caveat in caveats(decision) if decision else ():
         out.thing({"note" if caveat.level == "note" else "caveat": f"{caveat.title}. {caveat.text}"})
     if matches := _last_matches(folder):
+        out.text("\nstandings of the confirmation and of held-out tasks:")
         standings(out, folder, matches, verdict_shown=True)
     if changes:
-        out.thing({"changes": "from the program it started from"})
+        out.text(f"\n{CHANGES}:")
         out.rows(changes, DIFF)
 
 

@@ -296,8 +296,11 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
 
 
 SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; with more, a star marks intervals that exclude 0
-SHORT = {"absent": "–", "own": "own", "untried": "·"}
-STARS = "*: the 95% interval excludes 0; ·: not tried; –: does not exist on this task; own: already in its train.py"
+SHORT = {"absent": "–", "own": "own", "untried": "·", "beside": "?"}
+STARS = (
+    "*: the 95% interval excludes 0; ·: not tried; ?: only tried beside a change that hurts; –: does not exist on this "
+    "task; own: already in its train.py"
+)
 TITLES = {
     "edit": "edits, gain per trial",
     "tries": "directives, gain per trial that cites them",
@@ -377,8 +380,7 @@ class ChampionByTask:
         """The champion's ratio to stock on each task; not over families, whose ratios the verdict has."""
         if self.families:
             return {}
-        own = [cell for cell in self.cells if cell.role == "champion"]
-        lines = {f"ratio to stock on {cell.task}": times(cell.ratio, cell.ratio_lower) for cell in own}
+        lines = {f"ratio to stock on {c.task}": self._ratio(c) for c in self.cells if c.role == "champion"}
         lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
         if self.over:
             lines["ratio to stock over reserved tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
@@ -387,13 +389,18 @@ class ChampionByTask:
     def announced(self, cell: Cell) -> float | None:
         return self.claims.get(cell.task) if cell.role == "champion" else None
 
+    def _ratio(self, own: Cell) -> str:
+        """Of the champion's gain on a task to stock's; none to a gain that may be 0."""
+        if own.ratio_lower is None:
+            return f"none: stock's gain, {plain_number(own.stock_gain, 3)} {own.unit}, is not significantly above 0"
+        return times(own.ratio, own.ratio_lower)
+
     def show(self, out: Output) -> None:
-        if self.cells and not self.families:
-            show_cells(out, self.cells, self.claims)
+        """What the standings of the tasks leave out."""
+        for name, line in self.plain.items():
+            out.text(f"{name}: {line}")
         for line in self.together:
             out.note(line)
-        for task in self.unrun:
-            out.note(f"{task}: not run, the champion behaves like stock on it")
 
 
 def times(ratio: float | None, lower: float | None) -> str:

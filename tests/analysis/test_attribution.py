@@ -100,6 +100,29 @@ def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path
     assert both.low <= 0.3 <= both.high and free.low <= 0.4 <= free.high
 
 
+def test_what_repairs_another_edit_is_not_called_a_gain_on_the_untouched_script(tmp_path: Path) -> None:
+    """One optimizer needs a small learning rate, which was never tried without it."""
+    base: dict[str, Any] = {"LR": 0.5, "OPT": "sgd", "centre": False}
+    repaired, rng = base | {"OPT": "adamw", "LR": 0.003}, np.random.default_rng(0)
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.match(ledger, "m1", {"a-stock": "stock"})
+        for k in range(8):
+            synthetic.start(ledger, f"r{k}", "m1", "a-stock", "stock", k)
+            tried = [(base, {}, 0.0), (base, {"OPT": "adamw"}, -1.0), (base, {"centre": True}, 0.2)]
+            tried += [(base, {"OPT": "adamw", "LR": 0.003}, 0.4)]
+            tried += [(repaired, {"LR": 0.01}, 0.3)] * (k < 5)
+            for number, (parent, edit, gain) in enumerate(tried):
+                metric, above = 2.0 - gain + rng.normal(0, 0.01), synthetic.sid(parent) if number else None
+                at, how = (3 if parent is repaired else 0) if number else None, "discard" if number else "baseline"
+                synthetic._experiment(
+                    ledger, f"r{k}", number, at, edit, parent | edit, above, k, metric, (), "random", how
+                )
+            synthetic.end(ledger, f"r{k}")
+    rate, alone = edits(tmp_path)["LR", 0.01], edits(tmp_path)["OPT", "adamw"]
+    assert not rate.is_isolated and not rate.proven and rate.low is rate.q is None and rate.runs == 5
+    assert alone.is_isolated and alone.proven and alone.estimate < -0.5 and edits(tmp_path)["centre", True].proven
+
+
 def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) -> None:
     """A short look, far below a full training, says less of an edit, and nothing of the level."""
     rng, folder = np.random.default_rng(0), tmp_path

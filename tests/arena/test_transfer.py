@@ -10,7 +10,7 @@ import pytest
 
 from analysis.statistics import ratio
 from analysis.study import open_study, query
-from analysis.transfer import Transfer, transfer, transfer_runs
+from analysis.transfer import Transfer, divisor, transfer, transfer_runs
 from analysis.transfer_credit import Across, across
 from arena.settings import Reserved
 from arena.setup import StudySetup, reference
@@ -141,10 +141,10 @@ def test_estimates_stand_in_units_of_stock_s_gain(
     told: Transfer, moved: dict[tuple[str, str], Across]
 ) -> None:  # fmt: skip
     row = moved["edit", "+both"]
-    stock = {c.task: c.gain for c in told.cells if c.role == "control"}
+    stock = {task: divisor([cell for cell in told.cells if cell.task == task]) for task in told.tasks.all}
     for there, truth in zip(row.there, (HERE["both"], THERE["both"]), strict=True):
         assert there.estimate == pytest.approx(truth, abs=0.03)
-        assert there.scaled == pytest.approx((there.estimate or math.nan) / (stock[there.task] or math.nan))
+        assert there.scaled == pytest.approx((there.estimate or math.nan) / stock[there.task].gain)  # type: ignore[union-attr, operator]
     only = moved["edit", "+only"]
     assert [t.state for t in only.there] == ["gain", "absent"]
 

@@ -56,7 +56,9 @@ def shown_at(study: Path, *args: str) -> str:
 def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_largest_gain(study: Path) -> None:
     text = shown_at(study, "--method", "directive")
     assert "what helped most: `@knob_a=0?` `@knob_b=1?` `@knob_c=2?` and 13 more edits (expected to help on" in text
-    assert "in nats per experiment (observational, an association)" in text and "metaloop show ROW" in text
+    assert "in nats per experiment (observational, an association)" in text
+    command = re.search(r"metaloop (show c\w+ -s \S+)", text)  # as typed, it lists the experiments
+    assert command and "\nrests_on:\nexperiment_id\t" in cli(*command[1].split(), cwd=study.parent).stdout
     last = text[text.rindex("The sentence") :]
     found = re.match(
         r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[', last

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from analysis.decision import CheckedArm, twins
 from analysis.decision_text import line
 from analysis.ledger import Ledger
+from analysis.origin import in_words
 from analysis.transfer import Cell
 from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
@@ -26,15 +28,16 @@ from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
-from meta.cli.program import directive_text
+from meta.cli.program import differences
 from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
-from meta.cli.screen import arm_rows, header, status_item
+from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, leading, rank_text, remarks, runs_to_separate, show_match
+from meta.cli.standings import both_arms, is_ranked, leading, rank_text, remarks, runs_to_separate, show_match
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
+from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
@@ -180,6 +183,33 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
     assert resolve.fresh_folder("strokes", out).name.endswith("-1")
 
 
+def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    board, names = StudyView(), [f"idea-queue-learnt-v{i}" for i in range(2, 6)]
+    arms = [{"arm_id": f"a-{name}", "program_id": name, "role": "program"} for name in names]
+    stock = {"program_id": "stock", "arm_id": "a1", "role": "control"}
+    arms += [stock, {**stock, "arm_id": "a2", "role": "a/a"}]
+    board.take({"kind": "match", "match_id": "m1", "at": "2026-01-01T00:00:00Z", "arms": arms, "label": "generation-1"})
+    for name in (*names, "stock"):
+        board.take({"kind": "program", "program_id": name, "name": name, "parent_ids": ["idea-queue-learnt"]})
+    for index, arm in enumerate(arms):
+        run = {"run_id": f"r{index}", "arm_id": arm["arm_id"], "match_id": "m1", "at": "2026-01-01T00:00:01Z"}
+        board.take({**run, "kind": "run_started"})
+        board.take({**run, "kind": "experiment", "number": 1, "description": "Combine `width=64` `rows=8000`. " * 3})
+
+    def shown() -> str:
+        Output(person=True).show(screen(board, "study", width=80, now="2026-01-01T00:01:05Z"))
+        return capsys.readouterr().out
+
+    text = shown()
+    assert all(name in text for name in (*names, "stock (control)", "stock again (A/A)")) and "0:01:05" in text
+    assert max(map(len, text.splitlines())) <= 80 and "measuring" not in text
+    for index in range(len(arms)):
+        board.take({"kind": "run_ended", "run_id": f"r{index}", "at": "2026-01-01T00:00:09Z"})
+    assert "measuring final scripts" in shown()
+
+
 def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
     board, _ = load_board(write_study(tmp_path / "study"))
     assert (board.count("finished"), board.count("running"), board.experiments) == (11, 0, 33)  # baselines included
@@ -279,9 +309,14 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
-def test_the_order_of_ideas_is_told_as_their_number() -> None:
-    assert directive_text("d0123456789ab\nd0123456789ac") == "(the order of 2 ideas)"
-    assert directive_text("Keep it.\nd0123456789ac") == "Keep it.\nd0123456789ac"
+def test_ideas_that_moved_are_named_with_their_places() -> None:
+    old, new = (Program.parse("## Ideas\n" + "".join(f"- {x}\n" for x in order)) for order in ("abcd", "acdb"))
+    (row,) = differences(old, new)
+    assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "order"
+    assert list(in_words(old, new)) == ['the order of its ideas (moved: "b" from place 2 to 4, the last)']
+    assert [row["text"] for row in differences(Program.parse("# Just prose."), old) if row["kind"] == "idea"] == [
+        *"abcd"
+    ]
 
 
 def test_remarks_of_the_standings() -> None:
@@ -327,6 +362,13 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
     assert [(both["n"], both["gain"]) for both in both_arms(rows)] == [(8, pytest.approx(0.3))]
     show_match(Output(person=True), rows, [], {})
     assert "better than each of the others" in (shown := capsys.readouterr().out) and "rank" in shown
+    tied = [{**one, "rank_low": 1, "rank_high": 3} for one in rows]  # ranks that say nothing are left out
+    show_match(Output(person=True), tied, [], {})
+    assert "Too few runs to separate" in (shown := capsys.readouterr().out) and "rank" not in shown
+    decision: Any = SimpleNamespace(rests_on=lambda match_id, purpose: purpose == "confirmation")
+    purposes = ("race", "confirmation", "reserve")
+    assert [is_ranked({**row, "purpose": one}, decision) for one in purposes] == [True, False, False]
+    assert is_ranked({**row, "purpose": "reserve"}, None)
 
 
 def test_a_match_begins_with_what_it_shows() -> None:
@@ -335,9 +377,9 @@ def test_a_match_begins_with_what_it_shows() -> None:
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
     assert leading([a, b, again]) == (
-        "With these runs no program is shown to be better than another: each of the 2 may be the best."
+        "Too few runs to separate these programs: no difference between two of them is significant."
     )
-    assert leading([a, b, row("c", 3, 3)]) == "Each of a, b may be the best; the others are behind."
+    assert leading([a, b, row("c", 3, 3)]) == "None of a, b is shown to be worse than another; the others are behind."
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
     assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""

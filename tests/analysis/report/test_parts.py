@@ -126,6 +126,15 @@ def test_a_machine_whose_pace_changes_is_told() -> None:
     assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
 
 
+def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:
+    few = studies.race_only(tmp_path / "few", {"a": (0.8, 0.01), "b": (0.7, 0.3), "c": (0.5, 0.3)}, runs=3)
+    (figure,) = part(few, "standings").figures
+    assert not any(row["tie"] or row["ranks"] for row in figure.data["rows"]) and "rank" not in figure.table.titles
+    assert "Too few runs to separate these programs" in figure.caption and not figure.data["ranked"]
+    (figure,) = part(studies.race_only(tmp_path / "many", {"a": (0.8, 0.01), "b": (0.1, 0.01)}), "standings").figures
+    assert [row["tie"] for row in figure.data["rows"]] == [True, False]
+
+
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
     for found in sections(studies.finished(tmp_path)):
         for figure in found.figures:
@@ -209,10 +218,10 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
 def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     """Those of the champion's, sorted by what is drawn; nothing is called tested on a variant."""
 
-    def cell(name: str, role: str, stream: str, gain: float, stock: float) -> Cell:
+    def cell(name: str, role: str, stream: str, gain: float, stock: float, wide: float = 0.1) -> Cell:
         return Cell(
             task="strokes", place="home", program_id=name, name=name, role=role, of_program=None, stream=stream, n=4,
-            gain=gain, se=0.1, low=gain - 0.3, high=gain + 0.3, unit="nats", stock_gain=stock, ratio=gain / stock,
+            gain=gain, se=0.1, low=gain - wide, high=gain + wide, unit="nats", stock_gain=stock, ratio=gain / stock,
             ratio_lower=1.0, p=0.01, p_adjusted=0.023, like_id=None, trust="verified",
         )  # fmt: skip
 
@@ -230,3 +239,8 @@ def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     assert rows["best", "champion"][6] == "not tested" and rows["stock, both arms", "both arms"][2] == "0.28"
     tested = of_task(study, "strokes", answer, tested=True)
     assert tested.data["rows"][0]["significant"] and len(tested.legend) == 2
+    assert "parent" not in {row[0] for row in tested.table.rows} and "Without 1 program that" in tested.caption
+    unclear = (cell("best", "champion", "reserve", 0.8, 0.01), cell("stock", "control", "reserve", 0.01, 0.01))
+    study = Transfer(StudyTasks(("other",), ("strokes",)), unclear, ())
+    raw = of_task(study, "strokes", answer, tested=True)  # 80 times nothing is no result
+    assert raw.data["unit"] == "nats" and raw.data["rows"][0]["estimate"] == 0.8 and raw.table.rows[0][4] == "–"
