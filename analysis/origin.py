@@ -87,8 +87,8 @@ class Origin:
         (one,) = self.credits
         digits = interval_decimals(one.low, one.high)
         size = f"{number(one.estimate, digits, True)} {one.unit} [{span(one.low, one.high, digits)}]{over}"
-        result = f"{'showed' if one.helps or one.hurts else 'did not show'} that {they} {'hurt' if one.hurts else 'help'}"
-        return f"{result} (difference {size})"
+        result = "showed" if one.helps or one.hurts else "did not show"
+        return f"{result} that {they} {'hurt' if one.hurts else 'help'} (difference {size})"
 
 
 def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[Task]) -> Origin | None:
