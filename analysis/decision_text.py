@@ -142,10 +142,11 @@ def over_start(d: Decision, short: bool) -> str:
     if d.start is None:
         return ""
     low, high = d.start.low, d.start.high
-    result = "shows to help" if (low or 0) > 0 else "shows to hurt" if (high or 0) < 0 else "does not show to help"
+    result = "shows that these changes hurt" if (high or 0) < 0 else "does not show that these changes help"
+    result = "shows that these changes help" if (low or 0) > 0 else result
     counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} against {d.start.gain.n}"
-    figures = f" (not the announced test: {difference(d.start, d.unit)}, {counted})"
-    return f"the confirmation {result}{'' if short else figures}"
+    figures = f" (not the announced test: difference {difference(d.start, d.unit)}, {counted})"
+    return f"The confirmation {result}{'' if short else figures}"
 
 
 def by_how_much(d: Decision) -> str:
@@ -277,7 +278,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
     stock_runs = many(same.runs, "stock run")
-    text = f"The device time of the whole study{where} would pay for {stock_runs} instead. "
+    text = f"The device time of the whole study{where} is enough for {stock_runs}. "
     known = many(same.known, "stock run")
     if same.gain is None:
         return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
@@ -289,8 +290,9 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}How good the best of them would be is not known. The best of {same.best_of} would gain {gain}, as "
-        f"estimated from the {known} of this study; {beside}. To measure the best of all: metaloop evolve --same-spend."
+        f"{text}The {known} of this study suffice to estimate the best of {same.best_of}, not of {count(same.runs)}. "
+        f"The best of {same.best_of} would gain {gain}; {beside}. To measure the best of all: metaloop evolve "
+        "--same-spend."
     )
 
 

@@ -68,28 +68,28 @@ class Origin:
         start = f"{what}{'' if self.start == 'program' else ' ' + self.start}{measured}"
         if not self.steps:
             return f"Evolution changed nothing: the champion is {start}."
-        changes = listed(self.changes) or "nothing that a researcher reads"
-        tests = "the verdict tests"
+        changes = listed(self.changes) or "nothing that a researcher reads changed"
+        tests = "The announced test compares the two"
         if self.start not in tested:
             searched = self._shown.split(" (")[0] if short else self._shown
-            tests = confirmed or f"the confirmation did not test and the search {searched}"
-        return f"The champion is {start} with {changes} changed by evolution, which {tests}."
+            tests = confirmed or f"The confirmation did not test these changes, and the search {searched}"
+        return f"The champion was evolved from {start}: {changes}. {tests}."
 
     @property
     def _shown(self) -> str:
         """What the search showed of the change; of several steps, of the last one."""
         if not self.credits:
-            return "did not measure alone"
-        last = " in its last step" if self.steps > 1 else ""
-        over = ", over the mean of its parents" if self.parents > 1 else ""
+            return "did not measure them alone"
+        they = "those of the last step" if self.steps > 1 else "they"
+        over = ", compared with the mean of its parents" if self.parents > 1 else ""
         if len(self.credits) > 1:
             helped = sum(one.helps for one in self.credits)
-            return f"showed to help{last} on {helped} of {len(self.credits)} tasks{over}"
+            return f"showed that {they} help on {helped} of {len(self.credits)} tasks{over}"
         (one,) = self.credits
         digits = interval_decimals(one.low, one.high)
         size = f"{number(one.estimate, digits, True)} {one.unit} [{span(one.low, one.high, digits)}]{over}"
-        result = "showed to help" if one.helps else "showed to hurt" if one.hurts else "did not show to help"
-        return f"{result}{last} (credit {size})"
+        result = "showed" if one.helps or one.hurts else "did not show"
+        return f"{result} that {they} {'hurt' if one.hurts else 'help'} (difference {size})"
 
 
 def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[Task]) -> Origin | None:
@@ -132,7 +132,7 @@ def ancestors(program_id: str, parents: Mapping[str, Sequence[str]], learnt: str
 
 
 def in_words(old: Program, new: Program) -> Iterator[str]:
-    """``1 setting``, ``8 ideas (added)``, ``the order of the ideas``."""
+    """``1 setting changed``, ``8 ideas added``, ``the order of its ideas changed``."""
     change = diff(old, new)
 
     def kind(one: Directive) -> str:
@@ -143,8 +143,8 @@ def in_words(old: Program, new: Program) -> Iterator[str]:
     for what in ("setting", "idea", "statement"):
         each = {way: n for (noun, way), n in counted.items() if noun == what}
         if each:
-            way = f" ({next(iter(each))})" if len(each) == 1 and "changed" not in each and what != "setting" else ""
-            yield f"{many(sum(each.values()), what)}{way}"
+            way = next(iter(each)) if len(each) == 1 and what != "setting" else "changed"
+            yield f"{many(sum(each.values()), what)} {way}"
     if any(noun == ORDER for noun, _ in counted) and not any(noun == "idea" for noun, _ in counted):
         moves = [str(one) for one in moved(old, new)]
-        yield f"the order of its ideas (moved: {few(moves, 'idea', MOST_MOVES)})"
+        yield f"the order of its ideas changed (moved: {few(moves, 'idea', MOST_MOVES)})"

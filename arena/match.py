@@ -3,8 +3,8 @@
 Rounds of runs follow each other until the racer asks for no more. A program is judged by what the arena measures of its
 runs' results on seeds and data that the runs never saw. From any point that the ledger has reached, a match goes on.
 
-Equal budget: `arena.measuring.run_job` gives every run the same device time, and `inner_loop.meter` refuses an
-experiment that it does not cover.
+Equal budget: `arena.measuring.run_job` gives every run the same device time, `inner_loop.meter` counts the spending,
+and `inner_loop.bench` (`_affordable`) starts no experiment that the rest does not cover.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ def cost(facts: ReportFacts) -> str:
     spent, tokens = totals.device_seconds, totals.model_tokens
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
-    why = f" ({duration(charged)} charged, with results that were reused)" if reused else ""
-    by_runs = f", {duration(used)} of it by the runs{why}, the rest to verify them"
+    why = f" (charged as {duration(charged)}, because reused results are charged too)" if reused else ""
+    by_runs = f", of which {duration(used)} were used by the runs{why} and the rest to verify them"
     parts = [f"{duration(spent)} of device time{by_runs}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")

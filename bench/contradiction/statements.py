@@ -11,7 +11,7 @@ N = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 WHO = r"(?:stock|your program(?: (?!too\b|by\b)[\w-]+)?)"
 JUDGES = re.compile(
     r"\bbeats?\b|not shown to|significan\w*|better than|\bleads\b|\btied\b|A/A (?:check|on)|A/A:|\bbehind\b|"
-    r"may be the best|show(?:ed)? to h(?:elp|urt)|[Ee]volution changed|changed by evolution|"
+    r"may be the best|shows? that (?:these|they|those)|showed that|[Ee]volution changed|evolved from|"
     r"No verdict|no lead|No clear|No result is announced|\bworse\b"
 )
 
@@ -56,8 +56,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
       ("main", "ratio at least", "{b}"))),
     # what evolution changed
     (r"Evolution changed nothing: the champion is", (("change", "made", "no"),)),
-    (r"changed by evolution, which (?P<v>the verdict tests|the confirmation did not test)(?: and the search "
-     r"(?P<c>did not measure alone|showed to help|showed to hurt|did not show to help))?",
+    (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
+     r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
     (r"the best program of the search, but the test does not show that it is better", (("main", "verdict", "open"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),

@@ -31,7 +31,7 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
     ("models", "the models"),
 )
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
-OF_STOCK = "The difference of stock, the same program in both, shows how far the two measurements differ anyway."
+OF_STOCK = "Stock is the same program in both studies, so its difference comes from seeds, data and machine alone."
 
 
 @dataclass(frozen=True)

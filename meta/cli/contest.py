@@ -91,13 +91,13 @@ class ContestFlags:
     confirm_runs: Annotated[
         int | None,
         flag(
-            "Most fresh runs of a leader at the close  [default: as many as the plan needs that init prints].",
+            "Most fresh runs of a leader at the close  [default: the number in the plan that init prints].",
             min=2,
             max=1000,
         ),
     ]
     expect: Annotated[
-        int | None, flag("Entries that you expect, of all persons  [default: 12 or more].", "--expect-entries", min=2)
+        int | None, flag("Number of entries that you expect in all  [default: 12 or more].", "--expect-entries", min=2)
     ]
     like: Annotated[str | None, flag("A study whose noise the plan of the close assumes.", metavar="STUDY")]
     opens: Annotated[
@@ -120,8 +120,8 @@ class ContestFlags:
     ("metaloop contest init c3 -t strokes,tinylm --dry-run", "two tasks: what the close can detect, its cost"),
 )
 def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
-    """Create a contest. Its folder holds fixed rules and the secret that all seeds are
-    drawn from. Prints the hashes of both and, once only, the host's token and the join
+    """Create a contest. Its folder contains fixed rules and the secret from which all
+    seeds are drawn. Prints the hashes of both and, once only, the host's token and the join
     code."""
 
     from arena.contest.create import checked_options, create_contest
@@ -290,8 +290,9 @@ def export(
 def backup(
     out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
 ) -> None:
-    """Copy a contest so that it can go on from the copy. It holds the secret, like the
-    folder itself: keep it to yourself. Never serve both: their results would part."""
+    """Copy a contest so that it can be continued from the copy. The copy contains the
+    secret, like the folder itself: keep it to yourself. Never serve both: their results
+    would differ."""
     from arena.contest.backup import backup as write
 
     target = Path(to).expanduser()

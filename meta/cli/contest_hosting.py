@@ -54,7 +54,7 @@ def void(
     because: Annotated[str, flag("Public reason; it stays on record.", metavar="TEXT", required=True)],
 ) -> None:
     """Declare an entry void. It leaves the queue, the ranking and the decision, and does
-    not count against its entrant's quota. A run that has started goes on to its end. ENTRY is
+    not count against its entrant's quota. A run that has started is finished. ENTRY is
     a number on the leaderboard, or an entry_id. Works with or without `serve`."""
     from arena.contest import acts
 
@@ -75,7 +75,7 @@ def unvoid(
     entry: EntryName,
     because: Annotated[str, flag("Public reason.", metavar="TEXT", default="")],
 ) -> None:
-    """Undo `void`: the entry goes on where it was. An entry that the server had given up
+    """Undo `void`: the entry continues where it was. An entry that the server had given up
     after repeated errors starts again from the beginning."""
     from arena.contest import acts
 
@@ -115,7 +115,7 @@ def answer(
 
 
 @verb(
-    ("metaloop contest forget my-contest 'Ada'", "asks before it does"),
+    ("metaloop contest forget my-contest 'Ada'", "asks for confirmation first"),
     ("metaloop contest forget my-contest 'Ada' -y", "without asking"),
 )
 def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(metavar="NAME")], yes: YesFlag) -> None:

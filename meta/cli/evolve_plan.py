@@ -37,10 +37,11 @@ def describe(
     planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
+    of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
     if further:  # each run is a sample of the mean over the tasks, in one unit
-        power = launch.power_sentence(plan.confirm_runs * len(on.homes))
+        power = launch.power_sentence(plan.confirm_runs * len(on.homes), of=of)
         return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
-    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit, of)
     if plan.trial:
         return {"tells": trial_tells(plan, task, power)} | planned
     return {"tells": f"confirmation: {power}"} | planned

@@ -36,11 +36,11 @@ TOOLS = ("hf", "mlflow", "optuna", "tensorboard", "trackio", "wandb")
 class TrainingFlags:
     """Which rows of training data are written (--to sft, dpo)."""
 
-    beside: Annotated[tuple[str, ...], flag("sft, dpo: a further study.", metavar="STUDY")] = ()
+    beside: Annotated[tuple[str, ...], flag("sft, dpo: another study, whose rows are added.", metavar="STUDY")] = ()
     prompts: Annotated[
         str | None,
         flag(
-            "sft, dpo: of recorded calls, or rendered for children of all operators  [default: recorded].",
+            "sft, dpo: prompts of recorded calls, or rendered ones for programs of all operators  [default: recorded].",
             type=click.Choice(("recorded", "rendered")),
         ),
     ] = None

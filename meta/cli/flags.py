@@ -53,7 +53,7 @@ RunBudgetFlag = Annotated[
 HarvestFlag = Annotated[
     int | None,
     flag(
-        "Device time of the final search for the best train.py, in percent of that of the runs; 0: none  "
+        "Device time of the final search for the best train.py, in percent of the runs' device time; 0: none  "
         "[default: 10; 3 with --quick].",
         min=0,
         max=400,

@@ -145,7 +145,7 @@ def serve(
     host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
 ) -> None:
-    """Serve a project and verify what volunteers propose. Accepted proposals survive a
+    """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
     kill; the same command resumes."""
     from arena.home.server import serve as carry_on
 
@@ -162,7 +162,7 @@ class LimitFlags:
 
     runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
-    workers: Annotated[int | None, flag("Runs at a time  [default: one for each of --devices].", min=1, metavar="N")]
+    workers: Annotated[int | None, flag("Simultaneous runs  [default: one for each of --devices].", min=1, metavar="N")]
     hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
     max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
     no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
@@ -202,10 +202,10 @@ def join(
     models: StudyModelFlags,
     agent: AgentFlags,
 ) -> None:
-    """Search for a project. Its task and its scripts run here, in a sandbox without
+    """Search for improvements for a project. Its task and its scripts run here, in a sandbox without
     network that sees none of your files. Ctrl-C stops it; the same command resumes.
-    With --model, or -r command:NAME for an agent, it follows the programs; spending limits
-    hold for each run, not for all runs together."""
+    With --model, or -r command:NAME, your model or agent follows the programs; spending
+    limits apply to each run, not to all runs together."""
     from arena.home.client import HostClient, VolunteerFolder
     from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 
@@ -237,8 +237,8 @@ def join(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """The blocks of main, who found them, and what they gained over the one before.
-    Then the programs: runs of each from the same block are compared."""
+    """Show the blocks of main (accepted proposals), who found them, and their gain over
+    the one before. Then compares the programs by runs from the same block."""
     from analysis.wording import number, span
     from arena.home.project import Project
     from arena.home.results import state_of
@@ -297,7 +297,9 @@ def status(out: Output, folder: ProjectFolder) -> None:
 class AuditChoice:
     """What an audit measures again."""
 
-    task: Annotated[str | None, flag("The task of main  [default: as block 0 names it].", "-t", metavar="NAME|DIR")]
+    task: Annotated[
+        str | None, flag("The task of main  [default: the task that block 0 names].", "-t", metavar="NAME|DIR")
+    ]
     blocks: Annotated[int, flag("Blocks that are trained again; 0: none.", min=0, metavar="N", default=3)]
     seeds: Annotated[int, flag("Fresh seeds on each side.", min=2, max=100, metavar="N", default=6)]
     workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1, metavar="N")]
@@ -360,10 +362,11 @@ def void(
     out: Output,
     folder: ProjectFolder,
     block: Annotated[int, argument(metavar="BLOCK", type=int)],
-    because: Annotated[str, flag("Why, for the page and the commit.", metavar="TEXT", default="")],
+    because: Annotated[str, flag("Reason, for the page and the commit.", metavar="TEXT", default="")],
 ) -> None:
-    """Take a block back. A new commit restores the main before it, and the proposals of
-    all later blocks are verified again. The serving process does it, or the next one."""
+    """Revoke a block (an accepted proposal). A new commit restores the main before it,
+    and the proposals of all later blocks are verified again. The serving process does
+    this, or the next one that is started."""
     from arena.home.project import Project
     from arena.home.tables import BlockRow
 

@@ -54,7 +54,7 @@ def sweep(
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
-    """Measure what each single edit of a task does, and store it by role in a knowledge base.
+    """Measure the effect of each single edit of a task, and store it by role in a knowledge base.
     A task is a name or a folder; tabular:1-8 are eight members of the family tabular (docs/tasks.md).
     A task that cannot be trained is reported and skipped."""
     from analysis.knowledge import of_trials, write

@@ -232,9 +232,12 @@ def with_sandbox(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 
     return planned
 
 
-def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, unit: str = "") -> str:
+def power_sentence(
+    runs: int, pairs: int = 1, noise: RunNoise | None = None, unit: str = "", of: str = "per program"
+) -> str:
     """The smallest difference between two arms of ``runs`` runs that Welch's test, one-sided 2.5% divided by ``pairs``,
-    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``noise`` is known.
+    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``noise`` is known. ``of``:
+    whose runs these are.
     """
     from analysis.power import LEVEL, RunSample, detectable, in_sds
 
@@ -245,7 +248,7 @@ def power_sentence(runs: int, pairs: int = 1, noise: RunNoise | None = None, uni
     size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
     least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
-    return f"with {many(runs, 'run')} per program, {least} (SD: standard deviation between runs of one program)"
+    return f"with {many(runs, 'run')} {of}, {least} (SD: standard deviation between runs of one program)"
 
 
 def power_over_tasks(tasks: int) -> str:

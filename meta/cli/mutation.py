@@ -30,7 +30,7 @@ class MutationFlags:
         bool,
         flag(
             "Evolve the instructions that models follow when they write programs: compare them by the gains of the "
-            "programs that they lead to, over the tasks of -t or --family."
+            "programs written with them, over the tasks of -t or --family."
         ),
     ]
     meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
@@ -42,7 +42,8 @@ class MutationFlags:
         ),
     ]
     reflect: Annotated[
-        bool, flag("One more call per generation: what limited the parents' runs. Writers see the notes.")
+        bool,
+        flag("One more call per generation notes what limited the parents' runs, for the models that write programs."),
     ]
     embeddings: Annotated[
         str | None,

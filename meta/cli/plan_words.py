@@ -125,7 +125,7 @@ def _parts(sizes: Any) -> str:
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
     start = sizes.get("start_runs", 0)
     arms += f", and {start} of the program it started from, if evolution changed that" if start else ""
-    again = "; the same device time again for runs of stock, for one long TPE search and for one long elite search"
+    again = "; the same device time again, three times: stock runs, one long TPE search, one long elite search"
     count = sizes.get("long_runs", 0)
     longer = f"; {count} runs each of the winner and stock with {LONG} times the run budget" if count else ""
     spend = again if sizes.get("same_spend") else ""

@@ -78,9 +78,9 @@ def ls(out: Output) -> None:
 def new(
     out: Output,
     file: Annotated[str, argument(metavar="FILE")],
-    base: Annotated[str, flag("The starter or program that it begins as.", metavar="PROGRAM", default="idea-queue")],
+    base: Annotated[str, flag("The starter or program to copy.", metavar="PROGRAM", default="idea-queue")],
 ) -> None:
-    """Write a new program: the text of a starter, with a title of its own, to go on from."""
+    """Write a new program to edit: the text of a starter, with a title of its own."""
     from pathlib import Path
 
     path, loaded = Path(file).expanduser(), resolve.one_program(base)
@@ -118,7 +118,11 @@ def lint(
     programs: Annotated[tuple[str, ...], argument(metavar="PROGRAM...", nargs=-1, required=True)],
     task: Annotated[
         str | None,
-        flag("Also check which ideas name an edit of this task, and if screening pays.", "-t", metavar="NAME|DIR"),
+        flag(
+            "Also check which ideas name an edit of this task, and whether short trial trainings save budget.",
+            "-t",
+            metavar="NAME|DIR",
+        ),
     ],
 ) -> int:
     """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""

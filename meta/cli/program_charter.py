@@ -55,8 +55,8 @@ def charter(
     write: Annotated[bool, flag("Write the new charter into PROGRAM; asks before it changes a value.")],
     yes: YesFlag,
 ) -> None:
-    """Show a program's charter. The charter is the settings that Metaloop enforces
-    for scripts and models; agents get them as sentences.
+    """Show a program's settings (its charter). Metaloop enforces them for scripts and
+    models; agents get them as sentences.
 
     With -m, a model reads the settings from the prose. Each is shown with the sentence
     that it was read from, which must be in the program. Then come sentences that

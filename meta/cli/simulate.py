@@ -70,16 +70,21 @@ def simulate(
     ],
     within: Annotated[
         float | None,
-        flag("Difference from the best that counts as equal  [default: spread / 10].", min=0, metavar="GAIN"),
+        flag(
+            "Difference from the best program that is treated as none  [default: spread / 10].", min=0, metavar="GAIN"
+        ),
     ],
     replicates: Annotated[
         int,
-        flag("Simulated studies, and as many where no program differs.", min=1, max=1_000_000, default=2000),
+        flag(
+            "Simulated studies; the same number without true differences is added.", min=1, max=1_000_000, default=2000
+        ),
     ],
     seconds: Annotated[
-        float, flag("Time limit; reports what is done by then.", min=0.1, max=86_400, metavar="S", default=20.0)
+        float,
+        flag("Time limit; reports the studies simulated until then.", min=0.1, max=86_400, metavar="S", default=20.0),
     ],
-    null: Annotated[bool, flag("Only simulate studies where no program differs.")],
+    null: Annotated[bool, flag("Only simulate studies without true differences.")],
     seed: Annotated[int, flag("Seed of the simulation.", min=0, default=1)],
 ) -> None:
     """Simulate many studies with known true gains: race, champion and confirmation use

@@ -35,7 +35,7 @@ def show(out: Output) -> None:
     out.text(page().rstrip("\n"))
 
 
-@verb(("metaloop skill add", "for agents in this folder"), ("metaloop skill add ~", "for all of yours"))
+@verb(("metaloop skill add", "for agents in this folder"), ("metaloop skill add ~", "for all your agents"))
 def add(
     out: Output,
     folder: Annotated[str, argument(metavar="[FOLDER]", default=".")],

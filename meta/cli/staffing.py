@@ -27,7 +27,7 @@ class AgentFlags:
     agent_network: Annotated[
         str | None,
         flag(
-            "What the agent reaches besides its models  [default: none; proxy with --agent-direct].",
+            "What the agent reaches besides its models  [default: none; proxy with --agent-direct or --agent-allow].",
             type=click.Choice(NETWORKS),
         ),
     ] = None

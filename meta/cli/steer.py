@@ -30,20 +30,20 @@ WISHES = (
 
 @verb(
     ('metaloop steer studies/NAME --idea "try LR=0.2"', "into the next generation"),
-    ("metaloop steer studies/NAME --veto ID", "breed no more from a program or statement"),
-    ("metaloop steer studies/NAME", "what was asked for, and what came of it"),
+    ("metaloop steer studies/NAME --veto ID", "make no new programs from a program or statement"),
+    ("metaloop steer studies/NAME", "the requests so far and their outcome"),
 )
 def steer(
     out: Output,
     study: Annotated[str, argument()],
     idea: Annotated[str | None, flag("One more idea, for a child of a good program.", metavar="TEXT")],
-    program: Annotated[str | None, flag("A program to race in the next generation.", metavar="FILE")],
-    veto: Annotated[str | None, flag("A program or statement to breed no more from.", metavar="ID")],
-    because: Annotated[str | None, flag("Your reason, kept with it.", metavar="TEXT")],
+    program: Annotated[str | None, flag("A program that competes in the next generation.", metavar="FILE")],
+    veto: Annotated[str | None, flag("Make no new programs from this program or statement.", metavar="ID")],
+    because: Annotated[str | None, flag("Your reason; it is recorded.", metavar="TEXT")],
 ) -> None:
-    """Steer a study while it runs. What you give is taken in when the next generation
-    is written; it is recorded, races as `steered`, and stays apart from the study's
-    own in lineage and evidence. Without a flag: what was asked for."""
+    """Steer a study while it runs. Your request is used when the next generation of
+    programs is written. It is recorded, and lineage and evidence mark the program as
+    `steered`. Without a flag, lists the requests so far."""
     from analysis.run_state import StudyState
     from arena.study import Study
     from meta.steering import ask, wishes
@@ -67,7 +67,7 @@ def steer(
         if not running(folder):
             out.note(f"the study is not running; metaloop {opened.config.command} --resume {here} takes it in")
     rows = [row(wish) for wish in wishes(folder, state)]
-    out.rows(rows, WISHES, empty="nothing was asked for; metaloop steer --help")
+    out.rows(rows, WISHES, empty="no requests so far; metaloop steer --help")
 
 
 def row(wish: Wish) -> Row:

@@ -91,7 +91,7 @@ def item(folder: Path) -> Row:
 
 
 @verb(
-    ("metaloop rm studies/NAME", "asks before it removes it"),
+    ("metaloop rm studies/NAME", "asks for confirmation first"),
     ("metaloop rm studies/a studies/b -y", "without asking"),
 )
 def rm(
@@ -99,7 +99,7 @@ def rm(
     studies: Annotated[tuple[str, ...], argument(metavar="STUDY...", required=True, nargs=-1)],
     yes: YesFlag,
 ) -> None:
-    """Remove studies with all that they measured. A running study is not removed."""
+    """Remove studies with all their measurements. A running study is not removed."""
     folders = [exactly(text) for text in studies]
     for folder in folders:
         if running(folder):
@@ -122,7 +122,7 @@ def rm(
 )
 def gc(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="[STUDY]...", nargs=-1)]) -> None:
     """Make finished studies small: the folders of their runs go into runs.zip, and what can be
-    computed again (data, stored outcomes) is removed. Results, resuming and verifying stay as they are."""
+    computed again (data, stored outcomes) is removed. Results stay, and the study can be resumed and verified."""
     from arena.run_archive import compact
 
     folders = [exactly(text) for text in studies] or [one for one in resolve.known_studies() if not running(one)]
@@ -156,10 +156,10 @@ def share(
     out: Output,
     study: Annotated[str, argument()],
     output: Annotated[str, flag("A new folder, or a .zip.", "-o", metavar="PATH", required=True)],
-    runs: Annotated[bool, flag("The git repositories of the runs too, as they are.")],
+    runs: Annotated[bool, flag("Also copy the runs' git repositories, unaltered: paths and names in them stay.")],
 ) -> None:
-    """Copy a study to give it away: everything that was measured, without the secret of its
-    seeds and without paths and the name of this machine. The copy can be read (ui, report,
+    """Copy a study to give it away: all measurements, without the secret of its seeds,
+    without paths and without the name of this machine. The copy can be read (ui, report,
     standings, sql, compare), not resumed or verified."""
     from meta.share import share as copied
 

@@ -31,14 +31,19 @@ class Dial:
     generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     confirm_again: Annotated[
-        bool, flag("With --resume: repeat the confirmation once, on new data, after a failed A/A check.")
+        bool,
+        flag(
+            "With --resume: repeat the confirmation once, on new data, if two arms of stock differed significantly (a "
+            "failed A/A check)."
+        ),
     ]
     race_rule: RaceRuleFlag
     same_spend: Annotated[
         bool,
         flag(
-            "Also spend the device time of the whole study on stock runs, again on one long TPE search, and again on "
-            "one long elite search; measure the best train.py of each."
+            "For comparison, spend the study's whole device time three more times: on stock runs, on one long search "
+            "by TPE (Bayesian optimization), and on one by combining the best scripts (elite). Measures the best "
+            "train.py of each."
         ),
     ]
     harvest: HarvestFlag
@@ -47,8 +52,8 @@ class Dial:
     headroom: Annotated[
         bool | None,
         flag(
-            "First test whether any single change of the script helps  [default: with improve, if it takes at most 10% "
-            "of the budget].",
+            "First test whether any single change of the script helps  [default: improve tests if this takes at most "
+            "10% of the budget, evolve does not].",
             "--headroom/--no-headroom",
         ),
     ] = None

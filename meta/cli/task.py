@@ -109,7 +109,7 @@ def init(
     seed: Annotated[int, flag("Seed of that formula.", min=0, default=1)],
     fitted: Annotated[
         str | None,
-        flag("With --simulated: a formula fitted to a study's experiments, of its first task.", metavar="STUDY"),
+        flag("With --simulated: a formula fitted to the experiments on a study's first task.", metavar="STUDY"),
     ],
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;

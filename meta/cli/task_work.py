@@ -102,9 +102,7 @@ def measure(
     seeds: Annotated[int, flag("Runs of the baseline.", "-n", min=2, default=8)],
     repeats: Annotated[int, flag("Runs per edit.", min=1, default=2)],
     per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
-    looks: Annotated[
-        bool, flag("Only measure short looks, as a charter's screen makes them, and add them to the card.")
-    ],
+    looks: Annotated[bool, flag("Only measure short trial trainings (looks, for `screen`), and add them to the card.")],
     headroom: Annotated[
         bool,
         flag("Only test whether any of eight single changes helps, in 15 experiments."),
@@ -113,9 +111,10 @@ def measure(
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
-    """Measure a task's card by experiments. The card has the seed noise, the cost of an
-    experiment, the effect of each declared edit, the headroom, and whether screening pays:
-    how well short trainings rank the edits, and the break-even."""
+    """Measure a task's card by experiments. The card has the noise between seeds, the cost
+    of an experiment, the effect of each declared edit, the headroom (the gain of the best
+    edits together), and whether short trial trainings (screening) save budget: how well
+    they rank the edits, and the break-even."""
     from trainer import card as cards
     from trainer import screening
     from trainer.measure import measure as carry_out

@@ -81,7 +81,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     SOURCE, RUN: measures the gain over the task's original train.py with a 95% Welch
     interval. Verdicts: better or worse (the interval is above or below 0); not shown
     (the interval contains 0); invalid (training fails on every seed, or more than half
-    of the gain is there already before training).
+    of the gain exists already before training).
 
     STUDY: checks the ledger's hash chain. Then it takes runs of the champion and of
     stock from the confirmation and trains the final train.py of each on a fresh seed.

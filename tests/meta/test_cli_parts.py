@@ -343,7 +343,9 @@ def test_remarks_of_the_standings() -> None:
     near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
     assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
-    assert "1.3 SD" in power_sentence(10)
+    assert "1.3 SD" in power_sentence(10) and power_sentence(10, of="each of A and B").startswith(
+        "with 10 runs each of A and B, "
+    )
 
 
 def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -380,12 +380,14 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
         start.difference == pytest.approx((d.champion.mean or 0) - (start.gain.mean or 0)) and d.tested.name == "stock"
     )
     for (low, difference, high), result in (
-        ((0.6, 0.75, 0.9), "shows to help (not the announced test: +0.750 nats [0.600 to 0.900], 4 runs against 3)"),
-        ((-0.2, 0.05, 0.3), "does not show to help (not the announced test: +0.05"),
-        ((-1.2, -1.0, -0.8), "shows to hurt (not the announced test: −1.0"),
+        ((0.6, 0.75, 0.9), "shows that these changes help (not the announced test: difference +0.750 nats [0.600 to "),
+        ((-0.2, 0.05, 0.3), "does not show that these changes help (not the announced test: difference +0.05"),
+        ((-1.2, -1.0, -0.8), "shows that these changes hurt (not the announced test: difference −1.0"),
     ):
         found_ = replace(d, start=replace(start, low=low, difference=difference, high=high))
-        assert f"changed by evolution, which the confirmation {result}" in decision_text.origin(found_)
+        text = decision_text.origin(found_)
+        assert "The champion was evolved from the shipped program idea-queue: " in text
+        assert f" changed. The confirmation {result}" in text.replace("added. The", "changed. The")
     texts = outputs(copied(bred, tmp_path / "study"))
     said = decision_text.over_start(d, short=False).replace(" ", "")
     assert [name for name in texts if said not in "".join(texts[name].split()) and name != "card"] == []
@@ -396,20 +398,20 @@ def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> 
     old = Program.parse("---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# A\n\n## Ideas\n\n- One: `a=1`.\n", "old")
     text = old.text.replace("queue: 1.0}", "queue: 0.9, local: 0.1}") + "- Two: `b=2`.\n"
     changes = tuple(in_words(old, Program.parse(text, "new")))
-    assert changes == ("1 setting", "1 idea (added)")
+    assert changes == ("1 setting changed", "1 idea added")
     credit = ChangeCredit("strokes", 0.064, -0.097, 0.226, "nats", helps=False, hurts=False)
     made = Origin("learnt", "shipped", ("letters", "strokes"), ("strokes",), changes, 1, 1, (credit,))
     short = (
-        "The champion is the shipped program learnt (its ideas were measured on strokes tasks like this one) with 1 "
-        "setting and 1 idea (added) changed by evolution, which the confirmation did not test and the search did not "
-        "show to help"
+        "The champion was evolved from the shipped program learnt (its ideas were measured on strokes tasks like this "
+        "one): 1 setting changed and 1 idea added. The confirmation did not test these changes, and the search did not "
+        "show that they help"
     )
-    assert made.sentence(["stock"]) == f"{short} (credit +0.064 nats [−0.097 to 0.226])."
+    assert made.sentence(["stock"]) == f"{short} (difference +0.064 nats [−0.097 to 0.226])."
     assert made.sentence(["stock"], short=True) == f"{short}."
-    assert made.sentence(["learnt"]).endswith("changed by evolution, which the verdict tests.")
+    assert made.sentence(["learnt"]).endswith("1 idea added. The announced test compares the two.")
     helped = replace(made, credits=(replace(credit, helps=True), credit))
-    assert helped.sentence(["stock"]).endswith("and the search showed to help on 1 of 2 tasks.")
-    assert replace(made, credits=()).sentence(["stock"]).endswith("the search did not measure alone.")
+    assert helped.sentence(["stock"]).endswith("and the search showed that they help on 1 of 2 tasks.")
+    assert replace(made, credits=()).sentence(["stock"]).endswith("the search did not measure them alone.")
 
 
 def test_a_ratio_to_a_gain_near_0_is_not_stated(ahead: Ended) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ REGISTRIES: list[Registry[Any]] = [
     PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, EXECUTORS, METHODS,
 ]  # fmt: skip
 EACH = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: str(registry.kind))
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@EACH
+def test_the_documentation_names_every_part(registry: Registry[Any]) -> None:
+    contracts = (DOCS / "design.md").read_text("utf-8").split("\n## Contracts\n")[1].split("\n## ")[0]
+    text = (DOCS / "attribution.md").read_text("utf-8") if registry is METHODS else contracts
+    assert sorted(set(registry.built_in) - set(re.findall(r"[\w-]+", text))) == []
 
 
 def install(folder: Path, name: str, points: str) -> None:

@@ -211,7 +211,7 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     with open_study(folder) as con:
         facts = gather(source.ReportSource(con, str(folder)))
     assert status_item(board, "study", False)["programs"] == facts.totals.programs == len(board.programs) - 1
-    assert f"{wording.duration(facts.totals.research_seconds)} of it by the runs" in verdict.cost(facts)
+    assert f"of which {wording.duration(facts.totals.research_seconds)} were used by the runs" in verdict.cost(facts)
     assert verdict.tiles(facts)[-1][1] == "of device time with verification"
 
 
