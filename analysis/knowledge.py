@@ -12,18 +12,20 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analysis.tables import answer, quoted, record, rows
+from analysis.tables import answer, quoted, record, rows, typed_rows
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from trainer.edits import Value
 from trainer.hardware import hardware_class
+from trainer.outcome import Status
 from trainer.sweep import EditTrial, role_values_of
 from trainer.task import Task
 
 if TYPE_CHECKING:
     import duckdb
+    from pydantic import JsonValue
 
 SCHEMA = 1
 JSON = ("context", "edit")
@@ -136,12 +138,12 @@ def of_study(con: duckdb.DuckDBPyConnection, task: Task, source: str) -> list[Ef
 
     Scripts that were tried several times count once, with their mean; screens and imported rows are left out.
     """
-    tried = rows(con.execute(_TRIED, {"task": task.name}))
-    starts = [row for row in tried if row["parent_config"] is None]
-    if not starts:
+    tried = typed_rows(con.execute(_TRIED, {"task": task.name}), TriedScript)
+    start = next((row for row in tried if row.parent_config is None), None)
+    if start is None or start.after is None:
         return []
-    trials = [_trial(task, starts[0])]
-    trials += [_trial(task, row) for row in tried if row["parent_config"] is not None]
+    trials = [EditTrial(role_values_of(task, start.config), {}, "ok", start.after, start.after, None, start.n)]
+    trials += [_trial(task, row, row.before) for row in tried if row.before is not None]
     return of_trials(trials, task, kind="study", source=source)
 
 
@@ -157,7 +159,8 @@ WITH tried AS (
     WHERE task = $task AND fraction = 1 AND status <> 'fault'
 )
 SELECT child.config, parent.config AS parent_config, parent.metric AS before, child.metric AS after,
-    child.ok, coalesce(child.failed, 'ok') AS status, child.n, child.sd, parent.n AS parent_n, parent.sd AS parent_sd
+    child.ok, coalesce(child.failed, 'ok') AS status, child.n, child.sd,
+    coalesce(parent.n, 0) AS parent_n, parent.sd AS parent_sd
 FROM pairs JOIN tried AS child USING (source_id)
 LEFT JOIN tried AS parent ON parent.source_id = pairs.parent_source_id
 WHERE parent.source_id IS NULL OR parent.metric IS NOT NULL
@@ -165,21 +168,34 @@ ORDER BY parent.source_id IS NOT NULL, child.first, child.source_id, parent.sour
 """
 
 
-def _trial(task: Task, row: Mapping[str, Any]) -> EditTrial:
-    config = role_values_of(task, row["config"])
-    if row["parent_config"] is None:  # the untouched script
-        return EditTrial(config, {}, "ok", row["after"], row["after"], None, row["n"])
-    context = role_values_of(task, row["parent_config"])
-    sds = [sd for sd in (row["sd"], row["parent_sd"]) if sd is not None]
+@dataclass(frozen=True)
+class TriedScript:
+    """A script and the one that it was made from, None for the untouched one; ``sd`` of their metrics."""
+
+    config: Mapping[str, Value]
+    parent_config: Mapping[str, Value] | None
+    before: float | None
+    after: float | None
+    ok: bool
+    status: Status
+    n: int
+    sd: float | None
+    parent_n: int
+    parent_sd: float | None
+
+
+def _trial(task: Task, row: TriedScript, before: float) -> EditTrial:
+    config, context = role_values_of(task, row.config), role_values_of(task, row.parent_config or {})
+    sds = [sd for sd in (row.sd, row.parent_sd) if sd is not None]
     sd = max(sds, default=None)
     return EditTrial(
         context=context,
         edit={role: value for role, value in config.items() if context.get(role) != value},
-        status=row["status"],
-        before=row["before"],
-        after=row["after"] if row["ok"] else None,
-        se=sd * math.sqrt(1 / row["n"] + 1 / row["parent_n"]) if sd is not None and row["ok"] else None,
-        n=row["n"],
+        status=row.status,
+        before=before,
+        after=row.after if row.ok else None,
+        se=sd * math.sqrt(1 / row.n + 1 / row.parent_n) if sd is not None and row.ok else None,
+        n=row.n,
     )
 
 
@@ -202,8 +218,8 @@ def write(folder: Path, effects: Sequence[Effect]) -> Path:
     return target
 
 
-def _line(effect: Effect) -> dict[str, object]:
-    line: dict[str, object] = {"schema": SCHEMA, **asdict(effect)}
+def _line(effect: Effect) -> dict[str, JsonValue]:
+    line: dict[str, JsonValue] = {"schema": SCHEMA, **asdict(effect)}
     return line | {key: json.dumps(line[key], sort_keys=True) for key in JSON}
 
 
@@ -233,13 +249,13 @@ def read(folders: Iterable[Path], *, without: Collection[str] = ()) -> list[Effe
             if line.get("schema") != SCHEMA:
                 problem = f"{file}: schema {line.get('schema')}, this version reads {SCHEMA}"
                 raise UsageError(problem, hint="read it with the version of Metaloop that wrote it")
-            effect = record(line | {key: json.loads(line[key]) for key in JSON}, Effect)
+            effect = record(line | {key: json.loads(str(line[key])) for key in JSON}, Effect)
             if not {effect.family, effect.task, effect.task_id} & set(without):
                 effects.append(effect)
     return effects
 
 
-def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, Any]]:
+def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, JsonValue]]:
     import duckdb
 
     try:
@@ -248,7 +264,7 @@ def _lines_of(con: duckdb.DuckDBPyConnection, file: Path) -> list[dict[str, Any]
         raise UsageError(f"{file}: {str(error).splitlines()[0]}", hint="copy it again, or remove it") from None
 
 
-def query(folders: Iterable[Path], sql: str) -> list[dict[str, Any]]:
+def query(folders: Iterable[Path], sql: str) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the table `effects`. Raises UsageError with DuckDB's message; else as `files_of`."""
     import duckdb
 

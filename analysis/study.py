@@ -19,6 +19,7 @@ from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
+    from pydantic import JsonValue
 
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
@@ -85,7 +86,7 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | 
         _add(con, "transfer", Cell, transfer_cells(con))
 
 
-def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, Any]]:
+def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, JsonValue]]:
     """Rows of one SQL query over the views of a study, with JSON values.
 
     ``beside``: further studies by the name of the schema in which their views are (`other.runs`).
@@ -97,7 +98,7 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     views = [name for name in COMPUTED_VIEWS if everything or name in words]
     named = [name for name in SQL_VIEWS if everything or name in words]
 
-    def ask(tables: Sequence[str]) -> list[dict[str, Any]]:
+    def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
         with open_study(path, views=views, tables=tables) as con:
             for name, other in (beside or {}).items():
                 _place_beside(con, name, other, views, tables)

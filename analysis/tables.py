@@ -24,6 +24,7 @@ from programs.text import word_list
 if TYPE_CHECKING:
     import duckdb
     from _typeshed import DataclassInstance
+    from pydantic import JsonValue
 
 Record = TypeVar("Record", bound="DataclassInstance")
 Columns = TypeVar("Columns")  # a TypedDict
@@ -185,7 +186,7 @@ def _columns(result: duckdb.DuckDBPyConnection) -> dict[str, Sequence[Any]]:
     return {name: _plain_column(kind, column) for (name, kind), column in columns}
 
 
-def answer(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> list[dict[str, Any]]:
+def answer(con: duckdb.DuckDBPyConnection, sql: str, hint: str) -> list[dict[str, JsonValue]]:
     """The rows of a query that a person wrote. Raises UsageError with DuckDB's message."""
     import duckdb
 
@@ -223,7 +224,7 @@ def rows_as(result: duckdb.DuckDBPyConnection, kind: type[Columns]) -> list[Colu
     return cast("list[Columns]", rows(result))
 
 
-def record(row: Mapping[str, Any], kind: type[Record]) -> Record:
+def record(row: Mapping[str, JsonValue], kind: type[Record]) -> Record:
     """A dataclass of that kind from a mapping."""
     return kind(**{field.name: row[field.name] for field in fields(kind)})
 

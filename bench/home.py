@@ -22,7 +22,6 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,9 @@ from typing import Any
 from sqlalchemy import select
 
 from arena.home import volunteer
+from arena.home.bundle import RunWork
 from arena.home.checks import source_of
-from arena.home.client import HostClient, VolunteerFolder
+from arena.home.client import HostClient, RunReport, VolunteerFolder
 from arena.home.e_values import SequentialOutcome
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
@@ -49,9 +49,9 @@ PORT = 8441
 class HostileSession(volunteer.VolunteerSession):
     """Claims what is not so, without any training."""
 
-    def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, lease: RunWork) -> RunReport:
         time.sleep(2.0)
-        text = work["base"]["files"]["train.py"]
+        text = lease.base.files["train.py"]
         if self.name == "worthless":
             files, claim = {"train.py": f"{text}\nUNUSED = {random.random()}\n"}, 1.0
         else:
@@ -59,7 +59,7 @@ class HostileSession(volunteer.VolunteerSession):
         return {
             "files": files,
             "claimed_gain": claim,
-            "device_seconds": float(work["budget"]),
+            "device_seconds": lease.budget,
             "experiments": 24,
             "events": "",
         }

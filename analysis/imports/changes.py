@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from analysis.imports.cells import is_missing
 from analysis.imports.json_records import SETTINGS
@@ -14,6 +13,7 @@ from analysis.imports.words import tables
 from trainer import constants
 from trainer.edits import Knob, Value, read_value
 from trainer.metric_names import plain_name
+from trainer.outcome import Status
 from trainer.roles import ROLES, meaning
 from trainer.task import Task
 
@@ -40,7 +40,23 @@ class Changed:
     whole: bool = False
 
 
-Reading = Callable[[Mapping[str, Any]], Changed | None]
+@dataclass(frozen=True)
+class ImportedRow:
+    """A row of an imported log. ``extra``: its further columns, as written; ``again``: the line of the row that it
+    repeats."""
+
+    line: int
+    status: Status | None = None
+    decision: str | None = None
+    metric: float | None = None
+    description: str | None = None
+    diff: str | None = None
+    extra: Mapping[str, str] | None = None
+    again: int | None = None
+    step_gain: float | None = None
+
+
+Reading = Callable[[ImportedRow], Changed | None]
 
 
 class RoleNames:
@@ -85,34 +101,29 @@ class RoleNames:
         return Changed(new, {}, unknown, whole)
 
 
-def readings(names: RoleNames, rows: Sequence[Mapping[str, Any]]) -> list[Reading]:
+def readings(names: RoleNames, rows: Sequence[ImportedRow]) -> list[Reading]:
     """The ways to read what the rows of a run changed, the most reliable one first."""
-    columns = [name for name in dict.fromkeys(n for row in rows for n in extra_of(row)) if names.is_setting(name)]
+    columns = [name for name in dict.fromkeys(n for row in rows for n in row.extra or ()) if names.is_setting(name)]
     cells = [items for row in rows if (items := _settings(row)) is not None]
     keys = {frozenset(name for name, _ in items) for items in cells}
     whole = len(keys) == 1 and len(cells) >= len(rows) - 1 and len(cells) > 1
     return [
         lambda row: None if (items := _settings(row)) is None else names.changed(items, whole=whole),
         lambda row: _of_columns(names, columns, row),
-        lambda row: _of_diff(names, row.get("diff")),
-        lambda row: _of_words(names, row.get("description") or ""),
+        lambda row: _of_diff(names, row.diff),
+        lambda row: _of_words(names, row.description or ""),
     ]
 
 
-def extra_of(row: Mapping[str, Any]) -> dict[str, str]:
-    extra = row.get("extra")
-    return dict(json.loads(extra)) if isinstance(extra, str) else dict(extra or {})
-
-
-def _of_columns(names: RoleNames, columns: Sequence[str], row: Mapping[str, Any]) -> Changed | None:
-    extra = extra_of(row)
+def _of_columns(names: RoleNames, columns: Sequence[str], row: ImportedRow) -> Changed | None:
+    extra = row.extra or {}
     given = [(name, extra[name]) for name in columns if not is_missing(extra.get(name, ""))]
     return names.changed(given, whole=True) if given else None
 
 
-def _settings(row: Mapping[str, Any]) -> list[tuple[str, object]] | None:
+def _settings(row: ImportedRow) -> list[tuple[str, object]] | None:
     """The settings in a cell of their own, as JSON or as NAME=VALUE; None without such a cell."""
-    cell = next((cell for name, cell in extra_of(row).items() if name in SETTINGS and not is_missing(cell)), None)
+    cell = next((cell for name, cell in (row.extra or {}).items() if name in SETTINGS and not is_missing(cell)), None)
     if cell is None:
         return None
     if cell.lstrip().startswith("{"):
@@ -128,8 +139,7 @@ def _of_diff(names: RoleNames, diff: str | None) -> Changed | None:
     """The constants that a diff changes; None if it changes anything else, too."""
     if not diff:
         return None
-    removed: dict[str, object] = {}
-    added: dict[str, object] = {}
+    removed, added = dict[str, object](), dict[str, object]()
     for line in diff.splitlines():
         code = _CODE.match(line)
         if code is None or not code[1] or code[1].startswith("#"):

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from analysis.imports.changes import Changed, RoleNames, extra_of, readings
+from analysis.imports.changes import Changed, ImportedRow, RoleNames, readings
 from analysis.knowledge import Effect, Subject, effects_of, subject_of
-from analysis.tables import rows
+from analysis.tables import typed_rows
 from programs.ids import content_id
 from trainer.edits import Value
 from trainer.metric_names import plain_name
@@ -27,11 +27,22 @@ UNKNOWN_MACHINE = "unknown"
 SAID_NOTHING = "no row says what it changed"
 #: Columns that have to agree between two rows that are compared.
 ALIKE = ("model", "task", "dataset", "gpu", "device", "host")
-_RUNS = "SELECT run_id, name, metric, direction, noise_sd, digest FROM imports WHERE run_id IS NOT NULL ORDER BY path"
+_RUNS = "SELECT run_id, name, metric, direction, noise_sd FROM imports WHERE run_id IS NOT NULL ORDER BY path"
 _ROWS = """
 SELECT r.line, e.status, e.decision, e.metric, e.description, e.diff, r.extra, r.again, r.step_gain
 FROM import_rows AS r JOIN experiments AS e USING (run_id, experiment_id) WHERE run_id = $run ORDER BY r.number
 """
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """A run of an import. ``noise_sd``: of its metric between repeated runs."""
+
+    run_id: str
+    name: str
+    metric: str | None
+    direction: str
+    noise_sd: float | None
 
 
 @dataclass
@@ -47,27 +58,27 @@ class LearntLog:
 def of_import(con: duckdb.DuckDBPyConnection, task: Task | None, source: str) -> list[LearntLog]:
     """What each run of an open imported study showed. Roles are those of ``task``'s knobs, without a task by name."""
     logs = []
-    for run in rows(con.execute(_RUNS)):
-        log = LearntLog(str(run["name"]))
+    for run in typed_rows(con.execute(_RUNS), ImportedRun):
+        log = LearntLog(run.name)
         logs.append(log)
         if task is not None and (problem := _another_task(run, task)):
             log.problem = problem
             continue
-        _learn(log, rows(con.execute(_ROWS, {"run": run["run_id"]})), run, task, source)
+        _learn(log, typed_rows(con.execute(_ROWS, {"run": run.run_id}), ImportedRow), run, task, source)
     return logs
 
 
-def _another_task(run: Mapping[str, Any], task: Task) -> str:
+def _another_task(run: ImportedRun, task: Task) -> str:
     """Why a log cannot be one of this task; empty if it can."""
-    if run["direction"] != task.direction:
-        return f"in the log {run['direction']} is better, on {task.name} {task.direction}"
-    if run["metric"] and plain_name(run["metric"]) != plain_name(task.metric):
-        return f"the log's metric is {run['metric']}, that of {task.name} is {task.metric}"
+    if run.direction != task.direction:
+        return f"in the log {run.direction} is better, on {task.name} {task.direction}"
+    if run.metric and plain_name(run.metric) != plain_name(task.metric):
+        return f"the log's metric is {run.metric}, that of {task.name} is {task.metric}"
     return ""
 
 
 def _learn(
-    log: LearntLog, experiments: list[dict[str, Any]], run: Mapping[str, Any], task: Task | None, source: str
+    log: LearntLog, experiments: Sequence[ImportedRow], run: ImportedRun, task: Task | None, source: str
 ) -> None:
     names = RoleNames(task)
     ways = [(way, [way(row) for row in experiments]) for way in readings(names, experiments)]
@@ -77,7 +88,7 @@ def _learn(
         log.problem = f"no role is known for {', '.join(unknown[:6])}" if unknown else SAID_NOTHING
         return
     start = role_values(task, task.baseline()) if task else {}
-    trials = _Course(log, experiments, said, start, run["noise_sd"]).trials()
+    trials = _Course(log, experiments, said, start, run.noise_sd).trials()
     if len(trials) < 2:
         log.problem = log.problem or f"{SAID_NOTHING} against a measured script"
         return
@@ -92,10 +103,10 @@ def _tells(changes: Sequence[Changed | None]) -> bool:
     return len(wholes) > 1 or any(change and change.new and not change.whole for change in changes)
 
 
-def _subject(run: Mapping[str, Any]) -> Subject:
+def _subject(run: ImportedRun) -> Subject:
     """A log without a task is a task of its own, by its name and metric."""
-    name, metric = str(run["name"]), str(run["metric"] or "metric")
-    sign = -1.0 if run["direction"] == "higher" else 1.0
+    name, metric = str(run.name), str(run.metric or "metric")
+    sign = -1.0 if run.direction == "higher" else 1.0
     return Subject(name, name, content_id("t", "import", name, metric), metric, UNKNOWN_MACHINE, sign)
 
 
@@ -115,7 +126,7 @@ class _Course:
     def __init__(
         self,
         log: LearntLog,
-        experiments: Sequence[Mapping[str, Any]],
+        experiments: Sequence[ImportedRow],
         said: Sequence[Changed | None],
         start: Mapping[str, Value],
         noise: float | None,
@@ -123,9 +134,9 @@ class _Course:
         self.log, self.rows, self.said, self.noise = log, experiments, said, noise
         self.values: dict[int, list[float]] = {}
         for row in experiments:
-            if row["metric"] is not None:
-                self.values.setdefault(row["again"] or row["line"], []).append(row["metric"])
-        self.first = next((i for i, row in enumerate(experiments) if row["metric"] is not None), None)
+            if row.metric is not None:
+                self.values.setdefault(row.again or row.line, []).append(row.metric)
+        self.first = next((i for i, row in enumerate(experiments) if row.metric is not None), None)
         own: dict[str, Value] = {}  # the first value that the log names of a role is that of the untouched script
         for index, change in enumerate(said):
             if change is not None and (not change.whole or index == self.first):
@@ -142,7 +153,7 @@ class _Course:
         trials = [EditTrial(kept.config, {}, "ok", kept.metric, kept.metric, None, kept.n)]
         measured = [kept]
         for row, change in zip(self.rows[first + 1 :], self.said[first + 1 :], strict=True):
-            if row["again"] is not None or row["decision"] == "baseline":
+            if row.again is not None or row.decision == "baseline":
                 continue
             parent = kept
             if change is not None and change.whole:
@@ -152,15 +163,16 @@ class _Course:
                 config = {**kept.config, **{r: v for r, v in (change.new if change else {}).items() if r in self.start}}
             trial = self._trial(parent, config, change, row)
             trials += [trial] if trial else []
-            if row["metric"] is not None:
+            if row.metric is not None:
                 script = self._script(row, config, change)
                 measured.append(script)
-                if row["decision"] == "keep" or (row["decision"] is None and row["step_gain"] is not None):
+                if row.decision == "keep" or (row.decision is None and row.step_gain is not None):
                     kept = script
         return trials
 
-    def _script(self, row: Mapping[str, Any], config: Mapping[str, Value], change: Changed | None) -> _Script:
-        values = self.values.get(row["line"]) or [row["metric"]]
+    def _script(self, row: ImportedRow, config: Mapping[str, Value], change: Changed | None) -> _Script:
+        assert row.metric is not None  # a script that was measured
+        values = self.values.get(row.line) or [row.metric]
         return _Script(config, fmean(values), len(values), _alike(row, change))
 
     @staticmethod
@@ -170,25 +182,25 @@ class _Course:
         return min(reversed(fitting), key=lambda s: sum(s.config[r] != v for r, v in config.items()), default=None)
 
     def _trial(
-        self, parent: _Script, config: Mapping[str, Value], change: Changed | None, row: Mapping[str, Any]
+        self, parent: _Script, config: Mapping[str, Value], change: Changed | None, row: ImportedRow
     ) -> EditTrial | None:
         edit = {role: value for role, value in config.items() if parent.config[role] != value}
-        failed = row["status"] not in ("ok", None)
+        failed = row.status not in ("ok", None)
         why = self._unusable(parent, change, row)
         if not why and not edit:
             why = "the script had these values already"
-        if not why and row["metric"] is None and not failed:
+        if not why and row.metric is None and not failed:
             why = "they have no metric"
         if why:
             self.log.left_out[why] += 1
             return None
-        script = None if failed or row["metric"] is None else self._script(row, config, change)
+        script = None if failed or row.metric is None else self._script(row, config, change)
         n = script.n if script else 1
         se = self.noise * math.sqrt(1 / n + 1 / parent.n) if self.noise and script else None
-        status: Status = row["status"] or "ok"
+        status: Status = row.status or "ok"
         return EditTrial(parent.config, edit, status, parent.metric, script.metric if script else None, se, n)
 
-    def _unusable(self, parent: _Script, change: Changed | None, row: Mapping[str, Any]) -> str:
+    def _unusable(self, parent: _Script, change: Changed | None, row: ImportedRow) -> str:
         """Why a row cannot be compared with the script before it; empty if it can."""
         if change is None:
             return "they do not say what they changed"
@@ -198,8 +210,8 @@ class _Course:
         return "" if parent.alike == _alike(row, change) else "they also differ in something that has no role"
 
 
-def _alike(row: Mapping[str, Any], change: Changed | None) -> tuple[str, ...]:
+def _alike(row: ImportedRow, change: Changed | None) -> tuple[str, ...]:
     """What has to be the same in two rows that are compared, beside the settings with a role."""
-    cells = extra_of(row)
+    cells = row.extra or {}
     others = change.unknown if change is not None and change.whole else {}
     return (*(cells.get(name, "") for name in ALIKE), *(f"{name}={others[name]}" for name in sorted(others)))

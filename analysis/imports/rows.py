@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_missing, number
 from analysis.imports.layout import Layout
-from analysis.imports.words import Meaning, failure, meaning, said_direction
+from analysis.imports.words import StatusMeaning, failure, meaning, said_direction
 
 GB, MINUTE = 1024.0, 60.0
 _EMPTY: dict[str, str] = {}
@@ -72,7 +72,7 @@ class RowReader:
         word = _cell(cells, self._status)
         said = meaning(word) if word else None
         if value is None and (said is None or said.status == "ok") and (failed := failure(written)):
-            said = failed if said is None else Meaning(failed.status, said.decision)
+            said = failed if said is None else StatusMeaning(failed.status, said.decision)
         if value is None and not is_missing(written):
             if said is None or said.status in (None, "ok"):
                 return f"the metric {written[:40]!r} is not a number"
@@ -82,7 +82,9 @@ class RowReader:
             return "the status is unknown and too long"
         return self._made(line, cells, value, word, said)
 
-    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> ParsedRow:
+    def _made(
+        self, line: int, cells: list[str], value: float | None, word: str, said: StatusMeaning | None
+    ) -> ParsedRow:
         status, decision = said or (None, None)
         row = ParsedRow(
             line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit)

@@ -16,7 +16,7 @@ _OTHER = "other"
 _NEGATIONS = ("not", "never", "no", "un", "non")
 
 
-class Meaning(NamedTuple):
+class StatusMeaning(NamedTuple):
     """The meaning of a status word: (status, decision) in terms of the view `experiments`; None: unknown."""
 
     status: str | None
@@ -24,14 +24,14 @@ class Meaning(NamedTuple):
 
 
 _MEANINGS = {
-    "keep": Meaning("ok", "keep"),
-    "discard": Meaning("ok", "discard"),
-    "crash": Meaning("crash", "discard"),
-    "oom": Meaning("oom", "discard"),
-    "timeout": Meaning("timeout", "discard"),
-    "invalid": Meaning("invalid", "discard"),
-    "baseline": Meaning("ok", "baseline"),
-    "open": Meaning(None, None),
+    "keep": StatusMeaning("ok", "keep"),
+    "discard": StatusMeaning("ok", "discard"),
+    "crash": StatusMeaning("crash", "discard"),
+    "oom": StatusMeaning("oom", "discard"),
+    "timeout": StatusMeaning("timeout", "discard"),
+    "invalid": StatusMeaning("invalid", "discard"),
+    "baseline": StatusMeaning("ok", "baseline"),
+    "open": StatusMeaning(None, None),
 }
 
 
@@ -49,12 +49,12 @@ def roles() -> Mapping[str, tuple[str, int]]:
 
 
 @cache
-def _statuses() -> Mapping[str, Meaning]:
+def _statuses() -> Mapping[str, StatusMeaning]:
     return {word: _MEANINGS[kind] for kind, words in tables()["status"].items() for word in words}
 
 
 @lru_cache(maxsize=1 << 14)
-def meaning(cell: str) -> Meaning | None:
+def meaning(cell: str) -> StatusMeaning | None:
     """The meaning of a status cell, in any notation; None if it is not a known status."""
     known = _statuses()
     text = cell.strip().lower()
@@ -74,7 +74,7 @@ def meaning(cell: str) -> Meaning | None:
 FAILED = ("crash", "oom", "timeout", "invalid")
 
 
-def failure(cell: str) -> Meaning | None:
+def failure(cell: str) -> StatusMeaning | None:
     """The failure that a cell names in place of a measurement (``DIVERGED``, ``OOM``, ``NaN``); None without one."""
     said = meaning(cell)
     return said if said is not None and said.status in FAILED else None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.trackers.contract import Files, InFolder, Step, TrackedRun, TrackedStudy, Tracker
-from analysis.trackers.reading import program_alone, tracked
+from analysis.trackers.reading import RunSources, program_alone, tracked
 from analysis.trackers.sender import Sender, project_for
 from analysis.trackers.service import client_errors, retries_said
 from programs.registry import Registry
@@ -13,6 +13,7 @@ __all__ = [
     "TRACKERS",
     "Files",
     "InFolder",
+    "RunSources",
     "Sender",
     "Step",
     "TrackedRun",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 from programs.errors import UsageError
+from trainer.edits import Value
 
 Files = Mapping[str, str]  # name → text
 Verdict = Mapping[str, str | float]
@@ -33,7 +34,7 @@ class Step:
     decision: str
     description: str
     at: float | None
-    config: Mapping[str, Any]
+    config: Mapping[str, Value]
     values: Mapping[str, float]
 
 

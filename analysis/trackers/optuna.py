@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.trackers.contract import Step, TrackedRun, Tracker, local
+from trainer.edits import Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 class OptunaStorage(Tracker):
@@ -52,25 +56,26 @@ class OptunaStorage(Tracker):
         self._storage.remove_session()
 
 
-def distributions(steps: Sequence[Step]) -> dict[str, Any]:
+def distributions(steps: Sequence[Step]) -> dict[str, BaseDistribution]:
     """The range of each constant over the steps that have it: numbers between the smallest and the largest, else the
     values themselves."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    seen: dict[str, list[Any]] = {}
+    seen: dict[str, list[Value]] = {}
     for step in steps:
         for key, value in step.config.items():
             seen.setdefault(key, []).append(value)
-    made: dict[str, Any] = {}
+    made: dict[str, BaseDistribution] = {}
     for key, values in seen.items():
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            made[key] = FloatDistribution(min(values), max(values))
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        if len(numbers) == len(values):
+            made[key] = FloatDistribution(min(numbers), max(numbers))
         elif all(value is None or isinstance(value, bool | int | float | str) for value in values):
             made[key] = CategoricalDistribution(list(dict.fromkeys(values)))
     return made
 
 
-def _trial(step: Step, ranges: Mapping[str, Any]) -> Any:
+def _trial(step: Step, ranges: Mapping[str, BaseDistribution]) -> Any:
     import optuna
 
     states = optuna.trial.TrialState

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of
 from analysis.study import open_study
-from analysis.tables import rows
+from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
+from trainer.edits import Value
 
 # verified: where no further verification is to come, unless someone asks for more.
 RUNS = """
@@ -74,12 +76,40 @@ FIGURES = (
     "best_step",
 )
 
-Reader = Callable[[Mapping[str, Any]], Files]
+
+@dataclass(frozen=True)
+class RunSources:
+    """What the files of a run are read from: the text of its program, and the script that it ended with."""
+
+    run_id: str
+    task: str
+    text: str | None
+    final_source_id: str | None
 
 
-def program_alone(row: Mapping[str, Any]) -> Files:
+class StepRow(TypedDict):
+    """A row of STEPS."""
+
+    experiment_id: str
+    run_id: str
+    number: int
+    status: str
+    decision: str | None
+    metric: float | None
+    gain: float | None
+    device_seconds_charged: float | None
+    fraction: float | None
+    config: Mapping[str, Value] | None
+    description: str | None
+    ended_at: str | None
+
+
+Reader = Callable[[RunSources], Files]
+
+
+def program_alone(run: RunSources) -> Files:
     """The text of a run's program."""
-    return {"program.md": row["text"]} if row["text"] else {}
+    return {"program.md": run.text} if run.text else {}
 
 
 def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
@@ -88,8 +118,9 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     Raises as `analysis.study.open_study`.
     """
     with open_study(folder, views=(), tables=TABLES) as con:
-        experiments, runs, champion, first = (rows(con.execute(sql)) for sql in (STEPS, RUNS, CHAMPION, FIRST))
-    steps: dict[str, list[dict[str, Any]]] = {}
+        experiments = rows_as(con.execute(STEPS), StepRow)
+        runs, champion, first = (rows(con.execute(sql)) for sql in (RUNS, CHAMPION, FIRST))
+    steps: dict[str, list[StepRow]] = {}
     for row in experiments:
         steps.setdefault(row["run_id"], []).append(row)
     name = folder.resolve().name
@@ -101,7 +132,7 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     return TrackedStudy(folder, name, study_id, sent, _note(name, verdict), verdict)
 
 
-def _run(row: dict[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader) -> TrackedRun:
+def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> TrackedRun:
     curve = list(_steps(steps)) if row["direction"] != "higher" else list(_steps(steps, max))
     chosen = [step for step in curve if step.decision in ("keep", "baseline") and "metric" in step.values]
     best = next((step for step in chosen if step.values["metric"] == curve[-1].values["best_metric"]), None)
@@ -122,17 +153,18 @@ def _run(row: dict[str, Any], steps: Sequence[Mapping[str, Any]], files: Reader)
         _seconds(row["ended_at"]),
         _seconds(row["measured_at"]),
         bool(row["verified"]),
-        partial(files, row),
+        partial(files, RunSources(row["run_id"], row["task"], row["text"], row["final_source_id"])),
     )
 
 
-def _steps(rows: Sequence[Mapping[str, Any]], better: Callable[[float, float], float] = min) -> Iterator[Step]:
+def _steps(rows: Sequence[StepRow], better: Callable[[float, float], float] = min) -> Iterator[Step]:
     spent, best = 0.0, dict[str, float]()
     for row in rows:
         spent += row["device_seconds_charged"] or 0.0
         values = {"device_seconds": spent, "kept": float(row["decision"] == "keep")}
-        short = "_screening" if _finite(row["fraction"]) and row["fraction"] < 1 else ""
-        values |= {f"{key}{short}": float(row[key]) for key in ("metric", "gain") if _finite(row[key])}
+        short = "_screening" if row["fraction"] is not None and row["fraction"] < 1 else ""
+        measured = (("metric", row["metric"]), ("gain", row["gain"]))
+        values |= {f"{key}{short}": float(x) for key, x in measured if x is not None and math.isfinite(x)}
         if row["decision"] in ("keep", "baseline"):
             for key, choose in (("metric", better), ("gain", max)):
                 if key in values:
@@ -144,7 +176,7 @@ def _steps(rows: Sequence[Mapping[str, Any]], better: Callable[[float, float], f
             row["decision"] or "",
             row["description"] or "",
             _seconds(row["ended_at"]),
-            row["config"] if isinstance(row["config"], dict) else {},
+            row["config"] or {},
             values | best,
         )
 

@@ -32,7 +32,7 @@ class Trackio(InFolder):
         config = {**run.settings, "run_name": run.name, "run_id": run.run_id}
         self._open[run.run_id] = self._init(run.path, str(run.settings.get("purpose", "")), config)
 
-    def _init(self, name: str, group: str, config: Mapping[str, Any]) -> Any:
+    def _init(self, name: str, group: str, config: Mapping[str, str | int | float]) -> Any:
         with _quiet():
             return self._trackio.init(
                 project=self.project, name=name, group=group, config=dict(config), resume="allow", embed=False

@@ -64,7 +64,7 @@ class Wandb(InFolder):
     def start(self, run: TrackedRun) -> None:
         self._open[run.run_id] = self._init(run.run_id, run.name, str(run.settings.get("purpose", "")), run.settings)
 
-    def _init(self, run_id: str, name: str, group: str, config: Mapping[str, Any]) -> Any:
+    def _init(self, run_id: str, name: str, group: str, config: Mapping[str, str | int | float]) -> Any:
         settings = self._wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
         return self._wandb.init(
             project=self.project,

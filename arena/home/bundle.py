@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arena.cluster.parcel import files_of
+from arena.home.signing import Body
 from programs.errors import MetaloopError, UsageError
 from trainer import constants, nested_values
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
@@ -40,10 +41,10 @@ class Work(BaseModel):
     task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Self:
+    def of(cls, reply: Body) -> Self:
         """Raises UsageError for anything else."""
         try:
-            return cls.model_validate(told)
+            return cls.model_validate(reply)
         except ValidationError as problem:
             where = ".".join(map(str, problem.errors()[0]["loc"]))
             raise UsageError(f"the host sent work that is none: {where}: {problem.errors()[0]['msg']}") from None

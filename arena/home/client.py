@@ -6,12 +6,15 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import JsonValue
+from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
+
+from analysis.json_values import read_as
 from arena.contest.client import bad_certificate, no_answer
 from arena.home.signing import Signer
 from programs.errors import MetaloopError, NotFound, UsageError
@@ -19,6 +22,61 @@ from trainer.places import private_folder
 
 SECONDS = 30.0
 MOST_ANSWER = 32 << 20
+
+
+class JoinedProject(TypedDict):
+    """Which project, and whose key its replies have to be signed with."""
+
+    project: str
+    key: str
+
+
+class TaskAbout(TypedDict):
+    name: str
+    digest: str
+    unit: str
+
+
+class ProjectAbout(JoinedProject):
+    """A host's description of its project."""
+
+    title: str
+    task: TaskAbout
+    block: int
+    commit: str
+    budget: float
+    hardware: str
+
+
+class RunReport(TypedDict):
+    """The end of a run: the changed files, and what the volunteer says of it."""
+
+    files: dict[str, str]
+    claimed_gain: float
+    device_seconds: float
+    experiments: int
+    events: str
+
+
+class LeaseFile(TypedDict):
+    """A lease under way: the host's reply, then the run's end and its seal."""
+
+    work: dict[str, JsonValue]
+    result: NotRequired[RunReport]
+    salt: NotRequired[str]
+    seal: NotRequired[str]
+
+
+class OutboxFile(TypedDict):
+    message: str
+
+
+class StateFile(TypedDict):
+    number: int  # of the last message
+
+
+Kept = JoinedProject | LeaseFile | OutboxFile | StateFile
+File = TypeVar("File", JoinedProject, LeaseFile, OutboxFile, StateFile)
 
 
 @dataclass(frozen=True)
@@ -76,16 +134,16 @@ class VolunteerFolder:
         private_folder(folder / "leases")
         self.signer = Signer.at(folder / "volunteer.key")
 
-    def get(self, name: str) -> dict[str, Any]:
+    def get(self, name: str, kind: type[File]) -> File | None:
         path = self.folder / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_as(kind, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
-    def leases(self) -> list[Any]:
+    def leases(self) -> list[JsonValue]:
         """The runs and verifications that are under way, by id."""
         works = [json.loads(path.read_text(encoding="utf-8"))["work"] for path in self.folder.glob("lease*.json")]
         return [work.get("lease", work.get("verify")) for work in works]
 
-    def put(self, name: str, value: Mapping[str, Any] | None) -> None:
+    def put(self, name: str, value: Kept | None) -> None:
         path = self.folder / f"{name}.json"
         if value is None:
             path.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
@@ -23,7 +23,7 @@ from arena.home import policy
 from arena.home.checks import checked_files, normal_form
 from arena.home.project import Project
 from arena.home.replication import Replication
-from arena.home.signing import SignedMessage, Signer, read_message, sealed
+from arena.home.signing import Body, SignedMessage, Signer, read_message, sealed
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
@@ -78,7 +78,7 @@ class MessageHost:
         self,
         connection: Connection,
         message: SignedMessage,
-        body: Mapping[str, Any],
+        body: Body,
         known: Volunteer | None,
         now: datetime,
     ) -> Volunteer:
@@ -91,10 +91,10 @@ class MessageHost:
             connection.flush()
         return volunteer
 
-    def welcome(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def welcome(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         return {"volunteer": volunteer.volunteer_id, "leases_at_once": policy.leases_at_once(standing(volunteer))}
 
-    def lease(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def lease(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         """A run to make. ``have``: the leases that the volunteer knows of; another that is out is given again, because
         its reply was lost. A lease that has expired without a return frees its place, and is still honoured later."""
         have = body.get("have", [])
@@ -132,21 +132,25 @@ class MessageHost:
         connection.add(lease)
         return {**self._described(connection, lease), "leases_at_once": quota}
 
-    def _described(self, connection: Connection, lease: RunLease) -> dict[str, Any]:
+    def _described(self, connection: Connection, lease: RunLease) -> Body:
         """A lease as its volunteer gets it."""
         name, document = self.project.programs[lease.program_id]
         block = _block(connection, lease.base)
         return {
             "lease": lease.lease_id,
             "task": self.project.bundle.digest,
-            "base": {"block": block.number, "commit": block.commit, "files": self.project.chain.files(block.commit)},
+            "base": {
+                "block": block.number,
+                "commit": block.commit,
+                "files": {**self.project.chain.files(block.commit)},
+            },
             "program": {"id": lease.program_id, "name": name, "text": document},
             "run_seed": lease.run_seed,
             "budget": lease.budget,
             "expires_at": lease.expires_at.isoformat(),
         }
 
-    def seal(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def seal(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         """The hash of a proposal, before it is shown: who was first is known before anybody can copy it."""
         lease = self._own(connection, volunteer, body, now)
         if lease.returned_at is not None:
@@ -173,7 +177,7 @@ class MessageHost:
         connection.flush()
         return {"proposal": proposal.proposal_id}
 
-    def take(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def take(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         """A run's end: its segment of the ledger and, if one was sealed, the proposal itself. A second time, the first
         one's result."""
         lease = self._own(connection, volunteer, body, now)
@@ -191,23 +195,22 @@ class MessageHost:
         volunteer.contributed += counted
         return self._returned(connection, lease)
 
-    def _returned(self, connection: Connection, lease: RunLease) -> dict[str, Any]:
+    def _returned(self, connection: Connection, lease: RunLease) -> Body:
         proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
         counted = {"counted_seconds": lease.device_seconds}
         if proposal is None:
             return counted
         return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
-    def _show(
-        self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Mapping[str, Any], now: datetime
-    ) -> None:
+    def _show(self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Body, now: datetime) -> None:
         base = self.project.chain.files(_block(connection, lease.base).commit)
         try:
             salt = bytes.fromhex(_text(body, "salt", 64))
         except ValueError:
             raise UsageError("salt: not hexadecimal") from None
-        files = body.get("files")
-        if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        sent = body.get("files")
+        files = {name: text for name, text in sent.items() if isinstance(text, str)} if isinstance(sent, dict) else {}
+        if files != sent:
             raise UsageError("files: not a mapping of names to texts")
         if sealed(salt, files) != proposal.seal:
             raise UsageError("files and salt do not fit the seal")
@@ -230,7 +233,7 @@ class MessageHost:
         else:
             proposal.state = "waiting"
 
-    def progress(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def progress(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         """The state of the volunteer's own proposals that are open, and of the last ones that are not."""
         rows = connection.scalars(
             select(ProposalRow)
@@ -238,13 +241,13 @@ class MessageHost:
             .order_by(ProposalRow.state.in_(OPEN).desc(), ProposalRow.proposal_id.desc())
             .limit(50)
         )
-        own = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
+        own: list[JsonValue] = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
         return {"proposals": own, "block": main_block(connection).number}
 
-    def verified(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def verified(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         return self.replication.take(connection, volunteer, body, now)
 
-    def _own(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> RunLease:
+    def _own(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> RunLease:
         lease = connection.get(RunLease, _text(body, "lease", 13))
         if lease is None or lease.volunteer_id != volunteer.volunteer_id:
             raise NotFound("this key has no such lease")
@@ -253,7 +256,7 @@ class MessageHost:
         return lease
 
 
-Answer = Callable[[MessageHost, Connection, Volunteer, Mapping[str, Any], datetime], Any]
+Answer = Callable[[MessageHost, Connection, Volunteer, Body, datetime], Body]
 ANSWERS: Mapping[str, Answer] = {
     "hello": MessageHost.welcome,
     "work": MessageHost.lease,
@@ -288,21 +291,21 @@ def _block(connection: Connection, number: int) -> BlockRow:
     return block
 
 
-def _text(body: Mapping[str, Any], name: str, most: int) -> str:
+def _text(body: Body, name: str, most: int) -> str:
     value = body.get(name, "")
     if not isinstance(value, str) or len(value) > most:
         raise UsageError(f"{name}: not a text of at most {most} characters")
     return value
 
 
-def _count(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
+def _count(body: Body, name: str, least: int, most: int) -> int:
     value = body.get(name)
     if type(value) is not int or not least <= value <= most:
         raise UsageError(f"{name}: not a whole number from {least} to {most}")
     return value
 
 
-def _number(body: Mapping[str, Any], name: str, least: float = 0.0) -> float:
+def _number(body: Body, name: str, least: float = 0.0) -> float:
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
         raise UsageError(f"{name}: not a finite number" + (f" of {least:g} or more" if least > -math.inf else ""))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
@@ -21,11 +21,13 @@ from arena.contest.web.events import Changes, State
 from arena.contest.web.render import cell, fenced
 from arena.contest.web.static_files import static_routes
 from arena.home.project import Project
-from arena.home.results import state_of
+from arena.home.results import BlockSummary, ProgramResult, ProjectState, state_of
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from trainer.task import Task
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 720, 56, 14, 12, 30, 250
 MARKDOWN = "text/markdown; charset=utf-8"
@@ -56,12 +58,59 @@ class Picture:
     caption: str
 
 
-def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
+class PageValues(TypedDict):
+    """What each page of a project shows."""
+
+    title: str
+    project: str
+    task: Task
+    base: str
+    names: dict[str, str]  # of the programs, by id
+
+
+class IndexValues(PageValues):
+    """What the first page shows, too."""
+
+    twin: str
+    state: ProjectState
+    picture: Picture
+    intro: str
+    programs_sentence: str
+    proposals_sentence: str
+
+
+class BlockProposal(TypedDict):
+    """The proposal that became a block, and its test."""
+
+    claimed: float
+    from_block: int
+    test: int
+    level: float
+    needed: float
+    log_e: float
+    key: str
+
+
+class BlockValues(PageValues):
+    """What the page of a block shows, too."""
+
+    twin: str
+    intro: str
+    row: BlockSummary
+    proposal: BlockProposal | None
+    pairs: list[Pair]
+    seconds: float
+    parent: str
+    diff: str
+    sentence: str
+
+
+def picture(blocks: Sequence[BlockSummary], unit: str) -> Picture:
     """``blocks`` as `results.blocks` returns them."""
     heights = heights_of(blocks)
-    ends = [heights[b["block"]] + e for b in blocks for e in (b["low"] - b["gain"], b["high"] - b["gain"])]
+    ends = [heights[b.block] + e for b in blocks for e in (b.low - b.gain, b.high - b.gain)]
     low, high = float(min(0.0, *ends)), float(max(1e-9, *ends))
-    last = max(1, int(blocks[-1]["block"]))
+    last = max(1, blocks[-1].block)
 
     def x(n: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (n + 0.3) / (last + 0.6), 1)
@@ -71,13 +120,13 @@ def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
 
     dots = tuple(
         BlockDot(
-            b["block"],
-            x(b["block"]),
-            y(heights[b["block"]]),
-            y(heights[b["block"]] + b["low"] - b["gain"]),
-            y(heights[b["block"]] + b["high"] - b["gain"]),
-            bool(b["void"]),
-            f"block {b['block']} by {b['by']}: {number(b['gain'], 4, True)} {unit}" + (", void" if b["void"] else ""),
+            b.block,
+            x(b.block),
+            y(heights[b.block]),
+            y(heights[b.block] + b.low - b.gain),
+            y(heights[b.block] + b.high - b.gain),
+            bool(b.void),
+            f"block {b.block} by {b.by}: {number(b.gain, 4, True)} {unit}" + (", void" if b.void else ""),
         )
         for b in blocks
     )
@@ -85,11 +134,11 @@ def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
     path += f"H{WIDTH - RIGHT}"
     step, apart = tick_step(high - low, 4), max(1, round(tick_step(last, 8)))
     rows = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    standing = [b for b in blocks if b["proposal"] and not b["void"]]
+    standing = [b for b in blocks if b.proposal and not b.void]
     caption = (
-        f"Gain of main over the untouched baseline, in {unit}: {number(heights[blocks[-1]['block']], 4, True)} after "
+        f"Gain of main over the untouched baseline, in {unit}: {number(heights[blocks[-1].block], 4, True)} after "
         f"{many(len(standing), 'block')}. Lines: 95% interval of each block's own gain."
-        + (" Hollow: void." if any(b["void"] for b in blocks) else "")
+        + (" Hollow: void." if any(b.void for b in blocks) else "")
     )
     return Picture(
         dots,
@@ -100,17 +149,17 @@ def picture(blocks: Sequence[dict[str, Any]], unit: str) -> Picture:
     )
 
 
-def heights_of(blocks: Sequence[dict[str, Any]]) -> dict[int, float]:
+def heights_of(blocks: Sequence[BlockSummary]) -> dict[int, float]:
     """The gain of main over block 0 after each block. One that restores an earlier main has its height."""
     heights: dict[int, float] = {}
     now = 0.0
-    by_commit: dict[int, bool] = {b["block"]: bool(b["void"]) for b in blocks}
+    is_void = {b.block: bool(b.void) for b in blocks}
     for b in blocks:
-        if b["proposal"]:
-            now += b["gain"]
-        elif b["block"]:
-            now = next(heights[n] for n in sorted(heights, reverse=True) if not by_commit[n])
-        heights[b["block"]] = now
+        if b.proposal:
+            now += b.gain
+        elif b.block:
+            now = next(heights[n] for n in sorted(heights, reverse=True) if not is_void[n])
+        heights[b.block] = now
     return heights
 
 
@@ -163,9 +212,9 @@ def _state(project: Project) -> State:
         return blocks, changed + returned
 
 
-def _common(project: Project, request: Request) -> dict[str, Any]:
+def _common(project: Project, request: Request) -> PageValues:
     return {
-        "title": project.database.fact("project")["title"],
+        "title": str(project.database.fact("project")["title"]),
         "project": project.project_id,
         "task": project.task,
         "base": str(request.base_url).rstrip("/"),
@@ -173,37 +222,38 @@ def _common(project: Project, request: Request) -> dict[str, Any]:
     }
 
 
-def _index(project: Project, request: Request) -> dict[str, Any]:
+def _index(project: Project, request: Request) -> IndexValues:
     state = state_of(project)
     unit = project.task.unit
-    searched, verified = state["searched_seconds"], state["verified_seconds"]
-    standing = [row for row in state["blocks"] if row["proposal"] and not row["void"]]
-    gain = heights_of(state["blocks"])[state["blocks"][-1]["block"]]
-    return _common(project, request) | {
+    searched, verified = state.searched_seconds, state.verified_seconds
+    standing = [row for row in state.blocks if row.proposal and not row.void]
+    gain = heights_of(state.blocks)[state.blocks[-1].block]
+    return {
+        **_common(project, request),
         "twin": "/index.md",
         "state": state,
-        "picture": picture(state["blocks"], unit),
+        "picture": picture(state.blocks, unit),
         "intro": (
-            f"{many(state['volunteers'], 'volunteer')} search for a better {', '.join(project.task.editable)}; each "
+            f"{many(state.volunteers, 'volunteer')} search for a better {', '.join(project.task.editable)}; each "
             "improvement is trained again here before it counts. "
             f"{many(len(standing), 'block')} so far: {number(gain, 4, True)} {unit} over the baseline, from "
             f"{wording.duration(searched)} of search and {wording.duration(verified)} of verification."
         ),
-        "programs_sentence": leading(state["programs"], unit),
-        "proposals_sentence": proposals_sentence(state["proposals"], state["runs_out"]),
+        "programs_sentence": leading(state.programs, unit),
+        "proposals_sentence": proposals_sentence(state.proposals, state.runs_out),
     }
 
 
-def leading(programs: Sequence[dict[str, Any]], unit: str) -> str:
+def leading(programs: Sequence[ProgramResult], unit: str) -> str:
     """Which programs differ significantly from the others."""
     if len(programs) < 2:
         return "There is one program, so there is nothing to compare."
-    above = [row for row in programs if row["low"] is not None and row["low"] > 0]
-    below = [row for row in programs if row["high"] is not None and row["high"] < 0]
+    above = [row for row in programs if row.low is not None and row.low > 0]
+    below = [row for row in programs if row.high is not None and row.high < 0]
     if not above and not below:
         return "No program differs significantly from the others so far."
     return " ".join(
-        f"{row['name']} gained {number(abs(row['difference']), 4)} {unit} per device-second {way} than the others."
+        f"{row.name} gained {number(abs(row.difference or 0.0), 4)} {unit} per device-second {way} than the others."
         for rows, way in ((above, "more"), (below, "less"))
         for row in rows
     )
@@ -224,13 +274,13 @@ def proposals_sentence(counts: dict[str, int], runs_out: int) -> str:
     return f"{many(runs_out, 'run')} under way. Proposals: {', '.join(parts) or 'none so far'}."
 
 
-def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
+def _block(project: Project, request: Request, block: int) -> BlockValues:
     state = state_of(project)
-    row = next((row for row in state["blocks"] if row["block"] == block), None)
+    row = next((row for row in state.blocks if row.block == block), None)
     if row is None:
         raise HTTPException(404, detail="no such block")
     pairs: list[Pair] = []
-    proposal = None
+    proposal: BlockProposal | None = None
     with project.database.read() as connection:
         own = connection.get_one(BlockRow, block)
         parent = connection.get(BlockRow, own.parent) if own.parent is not None else None
@@ -253,21 +303,22 @@ def _block(project: Project, request: Request, block: int) -> dict[str, Any]:
                 "log_e": of.log_e,
                 "key": volunteer.key,
             }
-    if row["proposal"]:
-        who = "this host" if row["verified_by"] == "host" else row["verified_by"].replace(",", " (") + ")"
-        sentence = f"{row['by']} found it. It was verified by {who} on {many(len(pairs), 'pair')} of fresh trainings."
-        sentence += f" Careful: {row['doubt']}." if row["doubt"] else ""
+    if row.proposal:
+        who = "this host" if row.verified_by == "host" else row.verified_by.replace(",", " (") + ")"
+        sentence = f"{row.by} found it. It was verified by {who} on {many(len(pairs), 'pair')} of fresh trainings."
+        sentence += f" Careful: {row.doubt}." if row.doubt else ""
     else:
         sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
-    return _common(project, request) | {
+    return {
+        **_common(project, request),
         "twin": f"/block/{block}.md",
-        "intro": f"One block of main, merged {_when(row['merged_at'])} UTC.",
+        "intro": f"One block of main, merged {_when(row.merged_at)} UTC.",
         "row": row,
         "proposal": proposal,
         "pairs": pairs,
         "seconds": sum(pair.device_seconds for pair in pairs),
         "parent": parent.commit if parent else "",
-        "diff": _diff(project, parent.commit if parent else "", row["commit"]),
+        "diff": _diff(project, parent.commit if parent else "", row.commit),
         "sentence": sentence,
     }
 

@@ -13,9 +13,8 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
@@ -285,7 +284,7 @@ class Reported:
 
 def reported(text: str) -> Reported:
     """Those of a volunteer's record; what cannot be read is unknown."""
-    read: dict[str, Any] = {}
+    read: dict[str, JsonValue] = {}
     for line in text.split("\n") if text else ():
         try:
             record = json.loads(line, parse_constant=_no_number)
@@ -317,6 +316,8 @@ def checked(run_id: str, text: str) -> list[Event] | None:
             if kind == "experiment":
                 _refuse_wild(record)
                 event = ExperimentEvent.parse(record)
+                if min(event.device_seconds_charged, event.device_seconds_spent, event.wall_seconds) < 0:
+                    return None
                 if not 0 <= event.number < MOST_EXPERIMENTS or len(numbers) >= MOST_EXPERIMENTS:
                     return None
                 own = numbers[event.experiment_id] = experiment_id(run_id, event.number)
@@ -331,9 +332,9 @@ def checked(run_id: str, text: str) -> list[Event] | None:
     return out if len(set(numbers.values())) == len(numbers) else None
 
 
-def _refuse_wild(record: Mapping[str, Any]) -> None:
-    """Raises ValueError for a number that is not finite, is beyond all measure, or is negative where none can be."""
-    values: list[Any] = list(record.values())
+def _refuse_wild(record: Mapping[str, JsonValue]) -> None:
+    """Raises ValueError for a number that is not finite or is beyond all measure, and for a text that is too long."""
+    values = list(record.values())
     while values:
         value = values.pop()
         if isinstance(value, str) and len(value) > MOST_TEXT:
@@ -341,8 +342,6 @@ def _refuse_wild(record: Mapping[str, Any]) -> None:
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < MOST_VALUE):
             raise ValueError("wild")
         values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if min(record[name] for name in ("device_seconds_charged", "device_seconds_spent", "wall_seconds")) < 0:
-        raise ValueError("negative")
 
 
 def _no_number(word: str) -> float:

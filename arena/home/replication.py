@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -25,6 +24,7 @@ from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.e_values import Moments, log_e_value
 from arena.home.project import Project
+from arena.home.signing import Body
 from arena.home.tables import BlockRow, Pair, ProposalRow, Replica, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from trainer.data import DataStore
@@ -143,7 +143,7 @@ class Replication:
 
     def assign(
         self, connection: Connection, volunteer: Volunteer, have: Sequence[object], now: datetime
-    ) -> dict[str, Any] | None:
+    ) -> Body | None:
         """A pair to train, for a volunteer that may; None if there is none."""
         if not self.wanted or volunteer.barred:
             return None
@@ -171,7 +171,7 @@ class Replication:
         row.volunteer_id, row.issued_at, row.expires_at = volunteer.volunteer_id, now, now + timedelta(seconds=seconds)
         return self._described(connection, row)
 
-    def take(self, connection: Connection, volunteer: Volunteer, body: Mapping[str, Any], now: datetime) -> Any:
+    def take(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
         """The result of a pair, in the order in which its sources were sent. A second time, nothing happens."""
         number = body.get("verify")
         row = connection.get(Replica, number) if type(number) is int and 0 < number < 2**53 else None
@@ -272,7 +272,7 @@ class Replication:
         row.number = -row.replica_id  # none of the proposal's own pairs
         return row
 
-    def _described(self, connection: Connection, row: Replica) -> dict[str, Any]:
+    def _described(self, connection: Connection, row: Replica) -> Body:
         proposal = connection.get_one(ProposalRow, row.proposal_id)
         base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
         sources = [base, dict(proposal.source)]
@@ -280,7 +280,7 @@ class Replication:
         return {
             "verify": row.replica_id,
             "task": self.project.bundle.digest,
-            "sources": sources[::-1] if row.swapped else sources,
+            "sources": [{**files} for files in (sources[::-1] if row.swapped else sources)],
             "seed": self.project.study.streams.seed(STREAM, "pair", row.proposal_id, row.number),
             "split": str(split.split_seed(STREAM)),
             "expires_at": row.expires_at.isoformat(),
@@ -322,11 +322,11 @@ def bar(connection: Connection, volunteer: Volunteer, because: str) -> None:
         row.dropped = True
 
 
-def _side(told: object) -> tuple[float | None, str, float]:
+def _side(report: object) -> tuple[float | None, str, float]:
     """Metric, status and device-seconds of one training. Raises UsageError."""
-    if not isinstance(told, dict):
+    if not isinstance(report, dict):
         raise UsageError("sides: not a list of two results")
-    metric, status, seconds = told.get("metric"), told.get("status"), told.get("device_seconds")
+    metric, status, seconds = report.get("metric"), report.get("status"), report.get("device_seconds")
     if status not in ("ok", "failed"):
         raise UsageError("status: neither ok nor failed")
     for name, value in (("metric", metric), ("device_seconds", seconds)):

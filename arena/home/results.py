@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -56,6 +55,49 @@ class ProgramResult:
     difference: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True)
+class BlockSummary:
+    """A block of main. ``gain``: over the one before, in the task's unit, with a 95% interval; ``void``, ``doubt``: why
+    it does not count, or may not; empty otherwise."""
+
+    block: int
+    by: str
+    program_id: str
+    gain: float
+    low: float
+    high: float
+    merged_at: str
+    commit: str
+    proposal: int | None
+    void: str
+    verified_by: str
+    doubt: str
+
+
+@dataclass(frozen=True)
+class OpenProposal:
+    proposal: int
+    state: str
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """All that status and the pages show. ``proposals``: how many are in which state; ``replicas``: pairs that
+    volunteers trained for others; ``barred``: volunteers whose verifications no longer count."""
+
+    blocks: list[BlockSummary]
+    contributors: list[Contributor]
+    programs: list[ProgramResult]
+    open: list[OpenProposal]
+    proposals: dict[str, int]
+    volunteers: int
+    runs_out: int
+    searched_seconds: float
+    verified_seconds: float
+    replicas: int
+    barred: int
 
 
 def contributors(connection: Connection) -> list[Contributor]:
@@ -142,7 +184,7 @@ def _difference(
     return effect.estimate, effect.estimate - half, effect.estimate + half
 
 
-def blocks(connection: Connection) -> list[dict[str, Any]]:
+def blocks(connection: Connection) -> list[BlockSummary]:
     """The blocks, the first one first."""
     rows = connection.execute(
         select(BlockRow, ProposalRow, Volunteer.name, RunLease.program_id)
@@ -152,26 +194,25 @@ def blocks(connection: Connection) -> list[dict[str, Any]]:
         .order_by(BlockRow.number)
     )
     return [
-        {
-            "block": block.number,
-            "by": name or "host",
-            "program_id": program_id or "",
-            "gain": block.gain,
-            "low": block.low,
-            "high": block.high,
-            "merged_at": block.merged_at.isoformat(timespec="seconds"),
-            "commit": block.commit,
-            "proposal": block.proposal_id,
-            "void": block.void,
-            "verified_by": verified_by(connection, proposal) if proposal else "host",
-            "doubt": DOUBT if proposal and spoilt(connection, proposal) else "",
-        }
+        BlockSummary(
+            block=block.number,
+            by=name or "host",
+            program_id=program_id or "",
+            gain=block.gain,
+            low=block.low,
+            high=block.high,
+            merged_at=block.merged_at.isoformat(timespec="seconds"),
+            commit=block.commit,
+            proposal=block.proposal_id,
+            void=block.void,
+            verified_by=verified_by(connection, proposal) if proposal else "host",
+            doubt=DOUBT if proposal and spoilt(connection, proposal) else "",
+        )
         for block, proposal, name, program_id in rows
     ]
 
 
-def state_of(project: Project) -> dict[str, Any]:
-    """All that status and the pages show, as JSON values."""
+def state_of(project: Project) -> ProjectState:
     with project.database.read() as connection:
         spent = totals(connection)
         counts = dict(connection.execute(select(ProposalRow.state, func.count()).group_by(ProposalRow.state)).all())
@@ -182,16 +223,16 @@ def state_of(project: Project) -> dict[str, Any]:
             .order_by(ProposalRow.state, ProposalRow.proposal_id)
             .limit(MOST_OPEN)
         ).all()
-        return {
-            "blocks": blocks(connection),
-            "contributors": [asdict(one) for one in contributors(connection)],
-            "programs": [asdict(one) for one in programs(project, connection)],
-            "open": [{"proposal": each.proposal_id, "state": each.state} for each in under_way],
-            "proposals": counts,
-            "volunteers": connection.scalar(select(func.count()).select_from(Volunteer)),
-            "runs_out": connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))),
-            "searched_seconds": searched,
-            "verified_seconds": spent.spent + spent.sampled,
-            "replicas": connection.scalar(select(func.count()).where(Replica.returned_at.is_not(None))),
-            "barred": connection.scalar(select(func.count()).where(Volunteer.barred != "")),
-        }
+        return ProjectState(
+            blocks=blocks(connection),
+            contributors=contributors(connection),
+            programs=programs(project, connection),
+            open=[OpenProposal(each.proposal_id, each.state) for each in under_way],
+            proposals=counts,
+            volunteers=connection.scalar(select(func.count()).select_from(Volunteer)) or 0,
+            runs_out=connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))) or 0,
+            searched_seconds=searched,
+            verified_seconds=spent.spent + spent.sampled,
+            replicas=connection.scalar(select(func.count()).where(Replica.returned_at.is_not(None))) or 0,
+            barred=connection.scalar(select(func.count()).where(Volunteer.barred != "")) or 0,
+        )

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -17,10 +16,11 @@ from arena.contest.intake import Intake
 from arena.contest.serve import Keeper, listen
 from arena.contest.web.limits import BodyLimit, Rate
 from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
+from arena.home.client import ProjectAbout
 from arena.home.messages import MessageHost, main_block
 from arena.home.pages import page_routes
 from arena.home.project import KEY, Project
-from arena.home.results import state_of
+from arena.home.results import ProjectState, state_of
 from arena.home.signing import MOST_BODY, Signer
 from programs.errors import MetaloopError, NotFound
 
@@ -39,13 +39,13 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     about = project.database.fact("project")
 
     @app.get("/api/v1/project")
-    def described() -> dict[str, Any]:
+    def described() -> ProjectAbout:
         with project.database.read() as connection:
             block = main_block(connection)
         return {
             "project": project.project_id,
             "key": host.signer.key,
-            "title": about["title"],
+            "title": str(about["title"]),
             "task": {"name": project.task.name, "digest": project.bundle.digest, "unit": project.task.unit},
             "block": block.number,
             "commit": block.commit,
@@ -79,7 +79,7 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
         return Response(file.read_bytes(), media_type="application/octet-stream")
 
     @app.get("/api/v1/state")
-    def state() -> dict[str, Any]:
+    def state() -> ProjectState:
         return state_of(project)
 
     app.include_router(page_routes(project))

@@ -11,16 +11,17 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from programs.errors import UsageError
 
 MOST_BODY = 1 << 20  # characters
 Kind = Literal["hello", "work", "commit", "propose", "result", "progress", "reply"]
+Body = Mapping[str, JsonValue]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -37,7 +38,7 @@ class SignedMessage(BaseModel):
     body: Annotated[str, Field(max_length=MOST_BODY)]
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, JsonValue]:
         """The body. Raises UsageError if it is not a JSON object of finite numbers."""
         try:
             read = json.loads(self.body, parse_constant=_not_finite)
@@ -76,7 +77,7 @@ class Signer:
         except ValueError:
             raise UsageError(f"{path} holds no private key", hint="restore it, or move it away for a new key") from None
 
-    def sign(self, project: str, number: int, kind: Kind, body: Mapping[str, Any]) -> SignedMessage:
+    def sign(self, project: str, number: int, kind: Kind, body: Body) -> SignedMessage:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         signature = self._private.sign(_signed(project, self.key, number, kind, text)).hex()
         return SignedMessage(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import ForeignKey, LargeBinary
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import JSON
@@ -23,7 +23,7 @@ OPEN = ("sealed", "waiting", "verifying")
 class ProjectTable(DeclarativeBase):
     """The tables of home.sqlite."""
 
-    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, dict[str, str]: JSON}  # noqa: RUF012 - SQLAlchemy's own
+    type_annotation_map = {datetime: Moment, dict[str, str]: JSON}  # noqa: RUF012 - SQLAlchemy's own
 
 
 class Volunteer(ProjectTable):
@@ -172,7 +172,7 @@ class ProjectFact(ProjectTable):
     __tablename__ = "facts"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[dict[str, Any]]
+    value: Mapped[dict[str, JsonValue]] = mapped_column(JSON)
     changed_at: Mapped[datetime]
 
 

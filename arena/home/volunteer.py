@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+from pydantic import JsonValue
 
 from analysis.ledger import read
 from arena import sandbox
@@ -30,8 +32,18 @@ from arena.drain import drained
 from arena.executors import executor_of
 from arena.home.bundle import PairWork, RunWork, unpack
 from arena.home.checks import checked_files, source_of
-from arena.home.client import HostClient, Unreachable, VolunteerFolder
-from arena.home.signing import read_message, sealed
+from arena.home.client import (
+    HostClient,
+    JoinedProject,
+    LeaseFile,
+    OutboxFile,
+    ProjectAbout,
+    RunReport,
+    StateFile,
+    Unreachable,
+    VolunteerFolder,
+)
+from arena.home.signing import Body, Kind, read_message, sealed
 from arena.jobs import MeasureJob, Measurement
 from arena.setup import StudySetup
 from arena.standalone import play_entries
@@ -99,16 +111,23 @@ def _use(device: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
-def _elsewhere(
-    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, what: str, work: Mapping[str, Any]
+def _in_slot(
+    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, what: str, work: PairWork | RunWork
 ) -> Any:
-    """What a slot's process does."""
+    """Does the work of a slot in its process."""
     session = VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher)
     return getattr(session, what)(work)
 
 
-def _told(measured: Measurement) -> dict[str, Any]:
-    """A training, as the host is told of it."""
+class TrainingReport(TypedDict):
+    """A training, as it is reported to the host."""
+
+    status: str
+    metric: float | None
+    device_seconds: float
+
+
+def _report(measured: Measurement) -> TrainingReport:
     ok = measured.status == "ok" and measured.trust == "verified"
     return {
         "status": "ok" if ok else "failed",
@@ -170,10 +189,10 @@ class VolunteerSession:
                 with self.turn:
                     self.made += 1
 
-    def join(self, devices: int = 1) -> Mapping[str, Any]:
+    def join(self, devices: int = 1) -> ProjectAbout:
         """Say hello. The first answer decides which host's key is believed from then on."""
-        about: dict[str, Any] = json.loads(self.reach("/api/v1/project"))
-        known = self.folder.get("project")
+        about: ProjectAbout = json.loads(self.reach("/api/v1/project"))
+        known = self.folder.get("project", JoinedProject)
         if known and (known["project"], known["key"]) != (about["project"], about["key"]):
             raise UsageError(
                 f"the host at {self.client.base} is not the one that was joined in {self.folder.folder}",
@@ -212,17 +231,16 @@ class VolunteerSession:
         """Go on with the lease of a slot that is under way, or ask for one; make its run; hand it in."""
         with self.turn:
             self.flush()
-            lease = self.folder.get(slot)
-            if not lease:
-                given = self.send("work", have=self.folder.leases(), verify=self.limits.verify)
-                (PairWork if "verify" in given else RunWork).of(given)
-                lease = {"work": given}
+            lease = self.folder.get(slot, LeaseFile) or {"work": {}}
+            if is_new := not lease["work"]:
+                lease["work"] = self.send("work", have=self.folder.leases(), verify=self.limits.verify)
+            work = PairWork.of(lease["work"]) if "verify" in lease["work"] else RunWork.of(lease["work"])
+            if is_new:
                 self.folder.put(slot, lease)
-        work = lease["work"]
-        self._grant(work)
-        if "verify" in work:
-            reply = self.send("result", verify=work["verify"], sides=self._carried_out("verify", work, process))
-            self._finish(slot, f"v{work['verify']}")
+        self._grant(lease["work"])
+        if isinstance(work, PairWork):
+            reply = self.send("result", verify=work.verify, sides=self._carried_out("verify", work, process))
+            self._finish(slot, f"v{work.verify}")
             self.say(
                 f"trained a proposal of somebody else beside its main{'' if reply.get('counted') else ', too late'}"
             )
@@ -234,33 +252,38 @@ class VolunteerSession:
         result, salt = lease["result"], lease["salt"]
         if result["files"] and "seal" not in lease:
             lease["seal"] = sealed(bytes.fromhex(salt), result["files"])
-            self.send("commit", lease=work["lease"], seal=lease["seal"])
+            self.send("commit", lease=work.lease, seal=lease["seal"])
             self.folder.put(slot, lease)
-        shown = {"files": result["files"], "salt": salt} if result["files"] else {}
-        reply = self.send("propose", lease=work["lease"], **shown, **{k: v for k, v in result.items() if k != "files"})
-        self._finish(slot, work["lease"])
-        self.say(
-            f"{work['program']['name']}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}"
+        shown: Body = {"files": {**result["files"]}, "salt": salt} if result["files"] else {}
+        reply = self.send(
+            "propose",
+            lease=work.lease,
+            **shown,
+            claimed_gain=result["claimed_gain"],
+            device_seconds=result["device_seconds"],
+            experiments=result["experiments"],
+            events=result["events"],
         )
+        self._finish(slot, work.lease)
+        self.say(f"{work.program.name}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}")
 
-    def _grant(self, reply: Mapping[str, Any]) -> None:
+    def _grant(self, reply: Body) -> None:
         granted = reply.get("leases_at_once")
         self.quota = max(self.quota, granted if type(granted) is int else 1)
 
-    def _carried_out(self, what: str, work: Mapping[str, Any], process: ProcessPoolExecutor | None) -> Any:
+    def _carried_out(self, what: str, work: PairWork | RunWork, process: ProcessPoolExecutor | None) -> Any:
         """``run`` or ``verify``, in the process of a slot if it has one."""
         if process is None:
             return getattr(self, what)(work)
         where = (self.client.base, self.folder.folder, self.limits, self.researcher)
-        return process.submit(_elsewhere, *where, what, dict(work)).result()
+        return process.submit(_in_slot, *where, what, work).result()
 
     def _finish(self, slot: str, name: str) -> None:
         self.folder.put(slot, None)
         shutil.rmtree(self.folder.folder / "leases" / name, ignore_errors=True)
 
-    def verify(self, work: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def verify(self, pair: PairWork) -> list[TrainingReport]:
         """Train two sources in the sandbox on the host's seed and split; the same again starts anew."""
-        pair = PairWork.of(work)
         folder, split = self.folder.folder / "leases" / f"v{pair.verify}", pair.split_seed
         shutil.rmtree(folder / "study", ignore_errors=True)
         first, second = pair.sources
@@ -272,18 +295,17 @@ class VolunteerSession:
         hidden = DataStore(task, study.config.streams, study.folder / "data", confined=CONFINED)
         hidden.labelled("given").given("confirmation", split)
         jobs = [
-            MeasureJob(str(place), source.files, "confirmation", pair.seed, split="given")
-            for place, source in enumerate(sources)
+            MeasureJob(str(index), source.files, "confirmation", pair.seed, split="given")
+            for index, source in enumerate(sources)
         ]
         with study, executor_of(study, lambda _: None) as executor:
             measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)}
         if len(measured) < len(jobs):
             raise drained(study)
-        return [_told(measured[job.job_id]) for job in jobs]
+        return [_report(measured[job.job_id]) for job in jobs]
 
-    def run(self, work: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, lease: RunWork) -> RunReport:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
-        lease = RunWork.of(work)
         folder = self.folder.folder / "leases" / lease.lease
         task = self.task(lease.task, lease.base.files, folder / "task")
         self._refuse_large(task)
@@ -330,27 +352,32 @@ class VolunteerSession:
         partial.rename(folder)
         return Task.load(str(folder))
 
-    def send(self, kind: Any, **body: Any) -> dict[str, Any]:
+    def send(self, kind: Kind, **body: JsonValue) -> dict[str, JsonValue]:
         """Send a message until it is answered; it stays in the outbox as long."""
         with self.turn:
             return self._send(kind, body)
 
-    def _send(self, kind: Any, body: Mapping[str, Any]) -> dict[str, Any]:
-        state = self.folder.get("state")
-        number = int(state.get("number", 0)) + 1
-        message = self.folder.signer.sign(self.folder.get("project")["project"], number, kind, body)
+    def _send(self, kind: Kind, body: Body) -> dict[str, JsonValue]:
+        state = self.folder.get("state", StateFile)
+        number = (state["number"] if state else 0) + 1
+        message = self.folder.signer.sign(self._joined()["project"], number, kind, body)
         self.folder.put("outbox", {"message": message.model_dump_json()})
         self.folder.put("state", {"number": number})
         reply = self.flush()
         assert reply is not None
         return reply
 
-    def flush(self) -> dict[str, Any] | None:
+    def _joined(self) -> JoinedProject:
+        about = self.folder.get("project", JoinedProject)
+        assert about is not None  # `join` comes first
+        return about
+
+    def flush(self) -> dict[str, JsonValue] | None:
         """Send what lies in the outbox; returns its reply."""
-        waiting = self.folder.get("outbox")
+        waiting = self.folder.get("outbox", OutboxFile)
         if not waiting:
             return None
-        about = self.folder.get("project")
+        about = self._joined()
         try:
             raw = self.reach("/api/v1/messages", waiting["message"].encode())
         except UsageError:

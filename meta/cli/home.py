@@ -86,9 +86,9 @@ def ls(out: Output) -> None:
         except MetaloopError as error:
             out.warn(f"{path.parent}: {error.message}")
             continue
-        title, blocks = project.database.fact("project")["title"], state["blocks"][-1]["block"]
+        title, blocks = project.database.fact("project")["title"], state.blocks[-1].block
         row = {"folder": str(path.parent), "title": title, "task": project.task.name}
-        rows.append(row | {"blocks": blocks, "volunteers": state["volunteers"]})
+        rows.append(row | {"blocks": blocks, "volunteers": state.volunteers})
     out.rows(rows, PROJECTS, empty="no project here; create one: metaloop home init DIR")
 
 
@@ -206,7 +206,7 @@ def join(
     network that sees none of your files. Ctrl-C stops it; the same command resumes.
     With --model, or -r command:NAME, your model or agent follows the programs; spending
     limits apply to each run, not to all runs together."""
-    from arena.home.client import HostClient, VolunteerFolder
+    from arena.home.client import HostClient, JoinedProject, VolunteerFolder
     from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 
     choice = ResearcherChoice.of(models, agent, yes=limits.yes)
@@ -215,7 +215,7 @@ def join(
     follows = LocalResearcher(choice.researcher, choice.settled)
     granted = Limits.of(limits.hours, limits.max_gb, not limits.no_verify)
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
-    known = bool(session.folder.get("project"))
+    known = bool(session.folder.get("project", JoinedProject))
     task = session.preview()
     if not known:
         agree(out, url, path, task, limits.yes)
@@ -247,19 +247,19 @@ def status(out: Output, folder: ProjectFolder) -> None:
     project = Project.open(Path(folder).expanduser())
     state = state_of(project)
     if out.mode == "json":
-        out.thing(state)
+        out.thing(asdict(state))
         return
     out.rows(
         [
             {
-                "block": row["block"],
-                "by": row["by"],
-                "gain": number(row["gain"], 4),
-                "interval": span(row["low"], row["high"], 4) if row["block"] else "–",
-                "merged": row["merged_at"][:16].replace("T", " "),
-                "void": row["void"],
+                "block": row.block,
+                "by": row.by,
+                "gain": number(row.gain, 4),
+                "interval": span(row.low, row.high, 4) if row.block else "–",
+                "merged": row.merged_at[:16].replace("T", " "),
+                "void": row.void,
             }
-            for row in state["blocks"]
+            for row in state.blocks
         ],
         BLOCKS,
     )
@@ -267,29 +267,29 @@ def status(out: Output, folder: ProjectFolder) -> None:
     out.rows(
         [
             {
-                "program": row["name"],
-                "runs": row["runs"],
-                "blocks": row["blocks"],
-                "scored": row["sampled"],
-                "gain": number(row["gain"], 4),
-                "difference": number(row["difference"], 4, True),
-                "interval": span(row["low"], row["high"], 4) if row["low"] is not None else "too few runs",
+                "program": row.name,
+                "runs": row.runs,
+                "blocks": row.blocks,
+                "scored": row.sampled,
+                "gain": number(row.gain, 4),
+                "difference": number(row.difference, 4, True),
+                "interval": span(row.low, row.high, 4) if row.low is not None else "too few runs",
             }
-            for row in state["programs"]
+            for row in state.programs
         ],
         PROGRAMS,
     )
-    share = state["verified_seconds"] / state["searched_seconds"] if state["searched_seconds"] else 0.0
+    share = state.verified_seconds / state.searched_seconds if state.searched_seconds else 0.0
     out.note("")
     out.note(f"gain: {project.task.unit} per device-second over the run's base; difference: from the other programs")
-    if state["replicas"]:
-        out.note(f"volunteers trained {state['replicas']} pairs of others; {state['barred']} may not any more")
-    for row in state["blocks"]:
-        if row["doubt"]:
-            out.warn(f"block {row['block']}: {row['doubt']}")
-    open_ = sum(state["proposals"].get(each, 0) for each in OPEN)
-    out.note(f"{state['volunteers']} volunteers, {state['runs_out']} runs out, {open_} proposals open")
-    searched, verified = state["searched_seconds"], state["verified_seconds"]
+    if state.replicas:
+        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} may not any more")
+    for row in state.blocks:
+        if row.doubt:
+            out.warn(f"block {row.block}: {row.doubt}")
+    open_ = sum(state.proposals.get(each, 0) for each in OPEN)
+    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs out, {open_} proposals open")
+    searched, verified = state.searched_seconds, state.verified_seconds
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
 

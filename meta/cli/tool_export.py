@@ -6,10 +6,10 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from arena.settings import StudyConfig
@@ -21,7 +21,7 @@ from meta.cli.status import item_of, running
 from programs.errors import Corrupt, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from analysis.trackers import Files, Sender, TrackedStudy
+    from analysis.trackers import Files, RunSources, Sender, TrackedStudy
 
 FOLLOW_SECONDS = 2.0
 RESUME_SECONDS = 60.0  # a study may be resumed by a command that was typed at the same time
@@ -58,7 +58,7 @@ def to_tool(out: Output, study: str | None, target: Path | None, to: str, flags:
 
         tracker = TRACKERS.get(to)(goal)
         with client_errors(f"{to} ({tracker.address or goal})"), retries_said(out.note):
-            export = Export(out, folder or awaited(out, study), to, goal, flags, Sender(tracker))
+            export = ToolExport(out, folder or awaited(out, study), to, goal, flags, Sender(tracker))
             export.send_all()
 
 
@@ -80,7 +80,7 @@ def folder_for(out: Output, study: str | None, target: Path | None, to: str) -> 
 
 
 @dataclass
-class Export:
+class ToolExport:
     """One study on its way to one tool."""
 
     out: Output
@@ -231,20 +231,20 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
         time.sleep(FOLLOW_SECONDS)
 
 
-def files_of(folder: Path) -> Callable[[Mapping[str, Any]], Files]:
+def files_of(folder: Path) -> Callable[[RunSources], Files]:
     """Reads a run's program and the files that it ended with, as far as they are there."""
     from analysis.trackers import program_alone
     from arena.study import Study
     from arena.verify_study import final_source
 
-    def files(row: Mapping[str, Any]) -> Files:
-        program = program_alone(row)
-        if row["final_source_id"]:
+    def files(run: RunSources) -> Files:
+        program = program_alone(run)
+        if run.final_source_id:
             for _ in range(2):  # the folders of runs move into an archive when the study ends
                 try:
                     study = Study.open(folder, to_read=True)
-                    if row["task"] == study.task.name:
-                        return {**program, **dict(final_source(study, row["run_id"], row["final_source_id"]).files)}
+                    if run.task == study.task.name:
+                        return {**program, **dict(final_source(study, run.run_id, run.final_source_id).files)}
                 except (MetaloopError, OSError):
                     continue
         return program

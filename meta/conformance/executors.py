@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from analysis.study import query
 from arena.arms import Entry, enter
@@ -43,7 +43,7 @@ class ExecutorConformance(Conformance):
 
     @pytest.fixture(scope="session")
     @classmethod
-    def here(cls, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    def here(cls, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, JsonValue]]:
         """The figures of that match played in this process."""
         return played(simulated(tmp_path_factory.mktemp("here") / "s"), EXECUTORS.get("in-process"))
 
@@ -56,17 +56,17 @@ class ExecutorConformance(Conformance):
             assert list(executor.run([])) == []
 
     def test_figures_are_those_of_this_process(
-        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, Any]]
+        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, JsonValue]]
     ) -> None:
         assert played(simulated(tmp_path / "there"), make) == here
         assert len(here) > 3 * 3 * 8
 
     def test_a_study_that_was_stopped_is_resumed_to_the_same_bits(
-        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, Any]]
+        self, tmp_path: Path, make: MakeExecutor, here: list[dict[str, JsonValue]]
     ) -> None:
         study, seen = simulated(tmp_path / "cut"), []
 
-        def stop_soon(event: Mapping[str, Any]) -> None:
+        def stop_soon(event: Mapping[str, JsonValue]) -> None:
             seen.append(event)
             if len(seen) == 40:
                 study.request_stop()
@@ -77,7 +77,7 @@ class ExecutorConformance(Conformance):
         assert played(Study.open(study.folder), make) == here
 
 
-def silent(_: Mapping[str, Any]) -> None:
+def silent(_: Mapping[str, JsonValue]) -> None:
     """Discards the progress."""
 
 
@@ -86,7 +86,7 @@ def simulated(folder: Path) -> Study:
     return Study.create(folder, StudySetup("match", task, task.run_budget, seed=4))
 
 
-def played(study: Study, make: MakeExecutor, progress: Progress = silent) -> list[dict[str, Any]]:
+def played(study: Study, make: MakeExecutor, progress: Progress = silent) -> list[dict[str, JsonValue]]:
     """The figures of a match of three arms, three runs each."""
     entries = [Entry(starter("stock"), "control"), Entry(starter("local-screen")), Entry(starter("stock"), "a/a")]
     with study, make(study, progress, tasks_of(study)) as executor:

@@ -313,7 +313,7 @@ def test_ideas_that_moved_are_named_with_their_places() -> None:
     old, new = (Program.parse("## Ideas\n" + "".join(f"- {x}\n" for x in order)) for order in ("abcd", "acdb"))
     (row,) = differences(old, new)
     assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "order"
-    assert list(in_words(old, new)) == ['the order of its ideas (moved: "b" from place 2 to 4, the last)']
+    assert list(in_words(old, new)) == ['the order of its ideas changed (moved: "b" from place 2 to 4, the last)']
     assert [row["text"] for row in differences(Program.parse("# Just prose."), old) if row["kind"] == "idea"] == [
         *"abcd"
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.imports.changes import RoleNames, readings
+from analysis.imports.changes import ImportedRow, RoleNames, readings
 from analysis.imports.effects import LearntLog, of_import
 from analysis.study import open_study
 from tests.analysis.imports.helpers import bring_in, repository
@@ -130,5 +130,5 @@ def test_a_log_that_does_not_say_it_is_refused(tmp_path: Path, text: str, proble
     ],
 )  # fmt: skip
 def test_words(words: str, new: dict[str, Any] | None) -> None:
-    changed = readings(RoleNames(None), [])[3]({"description": words})
+    changed = readings(RoleNames(None), [])[3](ImportedRow(1, description=words))
     assert (None if changed is None else changed.new) == new

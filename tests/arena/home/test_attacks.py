@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from arena import sandbox
 from arena.contest.settings import utc_now
 from arena.contest.web.limits import Rate
-from arena.home.bundle import Bundle, unpack
-from arena.home.client import HostClient, VolunteerFolder
+from arena.home.bundle import Bundle, PairWork, RunWork, unpack
+from arena.home.client import HostClient, LeaseFile, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.recording import checked
@@ -393,7 +393,7 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
             "run_seed": 5,
             "budget": 1.2,
         }
-        result = session.run(work)
+        result = session.run(RunWork.of(work))
         listening.settimeout(0.2)
         with pytest.raises(TimeoutError):
             listening.accept()
@@ -418,7 +418,9 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
     session.send = lambda kind, **body: {"verify": 1, "leases_at_once": 9}  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="task"):
         session.step()
-    assert session.folder.get("lease") == {} and session.quota == 1  # nothing of it is kept: the next one may be good
+    assert (
+        session.folder.get("lease", LeaseFile) is None and session.quota == 1
+    )  # nothing of it is kept: the next one may be good
     hostile: list[tuple[str, object]] = [
         *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)),
         ("task", "../task"),
@@ -432,7 +434,7 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
     ]
     for field, value in hostile:
         with pytest.raises(UsageError, match=field):
-            session.run({**work, field: value})
+            RunWork.of({**work, field: value})
     for field, value in [
         ("verify", "../../outside"),
         ("sources", [{"train.py": ""}]),
@@ -442,5 +444,5 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
         ("split", "-1"),
     ]:
         with pytest.raises(UsageError, match=field):
-            session.verify({**pair, field: value})
+            _ = PairWork.of({**pair, field: value}).split_seed
     assert not (tmp_path / "outside").exists()

@@ -108,7 +108,7 @@ def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host:
     assert who.name == "Ann" and who.blocks == 1 and who.low < who.gain < who.high
     assert program.runs == 3 and program.sampled == 3 and program.blocks == 1 and program.difference is None
     shown = state_of(project)
-    assert shown["verified_seconds"] > 0 and shown["searched_seconds"] > 0 and shown["runs_out"] == 0
+    assert shown.verified_seconds > 0 and shown.searched_seconds > 0 and shown.runs_out == 0
 
 
 def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Project, host: MessageHost) -> None:

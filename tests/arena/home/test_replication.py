@@ -119,7 +119,7 @@ def test_three_volunteers_verify_a_pair_and_the_block_says_so(project: Project, 
     for pair in voted:
         three = sorted(row.difference for row in replicas if row.number == pair.number and not row.dropped)
         assert pair.difference == three[1]
-    assert state["replicas"] > 0
+    assert state.replicas > 0
     assert any(pair.by == "host" for pair in pairs)  # a part is trained by the host
 
 

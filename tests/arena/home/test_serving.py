@@ -15,6 +15,7 @@ from arena.home.chain import Chain
 from arena.home.client import HostClient, Unreachable, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
+from arena.home.results import BlockSummary, ProgramResult
 from arena.home.tables import Pair, ProposalRow, Replica, RunLease, Volunteer
 from arena.home.verifying import Verifier
 from arena.home.volunteer import Limits, VolunteerSession
@@ -146,7 +147,7 @@ def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
 def test_a_host_that_changed_its_key_is_not_believed(project: Project, url: str, tmp_path: Path) -> None:
     ann = session(url, tmp_path / "v")
     ann.join()
-    ann.folder.put("project", ann.folder.get("project") | {"key": "0" * 64})
+    ann.folder.put("project", {"project": project.project_id, "key": "0" * 64})
     with pytest.raises(UsageError, match="not the one that was joined"):
         ann.join()
     with pytest.raises(UsageError, match="signed by another key"):
@@ -198,16 +199,8 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
 def test_the_height_of_main_follows_a_void_block() -> None:
     from arena.home.pages import heights_of, leading, picture
 
-    def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> dict[str, Any]:
-        return {
-            "block": n,
-            "gain": gain,
-            "low": gain - 0.1,
-            "high": gain + 0.1,
-            "void": void,
-            "by": "a",
-            "proposal": proposal,
-        }
+    def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> BlockSummary:
+        return BlockSummary(n, "a", "", gain, gain - 0.1, gain + 0.1, "", "", proposal, void, "host", "")
 
     rows = [
         block(0, 0.0, proposal=None), block(1, 0.5), block(2, 0.25, "bad"), block(3, 0.125, "built on 2"),
@@ -219,7 +212,7 @@ def test_the_height_of_main_follows_a_void_block() -> None:
         False, False, True, True, False, False
     ]  # fmt: skip
     assert drawn.dots[2].y < drawn.dots[1].y < drawn.dots[0].y
-    program = {"name": "p", "difference": 0.2, "low": 0.1, "high": 0.3}
-    other = {"name": "q", "difference": -0.2, "low": -0.3, "high": 0.1}
+    program = ProgramResult("", "p", 9, 9.0, 1, 9, 0.1, 0.2, 0.1, 0.3)
+    other = ProgramResult("", "q", 9, 9.0, 1, 9, 0.1, -0.2, -0.3, 0.1)
     assert leading([program, other], "nats") == "p gained 0.2000 nats per device-second more than the others."
     assert "No program differs" in leading([other, other], "nats")
