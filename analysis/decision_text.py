@@ -141,12 +141,11 @@ def over_start(d: Decision, short: bool) -> str:
     """What the confirmation shows of the changes by evolution; empty where it did not run the first program."""
     if d.start is None:
         return ""
-    low, high = d.start.low, d.start.high
-    result = "shows that these changes hurt" if (high or 0) < 0 else "does not show that these changes help"
-    result = "shows that these changes help" if (low or 0) > 0 else result
+    helps, hurts = (d.start.low or 0) > 0, (d.start.high or 0) < 0
+    shows = f"{'shows' if helps or hurts else 'does not show'} that these changes {'hurt' if hurts else 'help'}"
     counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} against {d.start.gain.n}"
     figures = f" (not the announced test: difference {difference(d.start, d.unit)}, {counted})"
-    return f"The confirmation {result}{'' if short else figures}"
+    return f"The confirmation {shows}{'' if short else figures}"
 
 
 def by_how_much(d: Decision) -> str:

@@ -297,9 +297,7 @@ def status(out: Output, folder: ProjectFolder) -> None:
 class AuditChoice:
     """What an audit measures again."""
 
-    task: Annotated[
-        str | None, flag("The task of main  [default: the task that block 0 names].", "-t", metavar="NAME|DIR")
-    ]
+    task: Annotated[str | None, flag("The task of main  [default: that of block 0].", "-t", metavar="NAME|DIR")]
     blocks: Annotated[int, flag("Blocks that are trained again; 0: none.", min=0, metavar="N", default=3)]
     seeds: Annotated[int, flag("Fresh seeds on each side.", min=2, max=100, metavar="N", default=6)]
     workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1, metavar="N")]
@@ -364,9 +362,8 @@ def void(
     block: Annotated[int, argument(metavar="BLOCK", type=int)],
     because: Annotated[str, flag("Reason, for the page and the commit.", metavar="TEXT", default="")],
 ) -> None:
-    """Revoke a block (an accepted proposal). A new commit restores the main before it,
-    and the proposals of all later blocks are verified again. The serving process does
-    this, or the next one that is started."""
+    """Revoke a block (an accepted proposal). A new commit restores the main before it, and the proposals
+    of all later blocks are verified again. The serving process does this, or the next one that is started."""
     from arena.home.project import Project
     from arena.home.tables import BlockRow
 

@@ -40,7 +40,12 @@ def match(
     which: StudyFlags,
     seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
     controls: Annotated[
-        bool, flag("Add stock, one-line and stock again (A/A).", "--controls/--no-controls", default=True)
+        bool,
+        flag(
+            "Add stock (the plain keep-if-better program), one-line, and stock again (A/A).",
+            "--controls/--no-controls",
+            default=True,
+        ),
     ],
     race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
     race_rule: RaceRuleFlag,
