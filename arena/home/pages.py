@@ -163,10 +163,14 @@ def heights_of(blocks: Sequence[BlockSummary]) -> dict[int, float]:
     return heights
 
 
-def page_routes(project: Project) -> APIRouter:
+def changes_of(project: Project) -> Changes:
+    """What its open pages are told of."""
+    return Changes(lambda: _state(project))
+
+
+def page_routes(project: Project, changes: Changes) -> APIRouter:
     """The pages; nothing that they do changes the project."""
     routes = APIRouter(include_in_schema=False)
-    changes = Changes(lambda: _state(project))
 
     @routes.get("/")
     def index(request: Request) -> Response:

@@ -18,7 +18,7 @@ from arena.contest.web.limits import BodyLimit, Rate
 from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
 from arena.home.client import ProjectAbout
 from arena.home.messages import MessageHost, main_block
-from arena.home.pages import page_routes
+from arena.home.pages import changes_of, page_routes
 from arena.home.project import KEY, Project
 from arena.home.results import ProjectState, state_of
 from arena.home.signing import MOST_BODY, Signer
@@ -82,7 +82,9 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     def state() -> ProjectState:
         return state_of(project)
 
-    app.include_router(page_routes(project))
+    changes = changes_of(project)
+    app.state.endings = [changes.end]
+    app.include_router(page_routes(project, changes))
     app.add_middleware(BodyLimit, most=MOST_MESSAGE)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
@@ -109,14 +111,12 @@ def _problem(status: int, message: str, headers: dict[str, str] | None = None, h
 
 def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
-    import uvicorn
-
     from arena.contest.serve import terminated
-    from arena.contest.web.wire import configured
+    from arena.contest.web.wire import Server, configured
 
     project = Project.open(folder)
     listening = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
         started(f"http://{shown}:{listening.getsockname()[1]}/")
-        uvicorn.Server(configured(create_app(project))).run(sockets=[listening])
+        Server(configured(create_app(project))).run(sockets=[listening])

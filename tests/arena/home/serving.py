@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from arena.contest.web.limits import Rate
+from arena.contest.web.wire import Server
 from arena.home.project import Project
 from arena.home.server import create_app
 
@@ -22,7 +23,7 @@ def serving(project: Project, rate: Rate | None = None) -> Iterator[str]:
     """Its URL."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(project, rate), log_level="critical"))
+        server = Server(uvicorn.Config(create_app(project, rate), log_level="critical"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:
@@ -30,6 +31,7 @@ def serving(project: Project, rate: Rate | None = None) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join(10)
+        assert not thread.is_alive(), "an open page keeps the host from ending"
 
 
 def get(url: str, body: bytes | None = None, length: int | None = None) -> tuple[int, str]:

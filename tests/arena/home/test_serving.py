@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -194,6 +195,13 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
     assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
     assert get(f"{url}/card.svg")[1].startswith("<svg")
     assert '"block":1' in get(f"{url}/api/v1/state")[1]
+
+
+def test_an_open_page_does_not_keep_the_host_from_ending(project: Project) -> None:
+    with serving(project) as address:
+        stream = urlopen(f"{address}/events", timeout=30)
+        assert stream.readline().startswith(b"retry")
+    stream.close()
 
 
 def test_the_height_of_main_follows_a_void_block() -> None:
