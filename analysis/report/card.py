@@ -101,14 +101,16 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
 
     facts = gather(ReportSource(con, study))
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
-    kicker = f"metaloop: programs for automatic research, under equal budgets · {facts.task} · {name_of(facts)}"
+    kicker = f"metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     lead = by_how_much(decision).strip() if decision is not None else ""
     figures = shown.sentence
     if decision is not None and lead:
         figures = f"{lead[:1].upper()}{lead[1:]}: {runs(decision)}, one-sided p {tested_p(decision.p)}."
     changed = origin(decision, short=True) if decision is not None else ""
     sentences = [figures, STOCK if "stock" in shown.headline else "", changed]
-    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), verdict.cost(facts), setting(facts))
+    how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
+    cost = verdict.cost(facts, model=not how)
+    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), cost, how)
     both = both_arms(facts.board)
     rows = [row for row in facts.board if not both or row.program_id != both.program_id] + ([both] if both else [])
     return drawn_card(words, rows, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
@@ -147,7 +149,7 @@ def drawn_card(
         environment()
         .get_template("card.svg.j2")
         .render(
-            kicker=words.kicker,
+            kicker=textwrap.shorten(words.kicker, LETTERS, placeholder=" …"),
             headline=headline,
             size=size,
             sentence=sentence,
