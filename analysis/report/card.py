@@ -123,7 +123,8 @@ def setting(facts: ReportFacts) -> str:
         return ""
     tries = round(sum(row.experiments for row in rows) / len(rows))
     spent = f", {duration(budget)} of device time" if budget else ""
-    return f"Per run: about {many(tries, 'experiment')}{spent}, by {researcher(facts)}."
+    who = researcher(facts).replace("which uses no language model", "without a language model")
+    return f"Per run: about {many(tries, 'experiment')}{spent}, by {who}."
 
 
 def drawn_card(
@@ -163,7 +164,7 @@ def drawn_card(
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             most=last_of(shown),
             measure=measure,
-            cost=[*lines_of(words.setting, 112, 1), *lines_of(words.cost, 112, 2)],
+            cost=[*lines_of(words.setting, 108, 1), *lines_of(words.cost, 108, 2)],
         )
     )
 
