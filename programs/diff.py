@@ -68,14 +68,18 @@ def moved(old: Program, new: Program) -> list[MovedIdea]:
     runs: list[list[str]] = []
     for one in both:
         earlier = [run for run in runs if before[run[-1]].position < before[one].position]
-        runs.append([*max(earlier, key=len, default=[]), one])
-    kept = set(max(runs, key=len, default=[]))
+        runs.append([*_longest(earlier), one])
+    kept = set(_longest(runs))
     places = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
     return [
         MovedIdea(after[one].text, places[0][one], places[1][one], places[1][one] == len(after))
         for one in both
         if one not in kept
     ]
+
+
+def _longest(runs: Sequence[list[str]]) -> list[str]:
+    return max(runs, key=len) if runs else []
 
 
 def _ideas(program: Program) -> dict[str, Directive]:

@@ -101,14 +101,16 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
 
     facts = gather(ReportSource(con, study))
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
-    kicker = f"metaloop: programs for automatic research, under equal budgets · {facts.task} · {name_of(facts)}"
+    kicker = f"metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     lead = by_how_much(decision).strip() if decision is not None else ""
     figures = shown.sentence
     if decision is not None and lead:
         figures = f"{lead[:1].upper()}{lead[1:]}: {runs(decision)}, one-sided p {tested_p(decision.p)}."
     changed = origin(decision, short=True) if decision is not None else ""
     sentences = [figures, STOCK if "stock" in shown.headline else "", changed]
-    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), verdict.cost(facts), setting(facts))
+    how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
+    cost = verdict.cost(facts, model=not how)
+    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), cost, how)
     both = both_arms(facts.board)
     rows = [row for row in facts.board if not both or row.program_id != both.program_id] + ([both] if both else [])
     return drawn_card(words, rows, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
@@ -121,7 +123,8 @@ def setting(facts: ReportFacts) -> str:
         return ""
     tries = round(sum(row.experiments for row in rows) / len(rows))
     spent = f", {duration(budget)} of device time" if budget else ""
-    return f"Per run: about {many(tries, 'experiment')}{spent}, by {researcher(facts)}."
+    who = researcher(facts).replace("which uses no language model", "without a language model")
+    return f"Per run: about {many(tries, 'experiment')}{spent}, by {who}."
 
 
 def drawn_card(
@@ -151,7 +154,7 @@ def drawn_card(
         environment()
         .get_template("card.svg.j2")
         .render(
-            kicker=words.kicker,
+            kicker=textwrap.shorten(words.kicker, LETTERS, placeholder=" …"),
             headline=headline,
             size=size,
             sentence=sentence,
@@ -165,7 +168,7 @@ def drawn_card(
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             most=last_of(shown),
             measure=measure,
-            cost=[*lines_of(words.setting, 112, 1), *lines_of(words.cost, 112, 2)],
+            cost=[*lines_of(words.setting, 108, 1), *lines_of(words.cost, 108, 2)],
         )
     )
 

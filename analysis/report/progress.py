@@ -244,7 +244,7 @@ def run_table(facts: ReportFacts) -> ReportTable:
             "run": lambda row: short(row.run_id),
             "program": lambda row: row.program,
             "role": lambda row: row.role or "",
-            ">experiments": lambda row: count(row.experiments),
+            ">experiments with baseline": lambda row: count(row.experiments),
             ">kept": lambda row: count(row.kept),
             ">claimed gain": lambda row: number(row.claimed_gain, digits),
             ">verified gain": lambda row: number(row.verified_gain, digits),

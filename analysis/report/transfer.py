@@ -26,6 +26,7 @@ TITLES = {
 }
 MEANING = (("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant"))
 COUNTED = "n: experiments on that task in the search and the confirmation (metaloop credit counts the search only). "
+BESIDE = "A change that was tried almost only beside one that hurts has no figure: it may only repair that one. "
 MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
 
@@ -180,7 +181,7 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
         "discovery rate 5% over all tasks together. 'On training tasks only' means that the estimate is significantly "
         f"smaller on other tasks, not merely not significant there. A row is significant only if an estimate "
         "still is after the correction for all rows and tasks; one interval that excludes zero is not enough. "
-        f"{COUNTED * (method in ('edit', 'tries'))}Design: {designs}.{left}",
+        f"{BESIDE * (method == 'edit')}{COUNTED * (method in ('edit', 'tries'))}Design: {designs}.{left}",
         data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
         table=across_table(rows, study),
         answers=(behind(method, facts),),

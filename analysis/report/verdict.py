@@ -125,20 +125,20 @@ def _scored(task: Task, which: str) -> str:
     return f"{which}, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."
 
 
-def cost(facts: ReportFacts) -> str:
-    """The cost of the whole study, in one sentence."""
+def cost(facts: ReportFacts, model: bool = True) -> str:
+    """The cost of the whole study, in one sentence; ``model``: whether it says that there was none."""
     totals = facts.totals
     if facts.logs.rows:
         return f"unknown; the {many(totals.experiments, 'experiment')} come from logs without costs."
     spent, tokens = totals.device_seconds, totals.model_tokens
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
-    why = f" (charged as {duration(charged)}, because reused results are charged too)" if reused else ""
-    by_runs = f", of which {duration(used)} were used by the runs{why} and the rest to verify them"
-    parts = [f"{duration(spent)} of device time{by_runs}" if spent else "no recorded device time"]
+    why = f" ({duration(charged)} charged, because reused results are charged too)" if reused else ""
+    by_runs = f", of which {duration(used)} by the runs{why} and the rest to verify them"
+    parts = [f"{duration(spent)} of device time used{by_runs}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
-    elif facts.config:
+    elif facts.config and model:
         parts.append("without a language model")
     made = f"{many(totals.runs, 'run')} and {many(totals.experiments, 'experiment')}"
     return f"{made}, {', '.join(parts)}."
@@ -152,7 +152,7 @@ def tiles(facts: ReportFacts) -> list[tuple[str, str]]:
     counts += [many(totals.runs, runs), many(totals.experiments, "experiment")]
     pairs = [(figure, noun) for figure, _, noun in (text.partition(" ") for text in counts)]
     spent = totals.device_seconds
-    return [*pairs, (duration(spent), "of device time with verification")] if spent else pairs
+    return [*pairs, (duration(spent), "of device time used, with verification")] if spent else pairs
 
 
 def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> ReportVerdict:

@@ -49,6 +49,8 @@ def compare(
         return
     diff = f"metaloop program diff {' '.join(resolve.typed(folder / 'champion.md') for folder in folders)}"
     (_show if out.mode == "person" else _print)(out, studies, *known, diff)
+    if out.mode == "plain":
+        out.text("\nsettings:")
     out.rows([_setting(row) for row in rows], SETTINGS, empty="no setting differs that can change a result")
 
 
@@ -70,6 +72,7 @@ def _whole(
         "champions": [{**asdict(each), "result": each.result} for each in differs.differences],
         "stock": [{**asdict(each), "result": each.result} for each in differs.stock],
         "not_compared": list(differs.not_compared),
+        "same_program": list(differs.names),
         "text": asdict(changed) if changed else None,
         "settings": [_setting(row) for row in rows],
     }
@@ -115,9 +118,14 @@ def _print(
     if rows:
         out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
         out.thing({"about": differs.about})
+    for text in differs.names:
+        out.thing({"same program": text})
     if changed:
         out.thing({"lines added": changed.added, "lines removed": changed.removed, "all changes": diff})
-        out.rows([{"change": line[0], "line": line[1:]} for line in changed.short], (Column("change"), Column("line")))
+        lines = [{"change": line[0], "line": line[1:]} for line in changed.short]
+        if lines:
+            out.rows(lines, (Column("change"), Column("line")))
     for study in studies:
+        out.text("")
         out.thing({"study": study.name, "verdict": verdict(study.board)})
         out.rows([arm for match in shown_matches(study.board) for arm in match.arms], ARMS)

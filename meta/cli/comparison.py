@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.statistics import interval, mean_interval, welch_difference
-from analysis.wording import interval_decimals, listed, many, plain_number, plain_span
+from analysis.wording import interval_decimals, listed, many, plain_number, plain_span, short
 from meta.cli.standings import named
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
     ("researcher", "the researcher"),
     ("models", "the models"),
 )
+SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
 OF_STOCK = "Stock is the same program in both studies, so its difference comes from seeds, data and machine alone."
 
@@ -72,33 +73,36 @@ class GainDifference:
 @dataclass(frozen=True)
 class ComparedChampions:
     """``differences``: of the champions, one for each task of both; ``stock``: the same of stock; ``not_compared``: why
-    there is no difference, for each task."""
+    there is no difference, for each task; ``names``: where a champion also ran in the other study by another name."""
 
     differences: tuple[GainDifference, ...] = ()
     stock: tuple[GainDifference, ...] = ()
     not_compared: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
         shown = [each.sentence for each in (*self.differences, *self.stock)]
-        return [*(f"Not compared: {why}." for why in self.not_compared), *shown, *filter(None, [self.about])]
+        why = [f"Not compared: {why}." for why in self.not_compared]
+        return [*why, *shown, *self.names, *filter(None, [self.about])]
 
     @property
     def about(self) -> str:
         """What the intervals do not include; empty without any."""
-        return " ".join([OWN_DATA] * bool(self.differences) + [OF_STOCK] * bool(self.stock))
+        return " ".join([SIGN, OWN_DATA] * bool(self.differences) + [OF_STOCK] * bool(self.stock))
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     """The difference of the champions' verified gains on each task of both studies, where it can be known."""
+    names = tuple(other_names(first, second))
     without = [one.name for one in (first, second) if one.board.decision is None]
     if without:
-        return ComparedChampions(not_compared=tuple(f"{name} has no verdict" for name in without))
+        return ComparedChampions(not_compared=tuple(f"{name} has no verdict" for name in without), names=names)
     ours, theirs = ({str(m.event.get("task")): m for m in one.board.deciding} for one in (first, second))
     shared = [task for task in ours if task in theirs]
     if not shared:
-        names = " and ".join(listed(tasks) for tasks in (ours, theirs))
-        return ComparedChampions(not_compared=(f"the studies have no task in common ({names})",))
+        both = " and ".join(listed(tasks) for tasks in (ours, theirs))
+        return ComparedChampions(not_compared=(f"the studies have no task in common ({both})",), names=names)
     differences, stock, not_compared = [], [], []
     for task in shared:
         pair = (first, ours[task]), (second, theirs[task])
@@ -107,7 +111,19 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
             continue
         differences += _difference(*pair, "champion")
         stock += _difference(*pair, "control")
-    return ComparedChampions(tuple(differences), tuple(stock), tuple(not_compared))
+    return ComparedChampions(tuple(differences), tuple(stock), tuple(not_compared), names)
+
+
+def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
+    """Where the champion of one study is a program of the other by another name."""
+    said = set()
+    for own, other in ((first, second), (second, first)):
+        champion = (own.board.champion or {}).get("program_id") or ""
+        if champion in other.board.programs and champion not in said:
+            said.add(champion)
+            here, there = own.board.name(champion), other.board.name(champion)
+            if here != there:
+                yield f"{here}, the champion of {own.name}, is the same program as {there} of {other.name}."
 
 
 def differing(*pair: tuple[ComparedStudy, MatchView]) -> str:
@@ -137,10 +153,12 @@ def _difference(
     one, other = (next((a for a in match.arms.values() if a.role == role), None) for _, match in (first, second))
     if one is None or other is None or (role == "control" and one.program_id != other.program_id):
         return []
-    gains, names = [], []
-    for (study, match), arm in ((first, one), (second, other)):
+    gains, names, both = [], [], ((first, one), (second, other))
+    alike = one.program_id != other.program_id and len({pair[0].board.name(a.program_id) for pair, a in both}) == 1
+    for (study, match), arm in both:
         gains.append(counted(match, arm.program_id))
-        names.append(f"{study.board.name(arm.program_id)} of {study.name}")
+        identity = f" ({short(arm.program_id)})" * alike  # one name, two texts
+        names.append(f"{study.board.name(arm.program_id)}{identity} of {study.name}")
     difference, se, df = welch_difference(gains[1], gains[0])
     if difference is None:
         return []

@@ -284,8 +284,8 @@ def announce(out: Output, plan: PlannedWork) -> None:
     out.note(
         f"plan: {plan_words.all_runs(plan)}{', each' if plan_words.held_out_runs(plan) else ''} "
         f"{plan_words.where(plan)}, about "
-        f"{many(plan_words.all_experiments(plan), 'experiment')}; {duration(plan['device_seconds'])} of device time, "
-        f"{duration(plan_words.charged(plan))} of it charged to the runs, about "
+        f"{many(plan_words.all_experiments(plan), 'experiment')}; {duration(plan['device_seconds'])} of device time to "
+        f"be used, {duration(plan_words.charged(plan))} of it charged to the runs, about "
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
     if plan.get("models"):

@@ -182,7 +182,7 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
         "purpose": match.event.get("purpose") if match else None,
         "generation": match.event.get("generation") if match else None,
         "matches": len(board.matches),
-        "programs": sum(event.get("operator") not in CONTROLS for event in board.programs.values()),
+        "programs": len(_run_programs(board)),
         "runs_finished": board.count("finished"),
         "workers": board.config.get("workers"),
         "devices_per_run": board.config.get("devices", 1),
@@ -196,6 +196,12 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
         "champion": (board.champion or {}).get("program_id"),
         **_models_item(board),
     }
+
+
+def _run_programs(board: StudyView) -> set[str]:
+    """The programs in its matches: a starter that would do the same as another one is not run."""
+    entered = {arm.program_id for match in board.matches.values() for arm in match.arms.values()}
+    return {one for one, event in board.programs.items() if one in entered and event.get("operator") not in CONTROLS}
 
 
 def _models_item(board: StudyView) -> Row:

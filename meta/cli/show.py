@@ -198,7 +198,7 @@ def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Ro
     item = {k: v for k, v in rows[0].items() if k not in ("program_id", "position")}
     if item["kind"] == ORDER:
         texts = dict(con.execute("SELECT directive_id, text FROM directives").fetchall())
-        item["text"] = "\n".join(f"{at}. {texts.get(one, one)}" for at, one in enumerate(item["text"].split(), 1))
+        item["text"] = "\n".join(f"{at}. {texts.get(one, one)}" for at, one in enumerate(str(item["text"]).split(), 1))
     return item | {
         "program_ids": [row["program_id"] for row in rows],
         **resolve.fetch(con, CITED, [identity])[0],

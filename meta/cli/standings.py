@@ -326,7 +326,7 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> l
         out.append(f"To show which of the first two programs is better: {needed} (80% power).")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
-    out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged.")
+    out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged to the runs.")
     return out
 
 

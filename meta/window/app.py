@@ -114,7 +114,10 @@ def study_pages(studies: Studies) -> APIRouter:
 
     @routes.get("/")
     def first() -> Response:
-        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
+        rows = [(one, one.item()) for one in studies.newest_first()]
+        # the two that were begun last, which does not change while studies are at work
+        *_, first, second = [""] * 2 + [one.name for one in sorted(studies.followed.values(), key=FollowedStudy.begun)]
+        return page("studies", studies=studies, rows=rows, first=first or second, second=second)
 
     @routes.get("/study")
     def study(at: str, match: str = "") -> Response:

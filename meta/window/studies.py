@@ -50,6 +50,10 @@ class FollowedStudy:
         self.whole, self.at_work = True, at_work
         return self.version != before
 
+    def begun(self) -> tuple[str, str]:
+        """To sort studies by the time of their beginning."""
+        return self.board.first_at, self.name
+
     @property
     def share_read(self) -> float:
         """Of the bytes of its ledger, 0 to 1."""

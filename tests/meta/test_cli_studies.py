@@ -14,11 +14,12 @@ import pytest
 
 from analysis.statistics import interval, welch_difference
 from analysis.study import query as ask
+from analysis.wording import short
 from arena.run_archive import unpacked
 from arena.study import Study
 from arena.verify_study import final_source
-from meta.cli.board import StudyView
-from meta.cli.comparison import settings
+from meta.cli.board import StudyView, load_board
+from meta.cli.comparison import ComparedStudy, champions, settings
 from meta.cli.main import run
 from programs.errors import Corrupt
 from programs.program import Program
@@ -130,6 +131,20 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
     assert "77s" in answer["not_compared"][0]
     assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
+
+
+def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted(root: Path) -> None:
+    one, two = (ComparedStudy(at, load_board(root / at)[0]) for at in ("one", "deep/er/two"))
+    ids = [(study.board.champion or {})["program_id"] for study in (one, two)]
+    for study, identity in zip((one, two), ids, strict=True):
+        study.board.programs[identity] = {**study.board.programs[identity], "name": "same"}
+    (told,) = champions(one, two).differences
+    named = [f" ({short(identity)})" if ids[0] != ids[1] else "" for identity in ids]
+    assert (told.first, told.second) == (f"same{named[0]} of one", f"same{named[1]} of deep/er/two")
+    two.board.programs[ids[0]] = {**one.board.programs[ids[0]], "name": "other"}
+    said = champions(one, two)
+    assert said.names[0] == "same, the champion of one, is the same program as other of deep/er/two."
+    assert "second study's gain minus the first's" in said.about and said.names[0] in said.sentences
 
 
 def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@ SELECT
     (SELECT count(*) FROM runs) AS runs,
     (SELECT count(*) FROM runs WHERE state = 'finished') AS finished,
     (SELECT count(*) FROM runs WHERE verified_gain IS NOT NULL) AS verified,
-    (SELECT count(*) FROM programs WHERE coalesce(operator, '') NOT IN ('without-ideas', 'ablation')) AS programs,
+    (SELECT count(*) FROM programs WHERE coalesce(operator, '') NOT IN ('without-ideas', 'ablation')
+        AND program_id IN (SELECT program_id FROM arms)) AS programs, -- that were run
     (SELECT coalesce(sum(experiments), 0)::BIGINT FROM runs) AS experiments,
     (SELECT coalesce(sum(kept), 0)::BIGINT FROM runs) AS kept,
     (SELECT coalesce(sum(device_seconds_spent ORDER BY run_id), 0.0) FROM runs) AS research_seconds,

@@ -138,7 +138,7 @@ def test_lineage_runs_and_categories(folder: Path, shown: Tables) -> None:
     )
     assert any(
         row["run"] == run["run_id"][:7]
-        and (row["experiments"], row["kept"]) == (str(run["experiments"]), str(run["kept"]))
+        and (row["experiments with baseline"], row["kept"]) == (str(run["experiments"]), str(run["kept"]))
         for row in shown.rows("courses")
     )
     tried = only(folder, "SELECT count(DISTINCT (run_id, experiment_id)) AS n FROM edits")

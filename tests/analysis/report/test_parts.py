@@ -211,8 +211,8 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     with open_study(folder) as con:
         facts = gather(source.ReportSource(con, str(folder)))
     assert status_item(board, "study", False)["programs"] == facts.totals.programs == len(board.programs) - 1
-    assert f"of which {wording.duration(facts.totals.research_seconds)} were used by the runs" in verdict.cost(facts)
-    assert verdict.tiles(facts)[-1][1] == "of device time with verification"
+    assert f"of which {wording.duration(facts.totals.research_seconds)} by the runs" in verdict.cost(facts)
+    assert verdict.tiles(facts)[-1][1] == "of device time used, with verification"
 
 
 def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
