@@ -32,7 +32,7 @@ MOMENTS = ("first", "half", "end")  # after the first experiment, at half of the
 
 
 @dataclass(frozen=True)
-class Course:
+class GainCurve:
     """A run: after the first two experiments, and each that raised ``best``, the best gain of a kept script so far;
     ``spent``: as a share of the run's budget."""
 
@@ -74,7 +74,7 @@ class Anytime:
         return median_interval(self.shares[target])
 
 
-ScaledRun = tuple[Course, float]  # with stock's mean gain on its task
+ScaledRun = tuple[GainCurve, float]  # with stock's mean gain on its task
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
@@ -89,15 +89,15 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
 
 def anytime(con: duckdb.DuckDBPyConnection) -> list[Anytime]:
     """The programs of an open study; it reads no computed views."""
-    return programs_of(typed_rows(con.execute(statement("anytime")), Course))
+    return programs_of(typed_rows(con.execute(statement("anytime")), GainCurve))
 
 
-def programs_of(courses: Sequence[Course]) -> list[Anytime]:
+def programs_of(courses: Sequence[GainCurve]) -> list[Anytime]:
     """Every program on every task, and over all its tasks where there are several; stock included.
 
     A task on which stock gained nothing is left out: it gives no targets.
     """
-    by_task: dict[str, list[Course]] = defaultdict(list)
+    by_task: dict[str, list[GainCurve]] = defaultdict(list)
     for run in courses:
         by_task[run.task].append(run)
     programs: dict[tuple[str, bool], list[list[ScaledRun]]] = defaultdict(list)
@@ -147,7 +147,7 @@ def _program(measured: Sequence[ScaledRun], is_stock: bool) -> Anytime:
     )
 
 
-def gain_at(run: Course, moment: str) -> float:
+def gain_at(run: GainCurve, moment: str) -> float:
     """The gain of the kept script at a moment; 0 before the baseline was scored."""
     if moment == "first":  # the baseline's experiment comes before it
         return run.best[:2][-1]
@@ -156,6 +156,6 @@ def gain_at(run: Course, moment: str) -> float:
     return run.best[-1]
 
 
-def share_until(run: Course, gain: float) -> float:
+def share_until(run: GainCurve, gain: float) -> float:
     """The share of the budget that is spent when the kept script first gains as much; infinite if it never does."""
     return next((min(spent, 1.0) for spent, best in zip(run.spent, run.best, strict=True) if best >= gain), math.inf)

@@ -56,9 +56,9 @@ def batches(files: Sequence[Path]) -> Iterator[pyarrow.Table]:
     names, position = pa.array([path.name for path in files], pa.string()), 1
     ready: list[pyarrow.RecordBatch] = []
     for segment, texts in _merged(files):
-        place = pa.array(range(position, position + len(segment)), pa.int64())
+        positions = pa.array(range(position, position + len(segment)), pa.int64())
         position += len(segment)
-        ready.append(pa.RecordBatch.from_arrays([place, names.take(segment), texts], schema=schema))
+        ready.append(pa.RecordBatch.from_arrays([positions, names.take(segment), texts], schema=schema))
         if sum(map(len, ready)) >= BATCH:
             yield _pieces(ready)
             ready = []

@@ -150,9 +150,9 @@ class Shape:
         """(columns, first and second positions in ``mine``) of the pairs of these edits."""
         import numpy as np
 
-        place = np.full(self.table.width, -1)
-        place[mine] = np.arange(len(mine))
-        positions = place[self.both]
+        index = np.full(self.table.width, -1)
+        index[mine] = np.arange(len(mine))
+        positions = index[self.both]
         known = np.flatnonzero((positions >= 0).all(axis=1))
         return self.levels + self.table.width + known, positions[known, 0], positions[known, 1]
 
@@ -312,7 +312,7 @@ def _seed_effects(block: SeedBlock, part: Weighed, ratios: Ratios) -> dict[str, 
 
     edits, code = slice(block.levels, block.levels + block.edits), slice(part.k, -1)
     level = part.whole[: block.levels].sum(axis=0, keepdims=True)
-    found = {
+    terms = {
         "meeting": (float(part.whole[edits, edits].trace()), part.whole[edits]),
         "level": (float(level[0, : block.levels].sum()), level),
         "effect": (float(part.whole[code, code].trace()), part.whole[code]),
@@ -320,8 +320,8 @@ def _seed_effects(block: SeedBlock, part: Weighed, ratios: Ratios) -> dict[str, 
     if block.short.any():
         unit = dtrtrs(part.root, np.eye(len(block.y))[:, block.short], lower=1)[0]
         towards = dtrtrs(part.root, part.half, lower=1, trans=1)[0][block.short]
-        found["short"] = float(np.vdot(unit, unit)), towards
-    return found
+        terms["short"] = float(np.vdot(unit, unit)), towards
+    return terms
 
 
 def _mirrored(lower: Floats) -> Floats:

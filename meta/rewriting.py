@@ -84,8 +84,8 @@ def for_agents(text: str, task: Task) -> str:
 def _for_agents(line: str, task: Task) -> str:
     left = set[str]()
 
-    def own(found: re.Match[str]) -> str:
-        name, sign, value, optional, space = found.groups()
+    def own(match: re.Match[str]) -> str:
+        name, sign, value, optional, space = match.groups()
         knob = task.edits.knob(name)
         alone = name == f"{ROLE}learning_rate" and f"{ROLE}optimizer" in left
         plain = f"{name}{sign or ''}{value or ''}"
@@ -93,7 +93,7 @@ def _for_agents(line: str, task: Task) -> str:
             left.add(name)
             return ""
         if knob is None:
-            return found[0]
+            return match[0]
         if value and knob.kind == "choice" and (meant := knob.meant(read_value(value))) is not None:
             value = str(meant)
         shown = knob.name.lower() if name.startswith(ROLE) else name

@@ -76,7 +76,7 @@ def lint(
         *(_further(program, path, raw.decode("utf-8")) for path, raw in program.files[1:]),
         _living(program),
     )
-    return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
+    return sorted((_printable(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
 
 
 def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
@@ -88,11 +88,11 @@ def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None
         where, line, message = said.groups() if said else ("", 1, error.message)
         message, *others = re.split(r"; line (\d{1,9}): ", message)
         each = [(line, message), *zip(others[::2], others[1::2], strict=True)]
-        return [_told(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
+        return [_printable(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
     return lint(program, known_terms)
 
 
-def _told(message: LintMessage) -> LintMessage:
+def _printable(message: LintMessage) -> LintMessage:
     """The message as one printable line of limited length: it quotes text of unknown origin."""
     said = one_line(message.message)
     return replace(message, message=said if len(said) <= _MOST_MESSAGE else said[: _MOST_MESSAGE - 1] + "…")

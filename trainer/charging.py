@@ -111,7 +111,7 @@ class HeldSeconds:
             return
         alone = self.sharing == 1
         before = gpu.GpuUsage(None, ())
-        with _told(tally):
+        with _failures_noted(tally):
             before, findings = gpu.clean_before(self.index, self.tool)
             tally.findings += findings if alone else ()
         sampler = Sampler(self.index, self.tool)
@@ -124,7 +124,7 @@ class HeldSeconds:
             if alone:  # otherwise the samples include the neighbours' use
                 tally.utilization = sampler.utilization
                 tally.device_memory_mb = sampler.peak_above(before.memory_mb)
-            with _told(tally):
+            with _failures_noted(tally):
                 tally.findings += gpu.clean_after(self.index, before, self.tool) if alone else ()
 
     def _seen(self, sampler: Sampler, alone: bool) -> list[str]:
@@ -171,7 +171,7 @@ def _when_free(take: Callable[[], gpu.Lease]) -> Iterator[None]:
 
 
 @contextmanager
-def _told(tally: ExperimentTally) -> Iterator[None]:
+def _failures_noted(tally: ExperimentTally) -> Iterator[None]:
     try:
         yield
     except EnvironmentProblem as problem:

@@ -183,7 +183,7 @@ class _Check:
             yield CheckFinding("warning", "direction", f"not tested, and neither are the knobs: {why}", hint)
             return
         short = self.task.scales and scales and self.equal[0].wall_seconds > _SHORT_SECONDS
-        said = _places(self.task.folder / "task.toml").get("direction", "")
+        said = _comments(self.task.folder / "task.toml").get("direction", "")
         check = KnobCheck(
             self.trainer,
             Yardstick(self.equal),
@@ -215,7 +215,7 @@ def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFind
 
 def _read(task: Task) -> Iterator[CheckFinding]:
     """The values in task.toml, each with its origin as noted by init in the comment of its line."""
-    said = _places(task.folder / "task.toml")
+    said = _comments(task.folder / "task.toml")
     where = {name: f" ({text})" if (text := said.get(name)) else "" for name in ("metric", "direction", "editable")}
     message = f"{task.metric}{where['metric']}, {task.direction} is better{where['direction']}"
     yield CheckFinding("ok", "metric", message)
@@ -227,7 +227,7 @@ def _read(task: Task) -> Iterator[CheckFinding]:
     yield CheckFinding("ok", "files", message)
 
 
-def _places(path: Path) -> dict[str, str]:
+def _comments(path: Path) -> dict[str, str]:
     """Key → the comment on its line."""
     lines = re.finditer(r"^(\w+) = .*?  # (\S.*)$", path.read_text("utf-8"), re.MULTILINE)
     return {match[1]: match[2] for match in lines}
@@ -271,7 +271,7 @@ def _trust(trainer: CommandTrainer) -> CheckFinding:
 
 
 def _budget(outcome: Outcome, task: Task) -> CheckFinding:
-    where = _places(task.folder / "task.toml").get("seconds", "") if task.budget_basis != "given" else ""
+    where = _comments(task.folder / "task.toml").get("seconds", "") if task.budget_basis != "given" else ""
     said = f"[budget] seconds = {task.budget_seconds:g}" + (f" ({where})" if where else "")
     took, hint = f"{outcome.device_seconds:.2f} CPU-s", "metaloop task check DIR --write stores the measured value"
     if misleads(task, outcome.device_seconds):

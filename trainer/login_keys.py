@@ -42,7 +42,7 @@ SHARED_CACHES = _words("""huggingface torch pip uv kaggle wandb modelscope keras
 _DEEP = 3  # parts below the cache: huggingface/hub/models--ORG--NAME
 _PEM_BYTES = 1 << 20
 _FRESH_SECONDS = 60.0  # for which a search is cached, since a command's experiments follow one another
-_found: dict[str, tuple[float, tuple[str, ...]]] = {}
+_searched: dict[str, tuple[float, tuple[str, ...]]] = {}
 
 
 def is_key(name: str, data: bytes | None = None) -> bool:
@@ -67,10 +67,10 @@ def holds_key(path: Path, name: str = "") -> bool:
 def in_folder(root: Path) -> tuple[str, ...]:
     """Files with keys and folders of keys below a folder, as relative paths. For a link the target is listed, if it is
     in the folder."""
-    known = _found.get(str(root))
+    known = _searched.get(str(root))
     if known is None or known[0] < time.monotonic():
         known = time.monotonic() + _FRESH_SECONDS, tuple(sorted(set(_search(root))))
-        _found[str(root)] = known
+        _searched[str(root)] = known
     return known[1]
 
 

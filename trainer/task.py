@@ -230,8 +230,8 @@ def _find(ref: str | Path) -> Path:
             f"no task {str(ref)!r}", hint=f"built-in tasks: {', '.join(builtin_tasks())}; or name a task folder"
         )
     if not (folder / "task.toml").is_file():
-        place = f"{'--from ' if any(folder.iterdir()) else ''}{shlex.quote(str(ref))}"
-        raise TaskError(f"{folder}: no task.toml", hint=f"metaloop task init {place} writes one")
+        arguments = f"{'--from ' if any(folder.iterdir()) else ''}{shlex.quote(str(ref))}"
+        raise TaskError(f"{folder}: no task.toml", hint=f"metaloop task init {arguments} writes one")
     return folder
 
 

@@ -52,7 +52,7 @@ def from_header(
 ) -> Layout | None:
     """The layout of a header, with the metric's column decided; None without a metric."""
     names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
-    at = _places(names, sample, wanted)
+    at = _columns_by_role(names, sample, wanted)
     return _with_metric(names, at, sample, wanted, line)
 
 
@@ -99,7 +99,7 @@ def _shares(column: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
+def _columns_by_role(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
     """role → column; of several columns for one role the better name, then the leftmost."""
     at: dict[str, int] = {}
     ranks: dict[str, int] = {}

@@ -60,7 +60,7 @@ class Commits:
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
-        self._found: dict[str, Joined | None] = {}
+        self._joined: dict[str, Joined | None] = {}
         self.hits = self.misses = 0
 
     def join(self, text: str, log: str = "") -> Joined | None:
@@ -68,11 +68,11 @@ class Commits:
         short = text.strip().lower()
         if not _HASH.fullmatch(short) or (self.hits == 0 and self.misses >= MISSES):
             return None
-        if short not in self._found:
-            self._found[short] = self._read(short, log)
-            self.hits += self._found[short] is not None
-            self.misses += self._found[short] is None
-        return self._found[short]
+        if short not in self._joined:
+            self._joined[short] = self._read(short, log)
+            self.hits += self._joined[short] is not None
+            self.misses += self._joined[short] is None
+        return self._joined[short]
 
     def _read(self, short: str, log: str) -> Joined | None:
         commit = self.commit(short)

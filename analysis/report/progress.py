@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from analysis.anytime import GRID, TARGETS, Anytime, Course, programs_of
+from analysis.anytime import GRID, TARGETS, Anytime, GainCurve, programs_of
 from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import RunRow
 from analysis.report.source import QueryResult, clean
@@ -92,7 +92,7 @@ def section(facts: ReportFacts) -> ReportSection:
 def how_early(facts: ReportFacts) -> tuple[ReportFigure, ...]:
     """Which share of the targets is reached after which share of the budget; none where stock gained nothing."""
     sql = statement("anytime")
-    answer = QueryResult("anytime", sql, tuple(typed_rows(facts.source.con.execute(sql), Course, clean)))
+    answer = QueryResult("anytime", sql, tuple(typed_rows(facts.source.con.execute(sql), GainCurve, clean)))
     known = programs_of(answer.rows)
     if len({(one.program_id, one.is_stock) for one in known}) < 2:
         return ()

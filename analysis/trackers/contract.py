@@ -71,9 +71,9 @@ class TrackedRun:
         """Of a run that is not over, the steps that no later record changes; not ``last``: or precedes."""
         if last:
             return [step for step in self.steps if step.decision]
-        for place, step in enumerate(self.steps):
-            if not step.decision or step.number != place:
-                return self.steps[:place]
+        for index, step in enumerate(self.steps):
+            if not step.decision or step.number != index:
+                return self.steps[:index]
         return self.steps
 
     @property

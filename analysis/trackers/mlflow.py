@@ -77,9 +77,9 @@ class Mlflow(Tracker):
         """run → MLflow's id of it, of all that the experiment has."""
         runs, page = dict[str, str](), None
         while page != "":
-            found = self._client.search_runs([self._experiment], max_results=1000, page_token=page)
-            runs |= {run.data.tags["run_id"]: run.info.run_id for run in found if "run_id" in run.data.tags}
-            page = found.token or ""
+            runs_page = self._client.search_runs([self._experiment], max_results=1000, page_token=page)
+            runs |= {run.data.tags["run_id"]: run.info.run_id for run in runs_page if "run_id" in run.data.tags}
+            page = runs_page.token or ""
         return runs
 
     def start(self, run: TrackedRun) -> None:

@@ -47,9 +47,9 @@ class Sender:
         if study.note != self.note:
             self.tracker.describe(study.note)
             self.note = study.note
-        for place, run in enumerate(study.runs):
+        for count, run in enumerate(study.runs, 1):
             self._send(run, last)
-            self.progress(place + 1, len(study.runs))
+            self.progress(count, len(study.runs))
         if last and study.verdict and study.verdict != self.verdict:
             self.tracker.conclude(study.verdict)
             self.verdict = study.verdict

@@ -201,8 +201,8 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
     parts = _CONFLICT.split(done.stdout.decode())
     if len(parts) > 1:
         regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
-        for place, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
-            parts[place : place + 3] = [_by_lines(mine, before, other), "", ""]
+        for index, (mine, before, other) in zip(range(1, len(parts), 4), regions, strict=True):
+            parts[index : index + 3] = [_by_lines(mine, before, other), "", ""]
     return None if done.returncode > 127 or None in parts else "".join(part for part in parts if part)
 
 

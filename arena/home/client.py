@@ -58,6 +58,14 @@ class RunReport(TypedDict):
     events: str
 
 
+class TrainingReport(TypedDict):
+    """A training of another's proposal, or of the main beside it."""
+
+    status: str
+    metric: float | None
+    device_seconds: float
+
+
 class LeaseFile(TypedDict):
     """A lease under way: the host's reply, then the run's end and its seal."""
 
@@ -137,6 +145,11 @@ class VolunteerFolder:
     def get(self, name: str, kind: type[File]) -> File | None:
         path = self.folder / f"{name}.json"
         return read_as(kind, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def joined(self) -> JoinedProject:
+        about = self.get("project", JoinedProject)
+        assert about is not None  # `VolunteerSession.join` comes first
+        return about
 
     def leases(self) -> list[JsonValue]:
         """The runs and verifications that are under way, by id."""

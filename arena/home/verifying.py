@@ -75,12 +75,12 @@ class Verifier:
             own = [k for k, result in results.items() if result is None or self.replication.remeasured(proposal, k)]
             jobs += self._jobs(proposal, base, own)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
-        asked = {each.job_id for each in jobs}
+        job_ids = {each.job_id for each in jobs}
         for number, results in voted.items():
             whole: dict[int, Result] = {}
             for k, result in results.items():
                 sides = [_job(number, k, side) for side in SIDES]
-                if not asked.isdisjoint(sides):
+                if not job_ids.isdisjoint(sides):
                     if not measured.keys() >= set(sides):
                         break  # a stop was requested
                     result = self._result(*(measured[side] for side in sides))
@@ -123,11 +123,11 @@ class Verifier:
         return out
 
     def _next(self, connection: Connection, under_way: int) -> ProposalRow | None:
-        place = func.row_number().over(
+        position = func.row_number().over(
             partition_by=ProposalRow.volunteer_id, order_by=(RunLease.base.desc(), ProposalRow.claimed.desc())
         )
         recent = (
-            select(ProposalRow.proposal_id, RunLease.base, place.label("place"))
+            select(ProposalRow.proposal_id, RunLease.base, position.label("position"))
             .join(RunLease, RunLease.lease_id == ProposalRow.lease_id)
             .where(ProposalRow.state == "waiting")
             .subquery()
@@ -136,7 +136,7 @@ class Verifier:
             select(ProposalRow, Volunteer, recent.c.base)
             .join(recent, recent.c.proposal_id == ProposalRow.proposal_id)
             .join(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
-            .where(recent.c.place <= MOST_OF_ONE)
+            .where(recent.c.position <= MOST_OF_ONE)
         ).all()
         blocks = connection.scalars(select(BlockRow).where(BlockRow.void == "")).all()
         plausible = 2 * max((block.gain for block in blocks if block.number), default=math.inf)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -40,6 +40,7 @@ from arena.home.client import (
     ProjectAbout,
     RunReport,
     StateFile,
+    TrainingReport,
     Unreachable,
     VolunteerFolder,
 )
@@ -117,14 +118,6 @@ def _in_slot(
     """Does the work of a slot in its process."""
     session = VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher)
     return getattr(session, what)(work)
-
-
-class TrainingReport(TypedDict):
-    """A training, as it is reported to the host."""
-
-    status: str
-    metric: float | None
-    device_seconds: float
 
 
 def _report(measured: Measurement) -> TrainingReport:
@@ -360,24 +353,19 @@ class VolunteerSession:
     def _send(self, kind: Kind, body: Body) -> dict[str, JsonValue]:
         state = self.folder.get("state", StateFile)
         number = (state["number"] if state else 0) + 1
-        message = self.folder.signer.sign(self._joined()["project"], number, kind, body)
+        message = self.folder.signer.sign(self.folder.joined()["project"], number, kind, body)
         self.folder.put("outbox", {"message": message.model_dump_json()})
         self.folder.put("state", {"number": number})
         reply = self.flush()
         assert reply is not None
         return reply
 
-    def _joined(self) -> JoinedProject:
-        about = self.folder.get("project", JoinedProject)
-        assert about is not None  # `join` comes first
-        return about
-
     def flush(self) -> dict[str, JsonValue] | None:
         """Send what lies in the outbox; returns its reply."""
         waiting = self.folder.get("outbox", OutboxFile)
         if not waiting:
             return None
-        about = self._joined()
+        about = self.folder.joined()
         try:
             raw = self.reach("/api/v1/messages", waiting["message"].encode())
         except UsageError:

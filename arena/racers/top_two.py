@@ -52,8 +52,8 @@ class TopTwo:
     def _next(self, raced: Sequence[ArmScore], at: _Replay) -> Mapping[str, int]:
         """Replay the rounds that were played, up to the first that asks for runs which are not there yet."""
         while True:
-            requested = at.asked if at.asked is not None else self._ask(at)
-            at.asked = requested
+            requested = at.requested if at.requested is not None else self._ask(at)
+            at.requested = requested
             short = {raced[i].arm_id: runs for i, runs in requested.items() if len(raced[i].gains) < runs}
             if short or not requested:
                 return short
@@ -113,7 +113,7 @@ class _Replay:
     def __init__(self, raced: Sequence[ArmScore], first: int) -> None:
         self.used = [(arm.arm_id, arm.gains[:first]) for arm in raced]
         self.means: list[Mean] = [mean_interval(gains) for _, gains in self.used]
-        self.asked: dict[int, int] | None = None
+        self.requested: dict[int, int] | None = None
 
     @property
     def counts(self) -> list[int]:
@@ -129,10 +129,10 @@ class _Replay:
 
     def take(self, raced: Sequence[ArmScore]) -> None:
         """Use the runs that were asked for."""
-        for i, runs in (self.asked or {}).items():
+        for i, runs in (self.requested or {}).items():
             self.used[i] = (raced[i].arm_id, raced[i].gains[:runs])
             self.means[i] = mean_interval(self.used[i][1])
-        self.asked = None
+        self.requested = None
 
 
 def make(start: RaceStart) -> TopTwo:

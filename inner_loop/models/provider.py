@@ -101,7 +101,7 @@ def ask(
     model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
 ) -> ProviderReply:
     """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds."""
-    return _within(timeout, lambda: _asked(model, messages, max_tokens, timeout, offer))
+    return _within(timeout, lambda: _complete(model, messages, max_tokens, timeout, offer))
 
 
 def embed(
@@ -135,7 +135,7 @@ def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
     return results[0]
 
 
-def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
+def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
     library = litellm()
     _unlogged()
     try:

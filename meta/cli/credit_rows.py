@@ -103,8 +103,8 @@ def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:
 def sentence(text: str) -> str:
     """The whole text on one line. Of a long list of edits, the first ones and the number of the others."""
 
-    def first(found: re.Match[str]) -> str:
-        edits = re.findall("`[^`]+`", found[0])
+    def first(match: re.Match[str]) -> str:
+        edits = re.findall("`[^`]+`", match[0])
         return f"{' '.join(edits[:FEW])} and {len(edits) - FEW} more edits"
 
     setting = re.fullmatch(r"([\w.]+): \{(.*)\}", text)

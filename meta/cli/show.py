@@ -89,8 +89,8 @@ def holder(identity: str, out: Output) -> Path:
             continue
         there |= {folder: named} if has else {}
     if not there:
-        elsewhere = f" or in {many(len(others), 'other study')}" if others else ""
-        raise NotFound(f"no id in this study{elsewhere} starts with {identity!r}", hint=FIND)
+        in_others = f" or in {many(len(others), 'other study')}" if others else ""
+        raise NotFound(f"no id in this study{in_others} starts with {identity!r}", hint=FIND)
     first = next(iter(there))
     if first != newest:
         out.note(f"not in the newest study; shown from {resolve.shown(first)}")

@@ -81,8 +81,8 @@ def first_matches(board: StudyView) -> list[MatchView]:
 
 def in_order(board: StudyView) -> list[MatchView]:
     """All matches: the confirmation and the held-out tasks, then the search from its beginning."""
-    place = {"confirmation": 0, "reserve": 1}
-    return sorted(board.matches.values(), key=lambda view: place.get(str(view.event.get("purpose")), 2))
+    order = {"confirmation": 0, "reserve": 1}
+    return sorted(board.matches.values(), key=lambda view: order.get(str(view.event.get("purpose")), 2))
 
 
 def heading(view: MatchView) -> tuple[str, str]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from analysis.anytime import Anytime, Course, anytime, median_interval, programs_of, within
+from analysis.anytime import Anytime, GainCurve, anytime, median_interval, programs_of, within
 from analysis.study import open_study
 from tests.analysis.report.studies import finished
 
 WORSE, BETTER = "p0stock", "p1"
 
 
-def run(name: str, task: str, best: list[float], role: str = "program", program: str = BETTER) -> list[Course]:
+def run(name: str, task: str, best: list[float], role: str = "program", program: str = BETTER) -> list[GainCurve]:
     """A run whose experiments take a quarter of the budget each."""
-    return [Course(name, task, program, program, role, [(i + 1) / 4 for i in range(len(best))], best)]
+    return [GainCurve(name, task, program, program, role, [(i + 1) / 4 for i in range(len(best))], best)]
 
 
-def stock(name: str, task: str, best: list[float]) -> list[Course]:
+def stock(name: str, task: str, best: list[float]) -> list[GainCurve]:
     return run(name, task, best, "control", WORSE)
 
 
@@ -41,7 +41,7 @@ def test_gains_at_three_moments_are_in_units_of_stocks_last_one() -> None:
     better = of(programs_of(made), BETTER, ("t",))
     assert better.gains == {"first": (1.5, 0.5), "half": (1.5, 0.5), "end": (2.0, 0.5)}
     assert better.gain("end").mean == 1.25
-    late = Course("d", "t", BETTER, BETTER, "program", [0.8], [3.0])  # its first experiment took most of the budget
+    late = GainCurve("d", "t", BETTER, BETTER, "program", [0.8], [3.0])  # its first experiment took most of the budget
     [other] = [one for one in programs_of([*stock("a", "t", [0, 1, 2, 4]), late]) if not one.is_stock]
     assert other.gains == {"first": (0.75,), "half": (0.0,), "end": (0.75,)}
 
@@ -71,10 +71,10 @@ def test_the_profile_is_the_share_of_tasks_near_the_fastest() -> None:
 
 def test_another_control_of_a_match_is_not_stock() -> None:
     made = [
-        Course("a", "t", "p-stock", "stock", "control", [1.0], [2.0]),
-        Course("b", "t", "p-line", "one-line", "control", [1.0], [9.0]),
+        GainCurve("a", "t", "p-stock", "stock", "control", [1.0], [2.0]),
+        GainCurve("b", "t", "p-line", "one-line", "control", [1.0], [9.0]),
     ]
-    programs = programs_of([*made, Course("c", "t", BETTER, BETTER, "program", [1.0], [4.0])])
+    programs = programs_of([*made, GainCurve("c", "t", BETTER, BETTER, "program", [1.0], [4.0])])
     assert {one.program_id: one.is_stock for one in programs} == {"p-stock": True, "p-line": False, BETTER: False}
     assert of(programs, BETTER, ("t",)).gains["end"] == (2.0,)
 

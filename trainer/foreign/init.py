@@ -86,9 +86,9 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         name = str(metric.name.value or "")
         judged = ladders.judged(source, editable.value or [], wanted.values, command.value or "", name)
     knobs = ladders.offered(judged)
-    facts = [command, metric.name, _place(metric), way, editable, seconds.fact, seed, *around]
+    facts = [command, metric.name, _read_from(metric), way, editable, seconds.fact, seed, *around]
     facts += [
-        RepositoryFact("edits", [knob.name for knob in knobs] or None, _places(knobs), ladders.FLAG, _edits_note(knobs))
+        RepositoryFact("edits", [knob.name for knob in knobs] or None, _files(knobs), ladders.FLAG, _edits_note(knobs))
     ]
     facts += [
         RepositoryFact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude")
@@ -131,7 +131,7 @@ def write(plan: Draft, into: Path | None) -> Path:
     return folder
 
 
-def _place(metric: metrics.Metric) -> RepositoryFact:
+def _read_from(metric: metrics.Metric) -> RepositoryFact:
     where = metric.file or "the output"
     form = f'"{str(metric.name.value).rpartition(".")[2]}": NUMBER' if metric.pattern.startswith("[") else ""
     value = (
@@ -159,7 +159,7 @@ def _scoring(wanted: Wanted) -> RepositoryFact:
     return RepositoryFact("trust", "self-reported", "assumed", "--score-command", note)
 
 
-def _places(knobs: Sequence[ladders.Ladder]) -> str:
+def _files(knobs: Sequence[ladders.Ladder]) -> str:
     return ", ".join(dict.fromkeys(knob.file for knob in knobs)) or "not found"
 
 

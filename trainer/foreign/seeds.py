@@ -36,7 +36,7 @@ _DATA_FILE = re.compile(r"data|corpus|prepare|split", re.IGNORECASE)
 def find(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
     """Where each experiment's own seed goes, with a remark if the prose wants to keep one seed. ``variable``: lines
     with a fixed seed will read it from VARIABLE."""
-    fact = _found(source, editable, command, variable)
+    fact = _seed(source, editable, command, variable)
     keeps = next((line.where for line in source.lines(*source.prose) if _KEEP.search(line.text)), "")
     if not keeps or fact.value is None:
         return fact
@@ -44,7 +44,7 @@ def find(source: ForeignRepository, editable: Sequence[str], command: str, varia
     return replace(fact, note="; ".join(filter(None, (fact.note, note))))
 
 
-def _found(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
+def _seed(source: ForeignRepository, editable: Sequence[str], command: str, variable: bool) -> RepositoryFact:
     if "{seed}" in command:
         return RepositoryFact("seed", "", "the command", COMMAND, "{seed} in the command")
     if name := next(iter(variables(source)), None):

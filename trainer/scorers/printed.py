@@ -72,7 +72,7 @@ def _in_json(text: str, key: str, words: bool) -> float:
     """
     value = whole = _last_json(text)
     if "." not in key and not (isinstance(whole, dict) and key in whole):
-        values = list(_places(whole, key))
+        values = list(_values_of(whole, key))
         if len(values) > 1:
             raise InvalidPredictions(f"the result has {len(values)} values of {key!r}; give the full path, a.b.{key}")
         value = {key: values[0]} if values else None
@@ -90,7 +90,7 @@ def _in_json(text: str, key: str, words: bool) -> float:
     return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
 
 
-def _places(value: JsonValue, key: str) -> Iterator[JsonValue]:
+def _values_of(value: JsonValue, key: str) -> Iterator[JsonValue]:
     """The values of a key at any depth."""
     waiting = [value]
     while waiting:

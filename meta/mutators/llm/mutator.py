@@ -139,11 +139,11 @@ class LlmMutator:
         shown_traces, logs = joined(near, self.briefing.access.bytes) if detail.traces else ("", "")
         marked = [parent.program for parent in parents if self._is_marked(parent.program)]
         marks = {program.program_id: IdeaMarks.of(program, evidence, bool(detail.rows)) for program in marked}
-        more = {"traces": shown_traces, "unit": evidence.unit, **self._elsewhere(parents, evidence, rejected, detail)}
+        more = {"traces": shown_traces, "unit": evidence.unit, **self._from_others(parents, evidence, rejected, detail)}
         user = self._prompt(parents, job, ids, rejected, detail, marks, **more)
         return [Message("system", system), Message("user", user, logs)], ids
 
-    def _elsewhere(
+    def _from_others(
         self, parents: Sequence[ParentProgram], evidence: Evidence, rejected: Rejected | None, detail: PromptDetail
     ) -> dict[str, Any]:
         """What other programs have to offer: to a script's writer the ideas that their runs kept, to others the best of
@@ -152,8 +152,8 @@ class LlmMutator:
         best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
         if self.briefing.reader.scripted:
             ideas = kept_elsewhere([parent.program for parent in parents], evidence, programs)
-            return {"elsewhere": ideas, "other": None}
-        return {"elsewhere": (), "other": None if best is None else (best, programs[best.program_id])}
+            return {"kept_ideas": ideas, "other": None}
+        return {"kept_ideas": (), "other": None if best is None else (best, programs[best.program_id])}
 
     def _child(
         self, parents: Sequence[ParentProgram], reply: Reply, ids: RowIds, job: Job, rejected: Rejected | None

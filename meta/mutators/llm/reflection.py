@@ -63,7 +63,7 @@ def reflect(
             new_fields=True,
             charter=briefing.charter([parent.program for parent in parents], True),
             marks={},
-            elsewhere=(),
+            kept_ideas=(),
             other=None,
             most=MOST_NOTES,
             characters=MOST_NOTE,
