@@ -83,7 +83,7 @@ class MeasuredNoise:
 
 
 def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
-    """One row per match that has two arms with two runs each."""
+    """One row per match in which at least two arms have at least two runs."""
     by_match: dict[str, list[ArmGains]] = defaultdict(list)
     for arm in arm_gains(con):
         by_match[arm.match_id].append(arm)

@@ -23,7 +23,7 @@ class Judged:
     decision: str | None
     metric: float | None  # None if the row failed
     step: float | None = None  # of a kept row: gain over the best kept before
-    best: float | None = None  # metric of the best kept up to this row
+    best: float | None = None  # best metric among the rows kept so far
     tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
     kept: bool = False  # by its status
     new_best: bool = False  # in a log without keep statuses

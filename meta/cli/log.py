@@ -62,7 +62,7 @@ def log(
     limit: Annotated[int, flag("Number of experiments, the latest ones.", min=1, default=20)],
     all: Annotated[bool, flag("No limit.")],
 ) -> None:
-    """List the experiments of a study in the order of time: the latest, or all."""
+    """List the experiments of a study in chronological order: the latest, or all."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         rows = resolve.fetch(con, QUERY, [run, program, decision, status, EVERYTHING if all else limit])

@@ -51,13 +51,13 @@ HIDDEN = {"text", "diff", "config", "details"}
 
 @verb(
     ("metaloop show e3f2", "an experiment with its diff"),
-    ("metaloop show p77e -s studies/NAME", "a program and its changes to its parents"),
+    ("metaloop show p77e -s studies/NAME", "a program and its differences from its parents"),
     ("metaloop show r031 --json", "a run, for a script"),
 )
 def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: StudyFlag) -> None:
     """Show a program, directive, experiment, run, match, arm, source, credit row,
-    audit or imported log by its id, or by any unique prefix of it. What the newest
-    study does not have is looked for in the others under studies/."""
+    audit or imported log by its id, or by any unique prefix of it. If the newest study
+    has no such id, the other studies under studies/ are searched."""
     folder = holder(identity, out) if study is None else resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
         kind, table, column, full = locate(con, identity)

@@ -42,8 +42,8 @@ def steer(
     because: Annotated[str | None, flag("Your reason; it is recorded.", metavar="TEXT")],
 ) -> None:
     """Steer a study while it runs. Your request is used when the next generation of
-    programs is written. It is recorded, and lineage and evidence mark the program as
-    `steered`. Without a flag, lists the requests so far."""
+    programs is written. It is recorded, and the lineage and champion.evidence.md mark the
+    program that comes of it as `steered`. Without a flag, lists the requests so far."""
     from analysis.run_state import StudyState
     from arena.study import Study
     from meta.steering import ask, wishes
