@@ -53,18 +53,18 @@ class LintMessage:
 
 def lint(
     program: Program,
-    known_terms: Callable[[str], bool] | None = None,
+    unread: Callable[[str], str] | None = None,
     doubt_screen: Callable[[Charter], str] | None = None,
     misfit: Callable[[ProgramPatch], str] | None = None,
 ) -> list[LintMessage]:
-    """Messages by file, in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name;
+    """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read a term, empty if it can;
     ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
     patch does not fit the task's script."""
     parsed = outline(program.text)
     checks = (
         _charter(program),
         _screens(program, doubt_screen) if doubt_screen else (),
-        _ideas(program, known_terms),
+        _ideas(program, unread),
         _patches(program, misfit),
         _roles(program),
         _repeated(program),
@@ -79,7 +79,7 @@ def lint(
     return sorted((_printable(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
 
 
-def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
+def check(raw: str | bytes, file: str, unread: Callable[[str], str] | None = None) -> list[LintMessage]:
     """Like ``lint``, for any text; one that is not a valid program gives errors alone: one for each bad setting."""
     try:
         program = Program.parse(raw, file)
@@ -89,7 +89,7 @@ def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None
         message, *others = re.split(r"; line (\d{1,9}): ", message)
         each = [(line, message), *zip(others[::2], others[1::2], strict=True)]
         return [_printable(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
-    return lint(program, known_terms)
+    return lint(program, unread)
 
 
 def _printable(message: LintMessage) -> LintMessage:
@@ -155,7 +155,7 @@ def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Lint
     yield from (LintMessage(line, "warning", "below-break-even", why) for line, why in fractions.items())
 
 
-def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Iterator[LintMessage]:
+def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[LintMessage]:
     queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
     if any(i.terms for i in program.ideas) and not queued:
         yield LintMessage(
@@ -173,9 +173,9 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
         for name in (name for name, count in names.items() if count > 1):
             yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value is used")
         own = {patch.edit_name for patch in program.patches}
-        for term in (*idea.terms, *map(str, idea.conditions)) if known_terms else ():
-            if known_terms and term not in own and not named_in(term) and not known_terms(term):
-                yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: idea skipped")
+        for term in (*idea.terms, *map(str, idea.conditions)) if unread else ():
+            if unread and term not in own and not named_in(term) and (why := unread(term)):
+                yield LintMessage(idea.line, "warning", "unknown-term", f"{why}: idea skipped")
 
 
 def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[LintMessage]:

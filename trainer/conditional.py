@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,6 +148,29 @@ def known(space: EditSpace, word: str) -> bool:
         return space.names_edit(word.rstrip("? "))
     written = compared(word)
     return _condition(space, written) is not None if written else read(space, [word]) is not None
+
+
+def unread(space: EditSpace, word: str) -> str:
+    """Why this task cannot interpret a backticked word; empty if it can."""
+    if known(space, word):
+        return ""
+    parts = re.split(r"[\s,;]+", word.strip())
+    if len(parts) > 1 and all(known(space, part) for part in parts):
+        return f"`{word}`: each edit needs backquotes of its own, " + " ".join(f"`{part}`" for part in parts)
+    named = re.match(r"\+?\s*(@?[A-Za-z_]\w*)", word)
+    knob = space.knob(named[1]) if named else None
+    if knob is None:
+        near = (
+            difflib.get_close_matches(named[1].upper(), [one.name.upper() for one in space.knobs], 1) if named else []
+        )
+        by_name = {one.name.upper(): one.name for one in space.knobs}
+        return f"this task has no edit `{word}`" + (f" (did you mean {by_name[near[0]]}?)" if near else "")
+    if knob.kind == "patch":
+        return f"`{word}`: {knob.name} is a change of the code, so it has no value: `{knob.name}`"
+    shown = [str(value) for value in knob.values]
+    if knob.low is not None and knob.high is not None:
+        shown = [f"{knob.low:g} to {knob.high:g}"]
+    return f"`{word}`: {knob.name} can be {' or '.join([', '.join(shown[:-1]), shown[-1]] if shown[1:] else shown)}"
 
 
 def _condition(space: EditSpace, written: Comparison) -> Condition | None:

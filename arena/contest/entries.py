@@ -55,13 +55,13 @@ class Accepted:
 
 
 def accept(
-    contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+    contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None, parent: str = ""
 ) -> Accepted:
     """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
     ``parent``: name, number or id of the entry that this one is based on, stored with a new entry.
     """
-    read = checked(contest, person, raw, known_terms, parent)
+    read = checked(contest, person, raw, unread, parent)
     with contest.database.write() as connection:
         return enter(connection, contest, person, read)
 
@@ -76,7 +76,7 @@ class Checked:
 
 
 def checked(
-    contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+    contest: Contest, person: Person, raw: bytes, unread: Callable[[str], str] | None = None, parent: str = ""
 ) -> Checked:
     """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
 
@@ -87,17 +87,17 @@ def checked(
     with contest.database.read() as connection:
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-    return replace(linted(contest, raw, known_terms, unused), parent=parent)
+    return replace(linted(contest, raw, unread, unused), parent=parent)
 
 
 def linted(
     contest: Contest,
     raw: bytes,
-    known_terms: Callable[[str], bool] | None = None,
+    unread: Callable[[str], str] | None = None,
     unused: Sequence[LintMessage] = (),
 ) -> Checked:
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
-    messages = first((*check(raw, PROGRAM_FILE, known_terms), *unused))
+    messages = first((*check(raw, PROGRAM_FILE, unread), *unused))
     errors = [m for m in messages if m.level == "error"]
     if errors:
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)

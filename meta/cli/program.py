@@ -219,17 +219,17 @@ def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Ite
         yield f"{root / name}:1", LintMessage(1, "info", "left-out", what, name)
 
 
-def _of_task(task: str) -> tuple[Callable[[str], bool], Callable[[Charter], str], Callable[[ProgramPatch], str]]:
-    """Whether the task can read an idea's word, why a charter's screening does not pay there, and why a patch does not
+def _of_task(task: str) -> tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]:
+    """Why the task cannot read an idea's word, why a charter's screening does not pay there, and why a patch does not
     fit its script."""
     from inner_loop.behaviour import misfit
-    from trainer.conditional import known
+    from trainer.conditional import unread
     from trainer.screening import doubt
     from trainer.task import Task
 
     loaded = Task.load(task)
     return (
-        lambda word: known(loaded.edits, word),
+        lambda word: unread(loaded.edits, word),
         lambda charter: doubt(loaded, charter),
         lambda patch: misfit(patch, loaded),
     )

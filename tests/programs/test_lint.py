@@ -69,8 +69,8 @@ def test_a_charter_shown_as_code_is_no_misplaced_one() -> None:
 
 def test_terms_that_a_task_lacks() -> None:
     program = Program.parse(HEAD + "  proposers: {queue: 1}\n---\n## Ideas\n- `lr=1`\n- `depth=2`\n")
-    messages = lint(program, known_terms=lambda term: term.startswith("lr"))
-    assert messages == [LintMessage(7, "warning", "unknown-term", "this task has no edit `depth=2`: idea skipped")]
+    messages = lint(program, unread=lambda term: "" if term.startswith("lr") else f"no edit `{term}`")
+    assert messages == [LintMessage(7, "warning", "unknown-term", "no edit `depth=2`: idea skipped")]
 
 
 def test_a_message_names_its_place() -> None:
@@ -124,7 +124,7 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
 
 @pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 def test_messages_come_in_order_and_none_is_an_error(text: str) -> None:
-    messages = lint(Program.parse(text), known_terms=lambda term: False)
+    messages = lint(Program.parse(text), unread=lambda term: f"no edit `{term}`")
     assert [m.line for m in messages] == sorted(m.line for m in messages)
     assert all(m.level != "error" for m in messages)
 

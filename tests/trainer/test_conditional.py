@@ -11,7 +11,7 @@ import pytest
 from programs.errors import TaskError
 from programs.ideas import Comparison, split
 from programs.program import Program
-from trainer.conditional import known, read
+from trainer.conditional import known, read, unread
 from trainer.edits import Edit, EditSpace, Knob, Value
 from trainer.roles import ROLES
 from trainer.task import Task
@@ -144,3 +144,21 @@ def test_a_term_with_a_question_mark_is_left_out_where_a_task_lacks_it() -> None
     condition = read(space, ["@width=64"], [Comparison("@optimizer", "==", "sgd")])
     assert condition is not None and condition.on({"RULE": "plain", "ETA": 0.1, "UNITS": 8}) == Edit({"UNITS": 64})
     assert condition.on({"RULE": "heavy", "ETA": 0.1, "UNITS": 8}) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("lr=0.01", ""),
+        ("LR=50", "`LR=50`: LR can be 0.0001 to 10"),
+        ("norm=instance", "`norm=instance`: NORM can be none, layer or batch"),
+        ("LR=0.1 MOMENTUM=0.5", "each edit needs backquotes of its own, `LR=0.1` `MOMENTUM=0.5`"),
+        ("momentun=0.5", "this task has no edit `momentun=0.5` (did you mean MOMENTUM?)"),
+        ("centre=2", "centre is a change of the code, so it has no value"),
+        ("xyz=3", "this task has no edit `xyz=3`"),
+        ("@context_length=4", "this task has no edit `@context_length=4`"),
+    ],
+)
+def test_why_a_word_is_no_edit(word: str, why: str) -> None:
+    said = unread(Task.load("strokes").edits, word)
+    assert (why in said) if why else not said

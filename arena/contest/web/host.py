@@ -20,7 +20,7 @@ from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
 from arena.contest.web.security import HOSTING, SESSION
-from trainer.conditional import known
+from trainer.conditional import unread
 from trainer.task import Task
 
 
@@ -52,13 +52,13 @@ class Host:
         changes = Changes(partial(version, contest.database))
         return cls(contest, contest.task, key, changes, limits, Intake(contest.database))
 
-    def knows(self, term: str) -> bool:
-        """Whether ``term``, named in backticks in a program, is an edit of the task."""
-        return known(self.task.edits, term)
+    def unread(self, term: str) -> str:
+        """Why the task cannot read ``term``, named in backticks in a program; empty if it can."""
+        return unread(self.task.edits, term)
 
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
-        read = await run_in_threadpool(checked, self.contest, person, raw, self.knows, parent)
+        read = await run_in_threadpool(checked, self.contest, person, raw, self.unread, parent)
         return await asyncio.wrap_future(
             self.intake.take(partial(enter, contest=self.contest, person=person, read=read))
         )

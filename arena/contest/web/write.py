@@ -97,7 +97,7 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
     it; nothing is stored."""
     try:
         text, unused = unpacked(raw)
-        read = linted(contest, text, host.knows, unused)
+        read = linted(contest, text, host.unread, unused)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
         said = "Cannot be submitted." if lint else f"Cannot be submitted: {problem.message}."
