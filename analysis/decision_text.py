@@ -68,8 +68,6 @@ def shown(d: Decision) -> str:
     """The verdict in a cell of a table."""
     if not d.holds:
         return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
-    if d.tested.ratio.ratio and steady(d.tested.gain, d.tested.ratio):
-        return f"{d.tested.ratio.ratio:.2f} times {d.tested.name}"
     if d.tested.difference is None:
         return f"beats {d.tested.name}"
     digits = interval_decimals(d.tested.low, d.tested.high)

@@ -10,7 +10,7 @@ from analysis.decision_text import gains, gated, times
 from analysis.origin import Origin
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
-from analysis.wording import many
+from analysis.wording import interval_decimals, many, number, span
 from meta.claim import Claim, ReservedClaim
 from meta.plan import LONG
 from programs.program import Program
@@ -85,7 +85,10 @@ def sentence(on: ReservedClaim) -> str:
     measured = on.claim
     reference = "your program" if measured.own else "stock"
     both = gains(measured.champion, measured.reference, on.unit)
-    figures, ratio = f"gain {both} of {reference}", times(measured.reference, measured.ratio)
+    digits = interval_decimals(measured.low, measured.high)
+    difference = f"{number(measured.difference, digits, True)} [{span(measured.low, measured.high, digits)}]"
+    figures = f"gain {both} of {reference}, difference {difference}"
+    ratio = times(measured.reference, measured.ratio)
     if on.variant:
         where = f"On {on.task}, a variant that the search did not use (an estimate, not part of the test):"
         return f"{where} {figures}{ratio}"

@@ -57,7 +57,7 @@ def lint(
     doubt_screen: Callable[[Charter], str] | None = None,
     misfit: Callable[[ProgramPatch], str] | None = None,
 ) -> list[LintMessage]:
-    """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read a term, empty if it can;
+    """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read it, empty if it can;
     ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
     patch does not fit the task's script."""
     parsed = outline(program.text)

@@ -32,6 +32,7 @@ class RecordedClaim(TypedDict):
     champion: RecordedMean
     stock: RecordedMean
     own: NotRequired[RecordedMean]
+    difference: float
     low: float | None
     high: float | None
     ratio: RecordedRatio

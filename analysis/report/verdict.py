@@ -303,7 +303,8 @@ def _on_reserved(on: HeldOutResult) -> str:
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
     times = _ratio(there, who, None if variant else on["p_adjusted"])
     beside = f" of {who} (an estimate, not part of the test)" if variant else ""
-    return f"{where} {said} {on['unit']} against {stocks}{beside}. {times}".rstrip()
+    apart = f"{number(there['difference'], digits, True)} [{span(there['low'], there['high'], digits)}]"
+    return f"{where} {said} {on['unit']} against {stocks}{beside}, difference {apart}. {times}".rstrip()
 
 
 def _over_reserved(facts: ReportFacts, row: ChampionRow) -> list[str]:

@@ -72,11 +72,11 @@ class Reader:
         return self.is_new(child, parents) and before.issuperset(problems(child.document))
 
 
-def problems(text: str, known: Callable[[str], bool] | None = None) -> list[str]:
+def problems(text: str, unread: Callable[[str], str] | None = None) -> list[str]:
     """Errors and warnings of a text as lines without their numbers."""
     return [
         f"{m.file}: {m.message}" if m.file else m.message
-        for m in check(text, "child", known)
+        for m in check(text, "child", unread)
         if m.level in ("error", "warning")
     ]
 

@@ -29,7 +29,7 @@ from programs.file_set import is_document
 from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.text import clipped
-from trainer.conditional import known
+from trainer.conditional import unread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -308,11 +308,13 @@ class LlmMutator:
         instruction."""
         child = parents[0].program.with_text(text) if parents[0].program.is_set else None
         text = child.document if child else text
-        before = {m for parent in parents for m in problems(parent.program.document, self._known)}
-        new = [message for message in problems(text, self._known) if message not in before]
+        before = {m for parent in parents for m in problems(parent.program.document, self._unread)}
+        new = [message for message in problems(text, self._unread) if message not in before]
         if new:
             return f"lint: {new[0]}"
         return self.kind.check(parents[0].program, child or Program.parse(text))
 
-    def _known(self, term: str) -> bool:
-        return any(known(task.edits, term) for task in self.briefing.tasks)
+    def _unread(self, term: str) -> str:
+        """Why no task can read a term; empty if one can."""
+        each = [unread(task.edits, term) for task in self.briefing.tasks]
+        return each[0] if all(each) else ""

@@ -195,10 +195,12 @@ def test_an_unseen_variant_is_told_without_a_test() -> None:
     """The evidence page and the verdict say that nothing was tested there."""
     side = {"mean": 1.5, "low": 1.3, "high": 1.7, "n": 4}
     claim: Any = {"champion": side, "stock": side | {"mean": 0.6}, "low": 0.2, "high": 1.6}
+    claim["difference"] = 0.9
     claim["ratio"] = {"ratio": 2.5, "lower": 1.4}
     on: Any = {"task": "strokes-7", "unit": "nats", "claim": claim, "p_adjusted": 0.012, "holds": True}
     tested, variant = verdict._on_reserved(on), verdict._on_reserved(on | {"variant": True})
     assert "p = 0.012 after Holm" in tested and "also beats stock" in tested
+    assert "difference +0.9 [0.2 to 1.6]" in tested and "difference +0.9 [0.2 to 1.6]" in variant
     assert "(an estimate, not part of the test)" in variant and "Holm" not in variant and "beats" not in variant
 
 
