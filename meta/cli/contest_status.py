@@ -51,6 +51,11 @@ def status(
             out.note(f"now: metaloop contest close {resolve.typed(resolve.contest_folder(folder, out))}")
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
+    if going := contest.get("deciding"):
+        left = f", at most {duration(going['seconds'])} left" if "seconds" in going else ""
+        out.note(f"{going['done']} of at most {going['wanted']} confirming runs{left}")
+        for one in going.get("race", ()):
+            out.note(f"  {one['name']}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
     for act in board.get("since", ()):

@@ -79,11 +79,11 @@ def cell(text: object) -> str:
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
 
 
-def fenced(text: str) -> str:
+def fenced(text: str, language: str = "markdown") -> str:
     """Untrusted text as a code block that it cannot end: the fence is longer than any in the text."""
     longest = max((len(run) for run in _runs(text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}markdown\n{text.rstrip()}\n{fence}"
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
 def _runs(text: str) -> list[str]:

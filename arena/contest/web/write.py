@@ -43,7 +43,15 @@ def write_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "") -> Response:
-        tasks = [{"name": task.name, "edits": edits_of(task)} for task in host.contest.tasks]
+        tasks = [
+            {
+                "name": task.name,
+                "edits": edits_of(task),
+                "trainings": round(host.contest.study.at(task.task_id).run_budget / task.cost_seconds),
+                "files": task.baseline().files,
+            }
+            for task in host.contest.tasks
+        ]
         scripted = host.contest.study.researcher == "scripted"
         fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
         viewer = host.viewer(request)

@@ -101,7 +101,9 @@ def test_the_host_is_told_to_close_once_no_run_is_left(tmp_path: Path, capsys: p
         assert "The race" not in Browser(port).get("/").text  # stored by an earlier version
 
 
-def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(tmp_path: Path) -> None:
+def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     contest = founded(tmp_path).contest
     with served(contest) as port:
         ada = Browser(port)
@@ -118,6 +120,9 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(tmp_path: Path) -
                 contest.state(deciding="2026-01-01T00:00:00+00:00")
             texts = [unescape(ada.get(page).text).replace("\\", "") for page in pages]
             assert [said[1:] in text for text in texts] == [going_on] * len(pages)
+            assert run(["contest", "status", str(contest.folder)]) == 0
+            shown = capsys.readouterr().err
+            assert ("3 of at most 9 confirming runs" in shown and f"Ada 1: {said}" in shown) == going_on
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,9 @@ def test_the_page_on_writing_says_what_the_task_is_and_the_words_to_write(made: 
         assert task.description in plain and f"Gain is in {task.unit}" in plain
         assert "margin = if it is better by keep.margin" in plain and "tpe = values like those" in plain
         assert "standups" not in page  # only models use it
+        trainings = round(made.contest.config.run_budget / task.cost_seconds)
+        assert f"pays for about {trainings} full trainings" in page
+        assert max(task.baseline().text("train.py").splitlines(), key=len) in unescape(page)
         assert "An idea may name several edits" in plain and "any other value or name is skipped" in plain
         assert "@optimizer=adam?" in plain and "training crashes, diverges" in plain
         stock = Browser(port).get("/api/v1/contest").json["stock"]
