@@ -37,8 +37,8 @@ from analysis.wording import (
 from trainer import freshness
 
 PLANNED = (
-    "The verdict comes from one planned test against all runs of the program that it names. Ranks are not shown here: "
-    "they test all pairs of arms, which is stricter."
+    "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "
+    "Ranks are not shown here: they come from tests of all pairs of arms, which are stricter."
 )
 GATED = "a test on a held-out task counts only if the verdict holds"
 

@@ -67,7 +67,7 @@ class Origin:
         what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
         start = f"{what}{'' if self.start == 'program' else ' ' + self.start}{measured}"
         if not self.steps:
-            return f"Evolution changed nothing: the champion is {start}."
+            return f"Evolution kept the program that it started from: the champion is {start}."
         changes = listed(self.changes) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:

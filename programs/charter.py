@@ -48,7 +48,7 @@ class CharterPart(BaseModel):
 class Keep(CharterPart):
     rule: Annotated[str, KEEP_RULES] = Field(
         default="better",
-        description="When a candidate replaces the kept source: better = if its metric is better; margin = if it is"
+        description="When a candidate replaces the kept script: better = if its metric is better; margin = if it is"
         " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained."
         " Default better.",
     )
@@ -85,7 +85,7 @@ class Screen(CharterPart):
         default=0.25,
         gt=0,
         le=1,
-        description="Share of a wave that gets a full experiment after the screen. Default 0.25.",
+        description="Share of a wave's candidates that get a full experiment after the screen. Default 0.25.",
     )
 
 
@@ -110,11 +110,11 @@ class Plateau(CharterPart):
         default=0,
         ge=0,
         le=100_000,
-        description="Number of experiments in a row without a kept change that are a plateau; 0 = never. Default 0.",
+        description="Experiments in a row without a kept change that count as a plateau; 0 = never. Default 0.",
     )
     then: Literal["group", "several"] = Field(
         default="group",
-        description="What happens at a plateau: group = the group of settings tried most in it is left alone until"
+        description="At a plateau: group = the group of settings tried most during the plateau is left alone until"
         " something is kept or the next plateau; several = one experiment changes several settings at once."
         " Default group.",
     )
@@ -155,7 +155,7 @@ class Charter(CharterPart):
         description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
         " their order, random = one edit drawn from all, local = neighbours of kept values, tpe = values like those of"
         " the best experiments so far (tree-structured Parzen estimator), recombine = combinations of kept edits,"
-        " elite = crosses of the best scripts, or an installed one. Default random: 1.0.",
+        " elite = crosses of the best scripts, or the name of an installed proposer. Default random: 1.0.",
     )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
     replicates: int = Field(

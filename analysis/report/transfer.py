@@ -88,7 +88,7 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool
             "ratios cannot be compared with these. Standings has their gains."
         )
     relative = " relative to stock's"
-    about_p = "p is of the tests in this table, which are not part of the verdict."
+    about_p = "The p-values belong to the tests in this table, which are not part of the verdict."
     divided = divided_by(cells, stock) + (about_p if tested else "An estimate: nothing is tested on this task.")
     shared = sum(cell.like_id is not None for cell in cells)
     alike = (

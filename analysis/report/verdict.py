@@ -139,7 +139,7 @@ def cost(facts: ReportFacts, model: bool = True) -> str:
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config and model:
-        parts.append("without a language model")
+        parts.append("no language model was used")
     made = f"{many(totals.runs, 'run')} and {many(totals.experiments, 'experiment')}"
     return f"{made}, {', '.join(parts)}."
 

@@ -49,14 +49,15 @@ def notation(task: Task) -> str:
     rate = next((knob.name for knob in task.edits.knobs if knob.role == "learning_rate"), "NAME")
     return (
         f"- An idea may name several edits; they are made together, as one change: {two}.\n"
-        "- A value is one of the column *Values*; where the column gives a range, any number in it. An idea with any "
+        "- A value has to be listed in the column *Values*; where the column gives a range, any number in it. "
+        "An idea with any "
         "other value or name is skipped, and the check says so.\n"
         f"- `{rate}=*3` and `{rate}=/3` multiply and divide the value of the best script so far; `{rate}=up` and "
         f"`{rate}=down` take the next listed value. `{rate}<0.03` is a condition: the idea is tried only while it "
         "holds.\n"
         "- `@optimizer=adam`, as in ideas learnt on other tasks, names an edit by the column *Role*, whatever this "
-        "task calls it. A question mark at the end (`@optimizer=adam?`) leaves the edit out where the task has none "
-        "or does not allow the value. Both are allowed here.\n"
+        "task calls it. A question mark at the end (`@optimizer=adam?`) leaves the edit out where the task has no "
+        "such role or does not allow the value. Both are allowed here.\n"
         "- That a value is listed does not mean that it works: with some, training crashes, diverges or runs out of "
         "time, with or without other edits. Such an experiment counts as failed and costs its device time; the script "
         "stays as it was.\n"

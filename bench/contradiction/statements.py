@@ -55,7 +55,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"), ("main", "ratio", "{x}"),
       ("main", "ratio at least", "{b}"))),
     # what evolution changed
-    (r"Evolution changed nothing: the champion is", (("change", "made", "no"),)),
+    (r"Evolution kept the program that it started from: the champion is", (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),

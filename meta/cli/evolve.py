@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @verb(
-    ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
+    ("metaloop evolve --quick", "offline, on CPU, no key; 2 to 3 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
     ("metaloop evolve --family tabular,strokes --reserve letters", "a program for tasks not seen before"),
 )

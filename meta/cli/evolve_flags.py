@@ -67,7 +67,7 @@ class EvolveFlags:
     from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
     knowledge: Annotated[
         str | None,
-        flag("Start from these knowledge bases too, such as logs of your own (metaloop learn).", metavar="DIR,…"),
+        flag("Start from these knowledge bases too (metaloop learn makes one from your logs).", metavar="DIR,…"),
     ]
     without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial

@@ -20,7 +20,7 @@ CLOSING = (
     "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
 )
 EXAMPLES = (
-    ("metaloop evolve --quick", "a small evolution, offline, 2 minutes on 2 cores"),
+    ("metaloop evolve --quick", "a small evolution, offline, 2 to 3 minutes on 2 cores"),
     ("metaloop improve my/program.md", "start from a program of your own"),
     ("metaloop standings studies/NAME", "the ranking, with confidence intervals"),
 )

@@ -48,7 +48,8 @@ class MutationFlags:
     embeddings: Annotated[
         str | None,
         flag(
-            "Embedding model that compares a new program with earlier ones; it is refused if its similarity to one is "
+            "Embedding model that compares a new program with earlier ones; a program is refused if its "
+            "similarity to one is "
             "at least COSINE (0.92 if not given)  [default: compare words].",
             metavar="NAME[=COSINE]",
         ),

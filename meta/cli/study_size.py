@@ -27,7 +27,7 @@ class Dial:
 
     run_budget: RunBudgetFlag
     budget: BudgetFlag
-    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
+    quick: Annotated[bool, flag("A small study: 2 to 3 minutes on 2 idle cores.")]
     generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     confirm_again: Annotated[
@@ -52,8 +52,8 @@ class Dial:
     headroom: Annotated[
         bool | None,
         flag(
-            "First test whether any single change of the script helps  [default: improve tests if this takes at most "
-            "10% of the budget, evolve does not].",
+            "First test whether any single change of the script helps  [default: `improve`: if this takes at most "
+            "10% of the budget; `evolve`: no].",
             "--headroom/--no-headroom",
         ),
     ] = None

@@ -351,7 +351,7 @@ def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere
     """Of a program that evolution left as it was; it is recorded with the decision."""
     folder, champion = ahead
     start = champion.program.name
-    said = f"Evolution changed nothing: the champion is the shipped program {start}"
+    said = f"Evolution kept the program that it started from: the champion is the shipped program {start}"
     assert decision_text.origin(champion.decision).startswith(said)
     text = outputs(copied(ahead, tmp_path / "study"))
     assert [name for name in text if said.replace(" ", "") not in "".join(text[name].split())] == []  # lines wrap

@@ -70,7 +70,8 @@ def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | Non
 
 
 def caption(alone: bool, times: Sequence[int]) -> str:
-    span = f"Order by average gain, from {many(times[0], 'measured run')} of all entries to {times[-1]:,}."
+    first = many(times[0], "measured run")
+    span = f"Order by average gain, after {first} to {times[-1]:,}, those of all entries counted together."
     if alone:
         return f"{span} Band: the rank range; within it the order may be chance."
     return f"{span} Where rank ranges overlap (table), the order may be chance. Dashed: stock."
