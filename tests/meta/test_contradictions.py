@@ -69,7 +69,7 @@ def test_a_verdict_that_does_not_hold_is_not_listed_as_a_ratio(
 
 def test_a_ratio_on_a_held_out_task_names_the_program_that_it_is_to() -> None:
     mean = {"mean": 1.0, "se": 0.1, "n": 4, "low": 0.8, "high": 1.2}
-    there = {"champion": {**mean, "mean": 2.0}, "stock": mean, "own": mean, "low": 0.7, "high": 1.3,
+    there = {"champion": {**mean, "mean": 2.0}, "stock": mean, "own": mean, "difference": 1.0, "low": 0.7, "high": 1.3,
              "ratio": {"ratio": 2.0, "lower": 1.5}}  # fmt: skip
     on: HeldOutResult = {"task": "far", "unit": "nats", "claim": there, "p_adjusted": 0.001, "holds": False}  # type: ignore[typeddict-item]
     text = _on_reserved(on)

@@ -206,7 +206,7 @@ def test_pages_invite_only_while_entries_are_accepted(tmp_path: Path, phase: str
         late = browser.form("/enter", text="# Late\n").text
     for path, words in INVITATIONS.items():
         assert (words in pages[path]) == (phase == "open"), path
-        said = {"decided": "is decided", "closing": "is closed", "open": ""}[phase]
+        said = {"decided": "is decided", "closing": "Entries are closed", "open": ""}[phase]
         assert path == "/" or said in pages[path], path
     if phase != "open":
         assert "not stored" in late and "\n# Late\n</textarea>" in late
