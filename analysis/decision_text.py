@@ -153,9 +153,16 @@ def by_how_much(d: Decision) -> str:
 
 def difference(to: Compared, unit: str, signed: bool = True) -> str:
     """``+0.48 nats [0.36 to 0.60]``."""
-    digits = apart_from_zero(to.low, interval_decimals(to.low, to.high))
-    known = f" [{span(to.low, to.high, digits)}]" if to.low is not None else ""
-    return f"{number(to.difference, digits, signed)} {unit}{known}"
+    return with_interval(to.difference, to.low, to.high, unit, signed)
+
+
+def with_interval(
+    value: float | None, low: float | None, high: float | None, unit: str = "", signed: bool = True
+) -> str:
+    """The same of a difference and its interval; without an interval the difference alone."""
+    digits = apart_from_zero(low, interval_decimals(low, high))
+    known = f" [{span(low, high, digits)}]" if low is not None else ""
+    return f"{number(value, digits, signed)} {unit}".rstrip() + known
 
 
 def gains(champion: Mean, other: Mean, unit: str) -> str:

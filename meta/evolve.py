@@ -222,9 +222,9 @@ class Evolution:
         ranked = archive.best(among) or archive.best()
         with open_study(self.study.folder, views=()) as con:
             pairs = runs_by_seed(con)
-        known = archive.programs.keys() - {stock}
+        possible = archive.programs.keys() & set(among)  # a parent that was vetoed is no champion either
         parents = {p: row.parent_ids for p, row in self.study.state.programs.items()}
-        return archive.programs[not_behind(ranked[0].program_id, parents, known if among is None else among, pairs)]
+        return archive.programs[not_behind(ranked[0].program_id, parents, possible, pairs)]
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
-from analysis.decision_text import gains, gated, times
+from analysis.decision_text import gains, gated, times, with_interval
 from analysis.origin import Origin
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
-from analysis.wording import interval_decimals, many, number, span
+from analysis.wording import many
 from meta.claim import Claim, ReservedClaim
 from meta.plan import LONG
 from programs.program import Program
@@ -85,8 +85,7 @@ def sentence(on: ReservedClaim) -> str:
     measured = on.claim
     reference = "your program" if measured.own else "stock"
     both = gains(measured.champion, measured.reference, on.unit)
-    digits = interval_decimals(measured.low, measured.high)
-    difference = f"{number(measured.difference, digits, True)} [{span(measured.low, measured.high, digits)}]"
+    difference = with_interval(measured.difference, measured.low, measured.high)
     figures = f"gain {both} of {reference}, difference {difference}"
     ratio = times(measured.reference, measured.ratio)
     if on.variant:

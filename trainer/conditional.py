@@ -160,16 +160,12 @@ def unread(space: EditSpace, word: str) -> str:
     named = re.match(r"\+?\s*(@?[A-Za-z_]\w*)", word)
     knob = space.knob(named[1]) if named else None
     if knob is None:
-        near = (
-            difflib.get_close_matches(named[1].upper(), [one.name.upper() for one in space.knobs], 1) if named else []
-        )
-        by_name = {one.name.upper(): one.name for one in space.knobs}
-        return f"this task has no edit `{word}`" + (f" (did you mean {by_name[near[0]]}?)" if near else "")
+        names = {one.name.upper(): one.name for one in space.knobs}
+        near = difflib.get_close_matches(named[1].upper(), names, 1) if named else []
+        return f"this task has no edit `{word}`" + (f" (did you mean {names[near[0]]}?)" if near else "")
     if knob.kind == "patch":
         return f"`{word}`: {knob.name} is a change of the code, so it has no value: `{knob.name}`"
-    shown = [str(value) for value in knob.values]
-    if knob.low is not None and knob.high is not None:
-        shown = [f"{knob.low:g} to {knob.high:g}"]
+    shown = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
     return f"`{word}`: {knob.name} can be {' or '.join([', '.join(shown[:-1]), shown[-1]] if shown[1:] else shown)}"
 
 

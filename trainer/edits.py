@@ -139,14 +139,19 @@ class Knob:
         return self.legal(further[0] if step > 0 else further[-1]) if further else None
 
     @property
-    def allowed(self) -> str:
-        """The values that it may take: those of its ladder, and the range of numbers between which any is allowed."""
+    def bounds(self) -> tuple[float, float] | None:
+        """Any number between these is allowed; None where only those of its ladder are."""
         low, high = self.low, self.high
         if self.kind == "float":
             numbers = [float(known) for known in self.values]
             low, high = min(numbers) if low is None else low, max(numbers) if high is None else high
+        return None if low is None or high is None else (low, high)
+
+    @property
+    def allowed(self) -> str:
+        """The values that it may take: those of its ladder, and the range of numbers between which any is allowed."""
         known = ", ".join(format_value(value) for value in self.values)
-        return known + (f"; any value from {low:g} to {high:g}" if low is not None and high is not None else "")
+        return known + ("; any value from {:g} to {:g}".format(*self.bounds) if self.bounds else "")
 
     def legal(self, value: Value) -> Value | None:
         """``value`` as this knob stores it (with the right case and number type), None if it is not allowed."""
@@ -156,8 +161,7 @@ class Knob:
             if isinstance(value, bool | str) or not math.isfinite(value) or value != int(value):
                 return None
             known = int(value) in self.values
-            between = self.low is not None and self.high is not None and self.low <= value <= self.high
-            return int(value) if known or between else None
+            return int(value) if known or self._is_within(value) else None
         wanted = str(value).lower()
         return next((known for known in self.values if str(known).lower() == wanted), None)
 
@@ -172,10 +176,10 @@ class Knob:
     def _legal_float(self, value: Value) -> Value | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        numbers = [float(known) for known in self.values]
-        low = self.low if self.low is not None else min(numbers)
-        high = self.high if self.high is not None else max(numbers)
-        return float(value) if low <= value <= high else None
+        return float(value) if self._is_within(value) else None
+
+    def _is_within(self, value: float) -> bool:
+        return self.bounds is not None and self.bounds[0] <= value <= self.bounds[1]
 
 
 def read_value(text: str) -> Value:

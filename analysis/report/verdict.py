@@ -303,7 +303,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
     times = _ratio(there, who, None if variant else on["p_adjusted"])
     beside = f" of {who} (an estimate, not part of the test)" if variant else ""
-    apart = f"{number(there['difference'], digits, True)} [{span(there['low'], there['high'], digits)}]"
+    apart = decision_text.with_interval(there["difference"], there["low"], there["high"])
     return f"{where} {said} {on['unit']} against {stocks}{beside}, difference {apart}. {times}".rstrip()
 
 

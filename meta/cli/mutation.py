@@ -49,8 +49,7 @@ class MutationFlags:
         str | None,
         flag(
             "Embedding model that compares a new program with earlier ones; a program is refused if its "
-            "similarity to one is "
-            "at least COSINE (0.92 if not given)  [default: compare words].",
+            "similarity to one is at least COSINE (0.92 if not given)  [default: compare words].",
             metavar="NAME[=COSINE]",
         ),
     ]

@@ -162,3 +162,9 @@ def test_a_term_with_a_question_mark_is_left_out_where_a_task_lacks_it() -> None
 def test_why_a_word_is_no_edit(word: str, why: str) -> None:
     said = unread(Task.load("strokes").edits, word)
     assert (why in said) if why else not said
+
+
+def test_a_number_between_the_listed_ones_is_said_to_be_allowed() -> None:
+    space = EditSpace((Knob("RATE", "float", (0.1, 0.5)),))
+    assert not unread(space, "rate=0.3")
+    assert unread(space, "rate=2") == "`rate=2`: RATE can be 0.1 to 0.5"

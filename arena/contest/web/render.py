@@ -24,8 +24,7 @@ HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 RANKS = (
     "Rank ranges allow for all pairs of rows at once (Holm's correction), and a 95% interval concerns only its "
-    "own row: with "
-    "few runs, rows whose intervals do not touch can still share a range."
+    "own row: with few runs, rows whose intervals do not touch can still share a range."
 )
 
 
