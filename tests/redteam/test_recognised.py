@@ -144,7 +144,10 @@ def test_a_slower_machine_is_seen_by_an_experiment_made_again(
     own = strokes.trainer.run(Spec(source, KNOWN))
     assert own.training_seconds is not None and own.prediction_seconds is not None
     quiet = CpuUse(own.training_seconds * share, own.prediction_seconds, seed)
-    found = strokes.measure(Spec(source, FRESH, "confirmation"), own=[quiet])
+    for _ in range(3):  # on a busy machine the hard limit may stop a training before the rule is asked
+        found = strokes.measure(Spec(source, FRESH, "confirmation"), own=[quiet])
+        if found.status != "timeout":
+            break
     assert found.status == status, found
 
 
