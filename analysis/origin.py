@@ -93,7 +93,7 @@ class Origin:
 
 
 def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[Task]) -> Origin | None:
-    """From an open study, all views included; None for a program that the ledger does not have."""
+    """From an open study with the view `credit`; None for a program that the ledger does not have."""
     rows = con.execute("SELECT program_id, name, operator, parent_ids, text FROM programs").fetchall()
     known = {row[0]: row for row in rows}
     if program_id not in known:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.compact import computed, opened
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import IS_APART, SQL_VIEWS, answer, make, plain, statement
+from analysis.tables import IS_APART, SQL_VIEWS, answer, make, named_in, plain, statement
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     words = set(re.findall(r"[a-z_]+", sql.lower()))
     everything = any(word.startswith(_CATALOGUE) for word in words)
     views = [name for name in COMPUTED_VIEWS if everything or name in words]
-    named = [name for name in SQL_VIEWS if everything or name in words]
+    named = SQL_VIEWS if everything else named_in(sql)
 
     def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
         with open_study(path, views=views, tables=tables) as con:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -44,9 +45,17 @@ _PLAIN = frozenset(
 )  # types whose values are JSON already
 EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`
 PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
+#: Tables whose every row is from one rare kind of record. To plan the statement of a table takes longer than to run it,
+#: so where a ledger has no such record, the columns of an earlier one are used.
+RARE = word_list("""
+    calls mutations champions best_of harvest harvest_experiments faults findings turns audits ablations replays imports
+    import_rows quarantine
+""")
+_columns_of: dict[str, str] = {}  # of a table that was made by its statement, as SQL
 GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others
 
 
+@cache
 def statement(name: str, folder: str = "queries") -> str:
     """The text of one of our SQL files."""
     return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
@@ -56,24 +65,49 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], names: Collectio
     """Makes a table of each of SQL_VIEWS out of the segments, or of ``names`` and those that they read."""
     _lines(con, files)
     con.execute(f"CREATE TEMP TABLE records AS {statement('records', 'views')}")
+    present = {kind for (kind,) in con.execute("SELECT DISTINCT kind FROM records").fetchall()}
     for name in with_sources(names):
         if name == "experiments":
             con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
             con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
-        con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
+        if name in _columns_of and _kind(name) not in present:
+            con.execute(f"CREATE TABLE {name} ({_columns_of[name]})")
+        else:
+            con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
+        if name in RARE and name not in _columns_of:
+            described = con.execute(f"DESCRIBE {name}").fetchall()
+            _columns_of[name] = ", ".join(f'"{column}" {kind}' for column, kind, *_ in described)
     con.execute("DROP VIEW IF EXISTS placed; DROP TABLE IF EXISTS outcomes")
     con.execute("DROP TABLE records; DROP VIEW parsed; DROP VIEW lines")
+
+
+def named_in(*queries: str) -> list[str]:
+    """Those of SQL_VIEWS that the queries name."""
+    words = set(re.findall(r"[a-z_]+", " ".join(queries).lower()))
+    return [name for name in SQL_VIEWS if name in words]
+
+
+@cache
+def _kind(name: str) -> str:
+    """The kind of record that a table of RARE is from."""
+    [kind] = set(re.findall(r"kind = '(\w+)'", statement("imports" if name == "import_rows" else name, "views")))
+    return str(kind)
 
 
 def with_sources(names: Collection[str]) -> list[str]:
     """Those of SQL_VIEWS among ``names``, and those before them that their statements name, in order."""
     wanted = set(names)
-    for position, name in reversed(list(enumerate(SQL_VIEWS))):
+    for name in reversed(SQL_VIEWS):
         if name in wanted:
-            parts = ("outcomes", "placed", name) if name == "experiments" else (name,)
-            words = {word for part in parts for word in re.findall(r"\w+", statement(part, "views"))}
-            wanted |= words & set(SQL_VIEWS[:position])
+            wanted |= _named_by(name)
     return [name for name in SQL_VIEWS if name in wanted]
+
+
+@cache
+def _named_by(name: str) -> frozenset[str]:
+    parts = ("outcomes", "placed", name) if name == "experiments" else (name,)
+    words = {word for part in parts for word in re.findall(r"\w+", statement(part, "views"))}
+    return frozenset(words.intersection(SQL_VIEWS[: SQL_VIEWS.index(name)]))
 
 
 def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:

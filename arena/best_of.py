@@ -33,7 +33,7 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     """
     if arm.arm_id in on.state.best_of:
         return None
-    with open_study(on.folder, views=()) as con:
+    with open_study(on.folder, views=(), tables=["runs"]) as con:
         runs = rows(con.execute(RUNS, [arm.arm_id]))
     if not runs:
         return None

@@ -126,7 +126,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
 
 
 def origin_at(study: Study, program: Program) -> Origin | None:
-    with open_study(study.folder) as con:
+    with open_study(study.folder, views=["credit"]) as con:
         return origin_of(con, program.program_id, training_tasks(study))
 
 

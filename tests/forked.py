@@ -1,11 +1,15 @@
-"""A referee without a sandbox: real forked processes at the other end of real pipes, for what judges their answers."""
+"""Real processes that are forked from one that has imported what takes long: a module as `python -m` runs it, and a
+referee without a sandbox, real pipes between it and what judges its answers."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import reduction
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +24,31 @@ from trainer.streaming import Channel
 T = TypeVar("T")
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["torch", "numpy", "tests.forked"])  # one import of torch for all processes
+# One import for all processes.
+_server.set_forkserver_preload(
+    ["torch", "scipy.stats", "scipy.optimize", "pandas", "duckdb", "optuna", "meta.evolve", "tests.forked"]
+)
+
+
+def run_module(name: str, *words: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """`python -m NAME WORDS`, its output caught."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder, stream) for stream in ("stdout", "stderr")]
+        process = _server.Process(target=_run_module, args=(name, words, cwd, dict(env), outputs))
+        process.start()
+        process.join()
+        texts = [path.read_text() for path in outputs]
+    return subprocess.CompletedProcess([name, *words], process.exitcode or 0, *texts)
+
+
+def _run_module(name: str, words: Sequence[str], cwd: Path, env: Mapping[str, str], outputs: Sequence[Path]) -> None:
+    for number, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = [name, *words]
+    runpy._run_module_as_main(name, alter_argv=False)  # type: ignore[attr-defined]  # into the one module __main__
 
 
 class Descriptor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run_module
 from trainer.planted import random_law, simulated_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,10 +138,7 @@ def test_every_command_is_run_here_or_there_is_a_reason() -> None:
 def run(name: str, **places: object) -> str:
     """What the command prints, blanks made one."""
     words = [word.format(root=ROOT, **places) for word in CASES[name].words.split()]
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{name}", *words],
-        cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_module(f"bench.{name}", *words, cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED})
     assert done.returncode == CASES[name].code, done.stdout[-2000:] + done.stderr[-3000:]
     return " ".join(done.stdout.split())
 

@@ -148,7 +148,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
 def _last_matches(folder: Path) -> list[str]:
     """The confirmation, and the matches on held-out tasks."""
     query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
-    with resolve.connect(folder, []) as con:
+    with resolve.connect(folder, [], ["matches"]) as con:
         return [str(row["match_id"]) for row in resolve.fetch(con, query)]
 
 
@@ -187,7 +187,7 @@ def _changes(folder: Path, config: StudyConfig, champion: str) -> list[Row]:
     from meta.cli.program import differences
     from programs.program import Program
 
-    with resolve.connect(folder, []) as con:
+    with resolve.connect(folder, [], ["programs"]) as con:
         known = {p["program_id"]: p for p in resolve.fetch(con, "SELECT * FROM programs")}
     if champion not in known:
         return []

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import tables
 from analysis.ledger import Ledger
 from analysis.study import VIEWS, open_study, query
-from analysis.tables import SQL_VIEWS, rows
+from analysis.tables import RARE, SQL_VIEWS, rows
 from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 
@@ -62,6 +63,18 @@ def test_a_query_finds_in_every_view_what_all_of_them_hold_and_says_what_was_mea
     assert {row["name"] for row in query(folder, "SHOW TABLES")} == set(VIEWS)
     with pytest.raises(UsageError, match=r"Did you mean.*experiments"):
         query(folder, "FROM experimints")
+
+
+def test_tables_without_records_have_the_same_columns_in_each_ledger(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their statement, and by what is remembered of it."""
+    monkeypatch.setattr(tables, "_columns_of", {})
+    by_statement, remembered = (
+        {view: con.execute(f"DESCRIBE {view}").fetchall() for view in SQL_VIEWS}
+        for con in (open_study(folder, views=()) for _ in range(2))
+    )
+    assert by_statement == remembered and set(tables._columns_of) == set(RARE)
 
 
 def test_relations_become_frames(folder: Path) -> None:

@@ -16,7 +16,7 @@ from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
 from analysis.study import open_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import named_in, statement, typed_rows
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.kinds import Reader
@@ -249,8 +249,9 @@ def brief(
     novelty: Novelty | None = None,
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
-    with open_study(study.folder, views=()) as con:
-        arms = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), ControlArm)
+    query = statement("null_control")
+    with open_study(study.folder, views=(), tables=named_in(query)) as con:
+        arms = typed_rows(con.execute(query, {"task": study.task.name}), ControlArm)
     tried = study.state.mutations
     return MutationBriefing(
         instruction,
