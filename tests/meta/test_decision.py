@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from analysis import decision_text
-from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, decision_of
+from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, Compared, decision_of
 from analysis.ledger import Ledger, read
 from analysis.origin import ChangeCredit, Origin, in_words
 from analysis.report import page
@@ -355,7 +355,30 @@ def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere
     assert decision_text.origin(champion.decision).startswith(said)
     text = outputs(copied(ahead, tmp_path / "study"))
     assert [name for name in text if said.replace(" ", "") not in "".join(text[name].split())] == []  # lines wrap
+    assert "beats stock; evolution added nothing" in text["report"]
+    assert "evolution added nothing" in champion.verdict and "Evolution added nothing." in text["card"]
     assert f". {said}" in champion.verdict and champion_of(folder)["decision"]["origin"]["steps"] == 0  # type: ignore[index]
+
+
+def test_the_headline_and_the_card_say_which_part_of_the_lead_is_evolution_s_own(ahead: Ended) -> None:
+    d = ahead[1].decision
+    origin = Origin("learnt", "shipped", steps=2, changes=("1 idea added",))
+    measured_ = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
+    first = "beats stock; it started from the shipped program learnt,"
+    for start, said in (
+        (measured_, "which gains 0.800 nats in the same match: evolution's own share is +0.200 (95% interval 0.100 "
+                    "to 0.300)"),
+        (replace(measured_, low=-0.1), "in the same match: evolution's own share, +0.20 (95% interval −0.10 to 0.30), "
+                                       "is not significant"),
+    ):  # fmt: skip
+        text = decision_text.headline(replace(d, origin=origin, start=start))
+        assert first in text and text.endswith(said), text
+        assert said.replace("−", "-") in decision_text.line(replace(d, origin=origin, start=start))
+    alone = decision_text.headline(replace(d, origin=origin))
+    assert alone.endswith("learnt, which did not run in this match, so evolution's own share is not known")
+    for other in (replace(origin, start="stock"), None):  # the test compares the two, or an older version's record
+        assert decision_text.headline(replace(d, origin=other, start=None)).endswith("beats stock")
+    assert "share" not in decision_text.headline(replace(d, origin=origin, start=measured_, state=OPEN))
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +407,7 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
         ((-0.2, 0.05, 0.3), "does not show that these changes help (not the announced test: difference +0.05"),
         ((-1.2, -1.0, -0.8), "shows that these changes hurt (not the announced test: difference −1.0"),
     ):
-        found_ = replace(d, start=replace(start, low=low, difference=difference, high=high))
+        found_ = replace(d, state=OPEN, start=replace(start, low=low, difference=difference, high=high))
         text = decision_text.origin(found_)
         assert "The champion was evolved from the shipped program idea-queue: " in text
         assert f" changed. The confirmation {result}" in text.replace("added. The", "changed. The")
