@@ -347,7 +347,8 @@ def check(aa: Check) -> str:
     digits = decimals(aa.se)
     size = f"{number(aa.difference, digits, True)} {aa.unit}".rstrip() + f", standard error {number(aa.se, digits)}"
     result = f"{'not ' if aa.passed else ''}significant at {CHECK_LEVEL:.0%}"
-    return f"A/A: two arms of stock{on} differ by {size} ({result}, p {p_text(aa.p)})."
+    test = f"two-sided {aa.test}, " if aa.test else ""
+    return f"A/A: two arms of stock{on} differ by {size} ({test}p {p_text(aa.p)}: {result})."
 
 
 def _failed(d: Decision) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import astuple, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from analysis import decision_text
-from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, Compared, decision_of
+from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, CheckedArm, Compared, decision_of, twins
 from analysis.ledger import Ledger, read
 from analysis.origin import ChangeCredit, Origin, in_words
 from analysis.report import page
 from analysis.report.card import card
-from analysis.statistics import Mean, Ratio
+from analysis.statistics import Mean, Ratio, mean_interval, t_test
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from meta.begin import champion_of, create, take_up
@@ -45,9 +45,9 @@ WRITTEN = ("seq", "prev", "hash", "schema", "at")
 # Gains of the confirmation's runs by role.
 APART = {"champion": [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], "control": [0.1, 0.12, 0.08, 0.1, 0.11, 0.09],
          "a/a": [0.6, 0.62, 0.58, 0.6]}  # fmt: skip
-# The champion beats stock's first arm alone (p = .006), not both arms; these two differ by chance (p = .04).
+# The champion beats stock's first arm alone, not both arms; these two differ by chance (p = .02).
 POOLED = {"champion": [0.6, 0.9, 0.4, 0.7, 0.8, 0.5], "control": [0.1, 0.5, 0.3, 0.2, 0.45, 0.25],
-          "a/a": [0.9, 0.5, 0.8, 0.6]}  # fmt: skip
+          "a/a": [0.9, 0.4, 0.7, 0.5]}  # fmt: skip
 AHEAD = {"champion": [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], "control": [0.1, 0.3, 0.2, 0.15, 0.25, 0.2],
          "a/a": [0.2, 0.25, 0.15, 0.3]}  # fmt: skip
 
@@ -303,6 +303,20 @@ def test_the_check_fails_as_often_as_it_should_and_is_independent_of_the_test() 
     assert abs(np.corrcoef(differences.T)[0, 1]) < 0.07  # 3 se
     apart = [claim(drawn(rng, 1.0)) for _ in range(50)]
     assert sum(not one.check.passed for one in apart if one.check) > 25
+
+
+def test_the_check_s_p_follows_from_its_standard_error_and_fails_where_no_permutation_test_can() -> None:
+    """4 and 3 runs have 35 splits, so that the p of a permutation test is at least .029."""
+    few = {"champion": [1.0, 1.2], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2]}
+    check = claim(few).check
+    arms = [CheckedArm("p", role, "", "", len(few[role]), *(astuple(mean_interval(few[role]))[:2])) for role in few]
+    assert check and not check.passed and check == twins([replace(arms[1], role="control"), arms[2]])
+    for found_ in (check, *(one.check for one in (claim(POOLED), claim(AHEAD)))):
+        assert found_ and found_.se and found_.p is not None
+        assert found_.p == t_test(found_.difference, found_.se, found_.n + found_.n_other - 2)
+        assert f"standard error {found_.se:.2g}"[:18] in decision_text.check(found_)
+        assert "(two-sided t test, p " in decision_text.check(found_)
+    assert "test, p" not in decision_text.check(replace(check, test=""))  # a record of an older version
 
 
 def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:
