@@ -91,14 +91,14 @@ class OnTask:
 
 @dataclass(frozen=True)
 class ReservedClaim:
-    """The result on a reserved task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
+    """The result on a held-out task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
 
     task: str
     unit: str
     claim: Claim | None
-    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run, and on a variant
+    p_adjusted: float | None  # Holm over the held-out tasks; None where nothing was run, and on a variant
     holds: bool
-    variant: bool = False  # an unseen variant of the first task, on which nothing is tested
+    variant: bool = False  # a held-out member of the first task's family, on which nothing is tested
 
     def record(self) -> dict[str, JsonValue]:
         return vars(self) | {"claim": record(self.claim) if self.claim else None}

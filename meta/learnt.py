@@ -60,7 +60,7 @@ def learnt_for(
 ) -> Learnt | None:
     """``base`` with the ideas that one of ``tasks`` can follow; None if there are none, as where no knob has a role.
 
-    What comes from a reserved task or its family is left out: a reserved task is one that nothing was learnt from. So
+    What comes from a held-out task or its family is left out: a held-out task is one that nothing was learnt from. So
     is what comes from a task or family of ``without``.
     """
     if not knows_roles(tasks):

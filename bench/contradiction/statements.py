@@ -38,7 +38,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
-    (rf"On (?P<t>\w+), which the search never used, it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
+    (rf"On the held-out task (?P<t>\w+), it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
      rf"p (?P<p>[=<] {N}) after Holm\)",
      tuple(one for one in HELD_OUT if one[1] != "ratio to")),

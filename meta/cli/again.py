@@ -103,7 +103,7 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
 
 
 def tasks_of(config: StudySettings) -> list[str]:
-    """The flags that name the training tasks, or families, and the reserved ones."""
+    """The flags that name the training tasks, or families, and the held-out ones."""
     if families := config.get("families"):
         flag, training, reserve = "--family", families["searched"], families["left_out"]
     else:

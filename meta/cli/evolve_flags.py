@@ -43,7 +43,8 @@ class EvolveFlags:
         flag("The tasks of the search: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
     ]
     reserve: Annotated[
-        str | None, flag("Tasks that the search does not use: the champion is tested on them, once.", metavar="TASK,…")
+        str | None,
+        flag("Held-out tasks, which the search does not use: the champion is tested on them, once.", metavar="TASK,…"),
     ]
     family: Annotated[
         str | None,

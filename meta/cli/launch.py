@@ -306,7 +306,7 @@ def announce(out: Output, plan: PlannedWork) -> None:
     if plan.get("knowledge"):
         out.note(f"one of the starting programs has ideas learnt on other tasks ({plan['knowledge']})")
     if plan.get("variant"):
-        out.note(f"at the end, champion and stock also run on {plan['variant']}")
+        out.note(f"at the end, champion and stock also run on a held-out task: {plan['variant']}")
     for remark in (capacity.crowd(plan), capacity.other_load(plan)):
         if remark:
             out.note(remark)
