@@ -178,7 +178,7 @@ def checked(task: str, unit: str, apart: ErrorEstimate, n: int, n_other: int) ->
     1908), not Welch's; over new tasks the test is paired by task. For normal gains the pooled t is independent of the
     mean and variance of both arms together, which the announced test uses (Basu 1955). In simulations of normal, skewed
     and heavy-tailed gains with 3 to 30 runs in an arm it fails in 0.7 to 1.7% of studies (Welch: in up to 6.2%). A
-    permutation test is exact, but with fewer than 6 and 4 runs its p can hardly be below 1%, however far apart they are
+    permutation test is exact, but with fewer than 6 and 4 runs its p is hardly ever below 1%, however they differ.
     """
     return Check(task, unit, apart.value, apart.se, t_test(apart.value, apart.se, apart.df), n, n_other, "t test")
 
