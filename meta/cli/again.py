@@ -130,7 +130,7 @@ def is_default(config: StudySettings) -> bool:
 
 
 def has_roles(config: StudySettings) -> bool:
-    """Whether the command would start from what was learnt on other tasks."""
+    """Whether the command would start from what was learnt on measured tasks."""
     from meta.learnt import knows_roles
 
     task = task_of(config)

@@ -65,7 +65,7 @@ class EvolveFlags:
         str | None,
         flag("A project of metaloop home: start on its task, from its results (as --prior does).", metavar="DIR"),
     ]
-    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
+    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas learnt on measured tasks.")]
     knowledge: Annotated[
         str | None,
         flag("Start from these knowledge bases too (metaloop learn makes one from your logs).", metavar="DIR,…"),
