@@ -19,9 +19,12 @@ _SHOWN_BY_NAME = word_list("""
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
 LABELS = {  # labels of keys, where they differ
-    "home": "training task", "reserve": "held-out tasks", "runs_on_reserve": "runs on held-out tasks",
-    "variant": "drawn held-out task", "runs_on_variant": "runs on the drawn held-out task",
-}  # fmt: skip
+    "home": "training task",
+    "reserve": "held-out tasks",
+    "runs_on_reserve": "runs on held-out tasks",
+    "variant": "drawn held-out task",
+    "runs_on_variant": "runs on the drawn held-out task",
+}
 
 
 def words(plan: PlannedWork) -> list[tuple[str, str]]:

@@ -81,8 +81,9 @@ def test_an_idea_that_would_undo_the_first_one_is_another_beginning() -> None:
     )
     made = rewritten(Program.parse(text, "p"), "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
     assert [idea.text.rpartition(" Apply it to ")[2] for idea in made.ideas[1:]] == [
-        "the untouched script, instead of the first idea.", "the best script so far.", "the best script so far.",
-    ]  # fmt: skip
+        "the untouched script, instead of the first idea.",
+        *["the best script so far."] * 2,
+    ]
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:

@@ -337,12 +337,9 @@ def test_the_headline_and_the_card_say_which_part_of_the_lead_is_evolution_s_own
     origin = Origin("learnt", "shipped", steps=2, changes=("1 idea added",))
     measured_ = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
     first = "beats stock; it started from the shipped program learnt,"
-    for start, said in (
-        (measured_, "which gains 0.800 nats in the same match: evolution's own share is +0.200 (95% interval 0.100 "
-                    "to 0.300)"),
-        (replace(measured_, low=-0.1), "in the same match: evolution's own share, +0.20 (95% interval −0.10 to 0.30), "
-                                       "is not significant"),
-    ):  # fmt: skip
+    clear = "which gains 0.800 nats in the same match: evolution's own share is +0.200 (95% interval 0.100 to 0.300)"
+    unclear = "evolution's own share, +0.20 (95% interval −0.10 to 0.30), is not significant"
+    for start, said in ((measured_, clear), (replace(measured_, low=-0.1), unclear)):
         text = decision_text.headline(replace(d, origin=origin, start=start))
         assert first in text and text.endswith(said), text
         assert said.replace("−", "-") in decision_text.line(replace(d, origin=origin, start=start))

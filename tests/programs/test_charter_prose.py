@@ -15,6 +15,7 @@ from programs.charter_prose import END, START, sentences, with_prose
 from programs.charter_read import read_phrases
 from programs.program import Program
 from programs.sentences import sentences_of
+from programs.text import one_line
 
 TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
 # two values of each field, and what the sentence must hold of each
@@ -54,20 +55,21 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
 
 
 # Sentences of the starters about no setting; a new one belongs here or into stated_settings.toml.
-STATES_NOTHING = (
-    "Train the unchanged script", "Train the script as it stands.", "That number is the baseline", "Begin again.",
-    "Think of one change", "Write one line in", "Read everything that", "Start a fresh branch", "If a run breaks",
-    "An autonomous researcher", "The bet is on patience", "Nothing else.", "The data, the clock", "A run that is",
-    "Of two scripts that score alike", "A tiny gain", "Nobody is watching", "When the obvious ideas", "The budget ends",
-    "Greedy search stops", "Its hypothesis: the best final script", "The score of a single training run",
-    "Its hypothesis: false positives", "That holds only where", "Record the mean and the standard", "Change one thing.",
-    "Never choose a seed", "The hypothesis: the script with the best", "If two scripts have the same mean score",
-    "First test the changes", "Change nothing else.", "Keep added code only", "Keep every deletion", "Repeat from",
-    "Change `train.py` so that", "Improvements are often independent", "A change that was discarded by a small margin",
-    "Most changes make the score worse", "Some changes are slow at first", "Prefer candidates that change fewer",
-    "If a combination improved the score", "This program is a negative control.", "It searches exactly as",
-    "Its hypothesis: this program gains less",
-)  # fmt: skip
+STATES_NOTHING = one_line(
+    """
+    Train the unchanged script; Train the script as it stands.; That number is the baseline; Begin again.; Think
+    of one change; Write one line in; Read everything that; Start a fresh branch; If a run breaks; An autonomous
+    researcher; The bet is on patience; Nothing else.; The data, the clock; A run that is; Of two scripts that
+    score alike; A tiny gain; Nobody is watching; When the obvious ideas; The budget ends; Greedy search stops;
+    Its hypothesis: the best final script; The score of a single training run; Its hypothesis: false positives;
+    That holds only where; Record the mean and the standard; Change one thing.; Never choose a seed; The
+    hypothesis: the script with the best; If two scripts have the same mean score; First test the changes; Change
+    nothing else.; Keep added code only; Keep every deletion; Repeat from; Change `train.py` so that; Improvements
+    are often independent; A change that was discarded by a small margin; Most changes make the score worse; Some
+    changes are slow at first; Prefer candidates that change fewer; If a combination improved the score; This
+    program is a negative control.; It searches exactly as; Its hypothesis: this program gains less
+    """
+).split("; ")
 
 
 def test_every_field_of_the_charter_is_known() -> None:
@@ -176,7 +178,7 @@ def test_every_sentence_of_a_starter_states_a_setting_or_is_known_to_state_none(
         titles = set(re.findall(r"^#+ (.*)$", program.text, re.MULTILINE))
         for sentence in sentences_of(program.text):
             known = sentence.text in stated_settings._states() or sentence.text in (ideas | titles)
-            assert known or sentence.text.startswith(STATES_NOTHING), sentence
+            assert known or sentence.text.startswith(tuple(STATES_NOTHING)), sentence
 
 
 def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() -> None:
