@@ -18,7 +18,7 @@ from analysis.decision import (
     shown_larger,
 )
 from analysis.power import runs_needed
-from analysis.same_spend import FoundScript, SameSpend
+from analysis.script_text import best_scripts
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from analysis.wording import (
@@ -58,10 +58,33 @@ class Caveat:
 
 
 def headline(d: Decision) -> str:
+    """The result, and of a lead what evolution itself has of it."""
+    return result(d) + own_share(d)
+
+
+def result(d: Decision) -> str:
     if d.state == CONTROL_FAILED:
         return "No verdict: the A/A check failed"
     same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
     return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}{same}"
+
+
+def own_share(d: Decision) -> str:
+    """``; it started from the shipped program idea-queue, which gains …: evolution's own share is …``: who earned the
+    lead. Empty without a lead, or where the announced test compares the champion with that program."""
+    if not d.holds or d.origin is None or d.origin.start in compared(d):
+        return ""
+    if not d.origin.steps:
+        return "; evolution added nothing"
+    began = f"; it started from {d.origin.first}, which"
+    if d.start is None:
+        return f"{began} did not run in this match, so evolution's own share is not known"
+    digits = apart_from_zero(d.start.low, interval_decimals(d.start.low, d.start.high))
+    known = f"95% interval {span(d.start.low, d.start.high, digits)}" if d.start.low is not None else "one run each"
+    share = f"{number(d.start.difference, digits, True)} ({known})"
+    differs = (d.start.low or 0) > 0 or (d.start.high or 0) < 0
+    share = f"own share is {share}" if differs else f"own share, {share}, is not significant"
+    return f"{began} gains {number(d.start.gain.mean, digits)} {d.unit} in the same match: evolution's {share}"
 
 
 def shown(d: Decision) -> str:
@@ -123,16 +146,19 @@ def line(d: Decision) -> str:
     figures = f"{mean if each else own}; {runs(d)}{' on each' if each and not d.families else ''}"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    result = (
-        f"{headline(d)}{by_how_much(d) or f'. Difference {difference(d.tested, d.unit)}'}. {figures}; {tested}{doubt}"
-    )
-    return (f"{result}. {origin(d).removesuffix('.')}" if d.origin else result).replace(MINUS, "-")
+    lead = f"{by_how_much(d)}{own_share(d)}" or f". Difference {difference(d.tested, d.unit)}"
+    text = f"{result(d)}{lead}. {figures}; {tested}{doubt}"
+    return (f"{text}. {origin(d).removesuffix('.')}" if d.origin else text).replace(MINUS, "-")
 
 
 def origin(d: Decision, short: bool = False) -> str:
     """What the champion started from and what evolution changed; empty in studies of older versions."""
-    same = [d.own] if d.same_as == "stock" else []
-    return d.origin.sentence([d.tested.name, *same], short, over_start(d, short)) if d.origin else ""
+    return d.origin.sentence(compared(d), short, over_start(d, short)) if d.origin else ""
+
+
+def compared(d: Decision) -> list[str]:
+    """Names of the programs that the announced test compares the champion with."""
+    return [d.tested.name, *([d.own] if d.same_as == "stock" else [])]
 
 
 def over_start(d: Decision, short: bool) -> str:
@@ -142,7 +168,8 @@ def over_start(d: Decision, short: bool) -> str:
     helps, hurts = (d.start.low or 0) > 0, (d.start.high or 0) < 0
     shows = f"{'shows' if helps or hurts else 'does not show'} that these changes {'hurt' if hurts else 'help'}"
     counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} against {d.start.gain.n}"
-    figures = f" (not the announced test: difference {difference(d.start, d.unit)}, {counted})"
+    apart = "" if d.holds else f"difference {difference(d.start, d.unit)}, "  # else it is in the headline
+    figures = f" (not the announced test: {apart}{counted})"
     return f"The confirmation {shows}{'' if short else figures}"
 
 
@@ -245,61 +272,6 @@ def at_length(longer: Longer, d: Decision) -> str:
     )
 
 
-def best_scripts(d: Decision) -> list[str]:
-    """The best train.py of the study, and of other uses of its device time; none of it is tested."""
-    longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
-    ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
-    return [*ours, *(spend(each, d) for each in d.spend), *longs]
-
-
-def harvested(script: FoundScript, d: Decision) -> str:
-    where = f" on {script.task}" if d.tasks else ""
-    return (
-        f"The best train.py of the study{where}, from a last search (harvest) of "
-        f"{many(script.experiments, 'experiment')}, gains {script_gain(script)}, measured on seeds and data that were "
-        "not used to choose it."
-    )
-
-
-def long_search(script: FoundScript, d: Decision) -> str:
-    where = f" on {script.task}" if d.tasks else ""
-    name = {"long-tpe": "TPE", "long-elite": "elite"}.get(script.search, script.search)
-    return (
-        f"Measured: one long {name} search with the device time of the whole study{where} "
-        f"({many(script.experiments, 'experiment')}) ends with a train.py that gains {script_gain(script)}."
-    )
-
-
-def script_gain(script: FoundScript) -> str:
-    digits = interval_decimals(script.low, script.high)
-    doubt = f", {marked(script.trust)}" if marked(script.trust) else ""
-    interval_ = f"[{span(script.low, script.high, digits)}]"
-    return f"{number(script.gain, digits)} {script.unit} {interval_} ({many(script.n, 'fresh seed')}{doubt})"
-
-
-def spend(same: SameSpend, d: Decision) -> str:
-    """The best of as many stock runs as the whole study cost, beside one run of the champion."""
-    on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
-    where = f" on {same.task}" if d.tasks else ""
-    stock_runs = many(same.runs, "stock run")
-    text = f"The device time of the whole study{where} is enough for {stock_runs}. "
-    known = many(same.known, "stock run")
-    if same.gain is None:
-        return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
-    digits = interval_decimals(same.low, same.high)
-    gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
-    beside = f"one run of {d.name} gains {number(on.mean, digits)}"
-    if same.measured:
-        return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
-    if same.best_of == same.runs:
-        return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
-    return (
-        f"{text}The {known} of this study suffice to estimate the best of {same.best_of}, not of {count(same.runs)}. "
-        f"The best of {same.best_of} would gain {gain}; {beside}. To measure the best of all: metaloop evolve "
-        "--same-spend."
-    )
-
-
 def on_task(task: str, d: Decision) -> str:
     """The gains on one of several training tasks, and the scale by which the mean over tasks divides them."""
     on = next(each for each in d.tasks if each.task == task)
@@ -375,7 +347,8 @@ def check(aa: Check) -> str:
     digits = decimals(aa.se)
     size = f"{number(aa.difference, digits, True)} {aa.unit}".rstrip() + f", standard error {number(aa.se, digits)}"
     result = f"{'not ' if aa.passed else ''}significant at {CHECK_LEVEL:.0%}"
-    return f"A/A: two arms of stock{on} differ by {size} ({result}, p {p_text(aa.p)})."
+    test = f"two-sided {aa.test}, " if aa.test else ""
+    return f"A/A: two arms of stock{on} differ by {size} ({test}p {p_text(aa.p)}: {result})."
 
 
 def _failed(d: Decision) -> str:

@@ -64,8 +64,7 @@ class Origin:
         if self.learnt:
             where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
             measured = f" (its ideas were measured on {where})"
-        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
-        start = f"{what}{'' if self.start == 'program' else ' ' + self.start}{measured}"
+        start = f"{self.first}{measured}"
         if not self.steps:
             return f"Evolution kept the program that it started from: the champion is {start}."
         changes = listed(self.changes) or "nothing that a researcher reads changed"
@@ -74,6 +73,12 @@ class Origin:
             searched = self._shown.split(" (")[0] if short else self._shown
             tests = confirmed or f"The confirmation did not test these changes, and the search {searched}"
         return f"The champion was evolved from {start}: {changes}. {tests}."
+
+    @property
+    def first(self) -> str:
+        """``the shipped program idea-queue``."""
+        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
+        return what if self.start == "program" else f"{what} {self.start}"
 
     @property
     def _shown(self) -> str:

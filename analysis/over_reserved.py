@@ -21,7 +21,7 @@ STREAM = "reserve"
 
 @dataclass(frozen=True)
 class OverReserved:
-    """Mean ratios over ``tasks`` reserved tasks, two or more; ``bare``: without its ideas, None unless run on each."""
+    """Mean ratios over ``tasks`` held-out tasks, two or more; ``bare``: without its ideas, None unless run on each."""
 
     tasks: int
     champion: Ratio

@@ -1,6 +1,6 @@
 """A prior from past studies: gains of programs in units of stock's, pooled over the studies and tasks with runs.
 
-Only runs of selecting matches count, not those of a confirmation, a reserved task or an ablation. A gain is first
+Only runs of selecting matches count, not those of a confirmation, a held-out task or an ablation. A gain is first
 shrunk towards the mean of its study (`analysis.evidence.program_scores`), because the best of many is overestimated.
 The variance between studies is estimated from programs that ran in several; without such programs, it is set to the
 variance between programs, so that a single study counts half.

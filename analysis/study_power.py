@@ -91,7 +91,7 @@ def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
 
 
 def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
-    """Noise and cost of runs with the budget and hardware of the latest match, without reserved tasks.
+    """Noise and cost of runs with the budget and hardware of the latest match, without held-out tasks.
 
     The SD is for a comparison with stock: root mean square of stock's and the other programs' SDs, each within arms.
     Raises NotFound if no program has two verified runs.

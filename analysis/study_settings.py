@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class TaskSettings(TypedDict):
-    """A training task beside the first one, or a reserved task."""
+    """A training task beside the first one, or a held-out task."""
 
     task: str
     task_id: str

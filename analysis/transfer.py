@@ -124,7 +124,7 @@ class StudyTasks:
 
 
 def study_tasks(con: duckdb.DuckDBPyConnection) -> StudyTasks:
-    """The tasks with runs. Training tasks: in an evolution all but the reserved ones; in other studies (``metaloop
+    """The tasks with runs. Training tasks: in an evolution all but the held-out ones; in other studies (``metaloop
     transfer``, a contest) the first one."""
     played = tasks(con)
     config = next((c for (c,) in con.execute("SELECT config FROM studies").fetchall() if c), "{}")

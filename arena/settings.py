@@ -42,7 +42,7 @@ class Reserved(BaseModel):
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     text_hash: str = Field(default="", description="of the text file that the task's data come from")
-    variant: bool = Field(default=False, description="an unseen variant of the first task, which the study chose")
+    variant: bool = Field(default=False, description="a held-out task that the study drew from the first one's family")
     stage: int = Field(default=0, ge=0, description="of a fresh task: a generation; the confirmation comes after them")
 
 

@@ -36,7 +36,7 @@ Scores = list[list[ArmScore]]  # by task, then by arm; the same arms in the same
 
 @dataclass(frozen=True)
 class TaskSet:
-    """A study on each of its tasks, or on one reserved task; the first one names the matches."""
+    """A study on each of its tasks, or on one held-out task; the first one names the matches."""
 
     studies: tuple[TaskStudy, ...]
 

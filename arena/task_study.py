@@ -66,7 +66,7 @@ def tasks_of(study: Study, stage: int = 0) -> list[TaskStudy]:
 
 
 def all_tasks(study: Study) -> list[TaskStudy]:
-    """The tasks of all stages, without the reserved ones."""
+    """The tasks of all stages, without the held-out ones."""
     return [*tasks_of(study), *(TaskStudy(study, each.task_id) for each in study.config.fresh)]
 
 

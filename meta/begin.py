@@ -44,7 +44,7 @@ def create(
 
     ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
     they search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
-    ``learnt``: from other tasks; ``variant``: the unseen variant of ``task``, on which the champion is shown;
+    ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
     ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
     """
     if model_config and model_config.models:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.decision import BETTER, Check, Compared, state_of
+from analysis.decision import BETTER, Check, CheckedArm, Compared, check_of, state_of
 from analysis.decision import LEVEL as LEVEL
-from analysis.permutation import permutation_test
 from analysis.ratios import Sides, mean_of_ratios
 from analysis.scales import GainScale
 from analysis.statistics import (
@@ -92,14 +91,14 @@ class OnTask:
 
 @dataclass(frozen=True)
 class ReservedClaim:
-    """The result on a reserved task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
+    """The result on a held-out task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
 
     task: str
     unit: str
     claim: Claim | None
-    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run, and on a variant
+    p_adjusted: float | None  # Holm over the held-out tasks; None where nothing was run, and on a variant
     holds: bool
-    variant: bool = False  # an unseen variant of the first task, on which nothing is tested
+    variant: bool = False  # a held-out member of the first task's family, on which nothing is tested
 
     def record(self) -> dict[str, JsonValue]:
         return vars(self) | {"claim": record(self.claim) if self.claim else None}
@@ -120,7 +119,7 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
 
     ``on``: name of the task and its unit, for the A/A check.
     """
-    check = checked(gains, measured, *on)
+    check = checked(gains, *on)
     gains, measured = pooled(gains, measured)
     reference = OWN if gains.get(OWN) else STOCK
     best, stock, bare = gains["champion"], gains.get(STOCK, ()), gains.get("without-ideas")
@@ -207,13 +206,13 @@ def start_gain(claim_of: Claim) -> Mean | None:
     return claim_of.start.gain if claim_of.start else None
 
 
-def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Check | None:
-    """The A/A check: stock's second arm against its first; None where there is no second one."""
-    first, second = gains.get(STOCK), gains.get(TWIN)
-    if not first or not second:
+def checked(gains: Gains, task: str, unit: str) -> Check | None:
+    """The A/A check: stock's second arm against its first; None where there is no second one. The error of the shared
+    baseline is in both."""
+    first, second = (mean_interval(gains.get(role) or ()) for role in (STOCK, TWIN))
+    if not first.n or not second.n:
         return None
-    apart = _difference(*against_role(gains, measured, STOCK, TWIN))
-    return Check(task, unit, apart.value, apart.se, permutation_test(first, second), len(first), len(second))
+    return check_of(*(CheckedArm(None, None, task, unit, arm.n, arm.mean, arm.se) for arm in (first, second)))
 
 
 def worst(checks: Sequence[Check | None]) -> Check | None:

@@ -137,7 +137,7 @@ class Evolution:
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
     def origin_of(self, program: Program) -> tuple[str, tuple[str, ...]]:
-        """Operator and parents of a starter; the one with ideas learnt on other tasks is written from the user's."""
+        """Operator and parents of a starter; the one with ideas learnt on measured tasks is written from the user's."""
         used = self.study.config.knowledge
         if used is None or program.program_id != used.program_id:
             rewritten = program.program_id == self.study.config.plan.get("candidate") and not in_library(

@@ -12,10 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import Check
+from analysis.decision import Check, checked
 from analysis.ratios import mean_of_paired_ratios
 from analysis.scales import GainScale
-from analysis.statistics import ErrorEstimate, Mean, limits, mean_interval, one_sided, skewed_difference, t_test
+from analysis.statistics import ErrorEstimate, limits, mean_interval, one_sided, skewed_difference
 from meta.claim import (
     OWN,
     START,
@@ -125,9 +125,8 @@ def _checked(on: OnNewTasks) -> Check | None:
     """Stock's second arm minus its first, over the tasks."""
     if not all(gains.get(TWIN) for gains in on.gains):
         return None
-    apart: Mean = mean_interval([_mean(gains[TWIN]) - _mean(gains[STOCK]) for gains in on.gains])
-    p = t_test(apart.mean or 0.0, apart.se, apart.n - 1.0)
-    return Check(on.family, on.unit, apart.mean or 0.0, apart.se, p, apart.n, apart.n)
+    apart = mean_interval([_mean(gains[TWIN]) - _mean(gains[STOCK]) for gains in on.gains])
+    return checked(on.family, on.unit, ErrorEstimate(apart.mean or 0.0, apart.se, apart.n - 1.0), apart.n, apart.n)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -119,7 +119,7 @@ def _changes(on: TaskStudy, size: HeadroomSize) -> list[Edit]:
 
 
 def alone(task: Task, launcher: Launcher, progress: TaskProgress) -> HeadroomFound:
-    """The test of a task outside any study, with changes from what was learnt on other tasks."""
+    """The test of a task outside any study, with changes from what was learnt on measured tasks."""
     streams, size = Streams.from_seed(1), SIZES[0]
     learnt = learnt_for(starter("idea-queue"), [task])
     seed = streams.seed("search", HEADROOM, task.name, "changes")

@@ -14,7 +14,7 @@ from pathlib import Path
 from analysis.coverage import JOINT, LearntIdea, RoleCondition, choose, task_values
 from analysis.knowledge import SHIPPED, family_of, files_of, of_study, read
 from analysis.study import open_study
-from analysis.wording import many
+from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -32,7 +32,7 @@ _SIGNS = {"<": "below", ">": "above", "==": ""}
 
 @dataclass(frozen=True)
 class Learnt:
-    """A program with ideas learnt on other tasks, and what a study records about them."""
+    """A program with ideas learnt on measured tasks, and what a study records about them."""
 
     program: Program
     used: UsedKnowledge
@@ -60,7 +60,7 @@ def learnt_for(
 ) -> Learnt | None:
     """``base`` with the ideas that one of ``tasks`` can follow; None if there are none, as where no knob has a role.
 
-    What comes from a reserved task or its family is left out: a reserved task is one that nothing was learnt from. So
+    What comes from a held-out task or its family is left out: a held-out task is one that nothing was learnt from. So
     is what comes from a task or family of ``without``.
     """
     if not knows_roles(tasks):
@@ -108,15 +108,19 @@ def _chosen(
 
 
 def knows_roles(tasks: Sequence[Task]) -> bool:
-    """Whether what was learnt on other tasks can mean anything here."""
+    """Whether what was learnt on measured tasks can mean anything here."""
     return any(knob.role for task in tasks for knob in task.edits.knobs)
 
 
-def in_words(used: UsedKnowledge) -> str:
-    """For a plan: ``36 tasks of letters, strokes and tabular; nothing from codelm``."""
+def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
+    """For a plan: ``36 measured tasks of letters, strokes, among them tasks of the family of strokes; nothing from
+    codelm``. ``tasks``: of the study."""
     names = [name for name in used.without if not _TASK_ID.fullmatch(name)]
     without = f"; nothing from {', '.join(names)}" if names else ""
-    return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{without}"
+    known = [task for task in tasks if family_of(task) in used.families]
+    like = [f"tasks of the family of {task.name}" if task.family else f"{task.name} itself" for task in known]
+    among = f", among them {listed(like)}" if like else ""
+    return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{among}{without}"
 
 
 def _follows(item: str, task: Task) -> bool:

@@ -37,7 +37,7 @@ class Plan:
     the user's program is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` the cost of the study
     is spent once more on runs of stock, on one long TPE search and on one long elite search. ``harvest_percent`` of the
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
-    number of runs of each arm on an unseen variant of the first task, if it has a family. A study over families plays
+    number of runs of each arm on a held-out task of the first one's family, if it has one. A study over families plays
     each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
     The runs that decide a claim are verified with ``confirm_seeds`` seeds; ``long_runs`` runs each of champion and
     stock have LONG times the budget.
@@ -149,7 +149,7 @@ class Plan:
         return sum(self.device_seconds(home) * task.cost_seconds / home.cost_seconds for task in further)
 
     def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
-        """The cost of the study; ``reserved``: device-seconds on reserved tasks."""
+        """The cost of the study; ``reserved``: device-seconds on held-out tasks."""
         per_run = self.run_experiments(task)
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))

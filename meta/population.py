@@ -24,7 +24,7 @@ DIVERSE = word_list("""
 def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = None) -> list[Program]:
     """The programs of generation 0: stock, the user's, and the library's unless the user gave several.
 
-    ``learnt``: a program with ideas learnt on other tasks, before the library's; one of these gives up its place.
+    ``learnt``: a program with ideas learnt on measured tasks, before the library's; one of these gives up its place.
 
     The library adds evidence and diversity to one user program; several are raced among themselves. The one-line
     control comes last, beyond ``count``: if it behaves like stock it costs nothing.

@@ -2,7 +2,7 @@
 
 It is used twice: half of the library's places in the opening race go to the programs with the highest expected gain,
 and the posterior that selects parents and champion starts from that expectation. The claim of the study does not use
-it. A past study that searched on a task which the new one reserves is refused: the reserved task would not be unused.
+it. A past study that searched on a task which the new one reserves is refused: the held-out task would not be unused.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Reserved tasks: the champion runs once, at the end, on tasks that the evolution never used.
+"""Held-out tasks: the champion runs once, at the end, on tasks that the evolution never used.
 
-The champion, stock, and the champion without its ideas run from the reserved task's own baseline on the stream
+The champion, stock, and the champion without its ideas run from the held-out task's own baseline on the stream
 `reserve`. To keep the study's error rate, these tests count only if the main claim holds, and are corrected by Holm.
 
-A study on a task that has a family adds an unseen variant of it by itself: champion and stock run there, too, and
+A study on a task that has a family draws a held-out task from it by itself: champion and stock run there, too, and
 nothing is tested.
 """
 
@@ -36,7 +36,7 @@ from trainer.variants import member
 
 FIRST_UNSEEN = 1000  # members below it may have been used for what Metaloop comes with
 TRIED = 8  # members of which one must train
-At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a reserved task
+At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a held-out task
 
 
 def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
@@ -64,7 +64,7 @@ def unseen_variant(home: Task, seed: int | None, trains: Callable[[Task], bool] 
 
 
 def runs_on_reserved(plan: Plan) -> int:
-    """Runs on one reserved task, at most."""
+    """Runs on one held-out task, at most."""
     return (2 + plan.own_arm) * plan.confirm_runs + plan.ablation_runs
 
 
@@ -73,7 +73,7 @@ def runs_on_variant(plan: Plan) -> int:
 
 
 def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant: Task | None = None) -> float:
-    """Device-seconds that the reserved tasks and the unseen variant take at most."""
+    """Device-seconds that the held-out tasks take at most."""
     cost = plan.final_cost(first)
     unseen = cost.on(variant).seconds(runs_on_variant(plan)) if variant else 0.0
     return unseen + sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
@@ -82,7 +82,7 @@ def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], varia
 def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
 ) -> list[ReservedClaim]:
-    """Run the champion on every reserved task, one after the other, the unseen variant last."""
+    """Run the champion on every held-out task, one after the other, the drawn one last."""
     claims: list[tuple[Task, Claim | None]] = []
     unseen = {each.task_id for each in study.config.reserve if each.variant}
     for on in reserved_sets(study):
@@ -105,7 +105,7 @@ def confirm_on_reserved(
 
 
 def reserved_sets(study: Study) -> list[TaskSet]:
-    """The reserved tasks one by one; in a study over families the new tasks of each family that was left out."""
+    """The held-out tasks one by one; in a study over families the new tasks of each family that was left out."""
     if not study.config.families:
         return [TaskSet((on,)) for on in reserved_tasks(study)]
     families: dict[str, list[TaskStudy]] = {}
@@ -146,4 +146,4 @@ def confirm_on(
         entered = [entry for entry in entered if entry.role != "without-ideas"]
     label = f"reserve-{reserved.tasks[0].name}"
     matches = reserved.enter(label, entered, purpose="reserve", stream="reserve")
-    return play_final(reserved, executor, lineage, champion, matches, plan, "for a reserved task", progress)
+    return play_final(reserved, executor, lineage, champion, matches, plan, "for a held-out task", progress)

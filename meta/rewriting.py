@@ -51,7 +51,11 @@ def rewritten(
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
-        return Rewritten(program, notes=(f"{program.name} was evolved for {label}: nothing is rewritten",))
+        same = (
+            program if kind == "scripted" else replace(program.with_text(with_prose(program.text)), evolved_for=label)
+        )
+        what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
+        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
     program = program.with_text(_with_harm(program, harm))
     if kind == "agent" and task is not None:
         program = program.with_text(for_agents(program.text, task))
@@ -60,12 +64,12 @@ def rewritten(
         text, notes = _for_script(program, task)
         said = []
     elif not label or label.kind == "scripted":
-        text = with_prose(_with_readable_ideas(program, bundle))
+        text = with_prose(_with_readable_ideas(program, bundle, task))
         notes = (
             [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
         )
     else:
-        said = []
+        text = with_prose(program.text)
     if kind == "agent" and task is not None:
         text = with_code_changes(text, task)
     new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
@@ -161,7 +165,8 @@ def measured_bundle(study: Study) -> str:
         return ""
     terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
     gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
-    return f"Begin with all of these at once, the best script that the study found (gain {gain}): {terms}."
+    best = f"this is the best script that the study found (gain {gain})"
+    return f"Begin with all of these at once, applied to the untouched script; {best}: {terms}."
 
 
 def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
@@ -184,16 +189,35 @@ def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
     return any("=" in term and _TERM.fullmatch(term) for term in idea.terms)
 
 
-def _with_readable_ideas(program: Program, bundle: str) -> str:
-    """The text with the bundle first, and in words what conditions and relative values of its ideas mean."""
+def _with_readable_ideas(program: Program, bundle: str, task: Task | None) -> str:
+    """The text with the bundle first, and in words what conditions and relative values of its ideas mean, and to which
+    script each is applied."""
     first = [bundle] if bundle else []
-    items = [*first, *(f"{idea.text}{_meaning(idea)}" for idea in program.ideas)]
+    items = [*first, *(f"{idea.text}{_meaning(idea)}{_applied(idea, bundle, task)}" for idea in program.ideas)]
     if items == [idea.text for idea in program.ideas]:
         return program.text
     try:
         return replace_ideas(program.text, items)
     except ProgramError:  # an idea that is more than one item of a list
         return program.text if not bundle else replace_ideas(program.text, [bundle, *(i.text for i in program.ideas)])
+
+
+def _applied(idea: ProgramIdea, bundle: str, task: Task | None) -> str:
+    """To which script an idea behind a bundle is applied. One with several edits that sets what the bundle sets would
+    undo it, so it is another beginning."""
+    if not bundle or not idea.terms:
+        return ""
+    bundled, own = _values(re.findall(r"`([^`]+)`", bundle), task), _values(idea.terms, task)
+    if len(own) > 1 and any(name in bundled and bundled[name] != value for name, value in own.items()):
+        return " Apply it to the untouched script, instead of the first idea."
+    return " Apply it to the best script so far."
+
+
+def _values(terms: Sequence[str], task: Task | None) -> dict[str, str]:
+    """Setting → value, by the names of the task."""
+    found = [match.groups() for term in terms if (match := _TERM.fullmatch(term))]
+    knobs = {name: task.edits.knob(name) if task else None for name, *_ in found}
+    return {knob.name if (knob := knobs[name]) else name: value or "" for name, value, _ in found}
 
 
 def _meaning(idea: ProgramIdea) -> str:

@@ -1,4 +1,4 @@
-"""The decision that a study announces, made from its claim; and a sentence on each reserved task."""
+"""The decision that a study announces, made from its claim; and a sentence on each held-out task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Champion:
     claim: Claim
     verdict: str
     decision: Decision
-    on_reserve: tuple[ReservedClaim, ...] = ()  # on reserved tasks
+    on_reserve: tuple[ReservedClaim, ...] = ()  # on held-out tasks
 
     @property
     def trust(self) -> str | None:
@@ -79,9 +79,10 @@ def over_stock(longer: Claim) -> Longer:
 
 
 def sentence(on: ReservedClaim) -> str:
-    """The sentence of the verdict on one reserved task."""
+    """The sentence of the verdict on one held-out task."""
+    where = f"On the held-out task {on.task}"
     if on.claim is None:
-        return f"On {on.task}, which the search never used, it behaves like stock"
+        return f"{where}, it behaves like stock"
     measured = on.claim
     reference = "your program" if measured.own else "stock"
     both = gains(measured.champion, measured.reference, on.unit)
@@ -89,12 +90,10 @@ def sentence(on: ReservedClaim) -> str:
     figures = f"gain {both} of {reference}, difference {difference}"
     ratio = times(measured.reference, measured.ratio)
     if on.variant:
-        where = f"On {on.task}, a variant that the search did not use (an estimate, not part of the test):"
-        return f"{where} {figures}{ratio}"
-    where = f"On {on.task}, which the search never used,"
+        return f"{where} (an estimate, not part of the test): {figures}{ratio}"
     if measured.families:
-        where = f"On {many(measured.champion.n, 'new task')} of {on.task}, a family that the search left out,"
+        where = f"On {many(measured.champion.n, 'held-out task')} of the family {on.task}"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
     beats = f"beats {reference} too{ratio}" if on.holds else f"is not shown to beat {reference}"
     beats += gated(on.holds, on.p_adjusted)
-    return f"{where} it {beats} ({figures}; {tested})"
+    return f"{where}, it {beats} ({figures}; {tested})"

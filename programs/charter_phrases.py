@@ -28,6 +28,7 @@ _PLAIN_NAME = re.compile(r"\w[\w+/-]*(?: \w[\w+/-]*)*")
 _NAMES = re.compile(r'"(?:[^"\\]|\\.)*"|[^",]+')
 _WEIGHT = re.compile(r" \(weight (\S+)\)$")
 _MARK = re.compile(r"\{(\w+)\}")
+_PERHAPS_OUTSIDE = {"keep.margin": 1.0, "keep.pairs": 2}  # set outside the phases, so that no default holds in one
 _AS_ELSEWHERE = "only the rules outside the phases"
 _QUOTED = re.compile(r"“([^”]*)”")
 _PHASE = re.compile(
@@ -40,16 +41,18 @@ _PHASE = re.compile(
 class Phrase:
     """``text`` has one slot (and ``{s}`` for a plural), or no slot; then the sentence expresses the value ``says``.
 
-    ``rule``: used only with this keep rule.
+    ``rule``: used only with this keep rule; ``default_of``: only where this field of ``keep`` is not set, whose default
+    the sentence states.
     """
 
     text: str
     says: Any = None
     rule: str = ""
+    default_of: str = ""
 
     def fits(self, value: Any, charter: Charter) -> bool:
         if not self.slot:
-            return bool(self.says == value)
+            return bool(self.says == value) and self.default_of not in charter.keep.model_fields_set
         return self.rule in ("", charter.keep.rule) and (self.slot != "source" or len(value) == 1)
 
     def say(self, value: Any) -> str:
@@ -170,7 +173,7 @@ def _write_phases(phases: list[PhaseValue]) -> str:
     for phase in phases:
         until, own = phase.get("until"), {name: value for name, value in phase.items() if name != "until"}
         when = f"until {_exact(until, 2)}% of it is spent" if until else "from then on" if parts else "throughout"
-        charter = Charter.model_validate(own)
+        charter = Charter.model_validate(nested((_PERHAPS_OUTSIDE | flat(own)).items()))
         said = (say(field, charter.get(field), charter).removesuffix(".") for field in flat(own))
         parts.append(f"{when}, {' and '.join(f'“{sentence}”' for sentence in said) or _AS_ELSEWHERE}")
     return "; ".join(parts)
@@ -205,16 +208,20 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
     "keep.rule": (
         Phrase("Keep a change whenever its metric is better than the kept one, by however little; else revert it.",
                "better"),
+        Phrase("Keep a change only if its metric beats the kept one by more than one standard deviation of the"
+               " baseline's metric between training seeds; else revert it.", "margin", default_of="margin"),
         Phrase("Keep a change only if its metric beats the kept one by more than a margin of the seed noise; else"
                " revert it.", "margin"),
+        Phrase("Before you keep a change, train it and the kept version on the same two fresh seeds, and keep it only"
+               " if it is better on average over both; else revert it.", "paired", default_of="pairs"),
         Phrase("Before you keep a change, train it and the kept version on the same fresh seeds, and keep it only if it"
                " is better on average over these pairs; else revert it.", "paired"),
         Phrase("Keep or revert each change by the rule {word}."),
     ),
     "keep.margin": (
-        Phrase("That margin is {number} standard deviations of the baseline's metric between training seeds.",
+        Phrase("That margin is {number} standard deviation{s} of the baseline's metric between training seeds.",
                rule="margin"),
-        Phrase("Where you keep by a margin, it is {number} standard deviations of the baseline's metric between"
+        Phrase("Where you keep by a margin, it is {number} standard deviation{s} of the baseline's metric between"
                " training seeds."),
     ),
     "keep.pairs": (

@@ -10,6 +10,7 @@ import re
 
 from programs.charter_edit import charter_fields, settings_of
 from programs.charter_phrases import PHRASES, say
+from programs.sentences import sentences_of
 from programs.stated_settings import consistent
 from programs.text import newline_of
 
@@ -26,8 +27,8 @@ def sentences(text: str) -> list[tuple[str, str]]:
 
 
 def with_prose(text: str) -> str:
-    """The program with its charter as sentences, which replace those of its prose that contradict them; unchanged if no
-    field is set or the sentences are there already.
+    """The program with its charter as sentences, which replace those of its prose that contradict them; the others
+    follow in a section. Unchanged if no field is set or the sentences are there already.
 
     The front matter stays, so Metaloop can still carry the program out; other readers ignore it.
     """
@@ -36,8 +37,10 @@ def with_prose(text: str) -> str:
         return text
     newline = newline_of(text)
     rest = consistent(_SECTION.sub("\n\n", text.replace("\r\n", "\n"))).rstrip("\n")
-    if not said:
+    there = {sentence.text for sentence in sentences_of(rest)}
+    left = [f"- {sentence}" for _, sentence in said if sentence not in there]
+    if not left:
         return (rest + "\n").replace("\n", newline)
-    lines = [START, HEADING, "", *(f"- {sentence}" for _, sentence in said), END]
+    lines = [START, HEADING, "", *left, END]
     whole = rest + "\n\n" + "\n".join(lines) + "\n"
     return whole.replace("\n", newline)

@@ -17,6 +17,7 @@ from programs.sentences import sentences_of
 from programs.text import split_lines
 
 _SEVERAL = 3
+_NUMBERS = {"margin": "keep.margin", "paired": "keep.pairs"}  # of the keep rules
 
 
 def consistent(text: str) -> str:
@@ -36,6 +37,8 @@ def consistent(text: str) -> str:
         if not wrong:
             continue
         lost = [field for field in stated if field in (*wrong, "keep.rule") and _acts(field, charter)]
+        if "keep.rule" in lost and (number := _NUMBERS.get(charter.keep.rule)) in given:
+            lost += [number] if number and number not in lost else []
         fields = [] if charter.phases else [field for field in lost if field not in known]
         known |= set(fields)
         new = " ".join(charter_phrases.say(field, charter.get(field), charter) for field in fields)
@@ -56,11 +59,12 @@ def _read(sentence: str) -> Mapping[str, Any]:
 
 def _holds(stated: Any, value: Any) -> bool:
     if not isinstance(stated, Mapping):
-        return bool(value == stated)
+        return bool((list(value) if isinstance(value, tuple) else value) == stated)
     if "above" in stated or "below" in stated:
         return bool(stated.get("above", float("-inf")) < value < stated.get("below", float("inf")))
     if "with" in stated or "only" in stated:
-        return bool(set(stated["with"]) <= value.keys() if "with" in stated else set(stated["only"]) == value.keys())
+        there = set(stated["with"]) <= value.keys() if "with" in stated else set(stated["only"]) == value.keys()
+        return there and stated.get("most") in (None, max(value, key=value.__getitem__))
     whole = sum(value.values())
     return {name: round(share / whole, 3) for name, share in value.items()} == stated
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
-from analysis.decision_text import by_how_much, origin, runs, tested_p
+from analysis.decision_text import by_how_much, origin, own_share, result, runs, tested_p
 from analysis.report import verdict
 from analysis.report.champion import researcher
 from analysis.report.facts import gather
@@ -106,11 +106,13 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     figures = shown.sentence
     if decision is not None and lead:
         figures = f"{lead[:1].upper()}{lead[1:]}: {runs(decision)}, one-sided p {tested_p(decision.p)}."
+    headline = result(decision) if decision is not None else shown.headline
+    share = own_share(decision).removeprefix("; ") if decision is not None else ""
     changed = origin(decision, short=True) if decision is not None else ""
-    sentences = [figures, STOCK if "stock" in shown.headline else "", changed]
+    sentences = [figures, f"{share[:1].upper()}{share[1:]}." if share else "", STOCK if "stock" in headline else ""]
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
     cost = verdict.cost(facts, model=not how)
-    words = CardText(kicker, shown.headline, " ".join(filter(None, sentences)), cost, how)
+    words = CardText(kicker, headline, " ".join(filter(None, [*sentences, changed])), cost, how)
     both = both_arms(facts.board)
     rows = [row for row in facts.board if not both or row.program_id != both.program_id] + ([both] if both else [])
     return drawn_card(words, rows, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))

@@ -286,13 +286,10 @@ def _ratio(there: RecordedClaim, who: str, p: float | None) -> str:
 
 
 def _on_reserved(on: HeldOutResult) -> str:
-    """The result on one held-out task, or on the unseen variant of the first task."""
-    variant = on.get("variant")
-    variant_words = f"On {on['task']}, a variant that the search did not use,"
-    where = variant_words if variant else f"On the held-out task {on['task']},"
-    there = on["claim"]
+    """The result on one held-out task; nothing is tested on the one that the study drew (``variant``)."""
+    variant, where, there = on.get("variant"), f"On the held-out task {on['task']},", on["claim"]
     if there is not None and there.get("families"):
-        where = f"On {many(there['champion']['n'], 'new task')} of {on['task']}, a family that the search left out,"
+        where = f"On {many(there['champion']['n'], 'held-out task')} of the family {on['task']},"
     if there is None:
         return f"{where} it behaves like stock, so it was not run."
     digits = interval_decimals(there["low"], there["high"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def executor_of(study: Study, progress: Progress, tasks: Sequence[TaskStudy] = ()) -> ClosingExecutor:
-    """The executor that the command chose, for jobs on ``tasks`` (default: all but the reserved ones).
+    """The executor that the command chose, for jobs on ``tasks`` (default: all but the held-out ones).
 
     Raises NotFound where its package is not installed.
     """

@@ -38,7 +38,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
-    (rf"On (?P<t>\w+), which the search never used, it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
+    (rf"On the held-out task (?P<t>\w+), it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
      rf"p (?P<p>[=<] {N}) after Holm\)",
      tuple(one for one in HELD_OUT if one[1] != "ratio to")),
@@ -96,7 +96,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
     # the A/A check
     (rf"(?:(?P<title>A/A check passed|The A/A check failed|A/A check not possible)\W+)?A/A: two arms of stock(?: on "
-     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\((?P<v>(?:not )?significant at 1%), p (?P<p>[=<] {N})\)|; "
+     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\(two-sided t test, p (?P<p>[=<] {N}): "
+     r"(?P<v>(?:not )?significant at 1%)\)|; "
      r"(?P<u>too few runs) for a test)",
      (("A/A {t} {d}", "title", "{title}"), ("A/A {t} {d}", "check", "{v}{u}"), ("A/A {t} {d}", "p", "{p}"))),
     (r"(?:The A/A check failed: no|So no) lead in this match is reliable", (("match", "leads", "unreliable"),)),

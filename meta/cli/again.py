@@ -103,7 +103,7 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
 
 
 def tasks_of(config: StudySettings) -> list[str]:
-    """The flags that name the training tasks, or families, and the reserved ones."""
+    """The flags that name the training tasks, or families, and the held-out ones."""
     if families := config.get("families"):
         flag, training, reserve = "--family", families["searched"], families["left_out"]
     else:
@@ -130,7 +130,7 @@ def is_default(config: StudySettings) -> bool:
 
 
 def has_roles(config: StudySettings) -> bool:
-    """Whether the command would start from what was learnt on other tasks."""
+    """Whether the command would start from what was learnt on measured tasks."""
     from meta.learnt import knows_roles
 
     task = task_of(config)

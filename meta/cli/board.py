@@ -142,6 +142,7 @@ class MatchView:
         generation = self.event.get("generation")
         label = str(self.event.get("label") or "match")
         label = "match" if label.startswith("match-") else label
+        label = f"held-out task ({label})" if self.event.get("purpose") == "reserve" else label
         named = not generation or str(generation) in label
         return label if named else f"{label}, generation {generation}"
 

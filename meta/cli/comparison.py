@@ -267,7 +267,7 @@ class ComparedSetting:
 def settings(boards: Sequence[StudyView]) -> list[ComparedSetting]:
     """The settings that can change a result, those that differ first: without ids, times and the folders of paths.
 
-    The last row has what a study draws at random: its seed, and the held-out variant of its task."""
+    The last row has what a study draws at random: its seed, and the held-out task of its family."""
     known = [in_parts(cast("Mapping[str, Any]", board.config)) | {"programs": started(board)} for board in boards]
     rows = [_row(name, [each.get(name) for each in known]) for name in sorted({n for each in known for n in each})]
     drawn = tuple(_drawn(cast("Mapping[str, Any]", board.config)) for board in boards)
@@ -304,7 +304,7 @@ def _is_variant(value: Any) -> bool:
 def _drawn(config: Mapping[str, Any]) -> str:
     variants = [_entry(each) for each in config.get("reserve") or () if _is_variant(each)]
     seed = config.get("seed")
-    return ", ".join(["random" if seed is None else str(seed), *(f"held-out variant {name}" for name in variants)])
+    return ", ".join(["random" if seed is None else str(seed), *(f"held-out task {name}" for name in variants)])
 
 
 def started(board: StudyView) -> list[str]:

@@ -120,7 +120,11 @@ def _evolve_programs(
     prior = study.config.prior if folder else known.prior if known else None
     used = study.config.knowledge if folder else learnt.used if learnt else None
     unused = "" if folder else unused_budget(dial, described)
-    beside |= {"budget": unused, "prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
+    beside |= {
+        "budget": unused,
+        "prior": sentence(prior) if prior else "",
+        "knowledge": in_words(used, on.homes) if used else "",
+    }
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)

@@ -43,7 +43,8 @@ class EvolveFlags:
         flag("The tasks of the search: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
     ]
     reserve: Annotated[
-        str | None, flag("Tasks that the search does not use: the champion is tested on them, once.", metavar="TASK,…")
+        str | None,
+        flag("Held-out tasks, which the search does not use: the champion is tested on them, once.", metavar="TASK,…"),
     ]
     family: Annotated[
         str | None,
@@ -64,7 +65,7 @@ class EvolveFlags:
         str | None,
         flag("A project of metaloop home: start on its task, from its results (as --prior does).", metavar="DIR"),
     ]
-    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas from other tasks.")]
+    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas learnt on measured tasks.")]
     knowledge: Annotated[
         str | None,
         flag("Start from these knowledge bases too (metaloop learn makes one from your logs).", metavar="DIR,…"),

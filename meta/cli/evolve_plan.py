@@ -58,7 +58,8 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
     if variant:
-        named = f"a held-out variant of {task.name}" if study is None and settings.seed is None else variant.name
+        drawn = study is not None or settings.seed is not None
+        named = variant.name if drawn else f"another member of the family of {task.name}"
         whole["variant"] = f"{named} (other data, another untouched script)"
         whole["runs_on_variant"] = runs_on_variant(plan)
     return whole

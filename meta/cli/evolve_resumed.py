@@ -57,7 +57,7 @@ def refuse_others(folder: Path, named: list[Program], starters: list[Program]) -
 
 
 def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
-    """Raise NotComparable where a study is resumed with other families or reserved tasks than it was created with."""
+    """Raise NotComparable where a study is resumed with other families or held-out tasks than it was created with."""
     families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
     made = ChosenTasks.of(study) if families or named else None
     known = {task.task_id for task in made.homes} if made and made.families else set()
@@ -65,7 +65,7 @@ def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
     if made and named and {task.task_id for task in named} != {task.task_id for task in made.reserve}:
         raise resolve.settings_differ(
-            f"{resolve.shown(study.folder)} was created with other reserved tasks", "--reserve"
+            f"{resolve.shown(study.folder)} was created with other held-out tasks", "--reserve"
         )
 
 

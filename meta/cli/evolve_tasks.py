@@ -1,4 +1,4 @@
-"""What `evolve` and `improve` are about: training tasks, reserved tasks, an unseen variant, families."""
+"""What `evolve` and `improve` are about: training tasks, held-out tasks, families."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChosenTasks:
-    """What a study is about: training tasks, reserved tasks, and the unseen variant. Over ``families`` the first two
+    """What a study is about: training tasks, held-out tasks, and the drawn one. Over ``families`` the first two
     are one task of each family."""
 
     homes: Sequence[Task]
@@ -69,7 +69,7 @@ class ChosenTasks:
 def drawn_for(
     out: Output, on: ChosenTasks, plan: Plan, settings: LaunchSettings
 ) -> tuple[DrawnTasks | None, Task | None]:
-    """(the tasks of a study over families, the unseen variant of a study on tasks), whose untouched scripts train."""
+    """(the tasks of a study over families, the drawn one of a study on tasks), whose untouched scripts train."""
     from meta.cli.task_work import trains
     from meta.reserve import unseen_variant
     from meta.task_families import draw

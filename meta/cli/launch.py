@@ -304,9 +304,9 @@ def announce(out: Output, plan: PlannedWork) -> None:
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan.get("knowledge"):
-        out.note(f"one of the starting programs has ideas learnt on other tasks ({plan['knowledge']})")
+        out.note(f"one of the starting programs has ideas learnt on {plan['knowledge']}")
     if plan.get("variant"):
-        out.note(f"at the end, champion and stock also run on {plan['variant']}")
+        out.note(f"at the end, champion and stock also run on a held-out task: {plan['variant']}")
     for remark in (capacity.crowd(plan), capacity.other_load(plan)):
         if remark:
             out.note(remark)

@@ -18,7 +18,13 @@ _SHOWN_BY_NAME = word_list("""
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
-LABELS = {"home": "training task", "runs_on_variant": "runs on the variant"}  # labels of keys, where they differ
+LABELS = {  # labels of keys, where they differ
+    "home": "training task",
+    "reserve": "held-out tasks",
+    "runs_on_reserve": "runs on held-out tasks",
+    "variant": "drawn held-out task",
+    "runs_on_variant": "runs on the drawn held-out task",
+}
 
 
 def words(plan: PlannedWork) -> list[tuple[str, str]]:
@@ -80,7 +86,7 @@ def where(plan: PlannedWork) -> str:
 
 
 def held_out_runs(plan: PlannedWork) -> int:
-    """Runs on reserved tasks and on the unseen variant, which ``runs`` of a plan leaves out."""
+    """Runs on held-out tasks, which ``runs`` of a plan leaves out."""
     return plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
 
 

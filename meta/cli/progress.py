@@ -117,13 +117,14 @@ def ticker(out: Output) -> Iterator[Callable[[str], None]]:
 def line_of(event: Mapping[str, Any]) -> str:
     """An event as a line of a log; empty for events that only the screen shows."""
     kind = event.get("kind")
+    label = str(event.get("label", ""))
+    match = f"match on a held-out task ({label})" if label.startswith("reserve-") else f"match {label}"
     if kind == "match_started":
-        names = ", ".join(str(arm["name"]) for arm in event.get("arms", ()))
-        return clean(f"match {event.get('label')}: {names}")
+        return clean(f"{match}: {', '.join(str(arm['name']) for arm in event.get('arms', ()))}")
     if kind == "run_ended":
         return clean(_run_line(event))
     if kind == "match_ended":
-        return clean(f"match {event.get('label', '')} ended")
+        return clean(f"{match} ended")
     return clean(event.get("text", ""))
 
 

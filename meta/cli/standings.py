@@ -186,7 +186,8 @@ def show_match(
     from rich.text import Text
 
     first = rows[0]
-    purpose = {"reserve": "held-out match"}.get(first["purpose"] or "match", first["purpose"] or "match")
+    held_out = first["purpose"] == "reserve"
+    purpose = "match" if held_out else first["purpose"] or "match"
     number = "" if not first["generation"] else f" {first['generation']}"
     generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
@@ -194,12 +195,12 @@ def show_match(
     on = "" if first["stream"] == first["purpose"] else f", {first['stream']} data"
     unit = f"; gain in {first['unit']}" if first.get("unit") else ""
     decides = ", decides the verdict" if decision else ""
-    title = f"{purpose}{generation} on {first['task']}{on}{state}{decides}{unit}"
+    title = f"{purpose}{generation} on {'held-out task ' * held_out}{first['task']}{on}{state}{decides}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
-    held_out = first["purpose"] == "reserve" and any(row["role"] == "champion" for row in rows)
-    open_ = decision is None and not held_out  # ranks test all pairs, and the verdict has all that is tested there
+    untested = held_out and any(row["role"] == "champion" for row in rows)
+    open_ = decision is None and not untested  # ranks test all pairs, and the verdict has all that is tested there
     if open_ and lead:
         out.show(Text(lead))
     width = out.console.width

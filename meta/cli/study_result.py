@@ -25,7 +25,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
     """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff.
     ``applies``: what was found is committed next, so that no hint says how to do that."""
     from analysis.decision import decision_of
-    from analysis.decision_text import best_scripts, more_runs
+    from analysis.decision_text import more_runs
+    from analysis.script_text import best_scripts
     from arena.settings import StudyConfig
     from meta.begin import champion_of
     from programs.evolved_for import EvolvedFor

@@ -333,8 +333,8 @@ class ChampionByTask:
     """The gains of the champion, of the champion without its ideas, and of stock on each task; empty for one task.
 
     ``claims``: the announced p-values by task: of the claim on the training task, and, Holm-corrected, on the reserved
-    tasks. ``unrun``: reserved tasks on which the champion behaves like stock. ``together``: lines on the one test over
-    several training tasks and on the mean over several reserved tasks, which ``over`` holds.
+    tasks. ``unrun``: held-out tasks on which the champion behaves like stock. ``together``: lines on the one test over
+    several training tasks and on the mean over several held-out tasks, which ``over`` holds.
     """
 
     cells: tuple[Cell, ...] = ()
@@ -383,7 +383,7 @@ class ChampionByTask:
         lines = {f"ratio to stock on {c.task}": self._ratio(c) for c in self.cells if c.role == "champion"}
         lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
         if self.over:
-            lines["ratio to stock over reserved tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
+            lines["ratio to stock over held-out tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
         return lines
 
     def announced(self, cell: Cell) -> float | None:
@@ -408,7 +408,7 @@ def times(ratio: float | None, lower: float | None) -> str:
 
 
 def over_the_reserved(over: OverReserved) -> str:
-    """The mean over several reserved tasks; an estimate, not a test."""
+    """The mean over several held-out tasks; an estimate, not a test."""
     bare = f"; without its ideas {times(over.bare.ratio, over.bare.lower)}" if over.bare else ""
     champion = times(over.champion.ratio, over.champion.lower)
     return f"over the {over.tasks} held-out tasks, × stock: {champion}{bare}"

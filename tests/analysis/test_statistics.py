@@ -8,7 +8,6 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from analysis.permutation import permutation_test
 from analysis.statistics import (
     bh,
     holm,
@@ -197,15 +196,6 @@ def test_an_estimate_without_spread_or_with_too_few_values() -> None:
     assert limits(skewed_difference([1.0], [0.0, 1.0])) == (None, None)
     equal, better, worse = ([1.0, 1.0], [2.0, 2.0], [0.0, 0.0])
     assert [one_sided(skewed_difference(a, equal)) for a in (equal, better, worse)] == [0.5, 0.0, 1.0]
-
-
-def test_a_permutation_test_is_exact_and_sees_no_common_mean() -> None:
-    assert permutation_test([0.0, 0.0, 0.0, 0.0], [1.0, 1.0]) == pytest.approx(1 / 15)  # one split of C(6, 2)
-    assert permutation_test([0.0, 1.0], [1.0, 0.0]) == 1.0 and permutation_test([1.0], [2.0, 3.0]) is None
-    assert permutation_test([5.0, 5.1, 4.9], [5.3, 4.7]) == permutation_test([0.0, 0.1, -0.1], [0.3, -0.3])
-    rng = np.random.default_rng(4)
-    many = permutation_test(rng.normal(0, 1, 30).tolist(), rng.normal(2, 1, 30).tolist())  # drawn, not gone through
-    assert many is not None and 0 < many < 0.001
 
 
 def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:

@@ -16,6 +16,8 @@ from meta.evolve import evolve
 from meta.rewriting import rewritten
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
+from programs.program import Program
+from programs.shelf import starter
 from tests.meta.cli_study import cli
 from tests.studies import TINY, silent
 from trainer.scaffold import init_simulated
@@ -67,6 +69,32 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         first, *rest = resolved_ideas(written, task)
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
         assert [idea.terms for idea, _ in rest] == [idea.terms for idea, _ in resolved_ideas(champion, task)]
+        assert "applied to the untouched script; this is the best script that the study found" in first[0].text
+        ends = ("Apply it to the best script so far.", "Apply it to the untouched script, instead of the first idea.")
+        assert all(idea.text.endswith(ends) for idea, _ in rest)
+
+
+def test_an_idea_that_would_undo_the_first_one_is_another_beginning() -> None:
+    task = Task.load("strokes")
+    text = (
+        "Go.\n\n## Ideas\n\n- All: `@learning_rate=0.1` `batch=32`.\n- One: `lr=0.3`.\n- Same: `lr=0.01` `depth=3`.\n"
+    )
+    made = rewritten(Program.parse(text, "p"), "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
+    assert [idea.text.rpartition(" Apply it to ")[2] for idea in made.ideas[1:]] == [
+        "the untouched script, instead of the first idea.",
+        *["the best script so far."] * 2,
+    ]
+
+
+def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
+    text = with_label(
+        starter("idea-queue").text.replace("no_repeat", "keep: {rule: margin}\n  no_repeat").encode(), CHAT
+    )
+    (here / "chatty.md").write_bytes(text)
+    for kind in ("chat", "agent"):
+        shown = exported(here, "chatty.md", "--for", kind)["text"]
+        assert "score is better after one training" not in shown
+        assert shown.count("by more than one standard deviation of the baseline's metric") == 1
 
 
 def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:

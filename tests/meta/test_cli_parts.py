@@ -358,7 +358,7 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
     stock = {**row, "arm_id": "a2", "program_id": "p2", "name": "stock", "gain": 0.2, "rank_low": 2, "rank_high": 2}
     show_match(Output(person=True), [row, {**stock, "role": "control"}], [], {})
     shown = capsys.readouterr().out
-    assert "held-out match on far" in shown and "better than" not in shown and "rank" not in shown
+    assert "match on held-out task far" in shown and "better than" not in shown and "rank" not in shown
     again = {**stock, "arm_id": "a3", "role": "a/a", "gain": 0.4}
     rows = [{**row, "purpose": "race", "role": "program"}, {**stock, "role": "control"}, again]
     assert [(both["n"], both["gain"]) for both in both_arms(rows)] == [(8, pytest.approx(0.3))]

@@ -171,7 +171,7 @@ def test_only_settings_that_can_change_a_result_are_compared() -> None:
     rows = {row.name: row for row in settings(boards)}
     assert [name for name, row in rows.items() if row.differs] == ["knowledge.files", "researcher", "seed"]
     assert rows["knowledge.files"].values == ("effects-of-y1", "effects-of-y2")
-    assert rows["seed"].values == ("random, held-out variant law-y1", "7, held-out variant law-y2")
+    assert rows["seed"].values == ("random, held-out task law-y1", "7, held-out task law-y2")
     assert (rows["task"].values, rows["prior"].values) == (("law", "law"), ("–", "–"))
 
 

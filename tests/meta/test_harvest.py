@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from analysis import decision_text
+from analysis import script_text
 from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.mixed_model import PosteriorEstimate
 from analysis.report import page as report
@@ -204,7 +204,7 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
     page = (folder / "champion.evidence.md").read_text()
     assert "## Best train.py" in page and f"{row['gain']:.4g} [{row['low']:.4g}, {row['high']:.4g}]" in page
     assert "metaloop verify" in page and champion.decision.scripts[0].gain == row["gain"]
-    [said, *_] = decision_text.best_scripts(champion.decision)
+    [said, *_] = script_text.best_scripts(champion.decision)
     told = StringIO()
     with redirect_stdout(told):
         present(Output(quiet=True, person=False), folder)

@@ -52,7 +52,9 @@ def test_the_users_program_gets_the_ideas_that_the_task_can_follow(tasks: list[T
     assert learnt is not None and learnt.program.name == "mine-learnt"
     assert "Be quick." in learnt.program.text and "An idea of my own" not in learnt.program.text
     assert learnt.used.families == ["also-swept", "swept"] and learnt.used.tasks == 2
-    assert in_words(learnt.used) == "2 measured tasks of also-swept, swept"
+    assert in_words(learnt.used, [tasks[2]]) == "2 measured tasks of also-swept, swept"
+    same = in_words(learnt.used, tasks[1:])
+    assert same == "2 measured tasks of also-swept, swept, among them also-swept itself"
     assert len(learnt.used.files) == 2 and all(re.fullmatch(r"effects-\w+\.parquet", n) for n in learnt.used.files)
 
 
@@ -87,7 +89,7 @@ def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path
     [row] = query(tmp_path / "s", f"FROM programs WHERE program_id = '{learnt.program.program_id}'")
     assert row["operator"] == "knowledge" and row["parent_ids"] == [MINE.program_id]
     page = (tmp_path / "s" / "champion.evidence.md").read_text()
-    assert "## Learnt on other tasks" in page and "2 measured tasks of also-swept, swept" in page
+    assert "## Learnt on measured tasks" in page and "2 measured tasks of also-swept, swept" in page
     again, _, began_again = take_up(tmp_path / "s")
     assert again.config.knowledge == learnt.used and began_again == began
 
@@ -97,7 +99,8 @@ def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest
     file.write_text(MINE.text)
     command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
     assert run(command) == 0
-    assert "36 measured tasks of letters, strokes, tabular" in capsys.readouterr().out
+    plan = capsys.readouterr().out
+    assert "36 measured tasks of letters, strokes, tabular, among them tasks of the family of strokes" in plan
     assert run([*command, "--from-scratch"]) == 0
     assert "measured tasks" not in capsys.readouterr().out
 

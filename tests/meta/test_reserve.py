@@ -1,4 +1,4 @@
-"""Reserved tasks: touched once, at the end, and told under the study's one error budget."""
+"""Held-out tasks: touched once, at the end, and told under the study's one error budget."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) ->
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
         assert gains["champion"] == pytest.approx((there.claim.champion.mean, PLAN.confirm_runs))
         assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
-        assert f"On {there.task}, which the search never used" in champion.verdict
+        assert f"On the held-out task {there.task}, it" in champion.verdict
         assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
     baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
@@ -195,7 +195,7 @@ def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
 def test_other_reserved_tasks_are_refused_on_the_way(ended: Ended, tmp_path: Path) -> None:
     other = planted(tmp_path / "other", 7)
     result = cli("evolve", "--resume", str(ended[0]), "--reserve", str(other.folder), "--dry-run")
-    assert result.returncode == 2 and "other reserved tasks" in result.stderr
+    assert result.returncode == 2 and "other held-out tasks" in result.stderr
 
 
 def test_a_reserved_task_that_has_changed_is_refused(ended: Ended, tmp_path: Path) -> None:
@@ -272,15 +272,14 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds
     assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test
     assert (unseen.claim.champion.n, unseen.claim.stock.n, unseen.claim.without_ideas) == (3, 3, None)
-    estimated = "a variant that the search did not use (an estimate, not part of the test)"
-    assert f"On {variant.name}, {estimated}: gain" in champion.verdict
+    estimated = "(an estimate, not part of the test)"
+    assert f"On the held-out task {variant.name} {estimated}: gain" in champion.verdict
     ask = Snapshot(tmp_path / "study")
     note = next(n for n in verdict(gather(ReportSource(ask.con, "study"))).notes if variant.name in n)
     assert "(an estimate, not part of the test)" in note and "of stock" in note
     page = (tmp_path / "study" / "champion.evidence.md").read_text()
     assert (
-        f"{variant.name} is a variant of the first task that the search did not use" in page
-        and "| not tested |" in page
+        f"drew the held-out task {variant.name} from the family of its first task" in page and "| not tested |" in page
     )
     again, _, _ = take_up(tmp_path / "study")
     assert [each.variant for each in again.config.reserve] == [False, True]

@@ -152,9 +152,7 @@ def test_the_claim_is_over_new_tasks_each_counting_once(ended: Ended, ask: Snaps
 def test_a_family_that_was_left_out_has_one_test_of_its_own_at_the_end(ended: Ended, ask: Snapshot) -> None:
     (far,) = ended[1].on_reserve
     assert far.task == "far" and far.claim is not None and far.claim.families == ("far",) and far.claim.champion.n == 3
-    assert f"On 3 new tasks of far, a family that the search left out, it {'beats' if far.holds else 'is not'}" in (
-        ended[1].verdict
-    )
+    assert f"On 3 held-out tasks of the family far, it {'beats' if far.holds else 'is not'}" in (ended[1].verdict)
     order = ask("SELECT purpose, min(started_at) AS first, max(started_at) AS last FROM matches GROUP BY purpose")
     times = {row["purpose"]: (row["first"], row["last"]) for row in order}
     assert times["reserve"][0] >= times["confirmation"][1]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from programs import shelf, stated_settings
+from meta.mutators.charter_moves import carry_out, moves
+from programs import bare, shelf, stated_settings
 from programs.charter import fields
 from programs.charter_edit import set_charter
 from programs.charter_prose import END, START, sentences, with_prose
+from programs.charter_read import read_phrases
 from programs.program import Program
 from programs.sentences import sentences_of
+from programs.text import one_line
 
 TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
 # two values of each field, and what the sentence must hold of each
 VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "proposers": (({"queue": 3.0, "local": 1.0}, "75% of cases the next idea"), ({"tpe": 1.0}, "better half")),
-    "keep.rule": (("margin", "by more than a margin"), ("paired", "same fresh seeds")),
-    "keep.margin": ((2.5, "2.5 standard deviations"), (1.0, "1 standard deviations")),
+    "keep.rule": (("margin", "by more than one standard deviation"), ("paired", "same two fresh seeds")),
+    "keep.margin": ((2.5, "2.5 standard deviations"), (1.0, "1 standard deviation of")),
     "keep.pairs": ((3, "3 fresh seeds"), (1, "1 fresh seed ")),
     "keep.least": ((0.002, "more than 0.002"), (0.0, "however small")),
     "replicates": ((4, "4 training seeds"), (1, "1 training seed;")),
@@ -48,6 +52,24 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
         ([{"focus": ["model"]}], "throughout, “Change only settings of these groups: model”"),
     ),
 }
+
+
+# Sentences of the starters about no setting; a new one belongs here or into stated_settings.toml.
+STATES_NOTHING = one_line(
+    """
+    Train the unchanged script; Train the script as it stands.; That number is the baseline; Begin again.; Think
+    of one change; Write one line in; Read everything that; Start a fresh branch; If a run breaks; An autonomous
+    researcher; The bet is on patience; Nothing else.; The data, the clock; A run that is; Of two scripts that
+    score alike; A tiny gain; Nobody is watching; When the obvious ideas; The budget ends; Greedy search stops;
+    Its hypothesis: the best final script; The score of a single training run; Its hypothesis: false positives;
+    That holds only where; Record the mean and the standard; Change one thing.; Never choose a seed; The
+    hypothesis: the script with the best; If two scripts have the same mean score; First test the changes; Change
+    nothing else.; Keep added code only; Keep every deletion; Repeat from; Change `train.py` so that; Improvements
+    are often independent; A change that was discarded by a small margin; Most changes make the score worse; Some
+    changes are slow at first; Prefer candidates that change fewer; If a combination improved the score; This
+    program is a negative control.; It searches exactly as; Its hypothesis: this program gains less
+    """
+).split("; ")
 
 
 def test_every_field_of_the_charter_is_known() -> None:
@@ -93,9 +115,20 @@ def test_a_starter_s_prose_agrees_with_its_charter_and_no_sentence_is_stale() ->
 @pytest.mark.parametrize(
     ("starter", "fields", "gone", "there"),
     [
-        ("idea-queue", {"keep.rule": "margin"}, ("score is better",), ("by more than a margin",)),
-        ("stock", {"keep.rule": "margin"}, ("If the score is better", "equal or worse"), ("by more than a margin",)),
-        ("careful", {"keep.rule": "paired"}, ("one SD", "inconclusive"), ("same fresh seeds",)),
+        (
+            "idea-queue",
+            {"keep.rule": "margin", "keep.margin": 0.5},
+            ("score is better",),
+            ("by more than a margin of the seed noise; else revert it. That margin is 0.5 standard deviations",),
+        ),
+        ("stock", {"keep.rule": "margin"}, ("score is better", "equal or worse"), ("than one standard deviation of",)),
+        ("stock", {"focus": ["model"]}, ("Anything in",), ("Change only settings of these groups: model",)),
+        ("stock", {"avoid_failures": True, "wave": 2}, ("second attempt",), ("Never try a value again that crashed",)),
+        ("careful", {"keep.rule": "paired", "keep.pairs": 3}, ("one SD", "inconclusive"), ("Use 3 fresh seeds",)),
+        ("careful", {"keep.margin": 2.0}, ("one SD",), ("That margin is 2 standard deviations",)),
+        ("idea-queue", {"proposers": {"queue": 0.2, "local": 0.8}}, ("a few experiments",), ("in 20% of cases",)),
+        ("screen-waves", {"screen.fraction": 0.4}, ("quarter",), ("with 40% of the time",)),
+        ("local", {"rotate": True}, ("same direction soon",), ("two experiments in a row",)),
         ("branches", {"branch.frontier": 2}, ("three kept", "three best"), ("2 best kept versions",)),
         ("branches", {"branch.frontier": 1, "branch.rewind_after": 0}, ("## Simplicity", "eight"), ("Never go back",)),
         ("confirm-last", {"confirm": 0.1}, ("fifth",), ("last 10% of the budget", "Ignore the scores from the search")),
@@ -119,6 +152,33 @@ def test_a_sentence_that_a_setting_contradicts_is_replaced(
     body = stated.partition(START)[0]
     assert not [words for words in gone if words in stated] and all(words in body for words in there), body
     assert with_prose(stated) == stated and Program.parse(stated).charter == Program.parse(text).charter
+    once = [sentence for _, sentence in sentences(text)]
+    assert [stated.count(sentence) for sentence in once] == [1] * len(once)
+
+
+def test_no_setting_that_a_mutator_changes_is_contradicted_by_a_starter_s_text() -> None:
+    """Whatever the field: what the usual wordings say of the exported text is what the charter says."""
+    starters = [bare.without_ideas(shelf.starter(name)) for name in shelf.names()]  # lists are long, and state nothing
+    starters += [shelf.starter("idea-queue")]
+    texts = {(one, *move): carry_out(one.text, move) for one in starters for move in moves(one.charter)}
+    others = {field: value for field, ((value, _), _) in VALUES.items() if field != "phases"}
+    texts |= {(one, field): set_charter(one.text, field, others[field]) for one in starters[-2:] for field in others}
+    for text in texts.values():
+        charter, said = Program.parse(text).charter, read_phrases(with_prose(text))
+        for found in said.findings:
+            there, said_there = charter.get(found.field), found.value
+            if isinstance(there, dict) and isinstance(said_there, dict):  # shares are rounded
+                there, said_there = sorted(there), sorted(said_there)
+            assert there == said_there, (found.words, text)
+
+
+def test_every_sentence_of_a_starter_states_a_setting_or_is_known_to_state_none() -> None:
+    for program in map(shelf.starter, shelf.names()):
+        ideas = {sentence.text for idea in program.ideas for sentence in sentences_of(idea.text)}
+        titles = set(re.findall(r"^#+ (.*)$", program.text, re.MULTILINE))
+        for sentence in sentences_of(program.text):
+            known = sentence.text in stated_settings._states() or sentence.text in (ideas | titles)
+            assert known or sentence.text.startswith(tuple(STATES_NOTHING)), sentence
 
 
 def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() -> None:

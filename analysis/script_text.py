@@ -1,0 +1,63 @@
+"""The best train.py of a study as text, beside the other uses of its device time."""
+
+from __future__ import annotations
+
+from analysis.decision import Decision
+from analysis.same_spend import FoundScript, SameSpend
+from analysis.trust import marked
+from analysis.wording import count, interval_decimals, many, number, span
+
+
+def best_scripts(d: Decision) -> list[str]:
+    """The best train.py of the study, and of other uses of its device time; none of it is tested."""
+    longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
+    ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
+    return [*ours, *(spend(each, d) for each in d.spend), *longs]
+
+
+def harvested(script: FoundScript, d: Decision) -> str:
+    where = f" on {script.task}" if d.tasks else ""
+    return (
+        f"The best train.py of the study{where}, from a last search (harvest) of "
+        f"{many(script.experiments, 'experiment')}, gains {script_gain(script)}, measured on seeds and data that were "
+        "not used to choose it."
+    )
+
+
+def long_search(script: FoundScript, d: Decision) -> str:
+    where = f" on {script.task}" if d.tasks else ""
+    name = {"long-tpe": "TPE", "long-elite": "elite"}.get(script.search, script.search)
+    return (
+        f"Measured: one long {name} search with the device time of the whole study{where} "
+        f"({many(script.experiments, 'experiment')}) ends with a train.py that gains {script_gain(script)}."
+    )
+
+
+def script_gain(script: FoundScript) -> str:
+    digits = interval_decimals(script.low, script.high)
+    doubt = f", {marked(script.trust)}" if marked(script.trust) else ""
+    interval_ = f"[{span(script.low, script.high, digits)}]"
+    return f"{number(script.gain, digits)} {script.unit} {interval_} ({many(script.n, 'fresh seed')}{doubt})"
+
+
+def spend(same: SameSpend, d: Decision) -> str:
+    """The best of as many stock runs as the whole study cost, beside one run of the champion."""
+    on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
+    where = f" on {same.task}" if d.tasks else ""
+    stock_runs = many(same.runs, "stock run")
+    text = f"The device time of the whole study{where} is enough for {stock_runs}. "
+    known = many(same.known, "stock run")
+    if same.gain is None:
+        return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
+    digits = interval_decimals(same.low, same.high)
+    gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
+    beside = f"one run of {d.name} gains {number(on.mean, digits)}"
+    if same.measured:
+        return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
+    if same.best_of == same.runs:
+        return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
+    return (
+        f"{text}The {known} of this study suffice to estimate the best of {same.best_of}, not of {count(same.runs)}. "
+        f"The best of {same.best_of} would gain {gain}; {beside}. To measure the best of all: metaloop evolve "
+        "--same-spend."
+    )

@@ -1,0 +1,74 @@
+"""The A/A check by itself, and the sentence on a champion's origin: what needs no study."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+
+import numpy as np
+
+from analysis import decision_text
+from analysis.decision import CHECK_LEVEL, CheckedArm, twins
+from analysis.origin import ChangeCredit, Origin, in_words
+from analysis.statistics import mean_interval, t_test
+from meta.claim import Against, claim
+from programs.program import Program
+from tests.meta.test_decision import AHEAD, POOLED
+
+
+def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]]:
+    sizes = {"champion": 10, "control": 10, "a/a": 4}
+    return {role: rng.normal(shift if role == "a/a" else 0.0, 0.3, n).tolist() for role, n in sizes.items()}
+
+
+def test_the_check_fails_as_often_as_it_should_and_is_independent_of_the_test() -> None:
+    rng = np.random.default_rng(20)
+    made = [claim(drawn(rng)) for _ in range(2000)]
+    failed = sum(not one.check.passed for one in made if one.check)
+    assert 0.3 * CHECK_LEVEL < failed / len(made) < 2 * CHECK_LEVEL
+    assert 0.015 < sum(one.holds for one in made) / len(made) < 0.035
+    differences = np.array([(one.difference, one.check.difference if one.check else 0.0) for one in made])
+    assert abs(np.corrcoef(differences.T)[0, 1]) < 0.07  # 3 se
+    apart = [claim(drawn(rng, 1.0)) for _ in range(50)]
+    assert sum(not one.check.passed for one in apart if one.check) > 25
+
+
+def test_the_check_s_p_follows_from_its_standard_error_and_fails_where_no_permutation_test_can() -> None:
+    """4 and 3 runs have 35 splits, so that the p of a permutation test is at least .029."""
+    few = {"champion": [1.0, 1.2], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2]}
+    check = claim(few).check
+    arms = [CheckedArm("p", role, "", "", len(few[role]), *(astuple(mean_interval(few[role]))[:2])) for role in few]
+    assert check and not check.passed and check == twins([replace(arms[1], role="control"), arms[2]])
+    for found_ in (check, *(one.check for one in (claim(POOLED), claim(AHEAD)))):
+        assert found_ and found_.se and found_.p is not None
+        assert found_.p == t_test(found_.difference, found_.se, found_.n + found_.n_other - 2)
+        assert f"standard error {found_.se:.2g}"[:18] in decision_text.check(found_)
+        assert "(two-sided t test, p " in decision_text.check(found_)
+    assert "test, p" not in decision_text.check(replace(check, test=""))  # a record of an older version
+
+
+def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:
+    gains = {"champion": [0.3, 0.4, 0.5], "control": [0.0, 0.2, 0.1], "a/a": [0.1]}
+    against = Against((1.0, 1.2, 0.9), {"champion": 1.0, "control": 1.0, "a/a": 0.0})
+    alone = claim({"champion": gains["champion"], "control": [0.0, 0.2, 0.1, 0.1]},
+                  Against(against.baseline, {"champion": 1.0, "control": 0.75}))  # fmt: skip
+    assert replace(claim(gains, against), check=None) == alone
+
+
+def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> None:
+    old = Program.parse("---\nmetaloop:\n  proposers: {queue: 1.0}\n---\n# A\n\n## Ideas\n\n- One: `a=1`.\n", "old")
+    text = old.text.replace("queue: 1.0}", "queue: 0.9, local: 0.1}") + "- Two: `b=2`.\n"
+    changes = tuple(in_words(old, Program.parse(text, "new")))
+    assert changes == ("1 setting changed", "1 idea added")
+    credit = ChangeCredit("strokes", 0.064, -0.097, 0.226, "nats", helps=False, hurts=False)
+    made = Origin("learnt", "shipped", ("letters", "strokes"), ("strokes",), changes, 1, 1, (credit,))
+    short = (
+        "The champion was evolved from the shipped program learnt (its ideas were measured on strokes tasks like this "
+        "one): 1 setting changed and 1 idea added. The confirmation did not test these changes, and the search did not "
+        "show that they help"
+    )
+    assert made.sentence(["stock"]) == f"{short} (difference +0.064 nats [−0.097 to 0.226])."
+    assert made.sentence(["stock"], short=True) == f"{short}."
+    assert made.sentence(["learnt"]).endswith("1 idea added. The announced test compares the two.")
+    helped = replace(made, credits=(replace(credit, helps=True), credit))
+    assert helped.sentence(["stock"]).endswith("and the search showed that they help on 1 of 2 tasks.")
+    assert replace(made, credits=()).sentence(["stock"]).endswith("the search did not measure them alone.")
