@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many
 from meta.cli import resolve
-from meta.cli.contest_entrant import decided_rows
+from meta.cli.contest_entrant import decided_rows, named
 from meta.cli.flags import ContestFolder, WebhookFlag
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -123,9 +123,9 @@ def present(out: Output, contest: Contest) -> None:
         out.note(f"closed early by the host: {early}")
     out.note(announcement["headline"])
     for who in announcement.get("left_out", ()):
-        out.note(f"decided without entry {who['number']} of {who['entrant']}: {who['why']}")
+        out.note(f"decided without {named(who)}: {who['why']}")
     for act in since(contest, announcement):
-        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+        out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, shown
+from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
 from meta.cli.options import argument, duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
@@ -55,11 +55,11 @@ def status(
         left = f", at most {duration(going['seconds'])} left" if "seconds" in going else ""
         out.note(f"{going['done']} of at most {going['wanted']} confirming runs{left}")
         for one in going.get("race", ()):
-            out.note(f"  {one['name']}: {one['said']}")
+            out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
     for act in board.get("since", ()):
-        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+        out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
     if board["announcement"].get("rows"):
         out.note("the confirming runs, which decided; the board before them is on the pages and in --json")

@@ -227,11 +227,11 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
         named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
     alike = entry.alike[0]["number"] if entry.alike else None
     bases = [BaseText("stock", "stock", "")]
-    for number, what in ((named_, "parent, number {}"), (alike, "most similar earlier entry, number {}")):
+    for number, what in ((named_, "parent, {}"), (alike, "most similar earlier entry, {}")):
         if number is None or any(base.key == str(number) for base in bases):
             continue
         other = views.entry_numbered(host.contest, number)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
-            base = BaseText(str(number), f"{what.format(number)} ({other.entrant})", other.raw.decode("utf-8"))
+            base = BaseText(str(number), what.format(other.label), other.raw.decode("utf-8"))
             bases = [base, *bases] if number == named_ else [*bases, base]
     return bases

@@ -73,7 +73,7 @@ def test_the_table_has_the_first_and_the_last_time() -> None:
 
 
 @pytest.mark.parametrize(("entries", "labels"), [
-    ([("Ben", "Ben 2"), ("Ada", "Ada 1"), ("Ben", "Ben 1")], ["Ben 2", "Ada", "Ben 1"]),
+    ([("Ben", "Ben 2"), ("Ada", "Ada 1"), ("Ben", "Ben 1")], ["Ben 2", "Ada 1", "Ben 1"]),
     ([("Ben", "wide"), ("Ben", "deep")], ["Ben: wide", "Ben: deep"]),
     ([("Benedict Cumbers", "Benedict Cumbers 1"), ("Benedict Cumbers", "Benedict Cumbers 2")],
      ["Benedict… no. 3", "Benedict… no. 4"]),

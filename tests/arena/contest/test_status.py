@@ -43,7 +43,7 @@ def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: 
     contest.state(decided="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     after = capsys.readouterr()
-    assert "Ada: Ada 1\t0.691" in after.out and "confirming runs" in after.err
+    assert "Ada 1\t0.691" in after.out and "confirming runs" in after.err
     assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
 
