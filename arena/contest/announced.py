@@ -69,7 +69,7 @@ def _spent(said: Announcement) -> str:
     why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
     if race["looked"] < last:
         why.append(f"all was decided at the look after {race['looked']} of at most {last} runs of each")
-    why = why or ["stock needed fewer"]
+    why = why or ["stock stopped once all leaders were above it"]
     return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
 

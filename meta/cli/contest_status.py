@@ -36,6 +36,7 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    from arena.contest.pace import progress_line
     from arena.contest.tables import state_label
 
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
@@ -52,8 +53,7 @@ def status(
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
     if going := contest.get("deciding"):
-        left = f", at most {duration(going['seconds'])} left" if "seconds" in going else ""
-        out.note(f"{going['done']} of at most {going['wanted']} confirming runs{left}")
+        out.note(progress_line(going))
         for one in going.get("race", ()):
             out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:

@@ -181,7 +181,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         (20, 5, 20, 5, f"20 runs of 2 leaders and stock; at most 40 were planned, but {over}"),
         (35, 10, 40, 5, "at most 40 were planned, but 1 of 2 leaders left it early."),
         (18, 5, 20, 4, f"but 1 of 2 leaders left it early and {over}"),
-        (35, 10, 40, 10, "but stock needed fewer."),
+        (35, 10, 40, 10, "but stock stopped once all leaders were above it."),
         (40, 10, 40, 10, "40 runs of 2 leaders and stock. Intervals"),
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
