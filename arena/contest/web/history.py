@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,12 +95,17 @@ class RankPlane:
 def chart_labels(rows: Sequence[MeasuredRow]) -> list[str]:
     """A short label for each row, all different: the entry's; where two would be the same, with its number."""
     full = map(arm_label, rows)
-    short = [textwrap.shorten(label, LETTERS, placeholder="…") or label[: LETTERS - 1] + "…" for label in full]
+    short = [shortened(label, re.search(r" \d+$|$", label).group()) for label in full]  # type: ignore[union-attr]
     same = Counter(short)
     return [
-        label if same[label] == 1 else f"{arm_label(row)[: LETTERS - 7]}… no. {row['number']}"
+        label if same[label] == 1 else shortened(arm_label(row), f" no. {row['number']}", always=True)
         for row, label in zip(rows, short, strict=True)
     ]
+
+
+def shortened(label: str, end: str, always: bool = False) -> str:
+    """A label cut to LETTERS, where it is longer or ``always``, with ``end`` after the cut."""
+    return label if len(label) <= LETTERS and not always else f"{label[: LETTERS - 1 - len(end)].rstrip()}…{end}"
 
 
 def rank_line(

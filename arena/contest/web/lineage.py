@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from analysis.wording import decimals, number
-from arena.contest.announced import outcome
+from arena.contest.announced import outcome, place
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
 from arena.contest.stored import Announcement, entry_label
@@ -80,7 +80,7 @@ def decided(lineage: IdeaLineage, said: Announcement) -> IdeaLineage:
     for node in lineage["nodes"]:
         row = rows.get(node["number"])
         new = {key: row[key] for key in ("gain", "low", "high", "n")} if row else {}
-        nodes.append({**node, **new, "result": outcome(row["entry_id"], said) if row else ""})  # type: ignore[typeddict-item]
+        nodes.append({**node, **new, "result": place(row, said) or outcome(row["entry_id"], said) if row else ""})  # type: ignore[typeddict-item]
     nodes.sort(key=lambda node: (node["number"] not in won, not node.get("result"), -(node["gain"] or -math.inf)))
     return {**lineage, "nodes": nodes}
 
