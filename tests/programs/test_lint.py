@@ -132,7 +132,6 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
     ],
 )
 def test_one_check_finds_the_mistakes_of_the_settings_and_of_the_text(front: str) -> None:
-    front = HEAD + front
     found = check(front + "## Ideas\n- `lr=1` and `lr=2`\n", "p.md", lambda term: f"no edit `{term}`")
     assert len({m.line for m in found if m.code == "unreadable"}) == (2 if "kep" in front else 1)
     assert [(m.line, m.code) for m in found if m.code != "unreadable"] == [

@@ -110,8 +110,8 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
         errors = sum(message.level == "error" for message in problem.lint)
-        why = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
-        said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(why)))}."
+        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
+        said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
         return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
     named, tried, of = set[str](), set[str](), len(program.ideas)

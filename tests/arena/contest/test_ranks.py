@@ -105,6 +105,6 @@ def test_board_and_entry_show_the_ranks_over_time(contest: Contest) -> None:
     assert board.count('class="rank ') == 3 and board.count('class="rank stock"') == 2 and "f-band" not in board
     assert own.count('class="rank ') == 1 and 'class="f-band"' in own
     assert all("after 4 runs" in page and "after 6 runs" in page for page in (board, own, *twins))
-    assert "<title>Ada O&#39;Neill: " in board
+    assert "<title>Ada O&#39;Neill 1" in board
     assert "Ranks over time" not in second
     assert all(float(y) <= 60 for y in re.findall(r'<path class="rank [a-z]+" d="M[\d.]+ ([\d.]+)', board))
