@@ -81,14 +81,13 @@ def lint(
 
 
 def check(raw: str | bytes, file: str, unread: Callable[[str], str] | None = None) -> list[LintMessage]:
-    """Like ``lint``, for any text: one that is not a valid program gives an error for each bad setting, and what
+    """Like ``lint``, for any text: one that is not a valid program gives an error for each bad setting, then what
     ``lint`` says of its text. What depends on the settings is said once they can be read."""
     program, errors = readable(raw, file)
     said = lint(program, unread) if program else []
     if not errors:
         return said
-    others = [m for m in said if m.code not in _OF_SETTINGS]
-    return sorted([*errors, *others], key=lambda m: (m.file, m.line, m.code))
+    return [*errors, *(m for m in said if m.code not in _OF_SETTINGS)]
 
 
 def readable(raw: str | bytes, file: str) -> tuple[Program | None, list[LintMessage]]:

@@ -99,7 +99,8 @@ def linted(
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
     program, _ = readable(raw, PROGRAM_FILE)
     own = own_code(contest, program) if program else []
-    messages = (*check(raw, PROGRAM_FILE, unread), *own, *unused)
+    every = (*check(raw, PROGRAM_FILE, unread), *own, *unused)
+    messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
     if errors or program is None:
         hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
@@ -152,10 +153,9 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
-    """The first MOST_LINT messages, errors before others, and a note on the rest: lists of entries contain them."""
+    """The first MOST_LINT messages (errors come first) and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
-    messages = tuple(sorted(messages, key=lambda message: message.level != "error"))
     more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
 
