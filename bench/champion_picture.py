@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, SPLIT, TOP, STEP, ARM = 1140, 750, 66, 22, 44  # pixels
-LETTERS, MOST = 65, 16
+LETTERS, MOST = 53, 16
 TINTS = {
     "up": ("#eaf3fc", "#d5e7f9", "#bfdbf6", "#a8cef2"),
     "down": ("#fcefe8", "#fae0d3", "#f7d0bd", "#f4c0a7"),
@@ -45,7 +45,7 @@ def champion_picture(study: Path, target: Path) -> Path:
     drawn = text.render(
         width=WIDTH, split=SPLIT, height=height, title=f"{name}, tinted by credit, and the standings", name=name,
         unit=facts.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
-        note=f"gain, {facts.unit} per experiment [95% interval], n; observational; tint: told from 0, q < 5%",
+        note=f"gain, {facts.unit} per experiment [95% interval]; observational; tint: told from 0, q < 5%",
     )  # fmt: skip
     target.write_text(drawn, encoding="utf-8")
     return target

@@ -37,11 +37,12 @@ SIZES = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 
 @dataclass(frozen=True)
 class Drawn:
-    """An entry of a simulated contest; ``entrant``, ``entry_id`` and ``name`` as the decision reads them."""
+    """An entry of a simulated contest; the texts as the decision reads them."""
 
     number: int
     role: str
     entrant: str = ""
+    label: str = ""
     entry_id: str = ""
     name: str = ""
 

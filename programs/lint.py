@@ -19,7 +19,7 @@ from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
 from programs.structure import Outline, in_ideas, outline
-from programs.text import one_line
+from programs.text import one_line, split_lines
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -31,6 +31,7 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _COMMON = {"version", "history", "focus", "branch", "phases", "screen", "confirm"}  # settings that other tools may have
+_OF_SETTINGS = {"ideas-not-queued"}  # codes of messages that are wrong where the settings cannot be read
 _DASHES = re.compile(r"^([-\u2010-\u2015\u2212]+)[ \t]*\r?\n?$")  # phones make one dash of two or three hyphens
 
 
@@ -80,16 +81,43 @@ def lint(
 
 
 def check(raw: str | bytes, file: str, unread: Callable[[str], str] | None = None) -> list[LintMessage]:
-    """Like ``lint``, for any text; one that is not a valid program gives errors alone: one for each bad setting."""
+    """Like ``lint``, for any text: one that is not a valid program gives an error for each bad setting, then what
+    ``lint`` says of its text. What depends on the settings is said once they can be read."""
+    program, errors = readable(raw, file)
+    said = lint(program, unread) if program else []
+    if not errors:
+        return said
+    return [*errors, *(m for m in said if m.code not in _OF_SETTINGS)]
+
+
+def readable(raw: str | bytes, file: str) -> tuple[Program | None, list[LintMessage]]:
+    """The program, and why it is not valid: an error for each bad setting. Then it is read without its settings, with
+    the same lines; None where that is not possible either."""
     try:
-        program = Program.parse(raw, file)
+        return Program.parse(raw, file), []
     except ProgramError as error:
         said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
         where, line, message = said.groups() if said else ("", 1, error.message)
         message, *others = re.split(r"; line (\d{1,9}): ", message)
         each = [(line, message), *zip(others[::2], others[1::2], strict=True)]
-        return [_printable(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
-    return lint(program, unread)
+        errors = [_printable(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
+    try:
+        return Program.parse(_without_settings(raw if isinstance(raw, str) else raw.decode("utf-8")), file), errors
+    except (ProgramError, UnicodeDecodeError):
+        return None, errors
+
+
+def _without_settings(text: str) -> str:
+    """The text with empty lines in place of the settings; of the whole front matter where they cannot be located.
+    That ends with a line of dashes, or before the first empty line."""
+    lines = split_lines(text)
+    try:
+        start, end = locate(lines).block or (0, 0)
+    except ProgramError:
+        ends = [i for i, line in enumerate(lines) if i and line.strip() in ("---", "...", "")]
+        start, end = 0, next((i + 1 for i in ends if lines[i].strip()), ends[0] if ends else len(lines))
+    lines[start:end] = ["metaloop:\n" if start and i == start else "\n" for i in range(start, end)]
+    return "".join(lines)
 
 
 def _printable(message: LintMessage) -> LintMessage:

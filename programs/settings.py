@@ -19,7 +19,7 @@ from programs.text import one_line
 
 Lines = dict[tuple[str, ...], int]
 _LONGEST_NAME = 120
-_MOST_COMPLAINTS = 5  # in one message
+_MOST_COMPLAINTS = 20  # in one message
 _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
 _MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
 

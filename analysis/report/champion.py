@@ -11,7 +11,7 @@ from analysis.opposite import opposites
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
 from analysis.report.source import QueryResult
-from analysis.wording import chance, count, decimals, interval_decimals, number, short, span
+from analysis.wording import chance, count, decimals, interval_decimals, many, number, short, span
 from programs.directives import Directive
 from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
@@ -56,6 +56,11 @@ class CreditRow:
         return self.q < LEVEL and (self.low > 0 or self.high < 0)
 
     @property
+    def sample(self) -> str:
+        """What the estimate rests on: ``14 runs``."""
+        return many(self.n, "experiment" if self.method == "directive" else "run")
+
+    @property
     def digits(self) -> int:
         if self.low is None or self.high is None:
             return decimals(abs(self.estimate or 0.0))
@@ -79,7 +84,7 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class Mark:
-    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0] n=14``, its design, and its direction."""
+    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design, and its direction."""
 
     label: str
     design: str
@@ -157,12 +162,12 @@ def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
 
 def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
     estimate, digits = row.estimate or 0.0, row.digits
-    inside = " (one run)"
+    inside = ""
     if row.low is not None:
         inside = f" [{number(row.low, digits)}, {number(row.high, digits)}]"
     strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_proven else 0
     return Mark(
-        label=f"{number(estimate, digits, True)}{inside} n={count(row.n)}",
+        label=f"{number(estimate, digits, True)}{inside}, {row.sample}",
         design=f"{row.design}, {row.method}",
         way=("up" if estimate > 0 else "down") if row.is_proven else "none",
         strength=min(strength, 4),

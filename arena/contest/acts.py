@@ -123,6 +123,7 @@ class ActRow(TypedDict):
     entry_id: str
     number: int
     entrant: str
+    name: str  # not in the ledger's record
     because: str
     at: datetime
     phase: str
@@ -142,6 +143,7 @@ class TaintRow(TypedDict):
     void_number: int
     void_entry_id: str
     void_entrant: str
+    void_name: str
     because: str
 
 
@@ -158,6 +160,7 @@ def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
             "void_number": above,
             "void_entry_id": void[above]["entry_id"],
             "void_entrant": void[above]["entrant"],
+            "void_name": void[above]["name"],
             "because": void[above]["because"],
         }
         for number in numbers
@@ -182,6 +185,7 @@ def row(act: Act) -> ActRow:
         "entry_id": act.entry.entry_id,
         "number": act.number,
         "entrant": act.entry.entrant,
+        "name": act.entry.name,
         "because": act.because,
         "at": act.at,
         "phase": act.phase,
@@ -207,6 +211,7 @@ def record_acts(contest: Contest, study: Study) -> int:
     for act in news:
         affected = arm_ids(contest, act.entry.entry_id, act.phase)
         body = {**row(act), "at": act.at.isoformat(), "arm_ids": affected}
+        del body["name"]
         study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True

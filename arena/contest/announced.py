@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race
-from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, arm_label, entry_label
+from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
 
 
 def sentences(said: Announcement) -> list[str]:
     """What an announcement says beside its headline, in the order of interest."""
     if said["outcome"] == "empty":
         return []
-    digits, race = decimals(typical(row["se"] for row in said["rows"])), said.get("race")
-    stock = said["gain"] - said["over_stock"]
-    ratio, best = _ratio(said["gain"], said), entry_label(said["best"]["entrant"], said["best"]["name"])
-    lines = [
-        f"Over {many(said['n'], 'fresh run')}, {best} gains {number(said['gain'], digits)} {said['unit']} on "
-        f"average (95% interval {span(said['low'], said['high'], digits)}), stock's two arms together "
-        f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
-        f"is {number(said['over_stock'], digits, True)} (95% interval "
-        f"{span(said['over_low'], said['over_high'], digits)})."
-    ]
-    if race:
-        saved = race["equal_runs"] - race["runs"]
-        same = f" With as many runs for everybody it would have taken {race['equal_runs']:,}." if saved > 0 else ""
-        lines.append(
-            f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock.{same} Intervals "
-            f"and tests allow for all {many(len(race['looks']), 'look')} at the results on the way."
-        )
+    digits = decimals(typical(row["se"] for row in said["rows"]))
+    lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
+    if race := said.get("race"):
+        looks = many(len(race["looks"]), "look")
+        lines.append(f"{_spent(said)} Intervals and tests allow for all {looks} at the results on the way.")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
-        names = labels(said["winners"])
-        first, second = (names[who["number"]] for who in said["winners"][:2])
+        first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
         cost = (
             f"would take about {runs:,} runs of each, {duration(seconds)} of device time, if their true gains are "
             "those measured"
@@ -47,13 +33,44 @@ def sentences(said: Announcement) -> list[str]:
     return lines
 
 
-def labels(entries: Sequence[NamedEntry | MeasuredRow]) -> dict[int, str]:
-    """Number → the entrant, with the entry's name where the entrant has several."""
-    own = Counter(entry["entrant"] for entry in entries)
-    return {
-        entry["number"]: f"{entry['entrant']} ({entry['name']})" if own[entry["entrant"]] > 1 else entry["entrant"]
-        for entry in entries
-    }
+def _lead(said: Announcement, digits: int) -> str:
+    """How far the best entry is above stock."""
+    stock, ratio = said["gain"] - said["over_stock"], _ratio(said["gain"], said)
+    return (
+        f"Over {many(said['n'], 'fresh run')}, {entry_label(said['best']['entrant'], said['best']['name'])} gains "
+        f"{number(said['gain'], digits)} {said['unit']} on average (95% interval "
+        f"{span(said['low'], said['high'], digits)}), stock's two arms together "
+        f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
+        f"is {number(said['over_stock'], digits, True)} (95% interval "
+        f"{span(said['over_low'], said['over_high'], digits)})."
+    )
+
+
+def _group(said: Announcement, digits: int) -> str:
+    """What a tied group gains: no entry of it is named as the best."""
+    winners = {who["number"] for who in said["winners"]}
+    gains = sorted(row["gain"] for row in said["rows"] if row["number"] in winners)
+    ends = dict.fromkeys(number(gain, digits) for gain in (gains[0], gains[-1]))
+    return (
+        f"Over {many(said['n'], 'fresh run')} of each, the {len(winners)} entries gain "
+        f"{' to '.join(ends)} {said['unit']} on average, stock's two arms "
+        f"together {number(said['gain'] - said['over_stock'], digits)}. The runs do not separate the winners."
+    )
+
+
+def _spent(said: Announcement) -> str:
+    """How many runs the decision took, and why not as many as it might have: a race ends early."""
+    race, last = said["race"], said["race"]["looks"][-1]
+    took = f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock"
+    most = race["equal_runs"] // max(race["looked"], 1) * last
+    if race["runs"] >= most:
+        return f"{took}."
+    early = sum(one["runs"] < race["looked"] for one in said.get("lost", ()))
+    why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
+    if race["looked"] < last:
+        why.append(f"all was decided at the look after {race['looked']} of at most {last} runs of each")
+    why = why or ["stock stopped once all leaders were above it"]
+    return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
 
 def place(row: MeasuredRow, said: Announcement) -> str:
@@ -72,7 +89,7 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     if lost["below"] is None:
         return f"not significantly above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
-    below = left_race(_name(other), number(lost["by"], digits), lost["runs"])
+    below = left_race(arm_label(other), number(lost["by"], digits), lost["runs"])
     beside = "above stock" if lost["above_stock"] else "not significantly above stock"
     return below if other["role"] != "program" else f"{below}; {beside}"
 
@@ -104,10 +121,6 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
     return lines
 
 
-def _name(row: MeasuredRow) -> str:
-    return entry_label(row["entrant"], row["name"]) if row["role"] == "program" else arm_label(row)
-
-
 def places(said: Announcement) -> dict[int, str]:
     """Number → `place`, of all rows; empty without a race."""
     return {row["number"]: place(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
@@ -118,11 +131,12 @@ def winning(entry_id: str, said: Announcement) -> str:
     row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
     if row is None or entry_id not in [who["entry_id"] for who in said["winners"]]:
         return ""
-    won = "won" if len(said["winners"]) == 1 else "shares the win"
+    others = len(said["winners"]) - 1
+    won = f"shares the win with {many(others, 'other entry')}" if others else "won"
     gain = number(row["gain"], decimals(typical(each["se"] for each in said["rows"])))
     ratio = _ratio(row["gain"], said)
     times = f", about {ratio:.1f} times stock's" if ratio else ""
-    return f"{_name(row)} {won}: a gain of {gain} {said['unit']}{times}"
+    return f"{arm_label(row)} {won}: a gain of {gain} {said['unit']}{times}"
 
 
 def _ratio(gain: float, said: Announcement) -> float | None:

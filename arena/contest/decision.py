@@ -15,14 +15,14 @@ from analysis.statistics import error_of, interval
 from analysis.wording import decimals, listed, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
-from arena.contest.announced import labels, look_lines, race_places
+from arena.contest.announced import look_lines, race_places
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import ConfirmingRuns, Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss, entry_label
+from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
@@ -99,7 +99,7 @@ class ConfirmingPlan:
         runs: ConfirmingRuns = {"done": sum(n for _, n in each), "wanted": most, "race": [], "looks": []}
         if race is None:
             return runs
-        names = {e.number: entry_label(e.entrant, e.name) if e.role == "program" else "stock" for e in self.entries}
+        names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
         digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
         places = race_places(race, names, digits) | {number: f"left out: {why}" for number, why in gone.items()}
@@ -213,7 +213,7 @@ def decide_race(
     decided: Announcement = {
         "outcome": outcome,
         "winners": [_who(entry) for entry in winners],
-        "headline": race_headline(outcome, [_who(entry) for entry in winners], best),
+        "headline": headline(winners, best, race=True),
         "best": _who(best),
         "gain": scores.values[best.number],
         "low": low,
@@ -293,7 +293,7 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
     return {
         "outcome": outcome,
         "winners": [_who(e) for e in winners],
-        "headline": headline(outcome, [e.entrant for e in winners], best),
+        "headline": headline(winners, best, race=False),
         "best": _who(best),
         "gain": scores.values[best.number],
         "low": low,
@@ -315,20 +315,14 @@ def _who(entry: ContestEntry) -> NamedEntry:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 
-def race_headline(outcome: str, winners: Sequence[NamedEntry], best: ContestEntry) -> str:
-    if outcome == "shared" and len({who["entrant"] for who in winners}) == 1:
-        entries = listed([who["name"] for who in winners])
-        return f"{winners[0]['entrant']} won, with {entries}: the runs do not show which is better"
-    if outcome == "shared":
-        return f"{listed([*labels(winners).values()])} share the win: the runs do not separate them"
-    if outcome == "none":
-        return f"No winner: the runs do not show that the best entry, by {best.entrant}, is better than stock"
-    return headline(outcome, [entry_label(who["entrant"], who["name"]) for who in winners], best)
-
-
-def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
-    if outcome == "won":
-        return f"{names[0]} won"
-    if outcome == "shared":
-        return f"{', '.join(names[:-1])} and {names[-1]} share the win: no significant difference from the best"
-    return f"No winner: the best entry, by {best.entrant}, is not significantly better than stock"
+def headline(winners: Sequence[ContestEntry], best: ContestEntry, race: bool) -> str:
+    """Who won, in a line. ``race``: by the rule of a race, else by that of an earlier version."""
+    names = listed([entry.label for entry in winners])
+    if len(winners) > 1:
+        why = "the runs do not separate them" if race else "no significant difference from the best"
+        return f"{names} share the win: {why}"
+    if winners:
+        return f"{names} won"
+    if race:
+        return f"No winner: the runs do not show that the best entry, {best.label}, is better than stock"
+    return f"No winner: the best entry, {best.label}, is not significantly better than stock"

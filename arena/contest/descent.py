@@ -127,6 +127,7 @@ class LineageEntry(TypedDict):
     high: float | None
     n: int
     edges: list[LineageEdge]
+    result: NotRequired[str]  # of the decision, of whose runs the gain then is; empty for who took no part
 
 
 class SharedIdea(TypedDict):

@@ -17,7 +17,7 @@ from programs.errors import MetaloopError, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.ids import content_id
-from programs.lint import LintMessage, check
+from programs.lint import LintMessage, check, readable
 from programs.program import Program, program_id
 from programs.text import one_line
 
@@ -97,19 +97,25 @@ def linted(
     unused: Sequence[LintMessage] = (),
 ) -> Checked:
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
-    messages = first((*check(raw, PROGRAM_FILE, unread), *unused))
+    program, _ = readable(raw, PROGRAM_FILE)
+    own = own_code(contest, program) if program else []
+    every = (*check(raw, PROGRAM_FILE, unread), *own, *unused)
+    messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
-    if errors:
-        raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
-    program = Program.parse(raw, PROGRAM_FILE)
+    if errors or program is None:
+        hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
+        raise NotTaken(errors[0].at(PROGRAM_FILE), hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
-    if program.patches and config.researcher == "scripted":
-        said = f"patch:{program.patches[0].name} is code; contests of the scripted researcher take programs without"
-        code = LintMessage(program.patches[0].line, "error", "own-code", said)
-        raise NotTaken(code.at(PROGRAM_FILE), hint="remove the patches and the ideas that name them", lint=(code,))
     said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
-    return Checked(program, (*messages, *others))
+    return Checked(program, (*first(messages), *others))
+
+
+def own_code(contest: Contest, program: Program) -> list[LintMessage]:
+    """Errors for the patches of a program that a contest does not take."""
+    said = "is code; contests of the scripted researcher take programs without"
+    patches = program.patches if contest.study.researcher == "scripted" else ()
+    return [LintMessage(one.line, "error", "own-code", f"patch:{one.name} {said}") for one in patches]
 
 
 def unpacked(raw: bytes) -> tuple[bytes, list[LintMessage]]:
@@ -147,7 +153,7 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
-    """The first MOST_LINT messages, errors included, and a note on the rest: lists of entries contain them."""
+    """The first MOST_LINT messages (errors come first) and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
     more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
@@ -185,16 +191,16 @@ def in_time(contest: Contest) -> datetime:
 
 
 def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
-    """Why a text without errors would not become a new entry of this person now, as sentences; empty if it would."""
+    """Why a text, if it has no errors, would not become a new entry of this person now; empty if it would."""
     try:
         in_time(contest)
         if person is not None:
             with contest.database.read() as connection:
                 if (before := sent_before(connection, person, program_id(raw))) is not None:
-                    return f"You have submitted this text before, as {before.name}: sending it again stores nothing."
+                    return f"you have submitted this text before, as {before.name}: sending it again stores nothing"
                 require_quota(connection, contest, person)
     except NotTaken as problem:
-        return f"No errors, but it cannot be submitted: {problem.message}."
+        return problem.message
     return ""
 
 

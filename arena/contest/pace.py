@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
 
+from analysis.wording import duration
 from arena.contest.stored import RacePlace
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
-LINES = 12  # progress lines of a decision in the log
+LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 
 def record_run_time(contest: Contest, seconds: float) -> None:
@@ -41,11 +42,13 @@ def _latest(contest: Contest) -> list[float]:
 
 
 class ConfirmingRuns(TypedDict, total=False):
-    """``done`` confirming runs of at most ``wanted``, ``seconds`` until the last of these; ``race``: how each leader
-    stands; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided."""
+    """``done`` confirming runs of at most ``wanted``; ``per_run``: seconds by the clock from the end of one to that of
+    the next; ``seconds`` until the last of them; ``race``: how each leader stands; ``looks``: who left at each look so
+    far, in lines. Empty while nothing is being decided."""
 
     done: int
     wanted: int
+    per_run: float
     seconds: float
     race: list[RacePlace]
     looks: list[str]
@@ -53,26 +56,28 @@ class ConfirmingRuns(TypedDict, total=False):
 
 class Deciding:
     """Follows the confirming runs as they end: a ``Progress`` that passes events on and stores ``now()`` for the pages,
-    the state of the runs on all tasks."""
+    the state of the runs on all tasks. Emits a line (kind ``progress``) at each look, else at most once a minute."""
 
     def __init__(self, contest: Contest, progress: Progress, now: Callable[[], ConfirmingRuns]) -> None:
         self.contest, self.progress, self.now = contest, progress, now
+        self.began = self.spoke = time.monotonic()
+        self.ended = 0  # runs since then
         self.told = len(self._stored()["looks"])  # looks
 
     def __call__(self, event: Mapping[str, JsonValue]) -> None:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
-            now = self._stored()
-            done, wanted = now["done"], now["wanted"]
-            lines = now["looks"][self.told :]
-            self.told = len(now["looks"])
-            if done == wanted or done % math.ceil(wanted / LINES) == 0:
-                lines = [f"{done} of at most {wanted} confirming runs", *lines]
-            for line in lines:
-                self.progress({"kind": "note", "text": line})
+            self.ended += 1
+            looks = self._stored()["looks"]
+            if len(looks) > self.told or time.monotonic() - self.spoke > LINE_SECONDS:
+                for line in (*looks[self.told :], progress_line(deciding(self.contest))):
+                    self.progress({"kind": "progress", "text": line})
+                self.told, self.spoke = len(looks), time.monotonic()
         self.progress(event)
 
     def _stored(self) -> ConfirmingRuns:
         now = self.now()
+        if self.ended:
+            now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
         self.contest.database.set_fact("deciding", **now)
         return now
 
@@ -82,7 +87,22 @@ def deciding(contest: Contest) -> ConfirmingRuns:
     if not counts:
         return {}
     left = max(0, counts["wanted"] - counts["done"])
-    return {**counts, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}
+    each = counts.get("per_run") or run_seconds(contest)[0] / contest.study.workers
+    return {**counts, "seconds": round(left * each, 1)}
+
+
+def progress_line(counts: ConfirmingRuns) -> str:
+    """How many confirming runs there are, and the most time that the others may take; empty without any."""
+    if not counts:
+        return ""
+    left = f", at most about {duration(counts['seconds'])} left" if "seconds" in counts else ""
+    return f"{counts['done']} of at most {counts['wanted']} confirming runs{left}"
+
+
+def most_seconds(contest: Contest, entries: int) -> float:
+    """The most that the decision between so many entries may take, by the clock."""
+    runs = (min(entries, contest.config.most_leaders) + 2) * contest.config.confirm_runs * len(contest.tasks)
+    return -(-runs // contest.study.workers) * run_seconds(contest)[0]
 
 
 def in_race(contest: Contest) -> dict[int, str]:

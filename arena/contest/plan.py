@@ -33,7 +33,7 @@ class ClosePlan:
         leaders = many(self.leaders, "leader")
         most = (self.leaders + 2) * self.runs * run_seconds
         return (
-            f"the close gives each leader up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
+            f"each leader gets up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
             f"{self.power:.0%} of simulated closes with {leaders}. The simulation assumes that the "
             f"gains of one entry's runs have a standard deviation of {self.noise:.0%} of its average gain ({source}). "

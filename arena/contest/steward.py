@@ -63,14 +63,14 @@ class RunCounts(TypedDict):
 
 
 class Steward:
-    """Runs a contest's queue. ``say`` writes to the host's log.
+    """Runs a contest's queue. ``say`` writes to the host's log, ``count`` what only says how far the work is.
 
     The runs of an entry are numbered over all tasks, which alternate: run ``index`` is on task ``index`` modulo the
     number of tasks.
     """
 
-    def __init__(self, contest: Contest, study: Study, say: Say) -> None:
-        self.contest, self.study, self.say = contest, study, say
+    def __init__(self, contest: Contest, study: Study, say: Say, count: Say | None = None) -> None:
+        self.contest, self.study, self.say, self.count = contest, study, say, count or say
         self.costs = contest.costs
         self.wanted = contest.config.wanted
         self.line = QueueState(self.costs, self.wanted)
@@ -224,7 +224,7 @@ class Steward:
         self.shown.stale = True
         if counted["state"] == "verified":
             self.arms.pop(number, None)
-        self.say(f"{self._name(number)}: {counted['runs_done']} of {self.wanted} runs")
+        self.count(f"{self._name(number)}: {counted['runs_done']} of {self.wanted} runs")
 
     def _name(self, number: int) -> str:
         with self.contest.database.read() as connection:
@@ -284,6 +284,8 @@ class Steward:
             self.pause.over()
         elif event.get("kind") == "note":
             self.say(str(event.get("text")))
+        elif event.get("kind") == "progress":
+            self.count(str(event.get("text")))
 
 
 class Feed(Iterator[RunJob]):

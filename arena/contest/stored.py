@@ -63,13 +63,17 @@ class MeasuredRow(RankedRow):
     state: str
 
 
+STOCK = {"control": "stock", "a/a": "stock (A/A)"}  # by role
+
+
 def arm_label(row: MeasuredRow) -> str:
-    """The entrant, or which arm of stock it is, on charts and cards."""
-    return {"control": "stock", "a/a": "stock (A/A)"}.get(row["role"], row["entrant"])
+    """The entry of an arm as it is named everywhere, or which arm of stock it is."""
+    return STOCK.get(row["role"]) or entry_label(row["entrant"], row["name"])
 
 
 def entry_label(entrant: str, name: str) -> str:
-    """An entry as its entrant and name; the name alone, where it begins with the entrant's, as `Ada 2` does."""
+    """The name of an entry on every page and in every message: `Ada: its name`; the name alone where it begins with the
+    entrant's, as `Ada 2` does."""
     return name if name.startswith(f"{entrant} ") else f"{entrant}: {name}"
 
 

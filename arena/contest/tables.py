@@ -26,6 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
 
 from arena.contest.stored import (
+    STOCK,
     BoardColumns,
     CourseContent,
     EntryProgress,
@@ -120,9 +121,8 @@ class ContestEntry(ContestTable):
 
     @property
     def label(self) -> str:
-        """Its name for the host's log: `Ada 2`, or which arm of stock it is."""
-        arms = {"control": "stock", "a/a": "stock (A/A)"}
-        return arms.get(self.role) or entry_label(self.entrant, self.name)
+        """Its name for readers: `Ada 2`, or which arm of stock it is."""
+        return STOCK.get(self.role) or entry_label(self.entrant, self.name)
 
 
 #: What the order of the queue depends on.
@@ -270,6 +270,7 @@ class DisputeRow(TypedDict):
     entry_id: str
     number: int
     entrant: str
+    name: str
     by: str
     reason: str
     raised_at: datetime
@@ -304,6 +305,7 @@ class Dispute(ContestTable):
             "entry_id": self.entry.entry_id,
             "number": self.number,
             "entrant": self.entry.entrant,
+            "name": self.entry.name,
             "by": self.person.name,
             "reason": self.reason,
             "raised_at": self.raised_at,

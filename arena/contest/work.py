@@ -44,15 +44,16 @@ Opened = TypeVar("Opened")
 NICE = 5  # the pages have priority over the runs, which are charged CPU time, not wall time
 
 
-def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
-    """Work until a stop is requested (file `stop`), the contest is decided or, with ``until_idle``, no run is left."""
+def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | None = None) -> None:
+    """Work until a stop is requested (file `stop`), the contest is decided or, with ``until_idle``, no run is left.
+    ``count``: for lines that only say how far the work is; by default ``say``."""
     study = Study.open(contest.folder)
     study.agree()
     with study:
         if not study.state.entries:
             config = contest.config.model_dump(mode="json", by_alias=True)
             study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
-        steward = Steward(contest, study, say)
+        steward = Steward(contest, study, say, count)
         steward.beat()
         steward.put_right()
         wait = 1.0
@@ -128,7 +129,7 @@ def close(steward: Steward, executor: Executor) -> None:
     _end(study, steward.screening.match.match_id)
     for board in steward.boards:
         _end(study, board.match.match_id)
-    steward.say("deciding: the leaders run on fresh seeds and data")
+    steward.count("deciding: the leaders run on fresh seeds and data")
     announcement = confirm(contest, study, executor, steward.progress)
     steward.pause.over()
     body = {"contest_id": contest.config.contest_id, **announcement}
@@ -137,7 +138,7 @@ def close(steward: Steward, executor: Executor) -> None:
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
     compact(study.folder)
-    steward.say(str(announcement["headline"]))
+    steward.count(str(announcement["headline"]))
 
 
 def _end(study: Study, match_id: str) -> None:

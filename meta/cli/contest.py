@@ -125,19 +125,14 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     code."""
 
     from arena.contest.create import checked_options, create_contest
-    from arena.contest.settings import shown
 
     plan, source = close_plan(out, flags)
     wishes = wishes_of(folder, flags, plan.runs)
     if flags.dry_run:
         checked_options(Path(folder).expanduser(), wishes)
-        out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
         say_plan(out, plan, source, wishes)
-        out.note(
-            f"opens {shown(wishes.opens)}, closes {shown(wishes.closes)}; "
-            f"{many(wishes.runs, 'run')} per entry and task; at most "
-            f"{many(wishes.entries_per_person, 'entry')} per person"
-        )
+        if out.mode != "person":
+            out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
         out.note("nothing was written: leave --dry-run out to create the contest")
         return
     for each in (wishes.task, *wishes.further, *wishes.hidden):
@@ -162,8 +157,8 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         del created["further"]
     if out.mode != "json":
         del created["plan"]
-    out.thing(created)
     say_plan(out, plan, source, wishes)
+    out.thing(created)
     out.note(
         "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
         "yours, for /host."
@@ -176,16 +171,28 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
 
 
 def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions) -> None:
-    """What a run, an entry and the close cost, in device time and by the clock."""
-    each = wishes.runs * wishes.run_seconds
-    tasks = [wishes.task, *wishes.further]
+    """What is planned, and what a run, an entry and the close cost, in device time and by the clock."""
+    from arena.contest.settings import shown
+
+    each, workers = wishes.runs * wishes.run_seconds, many(wishes.workers, "worker")
+    runs = wishes.runs * (1 + len(wishes.further))
+    out.note(
+        f"{wishes.title}: opens {shown(wishes.opens)}, closes {shown(wishes.closes)}; {many(wishes.runs, 'run')} per "
+        f"entry and task; at most {many(wishes.entries_per_person, 'entry')} per person"
+    )
     out.note(
         f"budget of a run: {duration(wishes.run_budget)} of device time on {wishes.task.name}, "
-        f"{duration(wishes.task.cost_seconds)} an experiment; the {many(wishes.runs * len(tasks), 'run')} of an entry "
+        f"{duration(wishes.task.cost_seconds)} an experiment; the {many(runs, 'run')} of an entry "
         f"take {duration(each)} with their measurement, about {duration(each / wishes.workers)} by the clock with "
-        f"{many(wishes.workers, 'worker')}"
+        f"{workers}"
     )
-    out.note(f"plan: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
+    open_for = (wishes.closes - wishes.opens).total_seconds()
+    entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
+    out.note(
+        f"the {duration(open_for)} until it closes pay for about {many(entries * runs, 'run')} with {workers}, so for "
+        f"{many(entries, 'entry')}, stock's two included; entries that still wait then are run after it"
+    )
+    out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
 
 
 def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:

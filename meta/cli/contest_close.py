@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Annotated, cast
 
-from analysis.wording import many
-from meta.cli import resolve
-from meta.cli.contest_entrant import decided_rows
+from analysis.wording import duration, many
+from meta.cli import render, resolve
+from meta.cli.contest_entrant import decided_rows, named
 from meta.cli.flags import ContestFolder, WebhookFlag
 from meta.cli.options import flag, verb
-from meta.cli.output import Output
+from meta.cli.output import Output, clean
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from arena.contest.contest import Contest
 
 LOOK_SECONDS = 0.5
-EVERY = 5  # confirming runs for each line of progress
+LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 
 @verb(
@@ -69,44 +74,89 @@ def follow(out: Output, contest: Contest) -> None:
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
-    said, looks, waited = None, 0, False
-    while contest.phase() != "decided":
-        try:
-            carry_on(contest, out.note)
-        except Busy:
-            looks = note_looks(out, contest, looks)
-            waited = True
-            if (now := where(contest)) is not None and now != said:
-                out.note(now)
-                said = now
-            time.sleep(LOOK_SECONDS)
-            continue
-        if (contest.folder / "stop").exists():
-            raise KeyboardInterrupt
-    if waited:
-        note_looks(out, contest, looks)
+    with CloseProgress(out, contest) as progress:
+        while contest.phase() != "decided":
+            try:
+                carry_on(contest, progress.note, count=lambda _: None)  # the display reads from the database itself
+            except Busy:
+                time.sleep(LOOK_SECONDS)
+                continue
+            if (contest.folder / "stop").exists():
+                raise KeyboardInterrupt
 
 
-def note_looks(out: Output, contest: Contest, said: int) -> int:
-    """Who left the race at each look after the first ``said`` ones; returns how many looks there were."""
-    looks = cast("list[str]", contest.database.fact("deciding").get("looks", []))
-    for line in looks[said:]:
-        out.note(line)
-    return len(looks)
+class CloseProgress:
+    """Shows how far the close is, whichever process works on it: one line that changes at a terminal; in a log a line
+    at each look of the race, else at most one a minute."""
+
+    def __init__(self, out: Output, contest: Contest) -> None:
+        self.out, self.contest = out, contest
+        self.looks, self.said, self.spoke = 0, "", float("-inf")
+        self.status: Status | None = None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> CloseProgress:
+        if sys.stderr.isatty() and not self.out.quiet:
+            from rich.console import Console
+
+            self.status = Console(stderr=True, highlight=False).status("closing")
+            self.status.start()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+        self.show()
+        if self.status is not None:
+            self.status.stop()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if self.status is not None:
+            self.status.console.print(clean(text), markup=False)
+        else:
+            self.out.note(text)
+
+    def show(self) -> None:
+        """Bring the line at a terminal up to date, or write what a log lacks."""
+        looks = cast("list[str]", self.contest.database.fact("deciding").get("looks", []))
+        now, new, self.looks = where(self.contest), looks[self.looks :], len(looks)
+        if self.status is not None:
+            from rich.markup import escape
+
+            width = self.status.console.width - 4
+            self.status.update(escape(render.fit(clean("; ".join(filter(None, (now, *looks[-1:])))), width)))
+            return
+        due = now not in ("", self.said) and time.monotonic() - self.spoke > LINE_SECONDS
+        for line in (*new, *([now] if now and (new or due) else ())):
+            self.out.note(line)
+            self.said, self.spoke = now, time.monotonic()
+
+    def _watch(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while not self.ended.wait(LOOK_SECONDS):
+            with contextlib.suppress(OSError, SQLAlchemyError):  # the process that works on it reports a full disk
+                self.show()
 
 
-def where(contest: Contest) -> str | None:
-    """The progress in one line; None between two lines, of which there is one for each ``EVERY`` confirming runs."""
-    from arena.contest.health import left
-    from arena.contest.pace import deciding
+def where(contest: Contest) -> str:
+    """How far the close is, with an estimate of the time left or the most that it may take; empty once it is done."""
+    from arena.contest.pace import deciding, most_seconds, progress_line, run_seconds
+    from arena.contest.standing import queue_positions
+    from arena.contest.views import host_rows
 
-    progress = deciding(contest)
-    if not progress:
-        waiting = left(contest)
-        return f"waiting for the queue: {many(waiting, 'entry')} with unfinished runs" if waiting else None
-    if progress["done"] % EVERY and progress["done"] < progress["wanted"]:
-        return None
-    return f"{progress['done']} of at most {progress['wanted']} confirming runs"
+    if contest.phase() in ("deciding", "decided"):
+        return progress_line(deciding(contest))
+    entries = sum(row["state"] not in ("void", "failed") for row in host_rows(contest))
+    then = f"the leaders run again, at most about {duration(most_seconds(contest, entries))}"
+    order = queue_positions(contest, run_seconds(contest)[0])
+    if not order:
+        return then
+    left = max(eta for _, eta in order.values())
+    return f"{many(len(order), 'entry')} with unfinished runs, about {duration(left)} left; then {then}"
 
 
 def present(out: Output, contest: Contest) -> None:
@@ -123,9 +173,9 @@ def present(out: Output, contest: Contest) -> None:
         out.note(f"closed early by the host: {early}")
     out.note(announcement["headline"])
     for who in announcement.get("left_out", ()):
-        out.note(f"decided without entry {who['number']} of {who['entrant']}: {who['why']}")
+        out.note(f"decided without {named(who)}: {who['why']}")
     for act in since(contest, announcement):
-        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+        out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)

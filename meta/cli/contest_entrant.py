@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from analysis.wording import decimals, number, ranks, span, typical
 from meta.cli import resolve
@@ -95,18 +95,24 @@ class LeaderboardRow(TypedDict):
     claimed: float | None
 
 
+def named(row: Mapping[str, Any]) -> str:
+    """The entry of a row that the host sent; one of an earlier version may lack its name."""
+    from arena.contest.stored import entry_label
+
+    return entry_label(row["entrant"], row.get("name") or f"number {row['number']}")
+
+
 def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Sequence[MeasuredRow]) -> Row:
     """A row of the leaderboard with its figures formatted; the entry's other keys stay."""
+    from arena.contest.stored import STOCK
     from arena.contest.tables import state_label
 
     digits = decimals(typical(other["se"] for other in rows))
-    controls = {"control": "stock (control)", "a/a": "stock (A/A)"}
-    who = controls.get(row["role"]) or f"{row['entrant']}: {row['name']}"
     return {
         **row,
         "state": state_label(row["state"]),
         "rank": ranks(row["rank_low"], row["rank_high"]),
-        "entry": who,
+        "entry": STOCK.get(row["role"]) or named(row),
         "gain": number(row["gain"], digits),
         "interval": span(row["low"], row["high"], digits),
         "claimed": number(row["claimed"], digits),

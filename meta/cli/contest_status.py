@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, shown
+from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
 from meta.cli.options import argument, duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
@@ -36,6 +36,7 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    from arena.contest.pace import progress_line
     from arena.contest.tables import state_label
 
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
@@ -52,14 +53,13 @@ def status(
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
     if going := contest.get("deciding"):
-        left = f", at most {duration(going['seconds'])} left" if "seconds" in going else ""
-        out.note(f"{going['done']} of at most {going['wanted']} confirming runs{left}")
+        out.note(progress_line(going))
         for one in going.get("race", ()):
-            out.note(f"  {one['name']}: {one['said']}")
+            out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
     for act in board.get("since", ()):
-        out.note(f"since then the host has declared entry {act['number']} of {act['entrant']} void: {act['because']}")
+        out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
     if board["announcement"].get("rows"):
         out.note("the confirming runs, which decided; the board before them is on the pages and in --json")

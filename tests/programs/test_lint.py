@@ -122,6 +122,23 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
     assert both[0].message == 'keep must be a mapping of fields (keep: {rule: better}), not "margin"'
 
 
+@pytest.mark.parametrize(
+    "front",
+    [
+        HEAD + "  wave: 0\n  kep: 1\n---\n",
+        HEAD + "  {wave: [}\n---\n#\n",
+        HEAD + "  wave: 2\n\n#\n",
+        HEAD + "metaloop:\n---\n#\n",
+    ],
+)
+def test_one_check_finds_the_mistakes_of_the_settings_and_of_the_text(front: str) -> None:
+    found = check(front + "## Ideas\n- `lr=1` and `lr=2`\n", "p.md", lambda term: f"no edit `{term}`")
+    assert len({m.line for m in found if m.code == "unreadable"}) == (2 if "kep" in front else 1)
+    assert [(m.line, m.code) for m in found if m.code != "unreadable"] == [
+        (front.count("\n") + 2, code) for code in ("set-twice", "unknown-term", "unknown-term")
+    ]
+
+
 @pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 def test_messages_come_in_order_and_none_is_an_error(text: str) -> None:
     messages = lint(Program.parse(text), unread=lambda term: f"no edit `{term}`")

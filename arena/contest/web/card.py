@@ -12,12 +12,13 @@ from threading import Lock
 from analysis.report.card import CardText, drawn_card
 from analysis.report.picture import browser, draw
 from analysis.statistics import Mean, interval
+from analysis.wording import listed, many
 from arena.contest.acts import since
-from arena.contest.announced import labels, sentences
+from arena.contest.announced import sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
 from arena.contest.score import scale
-from arena.contest.stored import Announcement, MeasuredRow
+from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
 from programs.errors import EnvironmentProblem
 
 WAIT_SECONDS = 10.0  # for another request that draws
@@ -47,20 +48,26 @@ def winners_card(contest: Contest) -> str | None:
     if not winners:
         return None
     first, *others = sentences(said)
-    void = [f"Since the decision the host has declared {act['entrant']}'s entry void." for act in since(contest, said)]
+    acts = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
+    void = [f"Since the decision the host has declared {name} void." for name in acts]
     tasks = ", ".join(task.name for task in contest.tasks)
     words = CardText(
         f"metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
-        said["headline"],
+        headline(said),
         " ".join((*void, first)),
         " ".join(others[:1]),
     )
-    names, won = labels([row for row in said["rows"] if row["role"] == "program"]), {who["number"] for who in winners}
-    rows = [row for row in said["rows"] if row["number"] in names]
-    stock = stock_of(said)
-    arms = [stock, *(Finalist.of(row, names[row["number"]], row["number"] in won) for row in rows)]
+    won = {who["number"] for who in winners}
+    rows = [row for row in said["rows"] if row["role"] == "program"]
+    arms = [stock_of(said), *(Finalist.of(row, arm_label(row), row["number"] in won) for row in rows)]
     arms.sort(key=lambda arm: -arm.gain)
     return drawn_card(words, arms, said["unit"], always=[arm for arm in arms if arm.role != "entry"])
+
+
+def headline(said: Announcement) -> str:
+    """The headline of the card: a tied group is named as one, with all that it has room for."""
+    names = [entry_label(who["entrant"], who["name"]) for who in said["winners"]]
+    return f"Win shared by {many(len(names), 'entry')}: {listed(names)}" if len(names) > 1 else said["headline"]
 
 
 def can_draw() -> bool:

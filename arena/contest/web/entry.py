@@ -27,7 +27,7 @@ from programs.errors import NotFound, UsageError
 from programs.file_set import is_document
 from programs.program import Program
 
-MOST_CURVES, MOST_EXPERIMENTS = 12, 40  # on one page
+MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
@@ -93,6 +93,7 @@ def entry_page(
         again=selection.again,
         problem=problem,
         reason=reason,
+        opened={"run": selection.run or selection.start, "against": selection.against},
         disputes=disputes_of(host.contest, match.number),
         history=rank_chart(host.contest, [seen["standing"]] if seen["standing"] else []),
         runs=runs_shown(host, match, seen, selection),
@@ -170,7 +171,8 @@ def first_shown(at: int, length: int) -> int:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text by passages with their credit, and its differences from ``base``, one of ``bases``."""
+    """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
+    ``rest`` of a long text, with so many lines."""
 
     bases: list[BaseText]
     base: BaseText
@@ -178,6 +180,8 @@ class TextShown:
     plain: str
     credit: list[CreditRow]
     passages: list[Excerpt]
+    rest: list[Excerpt]
+    rest_lines: int
     proven: int
     methods: list[tuple[str, str, str]]
     causal: bool
@@ -201,12 +205,22 @@ def text_shown(
         between(base, text, entry.name),
         Program.parse(text).shown if is_document(text) else text,
         credit,
-        excerpts(text, credit),
+        *folded(excerpts(text, credit)),
         len(proven),
         methods(credit),
         any(row.causal for row in proven),
         credit_is_public(host),
     )
+
+
+def folded(passages: list[Excerpt]) -> tuple[list[Excerpt], list[Excerpt], int]:
+    """The passages that are shown at once, the others, and the lines of these. A short rest is shown, too."""
+    lines, shown = [passage.text.count("\n") + 1 for passage in passages], 0
+    while shown < len(lines) and sum(lines[: shown + 1]) <= MOST_LINES:
+        shown += 1
+    rest = sum(lines[shown:])
+    shown = len(lines) if rest < MOST_LINES / 4 else max(shown, 1)
+    return passages[:shown], passages[shown:], sum(lines[shown:])
 
 
 def credit_is_public(host: Host) -> bool:
@@ -227,11 +241,11 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
         named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
     alike = entry.alike[0]["number"] if entry.alike else None
     bases = [BaseText("stock", "stock", "")]
-    for number, what in ((named_, "parent, number {}"), (alike, "most similar earlier entry, number {}")):
+    for number, what in ((named_, "parent, {}"), (alike, "most similar earlier entry, {}")):
         if number is None or any(base.key == str(number) for base in bases):
             continue
         other = views.entry_numbered(host.contest, number)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
-            base = BaseText(str(number), f"{what.format(number)} ({other.entrant})", other.raw.decode("utf-8"))
+            base = BaseText(str(number), what.format(other.label), other.raw.decode("utf-8"))
             bases = [base, *bases] if number == named_ else [*bases, base]
     return bases

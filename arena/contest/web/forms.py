@@ -17,7 +17,7 @@ from arena.contest.entries import NotTaken
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
-from arena.contest.web.security import SESSION, form_is_ours, remember
+from arena.contest.web.security import HOSTING, SESSION, form_is_ours, remember
 from programs.errors import UsageError
 
 FIELDS, FILES = 8, 1  # the most that a form of ours has
@@ -126,10 +126,12 @@ def _joining(routes: APIRouter, host: Host) -> None:
 
     @routes.post("/logout")
     async def logout(request: Request) -> Response:
+        """Ends what the browser is logged in as: an entrant, the host, or both."""
         await posted(host, request)
-        await run_in_threadpool(accounts.log_out, host.contest.database, request.cookies.get(SESSION, ""))
         response = RedirectResponse("/", status_code=303)
-        response.delete_cookie(SESSION, path="/")
+        for cookie, log_out in ((SESSION, accounts.log_out), (HOSTING, accounts.log_out_host)):
+            await run_in_threadpool(log_out, host.contest.database, request.cookies.get(cookie, ""))
+            response.delete_cookie(cookie, path="/")
         return response
 
 

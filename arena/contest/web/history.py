@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from analysis.wording import many, ranks, tick_step
 from arena.contest.contest import Contest
 from arena.contest.ranks import Rank, rank_history
-from arena.contest.stored import MeasuredRow, arm_label, entry_label
+from arena.contest.stored import MeasuredRow, arm_label
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
 MOST_LINES, MOST_ROWS, MOST_COLUMNS, LETTERS = 8, 20, 8, 15
@@ -93,29 +93,30 @@ class RankPlane:
 
 
 def chart_labels(rows: Sequence[MeasuredRow]) -> list[str]:
-    """A short label for each row, all different: the entrant; where one has several, the entry; else its number."""
-    entrants = Counter(map(arm_label, rows))
-    full = [
-        entry_label(row["entrant"], row["name"]) if entrants[arm_label(row)] > 1 else arm_label(row) for row in rows
-    ]
-    short = [textwrap.shorten(label, LETTERS, placeholder="…") or label[: LETTERS - 1] + "…" for label in full]
+    """A short label for each row, all different: the entry's; where two would be the same, with its number."""
+    full = map(arm_label, rows)
+    short = [shortened(label, re.search(r" \d+$|$", label).group()) for label in full]  # type: ignore[union-attr]
     same = Counter(short)
     return [
-        label if same[label] == 1 else f"{arm_label(row)[: LETTERS - 7]}… no. {row['number']}"
+        label if same[label] == 1 else shortened(arm_label(row), f" no. {row['number']}", always=True)
         for row, label in zip(rows, short, strict=True)
     ]
+
+
+def shortened(label: str, end: str, always: bool = False) -> str:
+    """A label cut to LETTERS, where it is longer or ``always``, with ``end`` after the cut."""
+    return label if len(label) <= LETTERS and not always else f"{label[: LETTERS - 1 - len(end)].rstrip()}…{end}"
 
 
 def rank_line(
     row: MeasuredRow, short: str, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
 ) -> RankLine:
-    label = arm_label(row)
     style = "stock" if row["role"] != "program" else "lead" if row["rank_low"] == 1 else "rest"
     places = [(plane.x(point.runs), plane.y(point.position)) for point in points]
     there = [f"{plane.x(point.runs)},{plane.y(point.low)}" for point in points]
     back = [f"{plane.x(point.runs)},{plane.y(point.high)}" for point in reversed(points)]
     return RankLine(
-        f"{label}: {row['name']}" if row["role"] == "program" else label,
+        arm_label(row),
         short,
         style,
         "M" + "L".join(f"{x} {y}" for x, y in places),

@@ -105,14 +105,6 @@ def _page(routes: APIRouter, host: Host) -> None:
         remember(response, request, HOSTING, cookie, accounts.HOST_SECONDS)
         return response
 
-    @routes.post("/host/logout", include_in_schema=False)
-    async def logout(request: Request) -> Response:
-        await posted(host, request)
-        await run_in_threadpool(accounts.log_out_host, host.contest.database, request.cookies.get(HOSTING, ""))
-        response = RedirectResponse("/", status_code=303)
-        response.delete_cookie(HOSTING, path="/")
-        return response
-
 
 def _buttons(routes: APIRouter, host: Host) -> None:
     contest = host.contest

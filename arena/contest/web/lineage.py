@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -10,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from analysis.wording import decimals, number
+from arena.contest.announced import outcome, place
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
-from arena.contest.stored import entry_label
+from arena.contest.stored import Announcement, entry_label
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
@@ -60,9 +62,27 @@ def lineage_values(host: Host) -> LineageValues:
     stored = None if sealed else host.contest.database.fact("lineage")
     if not stored:
         return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None}
-    lineage = cast(IdeaLineage, stored)
+    said = host.contest.announcement()
+    lineage, won = decided(cast(IdeaLineage, stored), said), {who["number"] for who in said.get("winners", ())}
     who = names(host.contest, lineage)
-    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawing(lineage["nodes"], who)}
+    arrived = sorted(lineage["nodes"], key=lambda node: node["number"])
+    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawing(arrived, who, won)}
+
+
+def decided(lineage: IdeaLineage, said: Announcement) -> IdeaLineage:
+    """After the decision: winners first, then the others that took part, each with its result and the gain of the runs
+    that decided; then the rest, by the board's gains. The stored lineage has the board's gains and order of arrival."""
+    rows = {row["number"]: row for row in said.get("rows", ()) if row["role"] == "program"}
+    if not rows:
+        return lineage
+    won = {who["number"] for who in said["winners"]}
+    nodes: list[LineageEntry] = []
+    for node in lineage["nodes"]:
+        row = rows.get(node["number"])
+        new = {key: row[key] for key in ("gain", "low", "high", "n")} if row else {}
+        nodes.append({**node, **new, "result": place(row, said) or outcome(row["entry_id"], said) if row else ""})  # type: ignore[typeddict-item]
+    nodes.sort(key=lambda node: (node["number"] not in won, not node.get("result"), -(node["gain"] or -math.inf)))
+    return {**lineage, "nodes": nodes}
 
 
 def names(contest: Contest, lineage: IdeaLineage) -> dict[int, EntryLabel]:
@@ -96,6 +116,8 @@ class LineageNode:
     low: float | None
     high: float | None
     label: str
+    decided: bool  # whether it took part in the decision; before it, True
+    won: bool
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ class Drawing:
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
 
-def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel]) -> Drawing:
+def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: Collection[int] = ()) -> Drawing:
     values = [value for node in nodes for value in (node["low"], node["high"], node["gain"]) if value is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     digits = decimals((high - low) / 20)
@@ -126,6 +148,8 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel]) -> Dra
             across(node["low"]),
             across(node["high"]),
             number(node["gain"], digits, True),
+            bool(node.get("result", True)),
+            node["number"] in won,
         )
         for node in nodes
     )

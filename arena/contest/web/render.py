@@ -12,7 +12,7 @@ from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.announced import places, sentences
 from arena.contest.settings import shown
-from arena.contest.stored import BoardColumns, entry_label
+from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.web.card import can_draw
 from programs.text import one_line
@@ -63,6 +63,7 @@ def _environment() -> Environment:
         "scale": PlotScale,
         "decision_sentences": sentences,
         "decision_places": places,
+        "arm_label": arm_label,
         "entry_label": entry_label,
         "rank_sentence": RANKS,
         "can_draw": can_draw,

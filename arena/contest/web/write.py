@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from analysis.wording import listed, many
 from arena.contest.contest import Contest
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
@@ -108,7 +109,9 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
         read = linted(contest, text, host.unread, unused)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
-        said = "Cannot be submitted." if lint else f"Cannot be submitted: {problem.message}."
+        errors = sum(message.level == "error" for message in problem.lint)
+        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
+        said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
         return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
     named, tried, of = set[str](), set[str](), len(program.ideas)
@@ -117,22 +120,25 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
         named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
         tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
     why = obstacle(contest, person, text)
-    said = why or "Can be submitted."
+    said = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
     if of:
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."
     if scripted:
-        said += _use_of(program, len(named), len(tried))
+        said += _use_of(program, named, tried)
     told = {"ideas-not-queued"} if scripted else set[str]()  # the message says it
     lint = [message.record() for message in read.lint if message.code not in told]
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
-def _use_of(program: Program, named: int, tried: int) -> str:
+def _use_of(program: Program, named: Collection[str], tried: Collection[str]) -> str:
     """What a scripted researcher does with the text, as sentences; empty if it tries all ideas that name an edit."""
-    if not program.ideas and not settings_of(program.text).set_fields:
+    set_fields = dict(settings_of(program.text).set_fields)
+    if not program.ideas and not set_fields:
         return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
     if named and not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
-        return " No idea will be tried: no phase's proposers contain queue."
-    if tried < named:
-        return f" {tried} will be tried: the others change groups outside focus."
+        at = f" (line {set_fields['proposers']})" if "proposers" in set_fields else ""
+        return f" No idea will be tried: no phase's proposers contain queue{at}."
+    if left := [idea.line for idea in program.ideas if idea.directive_id in named and idea.directive_id not in tried]:
+        lines = f"line{'s' * (len(left) > 1)} {listed(map(str, left))}"
+        return f" {len(tried)} will be tried: the others ({lines}) change groups outside focus."
     return "" if program.ideas else " It has no ideas."

@@ -308,7 +308,10 @@ def test_a_directive_whose_estimate_contradicts_its_change_is_explained(
         html = " ".join(page.report(con, str(ended)).split())
     text = "an estimate of \u22121.00 nats per experiment, but the whole change that added it has one of +0.200 nats"
     assert (text in html) is explained and ("Both can be true" in html) is explained
-    assert "\u22121.00 [\u22121.50, \u22120.50] n=10" in html and "per device-second" not in html.split("<script")[0]
+    assert (
+        "\u22121.00 [\u22121.50, \u22120.50], 10 experiments" in html
+        and "per device-second" not in html.split("<script")[0]
+    )
 
 
 def test_an_ablation_alone_is_told_by_its_effects(ended: Path) -> None:

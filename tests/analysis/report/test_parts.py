@@ -64,7 +64,7 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     found = champion.excerpts(studies.TEXT, rows)
     assert "\n".join(passage.text for passage in found) == studies.TEXT.rstrip("\n")
     tinted = [passage for passage in found if passage.strength]
-    assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00] n=14")]
+    assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00], 14 runs")]
     plain = next(passage for passage in found if passage.text.startswith("- Wider"))
     assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
 

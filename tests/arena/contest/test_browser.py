@@ -154,6 +154,16 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
+    for path, first, most in ((f"/entry/{entry}", "#text + .program", 4000), ("/write", "#text", 2500)):
+        go(browser, base + path, 360)
+        assert browser.value(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY") < 2 * 740, path
+        assert browser.value("document.documentElement.scrollHeight") < most, path
+    for path, part in ((f"/entry/{entry}", "experiments"), ("/write", "fields")):  # a link to a folded part opens it
+        seen = f"document.getElementById('{part}').checkVisibility()"
+        go(browser, base + path)
+        assert not browser.value(seen)
+        browser.value(f"document.querySelector('nav [href=\"#{part}\"]').click()")
+        until(browser, seen)
     go(browser, f"{base}/entry/{entry}")
     assert browser.value("document.querySelectorAll('.curve .best').length") == RUNS
     assert browser.value("document.querySelectorAll('.passage').length") > 1

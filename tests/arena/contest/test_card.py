@@ -54,18 +54,20 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         acts.void(contest, who[0]["entry_id"], "found out late")
         later = Browser(port).get("/card.svg").text
     assert 'og:description" content="Ada: p ' in own and "Ada: p: Ada" not in own  # its name once
-    won = f"Ada: p {'won' if winners == 1 else 'shares the win'}: a gain of 0.50 nats, about 1.7 times stock&#39;s"
+    tied = winners == 2
+    won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats, about 1.7 times stock"
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
-    assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == (
-        winners == 2
-    )
+    assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == tied
     assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
     assert svg.headers["content-type"] == "image/svg+xml" and "script" not in svg.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text)]
-    assert "Ada & Bob <share> the win" in texts and any("Trial <1>" in text for text in texts)
-    assert "95% interval 0.40 to 0.60" in " ".join(texts) and {"Ada", "Bob", "stock, both arms"} <= set(texts)
+    assert ("Win shared by 2 entries: Ada: p and Bob: p" if tied else "Ada & Bob <share> the win") in texts and any(
+        "Trial <1>" in text for text in texts
+    )
+    assert ("95% interval 0.40 to 0.60" in " ".join(texts)) != tied and {"Ada: p", "Bob: p"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
-    assert any(text.startswith("Over 9 fresh runs, Ada: p gains 0.50 nats") for text in texts)
+    gains = " of each, the 2 entries gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
+    assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
     assert "has declared P0" not in svg.text and "has declared P0" in later
 
 
@@ -93,7 +95,7 @@ def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_
     lucky = [{**said["rows"][1], "number": n, "entrant": f"P{n}", "gain": 0.6} for n in range(5, 20)]
     contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
     svg = card.winners_card(contest) or ""
-    assert svg.count("<circle") == 8 and svg.index(">P5<") < svg.index(">Ada<") < svg.index(">stock, both arms<")
+    assert svg.count("<circle") == 8 and svg.index(">P5: p<") < svg.index(">Ada: p<") < svg.index(">stock, both arms<")
 
 
 def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:

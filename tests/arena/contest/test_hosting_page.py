@@ -53,7 +53,13 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "answered a dispute" in page.text and "answered a dispute" in twin
         assert "3 queued, stock's two arms included" in page.text
         assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
-        assert host.form("/host/logout").status == 303
+        out = ">Log the host out</button>"
+        assert page.text.count("/logout") == 1 and out in page.text and out not in seen
+        host.form("/join", name="Eve")
+        page = host.get("/host").text
+        assert page.count("/logout") == 1 and ">Log Eve and the host out</button>" in page
+        assert host.form("/logout").status == 303 and "Host login" in host.get("/host").text
+        assert host.get("/me").status == 303
         assert pressed(host, "/host/void", entry=entry, because="again").status == 403
 
 

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from arena.contest.insight import credit_of
 from arena.contest.tables import ContestEntry, Course
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
+from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
 from programs.shelf import starter
@@ -151,7 +153,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     contest, ids, browser = opened
     page = browser.get(f"/entry/{ids['child']}").text
     changes = page.split('id="changes"')[1].split("</section>")[0]
-    assert "parent, number 3 (Ada)" in changes and SECRET in changes and changes.count('class="added"') == 2
+    assert "parent, Ada 1" in changes and SECRET in changes and changes.count('class="added"') == 2
     assert browser.get(f"/entry/{ids['child']}?against=stock").text.split('id="changes"')[1].count('class="added"') > 2
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
     with pytest.raises(NotTaken, match="based on"):
@@ -170,7 +172,43 @@ def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], B
     page = browser.get("/lineage").text
     assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 taken</title>" in page
     assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
-    assert SECRET in browser.get("/lineage.md").text
+    assert SECRET in browser.get("/lineage.md").text and "★" not in page and "Result" not in page
+
+
+def test_after_the_decision_the_lineage_has_its_order_and_gains(
+    opened: tuple[Contest, dict[str, str], Browser],
+) -> None:
+    contest, ids, browser = opened
+    lineage = browser.get("/api/v1/lineage").json
+    figures = {"role": "program", "low": 0.1, "high": 0.3, "n": 9, "se": 0.1}
+    rows: Any = [
+        {**figures, "entry_id": ids["first"], "number": 3, "gain": 0.3},
+        {**figures, "entry_id": ids["child"], "number": 4, "gain": 0.2},
+    ]
+    said: Any = {"rows": rows, "winners": [{**rows[1], "entrant": "Bob", "name": "Bob 1"}]}
+    rest = {**lineage["nodes"][0], "number": 5, "gain": 9.0}
+    told = decided({**lineage, "nodes": [rest, *lineage["nodes"]]}, said)["nodes"]
+    assert [(node["number"], node["gain"], node["n"]) for node in told] == [
+        (4, 0.2, 9),
+        (3, 0.3, 9),
+        (5, 9.0, rest["n"]),
+    ]
+    assert [node["result"] for node in told] == ["first", "took part in the decision and did not win", ""]
+    who: Any = {n: {"label": str(n)} for n in (3, 4, 5)}
+    drawn = drawing(sorted(told, key=lambda node: node["number"]), who, {4}).nodes
+    assert [(node.number, node.decided, node.won) for node in drawn] == [
+        (3, True, False),
+        (4, True, True),
+        (5, False, False),
+    ]
+    contest.database.set_fact("announcement", **{**said, "rows": rows[1:]})
+    page, twin = (browser.get(path).text for path in ("/lineage?decided", "/lineage.md?decided"))
+    contest.database.set_fact("announcement")
+    assert page.count('<rect class="f-soft"') == 1 and page.count('<circle class="f-accent"') == 1
+    assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
+    first, second = page.split("<tbody>")[1].split("</tr>")[:2]
+    assert ">first</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
+    assert "| first | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
 
 
 def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -192,7 +230,7 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
     contest, ids, token = ran(tmp_path, sealed=True)
     tried = [e["description"] for e in courses_of(contest, 4, (CONTEST,))[0]["experiments"] if "=" in e["description"]]
     assert tried
-    phrases = [SECRET, "parent, number", 'class="credit ', '<figure class="curve">', '<pre class="diff"', *tried]
+    phrases = [SECRET, "parent, ", 'class="credit ', '<figure class="curve">', '<pre class="diff"', *tried]
     with served(contest) as port:
         reader = Browser(port)
         child = f"/entry/{ids['child']}"
@@ -208,10 +246,10 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         bob = Browser(port, token)
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
-        assert "parent, number" not in own  # which is sealed too
+        assert "parent, " not in own  # which is sealed too
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")
         assert ids["first"] in Browser(port).get(f"/entry/{ids['child']}").text
-        assert "parent, number" in Browser(port).get(f"/entry/{ids['child']}").text
+        assert "parent, Ada 1" in Browser(port).get(f"/entry/{ids['child']}").text
         assert SECRET in Browser(port).get("/lineage").text

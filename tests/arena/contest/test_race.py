@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from analysis.wording import duration
-from arena.contest.announced import labels, look_lines, outcome, place, places, race_places, sentences
-from arena.contest.decision import decide_race, losses, race_headline, race_rows
+from arena.contest.announced import look_lines, outcome, place, places, race_places, sentences
+from arena.contest.decision import decide_race, headline, losses, race_rows
 from arena.contest.plan import plan_close, power_of
 from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
 from arena.contest.stored import Announcement, MeasuredRow
@@ -154,13 +155,37 @@ def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
     assert set(race.entries) == {3, 4} and len(runs) == 4
 
 
-def test_several_entries_of_one_person_are_told_apart() -> None:
-    two = [{"entry_id": f"e{n}", "number": n, "entrant": "Ben", "name": f"Ben {n}"} for n in (3, 4)]
-    other = {"entry_id": "e5", "number": 5, "entrant": "Ada", "name": "Ada 1"}
-    best = entries(3)[0]
-    assert labels([*two, other]) == {3: "Ben (Ben 3)", 4: "Ben (Ben 4)", 5: "Ada"}  # type: ignore[list-item]
-    assert race_headline("shared", two, best).startswith("Ben won, with Ben 3 and Ben 4")  # type: ignore[arg-type]
-    assert "Ben (Ben 3), Ben (Ben 4) and Ada share" in race_headline("shared", [*two, other], best)  # type: ignore[list-item]
+def test_a_headline_names_each_entry_once_and_a_tied_group_as_one() -> None:
+    named = {3: ("Ben", "Ben 3"), 4: ("Ben", "Ben 4"), 5: ("Ada", "wide")}
+    ben, again, ada = (
+        ContestEntry(number=n, role="program", entry_id=f"e{n}", name=name, person=Person(name=who))
+        for n, (who, name) in named.items()
+    )
+    tied = "the runs do not separate them"
+    assert headline([ben, again], ben, race=True) == f"Ben 3 and Ben 4 share the win: {tied}"
+    assert headline([ben, again, ada], ben, race=True) == f"Ben 3, Ben 4 and Ada: wide share the win: {tied}"
+    assert headline([ada], ada, race=True) == "Ada: wide won" and "entry, Ada: wide, is" in headline([], ada, race=True)
+
+
+def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
+    figures = {"looks": [5, 10], "looked": 5, "level": 0.01, "leaders": 2, "runs": 20, "equal_runs": 20}
+    gains = drawn({3: 3.0, 4: 1.0, CONTROL: 0.0, TWIN: 0.0})
+    lost = [{"number": 4, "below": 3, "by": 1.0, "runs": 5, "above_stock": True}]
+    said: Any = {
+        "outcome": "won", "winners": [], "best": row(3, gains[3]), "gain": 3.0, "n": 5, "low": 2.0, "high": 4.0,
+        "over_stock": 3.0, "over_low": 2.0, "over_high": 4.0, "unit": "nats", "lost": lost,
+        "rows": [row(n, each) for n, each in gains.items()],
+    }  # fmt: skip
+    over = "all was decided at the look after 5 of at most 10 runs of each."
+    for runs, looked, equal, runs_of_4, words in (
+        (20, 5, 20, 5, f"20 runs of 2 leaders and stock; at most 40 were planned, but {over}"),
+        (35, 10, 40, 5, "at most 40 were planned, but 1 of 2 leaders left it early."),
+        (18, 5, 20, 4, f"but 1 of 2 leaders left it early and {over}"),
+        (35, 10, 40, 10, "but stock stopped once all leaders were above it."),
+        (40, 10, 40, 10, "40 runs of 2 leaders and stock. Intervals"),
+    ):
+        race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
+        assert words in sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})[1]
 
 
 def test_below_stock_nobody_wins_and_no_run_is_wasted() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from analysis.wording import duration
 from arena.contest import accounts, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
@@ -19,7 +20,7 @@ from arena.contest.standing import version
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
-from meta.cli.contest_close import note_looks, where
+from meta.cli.contest_close import CloseProgress, where
 from meta.cli.output import Output
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
@@ -130,6 +131,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     heard: list[Mapping[str, object]] = []
     now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
     told = Deciding(contest, heard.append, lambda: now)
+    assert "the leaders run again, at most about " in where(contest) and "unfinished" not in where(contest)
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     before = version(contest.database)
@@ -137,13 +139,23 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     told({"kind": "run_ended", "state": "finished"})
     told({"kind": "run_ended", "state": "interrupted"})
     assert pace.deciding(contest) | {"seconds": 0} == {**now, "seconds": 0}
+    assert now["per_run"] > 0  # the clock of these runs counts, not that of the board's
     assert version(contest.database) != before  # open pages show it
-    assert [event["text"] for event in heard if event["kind"] == "note"] == [
-        "5 of at most 6 confirming runs",
-        "look after 7 runs of each: Ben 1 left",
-    ]
-    assert where(contest) == "5 of at most 6 confirming runs"
-    assert note_looks(Output(), contest, 1) == 2 and "Ben 1 left" in capsys.readouterr().err
-    now |= {"done": 6, "wanted": 8}
-    Deciding(contest, heard.append, lambda: now)
-    assert where(contest) is None  # a line for every five
+    line = f"5 of at most 6 confirming runs, at most about {duration(pace.deciding(contest)['seconds'])} left"
+    assert [event["text"] for event in heard if event["kind"] == "progress"] == [now["looks"][1], line]
+    assert where(contest) == line
+    progress = CloseProgress(Output(), contest)
+    progress.show()
+    assert capsys.readouterr().err.splitlines() == [*now["looks"], line]
+    now |= {"done": 6}
+    told.began -= 100
+    told({"kind": "run_ended", "state": "finished"})
+    progress.show()
+    assert capsys.readouterr().err == "" and where(contest).startswith("6 of") and len(heard) == 5  # once a minute
+    assert now["per_run"] >= 50
+    progress.spoke -= 61
+    told.spoke -= 61
+    told({"kind": "run_ended", "state": "finished"})
+    for _ in range(2):
+        progress.show()
+    assert capsys.readouterr().err.startswith("6 of at most 6") and len(heard) == 7

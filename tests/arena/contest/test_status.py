@@ -43,7 +43,7 @@ def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: 
     contest.state(decided="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     after = capsys.readouterr()
-    assert "Ada: Ada 1\t0.691" in after.out and "confirming runs" in after.err
+    assert "Ada 1\t0.691" in after.out and "confirming runs" in after.err
     assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
 
@@ -131,10 +131,16 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert run([*command, "--expect-entries", "4"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["runs"], plan["leaders"]) == (9, 4) and plan["run_seconds"] > 0 and not folder.exists()
-    assert run([*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--entries-per-person", "1"]) == 0
+    command = [*command[:-1], "--closes", "2031-02-03T04:05", "-n", "2", "--entries-per-person", "1"]
+    assert run(command) == 0
     said = capsys.readouterr().err
     assert "budget of a run: " in said and "by the clock with " in said
     assert "closes 2031-02-03 04:05" in said and "2 runs per entry and task; at most 1 entry per person" in said
+    real = [str(tmp_path / "real") if word == str(folder) else word for word in command if word != "--dry-run"]
+    assert run(real) == 0
+    planned, created = said.splitlines(), capsys.readouterr().err.splitlines()
+    assert created[1] == planned[1] and created[3] == planned[3]  # the others have the time of now in them
+    assert all("pay for about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
     folder.mkdir()
     (folder / "mine").touch()
     assert run(command) == 2 and "is not empty" in capsys.readouterr().err

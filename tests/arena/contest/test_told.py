@@ -56,7 +56,7 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
         )
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
-        assert f"declared entry {last['number']} of {last['entrant']} void: found out late" in capsys.readouterr().err
+        assert f"declared {last['name']} void: found out late" in capsys.readouterr().err
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

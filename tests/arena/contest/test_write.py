@@ -76,6 +76,9 @@ def test_a_text_is_checked_without_being_stored(port: int) -> None:
     assert good["taken"] and good["lint"] == [] and good["ideas"] == 0
     bad = entrant.ask("POST", "/api/v1/lint", b"---\nmetaloop:\n  proposers: {never: 1}\n---\n# x\n").json
     assert not bad["taken"] and bad["lint"][0]["line"] == 3 and bad["ideas"] is None
+    both = b"---\nmetaloop:\n  wave: 0\n  kep: 1\n---\n# x\n\n## Ideas\n\n- Try `nonsense=3`.\n"
+    told = entrant.ask("POST", "/api/v1/lint", both).json
+    assert [m["line"] for m in told["lint"]] == [3, 4, 10] and told["message"] == "Cannot be submitted: 2 errors."
     assert entrant.ask("POST", "/api/v1/lint", b"\xff\xfe").json["taken"] is False
     assert entrant.ask("GET", "/api/v1/me").json["used"] == before
     browser = Browser(port)
@@ -93,7 +96,7 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     told = checked(port, text)
     assert (told["ideas"], told["of"], told["tried"]) == (1, 1, 0)
     assert "Ideas that name an edit of the task: 1 of 1." in told["message"]
-    assert "No idea will be tried: no phase's proposers contain queue." in told["message"]
+    assert "No idea will be tried: no phase's proposers contain queue (line 3)." in told["message"]
     queued = checked(port, text.replace("local", "queue"))
     assert queued["tried"] == 1 and "No idea" not in queued["message"]
     wrong = checked(port, text.replace("local", "queue").replace("metaloop", "metalop"))
