@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from trainer import config_values
-from trainer.constants import syntax_tree
+from trainer.constants import is_number, syntax_tree
 
 Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18
@@ -221,10 +221,6 @@ def parameter_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tup
     pairs = [(one.arg, value) for one, value in zip(plain[first:], node.args.defaults, strict=True)]
     keyed = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     return pairs + [(one.arg, value) for one, value in keyed if value is not None]
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def scalar(node: ast.expr) -> Scalar | None:

@@ -42,6 +42,7 @@ from inner_loop.events import (
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
+from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.streams import Stream
 
@@ -297,7 +298,7 @@ def reported(text: str) -> Reported:
         name: value for name in ("calls", "tokens") if type(value := read.get(name)) is int and 0 <= value < MOST_VALUE
     }
     usd = read.get("usd")
-    usd = float(usd) if isinstance(usd, int | float) and not isinstance(usd, bool) and 0 <= usd < MOST_VALUE else None
+    usd = float(usd) if is_number(usd) and 0 <= usd < MOST_VALUE else None
     researcher = one_line(kind)[:MOST_KIND] if isinstance(kind, str) and kind else "unknown"
     return Reported(researcher, counts.get("calls", 0), counts.get("tokens"), usd)
 

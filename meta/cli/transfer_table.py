@@ -179,8 +179,8 @@ def row_json(row: Across) -> Row:
     return {**fields, "words": row.words, "design": row.design, "causal": row.causal}
 
 
-def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | None] | None = None) -> None:
-    """Show a table per task; ``claims``: the study's announced p-values by task, in place of the computed ones."""
+def show_cells(out: Output, cells: Sequence[Cell]) -> None:
+    """Show a table per task."""
     from rich.text import Text
 
     from analysis.transfer import both_arms
@@ -192,7 +192,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
         out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} data", style="bold"))
         digits = decimals(min((cell.se for cell in own if cell.se), default=None))
-        out.show(table([_row(cell, digits, own, claims) for cell in own], COLUMNS, out.console.width))
+        out.show(table([_row(cell, digits, own) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
             stock = plain_number(cell.stock_gain, digits)
             out.show(Text(f"{MARK} on the {cell.stream} data, where stock gained {stock}", style="dim"))
@@ -200,9 +200,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
             out.show(Text("a = b: a behaves like b on this task, so it was not run and has b's figures", style="dim"))
 
 
-def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
-    tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
-    p = tested if claims is not None else cell.p_adjusted
+def _row(cell: Cell, digits: int, others: Sequence[Cell]) -> Row:
     from analysis.transfer import BOTH, TWIN
 
     same = cell.role in ("control", TWIN) and any(other.role == BOTH for other in others)  # whose mean divides
@@ -213,7 +211,7 @@ def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, f
         "95%": plain_span(cell.low, cell.high, digits),
         "ratio": "" if same else plain_number(cell.ratio, 2),
         "lower": "" if same else plain_number(cell.ratio_lower, 2),
-        "p": _chance(p),
+        "p": _chance(cell.p_adjusted),
         "n": str(cell.n),
     }
 

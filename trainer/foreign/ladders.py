@@ -298,7 +298,7 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
         name = word(address, one)
         if one.kind == "constant" or not _fit(name, given, one.value) or not _NAME.fullmatch(one.name):
             continue
-        if one.kind == "call" and not nested_values.is_number(one.value) and uses.parameters(one.owner) is None:
+        if one.kind == "call" and not constants.is_number(one.value) and uses.parameters(one.owner) is None:
             continue  # a switch of a library's call
         where = f"{file}:{one.line}"
         role, by = knob_roles.inferred(uses, name, one.value, where, address, one)

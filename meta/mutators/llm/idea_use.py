@@ -51,9 +51,7 @@ class IdeaElsewhere:
     said: str
 
 
-def kept_elsewhere(
-    parents: Sequence[Program], facts: Evidence, programs: Mapping[str, Program], most: int = MOST_ELSEWHERE
-) -> list[IdeaElsewhere]:
+def kept_elsewhere(parents: Sequence[Program], facts: Evidence, programs: Mapping[str, Program]) -> list[IdeaElsewhere]:
     """Ideas that no parent has and at least half of the runs that tried them kept, the largest median gain first."""
     held: set[Collection[object]] = {_asks(idea) for parent in parents for idea in parent.ideas}
     candidates = []
@@ -71,7 +69,7 @@ def kept_elsewhere(
         if asks not in held:
             held.add(asks)
             chosen.append(one)
-    return chosen[:most]
+    return chosen[:MOST_ELSEWHERE]
 
 
 def _asks(idea: ProgramIdea) -> Collection[object]:
