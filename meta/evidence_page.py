@@ -14,7 +14,6 @@ from analysis.anytime import GRID, MOMENTS, anytime
 from analysis.constraint_values import ConstraintValues
 from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, CheckedArm, twins
-from analysis.events import MutationEvent
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
@@ -27,6 +26,7 @@ from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
 from analysis.wording import few, until
+from analysis.writing_events import MutationEvent
 from arena.public import public_lines
 from arena.study import Study
 from arena.task_set import TaskSet

@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.credit import Key, canonical, plain
-from analysis.events import MutationEvent, ReflectionEvent
 from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
 from analysis.study import open_study
 from analysis.tables import statement, typed_rows
+from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.kinds import Reader
