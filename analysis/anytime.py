@@ -78,7 +78,7 @@ ScaledRun = tuple[GainCurve, float]  # with stock's mean gain on its task
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(median, low, high): 95%, without a distribution. Fewer than six values leave the interval open."""
+    """(median, low, high) at 95%, free of a distribution. Fewer than six values leave the interval open."""
     ordered, n = sorted(values), len(values)
     middle = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
     below = int(binom.ppf(0.025, n, 0.5))

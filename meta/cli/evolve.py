@@ -11,7 +11,7 @@ import click
 
 from meta.cli import evolve_meta, launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import describe, like_stock, plan_lines
+from meta.cli.evolve_plan import describe, like_stock, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
@@ -91,8 +91,7 @@ def _evolve_programs(
 ) -> None:
     from meta.begin import champion_of, create, take_up
     from meta.confirmation import look_of
-    from meta.learnt import in_words
-    from meta.prior import gather, sentence
+    from meta.prior import gather
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
@@ -103,7 +102,7 @@ def _evolve_programs(
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
-        on = ChosenTasks.of(study)
+        on, origins = ChosenTasks.of(study), origin_lines(study.config.prior, study.config.knowledge)
     else:
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
@@ -113,14 +112,12 @@ def _evolve_programs(
         plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt, starters = knowledge_for(own, flags, on), own
+        origins = origin_lines(known.prior if known else None, learnt.used if learnt else None)
         settings.researcher_choice.note_others(out, own, past)
     flags.ending.refuse_early(on.homes[0])
     described = describe(plan, on, settings, study if folder else None)
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
-    prior = study.config.prior if folder else known.prior if known else None
-    used = study.config.knowledge if folder else learnt.used if learnt else None
-    unused = "" if folder else unused_budget(dial, described)
-    beside |= {"budget": unused, "prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
+    beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)

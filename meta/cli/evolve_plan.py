@@ -12,18 +12,14 @@ from meta.cli.study_size import Dial, headroom_words, trial_tells
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
+    from arena.settings import Prior, UsedKnowledge
     from arena.study import Study
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
 
 
-def describe(
-    plan: Plan,
-    on: ChosenTasks,
-    settings: LaunchSettings,
-    study: Study | None,
-) -> PlannedWork:
+def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
     """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
     from meta.task_families import describe as family_work
 
@@ -83,6 +79,14 @@ def plan_lines(
         own = programs if command == "improve" else ()
         lines["screening"] = screening_words(plan, on.homes[0], own, study)
     return lines
+
+
+def origin_lines(prior: Prior | None, used: UsedKnowledge | None) -> dict[str, str]:
+    """What the plan says of past studies, and of what was learnt on other tasks."""
+    from meta.learnt import in_words
+    from meta.prior import sentence
+
+    return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used) if used else ""}
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:

@@ -142,7 +142,7 @@ class CodeUses:
         sites = [
             site
             for module in self.modules.values()
-            for site in module.calls.get("set_defaults", ())
+            for site in module.calls.get(function, ())
             if (site.file, site.function) in self.live
         ]
         if order is None or not sites or not all(_sets(site.node, parameter, order) for site in sites):
@@ -151,7 +151,7 @@ class CodeUses:
             len(module.names.get(function, ())) + len(module.attributes.get(function, ()))
             for module in self.modules.values()
         )
-        calls = sum(len(module.calls.get("set_defaults", ())) for module in self.modules.values())
+        calls = sum(len(module.calls.get(function, ())) for module in self.modules.values())
         return sites[0] if named <= calls else None  # passed on as a value, it may be called anywhere
 
     def parameters(self, name: str) -> list[str] | None:
