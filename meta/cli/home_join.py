@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
-
 from meta.cli import resolve
 from meta.cli.flags import StudyModelFlags, YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Output
+from meta.cli.output import Output, ask
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.staffing import AgentFlags
-from programs.errors import CapReached, UsageError
+from programs.errors import CapReached
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -91,8 +88,5 @@ def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
         f"how to stop: Ctrl-C; then delete {resolve.shown(folder)}, which holds all that was written",
     ):
         out.note(line)
-    if yes:
-        return
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("there is no terminal to agree in", hint="read the lines above, then add --yes")
-    click.confirm("join?", abort=True, err=True)
+    if not yes:
+        ask("join?", "there is no terminal to agree in", "read the lines above, then add --yes")
