@@ -62,11 +62,7 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
     """
     target, ledger = Path(folder), ledger_folder(study)
     with open_study(study, views=()) as con:
-        made = {
-            "outcomes": outcomes(con),
-            "preferences": preferences(con),
-            "traces": traces(con, written(ledger)),
-        }
+        made = {"outcomes": outcomes(con), "preferences": preferences(con), "traces": traces(con, written(ledger))}
         return {path: write_rows(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
 
 

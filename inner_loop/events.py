@@ -166,17 +166,7 @@ class TurnEvent(Event, kind="turn"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindingEvent(
-    Event,
-    kind="finding",
-    sparse=(
-        "run_id",
-        "experiment_id",
-        "source_id",
-        "stream",
-        "seed",
-    ),
-):
+class FindingEvent(Event, kind="finding", sparse=("run_id", "experiment_id", "source_id", "stream", "seed")):
     """Something that the referee noticed."""
 
     finding: str  # its kind, e.g. "clock"
@@ -196,17 +186,7 @@ class FindingEvent(
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaultEvent(
-    Event,
-    kind="fault",
-    sparse=(
-        "run_id",
-        "number",
-        "source_id",
-        "stream",
-        "seed",
-    ),
-):
+class FaultEvent(Event, kind="fault", sparse=("run_id", "number", "source_id", "stream", "seed")):
     """Our own infrastructure failed; nothing is charged."""
 
     run_id: str | None = None
@@ -218,14 +198,7 @@ class FaultEvent(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallEvent(
-    Event,
-    kind="call",
-    sparse=(
-        "run_id",
-        "tools",
-    ),
-):
+class CallEvent(Event, kind="call", sparse=("run_id", "tools")):
     """A call of a model. Tokens, dollars and wall seconds cover all attempts; dollars are None if no price is known.
 
     ``run_id`` is None for the study's own calls. ``lost_tokens``: upper bound for attempts whose usage is unknown.

@@ -57,11 +57,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
 
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
-    with (
-        study,
-        drain_on_interrupt(study, progress),
-        Lineage(study.folder / "programs.git", epoch) as lineage,
-    ):
+    with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
         look = look_of(study, again)
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)

@@ -186,11 +186,7 @@ class _Check:
         short = self.task.scales and scales and self.equal[0].wall_seconds > _SHORT_SECONDS
         said = _comments(self.task.folder / "task.toml").get("direction", "")
         check = KnobCheck(
-            self.trainer,
-            Yardstick(self.equal),
-            _PART if short else 1.0,
-            bool(self.scope.knobs),
-            self.fresh,
+            self.trainer, Yardstick(self.equal), _PART if short else 1.0, bool(self.scope.knobs), self.fresh
         )
         yield from judge(check, said if re.search(r":\d+$|^given$", said) else "", self.scope.write)
 

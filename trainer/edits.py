@@ -274,8 +274,7 @@ class EditSpace:
                 if knob.at:
                     raise EditError(f"{knob.file}: no value {knob.at}", hint=f"keep {knob.at} a plain value, once")
                 raise EditError(
-                    f"{knob.file}: no constant {knob.name} at the top level",
-                    hint=f"keep a line '{knob.name} = value'",
+                    f"{knob.file}: no constant {knob.name} at the top level", hint=f"keep a line '{knob.name} = value'"
                 )
             source = source.with_text(knob.file, text)
         return source

@@ -78,10 +78,7 @@ def section(facts: ReportFacts) -> ReportSection | None:
         data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
         table=table(nodes, edges, facts.score_unit),
         answers=(programs,),
-        legend=(
-            ("program", "program"),
-            *([("champion", "champion")] if champion else []),
-        ),
+        legend=(("program", "program"), *([("champion", "champion")] if champion else [])),
     )
     return ReportSection("lineage", "Lineage of the programs", lead, (picture,))
 

@@ -75,12 +75,7 @@ class MessageHost:
         return reply
 
     def _hello(
-        self,
-        connection: Connection,
-        message: SignedMessage,
-        body: Body,
-        known: Volunteer | None,
-        now: datetime,
+        self, connection: Connection, message: SignedMessage, body: Body, known: Volunteer | None, now: datetime
     ) -> Volunteer:
         name = one_line(_text(body, "name", MOST_NAME)).strip() or message.key[:8]
         hardware, devices = one_line(_text(body, "hardware", 120)), _count(body, "devices", 1, MOST_DEVICES)

@@ -62,11 +62,7 @@ def home() -> None:
     fresh seeds and data, and merged into main only if they are better."""
 
 
-@verb(
-    ("metaloop home ls", "the projects in this folder"),
-    ("metaloop home ls --json", "for a script"),
-    name="ls",
-)
+@verb(("metaloop home ls", "the projects in this folder"), ("metaloop home ls --json", "for a script"), name="ls")
 def ls(out: Output) -> None:
     """List the projects in this folder."""
     from arena.home.project import Project
@@ -304,11 +300,7 @@ def void(
     ("metaloop home export my-project results", "main, blocks, pairs and runs as files"),
     ("metaloop report my-project", "the report of the same project"),
 )
-def export(
-    out: Output,
-    folder: ProjectFolder,
-    target: Annotated[str, argument(metavar="TO")],
-) -> None:
+def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
     """Write main as a git repository and blocks, pairs and runs as CSV. No secret, and
     no data that could be hidden data."""
     from arena.home.export import written

@@ -45,10 +45,7 @@ STUDIES = (
     ("metaloop ls", "the studies under studies/"),
     ("metaloop ls ~/work --json", "those of another folder, for a script"),
 )
-def ls(
-    out: Output,
-    folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)],
-) -> None:
+def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)]) -> None:
     """List studies, newest first: state, task, the champion's gain over stock's,
     experiments, size on disk."""
     root = Path(folder).expanduser() if folder else resolve.STUDIES
