@@ -177,7 +177,7 @@ class KnobCheck:
                 failed = failed or f"{edit.label()}: {outcome.status}: {outcome.reason}"
                 continue
             tried += 1
-            change = self._change(knob, edit, outcome, self.short)
+            change = self._change(edit, outcome, self.short)
             if change == "integers":
                 integers = True
             elif change:
@@ -198,12 +198,12 @@ class KnobCheck:
             outcome = self.run(self.apply(knob.edits[0]), 1.0)
             if outcome.metric is None or not self.full.repeats:
                 return KnobState(knob, "not known", "changes nothing in a short training; a full one says no more")
-            if self._change(knob, knob.edits[0], outcome, self.full):
+            if self._change(knob.edits[0], outcome, self.full):
                 return KnobState(knob, "alive", f"only in a full training: {knob.edits[0].label()}")
         values = "its other value leaves" if tried == 1 else f"all {tried} other values leave"
         return KnobState(knob, "dead", f"{values} every printed number as it is")
 
-    def _change(self, knob: TestedKnob, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
+    def _change(self, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
         """What differs from the baseline, in words; "integers" if only whole numbers beside the metric do."""
         metric = outcome.metric
         if metric is None:
