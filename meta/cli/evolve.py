@@ -107,14 +107,16 @@ def _evolve_programs(
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
         on = ChosenTasks.named(flags, settings.seed)
-        settings.researcher_choice.refuse_without_edits(own, on.homes)
-        own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
-        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
+        settings.researcher_choice.refuse_without_edits(own, on.training)
+        own_arm = command == "improve" and not like_stock(own[0], on.training, settings.researcher_choice.researcher)
+        plan = (
+            family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
+        )
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt, starters = knowledge_for(own, flags, on), own
         origins = origin_lines(known.prior if known else None, learnt.used if learnt else None)
         settings.researcher_choice.note_others(out, own, past)
-    flags.ending.refuse_early(on.homes[0])
+    flags.ending.refuse_early(on.training[0])
     described = describe(plan, on, settings, study if folder else None)
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
     beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
@@ -123,10 +125,10 @@ def _evolve_programs(
         launch.dry_run(out, described)
         return
     if folder is None or champion_of(folder) is None or again:
-        for each in (*on.homes, *on.reserve):
+        for each in (*on.training, *on.reserve):
             settings.ready(out, each, study if folder else None)
     if folder is None:
-        task, *further = on.homes
+        task, *further = on.training
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
         study, starters = create(
@@ -227,10 +229,10 @@ def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Le
             raise UsageError(f"--knowledge cannot be used: {why}", hint="leave one of them out")
     if flags.from_scratch or len(own) > 1:
         return None
-    learnt = learnt_for(base_of(own), on.homes, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
+    learnt = learnt_for(base_of(own), on.training, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
     if folders and learnt is None:
         hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
-        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.homes[0].name} can follow it", hint=hint)
+        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.training[0].name} can follow it", hint=hint)
     return learnt
 
 

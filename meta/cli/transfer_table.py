@@ -289,7 +289,7 @@ class ChampionByTask:
         several = bool(claim.tasks)  # several training tasks: one test of the mean over them
         claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
         claims |= {there.task: there.p_adjusted for there in reserve}
-        together = ([over_homes(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
+        together = ([over_training_tasks(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
         cells = tuple(results.of(str(champion.get("program_id"))))
         return cls(cells, claims, unrun, tuple(together), over, bool(claim.families))
 
@@ -340,7 +340,7 @@ def over_the_reserved(over: OverReserved) -> str:
     return f"over the {over.tasks} held-out tasks, × stock: {champion}{bare}"
 
 
-def over_homes(claim: Claim) -> str:
+def over_training_tasks(claim: Claim) -> str:
     """The mean over several training tasks, with its announced test."""
     names = ", ".join(on.task for on in claim.tasks)
     parts = [f"{plain_number(claim.ratio.ratio, 2)} × stock, {at_least(claim.ratio.lower)}"]

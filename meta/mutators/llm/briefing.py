@@ -19,7 +19,7 @@ from analysis.tables import statement, typed_rows
 from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
-from meta.mutators.llm.kinds import Reader
+from meta.mutators.llm.kinds import ProgramReader
 from meta.mutators.llm.prompt_detail import FULL, PromptDetail
 from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from meta.novelty import Novelty
@@ -121,8 +121,8 @@ class MutationBriefing:
         return [self.task, *self.further]
 
     @cached_property
-    def reader(self) -> Reader:
-        return Reader(self.novelty or Novelty(self.tasks, self.researcher))
+    def reader(self) -> ProgramReader:
+        return ProgramReader(self.novelty or Novelty(self.tasks, self.researcher))
 
     def system(self, evidence: Evidence, detail: PromptDetail = FULL) -> tuple[str, RowIds]:
         """The system message, and the rows that it shows by their short ids. It is the same for all proposals of a
