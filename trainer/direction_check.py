@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trainer.constants import is_number
 from trainer.finding import CheckFinding
 from trainer.knob_check import NUMBER, KnobCheck, KnobState, TestedKnob, judge_knobs, value_of
 from trainer.source import Source
@@ -89,7 +90,7 @@ class DirectionCheck:
         """What a value far below and one far above the knob's do: less far ones where training breaks down."""
         one = self.task.edits.knob(knob.knobs[0])
         now = one.read(self.task.baseline().text(one.file)) if one else None
-        if one is None or one.kind not in ("float", "int") or isinstance(now, bool) or not isinstance(now, int | float):
+        if one is None or one.kind not in ("float", "int") or not is_number(now):
             return
         for side, values in _far_values(now, [float(value) for value in one.values]).items():
             for value in values:

@@ -174,7 +174,7 @@ class Knob:
         return next((known for known in self.values if meaning(self.role, known) == wanted), None)
 
     def _legal_float(self, value: Value) -> Value | None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not constants.is_number(value):
             return None
         return float(value) if self._is_within(value) else None
 

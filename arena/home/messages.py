@@ -28,6 +28,7 @@ from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
+from trainer.constants import is_number
 
 MOST_NAME = 40
 MOST_DEVICES = 1024
@@ -130,7 +131,7 @@ class MessageHost:
     def _described(self, connection: Connection, lease: RunLease) -> Body:
         """A lease as its volunteer gets it."""
         name, document = self.project.programs[lease.program_id]
-        block = _block(connection, lease.base)
+        block = connection.get_one(BlockRow, lease.base)
         return {
             "lease": lease.lease_id,
             "task": self.project.bundle.digest,
@@ -198,7 +199,7 @@ class MessageHost:
         return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
     def _show(self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Body, now: datetime) -> None:
-        base = self.project.chain.files(_block(connection, lease.base).commit)
+        base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
         try:
             salt = bytes.fromhex(_text(body, "salt", 64))
         except ValueError:
@@ -280,12 +281,6 @@ def main_block(connection: Connection) -> BlockRow:
     return block
 
 
-def _block(connection: Connection, number: int) -> BlockRow:
-    block = connection.get(BlockRow, number)
-    assert block is not None
-    return block
-
-
 def _text(body: Body, name: str, most: int) -> str:
     value = body.get(name, "")
     if not isinstance(value, str) or len(value) > most:
@@ -302,6 +297,6 @@ def _count(body: Body, name: str, least: int, most: int) -> int:
 
 def _number(body: Body, name: str, least: float = 0.0) -> float:
     value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+    if not is_number(value) or not math.isfinite(value) or value < least:
         raise UsageError(f"{name}: not a finite number" + (f" of {least:g} or more" if least > -math.inf else ""))
     return float(value)

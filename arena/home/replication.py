@@ -27,6 +27,7 @@ from arena.home.project import Project
 from arena.home.signing import Body
 from arena.home.tables import BlockRow, Pair, ProposalRow, Replica, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
+from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.streams import Stream
 
@@ -332,7 +333,7 @@ def _side(report: object) -> tuple[float | None, str, float]:
     for name, value in (("metric", metric), ("device_seconds", seconds)):
         if status == "failed" and name == "metric" and value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             raise UsageError(f"{name}: not a finite number")
     return (
         (float(metric) if status == "ok" and metric is not None else None),
