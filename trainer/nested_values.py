@@ -230,7 +230,7 @@ def scalar(node: ast.expr) -> Scalar | None:
             return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
         return node.value if isinstance(node.value, bool | int | float) and abs(node.value) < _LARGEST else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(inner := scalar(node.operand)):
-        return -inner  # type: ignore[operator]
+        return -inner
     if not isinstance(node, ast.BinOp):
         return None
     left, right = scalar(node.left), scalar(node.right)
