@@ -34,7 +34,8 @@ _CODE = word_list(""".py .pyc .pyi .pyx .so .c .h .cc .cpp .hpp .rs .go .js .mjs
 SHARED_CACHES = word_list("""huggingface torch pip uv kaggle wandb modelscope keras nltk tensorflow matplotlib conda
     mamba poetry pypoetry npm yarn pnpm node go-build bazel pre-commit mozilla chromium google-chrome microsoft-edge
     brave opera vscode jetbrains claude claude-cli-nodejs codex opencode aider gh git github-copilot gcloud aws azure
-    docker containers restic rclone evolution thunderbird keyring fontconfig mesa_shader_cache tracker3 ms-playwright""")
+    docker containers restic rclone evolution thunderbird keyring fontconfig mesa_shader_cache tracker3
+    ms-playwright""")
 _DEEP = 3  # parts below the cache: huggingface/hub/models--ORG--NAME
 _PEM_BYTES = 1 << 20
 _FRESH_SECONDS = 60.0  # for which a search is cached, since a command's experiments follow one another
