@@ -95,10 +95,8 @@ def name_of(facts: ReportFacts) -> str:
 
 @cache
 def environment() -> Environment:
-    from analysis import wording
-
     made = jinja_environment(TEMPLATES, escaped=True)
-    made.filters |= {"embed": embed, "number": wording.number, "places": wording.decimals, "typical": wording.typical}
+    made.filters["embed"] = embed
     return made
 
 
