@@ -353,6 +353,7 @@ def _environment() -> Environment:
         "number": number,
         "span": wording.span,
         "duration": wording.duration,
+        "brief": wording.brief,
         "cell": cell,
         "fenced": fenced,
         "when": _when,
