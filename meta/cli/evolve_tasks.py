@@ -34,19 +34,10 @@ class ChosenTasks:
     @classmethod
     def named(cls, flags: EvolveFlags, seed: int | None) -> ChosenTasks:
         """Those of a new study."""
-        from meta.reserve import refuse_twice, unseen_variant
-        from meta.task_families import Families
+        from meta.reserve import unseen_variant
 
-        reserve = launch.load_tasks(flags.reserve)
-        if flags.family:
-            if flags.task:
-                raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
-            families = Families(launch.load_tasks(flags.family), reserve)
-            families.check()
-            return cls(families.searched, reserve, families=families)
-        training = launch.load_tasks(flags.task) or [launch.load_task(None)]
-        refuse_twice(training, reserve)
-        return cls(training, reserve, unseen_variant(training[0], seed or 0))
+        training, reserve, families = named_tasks(flags)
+        return cls(training, reserve, None if families else unseen_variant(training[0], seed or 0), families)
 
     @classmethod
     def of(cls, study: Study) -> ChosenTasks:
@@ -64,6 +55,23 @@ class ChosenTasks:
 
     def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
         return plan_of(self.training, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
+
+
+def named_tasks(flags: EvolveFlags) -> tuple[list[Task], list[Task], Families | None]:
+    """(to search on, reserved, families) of a new study; over families the tasks are the first of each."""
+    from meta.reserve import refuse_twice
+    from meta.task_families import Families
+
+    reserve = launch.load_tasks(flags.reserve)
+    if not flags.family:
+        training = launch.load_tasks(flags.task) or [launch.load_task(None)]
+        refuse_twice(training, reserve)
+        return training, reserve, None
+    if flags.task:
+        raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
+    families = Families(launch.load_tasks(flags.family), reserve)
+    families.check()
+    return list(families.searched), reserve, families
 
 
 def drawn_for(
