@@ -22,7 +22,6 @@ __all__ = ["Event", "read_event"]
 LEDGER_KEYS = frozenset({"seq", "prev", "hash", "schema", "kind"})
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudyEvent(Event, kind="study"):
     """The study has started. ``config``: study.toml without its secret."""
 
@@ -54,7 +53,6 @@ class MatchArm:
     kin: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class MatchEvent(Event, kind="match", sparse=("text_hash",)):
     """A match was announced, before its first run."""
 
@@ -74,13 +72,11 @@ class MatchEvent(Event, kind="match", sparse=("text_hash",)):
     arms: tuple[MatchArm, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class MatchEndedEvent(Event, kind="match_ended"):
     match_id: str
     state: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AlikeEvent(Event, kind="alike"):
     """A program behaves like another one of the match on this task, so it is not run."""
 
@@ -91,7 +87,6 @@ class AlikeEvent(Event, kind="alike"):
     like_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     """The untouched source, trained with one seed of the baseline of all gains on the stream."""
 
@@ -109,7 +104,6 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     """A run's final source, trained from scratch with a fresh seed and scored on a split that no researcher saw.
 
@@ -133,7 +127,6 @@ class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class BestOfEvent(Event, kind="best_of"):
     """The best of an arm's runs by their own claims, measured again. The 95% interval is over fresh seeds."""
 
@@ -157,7 +150,6 @@ class BestOfEvent(Event, kind="best_of"):
     device_seconds_spent: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run")):
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
@@ -189,7 +181,6 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
         return 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class HarvestEvent(Event, kind="harvest"):
     """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing."""
 
@@ -214,7 +205,6 @@ class HarvestEvent(Event, kind="harvest"):
     device_seconds_spent: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):
     """The plan of an ablation, recorded before its first run; the last record of an id counts."""
 
@@ -231,7 +221,6 @@ class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "progr
     plan: Mapping[str, JsonValue]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplayEvent(Event, kind="replay"):
     """One training of the untouched source with some commits of a run."""
 
@@ -250,7 +239,6 @@ class ReplayEvent(Event, kind="replay"):
     wall_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class EntryEvent(Event, kind="entry"):
     """An entry of a contest."""
 
@@ -264,7 +252,6 @@ class EntryEvent(Event, kind="entry"):
     arm_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class DocumentEvent(Event):
     """A record whose format belongs to the module that writes and reads it. ``body``: everything but the kind."""
 
@@ -298,7 +285,6 @@ class ActEvent(DocumentEvent, kind="act"):
     """The host declared an entry void, or reversed that (`arena.contest.acts`)."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PairEvent(Event, kind="pair"):
     """A proposal of a project of strangers and the main that it is compared with, trained with one fresh seed and
     scored on one fresh split. ``status``: of main and of the proposal. ``by``: the host, or volunteers."""

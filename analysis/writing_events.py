@@ -23,7 +23,6 @@ class DirectiveEntry:
         return tuple(cls(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProgramEvent(Event, kind="program"):
     """A program was added to the study."""
 
@@ -37,7 +36,6 @@ class ProgramEvent(Event, kind="program"):
     directives: tuple[DirectiveEntry, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class GenerationEvent(Event, kind="generation"):
     """The programs of a generation, written after all its proposals: nothing is proposed again after it."""
 
@@ -46,7 +44,6 @@ class GenerationEvent(Event, kind="generation"):
     elite_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SteerEvent(Event, kind="steer"):
     """A wish of a person, taken in before a generation was written. ``what``: idea, program or veto; ``text``: of the
     idea or program, or the id of the program or directive that is vetoed."""
@@ -84,7 +81,6 @@ class ToolRound:
     tools: tuple[ToolUse, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class MutationEvent(
     Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "task", "job")
 ):
@@ -132,7 +128,6 @@ class ReflectionNote:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReflectionEvent(Event, kind="reflection"):
     """What a model noted about the traces of the possible parents before a generation was written."""
 
@@ -145,7 +140,6 @@ class ReflectionEvent(Event, kind="reflection"):
     call: int  # number of the study's own call
 
 
-@dataclass(frozen=True, kw_only=True)
 class InstructionEvent(Event, kind="instruction"):
     """An instruction for writing programs (a meta program) that is compared with others; a refused one has no text."""
 
