@@ -28,9 +28,10 @@ _CLOCK = re.compile(
 )
 _STAYS = "stays, other printed numbers change"
 _DROWNED = "runs of one seed differ by"
-_IN_VAIN = 4  # knobs that cannot be told from noise, after which the others are only tried if that is requested
+_IN_VAIN = 4  # knobs that show noise only, after which the others are only tried if that is requested
 _AT_CHANCE = (
-    f"not tried: the first {_IN_VAIN} knobs cannot be told from noise; does the script learn anything in its time?"
+    f"not tried: the first {_IN_VAIN} knobs cannot be distinguished from noise; does the script learn anything in its "
+    "time?"
 )
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
 
@@ -185,7 +186,7 @@ class KnobCheck:
         return self._unmoved(knob, tried, failed, integers)
 
     def _unmoved(self, knob: TestedKnob, tried: int, failed: str, integers: bool) -> KnobState:
-        """The state of a knob no value of which changed anything that can be told from noise."""
+        """The state of a knob no value of which changed anything that can be distinguished from noise."""
         if failed:
             others = f"; {tried} others change nothing" if tried else ""
             return KnobState(knob, "fails", f"{failed}{others}")

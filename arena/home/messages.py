@@ -49,7 +49,7 @@ class MessageHost:
         return Replication.of(self.project)
 
     def answer(self, connection: Connection, raw: bytes, now: datetime | None = None, network: str = "") -> bytes:
-        """The signed reply to a message. ``network``: that it came from, if it is told apart from others. Raises
+        """The signed reply to a message. ``network``: that it came from, if networks can be distinguished. Raises
         UsageError, and stores nothing, for one that is refused."""
         now = now or utc_now()
         message = read_message(raw, self.project.project_id)
@@ -147,7 +147,7 @@ class MessageHost:
         }
 
     def seal(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
-        """The hash of a proposal, before it is shown: who was first is known before anybody can copy it."""
+        """The hash of a proposal, before it is shown: who was first is known before others can copy it."""
         lease = self._own(connection, volunteer, body, now)
         if lease.returned_at is not None:
             raise UsageError("this lease was handed in before")

@@ -165,7 +165,7 @@ def heights_of(blocks: Sequence[BlockSummary]) -> dict[int, float]:
 
 
 def changes_of(project: Project) -> Changes:
-    """What its open pages are told of."""
+    """What its open pages are notified of."""
     return Changes(lambda: _state(project))
 
 

@@ -2,9 +2,9 @@
 
 Who verifies has found a block before, or got five known results right. It gets two sources, in a drawn order, with the
 host's seed and the seed of a hidden split that is made for this pair alone, after the proposal can no longer be
-changed; never a proposal of its own, nor a pair that somebody of its network trains too. Some of what it gets are pairs
-whose result is known: who is wrong there, or deviates from what the host measures on the same seed and split, verifies
-nothing any more.
+changed; never a proposal of its own, nor a pair that another one of its network trains too. Some of what it gets are
+pairs whose result is known: who is wrong there, or deviates from what the host measures on the same seed and split,
+verifies nothing any more.
 
 A project's database holds what is wanted as rows (`Replica`): the verifier makes them, the server hands them out.
 """
@@ -292,7 +292,7 @@ class Replication:
 
 
 def spoilt(connection: Connection, proposal: ProposalRow) -> bool:
-    """Whether results of somebody who is barred now count in its last test."""
+    """Whether results of a volunteer that is barred now count in its last test."""
     own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair) & (Pair.by != "host")
     names = " ".join(connection.scalars(select(Pair.by).where(own)).all()).split()
     barred = connection.scalars(select(Volunteer.volunteer_id).where(Volunteer.barred != "")).all()

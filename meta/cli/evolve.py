@@ -169,7 +169,7 @@ def finish(
 
 
 def end(out: Output, folder: Path, ending: EndFlags) -> None:
-    """After the result was shown: apply it, tell somebody."""
+    """After the result was shown: apply it, and notify the user."""
     from arena.study import Study
 
     applied = None
@@ -245,7 +245,7 @@ def base_of(own: list[Program]) -> Program:
 
 def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
-    returns whether to. A study that is resumed after the test was told the answer by that."""
+    returns whether to. A study that is resumed after the test has the answer by that."""
     from meta.headroom import carry_out, finished
 
     if not plan.headroom:
