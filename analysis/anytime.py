@@ -77,11 +77,11 @@ class Anytime:
 ScaledRun = tuple[GainCurve, float]  # with stock's mean gain on its task
 
 
-def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """(median, low, high) without assumptions on the distribution. Fewer than six values leave the interval open."""
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """(median, low, high) at 95%, free of a distribution. Fewer than six values leave the interval open."""
     ordered, n = sorted(values), len(values)
     middle = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
-    below = int(binom.ppf((1 - level) / 2, n, 0.5))
+    below = int(binom.ppf(0.025, n, 0.5))
     if below < 1:
         return middle, 0.0, math.inf
     return middle, ordered[below - 1], ordered[n - below]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from analysis.statistics import bh
+from trainer.constants import is_number
 
 Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
@@ -291,8 +292,7 @@ def of_verdict(row: CreditViewRow) -> CreditViewRow:
 
 def canonical(value: Value) -> str:
     """The same text for equal values: 2 and 2.0 are one value."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:.12g}" if number else json.dumps(value)
+    return f"{value:.12g}" if is_number(value) else json.dumps(value)
 
 
 def plain(value: Value) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.events import Event, MutationEvent
+from analysis.events import Event
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_text import page
 from analysis.families import SideRun
@@ -23,6 +23,7 @@ from analysis.run_state import parsed
 from analysis.statistics import interval
 from analysis.study import ledger_folder, open_study
 from analysis.tables import statement, typed_rows
+from analysis.writing_events import MutationEvent
 from inner_loop.events import CallEvent
 from programs.errors import EnvironmentProblem
 
@@ -61,11 +62,7 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
     """
     target, ledger = Path(folder), ledger_folder(study)
     with open_study(study, views=()) as con:
-        made = {
-            "outcomes": outcomes(con),
-            "preferences": preferences(con),
-            "traces": traces(con, written(ledger)),
-        }
+        made = {"outcomes": outcomes(con), "preferences": preferences(con), "traces": traces(con, written(ledger))}
         return {path: write_rows(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
 
 

@@ -1,7 +1,7 @@
-"""The events of a study, a frozen type for each kind; those of a run are in `inner_loop.events`.
+"""The events of a study, a frozen type for each kind.
 
-`read_event` reads them all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: only the
-views read them, by SQL.
+Those of a run are in `inner_loop.events`, those of writing programs in `analysis.writing_events`; `read_event` reads
+all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: only the views read them, by SQL.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Self
 
 from pydantic import JsonValue
 
+import analysis.writing_events  # noqa: F401 - `read_event` knows the types that have been imported
 from inner_loop.events import Event, read_event
-from programs.program import Program
 from trainer.constraints import ConstraintRecord
 from trainer.edits import Edit, Value
 
@@ -22,7 +22,6 @@ __all__ = ["Event", "read_event"]
 LEDGER_KEYS = frozenset({"seq", "prev", "hash", "schema", "kind"})
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudyEvent(Event, kind="study"):
     """The study has started. ``config``: study.toml without its secret."""
 
@@ -30,161 +29,6 @@ class StudyEvent(Event, kind="study"):
     version: str
     started_at: str
     config: Mapping[str, JsonValue]
-
-
-@dataclass(frozen=True)
-class DirectiveEntry:
-    directive_id: str
-    heading: str
-    kind: str
-    text: str
-    position: int
-
-    @classmethod
-    def all_of(cls, program: Program) -> tuple[DirectiveEntry, ...]:
-        return tuple(cls(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProgramEvent(Event, kind="program"):
-    """A program was added to the study."""
-
-    program_id: str
-    name: str
-    generation: int | None
-    operator: str
-    parent_ids: tuple[str, ...]
-    words: int
-    text: str
-    directives: tuple[DirectiveEntry, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationEvent(Event, kind="generation"):
-    """The programs of a generation, written after all its proposals: nothing is proposed again after it."""
-
-    generation: int
-    program_ids: tuple[str, ...]
-    elite_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SteerEvent(Event, kind="steer"):
-    """A wish of a person, taken in before a generation was written. ``what``: idea, program or veto; ``text``: of the
-    idea or program, or the id of the program or directive that is vetoed."""
-
-    wish_id: str
-    what: str
-    text: str
-    name: str
-    because: str
-    asked_at: str
-    generation: int
-
-
-@dataclass(frozen=True)
-class PromptMessage:
-    role: str
-    text: str
-
-
-@dataclass(frozen=True)
-class ToolUse:
-    """A model's call of a tool, and the tool's answer."""
-
-    name: str
-    arguments: str
-    result: str
-
-
-@dataclass(frozen=True)
-class ToolRound:
-    """A reply that called tools. ``call``: the number of the study's own call."""
-
-    call: int
-    text: str
-    tools: tuple[ToolUse, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MutationEvent(
-    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "task", "job")
-):
-    """One proposal of a generation, accepted or not, with the language model if there was one.
-
-    ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
-    of a model's reply was left out. ``task`` and ``job``: where instructions are compared, for which of their common
-    jobs it was made.
-    """
-
-    generation: int
-    attempt: int
-    child_id: str | None
-    parent_ids: tuple[str, ...]
-    operator: str
-    accepted: bool
-    reason: str
-    evidence_ids: tuple[str, ...] = ()
-    model: str | None = None
-    tokens: int = 0
-    usd: float | None = 0.0
-    call: int | None = None  # number of the study's own call
-    prompt: tuple[PromptMessage, ...] | None = None
-    meta_program_id: str | None = None
-    repairs: str | None = None  # the operator whose reply it repairs
-    turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
-    remark: str | None = None
-    task: str | None = None
-    job: int | None = None
-
-    def to_record(self) -> dict[str, JsonValue]:
-        """The record; a proposal of a model always has ``repairs``."""
-        record = super().to_record()
-        if self.call is not None and self.repairs is None:
-            turns = record.pop("turns", None)
-            record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
-        return record
-
-
-@dataclass(frozen=True)
-class ReflectionNote:
-    """A finding about what limited the parents' runs, in one line. Children cite its id."""
-
-    note_id: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReflectionEvent(Event, kind="reflection"):
-    """What a model noted about the traces of the possible parents before a generation was written."""
-
-    generation: int
-    program_ids: tuple[str, ...]
-    notes: tuple[ReflectionNote, ...]
-    model: str | None
-    tokens: int = 0
-    usd: float | None = 0.0
-    call: int  # number of the study's own call
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstructionEvent(Event, kind="instruction"):
-    """An instruction for writing programs (a meta program) that is compared with others; a refused one has no text."""
-
-    generation: int
-    attempt: int
-    program_id: str | None
-    name: str
-    operator: str  # library, given (by the user) or written (by a model)
-    accepted: bool
-    reason: str
-    text: str = ""
-    parent_ids: tuple[str, ...] = ()
-    evidence_ids: tuple[str, ...] = ()
-    model: str | None = None
-    tokens: int = 0
-    usd: float | None = 0.0
-    call: int | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +53,6 @@ class MatchArm:
     kin: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class MatchEvent(Event, kind="match", sparse=("text_hash",)):
     """A match was announced, before its first run."""
 
@@ -229,13 +72,11 @@ class MatchEvent(Event, kind="match", sparse=("text_hash",)):
     arms: tuple[MatchArm, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class MatchEndedEvent(Event, kind="match_ended"):
     match_id: str
     state: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AlikeEvent(Event, kind="alike"):
     """A program behaves like another one of the match on this task, so it is not run."""
 
@@ -246,7 +87,6 @@ class AlikeEvent(Event, kind="alike"):
     like_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     """The untouched source, trained with one seed of the baseline of all gains on the stream."""
 
@@ -264,7 +104,6 @@ class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     """A run's final source, trained from scratch with a fresh seed and scored on a split that no researcher saw.
 
@@ -288,7 +127,6 @@ class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class BestOfEvent(Event, kind="best_of"):
     """The best of an arm's runs by their own claims, measured again. The 95% interval is over fresh seeds."""
 
@@ -312,7 +150,6 @@ class BestOfEvent(Event, kind="best_of"):
     device_seconds_spent: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run")):
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
@@ -344,7 +181,6 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
         return 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class HarvestEvent(Event, kind="harvest"):
     """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing."""
 
@@ -369,7 +205,6 @@ class HarvestEvent(Event, kind="harvest"):
     device_seconds_spent: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):
     """The plan of an ablation, recorded before its first run; the last record of an id counts."""
 
@@ -386,7 +221,6 @@ class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "progr
     plan: Mapping[str, JsonValue]
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplayEvent(Event, kind="replay"):
     """One training of the untouched source with some commits of a run."""
 
@@ -405,7 +239,6 @@ class ReplayEvent(Event, kind="replay"):
     wall_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class EntryEvent(Event, kind="entry"):
     """An entry of a contest."""
 
@@ -419,7 +252,6 @@ class EntryEvent(Event, kind="entry"):
     arm_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class DocumentEvent(Event):
     """A record whose format belongs to the module that writes and reads it. ``body``: everything but the kind."""
 
@@ -453,7 +285,6 @@ class ActEvent(DocumentEvent, kind="act"):
     """The host declared an entry void, or reversed that (`arena.contest.acts`)."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PairEvent(Event, kind="pair"):
     """A proposal of a project of strangers and the main that it is compared with, trained with one fresh seed and
     scored on one fresh split. ``status``: of main and of the proposal. ``by``: the host, or volunteers."""

@@ -13,6 +13,7 @@ from analysis.evidence import Evidence
 from analysis.scales import GainScale
 from analysis.trust import marked
 from analysis.wording import significant
+from programs.templates import jinja_environment
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -51,20 +52,9 @@ def rendered(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    """One for all pages, so that a template is compiled once."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=scale_text
-    )
-    return environment
+    made = jinja_environment(TEMPLATES, whole=True)
+    made.filters.update(number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=scale_text)
+    return made
 
 
 def scale_text(scale: GainScale) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -27,6 +28,16 @@ def read_as(kind: type[T], value: object) -> T:
         _ADAPTERS[kind] = TypeAdapter(kind)
     made: T = _ADAPTERS[kind].validate_python(value)
     return made
+
+
+def strictly(text: str | bytes) -> Any:
+    """The value of a JSON text from elsewhere. Raises ValueError also for NaN and infinities, which Python would read,
+    and RecursionError for absurd nesting."""
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(word)
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def plain(value: Any) -> Any:

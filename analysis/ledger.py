@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from analysis.json_values import plain
 from analysis.ledger_heads import Head, as_json, head_of, heads_in
 from analysis.ledger_problems import SCHEMA, cannot_write, schema_problem
+from programs.closing import Closing
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ HEAD = 256  # first bytes of a line, with seq, at and prev
 END = "end"  # the writer of segments that contain only the heads of all others
 
 
-class Ledger:
+class Ledger(Closing):
     """One writer's segment. Threads of one process may share it; processes may not."""
 
     def __init__(self, folder: Path | str, writer: str, *, begin: bool = True) -> None:
@@ -164,12 +165,6 @@ class Ledger:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def segments(folder: Path | str) -> list[Path]:

@@ -293,7 +293,7 @@ def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tup
     slopes = dict.fromkeys(vars(ratios), 0.0)
     for block, part in zip(blocks, parts, strict=True):
         own = position[block.at]
-        for name, (trace, towards) in _seed_effects(block, part, ratios).items():
+        for name, (trace, towards) in _seed_effects(block, part).items():
             x, rest = towards[:, : part.k], towards[:, -1] - towards[:, : part.k] @ mean[own]
             lost = float(np.vdot(x @ spread[own[:, None], own], x)) + share * float(rest @ rest)
             slopes[name] += getattr(ratios, name) * (trace - lost)
@@ -305,7 +305,7 @@ def restricted(shape: Shape, blocks: Sequence[SeedBlock], ratios: Ratios) -> tup
     return value, slopes
 
 
-def _seed_effects(block: SeedBlock, part: Weighed, ratios: Ratios) -> dict[str, tuple[float, Floats]]:
+def _seed_effects(block: SeedBlock, part: Weighed) -> dict[str, tuple[float, Floats]]:
     """Of each kind of random effect of a seed, with design Z: the trace of Z'V⁻¹Z, and Z'V⁻¹W."""
     import numpy as np
     from scipy.linalg.lapack import dtrtrs

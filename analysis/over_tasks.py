@@ -20,6 +20,7 @@ from analysis.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import interval, mean_interval, posterior
 from analysis.trust import weakest
+from trainer.constants import is_number
 
 Row = TypeVar("Row", bound=CreditEstimate)
 Parts = Sequence[Evidence]
@@ -140,8 +141,8 @@ def _alike(parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callabl
 
 def _change(edit: EditCredit) -> tuple[str, Value]:
     """2 and 2.0 are one value."""
-    number = isinstance(edit.value, int | float) and not isinstance(edit.value, bool)
-    return edit.knob.casefold(), f"{float(edit.value):.6g}" if number else str(edit.value).casefold()
+    text = f"{float(edit.value):.6g}" if is_number(edit.value) else str(edit.value).casefold()
+    return edit.knob.casefold(), text
 
 
 def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:

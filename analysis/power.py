@@ -102,9 +102,9 @@ def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float =
     return high
 
 
-def in_sds(runs: int, target: float = POWER, level: float = LEVEL) -> float | None:
+def in_sds(runs: int, level: float = LEVEL) -> float | None:
     """``detectable`` of two programs of ``runs`` runs each, in SDs between runs of one program."""
-    return detectable(RunSample(1.0, runs), RunSample(1.0, runs), target, level)
+    return detectable(RunSample(1.0, runs), RunSample(1.0, runs), POWER, level)
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from analysis.statistics import Ratio, error_of, mean_interval, ratio, satterthwaite, t_quantile
 
+LEVEL = 0.95  # of the bounds
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -19,7 +21,7 @@ class Sides:
     touched: tuple[float, float] = (1.0, 1.0)
 
 
-def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
+def mean_of_ratios(tasks: Sequence[Sides]) -> Ratio:
     """Mean over tasks of top's mean over bottom's, the tasks being independent.
 
     The bound is that of the linear approximation (delta method: Casella and Berger, Statistical Inference, 2nd ed.,
@@ -27,23 +29,23 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
     in ``ratio``; degrees of freedom by Satterthwaite over all parts. If Fieller's method gives no bound
     on a task, the approximation is invalid, and there is no bound. No ratio if one task has none.
     """
-    all_ratios = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]
+    all_ratios = [ratio(t.top, t.bottom, LEVEL, t.baseline, t.touched) for t in tasks]
     n_top, n_bottom = min(r.n_top for r in all_ratios), min(r.n_bottom for r in all_ratios)
     ratios = [r.ratio for r in all_ratios if r.ratio is not None]
     if len(ratios) < len(all_ratios):
-        return Ratio(None, None, level, n_top, n_bottom)
+        return Ratio(None, None, LEVEL, n_top, n_bottom)
     mean = math.fsum(ratios) / len(all_ratios)
     if any(r.lower is None for r in all_ratios):
-        return Ratio(mean, None, level, n_top, n_bottom)
+        return Ratio(mean, None, LEVEL, n_top, n_bottom)
     parts = [part for task, r in zip(tasks, ratios, strict=True) for part in _parts(task, r)]
     total = math.fsum(part for part, _ in parts)
     if total == 0.0:
-        return Ratio(mean, mean, level, n_top, n_bottom)
-    t = t_quantile(level, satterthwaite(parts))
-    return Ratio(mean, mean - t * math.sqrt(total) / len(all_ratios), level, n_top, n_bottom)
+        return Ratio(mean, mean, LEVEL, n_top, n_bottom)
+    t = t_quantile(LEVEL, satterthwaite(parts))
+    return Ratio(mean, mean - t * math.sqrt(total) / len(all_ratios), LEVEL, n_top, n_bottom)
 
 
-def mean_of_paired_ratios(families: Sequence[tuple[Sequence[float], Sequence[float]]], level: float = 0.95) -> Ratio:
+def mean_of_paired_ratios(families: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Ratio:
     """Mean over families of sum(top) / sum(bottom). Each family has one pair of values for each of its tasks, which are
     a sample.
 
@@ -54,18 +56,18 @@ def mean_of_paired_ratios(families: Sequence[tuple[Sequence[float], Sequence[flo
     n = min(len(top) for top, _ in families)
     means = [mean_interval(bottom) for _, bottom in families]
     if any((mean.mean or 0.0) <= 0.0 for mean in means):
-        return Ratio(None, None, level, n, n)
+        return Ratio(None, None, LEVEL, n, n)
     ratios = [math.fsum(top) / math.fsum(bottom) for top, bottom in families]
     middle = math.fsum(ratios) / len(ratios)
-    if n < 2 or any((mean.mean or 0.0) <= t_quantile(level, mean.n - 1) * (mean.se or 0.0) for mean in means):
-        return Ratio(middle, None, level, n, n)
+    if n < 2 or any((mean.mean or 0.0) <= t_quantile(LEVEL, mean.n - 1) * (mean.se or 0.0) for mean in means):
+        return Ratio(middle, None, LEVEL, n, n)
     parts = [
         (error_of([x - r * y for x, y in zip(*pair, strict=True)]) / (mean.mean or 1.0) ** 2, len(pair[0]) - 1.0)
         for pair, r, mean in zip(families, ratios, means, strict=True)
     ]
     total = math.fsum(part for part, _ in parts)
-    t = t_quantile(level, satterthwaite(parts)) if total else 0.0
-    return Ratio(middle, middle - t * math.sqrt(total) / len(ratios), level, n, n)
+    t = t_quantile(LEVEL, satterthwaite(parts)) if total else 0.0
+    return Ratio(middle, middle - t * math.sqrt(total) / len(ratios), LEVEL, n, n)
 
 
 def _parts(task: Sides, r: float) -> list[tuple[float, float]]:

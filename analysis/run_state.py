@@ -21,22 +21,24 @@ from analysis.events import (
     BestOfEvent,
     ChampionEvent,
     EntryEvent,
-    GenerationEvent,
     HarvestEvent,
     HarvestExperimentEvent,
-    InstructionEvent,
     MatchArm,
     MatchEndedEvent,
     MatchEvent,
-    MutationEvent,
-    ProgramEvent,
-    ReflectionEvent,
     ReplayEvent,
-    SteerEvent,
     StudyEvent,
     VerificationEvent,
 )
 from analysis.ledger import read, segments
+from analysis.writing_events import (
+    GenerationEvent,
+    InstructionEvent,
+    MutationEvent,
+    ProgramEvent,
+    ReflectionEvent,
+    SteerEvent,
+)
 from inner_loop.events import (
     AgentEvent,
     CallEvent,

@@ -125,9 +125,7 @@ def gains_of(runs: Sequence[StandingRun]) -> list[float]:
 
 
 def standing(
-    runs: Sequence[StandingRun],
-    ranks: tuple[int, int] | None = None,
-    score: tuple[float, float] | None = None,
+    runs: Sequence[StandingRun], ranks: tuple[int, int] | None = None, score: tuple[float, float] | None = None
 ) -> Standing:
     """The standing of one arm, from its runs; ``ranks`` and ``score`` depend on the other arms."""
     first = runs[0]

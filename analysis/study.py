@@ -65,7 +65,7 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | 
 
         _add(con, "power", Power, power_rows(con))
     if "scales" in views:
-        from analysis.home_scales import TaskScale, task_scales
+        from analysis.task_scales import TaskScale, task_scales
 
         _add(con, "scales", TaskScale, list(task_scales(con)))
         con.execute(statement("program_scores"))  # a macro over the table

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from analysis.dataset import ComparedRun, attempts, chat, tasks_of, write_rows, written
-from analysis.events import MutationEvent
 from analysis.evidence import evidence
 from analysis.evidence_text import page, rendered
 from analysis.families import SideRun
@@ -26,6 +25,7 @@ from analysis.scope import Scope
 from analysis.statistics import bh, interval, t_test
 from analysis.study import ledger_folder, open_study
 from analysis.tables import statement, typed_rows
+from analysis.writing_events import MutationEvent
 from inner_loop.models.scrub import scrub
 from programs.errors import NotFound
 

@@ -67,13 +67,7 @@ class TaskMatch:
 
 
 def enter(
-    on: TaskStudy,
-    label: str,
-    entries: Iterable[Entry],
-    *,
-    purpose: str,
-    stream: Stream,
-    generation: int | None = None,
+    on: TaskStudy, label: str, entries: Iterable[Entry], *, purpose: str, stream: Stream, generation: int | None = None
 ) -> Match:
     """Give every entry its arm. Two entries of one program are two arms with different run seeds.
 

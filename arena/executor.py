@@ -119,7 +119,7 @@ class LocalExecutor:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if failure is not None:  # nobody will read their results any more
+        if failure is not None:  # no one will read their results any more
             for worker in self.workers.values():
                 worker.process.kill()
         self.close()

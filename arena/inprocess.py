@@ -12,10 +12,11 @@ from arena.study import Study
 from arena.task_study import TaskStudy, all_tasks
 from arena.trainers import Trainers
 from arena.worker import Worker
+from programs.closing import Closing
 from programs.errors import UsageError
 
 
-class InProcessExecutor:
+class InProcessExecutor(Closing):
     """The worker's own code without a process, a pipe or a cache; the ledger is the same, synced less often.
 
     For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
@@ -30,12 +31,6 @@ class InProcessExecutor:
         self._progress = progress
         trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
         self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)
-
-    def __enter__(self) -> InProcessExecutor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         for job in jobs:

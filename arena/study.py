@@ -12,9 +12,10 @@ from typing import Any, TextIO
 
 from pydantic import JsonValue
 
-from analysis.events import DirectiveEntry, Event, ProgramEvent, StudyEvent
+from analysis.events import Event, StudyEvent
 from analysis.ledger import Ledger, missing
 from analysis.run_state import StudyState
+from analysis.writing_events import DirectiveEntry, ProgramEvent
 from arena.choice import on_cluster
 from arena.same_task import require_same
 from arena.settings import StudyConfig

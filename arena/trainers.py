@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import Self
 
 from arena.lease import Leases, runs_per_device
 from arena.same_task import require_same
 from arena.settings import StudyConfig
+from programs.closing import Closing
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Devices
@@ -18,7 +18,7 @@ from trainer.task import Task
 MOST_OPEN = 3  # each holds a warm template with torch in it
 
 
-class Trainers:
+class Trainers(Closing):
     """Opens what is asked for, and closes the one that has been idle longest where more than a few are open.
 
     ``cached``: whether outcomes go through the study's cache.
@@ -29,12 +29,6 @@ class Trainers:
         self.config = config
         self.cache = Cache(folder / "cache") if cached else None
         self._open: OrderedDict[str, Devices] = OrderedDict()  # by task_id, the one used last at the end
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def at(self, task_id: str) -> Devices:
         """A run's devices on that task of the study (empty: its first). Raises NotFound for one that it has not."""

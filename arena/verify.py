@@ -233,13 +233,7 @@ class Audit:
 
 
 def verify_source(
-    task: Task,
-    source: Source,
-    seeds: int,
-    how: How,
-    say: Say,
-    run_id: str | None = None,
-    own: tuple[CpuUse, ...] = (),
+    task: Task, source: Source, seeds: int, how: How, say: Say, run_id: str | None = None, own: tuple[CpuUse, ...] = ()
 ) -> Audit:
     """Compare a source under ``seeds`` fresh seeds, trained and untrained, with the task's untouched baseline."""
     label = run_id or "source"

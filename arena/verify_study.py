@@ -274,11 +274,7 @@ def surroundings(study: Study, audit: Audit) -> AuditFigures:
     whole = spent_by(study)
     share = audit.round.spent / whole if whole else None
     hardware = hardware_of_jobs(study.task.device)
-    return {
-        "share": share,
-        "hardware_class": hardware,
-        "same_hardware": study.config.hardware_class == hardware,
-    }
+    return {"share": share, "hardware_class": hardware, "same_hardware": study.config.hardware_class == hardware}
 
 
 def spent_by(study: Study) -> float:

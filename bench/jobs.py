@@ -31,7 +31,7 @@ from meta.mutators.llm.assemble import CHARTER, with_section
 from meta.mutators.llm.author import instruction
 from meta.mutators.llm.briefing import MutationBriefing, brief
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import Job, Reader, offered
+from meta.mutators.llm.kinds import Job, ProgramReader, offered
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.prompt_detail import FULL
 from meta.mutators.llm.reply import BadReply, MutationReply
@@ -40,7 +40,7 @@ from programs.errors import MetaloopError, ProgramError
 from programs.program import Program
 
 
-def variants(reader: Reader, name: str, section: str, program: Program) -> Iterator[Program]:
+def variants(reader: ProgramReader, name: str, section: str, program: Program) -> Iterator[Program]:
     """Programs that a reply to the job may be, one change each."""
     body = {
         CHARTER: [f"metaloop:\n  proposers: {{queue: 0.77, local: {share}}}\n" for share in (0.23, 0.11)],
@@ -54,7 +54,7 @@ def variants(reader: Reader, name: str, section: str, program: Program) -> Itera
             continue
 
 
-def is_possible(reader: Reader, name: str, job: Job, parents: Sequence[Program]) -> bool:
+def is_possible(reader: ProgramReader, name: str, job: Job, parents: Sequence[Program]) -> bool:
     """Whether some reply to the job behaves like no program of the study."""
     if name in ("bold", "distil", "merge", "delete"):  # tried one by one before they are offered
         return True

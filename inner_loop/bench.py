@@ -7,15 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from inner_loop.events import (
-    Emit,
-    Event,
-    ExperimentEvent,
-    FaultEvent,
-    FindingEvent,
-    WaveEvent,
-    experiment_id,
-)
+from inner_loop.events import Emit, Event, ExperimentEvent, FaultEvent, FindingEvent, WaveEvent, experiment_id
 from inner_loop.meter import RunMeter
 from inner_loop.record import Record, decision_event, experiment_event
 from inner_loop.replay import RunReplay
@@ -240,8 +232,7 @@ class Bench:
         record.decision, record.reason = decision, reason
         if decision in ("baseline", "keep"):
             if self._repository:
-                parent = None if record.parent is None else self.history[record.parent]
-                self._repository.commit(record, parent, self.task.metric)
+                self._repository.commit(record, self._parent(record), self.task.metric)
             self._head = record
         if self._table:
             self._table.add(record, self._repository.hash_of(record) if self._repository else "")
@@ -277,8 +268,7 @@ class Bench:
         if record is self._head:
             return
         if self._repository:
-            parent = None if record.parent is None else self.history[record.parent]
-            self._repository.move(record, parent, self.task.metric)
+            self._repository.move(record, self._parent(record), self.task.metric)
         self._head = record
 
     def put_beside(self, name: str, text: str) -> None:
@@ -293,6 +283,9 @@ class Bench:
             self._repository.close()
 
     # --- internal ------------------------------------------------------------------------------------------------
+
+    def _parent(self, record: Record) -> Record | None:
+        return None if record.parent is None else self.history[record.parent]
 
     def _affordable(self, asks: Sequence[ExperimentRequest]) -> int:
         """How many experiments of a wave the remaining budget covers, each at its expected cost."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -20,15 +20,18 @@ from trainer.edits import Edit, Value
 TYPES: dict[tuple[str, str], type[Event]] = {}  # by kind and, for an agent's events, `what`
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """``tags``: the constant keys at the start of every record. ``sparse``: fields omitted when they are None."""
+    """Its subclasses are frozen dataclasses too, without a decorator. ``tags``: the constant keys at the start of every
+    record. ``sparse``: fields omitted when they are None."""
 
     tags: ClassVar[Mapping[str, str]] = MappingProxyType({})
     sparse: ClassVar[frozenset[str]] = frozenset()
     _adapter: ClassVar[TypeAdapter[Any]]
 
     def __init_subclass__(cls, sparse: tuple[str, ...] = (), **tags: str) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
         cls.tags, cls.sparse = tags, frozenset(sparse)
         TYPES[tags.get("kind", ""), tags.get("what", "")] = cls
 
@@ -76,7 +79,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunStartedEvent(Event, kind="run_started"):
     """A worker starts or resumes a run."""
 
@@ -91,7 +93,6 @@ class RunStartedEvent(Event, kind="run_started"):
     researcher: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExperimentEvent(Event, kind="experiment", sparse=("constraints",)):
     """One training and its score. ``constraints``: the value of each constraint of the task; None without any."""
 
@@ -128,7 +129,6 @@ class ExperimentEvent(Event, kind="experiment", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class DecisionEvent(Event, kind="decision"):
     """The decision about an experiment: keep, discard …"""
 
@@ -138,7 +138,6 @@ class DecisionEvent(Event, kind="decision"):
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WaveEvent(Event, kind="wave"):
     """Device-seconds that leased devices waited for the last experiment of a wave, whose first experiment is
     ``number``. They are charged."""
@@ -150,7 +149,6 @@ class WaveEvent(Event, kind="wave"):
     idle_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class TurnEvent(Event, kind="turn"):
     """A turn of a chat researcher that led to no experiment, after ``after`` experiments. ``fate``: pass, conflict
     (with what was kept meanwhile), in-effect, repeated or unusable."""
@@ -165,18 +163,7 @@ class TurnEvent(Event, kind="turn"):
     directive_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class FindingEvent(
-    Event,
-    kind="finding",
-    sparse=(
-        "run_id",
-        "experiment_id",
-        "source_id",
-        "stream",
-        "seed",
-    ),
-):
+class FindingEvent(Event, kind="finding", sparse=("run_id", "experiment_id", "source_id", "stream", "seed")):
     """Something that the referee noticed."""
 
     finding: str  # its kind, e.g. "clock"
@@ -195,18 +182,7 @@ class FindingEvent(
         return cls(finding=finding, text=text, **about)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FaultEvent(
-    Event,
-    kind="fault",
-    sparse=(
-        "run_id",
-        "number",
-        "source_id",
-        "stream",
-        "seed",
-    ),
-):
+class FaultEvent(Event, kind="fault", sparse=("run_id", "number", "source_id", "stream", "seed")):
     """Our own infrastructure failed; nothing is charged."""
 
     run_id: str | None = None
@@ -217,15 +193,7 @@ class FaultEvent(
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallEvent(
-    Event,
-    kind="call",
-    sparse=(
-        "run_id",
-        "tools",
-    ),
-):
+class CallEvent(Event, kind="call", sparse=("run_id", "tools")):
     """A call of a model. Tokens, dollars and wall seconds cover all attempts; dollars are None if no price is known.
 
     ``run_id`` is None for the study's own calls. ``lost_tokens``: upper bound for attempts whose usage is unknown.
@@ -255,14 +223,12 @@ class CallEvent(
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentEvent(Event):
     """What a coding agent's run records besides its experiments."""
 
     run_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentSourceEvent(AgentEvent, kind="agent", what="source"):
     """The text of a source that its experiment's diff does not fully determine."""
 
@@ -270,7 +236,6 @@ class AgentSourceEvent(AgentEvent, kind="agent", what="source"):
     files: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):
     """CPU-seconds of the run's sandboxes so far, and their charge, after ``after`` experiments."""
 
@@ -279,7 +244,6 @@ class AgentSandboxEvent(AgentEvent, kind="agent", what="sandbox"):
     after: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentHeadEvent(AgentEvent, kind="agent", what="head"):
     """After ``after`` experiments the agent went back to experiment ``number``."""
 
@@ -287,7 +251,6 @@ class AgentHeadEvent(AgentEvent, kind="agent", what="head"):
     after: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
     """A session of the agent has ended."""
 
@@ -305,7 +268,6 @@ class AgentSessionEvent(AgentEvent, kind="agent", what="session"):
     refused_hosts: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunEndedEvent(Event, kind="run_ended"):
     """The result of a run. Seconds are device-seconds except the two wall times.
 

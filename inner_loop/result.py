@@ -42,11 +42,7 @@ class RunResult:
 
 
 def result_of(
-    bench: Bench,
-    state: Literal["finished", "stopped"],
-    wall_seconds: float,
-    problem: MetaloopError | None,
-    reason: str,
+    bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float, problem: MetaloopError | None, reason: str
 ) -> RunResult:
     meter, finished = bench.meter, state == "finished"
     head = bench.head if bench.history else None

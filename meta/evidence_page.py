@@ -14,7 +14,6 @@ from analysis.anytime import GRID, MOMENTS, anytime
 from analysis.constraint_values import ConstraintValues
 from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, CheckedArm, twins
-from analysis.events import MutationEvent
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
@@ -27,6 +26,7 @@ from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
 from analysis.wording import few, until
+from analysis.writing_events import MutationEvent
 from arena.public import public_lines
 from arena.study import Study
 from arena.task_set import TaskSet
@@ -42,6 +42,7 @@ from programs.diff import Diff, diff
 from programs.directives import Directive
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
+from programs.templates import jinja_environment
 from programs.text import one_line
 from trainer.card_summary import summary
 from trainer.conditional import ConditionalEdit
@@ -56,15 +57,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def evidence_page(study: Study, champion: Champion) -> str:
     """The page as markdown. Every estimate on it is a row of a view, with its id."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    made = jinja_environment(TEMPLATES)
+    made.filters |= {
         "interval": interval,
         "line": line,
         "cell": cell,
@@ -84,7 +78,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         task_rows, over = tasks_of(con, champion), together(con, champion)
         early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
-    return environment.get_template("champion.evidence.md.j2").render(
+    return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
         config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit,

@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.events import GenerationEvent, SteerEvent
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
 from analysis.study import open_study
+from analysis.writing_events import GenerationEvent, SteerEvent
 from arena.arms import Entry, Match
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
@@ -57,11 +57,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
 
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
-    with (
-        study,
-        drain_on_interrupt(study, progress),
-        Lineage(study.folder / "programs.git", epoch) as lineage,
-    ):
+    with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
         look = look_of(study, again)
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)

@@ -77,10 +77,10 @@ def _on_family(on: OnNewTasks) -> Claim:
 def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
     """The test over the families together; its means are those of the first one."""
     first = measured[0]
-    tested = _lead(measured, "champion", reference)
+    tested = _champions_lead(measured, reference)
     low, high = limits(tested)
     bare = mean_interval(first.means("without-ideas"))
-    beside = _lead(measured, "champion", STOCK) if reference == OWN else None
+    beside = _champions_lead(measured, STOCK) if reference == OWN else None
     return Claim(
         champion=mean_interval(first.means("champion")),
         stock=mean_interval(first.means(STOCK)),
@@ -102,7 +102,7 @@ def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
         families=tuple(on.family for on in measured),
         start=compared(
             mean_interval(first.means(START)),
-            _lead(measured, "champion", START),
+            _champions_lead(measured, START),
             mean_of_paired_ratios([(on.means("champion"), on.means(START)) for on in measured]),
         )
         if all(on.means(START) for on in measured)
@@ -110,12 +110,12 @@ def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
     )
 
 
-def _lead(measured: Sequence[OnNewTasks], role: str, reference: str) -> ErrorEstimate:
-    """Of one program over another, in units of the scales where there are several families."""
+def _champions_lead(measured: Sequence[OnNewTasks], reference: str) -> ErrorEstimate:
+    """Over another program, in units of the scales where there are several families."""
     parts = []
     for on in measured:
         size = on.scale.size if on.scale and len(measured) > 1 else 1.0
-        leads = [a - b for a, b in zip(on.means(role), on.means(reference), strict=True)]
+        leads = [a - b for a, b in zip(on.means("champion"), on.means(reference), strict=True)]
         apart = skewed_difference(leads, [0.0] * len(leads))
         parts.append(apart._replace(value=apart.value / size, se=apart.se and apart.se / size))
     return over(parts) if len(parts) > 1 else parts[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.events import ProgramEvent
+from analysis.writing_events import ProgramEvent
 from arena.arms import Entry
 from meta.novelty import Novelty
 from programs.charter_edit import charter_fields

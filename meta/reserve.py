@@ -39,10 +39,10 @@ TRIED = 8  # members of which one must train
 At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a held-out task
 
 
-def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
+def refuse_twice(training: Sequence[Task], others: Sequence[Task] = ()) -> None:
     """Raises UsageError where a task of the search is also reserved, or any task is named twice."""
     names: list[str] = []
-    for task, flag in (*((task, "--task") for task in homes), *((task, "--reserve") for task in others)):
+    for task, flag in (*((task, "--task") for task in training), *((task, "--reserve") for task in others)):
         if task.name in names:
             hint = "name each task once" if flag == "--task" else "reserve a task that the search does not use"
             raise UsageError(f"{flag} {task.name}: this task is named twice", hint=hint)

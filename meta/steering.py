@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.events import SteerEvent
+from analysis.writing_events import SteerEvent
 from meta.breed import Attempt, next_version
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first

@@ -70,9 +70,9 @@ def moved(old: Program, new: Program) -> list[MovedIdea]:
         earlier = [run for run in runs if before[run[-1]].position < before[one].position]
         runs.append([*_longest(earlier), one])
     kept = set(_longest(runs))
-    places = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
+    positions = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
     return [
-        MovedIdea(after[one].text, places[0][one], places[1][one], places[1][one] == len(after))
+        MovedIdea(after[one].text, positions[0][one], positions[1][one], positions[1][one] == len(after))
         for one in both
         if one not in kept
     ]

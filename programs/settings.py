@@ -81,11 +81,7 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
         line = first_line + (mark.line if mark else 0)
         problem = _one_line(error.problem or "not valid YAML")
         raise ProgramError(f"{file}:{line}: {problem}", hint="settings are YAML 1.2") from None
-    except (
-        YAMLError,
-        RecursionError,
-        ValueError,
-    ):  # control characters, absurd nesting, numbers of 5,000 digits
+    except (YAMLError, RecursionError, ValueError):  # control characters, absurd nesting, numbers of 5,000 digits
         raise ProgramError(f"{file}:{first_line}: the settings cannot be read as YAML 1.2") from None
     body = next(iter(tree.values()))
     if body is None:

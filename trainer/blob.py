@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from types import TracebackType
-from typing import Self
+
+from programs.closing import Closing
 
 _PIECE = 1 << 20
 
 
-class Blob:
+class Blob(Closing):
     """An anonymous file in memory (memfd). It has no path, so only holders of a descriptor can access it."""
 
     def __init__(self, data: bytes | memoryview = b"", *, size: int = 0) -> None:
@@ -46,9 +46,3 @@ class Blob:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from trainer.constants import is_number
 from trainer.task import Task
 
 HEADROOM_SD = 15.0  # with less headroom, a run soon finds all improvements
@@ -67,6 +68,6 @@ def summary(task: Task) -> Summary:
 
 
 def _number(value: JsonValue) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return None
     return float(value) if math.isfinite(value) else None

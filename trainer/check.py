@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from programs.errors import MetaloopError
+from trainer import data_check
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
@@ -21,10 +22,9 @@ from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
-from trainer.scorers.kernel import make_cases
 from trainer.scoring import ScoreSettings
 from trainer.simulated import trainer_for
-from trainer.streams import STREAMS, Stream, Streams
+from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
@@ -52,14 +52,9 @@ _NEEDED = {
 }
 _NEEDED["language_model"] = _NEEDED["regression"] = _NEEDED["classification"]
 # clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
-_FREE = {
-    kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"}
-    for kind in ("kernel", "printed", "simulated")
-}
+_FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in data_check.SPLITLESS}
 _FREE["simulated"].add("by hand")  # its source is edited and never run
-_SPLITLESS = set(_FREE)  # kinds without hidden rows
 _FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
-_CHAINED = 0.5  # share of rows that start with the last target of the previous row; by chance it is far lower
 _BLIND = 0.98  # share of a blind guess's score above which a script has learnt nothing
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
 _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
@@ -159,64 +154,7 @@ class _Checker:
                 yield CheckFinding("warning", "prepare.py", message, "see metaloop task init")
 
     def data(self) -> Iterator[CheckFinding]:
-        """The generator is deterministic, depends on the seed, and its hidden splits fit the scorer."""
-        clause = "data"
-        if self.kind in _SPLITLESS:
-            yield from self._kernel_inputs() if self.kind == "kernel" else ()
-            return
-        try:
-            self.store.train()
-            paths = {stream: self.store.split(stream) for stream in STREAMS}
-            again = DataStore(self.task, Streams.from_seed(1), self.folder / "again").split("search")
-        except MetaloopError as error:
-            yield _error(clause, error.message, error.hint)
-            return
-        if _contents(again) != _contents(paths["search"]):
-            yield _error(clause, "the same seed gave different bytes", "use one random generator with that seed")
-        if len({_contents(path)[0] for path in paths.values()}) < len(paths):
-            yield _error(clause, "two streams have the same hidden split", "use the seed argument of make()")
-        for finding in () if self.kind == "optimizer" else self._fit(paths["search"]):
-            yield finding
-            if finding.level == "error":
-                return
-        yield CheckFinding("ok", clause, "deterministic, with a different split for each stream")
-
-    def _fit(self, split: Path) -> Iterator[CheckFinding]:
-        import numpy as np
-
-        missing = [name for name in ("inputs.npy", "targets.npy") if not (split / name).is_file()]
-        language = self.kind == "language_model"
-        if language and not (split / "bytes.npy").is_file():
-            missing.append("bytes.npy")
-        if missing:
-            yield _error("data", f"the hidden split has no {', '.join(missing)}", "make() must write them")
-            return
-        inputs, targets = (np.load(split / name, mmap_mode="r") for name in ("inputs.npy", "targets.npy"))
-        wanted = inputs.shape if language else inputs.shape[:1]
-        if targets.shape != wanted:
-            yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
-        elif self.kind == "regression":
-            if not (np.isfinite(targets).all() and targets.std() > 0):
-                yield _error("data", "targets must be finite and not all equal", "they are numbers, one a row")
-        elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
-            message = f"targets range from {targets.min()} to {targets.max()}"
-            yield _error("data", message, "they must be below [score] classes and not negative")
-        elif language and len(inputs) > 1 and (inputs[1:, 0] == targets[:-1, -1]).mean() > _CHAINED:
-            message = "rows start with the last target of the previous row and so reveal it"
-            yield _error("data", message, "start each row with an uninformative symbol, such as a line feed")
-
-    def _kernel_inputs(self) -> Iterator[CheckFinding]:
-        try:
-            one, again, other = make_cases(self.task.folder / "data.py", [1, 1, 2], self.task.scoring["seconds"])
-        except MetaloopError as error:
-            yield _error("data", error.message, error.hint)
-            return
-        first, second, third = ([array.tobytes() for array in case.inputs] for case in (one, again, other))
-        if first != second or first == third:
-            message = "another seed gave the same inputs" if first == second else "the same seed gave other inputs"
-            yield _error("data", f"kernel_inputs: {message}", "use one random generator with that seed")
-        else:
-            yield CheckFinding("ok", "data", "inputs are deterministic and differ between seeds")
+        return data_check.findings(self.task, self.store, self.folder)
 
     def law(self) -> Iterator[CheckFinding]:
         """Of a simulated task: headroom relative to noise, and knobs that the law does not contain."""
@@ -245,24 +183,12 @@ class _Checker:
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
             yield CheckFinding("warning", "cost", message, "correct [budget] cost")
-        blind = self._blind_guess()
+        blind = data_check.blind_guess(self.task, self.store)
         if blind is not None and outcome.metric is not None and outcome.metric > _BLIND * blind:
             message = f"{outcome.metric:.4f} {unit} is no better than a guess that ignores the inputs, {blind:.4f}"
             yield CheckFinding("warning", "baseline", message, "start from a script that learns something")
         if outcome.steps is None and self.kind not in _FREE:
             yield CheckFinding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
-
-    def _blind_guess(self) -> float | None:
-        """The score of always predicting the share of each class, or the mean; None for other kinds of scorer."""
-        import numpy as np
-
-        if self.kind == "regression":
-            return 1.0  # the metric is in standard deviations of the targets
-        if self.kind != "classification":
-            return None
-        shares = np.bincount(np.load(self.store.split("search") / "targets.npy").ravel().astype(np.int64))
-        shares = shares[shares > 0] / shares.sum()
-        return float(-(shares * np.log(shares)).sum())
 
     def soft_budget(self) -> Iterator[CheckFinding]:
         """train.py stops itself: a quarter of the budget costs less and does not reach the hard limit.
@@ -416,9 +342,3 @@ def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
     return [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []
-
-
-def _contents(folder: Path) -> tuple[bytes, ...]:
-    """Bytes of the inputs first, then of all files by name."""
-    files = sorted(folder.iterdir(), key=lambda path: (path.name != "inputs.npy", path.name))
-    return tuple(path.read_bytes() for path in files)

@@ -5,7 +5,7 @@ experiments, up to the hard limit, or train again while it is scored, and no run
 does not count as `verified`. An honest source that stops by its own CPU clock hardly depends on the seed or the load.
 One whose work is fixed before it looks at the clock does: on a busy machine its memory is slower. So a verification
 that used too much is compared with one of its experiments, made again at once under its old seed, which the source
-cannot tell from the experiment.
+cannot distinguish from the experiment.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from trainer.cache import Cache
 from trainer.command_process import CommandEnded, run_command
 from trainer.command_view import CommandJob, CommandLimits, readable_path
 from trainer.compile_cache import CompileCache
+from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
@@ -311,7 +312,7 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def _part(now: Any, fraction: float) -> Any:
-    if isinstance(now, bool) or not isinstance(now, int | float):
+    if not is_number(now):
         return now
     return max(1, round(now * fraction)) if isinstance(now, int) else now * fraction
 

@@ -18,13 +18,14 @@ from trainer.command import CommandTrainer, check_run
 from trainer.command_budget import misleads, write_measured
 from trainer.command_cures import cure
 from trainer.data import DataStore
+from trainer.direction_check import judge
 from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
 from trainer.gpus import Gpu, survey
 from trainer.hardware import hardware_class
-from trainer.knob_check import SEED, KnobCheck, Yardstick, judge_knobs
+from trainer.knob_check import SEED, KnobCheck, Yardstick
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -185,14 +186,9 @@ class _Check:
         short = self.task.scales and scales and self.equal[0].wall_seconds > _SHORT_SECONDS
         said = _comments(self.task.folder / "task.toml").get("direction", "")
         check = KnobCheck(
-            self.trainer,
-            Yardstick(self.equal),
-            _PART if short else 1.0,
-            bool(self.scope.knobs),
-            self.fresh,
-            said if re.search(r":\d+$|^given$", said) else "",
+            self.trainer, Yardstick(self.equal), _PART if short else 1.0, bool(self.scope.knobs), self.fresh
         )
-        yield from judge_knobs(check, self.scope.write)
+        yield from judge(check, said if re.search(r":\d+$|^given$", said) else "", self.scope.write)
 
 
 def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFinding:

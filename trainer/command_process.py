@@ -68,7 +68,7 @@ def run_command(job: CommandJob, limits: CommandLimits, what: type[CommandView] 
         )
         while theirs:
             os.close(theirs.pop())
-        if _wait_for(started, process) != b"1":
+        if _wait_for(started) != b"1":
             process.kill()
             said, _ = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
@@ -249,7 +249,7 @@ def _text(word: str) -> str:
     return bytes.fromhex(word).decode("utf-8", "surrogateescape")
 
 
-def _wait_for(started: int, process: subprocess.Popen[bytes]) -> bytes:
+def _wait_for(started: int) -> bytes:
     """The byte that the sandbox sends when it is ready; empty if it ends or times out."""
     poll = select.poll()
     poll.register(started, select.POLLIN | select.POLLHUP)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from programs.ideas import Comparison, compared
+from trainer.constants import is_number
 from trainer.edits import ROLE, Edit, EditSpace, Knob, Value, read_value
 
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
@@ -54,7 +55,7 @@ class RelativeValue:
     def on(self, config: Mapping[str, Value]) -> Value | None:
         """The new value; None where the source has no number there, or the value would leave the knob's range."""
         current = config.get(self.knob.name)
-        if current is None or not _is_number(current):
+        if current is None or not is_number(current):
             return None
         if self.kind == "step":
             return self.knob.beside(current, int(self.size))
@@ -177,9 +178,9 @@ def _condition(space: EditSpace, written: Comparison) -> Condition | None:
     if knob.kind == "patch":
         value = _SWITCH.get(written.value.lower(), value)
     if written.sign in _SIGNS:
-        comparable = knob.kind in ("float", "int") and _is_number(value)
+        comparable = knob.kind in ("float", "int") and is_number(value)
         return Condition(knob, written.sign, value) if comparable else None
-    known = knob.kind in ("float", "int") and _is_number(value)
+    known = knob.kind in ("float", "int") and is_number(value)
     by_role = written.name.startswith(ROLE)
     legal = value if known else knob.meant(value) if by_role else knob.legal(value)
     return None if legal is None else Condition(knob, written.sign, legal)
@@ -193,7 +194,7 @@ def _relative(space: EditSpace, term: str) -> RelativeValue | None:
     if value in _STEPS:
         return RelativeValue(knob, "step", _STEPS[value])
     factor = read_value(value[1:]) if value[:1] in ("*", "/") else None
-    if factor is None or not _is_number(factor) or not 0 < float(factor) < math.inf:
+    if factor is None or not is_number(factor) or not 0 < float(factor) < math.inf:
         return None
     return RelativeValue(knob, "times", float(factor) if value[0] == "*" else 1 / float(factor))
 
@@ -201,15 +202,11 @@ def _relative(space: EditSpace, term: str) -> RelativeValue | None:
 def compares(current: Value, sign: str, value: Value) -> bool:
     """Whether a comparison holds; text is neither below nor above anything."""
     if compare := _SIGNS.get(sign):
-        return _is_number(current) and _is_number(value) and compare(float(current), float(value))
+        return is_number(current) and is_number(value) and compare(float(current), float(value))
     return _same(current, value) == (sign == "==")
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _same(first: Value, second: Value) -> bool:
-    if _is_number(first) and _is_number(second):
+    if is_number(first) and is_number(second):
         return float(first) == float(second)
     return str(first).lower() == str(second).lower()

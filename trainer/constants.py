@@ -7,8 +7,14 @@ import json
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TypeGuard
 
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a literal is a number; Python counts True and False as numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def syntax_tree(text: str) -> ast.Module | None:

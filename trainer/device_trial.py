@@ -29,7 +29,7 @@ class Tried:
     compiles: str
 
 
-def try_device(profile: DeviceProfile, *, compiling: bool = True) -> Tried:
+def try_device(profile: DeviceProfile) -> Tried:
     """Start the sandbox with the device, run its self-test, multiply two matrices, and compile a function.
 
     Raises EnvironmentProblem, with its cure, if an experiment could not run at all.
@@ -40,8 +40,6 @@ def try_device(profile: DeviceProfile, *, compiling: bool = True) -> Tried:
     try:
         launcher.start()
         name = launcher.run(ProcessRequest("matmul", limits, environment=environment)).log.strip()
-        if not compiling:
-            return Tried(name, "")
         ended = launcher.run(ProcessRequest("train", limits, files={"train.py": _COMPILES}, environment=environment))
     except LauncherFault as fault:
         hint = "docs/gpu.md describes how to test it by hand"

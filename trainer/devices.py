@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Self
 
+from programs.closing import Closing
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
 
@@ -34,7 +33,7 @@ class Completed:
     ended: float
 
 
-class Devices:
+class Devices(Closing):
     """``count`` trainers of one task: ``trainer`` and copies of it, made when a wave first needs them.
 
     Between two waves the caller may use ``trainer`` directly, from the thread that made it.
@@ -44,12 +43,6 @@ class Devices:
         self.trainer = trainer
         self.count = count
         self._hands: list[_Hand] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         """Carry out ``specs``, started in order; yields the position and result of each experiment when it ends.

@@ -174,7 +174,7 @@ class Knob:
         return next((known for known in self.values if meaning(self.role, known) == wanted), None)
 
     def _legal_float(self, value: Value) -> Value | None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not constants.is_number(value):
             return None
         return float(value) if self._is_within(value) else None
 
@@ -274,8 +274,7 @@ class EditSpace:
                 if knob.at:
                     raise EditError(f"{knob.file}: no value {knob.at}", hint=f"keep {knob.at} a plain value, once")
                 raise EditError(
-                    f"{knob.file}: no constant {knob.name} at the top level",
-                    hint=f"keep a line '{knob.name} = value'",
+                    f"{knob.file}: no constant {knob.name} at the top level", hint=f"keep a line '{knob.name} = value'"
                 )
             source = source.with_text(knob.file, text)
         return source

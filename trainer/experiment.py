@@ -8,9 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from programs.closing import Closing
 from programs.errors import EnvironmentProblem
 from programs.ids import content_id
 from trainer import building, constraints
@@ -55,7 +54,7 @@ class Spec:
     split: str = ""
 
 
-class Trainer:
+class Trainer(Closing):
     """Runs the experiments of one device, one after the other, on one warm launcher.
 
     ``instant``: experiments are too fast to need a thread. ``charge``: how the device is held and charged; the default
@@ -85,12 +84,6 @@ class Trainer:
         self.scorer = scorer_of(task.scoring)
         self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held during training
         self.waited = 0.0  # seconds that the current or last experiment waited for its device
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the launcher if this trainer created it."""

@@ -1,4 +1,4 @@
-"""Whether a task's knobs change anything, and whether a bad value of one makes the metric worse: by short trainings.
+"""Whether a task's knobs change anything, by short trainings.
 
 Each knob is set to other values of its ladder under the seed of the baseline. Runs of the same source and seed are the
 yardstick: what differs between those says nothing about a knob.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,20 +22,16 @@ from trainer.task import Task
 
 SEED = 1
 _MOST_SECONDS = 120.0  # wall time of all these runs together, unless they are requested
-_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z])")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z])")
 _CLOCK = re.compile(
     r"sec|time|elapsed|\bms\b|_ms|mem|vram|[mg]i?b\b|/s\b|per_s|fps|speed|throughput|mfu|util|%|date|pid", re.IGNORECASE
 )
-_RATE = re.compile(r"(?:^|_)(?:lr|learning_?rate|step_?size)(?:_|$)|^(?:eta|rate|alpha)$", re.IGNORECASE)
-_NO_RATE = re.compile(r"decay|warm|ratio|frac|min|final|schedule|mult|scale", re.IGNORECASE)
-_FAR = 1000.0  # factor of a learning rate that is certainly bad
-_CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of that range
-_WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
 _STAYS = "stays, other printed numbers change"
 _DROWNED = "runs of one seed differ by"
-_IN_VAIN = 4  # knobs that cannot be told from noise, after which the others are only tried if that is requested
+_IN_VAIN = 4  # knobs that show noise only, after which the others are only tried if that is requested
 _AT_CHANCE = (
-    f"not tried: the first {_IN_VAIN} knobs cannot be told from noise; does the script learn anything in its time?"
+    f"not tried: the first {_IN_VAIN} knobs cannot be distinguished from noise; does the script learn anything in its "
+    "time?"
 )
 _CLEAR = 2.0  # a difference counts from this multiple of the range of equal runs
 
@@ -89,7 +84,7 @@ class Yardstick:
         for key, text in _numbers(outcome.log).items():
             known = {table.get(key) for table in tables}
             if len(known) == 1 and None not in known and text not in known and not _CLOCK.search(key[0]):
-                changed += [text] if _value(text) not in echo else []
+                changed += [text] if value_of(text) not in echo else []
         return changed
 
 
@@ -97,12 +92,12 @@ def _numbers(log: str) -> dict[tuple[str, int], str]:
     """(a line without its numbers, the number's position in it) → the number as printed, in the last such line."""
     table: dict[tuple[str, int], str] = {}
     for line in log.splitlines():
-        words = _NUMBER.sub("#", line)
-        table |= {(words, position): match[0] for position, match in enumerate(_NUMBER.finditer(line))}
+        words = NUMBER.sub("#", line)
+        table |= {(words, position): match[0] for position, match in enumerate(NUMBER.finditer(line))}
     return table
 
 
-def _value(text: str) -> float:
+def value_of(text: str) -> float:
     return float(text.replace(",", "").replace("_", "") or "nan")
 
 
@@ -134,11 +129,7 @@ class KnobCheck:
     fraction: float = 1.0
     forced: bool = False
     fresh: bool = False  # do not reuse outcomes of an earlier check
-    stated: str = ""  # the line of the repository that says which direction is better, or "given"
     short: Yardstick = field(init=False)
-    #: (learning rate, factor) → change, positive is worse
-    far: dict[tuple[str, str], float] = field(default_factory=dict)
-    sides: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)  # knob → side → (value, change)
 
     def __post_init__(self) -> None:
         self.task: Task = self.trainer.task
@@ -187,7 +178,7 @@ class KnobCheck:
                 failed = failed or f"{edit.label()}: {outcome.status}: {outcome.reason}"
                 continue
             tried += 1
-            change = self._change(knob, edit, outcome, self.short)
+            change = self._change(edit, outcome, self.short)
             if change == "integers":
                 integers = True
             elif change:
@@ -195,7 +186,7 @@ class KnobCheck:
         return self._unmoved(knob, tried, failed, integers)
 
     def _unmoved(self, knob: TestedKnob, tried: int, failed: str, integers: bool) -> KnobState:
-        """The state of a knob no value of which changed anything that can be told from noise."""
+        """The state of a knob no value of which changed anything that can be distinguished from noise."""
         if failed:
             others = f"; {tried} others change nothing" if tried else ""
             return KnobState(knob, "fails", f"{failed}{others}")
@@ -208,12 +199,12 @@ class KnobCheck:
             outcome = self.run(self.apply(knob.edits[0]), 1.0)
             if outcome.metric is None or not self.full.repeats:
                 return KnobState(knob, "not known", "changes nothing in a short training; a full one says no more")
-            if self._change(knob, knob.edits[0], outcome, self.full):
+            if self._change(knob.edits[0], outcome, self.full):
                 return KnobState(knob, "alive", f"only in a full training: {knob.edits[0].label()}")
         values = "its other value leaves" if tried == 1 else f"all {tried} other values leave"
         return KnobState(knob, "dead", f"{values} every printed number as it is")
 
-    def _change(self, knob: TestedKnob, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
+    def _change(self, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
         """What differs from the baseline, in words; "integers" if only whole numbers beside the metric do."""
         metric = outcome.metric
         if metric is None:
@@ -230,7 +221,7 @@ class KnobCheck:
         """The values that an edit sets: a script may print them, which changes nothing else."""
         patches = (one for name in edit.apply if (one := self.task.edits.knob(name)) is not None)
         texts = [part.replace for one in patches for part in one.replacements]
-        numbers = {_value(match[0]) for text in texts for match in _NUMBER.finditer(text)}
+        numbers = {value_of(match[0]) for text in texts for match in NUMBER.finditer(text)}
         return numbers | {float(value) for value in edit.set.values() if isinstance(value, int | float)}
 
     def stuck(self, states: Sequence[KnobState]) -> Iterator[CheckFinding]:
@@ -255,147 +246,6 @@ class KnobCheck:
                 f"see that the pattern in task.toml reads {metric} and no fixed number; if it is right: --no-knobs",
             )
 
-    def direction(self, states: Sequence[KnobState]) -> CheckFinding:
-        """Whether bad values make the metric worse. A far too large or a far too small learning rate does; without one,
-        both extremes of some knob should."""
-        alive = [one.knob for one in states if one.state == "alive"]
-        for knob in alive:
-            if self._is_rate(knob):
-                self._far(knob)
-        if self.far:
-            return self._judged(self.far)
-        for knob in alive:
-            self._extremes(knob)
-        return self._by_extremes()
-
-    def _is_rate(self, knob: TestedKnob) -> bool:
-        one = self.task.edits.knob(knob.knobs[0])
-        by_name = _RATE.search(knob.name) and not _NO_RATE.search(knob.name)
-        return bool(by_name) or (one is not None and one.role == "learning_rate")
-
-    def _judged(self, bad: Mapping[tuple[str, str], float]) -> CheckFinding:
-        """``bad``: the changes by far learning rates. The largest decides."""
-        (name, edit), change = max(bad.items(), key=lambda pair: abs(pair[1]))
-        if change > 0:
-            message = f"{self.task.direction} is better: {name} ({edit}) makes {self.task.metric} worse by {change:.3g}"
-            return CheckFinding("ok", "direction", message)
-        better = sorted((key for key, change in bad.items() if change < 0), key=lambda key: bad[key])
-        said = ", ".join(f"{name} ({edit})" for name, edit in better[:4])
-        sides = Counter(name for name, edit in better if abs(bad[name, edit]) > _CERTAIN * self.short.spread)
-        return self._wrong(said, max(sides.values(), default=0) > 1)
-
-    def _wrong(self, better: str, is_certain: bool) -> CheckFinding:
-        """``better``: the bad values that improve the metric."""
-        if is_certain:
-            message = f"the direction looks wrong: bad values improve {self.task.metric}: {better}"
-            hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
-            return CheckFinding("error", "direction", message, hint)
-        if self.stated and self.stated != "given":
-            message = (
-                f"{self.task.direction} is better, says {self.stated}: then much is left to gain, as "
-                f"{self.task.metric} improves by {better}; else this line was misread"
-            )
-        else:
-            message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {better}"
-        return CheckFinding("warning", "direction", message, _SEE)
-
-    def _extremes(self, knob: TestedKnob) -> None:
-        """What a value far below and one far above the knob's do: less far ones where training breaks down."""
-        one = self.task.edits.knob(knob.knobs[0])
-        now = one.read(self.task.baseline().text(one.file)) if one else None
-        if one is None or one.kind not in ("float", "int") or isinstance(now, bool) or not isinstance(now, int | float):
-            return
-        for side, values in _far_values(now, [float(value) for value in one.values]).items():
-            for value in values:
-                text = None if self.is_late else one.write(self.task.baseline().text(one.file), value)
-                if text is None:
-                    break
-                outcome = self.run(self.task.baseline().with_text(one.file, text), self.fraction)
-                if outcome.metric is not None:
-                    change = self.task.sign * self.short.moved(outcome.metric)
-                    self.sides.setdefault(knob.name, {})[side] = (value, change)
-                    break
-
-    def _by_extremes(self) -> CheckFinding:
-        """A knob gets worse to both sides of a usable value, so one that gets better to both sides contradicts the
-        direction. One that gets better to one side and worse to the other shows nothing, and one knob alone may be an
-        exception."""
-        least = _CERTAIN * self.short.spread
-        both = {name: tuple(sides.values()) for name, sides in self.sides.items() if len(sides) == 2}
-        worse = {name: ends for name, ends in both.items() if min(change for _, change in ends) > least}
-        better = {name: ends for name, ends in both.items() if max(change for _, change in ends) < -least}
-        largest = max((change for ends in both.values() for _, change in ends), key=abs, default=0.0)
-        if len(worse) >= _WITNESSES and not better and largest > 0:
-            said = ", ".join(_ends(name, ends) for name, ends in list(worse.items())[:2])
-            message = f"{self.task.direction} is better: both extremes make {self.task.metric} worse: {said}"
-            return CheckFinding("ok", "direction", message)
-        if better and not worse:
-            said = ", ".join(_ends(name, ends) for name, ends in list(better.items())[:2])
-            return self._wrong(said, len(better) > 1)
-        why = "no extreme value of a knob changes it clearly"
-        if any(change for ends in both.values() for _, change in ends):
-            why = (
-                "the extremes of knobs disagree"
-                if worse and (better or largest < 0)
-                else (f"only {len(worse)} of {len(both)} knobs are worse at both extremes, and {_WITNESSES} are needed")
-            )
-        message = f"not known whether {self.task.direction} {self.task.metric} is better: {why}"
-        return CheckFinding("warning", "direction", message, _SEE)
-
-    def _far(self, knob: TestedKnob) -> None:
-        """A far too large learning rate, less so where training breaks down, and a far too small one."""
-        for factors in ((_FAR, 100.0, 30.0, 10.0), (1 / _FAR,)):
-            for factor in factors:
-                source = _scaled(self.task, knob, factor)
-                outcome = None if source is None or self.is_late else self.run(source, self.fraction)
-                if outcome is not None and outcome.metric is not None:
-                    if moved := self.short.moved(outcome.metric):
-                        self.far[knob.name, f"× {factor:g}"] = self.task.sign * moved
-                    break
-
-
-_OTHER = {"lower": "higher", "higher": "lower"}
-_SEE = "see that direction in task.toml is what the metric means"
-
-
-def _ends(name: str, ends: Sequence[tuple[float, float]]) -> str:
-    return f"{name} = {' or '.join(f'{value:.4g}' for value, _ in ends)}"
-
-
-def _far_values(now: float, ladder: Sequence[float]) -> dict[str, list[float]]:
-    """Values below and above a knob's, the farthest first and the end of its ladder last."""
-    low, high = min(ladder), max(ladder)
-    down: list[float]
-    up: list[float]
-    if isinstance(now, int):
-        down, up = [0 if now == 1 else 1], [now * 10, now * 4]
-        low, high = round(low), round(high)
-    else:
-        down = [now / _FAR, 0.0] if now else []
-        up = [1 - (1 - now) / _FAR] if 0.5 < now < 1 else [now * factor for factor in (_FAR, 100.0, 10.0)]
-        up = up if now else [_FAR, 10.0, 1.0]
-    return {"down": [*down, *[low] * (low < now)], "up": [*up, *[high] * (high > now)]}
-
-
-def _scaled(task: Task, knob: TestedKnob, factor: float) -> Source | None:
-    """The baseline with a knob's number multiplied; None if it is no number."""
-    source, one = task.baseline(), task.edits.knob(knob.knobs[0])
-    if one is None:
-        return None
-    if one.kind != "patch":
-        value = one.read(source.text(one.file))
-        text = one.write(source.text(one.file), value * factor) if isinstance(value, float) else None
-        return source.with_text(one.file, text) if text is not None else None
-    change = one.replacements[0]
-    numbers, others = (list(_NUMBER.finditer(text)) for text in (change.find, change.replace))
-    pairs = [old for old, new in zip(numbers, others, strict=False) if old[0] != new[0]]
-    if len(numbers) != len(others) or len(pairs) != 1:
-        return None
-    start, end = pairs[0].span()
-    number = f"{_value(pairs[0][0]) * factor:g}"
-    changed = change.find[:start] + number + change.find[end:]
-    return source.with_text(change.file, source.text(change.file).replace(change.find, changed))
-
 
 _LEVELS: dict[State, Literal["ok", "warning"]] = {
     "alive": "ok",
@@ -411,8 +261,8 @@ _HINTS: dict[State, str] = {
 }
 
 
-def judge_knobs(check: KnobCheck, write: bool) -> Iterator[CheckFinding]:
-    """A finding for each knob and one for the direction. ``write``: dead knobs leave task.toml."""
+def judge_knobs(check: KnobCheck, write: bool) -> Generator[CheckFinding, None, Sequence[KnobState]]:
+    """A finding for each knob, and for all of them; its value is their states."""
     states = list[KnobState]()
     for knob in knobs_of(check.task):
         lost = not check.forced and sum(_DROWNED in one.message for one in states[:_IN_VAIN]) == _IN_VAIN
@@ -423,7 +273,7 @@ def judge_knobs(check: KnobCheck, write: bool) -> Iterator[CheckFinding]:
     if write and (gone := remove_dead(check.task, states)):
         yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
     yield from check.stuck(states)
-    yield check.direction(states)
+    return states
 
 
 def remove_dead(task: Task, states: Sequence[KnobState]) -> list[str]:

@@ -38,6 +38,7 @@ _START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has
 _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7
 _DEVICE_SECONDS = 120.0  # for one matrix product, including the start of an unused driver
+_PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 _TEMPLATE_MB = 1024  # memory of the template and its files, beyond the experiment's limit
 UNSAFE = "or run trusted code without a sandbox: --unsafe-no-sandbox"
 
@@ -47,10 +48,6 @@ def clean_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**kept, **threads, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-
-
-def _python_environment() -> dict[str, str]:
-    return {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class LocalLauncher:
@@ -150,7 +147,7 @@ class LocalLauncher:
             "preload": bool(warm and self.profile and self.profile.preload),
         }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
-        environment = self._environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
+        environment = self._environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
         if self.sandboxed and self.profile:
             return self._spawn_lowered(self.profile, descriptor, errors, settings, environment)

@@ -14,17 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from programs.text import word_list
 from trainer.bwrap import dropped_uid
 
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
 #: Folders whose files all count as keys.
-FOLDERS = _words(""".ssh .aws .gnupg .azure .config .docker .kube .claude .codex .gcloud .mozilla .thunderbird
+FOLDERS = word_list(""".ssh .aws .gnupg .azure .config .docker .kube .claude .codex .gcloud .mozilla .thunderbird
     .password-store keyrings keychains""")
-_NAMES = _words("""token token.json *.token *_token stored_tokens *access_token* *refresh_token* credential*
+_NAMES = word_list("""token token.json *.token *_token stored_tokens *access_token* *refresh_token* credential*
     *.credentials *-credentials* *_credentials* client_secret* service*account*.json secret secrets secret.* secrets.*
     auth.json kaggle.json api_key* apikey* *.apikey .netrc _netrc .env .env.* .npmrc .pypirc .pgpass .git-credentials
     .htpasswd pip.conf id_rsa* id_dsa* id_ecdsa* id_ed25519* *.key *.ppk *.p12 *.pfx *.jks *.keystore *.kdbx *.gpg
@@ -32,13 +28,14 @@ _NAMES = _words("""token token.json *.token *_token stored_tokens *access_token*
 _NAMED = re.compile("|".join(map(fnmatch.translate, _NAMES)))
 _PEM = (".pem", ".crt", ".cer")
 #: Source files can have such names too: `botocore/credentials.py`.
-_CODE = _words(""".py .pyc .pyi .pyx .so .c .h .cc .cpp .hpp .rs .go .js .mjs .cjs .ts .mts .cts .jsx .tsx .map .md .rst
-    .html .css .svg .png .java .rb .wasm .pub""")
+_CODE = word_list(""".py .pyc .pyi .pyx .so .c .h .cc .cpp .hpp .rs .go .js .mjs .cjs .ts .mts .cts .jsx .tsx .map .md
+    .rst .html .css .svg .png .java .rb .wasm .pub""")
 #: Folders of the user's cache that many programs share, with logins beside the data. Models and data sets are deeper.
-SHARED_CACHES = _words("""huggingface torch pip uv kaggle wandb modelscope keras nltk tensorflow matplotlib conda mamba
-    poetry pypoetry npm yarn pnpm node go-build bazel pre-commit mozilla chromium google-chrome microsoft-edge brave
-    opera vscode jetbrains claude claude-cli-nodejs codex opencode aider gh git github-copilot gcloud aws azure docker
-    containers restic rclone evolution thunderbird keyring fontconfig mesa_shader_cache tracker3 ms-playwright""")
+SHARED_CACHES = word_list("""huggingface torch pip uv kaggle wandb modelscope keras nltk tensorflow matplotlib conda
+    mamba poetry pypoetry npm yarn pnpm node go-build bazel pre-commit mozilla chromium google-chrome microsoft-edge
+    brave opera vscode jetbrains claude claude-cli-nodejs codex opencode aider gh git github-copilot gcloud aws azure
+    docker containers restic rclone evolution thunderbird keyring fontconfig mesa_shader_cache tracker3
+    ms-playwright""")
 _DEEP = 3  # parts below the cache: huggingface/hub/models--ORG--NAME
 _PEM_BYTES = 1 << 20
 _FRESH_SECONDS = 60.0  # for which a search is cached, since a command's experiments follow one another

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from trainer import config_values
-from trainer.constants import syntax_tree
+from trainer.constants import is_number, syntax_tree
 
 Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18
@@ -223,10 +223,6 @@ def parameter_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tup
     return pairs + [(one.arg, value) for one, value in keyed if value is not None]
 
 
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def scalar(node: ast.expr) -> Scalar | None:
     """The value of a literal, or of a product or power of numbers; None for other expressions."""
     if isinstance(node, ast.Constant):
@@ -234,7 +230,7 @@ def scalar(node: ast.expr) -> Scalar | None:
             return node.value if len(node.value) <= _LONGEST and node.value.isprintable() else None
         return node.value if isinstance(node.value, bool | int | float) and abs(node.value) < _LARGEST else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and is_number(inner := scalar(node.operand)):
-        return -inner  # type: ignore[operator]
+        return -inner
     if not isinstance(node, ast.BinOp):
         return None
     left, right = scalar(node.left), scalar(node.right)

@@ -49,12 +49,7 @@ class SimulatedTrainer(Trainer):
             gone = next((name for name in self._law.before if name not in config), "a constant")
             return self._outcome(spec, "invalid", None, f"the law does not cover a source without {gone}", steps)
         result = self._law.simulate(
-            config,
-            spec.source.source_id,
-            seed=spec.seed,
-            stream=spec.stream,
-            fraction=spec.fraction,
-            block=spec.block,
+            config, spec.source.source_id, seed=spec.seed, stream=spec.stream, fraction=spec.fraction, block=spec.block
         )
         return self._outcome(spec, "crash" if result.crash else "ok", result.metric, result.crash, steps)
 

@@ -10,18 +10,18 @@ import re
 import shlex
 import tempfile
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import JsonValue
 
 from programs.errors import NotFound, TaskError
 from programs.ids import content_id
-from trainer import constants, constraints, nested_values, task_file
+from trainer import constraints, task_file
 from trainer.constraints import Constraints
-from trainer.edits import EditSpace, Knob, Replacement
+from trainer.declared_edits import edit_space
+from trainer.edits import EditSpace
 from trainer.gpus import Device, device_for
 from trainer.launcher import Libraries
 from trainer.law import Law
@@ -172,7 +172,7 @@ class Task:
         parsed, text = task_file.read(path)
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
-        edits = _edit_space(path, text, parsed, folder)
+        edits = edit_space(path, text, parsed)
         toy = parsed.budget.toy_seconds is not None
         device = device_for(parsed.budget.device, torch=parsed.run is None, toy=toy)
         card = _card_here(_card(folder / "card.json"), device)
@@ -274,88 +274,6 @@ def _constraints(path: Path, text: str, parsed: task_file.TaskFile, device: Devi
             task_file.complain(path, text, ("constraints", name), *problem)
     same = device == parsed.budget.device
     return parsed.constraints if same else constraints.softened(parsed.constraints, "memory_mb", "seconds")
-
-
-def _source_text(path: Path) -> str:
-    """The text of an editable file; TaskError, with file and line, if it is not text or not valid Python."""
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
-        if path.suffix == ".py":
-            compile(text, str(path), "exec", dont_inherit=True)
-    except OSError as error:
-        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise TaskError(f"{path}:{line}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", None) or 1
-        message = getattr(error, "msg", None) or str(error)
-        hint = "the baseline must run: correct that line"
-        raise TaskError(f"{path}:{line}: not valid Python: {message}", hint=hint) from None
-    return text
-
-
-def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
-    """The declared knobs, after checking each against the baseline's text."""
-    knobs: list[Knob] = []
-    sources = {name: _source_text(folder / name) for name in parsed.task.editable}
-    for name, edit in parsed.edits.items():
-        files = {edit.file} | {one.file for one in edit.replace}
-        if not files <= sources.keys():
-            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
-        if any(known.name.lower() == name.lower() for known in knobs):
-            message = "the name occurs twice (case is ignored)"
-            task_file.complain(path, text, ("edits", name), message, "give it another name")
-        if edit.kind != "patch":
-            _check_place(path, text, name, edit, sources[edit.file])
-        values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
-        if edit.kind == "float":
-            values = tuple(sorted(float(value) for value in values))
-        elif edit.kind == "int":
-            values = tuple(sorted(int(value) for value in values))
-        replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
-        _check_anchors(path, text, name, replacements, sources)
-        knobs.append(
-            Knob(
-                name,
-                edit.kind,
-                values,
-                edit.low,
-                edit.high,
-                edit.group,
-                edit.note,
-                edit.file,
-                replacements,
-                edit.role,
-                edit.at,
-            )
-        )
-    return EditSpace(tuple(knobs))
-
-
-def _check_place(path: Path, text: str, name: str, edit: task_file.EditSection, source: str) -> None:
-    """The value that a knob sets is in its file."""
-    if not edit.at and name not in constants.read(source):
-        hint = f"add a line '{name} = value', or correct the name"
-        task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
-    known = nested_values.read(edit.file, source)
-    if edit.at and edit.at not in known:
-        near = get_close_matches(edit.at, known, 3, 0.4)
-        hint = f"near: {', '.join(near)}" if near else "docs/tasks.md shows the forms of an address"
-        task_file.complain(path, text, ("edits", name), f"{edit.file} has no value {edit.at}", hint)
-
-
-def _check_anchors(
-    path: Path, text: str, name: str, replacements: tuple[Replacement, ...], sources: dict[str, str]
-) -> None:
-    changed = dict(sources)
-    for one in replacements:
-        count = changed[one.file].count(one.find)
-        if count != 1:
-            message = f"the text of find occurs {count} times in {one.file}"
-            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
-        changed[one.file] = changed[one.file].replace(one.find, one.replace)
 
 
 def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:

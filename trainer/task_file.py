@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from programs.errors import TaskError
+from trainer.constants import is_number
 from trainer.constraints import ConstraintSection, one_group
 from trainer.roles import ROLES
 from trainer.scoring import ScoreSettings
@@ -212,7 +213,7 @@ class EditSection(TomlSection):
             raise ValueError("needs values = [...] with two values or more")
         elif len({(isinstance(value, bool), value) for value in self.values}) < len(self.values):
             raise ValueError("a value occurs twice in values = [...]")
-        numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        numbers = [v for v in self.values if is_number(v)]
         if self.kind in ("float", "int") and len(numbers) != len(self.values):
             raise ValueError(f"values of a knob of kind {self.kind} must be numbers")
         if self.kind == "int" and any(number != int(number) for number in numbers):

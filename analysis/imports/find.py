@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.imports.layout import from_cells, is_header
-from analysis.imports.text import MAX_BYTES, UnreadableLog, decode, is_log, lines, read_bytes
+from analysis.imports.text import UnreadableLog, decode, is_log, lines, read_bytes
 
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
@@ -133,7 +133,7 @@ def contents(log: LogFile) -> bytes:
     if log.ref and log.repository is not None:
         from analysis.imports.repository import file_at
 
-        return file_at(log.repository, log.ref, str(log.path), MAX_BYTES)
+        return file_at(log.repository, log.ref, str(log.path))
     return read_bytes(log.path)
 
 

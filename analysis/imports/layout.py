@@ -56,7 +56,7 @@ def from_header(
     return _with_metric(names, at, sample, wanted, line)
 
 
-def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> Layout | None:
+def from_cells(sample: Sequence[Sequence[str]]) -> Layout | None:
     """The layout of a table without a header; None unless it has a column of statuses or hashes and one of numbers.
 
     The metric is the first column of numbers, as in autoresearch and similar loops; it has no name.
@@ -105,7 +105,7 @@ def _columns_by_role(names: Sequence[str], sample: Sequence[Sequence[str]], want
     ranks: dict[str, int] = {}
     for index, name in enumerate(names):
         role, rank = roles().get(name, ("", 0))
-        if not role or role == "other" or name == wanted or not _fits(role, name, index, sample):
+        if not role or role == "other" or name == wanted or not _fits(role, index, sample):
             continue
         if role not in at or rank < ranks[role]:
             at[role], ranks[role] = index, rank
@@ -117,7 +117,7 @@ def _columns_by_role(names: Sequence[str], sample: Sequence[Sequence[str]], want
     return at
 
 
-def _fits(role: str, name: str, column: int, sample: Sequence[Sequence[str]]) -> bool:
+def _fits(role: str, column: int, sample: Sequence[Sequence[str]]) -> bool:
     """Whether the cells fit the role; "result" is a status in some logs and the metric in others."""
     cells = _filled(column, sample)
     if not cells:

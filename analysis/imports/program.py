@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.events import DirectiveEntry
 from analysis.imports.text import UnreadableLog, read_bytes
+from analysis.writing_events import DirectiveEntry
 from programs.errors import MetaloopError
 from programs.ids import content_id, normalise
 from programs.program import Program

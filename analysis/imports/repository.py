@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports.text import UnreadableLog, is_log
+from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log
 
 if TYPE_CHECKING:
     from git import Commit, Repo
@@ -181,14 +181,14 @@ def _tips(folder: Path) -> list[str]:
     return [name for name in hashes if _HASH.fullmatch(name)]
 
 
-def file_at(folder: Path, ref: str, name: str, limit: int) -> bytes:
-    """The bytes of a file in a commit's tree. Raises UnreadableLog if it is missing or larger than ``limit``."""
+def file_at(folder: Path, ref: str, name: str) -> bytes:
+    """The bytes of a file in a commit's tree. Raises UnreadableLog if it is missing or larger than MAX_BYTES."""
     with opened(folder) as commits:
         commit = commits.commit(ref)
         blob = next((item for item in commit.tree.blobs if item.name == name), None) if commit else None
         if blob is None:
             raise UnreadableLog("it is no longer in the repository")
-        if blob.size > limit:
-            raise UnreadableLog(f"larger than {limit >> 20} MiB")
+        if blob.size > MAX_BYTES:
+            raise UnreadableLog(f"larger than {MAX_BYTES >> 20} MiB")
         data: bytes = blob.data_stream.read()
         return data

@@ -107,7 +107,7 @@ class _Reading:
             return self._header(number, cells)
         elif self.outside:
             _aside(self.table, number, self.outside, line)
-        elif reader is None and (layout := _headerless(self.lines, number, cells, self.split)) is not None:
+        elif reader is None and (layout := from_cells(_sample(self.lines, number - 1, self.split, len(cells)))):
             self._begin(layout)
             return number - 1  # a table without a header begins with a row
         else:
@@ -254,10 +254,6 @@ def _new_layout(
     if reader and header and split(lines[header - 1]) == cells:
         return reader.layout  # a repeated header
     return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
-
-
-def _headerless(lines: Sequence[str], number: int, cells: list[str], split: Split) -> Layout | None:
-    return from_cells(_sample(lines, number - 1, split, len(cells)))
 
 
 def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.home_scales import TaskScale
 from analysis.report.model import Again, ReportFacts
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
+from analysis.task_scales import TaskScale
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:

@@ -78,17 +78,14 @@ def section(facts: ReportFacts) -> ReportSection | None:
         data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
         table=table(nodes, edges, facts.score_unit),
         answers=(programs,),
-        legend=(
-            ("program", "program"),
-            *([("champion", "champion")] if champion else []),
-        ),
+        legend=(("program", "program"), *([("champion", "champion")] if champion else [])),
     )
     return ReportSection("lineage", "Lineage of the programs", lead, (picture,))
 
 
 def over_tasks(facts: ReportFacts) -> str:
     """How the scores over several tasks are computed."""
-    if not facts.homes:
+    if not facts.training_tasks:
         return ""
     if any(row.family for row in facts.scales.rows):
         by_family = {row.family: f"{row.size:.3g} {row.unit} on {row.family}" for row in facts.scales.rows}
@@ -96,7 +93,7 @@ def over_tasks(facts: ReportFacts) -> str:
         return f" {lead}: {listed(list(by_family.values()))}."
     sizes = (f"{number(row.size, decimals(row.size))} {row.unit} on {row.task}" for row in facts.scales.rows)
     scales = listed(list(sizes))
-    return f" Gains are means over {len(facts.homes)} tasks, each divided by stock's gain there: {scales}."
+    return f" Gains are means over {len(facts.training_tasks)} tasks, each divided by stock's gain there: {scales}."
 
 
 def node(row: ProgramRow, champion: str | None) -> DrawnProgram:

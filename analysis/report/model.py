@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from analysis.home_scales import TaskScale
 from analysis.report import rows
 from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
 from analysis.study_settings import StudySettings, TaskSettings
+from analysis.task_scales import TaskScale
 from analysis.wording import listed
 
 Row = TypeVar("Row")
@@ -92,19 +92,19 @@ class ReportFacts:
         return self.deciding.unit or self.deciding.metric or "metric units"
 
     @property
-    def homes(self) -> list[str]:
+    def training_tasks(self) -> list[str]:
         """The training tasks, if programs are scored over several."""
         return [row.task for row in self.scales.rows] if len(self.scales.rows) > 1 else []
 
     @property
     def on(self) -> str:
         """The task, or a list of all training tasks."""
-        return listed(self.homes) or self.task
+        return listed(self.training_tasks) or self.task
 
     @property
     def score_unit(self) -> str:
         """The unit of scores over all training tasks."""
-        return UNIT if self.homes else self.unit
+        return UNIT if self.training_tasks else self.unit
 
     @property
     def metric(self) -> str:

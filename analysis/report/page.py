@@ -29,6 +29,7 @@ from analysis.report import (
 from analysis.report.facts import gather
 from analysis.report.model import Again, ReportFacts, ReportSection
 from analysis.report.source import ReportSource
+from programs.templates import jinja_environment
 
 if TYPE_CHECKING:
     import duckdb
@@ -94,18 +95,8 @@ def name_of(facts: ReportFacts) -> str:
 
 @cache
 def environment() -> Environment:
-    import jinja2
-
-    from analysis import wording
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"embed": embed, "number": wording.number, "places": wording.decimals, "typical": wording.typical}
+    made = jinja_environment(TEMPLATES, escaped=True)
+    made.filters["embed"] = embed
     return made
 
 

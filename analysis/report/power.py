@@ -26,7 +26,7 @@ class RunCostRow:
 def section(facts: ReportFacts) -> ReportSection | None:
     """None if no match has two programs with two runs each."""
     powers = facts.source.ask("power", Power)
-    if facts.homes:  # a table has one unit
+    if facts.training_tasks:  # a table has one unit
         powers = replace(powers, rows=tuple(row for row in powers.rows if row.task == facts.task))
     if not powers.rows:
         return None
@@ -54,10 +54,10 @@ def lead(facts: ReportFacts, row: Power) -> str:
     )
     if any(scale.family for scale in facts.scales.rows):
         return f"{text}This is for {facts.task} alone; the announced test is over new tasks of the families."
-    if facts.homes:
+    if facts.training_tasks:
         return (
-            text
-            + f"This is for {facts.task} alone; the announced test uses {len(facts.homes)} tasks and has more power."
+            text + f"This is for {facts.task} alone; the announced test uses {len(facts.training_tasks)} tasks and has "
+            "more power."
         )
     champion, decision = facts.champion.first, decided(facts)
     if decision is not None and decision.state == CONTROL_FAILED:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.trackers.contract import Step, TrackedRun, Tracker, local
+from trainer.constants import is_number
 from trainer.edits import Value
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def distributions(steps: Sequence[Step]) -> dict[str, BaseDistribution]:
             seen.setdefault(key, []).append(value)
     made: dict[str, BaseDistribution] = {}
     for key, values in seen.items():
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        numbers = [value for value in values if is_number(value)]
         if len(numbers) == len(values):
             made[key] = FloatDistribution(min(numbers), max(numbers))
         elif all(value is None or isinstance(value, bool | int | float | str) for value in values):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import NoReturn
 
 from pydantic import JsonValue, ValidationError
 
 from analysis.events import Event, read_event
+from analysis.json_values import strictly
 from analysis.run_state import RunState
 from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
 from inner_loop.events import ExperimentEvent, experiment_id
@@ -30,16 +29,12 @@ def parse(line: bytes) -> dict[str, JsonValue]:
     if len(line) > MOST_LINE:
         raise Malformed(f"a message of {len(line) >> 20} MB")
     try:
-        message = json.loads(line, parse_constant=_refuse)
+        message = strictly(line)
     except (ValueError, RecursionError):
         raise Malformed("a message that is not JSON") from None
     if not isinstance(message, dict):
         raise Malformed("a message that is not a JSON object")
     return message
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 class TrackedJob:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
 from arena.contest.settings import ContestConfig, shown
+from programs.templates import jinja_environment
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -27,15 +28,4 @@ def rules_text(config: ContestConfig, study: StudyConfig, tasks: Sequence[Task])
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = Path(__file__).with_name("templates")
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("rules.md.j2")
+    return jinja_environment(Path(__file__).with_name("templates"), whole=True).get_template("rules.md.j2")

@@ -1,7 +1,7 @@
 """`main` of a project: a bare git repository whose commits are the blocks, served to be read only.
 
 A commit's message ends in trailers that hold everything its test was decided by; git's own chain of hashes makes them
-unalterable for whoever has a later commit.
+unalterable for all who have a later commit.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
+from trainer.constants import is_number
 
 MOST_NAME = 40
 MOST_DEVICES = 1024
@@ -48,7 +49,7 @@ class MessageHost:
         return Replication.of(self.project)
 
     def answer(self, connection: Connection, raw: bytes, now: datetime | None = None, network: str = "") -> bytes:
-        """The signed reply to a message. ``network``: that it came from, if it is told apart from others. Raises
+        """The signed reply to a message. ``network``: that it came from, if networks can be distinguished. Raises
         UsageError, and stores nothing, for one that is refused."""
         now = now or utc_now()
         message = read_message(raw, self.project.project_id)
@@ -75,12 +76,7 @@ class MessageHost:
         return reply
 
     def _hello(
-        self,
-        connection: Connection,
-        message: SignedMessage,
-        body: Body,
-        known: Volunteer | None,
-        now: datetime,
+        self, connection: Connection, message: SignedMessage, body: Body, known: Volunteer | None, now: datetime
     ) -> Volunteer:
         name = one_line(_text(body, "name", MOST_NAME)).strip() or message.key[:8]
         hardware, devices = one_line(_text(body, "hardware", 120)), _count(body, "devices", 1, MOST_DEVICES)
@@ -135,7 +131,7 @@ class MessageHost:
     def _described(self, connection: Connection, lease: RunLease) -> Body:
         """A lease as its volunteer gets it."""
         name, document = self.project.programs[lease.program_id]
-        block = _block(connection, lease.base)
+        block = connection.get_one(BlockRow, lease.base)
         return {
             "lease": lease.lease_id,
             "task": self.project.bundle.digest,
@@ -151,7 +147,7 @@ class MessageHost:
         }
 
     def seal(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
-        """The hash of a proposal, before it is shown: who was first is known before anybody can copy it."""
+        """The hash of a proposal, before it is shown: who was first is known before others can copy it."""
         lease = self._own(connection, volunteer, body, now)
         if lease.returned_at is not None:
             raise UsageError("this lease was handed in before")
@@ -203,7 +199,7 @@ class MessageHost:
         return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
     def _show(self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Body, now: datetime) -> None:
-        base = self.project.chain.files(_block(connection, lease.base).commit)
+        base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
         try:
             salt = bytes.fromhex(_text(body, "salt", 64))
         except ValueError:
@@ -285,12 +281,6 @@ def main_block(connection: Connection) -> BlockRow:
     return block
 
 
-def _block(connection: Connection, number: int) -> BlockRow:
-    block = connection.get(BlockRow, number)
-    assert block is not None
-    return block
-
-
 def _text(body: Body, name: str, most: int) -> str:
     value = body.get(name, "")
     if not isinstance(value, str) or len(value) > most:
@@ -307,6 +297,6 @@ def _count(body: Body, name: str, least: int, most: int) -> int:
 
 def _number(body: Body, name: str, least: float = 0.0) -> float:
     value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+    if not is_number(value) or not math.isfinite(value) or value < least:
         raise UsageError(f"{name}: not a finite number" + (f" of {least:g} or more" if least > -math.inf else ""))
     return float(value)

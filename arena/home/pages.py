@@ -23,6 +23,7 @@ from arena.contest.web.static_files import static_routes
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult, ProjectState, state_of
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
+from programs.templates import jinja_environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -164,7 +165,7 @@ def heights_of(blocks: Sequence[BlockSummary]) -> dict[int, float]:
 
 
 def changes_of(project: Project) -> Changes:
-    """What its open pages are told of."""
+    """What its open pages are notified of."""
     return Changes(lambda: _state(project))
 
 
@@ -346,16 +347,9 @@ def _render(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=lambda name: bool(name) and not str(name).endswith(".md.j2"),
-    )
-    environment.filters |= {
+    folder = Path(__file__).parent / "templates"
+    made = jinja_environment(folder, escaped=lambda name: bool(name) and not str(name).endswith(".md.j2"))
+    made.filters |= {
         "number": number,
         "span": wording.span,
         "duration": wording.duration,
@@ -364,4 +358,4 @@ def _environment() -> Environment:
         "fenced": fenced,
         "when": _when,
     }
-    return environment
+    return made

@@ -9,7 +9,6 @@ base, on a fresh seed and split, whatever it claims. These runs compare the prog
 from __future__ import annotations
 
 import gzip
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.events import BaselineEvent, MatchEndedEvent, VerificationEvent
+from analysis.json_values import strictly
 from arena.arms import Entry, Match, enter
 from arena.contest.settings import utc_now
 from arena.executor import Executor
@@ -42,6 +42,7 @@ from inner_loop.events import (
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
+from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.streams import Stream
 
@@ -287,7 +288,7 @@ def reported(text: str) -> Reported:
     read: dict[str, JsonValue] = {}
     for line in text.split("\n") if text else ():
         try:
-            record = json.loads(line, parse_constant=_no_number)
+            record = strictly(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and record.get("kind") in ("run_started", "run_ended"):
@@ -297,7 +298,7 @@ def reported(text: str) -> Reported:
         name: value for name in ("calls", "tokens") if type(value := read.get(name)) is int and 0 <= value < MOST_VALUE
     }
     usd = read.get("usd")
-    usd = float(usd) if isinstance(usd, int | float) and not isinstance(usd, bool) and 0 <= usd < MOST_VALUE else None
+    usd = float(usd) if is_number(usd) and 0 <= usd < MOST_VALUE else None
     researcher = one_line(kind)[:MOST_KIND] if isinstance(kind, str) and kind else "unknown"
     return Reported(researcher, counts.get("calls", 0), counts.get("tokens"), usd)
 
@@ -311,7 +312,7 @@ def checked(run_id: str, text: str) -> list[Event] | None:
     numbers: dict[str, str] = {}
     try:
         for line in text.split("\n") if text else ():
-            record = json.loads(line, parse_constant=_no_number)
+            record = strictly(line)
             kind = record["kind"]
             if kind == "experiment":
                 _refuse_wild(record)
@@ -342,7 +343,3 @@ def _refuse_wild(record: Mapping[str, JsonValue]) -> None:
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < MOST_VALUE):
             raise ValueError("wild")
         values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(word)

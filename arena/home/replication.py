@@ -2,9 +2,9 @@
 
 Who verifies has found a block before, or got five known results right. It gets two sources, in a drawn order, with the
 host's seed and the seed of a hidden split that is made for this pair alone, after the proposal can no longer be
-changed; never a proposal of its own, nor a pair that somebody of its network trains too. Some of what it gets are pairs
-whose result is known: who is wrong there, or deviates from what the host measures on the same seed and split, verifies
-nothing any more.
+changed; never a proposal of its own, nor a pair that another one of its network trains too. Some of what it gets are
+pairs whose result is known: who is wrong there, or deviates from what the host measures on the same seed and split,
+verifies nothing any more.
 
 A project's database holds what is wanted as rows (`Replica`): the verifier makes them, the server hands them out.
 """
@@ -27,6 +27,7 @@ from arena.home.project import Project
 from arena.home.signing import Body
 from arena.home.tables import BlockRow, Pair, ProposalRow, Replica, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
+from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.streams import Stream
 
@@ -291,7 +292,7 @@ class Replication:
 
 
 def spoilt(connection: Connection, proposal: ProposalRow) -> bool:
-    """Whether results of somebody who is barred now count in its last test."""
+    """Whether results of a volunteer that is barred now count in its last test."""
     own = (Pair.proposal_id == proposal.proposal_id) & (Pair.number >= proposal.first_pair) & (Pair.by != "host")
     names = " ".join(connection.scalars(select(Pair.by).where(own)).all()).split()
     barred = connection.scalars(select(Volunteer.volunteer_id).where(Volunteer.barred != "")).all()
@@ -332,7 +333,7 @@ def _side(report: object) -> tuple[float | None, str, float]:
     for name, value in (("metric", metric), ("device_seconds", seconds)):
         if status == "failed" and name == "metric" and value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             raise UsageError(f"{name}: not a finite number")
     return (
         (float(metric) if status == "ok" and metric is not None else None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
@@ -117,12 +117,10 @@ def contributors(connection: Connection) -> list[Contributor]:
         out.append(Contributor(who.name, who.key, len(blocks), gain, gain - half, gain + half, who.contributed))
     out.sort(key=lambda one: (-one.gain, one.key))
     return [
-        Contributor(
-            **asdict(one)
-            | {
-                "rank_low": 1 + sum(other.low > one.high for other in out),
-                "rank_high": len(out) - sum(other.high < one.low for other in out),
-            }
+        replace(
+            one,
+            rank_low=1 + sum(other.low > one.high for other in out),
+            rank_high=len(out) - sum(other.high < one.low for other in out),
         )
         for one in out
     ]

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from analysis.json_values import strictly
 from programs.errors import UsageError
 
 MOST_BODY = 1 << 20  # characters
@@ -41,7 +42,7 @@ class SignedMessage(BaseModel):
     def content(self) -> dict[str, JsonValue]:
         """The body. Raises UsageError if it is not a JSON object of finite numbers."""
         try:
-            read = json.loads(self.body, parse_constant=_not_finite)
+            read = strictly(self.body)
         except (ValueError, RecursionError):
             read = None
         if not isinstance(read, dict):
@@ -119,7 +120,3 @@ def _of(message: SignedMessage) -> bytes:
 def _signed(project: str, key: str, number: int, kind: str, body: str) -> bytes:
     digest = hashlib.sha256(body.encode("utf-8", "strict")).hexdigest()
     return "\n".join(("metaloop-home 1", project, key, str(number), kind, digest)).encode()
-
-
-def _not_finite(word: str) -> float:
-    raise ValueError(word)

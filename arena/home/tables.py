@@ -50,7 +50,7 @@ class Volunteer(ProjectTable):
     confirmed: Mapped[int] = mapped_column(default=0)
     refuted: Mapped[int] = mapped_column(default=0)
     streak: Mapped[int] = mapped_column(default=0)
-    network: Mapped[str] = mapped_column(default="")  # a hash of the network that it said hello from; empty: not told
+    network: Mapped[str] = mapped_column(default="")  # a hash of the network that it said hello from; empty: unknown
     verifies: Mapped[bool] = mapped_column(default=False)  # it trains pairs of others, if asked
     tried: Mapped[int] = mapped_column(default=0)  # pairs with a known result that it got right
     barred: Mapped[str] = mapped_column(default="")  # why its verifications do not count any more

@@ -71,7 +71,7 @@ class Verifier:
         for number, results in voted.items():
             with self.database.read() as connection:
                 proposal = self._get(connection, number)
-                base = self.project.chain.files(_block(connection, proposal.base).commit)
+                base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
             own = [k for k, result in results.items() if result is None or self.replication.remeasured(proposal, k)]
             jobs += self._jobs(proposal, base, own)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
@@ -162,7 +162,8 @@ class Verifier:
     def _begin(self, connection: Connection, proposal: ProposalRow) -> bool:
         """Rebase on main and fix the level of the test; False where it no longer applies."""
         main = main_block(connection)
-        lease_base = self.project.chain.files(_block(connection, _lease_base(connection, proposal)).commit)
+        lease = connection.get_one(RunLease, proposal.lease_id)
+        lease_base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
         files = self.project.chain.files(main.commit)
         whole = rebased(proposal.files, lease_base, files)
         proposal.changed_at = utc_now()
@@ -270,7 +271,7 @@ class Verifier:
         with self.database.write() as connection:
             proposal = self._get(connection, number)
             proposer = _proposer(connection, proposal)
-            base = _block(connection, proposal.base)
+            base = connection.get_one(BlockRow, proposal.base)
             block = (connection.scalar(select(func.max(BlockRow.number))) or 0) + 1
             low, high = confidence(Moments.of([pair.difference for pair in pairs]))
             trailers = Trailers(
@@ -350,11 +351,3 @@ def _split(number: int, k: int) -> str:
 
 def _proposer(connection: Connection, proposal: ProposalRow) -> Volunteer:
     return connection.get_one(Volunteer, proposal.volunteer_id)
-
-
-def _block(connection: Connection, number: int) -> BlockRow:
-    return connection.get_one(BlockRow, number)
-
-
-def _lease_base(connection: Connection, proposal: ProposalRow) -> int:
-    return connection.get_one(RunLease, proposal.lease_id).base

@@ -235,7 +235,7 @@ class VolunteerSession:
             reply = self.send("result", verify=work.verify, sides=self._carried_out("verify", work, process))
             self._finish(slot, f"v{work.verify}")
             self.say(
-                f"trained a proposal of somebody else beside its main{'' if reply.get('counted') else ', too late'}"
+                f"trained a proposal of another volunteer beside its main{'' if reply.get('counted') else ', too late'}"
             )
             return
         if "result" not in lease:

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from programs.closing import Closing
 from programs.errors import EnvironmentProblem
 
 _REQUEST_BYTES = 256 << 10
@@ -59,7 +59,7 @@ class AgentReply:
         return json.dumps({"text": text, "code": self.code}).encode()
 
 
-class ExperimentServer:
+class ExperimentServer(Closing):
     """Listens at ``path`` until `close`. ``answer`` receives each valid request."""
 
     def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
@@ -76,12 +76,6 @@ class ExperimentServer:
         self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
         self._listening.listen(_WAITING)
         self._listening.setblocking(False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self._listening.close()

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from programs.closing import Closing
 from programs.errors import EnvironmentProblem, UsageError
 from programs.text import word_list
 
@@ -84,7 +85,7 @@ class _Refused(Exception):
         self.status = status
 
 
-class AgentProxy:
+class AgentProxy(Closing):
     """A thread that serves ``socket`` until `close`. ``requests``: the last thousand that have ended."""
 
     def __init__(self, hosts: Iterable[str] = LLM_HOSTS) -> None:
@@ -105,12 +106,6 @@ class AgentProxy:
             self.close()
             hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{self.socket}: {self._failure}", hint=hint)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Cut all connections and remove the socket."""

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -26,6 +26,7 @@ from inner_loop.gateway.call_meter import CallMeter
 from inner_loop.gateway.route import Route, Upstream, bases, given
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
+from programs.closing import Closing
 from programs.errors import EnvironmentProblem
 
 PORT = 8114  # in the sandbox's own network
@@ -36,7 +37,7 @@ _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may oc
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Gateway:
+class Gateway(Closing):
     """Open from its creation to `close`. ``shared``: the sandbox has the machine's network, so the gateway listens
     on a port of 127.0.0.1, which other processes can reach but not use without the token."""
 
@@ -64,12 +65,6 @@ class Gateway:
             target=self._server.serve_forever, args=(0.1,), name="agent-gateway", daemon=True
         )
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Accept no more requests, wait a moment for calls in flight, and settle the rest."""

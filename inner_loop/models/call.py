@@ -69,12 +69,7 @@ class Call:
         self.lost_usd = _sum(self.lost_usd, usd)
 
     def spent(self) -> CallSpend:
-        return {
-            "tokens": self.tokens,
-            "usd": self.usd,
-            "lost_tokens": self.lost_tokens,
-            "lost_usd": self.lost_usd,
-        }
+        return {"tokens": self.tokens, "usd": self.usd, "lost_tokens": self.lost_tokens, "lost_usd": self.lost_usd}
 
     def so_far(self) -> CallEvent:
         """The event to write if its process is killed; its account stores it."""

@@ -200,9 +200,7 @@ def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]
     """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
     sent = [_message(message) for message in messages]
     if sent and marked(model):
-        sent[0]["content"] = [
-            {"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}},
-        ]
+        sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
     return sent
 
 

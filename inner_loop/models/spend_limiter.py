@@ -150,7 +150,7 @@ class SpendLimiter:
             with self._open() as state:
                 self._check(_used(state), worst)
                 state["open"][account] = {
-                    "by": _self(),
+                    "by": _name(os.getpid()),
                     "reserved": (worst.tokens, worst.usd),
                     "about": about.to_record(),
                 }
@@ -281,10 +281,6 @@ def _read(path: Path) -> SpendState:
             f"{path}: cannot be read", hint="restore it from a copy; without it the spending so far is lost"
         ) from None
     return state
-
-
-def _self() -> str:
-    return _name(os.getpid())
 
 
 @cache

@@ -305,7 +305,7 @@ def _log(bench: Bench, lines: int, characters: int) -> str:
     """The end of the last experiment's log, fenced; empty if there is none."""
     last = bench.history[-1]
     text = _CARETS.sub("", bench.log(last))
-    if last.ok and last is not bench.baseline:  # lines that were so from the start tell nothing
+    if last.ok and last is not bench.baseline:  # lines that were so from the start show nothing
         always = set(bench.log(bench.baseline).splitlines())
         text = "\n".join(row for row in text.splitlines() if row not in always)
     text = tail((_STATED if last.ok else _LIBRARY).sub("", text), lines=lines, characters=characters)

@@ -28,7 +28,7 @@ _TERM = re.compile(r"`([^`\n]+)`")
 @dataclass
 class QueuedIdea:
     """Labels are `d7` for the program's ideas and `q3` for the researchers' own. ``role``: the only one that gets it;
-    empty for all. ``edit``: what it asks for on this task, None if only a reader can tell."""
+    empty for all. ``edit``: what it asks for on this task, None if only a reader of the text knows."""
 
     label: str
     text: str
@@ -124,8 +124,9 @@ class Notebook:
         return [idea for idea in self.queue if idea.suits(role, config, history)]
 
     def settle(self, turn: int, follows: Sequence[str], dropped: Sequence[str] = (), *, again: bool = False) -> None:
-        """Remove the ideas that were followed or dropped, whoever had them; move the turn's own, if it was not, to the
-        end, a few times. ``again``: what was followed could not be tried, so the idea is the next one of the queue."""
+        """Remove the ideas that were followed or dropped, whichever turn had them; move the turn's own, if it was not,
+        to the end, a few times. ``again``: what was followed could not be tried, so the idea is the next of the queue.
+        """
         idea = self.in_hand.pop(turn, None)
         self._done.update(dropped, () if again else follows)
         if again and idea is not None:

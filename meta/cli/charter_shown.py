@@ -21,17 +21,7 @@ FIELD, VALUE = Column("field", style="bold"), Column("value", show=brief, wrap=T
 BEFORE = Column("before", "in front matter", show=brief, wrap=True)
 LINE, SENTENCE = Column("line", right=True), Column("sentence", wrap=True)
 REASON = Column("reason", wrap=True)
-ALL = (
-    Column("status"),
-    FIELD,
-    VALUE,
-    BEFORE,
-    LINE,
-    Column("sentence"),
-    Column("words"),
-    REASON,
-    Column("read_by"),
-)
+ALL = (Column("status"), FIELD, VALUE, BEFORE, LINE, Column("sentence"), Column("words"), REASON, Column("read_by"))
 #: status: (title for a person, columns)
 GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
     "contradiction": ("contradictory sentences (no value is written)", (FIELD, VALUE, LINE, SENTENCE)),

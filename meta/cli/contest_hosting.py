@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,7 @@ import click
 from meta.cli import resolve
 from meta.cli.flags import ContestFolder, YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output
-from programs.errors import UsageError
+from meta.cli.output import Column, Output, ask
 
 EntryName = Annotated[str, argument(metavar="ENTRY")]
 DISPUTES = (
@@ -127,9 +125,8 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
 
     contest = opened(folder, out)
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask whether to remove the account", hint="-y removes it")
-        click.confirm(f"Remove the account of {name} for good?", abort=True, err=True)
+        refused = "there is no terminal to ask whether to remove the account"
+        ask(f"Remove the account of {name} for good?", refused, "-y removes it")
     with Study.open(contest.folder):
         now, entries = accounts.remove(contest.database, name)
     out.thing({"name": now, "entries": entries, "kept": "the name in the ledger's records"})

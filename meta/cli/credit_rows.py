@@ -11,12 +11,7 @@ from analysis.wording import decimals, interval_decimals, many, plain_number
 from meta.cli.output import clean
 from meta.cli.render import fit
 
-GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = (
-    "gain",
-    "gain_low",
-    "gain_high",
-    "gain_unit",
-)
+GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain", "gain_low", "gain_high", "gain_unit")
 LEVEL = 0.05  # false discovery rate
 BEST, WORST = 10, 5  # significant rows of a method that are shown
 EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few

@@ -11,7 +11,7 @@ import click
 
 from meta.cli import evolve_meta, launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import describe, like_stock, plan_lines
+from meta.cli.evolve_plan import describe, like_stock, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
@@ -91,8 +91,7 @@ def _evolve_programs(
 ) -> None:
     from meta.begin import champion_of, create, take_up
     from meta.confirmation import look_of
-    from meta.learnt import in_words
-    from meta.prior import gather, sentence
+    from meta.prior import gather
 
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
     follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
@@ -104,36 +103,33 @@ def _evolve_programs(
         study.look()
         again = look_of(study, again) > 1
         on = ChosenTasks.of(study)
+        origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
     else:
         refuse_again(command, again)
         mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
         on = ChosenTasks.named(flags, settings.seed)
-        settings.researcher_choice.refuse_without_edits(own, on.homes)
-        own_arm = command == "improve" and not like_stock(own[0], on.homes, settings.researcher_choice.researcher)
-        plan = family_plan(on.homes[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
+        settings.researcher_choice.refuse_without_edits(own, on.training)
+        own_arm = command == "improve" and not like_stock(own[0], on.training, settings.researcher_choice.researcher)
+        plan = (
+            family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
+        )
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt, starters = knowledge_for(own, flags, on), own
+        origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
         settings.researcher_choice.note_others(out, own, past)
-    flags.ending.refuse_early(on.homes[0])
+    flags.ending.refuse_early(on.training[0])
     described = describe(plan, on, settings, study if folder else None)
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
-    prior = study.config.prior if folder else known.prior if known else None
-    used = study.config.knowledge if folder else learnt.used if learnt else None
-    unused = "" if folder else unused_budget(dial, described)
-    beside |= {
-        "budget": unused,
-        "prior": sentence(prior) if prior else "",
-        "knowledge": in_words(used, on.homes) if used else "",
-    }
+    beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
     described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
         return
     if folder is None or champion_of(folder) is None or again:
-        for each in (*on.homes, *on.reserve):
+        for each in (*on.training, *on.reserve):
             settings.ready(out, each, study if folder else None)
     if folder is None:
-        task, *further = on.homes
+        task, *further = on.training
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
         study, starters = create(
@@ -174,7 +170,7 @@ def finish(
 
 
 def end(out: Output, folder: Path, ending: EndFlags) -> None:
-    """After the result was shown: apply it, tell somebody."""
+    """After the result was shown: apply it, and notify the user."""
     from arena.study import Study
 
     applied = None
@@ -234,10 +230,10 @@ def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Le
             raise UsageError(f"--knowledge cannot be used: {why}", hint="leave one of them out")
     if flags.from_scratch or len(own) > 1:
         return None
-    learnt = learnt_for(base_of(own), on.homes, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
+    learnt = learnt_for(base_of(own), on.training, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
     if folders and learnt is None:
         hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
-        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.homes[0].name} can follow it", hint=hint)
+        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.training[0].name} can follow it", hint=hint)
     return learnt
 
 
@@ -250,7 +246,7 @@ def base_of(own: list[Program]) -> Program:
 
 def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
-    returns whether to. A study that is resumed after the test was told the answer by that."""
+    returns whether to. A study that is resumed after the test has the answer by that."""
     from meta.headroom import carry_out, finished
 
     if not plan.headroom:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meta.cli import launch, mutation, resolve
+from meta.cli.evolve_tasks import named_tasks
 from meta.cli.launch import LaunchSettings
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
@@ -105,19 +106,12 @@ def plan_of(flags: EvolveFlags, first: Task) -> InstructionPlan:
 def named(flags: EvolveFlags, able: Callable[[Task], bool] = lambda _: True) -> Tasks:
     """The tasks of a new study. Of families, the one of --reserve included, members are drawn with the seed that are
     ``able`` to train."""
-    from meta.reserve import refuse_twice
-    from meta.task_families import Families, members_of
+    from meta.task_families import members_of
 
-    reserve = launch.load_tasks(flags.reserve)
-    if not flags.family:
-        pool = launch.load_tasks(flags.task) or [launch.load_task(None)]
-        refuse_twice(pool, reserve)
+    pool, reserve, families = named_tasks(flags)
+    if families is None:
         return pool, reserve
-    if flags.task:
-        raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
-    families = Families(launch.load_tasks(flags.family), reserve)
-    families.check()
-    plan = plan_of(flags, families.searched[0])
+    plan = plan_of(flags, pool[0])
     return members_of(families, plan.family_tasks, plan.family_confirm, flags.playing.seed, able)
 
 

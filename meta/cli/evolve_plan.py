@@ -12,22 +12,18 @@ from meta.cli.study_size import Dial, headroom_words, trial_tells
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
+    from arena.settings import Prior, UsedKnowledge
     from arena.study import Study
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
 
 
-def describe(
-    plan: Plan,
-    on: ChosenTasks,
-    settings: LaunchSettings,
-    study: Study | None,
-) -> PlannedWork:
+def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
     """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
     from meta.task_families import describe as family_work
 
-    task, *further = on.homes
+    task, *further = on.training
     workers, devices = settings.at_once(study)
     whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
     sandboxed = settings.sandbox if study is None else study.config.sandbox
@@ -36,11 +32,11 @@ def describe(
     model_config = study.config.staff if study else settings.researcher_choice.settled
     planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
     if on.families:
-        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.homes))} | planned
+        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.training))} | planned
     of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
     if further:  # each run is a sample of the mean over the tasks, in one unit
-        power = launch.power_sentence(plan.confirm_runs * len(on.homes), of=of)
-        return {"tells": f"confirmation over {len(on.homes)} tasks: {power}"} | planned
+        power = launch.power_sentence(plan.confirm_runs * len(on.training), of=of)
+        return {"tells": f"confirmation over {len(on.training)} tasks: {power}"} | planned
     power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit, of)
     if plan.trial:
         return {"tells": trial_tells(plan, task, power)} | planned
@@ -51,7 +47,7 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     """The cost of a study on tasks."""
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
-    (task, *further), reserve, variant = on.homes, on.reserve, on.variant if plan.variant_runs else None
+    (task, *further), reserve, variant = on.training, on.reserve, on.variant if plan.variant_runs else None
     workers, _ = settings.at_once(study)
     whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:
@@ -79,11 +75,19 @@ def plan_lines(
     if command == "improve":
         lines["compared_with"] = compared_with(plan, programs, study, settings)
     if (command == "improve" or plan.headroom) and not on.families:
-        lines["headroom"] = headroom_words(on.homes, None if study else dial, plan)
+        lines["headroom"] = headroom_words(on.training, None if study else dial, plan)
     if plan.trial:
         own = programs if command == "improve" else ()
-        lines["screening"] = screening_words(plan, on.homes[0], own, study)
+        lines["screening"] = screening_words(plan, on.training[0], own, study)
     return lines
+
+
+def origin_lines(prior: Prior | None, used: UsedKnowledge | None, tasks: Sequence[Task]) -> dict[str, str]:
+    """What the plan says of past studies, and of what was learnt on other tasks."""
+    from meta.learnt import in_words
+    from meta.prior import sentence
+
+    return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used, tasks) if used else ""}
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
@@ -105,12 +109,12 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
 
 
-def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
+def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:
     """Whether the researcher does the same under the user's program as under stock, on every task."""
     from meta.novelty import Novelty
     from programs.shelf import starter
 
-    novelty = Novelty(homes, researcher)
+    novelty = Novelty(training, researcher)
     return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
 
 

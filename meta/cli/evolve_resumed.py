@@ -60,7 +60,7 @@ def refuse_reserve(study: Study, flags: EvolveFlags) -> None:
     """Raise NotComparable where a study is resumed with other families or held-out tasks than it was created with."""
     families, named = launch.load_tasks(flags.family), launch.load_tasks(flags.reserve)
     made = ChosenTasks.of(study) if families or named else None
-    known = {task.task_id for task in made.homes} if made and made.families else set()
+    known = {task.task_id for task in made.training} if made and made.families else set()
     if families and {task.task_id for task in families} != known:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other families", "--family")
     if made and named and {task.task_id for task in named} != {task.task_id for task in made.reserve}:

@@ -26,7 +26,7 @@ class ChosenTasks:
     """What a study is about: training tasks, held-out tasks, and the drawn one. Over ``families`` the first two
     are one task of each family."""
 
-    homes: Sequence[Task]
+    training: Sequence[Task]
     reserve: Sequence[Task]
     variant: Task | None = None
     families: Families | None = None
@@ -34,19 +34,10 @@ class ChosenTasks:
     @classmethod
     def named(cls, flags: EvolveFlags, seed: int | None) -> ChosenTasks:
         """Those of a new study."""
-        from meta.reserve import refuse_twice, unseen_variant
-        from meta.task_families import Families
+        from meta.reserve import unseen_variant
 
-        reserve = launch.load_tasks(flags.reserve)
-        if flags.family:
-            if flags.task:
-                raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
-            families = Families(launch.load_tasks(flags.family), reserve)
-            families.check()
-            return cls(families.searched, reserve, families=families)
-        homes = launch.load_tasks(flags.task) or [launch.load_task(None)]
-        refuse_twice(homes, reserve)
-        return cls(homes, reserve, unseen_variant(homes[0], seed or 0))
+        training, reserve, families = named_tasks(flags)
+        return cls(training, reserve, None if families else unseen_variant(training[0], seed or 0), families)
 
     @classmethod
     def of(cls, study: Study) -> ChosenTasks:
@@ -57,13 +48,30 @@ class ChosenTasks:
         if used := study.config.families:
             families = Families([*map(Task.load, used.searched)], [*map(Task.load, used.left_out)])
             return cls(families.searched, families.left_out, families=families)
-        homes = [study.task, *(Task.load(other.task) for other in study.config.further)]
+        training = [study.task, *(Task.load(other.task) for other in study.config.further)]
         named = [(Task.load(other.task), other.variant) for other in study.config.reserve]
         reserve = [task for task, unseen in named if not unseen]
-        return cls(homes, reserve, next((task for task, unseen in named if unseen), None))
+        return cls(training, reserve, next((task for task, unseen in named if unseen), None))
 
     def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
-        return plan_of(self.homes, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
+        return plan_of(self.training, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
+
+
+def named_tasks(flags: EvolveFlags) -> tuple[list[Task], list[Task], Families | None]:
+    """(to search on, reserved, families) of a new study; over families the tasks are the first of each."""
+    from meta.reserve import refuse_twice
+    from meta.task_families import Families
+
+    reserve = launch.load_tasks(flags.reserve)
+    if not flags.family:
+        training = launch.load_tasks(flags.task) or [launch.load_task(None)]
+        refuse_twice(training, reserve)
+        return training, reserve, None
+    if flags.task:
+        raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
+    families = Families(launch.load_tasks(flags.family), reserve)
+    families.check()
+    return list(families.searched), reserve, families
 
 
 def drawn_for(
@@ -76,6 +84,6 @@ def drawn_for(
 
     able = partial(trains, unsafe=settings.unsafe_no_sandbox)
     if on.families is None:
-        return None, unseen_variant(on.homes[0], settings.seed, able) if plan.variant_runs else None
+        return None, unseen_variant(on.training[0], settings.seed, able) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
     return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None

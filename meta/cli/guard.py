@@ -39,9 +39,9 @@ def check_current_folder() -> None:
         raise EnvironmentProblem("the current folder does not exist any more", hint="cd to one that does") from None
 
 
-def check_packages(home: Path | None = None) -> None:
-    """Raise EnvironmentProblem unless every package is in ``home`` (default: the root of this installation)."""
-    home = home or Path(__file__).resolve().parents[2]
+def check_packages() -> None:
+    """Raise EnvironmentProblem unless every package is in the root of this installation."""
+    home = Path(__file__).resolve().parents[2]
     for name in PACKAGES:
         folder = _folder(name)
         if folder is None:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
-
 from meta.cli import launch, resolve
-from meta.cli.flags import RunBudgetFlag, StudyModelFlags, YesFlag
+from meta.cli.flags import RunBudgetFlag
+from meta.cli.home_join import join
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
-from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
-from programs.errors import CapReached, MetaloopError, NotFound, UsageError
+from programs.errors import MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from programs.program import Program
-    from trainer.task import Task
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
@@ -68,11 +62,7 @@ def home() -> None:
     fresh seeds and data, and merged into main only if they are better."""
 
 
-@verb(
-    ("metaloop home ls", "the projects in this folder"),
-    ("metaloop home ls --json", "for a script"),
-    name="ls",
-)
+@verb(("metaloop home ls", "the projects in this folder"), ("metaloop home ls --json", "for a script"), name="ls")
 def ls(out: Output) -> None:
     """List the projects in this folder."""
     from arena.home.project import Project
@@ -154,82 +144,6 @@ def serve(
         out.note("Ctrl-C stops it; the same command resumes it")
 
     carry_on(Path(folder).expanduser(), host, port, out.note, started)
-
-
-@dataclass(frozen=True)
-class LimitFlags:
-    """What a volunteer grants."""
-
-    runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
-    devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
-    workers: Annotated[int | None, flag("Simultaneous runs  [default: one for each of --devices].", min=1, metavar="N")]
-    hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
-    max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
-    no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
-    yes: YesFlag
-
-
-def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
-    """Show what will run here, and ask. Raises UsageError without a terminal and --yes."""
-    data = "data.py of the task and " if task.has_data else ""
-    for line in (
-        f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
-        f"what runs: {data}versions of {', '.join(task.editable)}, also those that other volunteers propose, each "
-        f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
-        f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
-        "what is sent: your --name, the model of your processor, each run's experiments, and the best file of each run",
-        "what is never sent: your files, your environment, keys of language models",
-        f"how to stop: Ctrl-C; then delete {resolve.shown(folder)}, which holds all that was written",
-    ):
-        out.note(line)
-    if yes:
-        return
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError("there is no terminal to agree in", hint="read the lines above, then add --yes")
-    click.confirm("join?", abort=True, err=True)
-
-
-@verb(
-    ("metaloop home join http://HOST:8331", "one run after the other, until Ctrl-C"),
-    ("metaloop home join http://HOST:8331 --runs 3 -y", "three runs, without a question"),
-)
-def join(
-    out: Output,
-    url: Annotated[str, argument(metavar="URL")],
-    name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
-    folder: Annotated[str, flag("Folder for your key and your runs.", metavar="DIR", default="metaloop-home")],
-    limits: LimitFlags,
-    models: StudyModelFlags,
-    agent: AgentFlags,
-) -> None:
-    """Search for improvements for a project. Its task and its scripts run here, in a sandbox without
-    network that sees none of your files. Ctrl-C stops it; the same command resumes.
-    With --model, or -r command:NAME, your model or agent follows the programs; spending
-    limits apply to each run, not to all runs together."""
-    from arena.home.client import HostClient, JoinedProject, VolunteerFolder
-    from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
-
-    choice = ResearcherChoice.of(models, agent, yes=limits.yes)
-    choice.ready(None)
-    path = Path(folder).expanduser()
-    follows = LocalResearcher(choice.researcher, choice.settled)
-    granted = Limits.of(limits.hours, limits.max_gb, not limits.no_verify)
-    session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
-    known = bool(session.folder.get("project", JoinedProject))
-    task = session.preview()
-    if not known:
-        agree(out, url, path, task, limits.yes)
-    gpus = [name.strip() for name in limits.devices.split(",") if name.strip()]
-    at_once = limits.workers or max(1, len(gpus))
-    if gpus and at_once == 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    about = session.join(at_once)
-    out.note(f"joined {about['title']}: task {about['task']['name']}, main is at block {about['block']}")
-    try:
-        session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
-    except (KeyboardInterrupt, CapReached):
-        out.note(f"stopped; the run under way is kept in {resolve.shown(path)}, and the same command goes on with it")
-    out.thing({"project": about["project"], "runs": session.made, "folder": folder})
 
 
 @verb(
@@ -386,11 +300,7 @@ def void(
     ("metaloop home export my-project results", "main, blocks, pairs and runs as files"),
     ("metaloop report my-project", "the report of the same project"),
 )
-def export(
-    out: Output,
-    folder: ProjectFolder,
-    target: Annotated[str, argument(metavar="TO")],
-) -> None:
+def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
     """Write main as a git repository and blocks, pairs and runs as CSV. No secret, and
     no data that could be hidden data."""
     from arena.home.export import written

@@ -211,11 +211,7 @@ def knowledge() -> None:
     ("metaloop knowledge show", "what comes with Metaloop"),
     ("metaloop knowledge show kb/ --without strokes --json", "your own, without a family, for a script"),
 )
-def show(
-    out: Output,
-    folders: Folders,
-    without: Without,
-) -> None:
+def show(out: Output, folders: Folders, without: Without) -> None:
     """Show the roles in a knowledge base, by default the one that comes with Metaloop. The best value is
     the one that is best on most tasks, by a model of each task's effects."""
     effects = _read(folders, without)

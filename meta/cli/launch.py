@@ -291,22 +291,18 @@ def announce(out: Output, plan: PlannedWork) -> None:
     if plan.get("models"):
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
-    if plan.get("embeddings"):
-        out.note(f"embeddings: {plan['embeddings']}")
-    if plan.get("tells"):
-        out.note(str(plan["tells"]))
-    if plan.get("headroom"):
-        out.note(f"headroom: {plan['headroom']}")
-    if plan.get("screening"):
-        out.note(f"screening by short trainings: {plan['screening']}")
-    if plan.get("compared_with"):
-        out.note(f"compared with {plan['compared_with']}")
-    if plan.get("of_the_task"):
-        out.note(f"{plan['task']}: {plan['of_the_task']}")
-    if plan.get("knowledge"):
-        out.note(f"one of the starting programs has ideas learnt on {plan['knowledge']}")
-    if plan.get("variant"):
-        out.note(f"at the end, champion and stock also run on a held-out task: {plan['variant']}")
+    for key, sentence in (
+        ("embeddings", "embeddings: {embeddings}"),
+        ("tells", "{tells}"),
+        ("headroom", "headroom: {headroom}"),
+        ("screening", "screening by short trainings: {screening}"),
+        ("compared_with", "compared with {compared_with}"),
+        ("of_the_task", "{task}: {of_the_task}"),
+        ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
+        ("variant", "at the end, champion and stock also run on a held-out task: {variant}"),
+    ):
+        if plan.get(key):
+            out.note(sentence.format_map(plan))
     for remark in (capacity.crowd(plan), capacity.other_load(plan)):
         if remark:
             out.note(remark)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RUNS = 4
 CONTROLS = ("stock", "one-line")
+_ADDED = "Add stock (the plain keep-if-better program), one-line, and stock again (A/A)."
+ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 
 
 @verb(
@@ -39,14 +41,7 @@ def match(
     programs: Programs,
     which: StudyFlags,
     seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
-    controls: Annotated[
-        bool,
-        flag(
-            "Add stock (the plain keep-if-better program), one-line, and stock again (A/A).",
-            "--controls/--no-controls",
-            default=True,
-        ),
-    ],
+    controls: ControlsFlag,
     race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
     race_rule: RaceRuleFlag,
     playing: PlayingFlags,

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from programs.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -140,6 +142,13 @@ class Output:
     def warn(self, text: str) -> None:
         """A warning; shown with ``-q`` too."""
         click.echo("warning: " + clean(text), err=True, color=False)
+
+
+def ask(question: str, refused: str, hint: str) -> None:
+    """Go on only if the user says yes. Raises UsageError, which says ``refused``, where there is no terminal."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError(refused, hint=hint)
+    click.confirm(question, abort=True, err=True)
 
 
 def wrapped(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-import click
-
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags
-from meta.cli.output import Output
+from meta.cli.output import Output, ask
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
@@ -285,8 +282,5 @@ def _free(config: ModelConfig) -> bool:
 
 
 def _consent() -> None:
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(
-            "model calls may cost money, and there is no terminal to confirm them", hint="--yes, with --max-usd 5"
-        )
-    click.confirm("this calls models, which may cost money; continue?", abort=True, err=True)
+    refused = "model calls may cost money, and there is no terminal to confirm them"
+    ask("this calls models, which may cost money; continue?", refused, "--yes, with --max-usd 5")

@@ -111,7 +111,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     out.next(
         f"metaloop show {resolve.short(row['run_id'])} -s {name}",
         f"metaloop log {name} --all",
-        "metaloop match PROGRAM PROGRAM  # one run tells little: compare programs over several",
+        "metaloop match PROGRAM PROGRAM  # one run shows little: compare programs over several",
     )
 
 

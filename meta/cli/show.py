@@ -199,10 +199,7 @@ def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Ro
     if item["kind"] == ORDER:
         texts = dict(con.execute("SELECT directive_id, text FROM directives").fetchall())
         item["text"] = "\n".join(f"{at}. {texts.get(one, one)}" for at, one in enumerate(str(item["text"]).split(), 1))
-    return item | {
-        "program_ids": [row["program_id"] for row in rows],
-        **resolve.fetch(con, CITED, [identity])[0],
-    }
+    return item | {"program_ids": [row["program_id"] for row in rows], **resolve.fetch(con, CITED, [identity])[0]}
 
 
 def _match_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:

@@ -12,6 +12,7 @@ from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
+from trainer.constants import is_number
 
 
 @verb(
@@ -72,10 +73,10 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
     """A column for each key: numbers aligned right, long text shortened."""
     first = rows[0] if rows else {}
     return [
-        Column(key, right=_is_number(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first
+        Column(key, right=_are_numbers(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first
     ]
 
 
-def _is_number(rows: Sequence[Row], key: str) -> bool:
+def _are_numbers(rows: Sequence[Row], key: str) -> bool:
     values = [row[key] for row in rows if row[key] is not None]
-    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return bool(values) and all(map(is_number, values))

@@ -146,7 +146,7 @@ def an_idea(study: Study, given: str) -> str:
 
 def in_backquotes(text: str, tasks: Sequence[Task]) -> str:
     """The text with each edit of a task in backquotes, as programs name them: ``LR=0.2``, or the name of a patch. In a
-    shell nobody types backquotes."""
+    shell no one types backquotes."""
     knobs = {knob.name.lower(): knob for task in tasks for knob in task.edits.knobs}
 
     def quoted(term: re.Match[str]) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
-
-import click
 
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.flags import YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, Row, now
+from meta.cli.output import Column, Output, Row, ask, now
 from meta.cli.status import item_of, running
 from programs.errors import NotFound, UsageError
 
@@ -48,10 +45,7 @@ STUDIES = (
     ("metaloop ls", "the studies under studies/"),
     ("metaloop ls ~/work --json", "those of another folder, for a script"),
 )
-def ls(
-    out: Output,
-    folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)],
-) -> None:
+def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)]) -> None:
     """List studies, newest first: state, task, the champion's gain over stock's,
     experiments, size on disk."""
     root = Path(folder).expanduser() if folder else resolve.STUDIES
@@ -105,10 +99,8 @@ def rm(
         if running(folder):
             raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask whether to remove them", hint="-y removes them")
-        what = ", ".join(str(folder) for folder in folders)
-        click.confirm(f"Remove {what} for good?", abort=True, err=True)
+        question = f"Remove {', '.join(map(str, folders))} for good?"
+        ask(question, "there is no terminal to ask whether to remove them", "-y removes them")
     for folder in folders:
         shutil.rmtree(folder)
         out.note(f"removed {folder}")

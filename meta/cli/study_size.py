@@ -60,7 +60,7 @@ class Dial:
 
 
 def plan_of(
-    homes: Sequence[Task],
+    training: Sequence[Task],
     dial: Dial,
     reserve: Sequence[Task] = (),
     *,
@@ -69,12 +69,12 @@ def plan_of(
     headroom: bool = False,
 ) -> Plan:
     """The size of a study, from its flags. ``headroom``: with that test, if it is cheap."""
-    plan = sized(homes, dial, reserve, own_arm, variant, 0)
-    size = headroom_size(homes, dial, plan, headroom)
+    plan = sized(training, dial, reserve, own_arm, variant, 0)
+    size = headroom_size(training, dial, plan, headroom)
     if size is None:
         return plan
     try:
-        tested = sized(homes, dial, reserve, own_arm, variant, size.experiments)
+        tested = sized(training, dial, reserve, own_arm, variant, size.experiments)
     except UsageError:
         if dial.headroom:
             raise
@@ -82,30 +82,32 @@ def plan_of(
     return plan if tested.trial and not plan.trial and not dial.headroom else tested
 
 
-def headroom_size(homes: Sequence[Task], dial: Dial, plan: Plan, wanted: bool) -> HeadroomSize | None:
+def headroom_size(training: Sequence[Task], dial: Dial, plan: Plan, wanted: bool) -> HeadroomSize | None:
     """The size of the headroom test; None where it was not asked for and would take too much of the budget."""
     from arena.headroom import SIZES, size_within
 
-    if dial.headroom is False or not (wanted or dial.headroom) or not all(task.edits.knobs for task in homes):
+    if dial.headroom is False or not (wanted or dial.headroom) or not all(task.edits.knobs for task in training):
         return None
-    size = size_within(experiments_of(homes, dial, plan))
+    size = size_within(experiments_of(training, dial, plan))
     return size or (SIZES[-1] if dial.headroom else None)
 
 
-def experiments_of(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> float:
+def experiments_of(training: Sequence[Task], dial: Dial | None, plan: Plan) -> float:
     """How many experiments on each task the budget pays for, or else the plan."""
-    task, *further = homes
+    task, *further = training
     budget = dial.budget if dial else None
-    return (budget or plan.device_seconds(task) + plan.seconds_on(task, further)) / sum(t.cost_seconds for t in homes)
+    return (budget or plan.device_seconds(task) + plan.seconds_on(task, further)) / sum(
+        t.cost_seconds for t in training
+    )
 
 
-def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
+def headroom_words(training: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
     """For a plan: the headroom test, or why it is left out and how to make it. ``dial``: None for a study that is
     resumed."""
     from arena.headroom import SIZES, size_of, size_within
     from arena.setup import reference
 
-    whole = experiments_of(homes, dial, plan)
+    whole = experiments_of(training, dial, plan)
 
     def share(experiments: int) -> str:
         return (
@@ -115,13 +117,13 @@ def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
         )
 
     if size := size_of(plan.headroom):
-        each = " on each task" if len(homes) > 1 else ""
+        each = " on each task" if len(training) > 1 else ""
         return (
             f"before the runs, {many(size.experiments, 'experiment')}{each}, {share(size.experiments)}: the unchanged "
             f"script {size.baselines} times, up to {many(size.changes, 'single change')} once each, the best of them "
             f"{size.again} times more, to see whether any of them helps"
         )
-    if none := [task.name for task in homes if not task.edits.knobs]:
+    if none := [task.name for task in training if not task.edits.knobs]:
         return f"not tested: {', '.join(none)} declares no edits"
     if dial is None:
         return "this study was started without a test of it"
@@ -129,7 +131,7 @@ def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
         return "not tested, because of --no-headroom"
     if size_within(whole):
         return "not tested: the rest would be too little to search for programs; --headroom makes it anyway"
-    alone = f"metaloop task measure {shlex.quote(reference(homes[0]))} --headroom"
+    alone = f"metaloop task measure {shlex.quote(reference(training[0]))} --headroom"
     least = SIZES[-1].experiments
     return (
         f"not tested: its {least} experiments would take {share(least)}; --headroom makes it anyway, "
@@ -138,13 +140,13 @@ def headroom_words(homes: Sequence[Task], dial: Dial | None, plan: Plan) -> str:
 
 
 def sized(
-    homes: Sequence[Task], dial: Dial, reserve: Sequence[Task], own_arm: bool, variant: Task | None, headroom: int
+    training: Sequence[Task], dial: Dial, reserve: Sequence[Task], own_arm: bool, variant: Task | None, headroom: int
 ) -> Plan:
     """The plan with so many trainings of the headroom test."""
     from meta import plan as plans
     from meta.reserve import seconds_on_reserved
 
-    task, *further = homes
+    task, *further = training
     refuse_unknown_rule(dial)
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")

@@ -103,10 +103,7 @@ def measure(
     repeats: Annotated[int, flag("Runs per edit.", min=1, default=2)],
     per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
     looks: Annotated[bool, flag("Only measure short trial trainings (looks, for `screen`), and add them to the card.")],
-    headroom: Annotated[
-        bool,
-        flag("Only test whether any of eight single changes helps, in 15 experiments."),
-    ],
+    headroom: Annotated[bool, flag("Only test whether any of eight single changes helps, in 15 experiments.")],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.decision import LEVEL
-from analysis.wording import at_least, decimals, few, many, percent, plain_number, plain_span, until
+from analysis.wording import at_least, decimals, few, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
+from meta.cli.transfer_pace import early_json, show_early, show_fastest
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.anytime import Anytime
     from analysis.over_reserved import OverReserved
     from analysis.rank_correlation import RankCorrelation
     from analysis.transfer import Cell, Transfer
@@ -93,77 +92,6 @@ def shown_better(cells: Sequence[Cell]) -> Iterator[str]:
             yield f"{name} is shown to gain more than stock on {len(better)} of {on} (p at most {LEVEL})."
 
 
-def early_json(one: Anytime) -> Row:
-    """``shares``: by target in units of stock's mean gain, the share of the budget at which each run reached it; null:
-    never."""
-    shares = {str(t): [s if math.isfinite(s) else None for s in runs] for t, runs in one.shares.items()}
-    return {**asdict(one), "shares": shares}
-
-
-def show_early(out: Output, early: Sequence[Anytime]) -> None:
-    """How early each program gets somewhere, over all its tasks (analysis.anytime)."""
-    from rich.text import Text
-
-    from analysis.anytime import GRID, TARGETS
-
-    most = {(one.program_id, one.is_stock): one for one in early}  # the last one of a program is over all its tasks
-    if not most:
-        return
-    rows: list[Row] = []
-    for one in most.values():
-        median, low, high = map(until, one.median())
-        row: dict[str, object] = {"program": one.name, "tasks": len(one.tasks), "runs": one.runs, "until": median}
-        row["95%"] = f"{low} to {high}"
-        row |= {until(spent): until(one.reached(spent)) for spent in GRID}
-        rows.append(row)
-    if out.mode == "person":
-        titles = {"until": "stock's gain after"}
-        figures = (Column(name, titles.get(name, name), right=True) for name in [*rows[0]][1:])
-        out.show(Text("How early, as a share of a run's budget", style="bold"))
-        out.show(table(rows, (Column("program", flex=True, style="bold"), *figures), out.console.width))
-        targets = " ".join(f"{target:g}" for target in TARGETS)
-        out.note(
-            "stock's gain after: the median share of the budget after which a run's kept script gains as much as "
-            f"stock's runs do on average; {until(GRID[0])} to {until(GRID[-1])}: of the pairs of run and target "
-            f"(multiples of that gain: {targets}) so many are reached by then; by the scores that researchers saw"
-        )
-    else:
-        said = "; ".join(f"{row['program']} {row['until']} [{row['95%']}]" for row in rows)
-        out.note(f"share of a run's budget until stock's mean gain, median: {said}")
-
-
-def show_fastest(out: Output, early: Sequence[Anytime]) -> None:
-    """The performance profile over tasks, where there are several; a line where there is no terminal."""
-    from rich.text import Text
-
-    from analysis.anytime import FACTORS, within
-
-    names = {(one.program_id, one.is_stock): one.name for one in early}
-    near = {factor: within(early, factor) for factor in FACTORS}
-    rows: list[Row] = [
-        {"program": names[key], "tasks": first.n}
-        | {f"{factor:g} ×": percent(near[factor][key].mean) for factor in FACTORS}
-        for key, first in near[FACTORS[0]].items()
-        if first.n > 1
-    ]
-    if not rows:
-        return
-    if out.mode != "person":
-        said = "; ".join(
-            f"{row['program']} {' '.join(str(row[name]) for name in [*row][2:])} of {row['tasks']}" for row in rows
-        )
-        factors = ", ".join(f"{factor:g}" for factor in FACTORS)
-        out.note(f"share of tasks with stock's gain in {factors} times the fastest program's time: {said}")
-        return
-    figures = (Column(name, name, right=True) for name in [*rows[0]][1:])
-    out.show(Text("How often among the fastest", style="bold"))
-    out.show(table(rows, (Column("program", flex=True, style="bold"), *figures), out.console.width))
-    out.note(
-        "the share of a program's tasks on which its median run has stock's gain in at most so many times the time of "
-        "the fastest program there; tasks on which no program's median run has it are left out"
-    )
-
-
 def as_json(results: Transfer) -> Row:
     return {
         "home": list(results.tasks.training),
@@ -179,8 +107,8 @@ def row_json(row: Across) -> Row:
     return {**fields, "words": row.words, "design": row.design, "causal": row.causal}
 
 
-def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | None] | None = None) -> None:
-    """Show a table per task; ``claims``: the study's announced p-values by task, in place of the computed ones."""
+def show_cells(out: Output, cells: Sequence[Cell]) -> None:
+    """Show a table per task."""
     from rich.text import Text
 
     from analysis.transfer import both_arms
@@ -192,7 +120,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
         out.show(Text(f"{task} ({first.task_kind}), gains in {first.unit}, {streams} data", style="bold"))
         digits = decimals(min((cell.se for cell in own if cell.se), default=None))
-        out.show(table([_row(cell, digits, own, claims) for cell in own], COLUMNS, out.console.width))
+        out.show(table([_row(cell, digits, own) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
             stock = plain_number(cell.stock_gain, digits)
             out.show(Text(f"{MARK} on the {cell.stream} data, where stock gained {stock}", style="dim"))
@@ -200,9 +128,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
             out.show(Text("a = b: a behaves like b on this task, so it was not run and has b's figures", style="dim"))
 
 
-def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
-    tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
-    p = tested if claims is not None else cell.p_adjusted
+def _row(cell: Cell, digits: int, others: Sequence[Cell]) -> Row:
     from analysis.transfer import BOTH, TWIN
 
     same = cell.role in ("control", TWIN) and any(other.role == BOTH for other in others)  # whose mean divides
@@ -213,7 +139,7 @@ def _row(cell: Cell, digits: int, others: Sequence[Cell], claims: Mapping[str, f
         "95%": plain_span(cell.low, cell.high, digits),
         "ratio": "" if same else plain_number(cell.ratio, 2),
         "lower": "" if same else plain_number(cell.ratio_lower, 2),
-        "p": _chance(p),
+        "p": _chance(cell.p_adjusted),
         "n": str(cell.n),
     }
 
@@ -363,7 +289,7 @@ class ChampionByTask:
         several = bool(claim.tasks)  # several training tasks: one test of the mean over them
         claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
         claims |= {there.task: there.p_adjusted for there in reserve}
-        together = ([over_homes(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
+        together = ([over_training_tasks(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
         cells = tuple(results.of(str(champion.get("program_id"))))
         return cls(cells, claims, unrun, tuple(together), over, bool(claim.families))
 
@@ -414,7 +340,7 @@ def over_the_reserved(over: OverReserved) -> str:
     return f"over the {over.tasks} held-out tasks, × stock: {champion}{bare}"
 
 
-def over_homes(claim: Claim) -> str:
+def over_training_tasks(claim: Claim) -> str:
     """The mean over several training tasks, with its announced test."""
     names = ", ".join(on.task for on in claim.tasks)
     parts = [f"{plain_number(claim.ratio.ratio, 2)} × stock, {at_least(claim.ratio.lower)}"]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
-
-import click
 
 from analysis.wording import bracket, plain_number, significant
 from arena import embedded, sandbox
@@ -18,7 +15,7 @@ from arena.public import public_line
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
 from meta.cli.options import argument, duration, flag, only, verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output, Row, ask
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
@@ -285,13 +282,9 @@ def consent(study: Study, how: How, yes: bool) -> None:
         )
     confined = "in a sandbox without network, with access to its folder only" if how.sandbox else "without a sandbox"
     question = f"{study.folder}/study.toml names its own task: this runs {code} {confined}"
-    if yes:
-        return
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(
-            f"{question}, and there is no terminal to confirm it", hint="read it, then run the same command with --yes"
-        )
-    click.confirm(f"{question}; continue?", abort=True, err=True)
+    if not yes:
+        refused = f"{question}, and there is no terminal to confirm it"
+        ask(f"{question}; continue?", refused, "read it, then run the same command with --yes")
 
 
 def present(out: Output, what: str, audit: Audit) -> None:

@@ -13,16 +13,7 @@ Nothing else of metaloop imports this package, and nothing else needs pytest.
 
 import pytest
 
-SUITES = (
-    "executors",
-    "keep_rules",
-    "methods",
-    "mutators",
-    "proposers",
-    "race_rules",
-    "researchers",
-    "scorers",
-)
+SUITES = ("executors", "keep_rules", "methods", "mutators", "proposers", "race_rules", "researchers", "scorers")
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
 from meta.conformance.executors import ExecutorConformance  # noqa: E402

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from analysis.events import BestInstructionEvent, GenerationEvent, InstructionEvent
+from analysis.events import BestInstructionEvent
+from analysis.writing_events import GenerationEvent, InstructionEvent
 from arena.drain import drain_on_interrupt
 from arena.executors import executor_of
 from arena.race import ArmScore, SequentialHalving, shrunken

@@ -19,7 +19,7 @@ from arena.measuring import gains_of
 from arena.race import Allocation
 from meta.archive import Archive
 from meta.mutators.llm.briefing import Control, MutationBriefing
-from meta.mutators.llm.kinds import Job, Kind, Reader, offered
+from meta.mutators.llm.kinds import Job, Kind, ProgramReader, offered
 from meta.novelty import Novelty, novelty_on
 from meta.population import entries, twin_of_stock
 from programs.errors import UsageError
@@ -78,7 +78,7 @@ class PoolSituation:
         """Job ``number``, the same for every instruction: the first operator, in a random order, that can change what
         the researcher does with parents that are drawn by their posterior."""
         rng = np.random.default_rng(self.on.streams.seed("search", label, self.on.task.task_id, number))
-        reader, kinds = Reader(self.novelty()), offered(self.on.config.researcher)
+        reader, kinds = ProgramReader(self.novelty()), offered(self.on.config.researcher)
         for index in rng.permutation(len(kinds)):
             kind = kinds[index]
             parents = self.archive.parents(rng, kind.parents)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from analysis.events import GenerationEvent, MutationEvent
 from analysis.statistics import Mean, mean_interval
+from analysis.writing_events import GenerationEvent, MutationEvent
 from arena.arms import Entry, enter
 from arena.drain import drained
 from arena.match import play

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.events import GenerationEvent, InstructionEvent
 from analysis.evidence_brief import RowIds
 from analysis.statistics import Mean
 from analysis.wording import listed
+from analysis.writing_events import GenerationEvent, InstructionEvent
 from inner_loop.models.contract import Message, Reply
 from meta.breed import next_version
 from meta.instructions.plan import TRIES

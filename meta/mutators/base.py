@@ -11,8 +11,8 @@ from programs.program import Program
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.events import ToolRound
     from analysis.evidence import Evidence, ProgramScore
+    from analysis.writing_events import ToolRound
 
 
 @dataclass(frozen=True)

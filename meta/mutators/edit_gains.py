@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from programs.program import Program
+from trainer.constants import is_number
 
 if TYPE_CHECKING:
     from analysis.evidence import DirectiveCredit, EditCredit, Evidence
@@ -90,7 +91,7 @@ def idea_terms(text: str) -> tuple[str, ...]:
 
 def key_of(knob: str, value: str | float | int | bool) -> Key:
     """2 and 2.0 are one value; ``True`` is an applied patch."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return knob.casefold(), str(value).casefold()
     return knob.casefold(), f"{value:.6g}"
 

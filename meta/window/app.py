@@ -27,6 +27,7 @@ from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
 from meta.window.study_page import of_study
 from programs.errors import MetaloopError, NotFound
+from programs.templates import jinja_environment
 
 HERE, CONTEST = Path(__file__).parent, Path(contest_web.__file__).parent
 COOKIE = "metaloop_window"
@@ -247,13 +248,7 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 
 @cache
 def templates() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE / "templates", CONTEST / "templates"]),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"cell": words.cell, "minus": words.minus}
     made.globals |= {"link": link}

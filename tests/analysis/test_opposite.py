@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from analysis.credit import DirectiveCredit, MutationCredit, of_verdict, row
-from analysis.events import MutationEvent
 from analysis.opposite import opposites
+from analysis.writing_events import MutationEvent
 from meta.evidence_page import LineageStep, contradictions
 from programs.program import Program
 

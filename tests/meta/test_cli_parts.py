@@ -27,7 +27,7 @@ from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
-from meta.cli.output import Column, Output, clean, fit_columns, jsonable
+from meta.cli.output import Column, Output, ask, clean, fit_columns, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
@@ -474,3 +474,9 @@ def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None
 
     with pytest.raises(TypeError, match="--runs may be left out"):
         verb()(counted)
+
+
+def test_a_question_needs_a_terminal_to_read_it_and_one_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    with pytest.raises(UsageError, match="no terminal to ask"):
+        ask("Go on?", "no terminal to ask", "-y goes on")

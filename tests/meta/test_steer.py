@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from analysis.events import MutationEvent
 from analysis.run_state import StudyState
 from analysis.study import query
+from analysis.writing_events import MutationEvent
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.begin import create, take_up

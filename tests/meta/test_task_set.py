@@ -148,9 +148,9 @@ def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Pa
 
 def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) -> None:
     north, south = (planted(tmp_path, *task) for task in (NORTH, SOUTH))
-    for homes, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
+    for training, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
         with pytest.raises(UsageError, match="named twice"):
-            refuse_twice(homes, reserve)
+            refuse_twice(training, reserve)
     with pytest.raises(UsageError, match="named twice"):
         create(tmp_path / "study", task=north, further=[south], reserve=[south], plan=PLAN, workers=1)
     assert not (tmp_path / "study").exists()

@@ -17,13 +17,13 @@ from typing import Any, Literal
 from programs.errors import UsageError
 from trainer import constants, nested_values
 from trainer.foreign import knob_roles
+from trainer.foreign.ladder_values import values_to_try
 from trainer.foreign.nested_uses import NestedUses, word
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.foreign.uses import NOT_CODE, CodeUses
 from trainer.nested_values import NestedValue
 
 FLAG = "--values"
-_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 _MOST = 24
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _NO_KNOB = re.compile(
@@ -45,13 +45,6 @@ _RECOMMENDS = re.compile(
 )
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 _C_LIKE = re.compile(r"\.(?:c|h|cc|cpp|hpp|cu|cuh|rs|go|[jt]sx?|mjs|java|swift|zig|cs|kt|scala|f90)$")
-_FROM_ZERO = {  # role of a constant of 0.0, by a part of its name → values to try; else the last ones
-    "momentum": (0.0, 0.5, 0.9, 0.95),
-    "dropout": (0.0, 0.1, 0.2),
-    "decay": (0.0, 1e-4, 1e-3, 1e-2),
-    "smooth": (0.0, 0.05, 0.1),
-    "": (0.0, 0.1, 0.5),
-}
 _WORD = r"[A-Za-z][\w-]*"
 _VALUE = rf"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?|\"{_WORD}\"|'{_WORD}')"
 _SHELL_VALUE = rf"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?|{_WORD})"
@@ -271,7 +264,7 @@ def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str
         others += _of_comment(repository, file, number) if isinstance(value, str) else []
         if not _fit(name, given, value) or not _is_scalar(value):
             continue
-        values, said = _ladder_values(repository, name, value, role, given.get(name), others)
+        values, said = values_to_try(repository, name, value, role, given.get(name), others)
         ladder = Ladder(name, _kind(value), file, f"{file}:{number}", values, role, said, form="constant", by=by)
         knobs.append(_instead_of_none(repository, ladder, values) if value is None else ladder)
     return knobs
@@ -298,7 +291,7 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
         name = word(address, one)
         if one.kind == "constant" or not _fit(name, given, one.value) or not _NAME.fullmatch(one.name):
             continue
-        if one.kind == "call" and not nested_values.is_number(one.value) and uses.parameters(one.owner) is None:
+        if one.kind == "call" and not constants.is_number(one.value) and uses.parameters(one.owner) is None:
             continue  # a switch of a library's call
         where = f"{file}:{one.line}"
         role, by = knob_roles.inferred(uses, name, one.value, where, address, one)
@@ -308,7 +301,7 @@ def _of_nested(repository: ForeignRepository, file: str, given: Mapping[str, str
             others = [text for tree in trees for text in knob_roles.compared_with(tree, name, inner=True)]
             others += _of_comment(repository, file, one.line)
         wanted = given.get(one.name, given.get(name))
-        values, said = _ladder_values(repository, name, one.value, role, wanted, others)
+        values, said = values_to_try(repository, name, one.value, role, wanted, others)
         if one.choices and wanted is None and not isinstance(one.value, str):
             values = tuple(sorted({one.value, *(choice for choice in one.choices if type(choice) is type(one.value))}))
         if len(values) > 1 or (one.kind in _NAMED and _is_scalar(one.value)):
@@ -328,24 +321,6 @@ def _kind(value: object) -> str:
     return "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
 
 
-def _ladder_values(
-    repository: ForeignRepository, name: str, value: Any, role: str, given: str | None, others: Sequence[str]
-) -> tuple[tuple[Any, ...], str]:
-    """(the values to try; which of them the prose names, with lines). ``others``: what a text is compared with."""
-    if given is not None:
-        return _read(value, given), ""
-    stated: list[tuple[Any, str]] = []
-    if isinstance(value, str):
-        stated = [pair for pair in knob_roles.said_words(repository, name) if pair[0] != value]
-    elif not isinstance(value, bool):
-        stated = [(n, at) for n, at in knob_roles.said(repository, name, role) if n != value and _possible(value, n)]
-        stated = [(int(n), at) for n, at in stated] if isinstance(value, int) else stated
-    known = others if isinstance(value, str) else _values(value, name, role)
-    own = {value} - {None} if known or stated else set()
-    values = tuple(sorted({*own, *known, *(n for n, _ in stated)}))
-    return values, ", ".join(dict.fromkeys(f"{n if isinstance(n, str) else f'{n:g}'} ({at})" for n, at in stated))
-
-
 def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
     knobs = []
@@ -359,7 +334,7 @@ def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]
             continue
         now = ast.literal_eval(shown) if re.match(r"[-\d\"']", shown) else shown
         others = _of_comment(repository, file, line.number) if isinstance(now, str) else []
-        values, said = _ladder_values(repository, name, now, "", given.get(name), others)
+        values, said = values_to_try(repository, name, now, "", given.get(name), others)
         patches = tuple(_patch(line, match, value, name) for value in values if value != now)
         knobs.append(Ladder(name, "patch", file, line.where, said=said, patches=patches))
     return knobs
@@ -377,43 +352,3 @@ def _patch(line: RepositoryLine, match: re.Match[str], value: Any, of: str) -> t
 def _fit(name: str, given: Mapping[str, str], value: object = 0) -> bool:
     """Whether a constant may be a knob by its name; of a text only the form of the name counts."""
     return name in given or bool(_NAME.fullmatch(name) and (isinstance(value, str) or not _NO_KNOB.search(name)))
-
-
-def _possible(now: float | int | None, value: float) -> bool:
-    """Whether a number of the prose can be a value of a constant: whole for a whole one, and not far beyond it."""
-    whole = not isinstance(now, int) or value == int(value)
-    return whole and (not now or abs(now) / 1000 <= value <= abs(now) * 1000)
-
-
-def _values(now: Any, name: str, role: str = "") -> tuple[Any, ...]:
-    """Multiples of the present value, or for 0.5 to 1 of its distance from 1. For 0.0 and None what is usual for a
-    constant of that name."""
-    if isinstance(now, bool):
-        return (False, True)
-    if not isinstance(now, str) and (usual := knob_roles.usual_values(role, now)):
-        return usual
-    if isinstance(now, int) and 0 < now < 1 << 31:
-        return tuple(sorted({max(1, round(now * factor)) for factor in _FACTORS}))
-    if isinstance(now, float) and now == 0.0:
-        return next(values for part, values in _FROM_ZERO.items() if part in name.lower())
-    if isinstance(now, float) and 0 < now < 1e12:
-        if 0.5 < now < 1:
-            shares = {float(f"{1 - (1 - now) * factor:.6g}") for factor in _FACTORS if (1 - now) * factor < 1}
-            return tuple(sorted(shares | {now}))
-        return tuple(sorted({float(f"{now * factor:.6g}") for factor in _FACTORS if factor != 1.0} | {now}))
-    return ()
-
-
-def _read(now: Any, text: str) -> tuple[Any, ...]:
-    values: set[Any] = {now} - {None}
-    for part in text.split(","):
-        try:
-            value: Any = ast.literal_eval(part.strip())
-        except (ValueError, SyntaxError):
-            value = part.strip()
-        if isinstance(now, float) and isinstance(value, int):
-            value = float(value)
-        if now is not None and type(value) is not type(now):
-            raise UsageError(f"--values …{part.strip()!r}: the constant is a {type(now).__name__}", hint="NAME=1,2,4")
-        values.add(value)
-    return tuple(sorted(values))

@@ -84,7 +84,7 @@ class ForeignRepository:
 
     @cached_property
     def for_agents(self) -> list[str]:
-        """Of the prose, the pages that instruct whoever changes the code; where a README says something else, it is
+        """Of the prose, the pages that instruct the one who changes the code; where a README says something else, it is
         older."""
         return [name for name in self.prose if name.lower() in _FOR_AGENTS or re.match(r"roles?/", name.lower())]
 

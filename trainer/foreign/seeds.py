@@ -40,7 +40,7 @@ def find(source: ForeignRepository, editable: Sequence[str], command: str, varia
     keeps = next((line.where for line in source.lines(*source.prose) if _KEEP.search(line.text)), "")
     if not keeps or fact.value is None:
         return fact
-    note = f"{keeps} wants one seed: experiments get different ones all the same, so that noise can be told from gain"
+    note = f"{keeps} wants one seed: experiments get different ones all the same, which separates noise from gain"
     return replace(fact, note="; ".join(filter(None, (fact.note, note))))
 
 

@@ -192,7 +192,7 @@ class CodeUses:
     def option(self, name: str) -> str:
         """Why the default of a command-line option changes no result; empty if it may."""
         plain = name.replace("-", "_")
-        return self.set_by_command(name) or self.set_by_call("set_defaults", plain) or self.attribute(plain)
+        return self.set_by_command(name) or self.set_by_defaults(plain) or self.attribute(plain)
 
     def set_by_command(self, *names: str) -> str:
         """Where the command gives an option of one of these names a value; empty if it does not."""
@@ -203,12 +203,12 @@ class CodeUses:
             (f"{line.where if line.number else 'the command'} sets --{hit[1]}" for line, hit in hits if hit), ""
         )
 
-    def set_by_call(self, function: str, keyword: str) -> str:
-        """The first call of a method that sets this keyword, in code that runs."""
-        sites = (site for module in self.modules.values() for site in module.calls.get(function, ()))
+    def set_by_defaults(self, keyword: str) -> str:
+        """The first call of set_defaults with this keyword, in code that runs."""
+        sites = (site for module in self.modules.values() for site in module.calls.get("set_defaults", ()))
         sets = (site for site in sites if any(one.arg == keyword for one in site.node.keywords))
         live = (site for site in sets if (site.file, site.function) in self.live)
-        return next((f"{site.where} sets it: {function}({keyword}=…)" for site in live), "")
+        return next((f"{site.where} sets it: set_defaults({keyword}=…)" for site in live), "")
 
 
 def _started(command: str, trees: dict[str, ast.Module]) -> set[str]:

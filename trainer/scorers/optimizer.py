@@ -15,7 +15,6 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from programs.errors import TaskError
@@ -92,7 +91,7 @@ class _Trainee:
         self.reply_bytes = message["bytes"]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def train(self, channel: Channel, steps: int) -> float:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from trainer.constants import is_number
 from trainer.predictions import InvalidPredictions
 from trainer.scoring import Referee, Score, ScoreSettings
 
@@ -85,7 +86,7 @@ def _in_json(text: str, key: str, words: bool) -> float:
             raise InvalidPredictions(f"the result has no {key!r}")
     if words and str(value).lower() in _WORDS:
         return _WORDS[str(value).lower()]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise InvalidPredictions(f"{key!r} of the result is not a number")
     return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
 

@@ -15,6 +15,7 @@ from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.web.card import can_draw
+from programs.templates import jinja_environment
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -35,16 +36,8 @@ def page(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=lambda name: bool(name) and ".html" in str(name),
-    )
-    environment.filters |= {
+    made = jinja_environment(HERE / "templates", escaped=lambda name: bool(name) and ".html" in str(name))
+    made.filters |= {
         "utc": _utc,
         "duration": wording.duration,
         "count": wording.count,
@@ -57,7 +50,7 @@ def _environment() -> Environment:
         "brief": wording.brief,
         "state": state_label,
     }
-    environment.globals |= {
+    made.globals |= {
         "decimals": decimals,
         "typical": typical,
         "scale": PlotScale,
@@ -68,7 +61,7 @@ def _environment() -> Environment:
         "rank_sentence": RANKS,
         "can_draw": can_draw,
     }
-    return environment
+    return made
 
 
 def _utc(value: datetime | str | None) -> str:

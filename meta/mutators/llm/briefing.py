@@ -11,15 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.credit import Key, canonical, plain
-from analysis.events import MutationEvent, ReflectionEvent
 from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
 from analysis.study import open_study
 from analysis.tables import named_in, statement, typed_rows
+from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
-from meta.mutators.llm.kinds import Reader
+from meta.mutators.llm.kinds import ProgramReader
 from meta.mutators.llm.prompt_detail import FULL, PromptDetail
 from meta.mutators.llm.trace_access import NO_TRACES, TURNS, TraceAccess
 from meta.novelty import Novelty
@@ -121,8 +121,8 @@ class MutationBriefing:
         return [self.task, *self.further]
 
     @cached_property
-    def reader(self) -> Reader:
-        return Reader(self.novelty or Novelty(self.tasks, self.researcher))
+    def reader(self) -> ProgramReader:
+        return ProgramReader(self.novelty or Novelty(self.tasks, self.researcher))
 
     def system(self, evidence: Evidence, detail: PromptDetail = FULL) -> tuple[str, RowIds]:
         """The system message, and the rows that it shows by their short ids. It is the same for all proposals of a

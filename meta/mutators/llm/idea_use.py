@@ -12,7 +12,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
 
-MOST_ELSEWHERE = 3  # ideas of other programs
+MOST_OTHER = 3  # ideas of other programs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class IdeaMarks:
 
 
 @dataclass(frozen=True)
-class IdeaElsewhere:
+class OtherIdea:
     """An idea that the runs of another program mostly kept."""
 
     program: str  # its name
@@ -51,9 +51,7 @@ class IdeaElsewhere:
     said: str
 
 
-def kept_elsewhere(
-    parents: Sequence[Program], facts: Evidence, programs: Mapping[str, Program], most: int = MOST_ELSEWHERE
-) -> list[IdeaElsewhere]:
+def kept_by_others(parents: Sequence[Program], facts: Evidence, programs: Mapping[str, Program]) -> list[OtherIdea]:
     """Ideas that no parent has and at least half of the runs that tried them kept, the largest median gain first."""
     held: set[Collection[object]] = {_asks(idea) for parent in parents for idea in parent.ideas}
     candidates = []
@@ -65,13 +63,13 @@ def kept_elsewhere(
                 continue
             scale = part.scale.size if part.scale else 1.0
             said = f"kept in {use.kept} of {use.tried}, {use.gain:+.2g}{f' on {part.task}' if facts.parts else ''}"
-            candidates.append((-(use.gain or 0.0) / scale, _asks(idea), IdeaElsewhere(own.name, idea.text, said)))
-    chosen: list[IdeaElsewhere] = []
+            candidates.append((-(use.gain or 0.0) / scale, _asks(idea), OtherIdea(own.name, idea.text, said)))
+    chosen: list[OtherIdea] = []
     for _, asks, one in sorted(candidates, key=lambda row: (row[0], row[2].program, row[2].text)):
         if asks not in held:
             held.add(asks)
             chosen.append(one)
-    return chosen[:most]
+    return chosen[:MOST_OTHER]
 
 
 def _asks(idea: ProgramIdea) -> Collection[object]:

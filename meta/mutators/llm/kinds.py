@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from meta.mutators.llm.assemble import (
-    CHARTER,
-    anything,
-    merged,
-    only_added,
-    only_deleted,
-    section_names,
-    shorter,
-)
+from meta.mutators.llm.assemble import CHARTER, anything, merged, only_added, only_deleted, section_names, shorter
 from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters
 from meta.mutators.offline.delete_directive import without_statement
@@ -41,7 +33,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Reader:
+class ProgramReader:
     """What the researcher of a study reads, and what its programs have done so far."""
 
     novelty: Novelty
@@ -81,10 +73,10 @@ def problems(text: str, unread: Callable[[str], str] | None = None) -> list[str]
     ]
 
 
-Offer = Callable[[Reader, Sequence[Program], "np.random.Generator"], Job | None]
+Offer = Callable[[ProgramReader, Sequence[Program], "np.random.Generator"], Job | None]
 
 
-def _rewritten(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _rewritten(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     """One section; of a scripted researcher's program the charter, the ideas or both. Ideas that the charter does not
     use are rewritten together with it."""
     program = parents[0]
@@ -98,13 +90,13 @@ def _rewritten(reader: Reader, parents: Sequence[Program], rng: np.random.Genera
     return Job(choices[int(rng.integers(len(choices)))])
 
 
-def _extended(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _extended(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     if not reader.scripted:
         return Job(tuple(section_names(parents[0])))
     return Job((CHARTER, reader.ideas_of(parents[0])) if reader.has_edits() else (CHARTER,))
 
 
-def _deletable(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _deletable(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     """The sections from which something can be deleted so that the researcher does something new."""
     program = parents[0]
     if not reader.scripted:
@@ -123,7 +115,7 @@ def _deletable(reader: Reader, parents: Sequence[Program], rng: np.random.Genera
     return Job(tuple(names)) if names else None
 
 
-def _joinable(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _joinable(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     """Whether some choice of sections behaves like neither parent. A scripted researcher reads only charter and
     ideas."""
     first, second = parents[:2]
@@ -144,7 +136,7 @@ def _joinable(reader: Reader, parents: Sequence[Program], rng: np.random.Generat
     return None
 
 
-def _shortened(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _shortened(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     """Where a tenth of the words can go while charter and ideas stay."""
     program = parents[0]
     if reader.scripted:
@@ -153,7 +145,7 @@ def _shortened(reader: Reader, parents: Sequence[Program], rng: np.random.Genera
     return Job() if prose >= PROSE * program.words else None
 
 
-def _whole(reader: Reader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
+def _whole(reader: ProgramReader, parents: Sequence[Program], rng: np.random.Generator) -> Job | None:
     return Job()
 
 

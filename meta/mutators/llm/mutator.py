@@ -16,7 +16,7 @@ from meta.mutators.llm import assemble, prompts
 from meta.mutators.llm.briefing import MutationBriefing, TriedMutation
 from meta.mutators.llm.conversation import Talk, converse
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.idea_use import IdeaMarks, kept_elsewhere
+from meta.mutators.llm.idea_use import IdeaMarks, kept_by_others
 from meta.mutators.llm.kinds import Job, Kind, problems
 from meta.mutators.llm.prompt_detail import PromptDetail, fitted
 from meta.mutators.llm.reply import BadReply, MutationReply, parse
@@ -151,7 +151,7 @@ class LlmMutator:
         programs = self.briefing.programs if detail.rows == 1.0 and rejected is None else {}
         best = next((p for p in evidence.programs if p.program_id in {*programs} - {*parent_ids(parents)}), None)
         if self.briefing.reader.scripted:
-            ideas = kept_elsewhere([parent.program for parent in parents], evidence, programs)
+            ideas = kept_by_others([parent.program for parent in parents], evidence, programs)
             return {"kept_ideas": ideas, "other": None}
         return {"kept_ideas": (), "other": None if best is None else (best, programs[best.program_id])}
 

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from programs.templates import jinja_environment
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -27,18 +29,10 @@ def fenced(text: str, name: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
     from analysis.evidence_text import fact, quoted
     from analysis.wording import significant
     from programs.text import one_line
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
-    return environment
+    made = jinja_environment(FOLDER, whole=True)
+    made.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
+    return made

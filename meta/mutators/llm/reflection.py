@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.events import ReflectionEvent, ReflectionNote
+from analysis.writing_events import ReflectionEvent, ReflectionNote
 from inner_loop.models.contract import Message
 from inner_loop.researchers.quoting import sentences_of
 from meta.mutators.llm import prompts

@@ -34,10 +34,7 @@ from arena.task_study import TaskStudy, tasks_of
 MOST_FILE = 60_000  # bytes of a run's trace
 MOST_DIFF, MOST_LOG = 2_000, 1_500
 CONTROLS = ("control", "a/a")
-VARIANTS = (
-    "ablation",
-    "without-ideas",
-)  # may be run at any time, so they must not affect which programs get children
+VARIANTS = ("ablation", "without-ideas")  # may be run at any time, so they must not affect which programs get children
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
 from programs.edit import replace_ideas, unset_charter
+from trainer.constants import is_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,11 +181,11 @@ def _second(rows: Sequence[EditGain]) -> list[EditGain]:
     Neighbouring rungs of a ladder mostly show the same effect, so a number must be two rungs away.
     """
     first, rest = rows[0], [row for row in rows[1:] if row.low > 0]
-    if not _is_number(first.credit.value):
+    if not is_number(first.credit.value):
         return rest[:1]
-    rungs = sorted(float(row.credit.value) for row in rows if _is_number(row.credit.value))
+    rungs = sorted(float(row.credit.value) for row in rows if is_number(row.credit.value))
     at = rungs.index(float(first.credit.value))
-    far = [row for row in rest if _is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1]
+    far = [row for row in rest if is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1]
     return far[:1]
 
 
@@ -205,16 +206,11 @@ def _keys(terms: Iterable[str]) -> frozenset[Key]:
 
 
 def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
-    if not _is_number(row.credit.value):
+    if not is_number(row.credit.value):
         return []
     tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
-    assert isinstance(row.credit.value, int | float)
     name = row.credit.knob.lower()
     return [Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids) for value in untried(row.credit.value, tried)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:

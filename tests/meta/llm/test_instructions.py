@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.events import MutationEvent
 from analysis.study import query
+from analysis.writing_events import MutationEvent
 from arena.drain import Drained
 from arena.setup import StudySetup, beside
 from arena.study import Study

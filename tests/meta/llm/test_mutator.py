@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from analysis.credit import DirectiveUse, MutationCredit
-from analysis.events import MutationEvent
+from analysis.writing_events import MutationEvent
 from inner_loop.models.client import ModelClient
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.briefing import Control, MutationBriefing
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import KINDS, Job, Reader, kind, offered
+from meta.mutators.llm.kinds import KINDS, Job, ProgramReader, kind, offered
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.prompt_detail import FULL
 from meta.novelty import Novelty
@@ -244,7 +244,7 @@ def test_repair_is_for_refused_children_in_the_form_of_the_job(server: LlmServer
 
 
 def job(name: str, *programs: Program, researcher: str = "scripted", task: Task, seed: int = 0) -> Job | None:
-    reader = Reader(Novelty([task], researcher))
+    reader = ProgramReader(Novelty([task], researcher))
     return kind(name).offer(reader, programs, np.random.default_rng(seed))
 
 
@@ -264,7 +264,7 @@ def test_nothing_is_deleted_from_prose_that_nothing_reads(task: Task) -> None:
     two = Program.parse(LISTED.text + "- Set `ladder1=0.5`.\n")
     assert job("delete", two, task=task) == Job(("charter", "Ideas"))
     assert job("delete", PROSE, researcher="chat", task=task) == Job(("charter", "Prose", "Ideas", "Process"))
-    seen = Reader(Novelty([task], "scripted"))
+    seen = ProgramReader(Novelty([task], "scripted"))
     seen.novelty.meet(Program.parse(LISTED.text.replace("- Set `ladder1=0.02`.\n", "")))
     seen.novelty.meet(Program.parse(LISTED.text.partition("---\n# ")[2]))
     assert kind("delete").offer(seen, [LISTED], np.random.default_rng(1)) is None  # both results are known

@@ -1,0 +1,159 @@
+"""The events of writing programs: who wrote which program, from which parents, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from inner_loop.events import Event
+from programs.program import Program
+
+
+@dataclass(frozen=True)
+class DirectiveEntry:
+    directive_id: str
+    heading: str
+    kind: str
+    text: str
+    position: int
+
+    @classmethod
+    def all_of(cls, program: Program) -> tuple[DirectiveEntry, ...]:
+        return tuple(cls(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives)
+
+
+class ProgramEvent(Event, kind="program"):
+    """A program was added to the study."""
+
+    program_id: str
+    name: str
+    generation: int | None
+    operator: str
+    parent_ids: tuple[str, ...]
+    words: int
+    text: str
+    directives: tuple[DirectiveEntry, ...]
+
+
+class GenerationEvent(Event, kind="generation"):
+    """The programs of a generation, written after all its proposals: nothing is proposed again after it."""
+
+    generation: int
+    program_ids: tuple[str, ...]
+    elite_ids: tuple[str, ...]
+
+
+class SteerEvent(Event, kind="steer"):
+    """A wish of a person, taken in before a generation was written. ``what``: idea, program or veto; ``text``: of the
+    idea or program, or the id of the program or directive that is vetoed."""
+
+    wish_id: str
+    what: str
+    text: str
+    name: str
+    because: str
+    asked_at: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class PromptMessage:
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """A model's call of a tool, and the tool's answer."""
+
+    name: str
+    arguments: str
+    result: str
+
+
+@dataclass(frozen=True)
+class ToolRound:
+    """A reply that called tools. ``call``: the number of the study's own call."""
+
+    call: int
+    text: str
+    tools: tuple[ToolUse, ...]
+
+
+class MutationEvent(
+    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "task", "job")
+):
+    """One proposal of a generation, accepted or not, with the language model if there was one.
+
+    ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
+    of a model's reply was left out. ``task`` and ``job``: where instructions are compared, for which of their common
+    jobs it was made.
+    """
+
+    generation: int
+    attempt: int
+    child_id: str | None
+    parent_ids: tuple[str, ...]
+    operator: str
+    accepted: bool
+    reason: str
+    evidence_ids: tuple[str, ...] = ()
+    model: str | None = None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int | None = None  # number of the study's own call
+    prompt: tuple[PromptMessage, ...] | None = None
+    meta_program_id: str | None = None
+    repairs: str | None = None  # the operator whose reply it repairs
+    turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
+    remark: str | None = None
+    task: str | None = None
+    job: int | None = None
+
+    def to_record(self) -> dict[str, JsonValue]:
+        """The record; a proposal of a model always has ``repairs``."""
+        record = super().to_record()
+        if self.call is not None and self.repairs is None:
+            turns = record.pop("turns", None)
+            record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
+        return record
+
+
+@dataclass(frozen=True)
+class ReflectionNote:
+    """A finding about what limited the parents' runs, in one line. Children cite its id."""
+
+    note_id: str
+    text: str
+
+
+class ReflectionEvent(Event, kind="reflection"):
+    """What a model noted about the traces of the possible parents before a generation was written."""
+
+    generation: int
+    program_ids: tuple[str, ...]
+    notes: tuple[ReflectionNote, ...]
+    model: str | None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int  # number of the study's own call
+
+
+class InstructionEvent(Event, kind="instruction"):
+    """An instruction for writing programs (a meta program) that is compared with others; a refused one has no text."""
+
+    generation: int
+    attempt: int
+    program_id: str | None
+    name: str
+    operator: str  # library, given (by the user) or written (by a model)
+    accepted: bool
+    reason: str
+    text: str = ""
+    parent_ids: tuple[str, ...] = ()
+    evidence_ids: tuple[str, ...] = ()
+    model: str | None = None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int | None = None

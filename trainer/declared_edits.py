@@ -1,0 +1,93 @@
+"""The edit space of a task folder: the knobs that task.toml declares, each checked against the editable files."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from programs.errors import TaskError
+from trainer import constants, nested_values, task_file
+from trainer.edits import EditSpace, Knob, Replacement
+
+
+def edit_space(path: Path, text: str, parsed: task_file.TaskFile) -> EditSpace:
+    """``path`` and ``text``: of task.toml. Raises TaskError, with file and line."""
+    knobs: list[Knob] = []
+    sources = {name: _source_text(path.parent / name) for name in parsed.task.editable}
+    for name, edit in parsed.edits.items():
+        files = {edit.file} | {one.file for one in edit.replace}
+        if not files <= sources.keys():
+            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
+        if any(known.name.lower() == name.lower() for known in knobs):
+            message = "the name occurs twice (case is ignored)"
+            task_file.complain(path, text, ("edits", name), message, "give it another name")
+        if edit.kind != "patch":
+            _check_place(path, text, name, edit, sources[edit.file])
+        values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
+        if edit.kind == "float":
+            values = tuple(sorted(float(value) for value in values))
+        elif edit.kind == "int":
+            values = tuple(sorted(int(value) for value in values))
+        replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
+        _check_anchors(path, text, name, replacements, sources)
+        knobs.append(
+            Knob(
+                name,
+                edit.kind,
+                values,
+                edit.low,
+                edit.high,
+                edit.group,
+                edit.note,
+                edit.file,
+                replacements,
+                edit.role,
+                edit.at,
+            )
+        )
+    return EditSpace(tuple(knobs))
+
+
+def _source_text(path: Path) -> str:
+    """The text of an editable file; TaskError, with file and line, if it is not text or not valid Python."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+        if path.suffix == ".py":
+            compile(text, str(path), "exec", dont_inherit=True)
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TaskError(f"{path}:{line}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        message = getattr(error, "msg", None) or str(error)
+        hint = "the baseline must run: correct that line"
+        raise TaskError(f"{path}:{line}: not valid Python: {message}", hint=hint) from None
+    return text
+
+
+def _check_place(path: Path, text: str, name: str, edit: task_file.EditSection, source: str) -> None:
+    """The value that a knob sets is in its file."""
+    if not edit.at and name not in constants.read(source):
+        hint = f"add a line '{name} = value', or correct the name"
+        task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
+    known = nested_values.read(edit.file, source)
+    if edit.at and edit.at not in known:
+        near = get_close_matches(edit.at, known, 3, 0.4)
+        hint = f"near: {', '.join(near)}" if near else "docs/tasks.md shows the forms of an address"
+        task_file.complain(path, text, ("edits", name), f"{edit.file} has no value {edit.at}", hint)
+
+
+def _check_anchors(
+    path: Path, text: str, name: str, replacements: tuple[Replacement, ...], sources: dict[str, str]
+) -> None:
+    changed = dict(sources)
+    for one in replacements:
+        count = changed[one.file].count(one.find)
+        if count != 1:
+            message = f"the text of find occurs {count} times in {one.file}"
+            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
+        changed[one.file] = changed[one.file].replace(one.find, one.replace)
