@@ -174,7 +174,7 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
     match = board.current
     return {
         "study": folder,
-        "state": "running" if running else ("finished" if board.champion or _all_ended(board) else "stopped"),
+        "state": "running" if running else ("finished" if has_ended(board) else "stopped"),
         "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "last_event_at": board.last_at or None,
         "task": match.event.get("task") if match else None,
@@ -211,6 +211,12 @@ def _models_item(board: StudyView) -> Row:
         return {}
     utilization = {"utilization": board.utilization, "token_utilization": models.used}
     return {"calls": models.calls, "tokens": models.tokens, "usd": models.usd, **utilization}
+
+
+def has_ended(board: StudyView) -> bool:
+    """A search ends with a champion, anything else with its matches."""
+    searches = board.config.get("command") in ("evolve", "improve")
+    return board.champion is not None or (not searches and _all_ended(board))
 
 
 def _all_ended(board: StudyView) -> bool:
