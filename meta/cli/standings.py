@@ -129,7 +129,7 @@ def standings(
 def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:
     """Show the standings of these matches (None: all), with the study's decision at the match it was made from.
 
-    ``verdict_shown``: the verdict is already printed above.
+    ``verdict_shown``: the command prints the verdict itself; at a terminal, nothing but what weakens it is beside.
     """
     from rich.text import Text
 
@@ -161,7 +161,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         first = of_match[0]
         made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
-        show_match(out, of_match, [*said[match_id], *above], models, made_from)
+        show_match(out, of_match, [*said[match_id], *above], models, made_from, brief=verdict_shown)
 
 
 def is_ranked(row: StandingLine, decision: Decision | None) -> bool:
@@ -177,11 +177,17 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
 
 
 def show_match(
-    out: Output, rows: Sequence[StandingLine], said: Sequence[str], models: Models, decision: Decision | None = None
+    out: Output,
+    rows: Sequence[StandingLine],
+    said: Sequence[str],
+    models: Models,
+    decision: Decision | None = None,
+    brief: bool = False,
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
-    ``said``: lines on trust and findings; ``decision``: set where it was made from this match.
+    ``said``: lines on trust and findings; ``decision``: set where it was made from this match; ``brief``: of the
+    remarks only what weakens the verdict.
     """
     from rich.text import Text
 
@@ -209,7 +215,8 @@ def show_match(
     if called:
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
-    for line in [*said, *remarks(rows, decision)]:
+    weighty = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+    for line in [*said, *(weighty if brief else remarks(rows, decision))]:
         out.show(Text(line, style="dim"))
 
 
