@@ -240,7 +240,7 @@ def stock_of(facts: ReportFacts) -> StandingRow | None:
     if not found:
         return None
     stock = both_arms(facts.of_match(found[0].match_id)) or found[0]
-    elsewhere = f"stock in the {stock.label or 'other match'}"
+    elsewhere = f"stock in the {'opening race' if stock.label == 'opening' else stock.label or 'other match'}"
     return stock if stock.match_id == deciding else replace(stock, name=elsewhere, role="control")
 
 

@@ -37,8 +37,8 @@ ARM_COLUMNS = (
     Column("from", flex=True),
     Column("runs", "ended", right=True, show=_ended),
     Column("tried", "kept", right=True),
-    Column("claimed", "best", right=True),
-    Column("gain", right=True, style="green"),
+    Column("claimed", right=True),
+    Column("gain", "verified gain", right=True, style="green"),
     Column("state", optional=True),
     Column("spent", right=True, optional=True),
     Column("doing", flex=True, style="dim"),
@@ -62,14 +62,15 @@ def screen(
         rows = [_arm_row(board, match, arm) for arm in arms]
         left_out = set() if any(row["doing"] != "done" for row in rows) else {"doing"}
         if width < WIDE:  # names need the room more
-            left_out.add("from")
+            left_out |= {"from", "state"}
             most = max(width - OTHERS, 2 * MOST_PARENT)
             rows = [
                 {**row, "program": render.fit_name(named(str(row["program"]), arm.role), most)}
                 for row, arm in zip(rows, arms, strict=True)
             ]
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
-        metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
+        rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
+        metric = f"claimed {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
         columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
@@ -159,6 +160,12 @@ def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
         "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),
         **({"tokens": models.tokens, "usd": models.usd} if (models := arm.models).calls else {}),
     }
+
+
+def _with_counts(row: Row, arm: ArmView) -> Row:
+    """With the number of runs behind each figure: a run has a claim while it is under way, and a gain after its end."""
+    counts = {"claimed": len(arm.claims), "gain": arm.verified}
+    return {**row, **{key: f"{row[key]} ({n})" for key, n in counts.items() if n}}
 
 
 def origin(board: StudyView, arm: ArmView) -> str:

@@ -15,6 +15,7 @@ from analysis.decision import CheckedArm, Decision, decision_of, twins
 from analysis.statistics import mean_together
 from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, spend, trust
+from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
@@ -32,7 +33,7 @@ PLAIN = columns("""
     program_id arm_id
 """)
 QUERY = """
-SELECT s.*, m.started_at, m.generation, m.unit FROM standings AS s JOIN matches AS m USING (match_id)
+SELECT s.*, m.started_at, m.generation, m.unit, m.label FROM standings AS s JOIN matches AS m USING (match_id)
 WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
@@ -65,11 +66,14 @@ PLOT_LEAST, PLOT_MOST = 12, 40
 WIDE = 96  # characters from which a table has all its columns
 
 
-class DeviceUse(TypedDict, total=False):
+class NotOfAll(TypedDict, total=False):
+    """What the best of an arm's runs does not have."""
+
     utilization: float | None
+    label: str | None
 
 
-class StandingLine(DeviceUse):
+class StandingLine(NotOfAll):
     """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
 
     match_id: str
@@ -192,7 +196,8 @@ def show_match(
     from rich.text import Text
 
     first = rows[0]
-    purpose = {"reserve": "held-out match"}.get(first["purpose"] or "match", first["purpose"] or "match")
+    names = {"reserve": "held-out match", "race": match_title(first.get("label"), None)}
+    purpose = names.get(first["purpose"] or "match", first["purpose"] or "match")
     number = "" if not first["generation"] else f" {first['generation']}"
     generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]

@@ -22,6 +22,7 @@ from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
+from meta.cli.board import match_title
 from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts
 from meta.cli.status import so_far
 from meta.window import credit, records, words
@@ -257,7 +258,7 @@ def templates() -> jinja2.Environment:
     )
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link}
+    made.globals |= {"link": link, "match_title": match_title}
     return made
 
 
