@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, cast
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
 from analysis.statistics import mean_together
-from analysis.wording import decimals, many, plain_number, plain_span
+from analysis.wording import decimals, many, plain_number, plain_span, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
@@ -66,16 +65,11 @@ PLOT_LEAST, PLOT_MOST = 12, 40
 WIDE = 96  # characters from which a table has all its columns
 
 
-class NotOfAll(TypedDict, total=False):
-    """What the best of an arm's runs does not have."""
-
-    utilization: float | None
-    label: str | None
-
-
-class StandingLine(NotOfAll):
+class StandingLine(TypedDict):
     """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
 
+    utilization: NotRequired[float | None]
+    label: NotRequired[str | None]  # of the match
     match_id: str
     arm_id: str
     program_id: str
@@ -190,8 +184,7 @@ def show_match(
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
-    ``said``: lines on trust and findings; ``decision``: set where it was made from this match; ``brief``: of the
-    remarks only what weakens the verdict.
+    ``said``: lines on trust and findings; ``decision``: made from this match; ``brief``: only what weakens it.
     """
     from rich.text import Text
 
@@ -240,7 +233,7 @@ def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tup
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
-    digits = decimals(_typical([r["se"] for r in rows]))
+    digits = decimals(typical(r["se"] for r in rows))
     columns = [
         *([Column("rank", right=True)] if ranked else []),
         Column("program", flex=True, style="bold"),
@@ -381,11 +374,6 @@ def runs_to_separate(rows: Sequence[StandingLine]) -> int | None:
     if difference <= 0:
         return None
     return max(math.ceil(2.8**2 * variance / difference**2) - min(row["n"] for *_, row in two), 1)
-
-
-def _typical(values: Sequence[float | None]) -> float | None:
-    finite = [v for v in values if v]
-    return statistics.median(finite) if finite else None
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
