@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
@@ -40,7 +40,8 @@ BEST_OF = """
 SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
     'best-of-' || b."of" || ' ' || coalesce(p.name, b.program_id) AS name, 'best-of' AS role, b.gain, b.low, b.high,
     b.se, b.n, b.claimed_gain AS claimed, p.words, b.trust, b.task, b.stream,
-    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit
+    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit,
+    m.label, NULL::DOUBLE AS utilization
 FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
 WHERE $1 IS NULL OR list_contains($1, b.match_id)
 ORDER BY b.gain DESC, b.arm_id
@@ -68,8 +69,8 @@ WIDE = 96  # characters from which a table has all its columns
 class StandingLine(TypedDict):
     """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
 
-    utilization: NotRequired[float | None]
-    label: NotRequired[str | None]  # of the match
+    utilization: float | None
+    label: str | None  # of the match
     match_id: str
     arm_id: str
     program_id: str
