@@ -10,9 +10,15 @@ from analysis.wording import count, interval_decimals, many, number, span
 
 def best_scripts(d: Decision) -> list[str]:
     """The best train.py of the study, and of other uses of its device time; none of it is tested."""
-    longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
     ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
-    return [*ours, *(spend(each, d) for each in d.spend), *longs]
+    estimated = [spend(each, d) for each in d.spend if not each.measured]
+    return [*ours, *estimated, *measured_scripts(d)]
+
+
+def measured_scripts(d: Decision) -> list[str]:
+    """Those of other uses that were asked for (`--same-spend`)."""
+    longs = [long_search(each, d) for each in d.scripts if each.search != "harvest"]
+    return [*(spend(each, d) for each in d.spend if each.measured), *longs]
 
 
 def harvested(script: FoundScript, d: Decision) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
@@ -12,23 +11,26 @@ from analysis.decision_text import by_how_much, origin, own_share, result, runs,
 from analysis.report import verdict
 from analysis.report.champion import researcher
 from analysis.report.facts import gather
-from analysis.report.model import ReportFacts
+from analysis.report.model import ReportFacts, RunsSoFar
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
-from analysis.report.standings import both_arms
 from analysis.transfer import BOTH, TWIN
 from analysis.wording import decimals, duration, many, number, tick_step
 
 if TYPE_CHECKING:
     import duckdb
 
-LETTERS, MOST_LINES, NAME_LETTERS, MOST_ARMS = 84, 6, 27, 4
+MOST_LINES, MOST_ARMS = 6, 4
 ROOM = 24.0  # pixels of a program, at least
-HEADS = ((44, 40, 1), (34, 52, 3))  # of the headline: pixels, letters in a line, lines
+LEFT, RIGHT, NAME_RIGHT = 64.0, 1136.0, 392.0  # pixels
+KICKER, SAID, NAME, SMALL = 22, 25, 22, 19  # pixels of a letter's height
+HEADS = ((44, 1), (34, 3))  # of the headline: pixels, lines
+BOLD = 1.13  # times as wide
+NARROW, BROAD = " .,:;!'|()[]·ijlftrI-", "mwMWQO%@–—…"
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
-WHOLE_AXIS = (400.0, 1136.0)
-FRAME = {"left": 760.0, "right": 1136.0, "bottom": 510.0}
-OURS = ("champion", "program")
+WHOLE_AXIS = (400.0, RIGHT)
+FRAME = {"left": 760.0, "right": RIGHT, "bottom": 510.0}
+COMPARED = ("champion", "control", BOTH)  # the rows that a card has in any case
 STOCK = "Stock is the plain loop."
 
 
@@ -95,11 +97,11 @@ class DrawnArm(TypedDict):
     high: float | None
 
 
-def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
+def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | None = None) -> str:
     """The picture as SVG, for `metaloop report --card`."""
     from analysis.report.page import name_of
 
-    facts = gather(ReportSource(con, study))
+    facts = gather(ReportSource(con, study), unfinished=unfinished)
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
     kicker = f"metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     lead = by_how_much(decision).strip() if decision is not None else ""
@@ -113,9 +115,11 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
     cost = verdict.cost(facts, model=not how)
     words = CardText(kicker, headline, " ".join(filter(None, [*sentences, changed])), cost, how)
-    both = both_arms(facts.board)
-    rows = [row for row in facts.board if not both or row.program_id != both.program_id] + ([both] if both else [])
-    return drawn_card(words, rows, next((row.unit for row in facts.board), None) or facts.unit, *runs_of(facts))
+    stock = verdict.stock_of(facts)
+    rows = [row for row in facts.board if not stock or row.program_id != stock.program_id] + ([stock] if stock else [])
+    rows.sort(key=lambda row: -(row.gain or 0.0))
+    unit, compared = facts.board[0].unit if facts.board else None, [row for row in rows if row.role in COMPARED]
+    return drawn_card(words, rows, unit or facts.unit, *runs_of(facts), always=compared)
 
 
 def setting(facts: ReportFacts) -> str:
@@ -143,41 +147,89 @@ def drawn_card(
     not."""
     from analysis.report.page import environment
 
-    size, letters, most = next((one for one in HEADS if len(words.headline) <= one[1]), HEADS[-1])
-    headline = lines_of(words.headline, letters, most)
+    size, most = next((one for one in HEADS if len(lines_of(words.headline, one[0] * BOLD, 9)) <= one[1]), HEADS[-1])
+    headline = lines_of(words.headline, size * BOLD, most)
     below = 126 + (size + 8) * len(headline)
-    sentence = lines_of(words.sentence, LETTERS, MOST_LINES)
-    top = below + 34 * len(sentence) + 34
+    sentence = lines_of(words.sentence, SAID, MOST_LINES)
+    top = below + 34 * len(sentence) + (58 if shown else 34)
     given, room = len(rows), MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))
     others = [row for row in rows if row not in always][: max(0, room - len(always))]
     rows = [row for row in rows if row in always or row in others][:room]
     axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
+    ours = ours_of([*rows, *shown])
     return (
         environment()
         .get_template("card.svg.j2")
         .render(
-            kicker=textwrap.shorten(words.kicker, LETTERS, placeholder=" …"),
+            kicker=cut(words.kicker, (RIGHT - LEFT) / KICKER),
             headline=headline,
             size=size,
             sentence=sentence,
             below=below,
-            arms=arms_of(rows, top, axis),
+            arms=arms_of(rows, top, axis, ours),
             ticks=axis.ticks,
             unit=unit,
-            undrawn=f"; {many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
+            undrawn=f"{many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
             frame=FRAME | {"top": top},
-            curves=curves_of(shown, direction, top),
+            curves=curves_of(shown, direction, top, ours),
+            legend=legend_of(shown, ours),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
-            most=last_of(shown),
-            measure=measure,
-            cost=[*lines_of(words.setting, 108, 1), *lines_of(words.cost, 108, 2)],
+            measure=cut(f"{many(last_of(shown), 'experiment')}; {measure}", (FRAME["right"] - FRAME["left"]) / SMALL),
+            cost=[*lines_of(words.setting, SMALL, 1), *lines_of(words.cost, SMALL, 2)],
         )
     )
 
 
-def lines_of(text: str, letters: int, most: int) -> list[str]:
-    """At most ``most`` lines; what is left out is marked."""
-    return textwrap.wrap(text, letters, max_lines=most, placeholder=" …")
+class Played(Protocol):
+    """What decides the colour of a program and of its runs."""
+
+    @property
+    def role(self) -> str | None: ...
+
+
+def ours_of(shown: Sequence[Played]) -> str:
+    """The role that is drawn in blue: the champion's; without one, that of every program."""
+    return "champion" if any(one.role == "champion" for one in shown) else "program"
+
+
+def way(one: Played, ours: str) -> str:
+    """How it is drawn."""
+    return "ours" if one.role == ours else "theirs"
+
+
+def legend_of(runs: Sequence[DrawnRun], ours: str) -> list[tuple[str, str, float]]:
+    """Way and words of each kind of line, and where it begins."""
+    others = {run.role for run in runs} - {ours}
+    words = ("champion" if ours == "champion" else "programs", "stock" if others <= {"control"} else "the others")
+    known = [("ours", words[0])] * any(run.role == ours for run in runs) + [("theirs", words[1])] * bool(others)
+    return [(way, text, FRAME["left"] + 170 * place) for place, (way, text) in enumerate(known)]
+
+
+def width(text: str) -> float:
+    """Of a line in units of its letters' height, in a wide font."""
+    return sum(0.36 if c in NARROW else 0.95 if c in BROAD else 0.7 if c.isupper() else 0.61 for c in text)
+
+
+def cut(text: str, most: float) -> str:
+    """As much of a text as is at most so wide; what is left out is marked."""
+    if width(text) <= most:
+        return text
+    while text and width(f"{text} …") > most:
+        text = text.rpartition(" ")[0] or text[:-1]
+    return f"{text.rstrip()} …"
+
+
+def lines_of(text: str, size: float, most: int) -> list[str]:
+    """At most ``most`` lines as wide as a card, of letters of this size; what is left out is marked."""
+    lines, room = [""], (RIGHT - LEFT) / size
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and width(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) > most else lines[most - 1 :]
+    return [cut(line, room) for line in lines if line]
 
 
 def last_of(runs: Sequence[DrawnRun]) -> int:
@@ -185,13 +237,13 @@ def last_of(runs: Sequence[DrawnRun]) -> int:
     return max((number for run in runs for number, *_ in run.points), default=0)
 
 
-def arms_of(rows: Sequence[CardRow], top: float, axis: GainAxis) -> list[DrawnArm]:
+def arms_of(rows: Sequence[CardRow], top: float, axis: GainAxis, ours: str) -> list[DrawnArm]:
     """The programs below each other, on one axis that has 0."""
     step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
     return [
         {
             "name": named(row),
-            "way": "ours" if row.role in OURS else "theirs",
+            "way": way(row, ours),
             "y": round(top + step * (number + 0.5), 1),
             "zero": axis.at(0.0),
             "at": axis.at(row.gain),
@@ -210,7 +262,7 @@ def named(row: CardRow) -> str:
         return "stock, both arms"
     if row.role == TWIN:
         return "stock, second arm"
-    return textwrap.shorten(row.display_name, NAME_LETTERS, placeholder="…")
+    return cut(row.display_name, (NAME_RIGHT - LEFT) / NAME)
 
 
 def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:
@@ -224,7 +276,7 @@ def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:
     return deciding or list(drawn.runs), drawn.metric, drawn.direction
 
 
-def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapping[str, str]]:
+def curves_of(runs: Sequence[DrawnRun], direction: str, top: float, ours: str) -> list[Mapping[str, str]]:
     """A step line for each run: its best metric so far after each experiment. Better is up; the axis has what the runs
     reached, from the worst baseline to the best script."""
     best = {run.id: best_so_far(run, sign_of(direction)) for run in runs}
@@ -240,12 +292,12 @@ def curves_of(runs: Sequence[DrawnRun], direction: str, top: float) -> list[Mapp
         return round(FRAME["bottom"] - 8 - (FRAME["bottom"] - top - 16) * (value - lowest) / width, 1)
 
     curves: list[Mapping[str, str]] = []
-    for run in sorted(runs, key=lambda run: run.role in OURS):  # ours above the others
+    for run in sorted(runs, key=lambda run: run.role == ours):  # ours above the others
         line = best[run.id]
         if line:
             steps = "".join(f" H{x(number)} V{y(value)}" for number, value in line[1:])
             path = f"M{x(line[0][0])} {y(line[0][1])}{steps} H{x(max(number for number, *_ in run.points))}"
-            curves.append({"way": "ours" if run.role in OURS else "theirs", "path": path})
+            curves.append({"way": way(run, ours), "path": path})
     return curves
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.report.model import Again, ReportFacts
+from analysis.report.model import Again, ReportFacts, RunsSoFar
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
 from analysis.task_scales import TaskScale
@@ -21,7 +21,7 @@ LOGS = 40  # listed for an import
 POINTS = 12_000  # experiments of those runs together
 
 
-def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
+def gather(source: ReportSource, again: Again | None = None, unfinished: RunsSoFar | None = None) -> ReportFacts:
     matches = source.ask("matches", MatchRow)
     champion = source.ask("champion", ChampionRow)
     deciding = deciding_match(matches.rows, bool(champion.rows))
@@ -41,6 +41,7 @@ def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
         scales=source.ask("scales", TaskScale),
         deciding=deciding,
         again=again,
+        unfinished=unfinished,
     )
 
 

@@ -11,7 +11,7 @@ from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
 from analysis.study_settings import StudySettings, TaskSettings
 from analysis.task_scales import TaskScale
-from analysis.wording import listed
+from analysis.wording import count, listed
 
 Row = TypeVar("Row")
 Point = dict[str, str | float | None]  # the data of one row in a chart
@@ -71,6 +71,20 @@ class Again:
 
 
 @dataclass(frozen=True)
+class RunsSoFar:
+    """Of a study that has not ended; ``running``: a process works on it; ``planned``: runs, if known."""
+
+    running: bool
+    ended: int
+    planned: int | None
+
+    @property
+    def sentence(self) -> str:
+        of = f" of {count(self.planned)}" if self.planned else ""
+        return f"{'Still running' if self.running else 'Stopped'}: {count(self.ended)}{of} runs, nothing is decided"
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """Query results that several parts use."""
 
@@ -86,6 +100,7 @@ class ReportFacts:
     scales: QueryResult[TaskScale]  # of the training tasks
     deciding: rows.MatchRow  # the match that the verdict uses; without values if there is no match
     again: Again | None = None  # from the caller: only the command line knows its flags
+    unfinished: RunsSoFar | None = None  # from the caller; None of a study that has ended
 
     @property
     def unit(self) -> str:

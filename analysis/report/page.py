@@ -27,7 +27,7 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Again, ReportFacts, ReportSection
+from analysis.report.model import Again, ReportFacts, ReportSection, RunsSoFar
 from analysis.report.source import ReportSource
 from programs.templates import jinja_environment
 
@@ -58,9 +58,11 @@ PARTS: tuple[Callable[[ReportFacts], ReportSection | None], ...] = (
 )
 
 
-def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None) -> str:
+def report(
+    con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None, unfinished: RunsSoFar | None = None
+) -> str:
     """The page about an open study; ``study``: its folder, as written in the commands on the page."""
-    facts = gather(ReportSource(con, study), again)
+    facts = gather(ReportSource(con, study), again, unfinished)
     return render(facts, sections(facts))
 
 

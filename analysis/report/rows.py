@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from analysis.decision import CheckedArm
+from analysis.statistics import mean_together
 from analysis.study_settings import StudySettings
 from analysis.wording import short
 
@@ -134,6 +135,30 @@ class StandingRow(CheckedArm):
     @property
     def display_name(self) -> str:
         return f"{self.program} (A/A)" if self.role == "a/a" else self.program
+
+
+def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
+    """Stock's two arms as one row, which the announced test uses; None without two."""
+    twin = next((row for row in arms if row.role == "a/a"), None)
+    own = [row for row in arms if twin and row.program_id == twin.program_id and row.role != "best-of"]
+    if twin is None or len(own) < 2:
+        return None
+    mean = mean_together((row.gain, row.se, row.n) for row in own)
+    return replace(
+        twin,
+        arm_id="both-arms",
+        role="both arms",
+        name=f"{twin.name}, both arms",
+        n=mean.n,
+        gain=mean.mean,
+        se=mean.se,
+        low=mean.low,
+        high=mean.high,
+        claimed=None,
+        rank_low=None,
+        rank_high=None,
+        device_seconds_charged=sum(row.device_seconds_charged or 0.0 for row in own),
+    )
 
 
 @dataclass(frozen=True)

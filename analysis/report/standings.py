@@ -10,10 +10,9 @@ from analysis.decision import Check, Decision, twins
 from analysis.decision_text import GATED, PLANNED, check
 from analysis.report.facts import stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
-from analysis.report.rows import StandingRow
+from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
-from analysis.statistics import mean_together
 from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
 
 TITLES = {
@@ -155,30 +154,6 @@ def is_ranked(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
 
 def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
     return behind(facts, arms) is not None or (arms[0].purpose == "reserve" and decided(facts) is not None)
-
-
-def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
-    """Stock's two arms as one row, which the announced test uses; None without two."""
-    twin = next((row for row in arms if row.role == "a/a"), None)
-    own = [row for row in arms if twin and row.program_id == twin.program_id and row.role != "best-of"]
-    if twin is None or len(own) < 2:
-        return None
-    mean = mean_together((row.gain, row.se, row.n) for row in own)
-    return replace(
-        twin,
-        arm_id="both-arms",
-        role="both arms",
-        name=f"{twin.name}, both arms",
-        n=mean.n,
-        gain=mean.mean,
-        se=mean.se,
-        low=mean.low,
-        high=mean.high,
-        claimed=None,
-        rank_low=None,
-        rank_high=None,
-        device_seconds_charged=sum(row.device_seconds_charged or 0.0 for row in own),
-    )
 
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:

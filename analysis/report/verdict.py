@@ -10,8 +10,8 @@ from analysis import decision_text
 from analysis.decision import BETTER, CONTROL_FAILED, Decision, decision_of, twins
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
-from analysis.report.model import ReportFacts, ReportSection
-from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RecordedClaim, RunRow, StandingRow
+from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
+from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RecordedClaim, RunRow, StandingRow, both_arms
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked, weakest
 from analysis.wording import (
@@ -62,6 +62,8 @@ def verdict(facts: ReportFacts) -> ReportVerdict:
     """What this study shows, if anything."""
     if (decision := decided(facts)) is not None:
         return _of_champion(facts, decision, facts.champion.rows[0])
+    if facts.unfinished is not None and facts.board:
+        return _of_runs_so_far(facts, facts.unfinished)
     if facts.deciding.purpose == "ablation":
         return _of_ablation(facts)
     if facts.board:
@@ -216,6 +218,30 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
     )
     headline = "No significant difference between these programs" if len(tied) == len(board) - 1 else "No clear winner"
     return ReportVerdict("open", headline, sentence + against, tuple(filter(None, notes)))
+
+
+def _of_runs_so_far(facts: ReportFacts, so_far: RunsSoFar) -> ReportVerdict:
+    """A study that has not ended: the largest gain of the latest match, beside stock's."""
+    stock = stock_of(facts)
+    best = [row for row in facts.board if not stock or row.program_id != stock.program_id][:1]
+    shown = [*best, *([stock] if stock else [])]
+    digits = decimals(shown[0].se)
+    means = listed([f"{row.program} {number(row.gain, digits)} ({many(row.n, 'run')})" for row in shown])
+    sentence = f"Mean verified gain in {facts.unit} on {facts.task} so far: {means}. Further runs will change this."
+    notes = [_doubt(shown[0].trust), _unconfirmed(facts)]
+    return ReportVerdict("none", so_far.sentence, sentence, tuple(filter(None, notes)))
+
+
+def stock_of(facts: ReportFacts) -> StandingRow | None:
+    """Stock in the deciding match, both arms together; where it is not in it, in the latest other match on the task."""
+    deciding = facts.deciding.match_id
+    others = [row for row in facts.standings.rows if row.task == facts.deciding.task and row.match_id != deciding]
+    found = [row for row in [*facts.board, *others] if row.role == "control" and row.gain is not None]
+    if not found:
+        return None
+    stock = both_arms(facts.of_match(found[0].match_id)) or found[0]
+    elsewhere = f"stock in the {'opening race' if stock.label == 'opening' else stock.label or 'other match'}"
+    return stock if stock.match_id == deciding else replace(stock, name=elsewhere, role="control")
 
 
 def _one_of(facts: ReportFacts) -> str:

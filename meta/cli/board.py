@@ -115,6 +115,11 @@ class ArmView:
         return sum(gains) / len(gains) if gains else None
 
     @property
+    def verified(self) -> int:
+        """The runs that ``gain`` is a mean over."""
+        return sum(run.gain is not None for run in self.runs)
+
+    @property
     def trust(self) -> str | None:
         return weakest(trust for run in self.runs for trust in run.trusts)
 
@@ -123,10 +128,24 @@ class ArmView:
         """The model usage of its runs."""
         return ModelUsage.of(run.models for run in self.runs)
 
+    @property
+    def claims(self) -> list[float]:
+        """The claimed metric of each run, those under way included."""
+        return [run.head for run in self.runs if run.head is not None]
+
     def claimed(self, sign: float) -> float | None:
         """The best claimed metric of this arm's runs; ``sign`` +1 where lower is better."""
-        heads = [run.head for run in self.runs if run.head is not None]
+        heads = self.claims
         return min(heads, key=lambda m: sign * m) if heads else None
+
+
+def match_title(label: str | None, generation: int | None, purpose: str | None = None) -> str:
+    """The name of a match on every screen."""
+    label = label or "match"
+    label = "match" if label.startswith("match-") else {"opening": "opening race"}.get(label, label)
+    label = f"held-out task ({label})" if purpose == "reserve" else label
+    named = not generation or str(generation) in label
+    return label if named else f"{label}, generation {generation}"
 
 
 @dataclass
@@ -139,12 +158,7 @@ class MatchView:
 
     @property
     def title(self) -> str:
-        generation = self.event.get("generation")
-        label = str(self.event.get("label") or "match")
-        label = "match" if label.startswith("match-") else label
-        label = f"held-out task ({label})" if self.event.get("purpose") == "reserve" else label
-        named = not generation or str(generation) in label
-        return label if named else f"{label}, generation {generation}"
+        return match_title(self.event.get("label"), self.event.get("generation"), self.event.get("purpose"))
 
     @property
     def sign(self) -> float:

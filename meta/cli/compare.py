@@ -36,8 +36,8 @@ def compare(
     second: Annotated[str, argument(metavar="STUDY")],
     all: Annotated[bool, flag("Equal settings too.")],
 ) -> None:
-    """Compare two studies: the difference of their champions' verified gains with its 95%
-    interval, if task, run budget, unit, researcher and hardware are the same; the changes
+    """Compare two studies: the difference of their champions' verified gains, and of their
+    leads over stock, with 95% intervals, if task, run budget, unit, researcher and hardware are the same; the changes
     from one champion to the other; the match that decides each verdict, and the held-out
     one; and the settings in which the studies differ."""
     folders = [resolve.study_folder(text, out) for text in (first, second)]
@@ -48,10 +48,14 @@ def compare(
         out.json(_whole(studies, *known, rows))
         return
     diff = f"metaloop program diff {' '.join(resolve.typed(folder / 'champion.md') for folder in folders)}"
-    (_show if out.mode == "person" else _print)(out, studies, *known, diff)
-    if out.mode == "plain":
+    if out.mode == "person":
+        _show(out, studies, *known)
+    else:
+        _print(out, studies, *known, diff)
         out.text("\nsettings:")
     out.rows([_setting(row) for row in rows], SETTINGS, empty="no setting differs that can change a result")
+    if out.mode == "person" and known[1] and known[1].lines and not known[1].short:
+        out.next(diff)
 
 
 def _setting(row: ComparedSetting) -> Row:
@@ -70,6 +74,7 @@ def _whole(
             for s in studies
         ],
         "champions": [{**asdict(each), "result": each.result} for each in differs.differences],
+        "leads": [{**asdict(each), "result": each.result} for each in differs.leads],
         "stock": [{**asdict(each), "result": each.result} for each in differs.stock],
         "not_compared": list(differs.not_compared),
         "same_program": list(differs.names),
@@ -83,7 +88,6 @@ def _show(
     studies: list[ComparedStudy],
     differs: ComparedChampions,
     changed: ChampionTexts | None,
-    diff: str,
 ) -> None:
     """At a terminal: how the champions differ, then each study, then (by the caller) the settings."""
     from rich.text import Text
@@ -92,7 +96,7 @@ def _show(
     for text in differs.sentences:
         out.show(Text(text))
     if changed:
-        out.show(Text(f"{changed.sentence}{f' All of it: {diff}' * (not changed.short and bool(changed.lines))}"))
+        out.show(Text(changed.sentence))
         for line in changed.short:
             out.text(f"  {line}")
     for study in studies:
@@ -114,7 +118,7 @@ def _print(
     """The same, piped."""
     for why in differs.not_compared:
         out.thing({"not compared": why})
-    rows = [{**asdict(each), "result": each.result} for each in (*differs.differences, *differs.stock)]
+    rows = [{**asdict(each), "result": each.result} for each in (*differs.differences, *differs.stock, *differs.leads)]
     if rows:
         out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
         out.thing({"about": differs.about})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,7 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
 )
 SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
+OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
 OF_STOCK = "Stock is the same program in both studies, so its difference comes from seeds, data and machine alone."
 
 
@@ -54,6 +56,7 @@ class GainDifference:
     low: float | None
     high: float | None
     runs: tuple[int, int]
+    stock_runs: tuple[int, int] | None = None  # of a difference of leads over stock
 
     @property
     def result(self) -> str:
@@ -67,29 +70,34 @@ class GainDifference:
         size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
         within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
         runs = f"{self.runs[1]} and {self.runs[0]} runs"
+        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of stock" if self.stock_runs else ""
         return f"On {self.task}: {self.second} minus {self.first}: {size}{within} ({runs}): {self.result}."
 
 
 @dataclass(frozen=True)
 class ComparedChampions:
-    """``differences``: of the champions, one for each task of both; ``stock``: the same of stock; ``not_compared``: why
-    there is no difference, for each task; ``names``: where a champion also ran in the other study by another name."""
+    """``differences``: of the champions, one for each task of both; ``stock``: the same of stock; ``leads``: of the
+    champions' leads over stock; ``not_compared``: why there is no difference, for each task; ``names``: where a
+    champion also ran in the other study by another name."""
 
     differences: tuple[GainDifference, ...] = ()
     stock: tuple[GainDifference, ...] = ()
     not_compared: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    leads: tuple[GainDifference, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
-        shown = [each.sentence for each in (*self.differences, *self.stock)]
+        shown = [each.sentence for each in (*self.differences, *self.stock, *self.leads)]
         why = [f"Not compared: {why}." for why in self.not_compared]
         return [*why, *shown, *self.names, *filter(None, [self.about])]
 
     @property
     def about(self) -> str:
         """What the intervals do not include; empty without any."""
-        return " ".join([SIGN, OWN_DATA] * bool(self.differences) + [OF_STOCK] * bool(self.stock))
+        return " ".join(
+            [SIGN, OWN_DATA] * bool(self.differences) + [OF_STOCK] * bool(self.stock) + [OF_LEADS] * bool(self.leads)
+        )
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -103,7 +111,7 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     if not shared:
         both = " and ".join(listed(tasks) for tasks in (ours, theirs))
         return ComparedChampions(not_compared=(f"the studies have no task in common ({both})",), names=names)
-    differences, stock, not_compared = [], [], []
+    differences, stock, leads, not_compared = [], [], [], []
     for task in shared:
         pair = (first, ours[task]), (second, theirs[task])
         if why := differing(*pair):
@@ -111,7 +119,8 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
             continue
         differences += _difference(*pair, "champion")
         stock += _difference(*pair, "control")
-    return ComparedChampions(tuple(differences), tuple(stock), tuple(not_compared), names)
+        leads += _lead_difference(*pair)
+    return ComparedChampions(tuple(differences), tuple(stock), tuple(not_compared), names, tuple(leads))
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
@@ -150,7 +159,7 @@ def _difference(
     first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView], role: str
 ) -> list[GainDifference]:
     """Of the arms of this role; none for two controls that are different programs, or without runs."""
-    one, other = (next((a for a in match.arms.values() if a.role == role), None) for _, match in (first, second))
+    one, other = (arm_of(match, role) for _, match in (first, second))
     if one is None or other is None or (role == "control" and one.program_id != other.program_id):
         return []
     gains, names, both = [], [], ((first, one), (second, other))
@@ -165,6 +174,33 @@ def _difference(
     task, unit = str(first[1].event.get("task")), conditions(first[0].board, first[1])["unit"]
     runs = len(gains[0]), len(gains[1])
     return [GainDifference(task, unit, names[0], names[1], difference, *interval(difference, se, df), runs)]
+
+
+def _lead_difference(
+    first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView]
+) -> list[GainDifference]:
+    """Of the champions' leads over stock: Welch's interval for four means; none without an interval."""
+    champion, stock = (_difference(first, second, role) for role in ("champion", "control"))
+    if not champion or not stock:
+        return []
+    arms = [(match, arm_of(match, role)) for _, match in (first, second) for role in ("champion", "control")]
+    ours, our_stock, theirs, their_stock = (counted(match, arm.program_id) for match, arm in arms if arm)
+    if ours == our_stock or theirs == their_stock:  # a champion that is stock
+        return []
+    one, other = welch_difference(ours, our_stock), welch_difference(theirs, their_stock)
+    if one[0] is None or other[0] is None or not one[1] or not other[1]:
+        return []
+    se = math.hypot(one[1], other[1])
+    df = se**4 / (one[1] ** 4 / one[2] + other[1] ** 4 / other[2])
+    lead = other[0] - one[0]
+    low, high = interval(lead, se, df)
+    first_lead, second_lead = (f"lead over stock of {name}" for name in (champion[0].first, champion[0].second))
+    named = replace(champion[0], first=first_lead, second=second_lead, stock_runs=stock[0].runs)
+    return [replace(named, difference=lead, low=low, high=high)]
+
+
+def arm_of(match: MatchView, role: str) -> ArmView | None:
+    return next((arm for arm in match.arms.values() if arm.role == role), None)
 
 
 def counted(match: MatchView, program_id: str) -> list[float]:

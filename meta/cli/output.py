@@ -103,7 +103,9 @@ class Output:
         if self.mode == "json":
             self.json(item if item is not None else {"text": text})
         else:
-            click.echo(clean(text, keep="\n\t"), nl=not text.endswith("\n"), color=False)
+            shown = clean(text, keep="\n\t")
+            shown = filled(shown, self.console.width) if self.mode == "person" else shown
+            click.echo(shown, nl=not text.endswith("\n"), color=False)
 
     def show(self, thing: RenderableType) -> None:
         """Print a rich renderable at a terminal."""
@@ -153,10 +155,18 @@ def ask(question: str, refused: str, hint: str) -> None:
 
 def wrapped(text: str) -> str:
     """``text`` wrapped at words where stderr is a terminal, else unchanged."""
-    if not sys.stderr.isatty():
-        return text
-    width = max(shutil.get_terminal_size().columns, 20)
-    lines = (textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())
+    return filled(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
+
+
+def filled(text: str, width: int) -> str:
+    """``text``, lines that are longer than ``width`` wrapped at words and indented as they were."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        fill = textwrap.TextWrapper(
+            max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ).fill
+        lines.append(fill(line) if len(line) > width else line)
     return "\n".join(lines)
 
 

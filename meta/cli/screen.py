@@ -37,8 +37,8 @@ ARM_COLUMNS = (
     Column("from", flex=True),
     Column("runs", "ended", right=True, show=_ended),
     Column("tried", "kept", right=True),
-    Column("claimed", "best", right=True),
-    Column("gain", right=True, style="green"),
+    Column("claimed", right=True),
+    Column("gain", "verified gain", right=True, style="green"),
     Column("state", optional=True),
     Column("spent", right=True, optional=True),
     Column("doing", flex=True, style="dim"),
@@ -62,14 +62,15 @@ def screen(
         rows = [_arm_row(board, match, arm) for arm in arms]
         left_out = set() if any(row["doing"] != "done" for row in rows) else {"doing"}
         if width < WIDE:  # names need the room more
-            left_out.add("from")
+            left_out |= {"from", "state"}
             most = max(width - OTHERS, 2 * MOST_PARENT)
             rows = [
                 {**row, "program": render.fit_name(named(str(row["program"]), arm.role), most)}
                 for row, arm in zip(rows, arms, strict=True)
             ]
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
-        metric = f"best {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
+        rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
+        metric = f"claimed {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
         columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
@@ -161,6 +162,12 @@ def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
     }
 
 
+def _with_counts(row: Row, arm: ArmView) -> Row:
+    """With the number of runs behind each figure: a run has a claim while it is under way, and a gain after its end."""
+    counts = {"claimed": len(arm.claims), "gain": arm.verified}
+    return {**row, **{key: f"{row[key]} ({n})" for key, n in counts.items() if n}}
+
+
 def origin(board: StudyView, arm: ArmView) -> str:
     """The parents of an arm's program, else its role."""
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
@@ -174,7 +181,7 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
     match = board.current
     return {
         "study": folder,
-        "state": "running" if running else ("finished" if board.champion or _all_ended(board) else "stopped"),
+        "state": "running" if running else ("finished" if has_ended(board) else "stopped"),
         "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "last_event_at": board.last_at or None,
         "task": match.event.get("task") if match else None,
@@ -211,6 +218,12 @@ def _models_item(board: StudyView) -> Row:
         return {}
     utilization = {"utilization": board.utilization, "token_utilization": models.used}
     return {"calls": models.calls, "tokens": models.tokens, "usd": models.usd, **utilization}
+
+
+def has_ended(board: StudyView) -> bool:
+    """A search ends with a champion, anything else with its matches."""
+    searches = board.config.get("command") in ("evolve", "improve")
+    return board.champion is not None or (not searches and _all_ended(board))
 
 
 def _all_ended(board: StudyView) -> bool:

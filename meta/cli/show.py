@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -254,7 +255,7 @@ def _print(out: Output, item: Row) -> None:
     out.thing(_scalars(item))
     for name, rows in _lists(item).items():
         out.text(f"\n{name}:")
-        out.rows(rows, columns_of(rows))
+        out.rows(rows, [replace(c, show=resolve.short) if c.key.endswith("_id") else c for c in columns_of(rows)])
     _document(out, item)
 
 

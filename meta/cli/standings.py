@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
 from analysis.statistics import mean_together
-from analysis.wording import decimals, many, plain_number, plain_span
+from analysis.wording import decimals, many, plain_number, plain_span, typical
 from meta.cli import render, resolve, spend, trust
+from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
@@ -32,7 +32,7 @@ PLAIN = columns("""
     program_id arm_id
 """)
 QUERY = """
-SELECT s.*, m.started_at, m.generation, m.unit FROM standings AS s JOIN matches AS m USING (match_id)
+SELECT s.*, m.started_at, m.generation, m.unit, m.label FROM standings AS s JOIN matches AS m USING (match_id)
 WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
@@ -40,7 +40,8 @@ BEST_OF = """
 SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
     'best-of-' || b."of" || ' ' || coalesce(p.name, b.program_id) AS name, 'best-of' AS role, b.gain, b.low, b.high,
     b.se, b.n, b.claimed_gain AS claimed, p.words, b.trust, b.task, b.stream,
-    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit
+    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit,
+    m.label, NULL::DOUBLE AS utilization
 FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
 WHERE $1 IS NULL OR list_contains($1, b.match_id)
 ORDER BY b.gain DESC, b.arm_id
@@ -65,13 +66,11 @@ PLOT_LEAST, PLOT_MOST = 12, 40
 WIDE = 96  # characters from which a table has all its columns
 
 
-class DeviceUse(TypedDict, total=False):
-    utilization: float | None
-
-
-class StandingLine(DeviceUse):
+class StandingLine(TypedDict):
     """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
 
+    utilization: float | None
+    label: str | None  # of the match
     match_id: str
     arm_id: str
     program_id: str
@@ -129,7 +128,7 @@ def standings(
 def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:
     """Show the standings of these matches (None: all), with the study's decision at the match it was made from.
 
-    ``verdict_shown``: the verdict is already printed above.
+    ``verdict_shown``: the command prints the verdict itself; at a terminal, nothing but what weakens it is beside.
     """
     from rich.text import Text
 
@@ -161,7 +160,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         first = of_match[0]
         made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
-        show_match(out, of_match, [*said[match_id], *above], models, made_from)
+        show_match(out, of_match, [*said[match_id], *above], models, made_from, brief=verdict_shown)
 
 
 def is_ranked(row: StandingLine, decision: Decision | None) -> bool:
@@ -177,17 +176,23 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
 
 
 def show_match(
-    out: Output, rows: Sequence[StandingLine], said: Sequence[str], models: Models, decision: Decision | None = None
+    out: Output,
+    rows: Sequence[StandingLine],
+    said: Sequence[str],
+    models: Models,
+    decision: Decision | None = None,
+    brief: bool = False,
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
-    ``said``: lines on trust and findings; ``decision``: set where it was made from this match.
+    ``said``: lines on trust and findings; ``decision``: made from this match; ``brief``: only what weakens it.
     """
     from rich.text import Text
 
     first = rows[0]
     held_out = first["purpose"] == "reserve"
-    purpose = "match" if held_out else first["purpose"] or "match"
+    names = {"reserve": "match", "race": match_title(first.get("label"), None)}
+    purpose = names.get(first["purpose"] or "match", first["purpose"] or "match")
     number = "" if not first["generation"] else f" {first['generation']}"
     generation = f", generation{number}" if number and purpose != "generation" else number
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
@@ -210,7 +215,8 @@ def show_match(
     if called:
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
-    for line in [*said, *remarks(rows, decision)]:
+    weighty = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+    for line in [*said, *(weighty if brief else remarks(rows, decision))]:
         out.show(Text(line, style="dim"))
 
 
@@ -229,7 +235,7 @@ def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tup
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
-    digits = decimals(_typical([r["se"] for r in rows]))
+    digits = decimals(typical(r["se"] for r in rows))
     columns = [
         *([Column("rank", right=True)] if ranked else []),
         Column("program", flex=True, style="bold"),
@@ -370,11 +376,6 @@ def runs_to_separate(rows: Sequence[StandingLine]) -> int | None:
     if difference <= 0:
         return None
     return max(math.ceil(2.8**2 * variance / difference**2) - min(row["n"] for *_, row in two), 1)
-
-
-def _typical(values: Sequence[float | None]) -> float | None:
-    finite = [v for v in values if v]
-    return statistics.median(finite) if finite else None
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:

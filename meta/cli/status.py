@@ -12,11 +12,12 @@ from meta.cli.board import StudyView, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, now
-from meta.cli.screen import arm_rows, screen, status_item
+from meta.cli.screen import arm_rows, has_ended, screen, status_item
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from analysis.report.model import RunsSoFar
     from meta.planned_work import PlannedWork
     from meta.window.planned import RemainingWork
 
@@ -91,6 +92,16 @@ def running(folder: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def so_far(board: StudyView, at_work: bool) -> RunsSoFar | None:
+    """How far a study is that has no result yet; None of one that has ended."""
+    from analysis.report.model import RunsSoFar
+
+    if board.champion is not None or (has_ended(board) and not at_work):
+        return None
+    work = _left(board)
+    return RunsSoFar(at_work, sum(run.state != "running" for run in board.runs.values()), work.runs if work else None)
 
 
 def _left(board: StudyView) -> RemainingWork | None:

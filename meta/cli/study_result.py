@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from analysis.decision import Decision
     from arena.settings import StudyConfig
 
-MOST_CHANGES = 6  # that are shown; of more, how many
+MOST_CHANGES = 4  # that are shown; of more, how many
 CHANGES = "changes from the program it started from"
+BEST = "best train.py"
 LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
 def present(out: Output, folder: Path, applies: bool = False) -> None:
-    """Show the verdict, the confirmation's standings, the champion's gain on each task, its files, and its diff.
-    ``applies``: what was found is committed next, so that no hint says how to do that."""
+    """Show the verdict, the confirmation's standings, the champion's files, and its diff. Piped, also its gain on each
+    task and what else is known, for which a terminal has commands: the result has to fit on its screen.
+
+    ``applies``: what was found is committed next, so that no hint says how to do that.
+    """
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs
-    from analysis.script_text import best_scripts
+    from analysis.script_text import best_scripts, measured_scripts
     from arena.settings import StudyConfig
     from meta.begin import champion_of
     from programs.evolved_for import EvolvedFor
@@ -37,7 +41,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
     if (shown / "champion").is_dir():
         files["champion's files"] = str(shown / "champion")
     if best := next(iter(sorted(shown.glob("best*"))), None):
-        files["best train.py"] = str(best)
+        files[BEST] = str(best)
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
@@ -58,22 +62,24 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
         return
     verdict = str(champion.get("verdict", "no champion"))
     label = EvolvedFor.of(config.researcher, config.staff.models)
-    followed = f"all runs were made with {label}; the champion's gain with another researcher has not been measured"
-    better = decision is not None and decision.holds
-    early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
+    name = resolve.typed(folder)
+    every = compared(config, Path(files["champion"])) if len(changes) > MOST_CHANGES else []
     if out.mode == "plain":
+        better = decision is not None and decision.holds
+        early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
         more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
         known = {name: text for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
         _print(out, folder, decision, changes)
     else:
-        every = compared(config, Path(files["champion"]))
-        _show(out, folder, verdict, changes, files, by_task, [needed, early, followed, *scripts], every)
-    name = resolve.typed(folder)
+        said = [needed, *(measured_scripts(decision) if decision else []), f"All runs were made with {label}."]
+        _show(out, folder, verdict, changes, with_gain(files, decision), [*by_task.together, *said])
     out.next(
         *([] if applies else ready_to_apply(config, folder, name)),
+        *every,
         f"metaloop credit {name}",
         f"metaloop standings {name} --all",
+        f"metaloop report {name}  # all figures and checks",
     )
 
 
@@ -94,37 +100,38 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # or another agent of yours"]
 
 
+def with_gain(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
+    """The files, the best train.py with its gain where there is one."""
+    from analysis.script_text import script_gain
+
+    best = [each for each in (decision.scripts if decision else ()) if each.search == "harvest"]
+    if len(best) != 1 or BEST not in files:
+        return files
+    return {**files, BEST: f"{files[BEST]}\n  gains {script_gain(best[0])}"}
+
+
 def _show(
-    out: Output,
-    folder: Path,
-    verdict: str,
-    changes: Sequence[Row],
-    files: dict[str, str],
-    by_task: transfer_table.ChampionByTask,
-    said: Sequence[str],
-    every: str,
+    out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str], said: Sequence[str]
 ) -> None:
-    """The result of a study at a terminal: verdict, the confirmation's standings, all tasks, what is ``said`` beside,
-    the diff, the files. ``every``: the command that shows every change."""
+    """The result of a study at a terminal: the confirmation's standings, the verdict, what is ``said`` beside, the
+    diff, the files."""
     from rich.text import Text
 
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    for text in re.split(r"(?<=\S)\. (?=[A-Z])", verdict):  # a line for each sentence, the result first
-        out.show(Text(text))
-    if matches := _last_matches(folder):
+    if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
-    by_task.show(out)
-    for text in filter(None, said):
+    headline, *sentences = re.split(r"(?<=\S)\. (?=[A-Z])", verdict)
+    out.show(Text(f"\n{headline}", style="bold"))
+    for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(text))
-    if changes:
-        out.show(Text(CHANGES, style="bold"))
     if len(changes) > MOST_CHANGES:
         counted = Counter((row["heading"], row["change"]) for row in changes)
         what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
-        out.text(f"{what}. All of them: {every}")
-    else:
+        out.show(Text(f"{CHANGES}: {what}"))
+    elif changes:
+        out.show(Text(f"{CHANGES}:"))
         out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
@@ -138,7 +145,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
 
     for caveat in caveats(decision) if decision else ():
         out.thing({"note" if caveat.level == "note" else "caveat": f"{caveat.title}. {caveat.text}"})
-    if matches := _last_matches(folder):
+    if matches := _last_matches(folder, "confirmation", "reserve"):
         out.text("\nstandings of the confirmation and of held-out tasks:")
         standings(out, folder, matches, verdict_shown=True)
     if changes:
@@ -146,20 +153,18 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
         out.rows(changes, DIFF)
 
 
-def _last_matches(folder: Path) -> list[str]:
-    """The confirmation, and the matches on held-out tasks."""
-    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
+def _last_matches(folder: Path, *purposes: str) -> list[str]:
+    query = "SELECT match_id FROM matches WHERE list_contains($1, purpose) ORDER BY started_at"
     with resolve.connect(folder, [], ["matches"]) as con:
-        return [str(row["match_id"]) for row in resolve.fetch(con, query)]
+        return [str(row["match_id"]) for row in resolve.fetch(con, query, [list(purposes)])]
 
 
-def compared(config: StudyConfig, champion: Path) -> str:
-    """The command that shows every change."""
+def compared(config: StudyConfig, champion: Path) -> list[str]:
+    """The command that shows every change from the user's own program."""
     from meta.apply import PATH
 
     own = Path(str(config.plan.get(PATH) or ""))
-    other = resolve.typed(champion)
-    return f"metaloop program diff {resolve.typed(own)} {other}" if own.is_file() else f"metaloop program show {other}"
+    return [f"metaloop program diff {resolve.typed(own)} {resolve.typed(champion)}"] if own.is_file() else []
 
 
 def how_early(folder: Path, champion: str) -> str:

@@ -321,13 +321,6 @@ class ChampionByTask:
             return f"none: stock's gain, {plain_number(own.stock_gain, 3)} {own.unit}, is not significantly above 0"
         return times(own.ratio, own.ratio_lower)
 
-    def show(self, out: Output) -> None:
-        """What the standings of the tasks leave out."""
-        for name, line in self.plain.items():
-            out.text(f"{name}: {line}")
-        for line in self.together:
-            out.note(line)
-
 
 def times(ratio: float | None, lower: float | None) -> str:
     return f"{plain_number(ratio, 2)}, {at_least(lower)}"

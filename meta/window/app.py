@@ -22,7 +22,9 @@ from analysis import wording
 from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
+from meta.cli.board import match_title
 from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts
+from meta.cli.status import so_far
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
 from meta.window.study_page import of_study
@@ -190,7 +192,7 @@ def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
 
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
-            text = report.report(con, one.name)
+            text = report.report(con, one.name, unfinished=so_far(one.board, one.at_work))
         back = f'<p class="kicker"><a href="{escape(link("/study", at=one.name))}">Back to the study</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
@@ -201,7 +203,7 @@ def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
 
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
-            drawn = card(con, one.name)
+            drawn = card(con, one.name, so_far(one.board, one.at_work))
         return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": CARD_POLICY})
 
     return routes
@@ -251,7 +253,7 @@ def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link}
+    made.globals |= {"link": link, "match_title": match_title}
     return made
 
 

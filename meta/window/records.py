@@ -57,8 +57,10 @@ GROUP BY match_id HAVING count(*) > 2 ORDER BY match_id = ? DESC LIMIT 1
 """
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 ITS_RUNS = """
-SELECT run_id, coalesce(purpose, '') AS purpose, role, task, state, verified_gain, claimed_gain FROM runs
-WHERE program_id = ? ORDER BY started_at DESC, run_id LIMIT 100
+SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.verified_gain, r.claimed_gain, m.label,
+    m.generation
+FROM runs AS r LEFT JOIN matches AS m USING (match_id)
+WHERE r.program_id = ? ORDER BY r.started_at DESC, r.run_id LIMIT 100
 """
 MADE = "SELECT operator, model, reason FROM mutations WHERE child_id = ? AND accepted LIMIT 1"
 

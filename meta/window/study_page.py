@@ -31,7 +31,9 @@ class ShownArm:
     program_id: str
     role: str
     gain: float | None
+    verified: int  # runs that ``gain`` is a mean over
     claimed: float | None
+    claims: int  # runs that ``claimed`` is a mean over, those under way included
     kept: int
     tried: int
     runs: int
@@ -111,7 +113,9 @@ def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
         arm.program_id,
         role(board, arm),
         arm.gain,
+        arm.verified,
         mean(claims),
+        len(claims),
         sum(run.kept for run in arm.runs),
         sum(run.tried for run in arm.runs),
         len(arm.runs),
@@ -176,6 +180,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
         parents = [one for one in event.get("parent_ids") or [] if one in programs]
         children.setdefault(parents[0] if parents else "", []).append(identity)
     champion = (board.champion or {}).get("program_id")
+    ran = {arm.program_id for match in board.matches.values() for arm in match.arms.values()}
     listed: list[dict[str, Any]] = []
 
     def walk(parent: str, depth: int) -> None:
@@ -187,6 +192,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
                     "name": board.name(identity),
                     "depth": depth,
                     "n": len(known),
+                    "ran": identity in ran,
                     "gain": mean(known),
                     "champion": identity == champion,
                 }

@@ -21,8 +21,10 @@ from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.comparison import ComparedStudy, champions, settings
 from meta.cli.main import run
+from meta.cli.output import ESCAPES
 from programs.errors import Corrupt
 from programs.program import Program
+from programs.shelf import starter
 from tests.meta import cli_study
 from tests.meta.cli_study import on_terminal
 from tests.meta.opened_window import made_studies
@@ -92,6 +94,14 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and len(shown.strip().splitlines()) == 3, shown
 
 
+def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:
+    code, shown = on_terminal("show", "stock", "-s", "one", cwd=root)
+    lines = ESCAPES.sub("", shown).splitlines()
+    assert code == 0 and max(map(len, lines)) <= 80 and "verified_gain" in shown and "claimed_gain" in shown
+    text = " ".join(" ".join(lines).split())
+    assert " ".join(starter("stock").text.split()) in text
+
+
 def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,9 +121,16 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
     assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
     assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
+    (lead,), (stock,) = answer["leads"], answer["stock"]
+    assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
+    assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
+    assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
     for study in answer["studies"]:
         assert [match["decides"] for match in study["matches"]] == [True, False]
         assert f"gain in {told['unit']}" in study["matches"][0]["title"]
+    sentences = champions(*(ComparedStudy(one, load_board(Path(one))[0]) for one in pair)).sentences
+    [said] = [one for one in sentences if "minus lead over stock of" in one]
+    assert said.endswith(f"of stock): {lead['result']}.") and "95% interval" in said
     assert run(["compare", *pair]) == 0
     piped = capsys.readouterr().out
     rows = [line.split("\t") for line in piped.splitlines()]

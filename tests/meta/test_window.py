@@ -33,6 +33,8 @@ from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
 
+STACKED = "[...document.querySelectorAll('.scroll:has(> .stack)')]"
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -96,7 +98,7 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     assert "Runs: confirmation" in text
     assert "<h3>Confirmation on" in window.page("/compare", a="one", b="deep/er/two")
     other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
-    assert '<h2 id="match">Opening' in other and "Held-out task</h2>" not in other
+    assert '<h2 id="match">Opening race' in other and "Held-out task</h2>" not in other
 
 
 def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, root: Path) -> None:
@@ -104,10 +106,15 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
     for row in ask(
         root / "one",
         "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, avg(verified_gain) AS gain, "
-        "avg(claimed_gain) AS claimed FROM runs WHERE purpose = 'confirmation' GROUP BY ALL",
+        "avg(claimed_gain) AS claimed, count(verified_gain) AS verified, count(claimed_gain) AS claims FROM runs "
+        "WHERE purpose = 'confirmation' GROUP BY ALL",
     ):
-        cells = [f'<td class="right">{number(row[key], 4, True)}</td>' for key in ("gain", "claimed")]
-        assert f">{row['name']}</a></td>{''.join(cells)}" in text, row
+        cells = "".join(
+            f'<td class="right" data-label="{label} gain (runs)">{number(row[key], 4, True)} '
+            f'<span class="soft">({row[n]})</span></td>'
+            for label, key, n in (("Verified", "gain", "verified"), ("Claimed", "claimed", "claims"))
+        )
+        assert f">{row['name']}</a></td>{cells}" in text, row
     opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
     drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
     dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
@@ -125,6 +132,7 @@ def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window
     assert {one: (gain, int(n)) for one, gain, n in shown} == {
         one: (number(row.gain, 4, True), row.n) for one, row in rows.items()
     }
+    assert text.count("never ran") == sum(row.n == 0 for row in rows.values()) > 0
     ran = sum(row.n > 0 for row in rows.values())  # not one that would do the same as another
     assert 0 < ran < len(rows) and f"<dt>Programs</dt><dd>{ran}<" in window.page("/study", at="one")
 
@@ -186,6 +194,7 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
     text = window.page("/compare", a="one", b="deep/er/two").replace("<wbr>", "")
     assert re.findall(r'<tr class="tie"><td>([^<]+)</td>', text) == ["seed"]  # no ids, times or folders
     assert "on far (held-out, not part of the verdict)" in text and "not distinguishable" in text
+    assert not re.search(r"[ \[]-\.?\d", re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", "", text, flags=re.S))
     first, second = (text.index(f'<a href="/study?at={name}">') for name in ("one", "deep%2Fer%2Ftwo"))
     assert first < second  # in the order asked for
     boxes = re.findall(r'<input type="radio" name="(.)" value="([^"]+)"[^>]* checked>', window.page("/"))
@@ -288,12 +297,15 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
                 lines = path.read_bytes().splitlines(True)
                 path.write_bytes(b"".join(line for line in lines if not is_end_of(json.loads(line), kept["run_id"])))
             under_way = opened.page("/run", at="live", id=kept["run_id"])
+            card = opened.page("/card", at="live")
         finally:
             opened.close()
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
     assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
+    assert f"Still running: {done[1]} of {done[2]} runs, nothing is decided" in card and ">stock" in card
+    assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
     assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
     assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
 
@@ -317,6 +329,8 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
             for width in (1280, 360):
                 go(browser, window.url + path, width)
                 assert browser.value("document.documentElement.scrollWidth") <= width, (path, width)
+                assert browser.value(f"{STACKED}.every((one) => one.scrollWidth <= one.clientWidth)"), (path, width)
+                assert browser.value(f"{STACKED}.length") > 0 or not path.startswith(("/study", "/compare"))
         go(browser, f"{window.url}/")
         press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
         browser.value(press.format("j"))

@@ -129,6 +129,15 @@ def test_it_prints(browser: Browser, report: Path) -> None:
     browser.on_page("Emulation.setEmulatedMedia", media="")
 
 
+@pytest.mark.parametrize("hostile", [False, True])
+def test_no_text_of_the_card_runs_over_its_margin(browser: Browser, tmp_path: Path, hostile: bool) -> None:
+    with open_study(studies.finished(tmp_path, hostile=hostile)) as con:
+        (tmp_path / "card.svg").write_text(card(con, "m" * 90))
+    browser.open(tmp_path / "card.svg", 1200)
+    ends = "[...document.querySelectorAll('text')].map((t) => t.getBBox().x + t.getBBox().width)"
+    assert 0 < browser.value(f"Math.max(...{ends})") <= 1136
+
+
 def test_the_card_is_a_picture_of_its_size(tmp_path: Path) -> None:
     with open_study(studies.finished(tmp_path)) as con:
         picture.draw(card(con, str(tmp_path)), tmp_path / "card.png")

@@ -16,7 +16,7 @@ from analysis.ledger import Ledger
 from analysis.report import ablation, page, verdict
 from analysis.report.card import best_so_far, card
 from analysis.report.facts import gather
-from analysis.report.model import ReportSection
+from analysis.report.model import ReportSection, RunsSoFar
 from analysis.report.progress import ASIDE, BASELINE, FAILED, KEPT, DrawnRun
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, ReportSource, clean
@@ -373,12 +373,31 @@ def test_the_card_draws_the_course_of_each_deciding_run(tmp_path: Path) -> None:
         (count,) = con.execute("SELECT count(*) FROM runs JOIN matches USING (match_id) "
                                "WHERE matches.purpose = 'confirmation' AND experiments > 1").fetchall()[0]  # fmt: skip
     said = [element.text or "" for element in drawn.iter() if element.tag.endswith("text")]
-    assert len(said[0]) <= 84 and " ".join(said).count("language model") == 1 and "used" in " ".join(said)
+    assert " ".join(said).count("language model") == 1 and "used" in " ".join(said)
+    assert {"champion", "stock"} <= set(said)  # the legend of the two kinds of lines
     lines = [element.get("d", "") for element in drawn.iter() if element.tag.endswith("path")]
     assert len(lines) == count > 2
     for line in lines:
         heights = [float(part[1:]) for part in line.split() if part.startswith("V")]
         assert heights == sorted(heights, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("at_work", "said"), [(True, "Still running: 18 of 98 runs, nothing"), (False, "Stopped: 18 of 98 runs, nothing")]
+)
+def test_of_a_study_that_has_not_ended_page_and_card_decide_nothing_and_have_stock(
+    tmp_path: Path, at_work: bool, said: str
+) -> None:
+    with Ledger(tmp_path / "ledger", "main") as ledger:
+        for name in ("stock", "p-best"):
+            synthetic.program(ledger, name)
+        studies.play(ledger, "m1", "selection", "race", [], hostile=False)
+    so_far = RunsSoFar(at_work, 18, 98)
+    with open_study(tmp_path) as con:
+        texts = card(con, "s", so_far), page.report(con, "s", unfinished=so_far)
+    for text in texts:
+        assert f"{said} is decided" in text and "p-best leads" not in text
+    assert "stock, both arms" in texts[0]
 
 
 def test_a_run_of_the_card_counts_neither_failures_nor_screens() -> None:

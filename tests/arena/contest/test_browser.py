@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium"),
 ]
 LIVE = "document.querySelector('script[src$=\"live.js\"]') !== null"
+STACKED = "[...document.querySelectorAll('.scroll:has(> table)')].every((one) => one.scrollWidth <= one.clientWidth)"
 SECONDS = 60.0  # for what the browser has to notice, on a busy machine
 
 
@@ -137,6 +138,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1
+            assert width > 600 or browser.value(STACKED), (path, width)
     browser.on_page("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)
     assert browser.value("document.activeElement.className") == "skip"
     assert {url.split("/")[2] for url in browser.requests()} == {f"127.0.0.1:{port}"}
@@ -150,10 +152,11 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
     entry = next(row["entry_id"] for row in board_view(contest)["rows"] if row["role"] == "program")
     for width in (1280, 360):
-        for path in (f"/entry/{entry}", "/lineage"):
+        for path in (f"/entry/{entry}", "/lineage", "/"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
+            assert width > 600 or browser.value(STACKED), (path, width)
     for path, first, most in ((f"/entry/{entry}", "#text + .program", 4000), ("/write", "#text", 2500)):
         go(browser, base + path, 360)
         assert browser.value(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY") < 2 * 740, path

@@ -34,7 +34,7 @@ def port(made: NewContest) -> Iterator[int]:
 def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest, port: int) -> None:
     html, twin = (Browser(port).get(path).text for path in ("/write", "/write.md"))
     for knob in made.contest.task.edits.knobs:
-        assert f"<td>{knob.name}</td>" in html and f"| `{knob.name}` |" in twin
+        assert f'<td class="named">{knob.name}</td>' in html and f"| `{knob.name}` |" in twin
     for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
         assert f"<code>{name}</code>" in html
     assert "\n- `no_repeat`: " in twin
