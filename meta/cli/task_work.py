@@ -30,14 +30,14 @@ FINDINGS = (
 
 @verb(
     ("metaloop task check my-task/", "tests each clause of the contract"),
-    ("metaloop task check my-task/ --write", "of a repository: records its time, removes dead knobs"),
+    ("metaloop task check my-task/ --write", "for a task with a command: records its time"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
 )
 def check(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
     write: Annotated[
-        bool, flag("For a task with a command: write the measured time into task.toml, and remove dead knobs.")
+        bool, flag("For a task with a command: write the measured time into task.toml, and remove knobs that do not change the metric.")
     ],
     noise: Annotated[
         bool | None,
@@ -49,7 +49,7 @@ def check(
     knobs: Annotated[
         bool | None,
         flag(
-            "For such a task: try other values of each knob; does a bad one make the metric worse?  "
+            "For such a task: try other values of each knob, to see whether the metric changes with them  "
             "[default: if it takes under 20 s, for two minutes].",
             "--knobs/--no-knobs",
         ),
