@@ -74,7 +74,7 @@ def rewritten(
         text = with_code_changes(text, task)
     new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
     if label:
-        notes.append(f"it was evolved for {label}; its gain with another researcher has not been measured")
+        notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
     return Rewritten(new, said, tuple(notes))
 
 

@@ -36,8 +36,8 @@ def close(
     webhook: WebhookFlag,
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
-    remaining runs, the leaders run once more on fresh seeds and data, and the decision
-    and the secret are published. Works with or without a running `serve`; if it is
+    remaining runs, and the leaders run once more on fresh seeds and data. Then the
+    decision and the secret that the hidden data came from are published. Works with or without a running `serve`; if it is
     interrupted, the same command resumes."""
     from arena.contest.contest import Contest
 

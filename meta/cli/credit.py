@@ -70,10 +70,10 @@ def credit(
     ],
     on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """The estimated effect on the gain of each directive (a sentence or setting of a
-    program), edit and change between programs (mutation): estimate, 95% interval, n,
-    and whether it was randomized or only observed (an association). Lists the ten best
-    and five worst significant rows of each method; the last line names the largest gain."""
+    """How much each directive (a sentence or setting of a program), edit and change
+    between programs (mutation) changes the gain: estimate, 95% interval, n, and whether
+    it was randomized or only observed (an association). Lists the ten best and five
+    worst significant rows of each method; the last line names the largest gain."""
     from analysis.attribution import recomputed
 
     if on and not bundle:

@@ -41,7 +41,7 @@ DIFF = (
 
 
 @noun(
-    ("metaloop program ls", "the starters of the library"),
+    ("metaloop program ls", "the programs that come with Metaloop"),
     ("metaloop program lint my/program.md", "mistakes and ignored settings, by line"),
     ("metaloop program diff stock my/program.md", "the differences, by directive"),
 )
@@ -51,9 +51,12 @@ def program() -> None:
     CLAUDE.md, else README.md) and the .md files that it links to or names."""
 
 
-@verb(("metaloop program ls", "the starters of the library"), ("metaloop program ls --json", "the same for a script"))
+@verb(
+    ("metaloop program ls", "the programs that come with Metaloop"),
+    ("metaloop program ls --json", "the same for a script"),
+)
 def ls(out: Output) -> None:
-    """List the starters of the library."""
+    """List the programs that come with Metaloop."""
     from programs.shelf import starters
 
     items = [

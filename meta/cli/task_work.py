@@ -37,7 +37,10 @@ def check(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
     write: Annotated[
-        bool, flag("For a task with a command: write the measured time into task.toml, and remove knobs that do not change the metric.")
+        bool,
+        flag(
+            "For a task with a command: write the measured time into task.toml, and remove knobs that do not change the metric."
+        ),
     ],
     noise: Annotated[
         bool | None,
