@@ -249,9 +249,7 @@ class LawSection(TomlSection):
     trajectory: Spread = Field(default=0.0, description="SD of an edit's effect between training seeds")
     drift: Spread = Field(default=0.0, description="SD of the metric of verifications from match to match")
     crash_rate: Share = Field(default=0.0, description="share of edited sources that crash")
-    slow: Spread = Field(
-        default=0.0, description="how much worse the metric is when training is shortened to almost nothing"
-    )
+    slow: Spread = Field(default=0.0, description="how much worse the metric is with almost no training")
     misleading: Spread = Field(default=0.0, description="SD, from source to source, of the error that shortening adds")
     tail: float = Field(default=0.0, description="degrees of freedom of the noise, above 2 (Student's t); 0: normal")
     effects: dict[str, Gain] = Field(default={}, description="edit as in an idea: its gain over the baseline")

@@ -37,8 +37,8 @@ def close(
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
     remaining runs, and the leaders run once more on fresh seeds and data. Then the
-    decision and the secret that the hidden data came from are published. Works with or without a running `serve`; if it is
-    interrupted, the same command resumes."""
+    decision and the secret that the hidden data came from are published. Works with or
+    without a running `serve`; if it is interrupted, the same command resumes."""
     from arena.contest.contest import Contest
 
     path = resolve.contest_folder(folder, out)
