@@ -24,7 +24,7 @@ METHODS = {
     "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
     "having": "children that have the line minus parents that do not, or the reverse, in the same match",
     "following": "runs that followed the line minus runs that did not",
-    "directive": "average gain of the experiments that cite the line, kept or not, each over the script that it changed",
+    "directive": "average gain of the experiments that cite the line, kept or not, each over the script it changed",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 

@@ -59,7 +59,8 @@ def ls(out: Output) -> None:
     out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
     out.note(
         "1 experiment, 1 run: how much device time one of them takes. headroom: gain of the best edits together, in "
-        "standard deviations (SD) of the score between training seeds; resolved: share of edits whose effect one run can separate from noise"
+        "standard deviations (SD) of the score between training seeds; "
+        "resolved: share of edits whose effect one run can separate from noise"
     )
 
 

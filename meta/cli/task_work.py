@@ -39,7 +39,8 @@ def check(
     write: Annotated[
         bool,
         flag(
-            "For a task with a command: write the measured time into task.toml, and remove knobs that do not change the metric."
+            "For a task with a command: write the measured time into task.toml, and remove knobs that do not change "
+            "the metric."
         ),
     ],
     noise: Annotated[
