@@ -130,6 +130,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
+    assert where(contest).startswith("2 entries unfinished, about ") and len(where(contest)) <= 76  # of 80 columns
     carry_on(contest, quiet, until_idle=True)
     seconds, measured = pace.run_seconds(contest)
     assert measured and 0 <= seconds < by_budget  # a simulated run takes no time by the clock
