@@ -382,9 +382,12 @@ def interval(mean: Mean) -> str:
 def steady(divisor: Mean, ratio: Ratio) -> bool:
     """Whether a ratio to this gain is stated: it has a lower bound, and the lower end of the divisor's 95% interval is
     at least half of its mean. A ratio to a gain near 0 is large by chance; the difference is not."""
-    if ratio.ratio is None or ratio.lower is None or divisor.mean is None or divisor.low is None:
-        return False
-    return divisor.low >= divisor.mean / 2 > 0
+    return ratio.ratio is not None and ratio.lower is not None and far_from_zero(divisor)
+
+
+def far_from_zero(divisor: Mean) -> bool:
+    """Whether the lower end of a gain's 95% interval is at least half of its mean."""
+    return divisor.mean is not None and divisor.low is not None and divisor.low >= divisor.mean / 2 > 0
 
 
 def times(divisor: Mean, ratio: Ratio) -> str:

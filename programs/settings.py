@@ -161,9 +161,19 @@ def _said(path: tuple[str, ...], item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown setting {_cut(field)}{_nearest(path)}"
     if item["loc"] and item["loc"][-1] == "[key]":
+        if item["type"] == "literal_error" and path[:-1] == ("proposers",):
+            return _no_proposer(path[-1], item["ctx"]["names"])
         field = ".".join(path[:-1]) + f" key {path[-1]}"
     example = _example(field) if item["type"] in ("model_type", "dict_type") else ""
     return f"{field} {_in_our_words(item['msg'])}{example}, not {_short(item['input'])}"
+
+
+def _no_proposer(name: str, names: str) -> str:
+    """``names``: those that there are, each in quotes."""
+    near = difflib.get_close_matches(name, re.findall("'(.+?)'", names), 1, 0.5)
+    meant = f"did you mean {near[0]}? There are" if near else "there are"
+    known = names.replace("'", "").replace(" or ", " and ")
+    return f'proposers: there is no proposer "{_cut(name)}"; {meant} {known}'
 
 
 def _example(field: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from analysis.decision_text import far_from_zero
+from analysis.statistics import mean_together
 from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race
 from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
@@ -13,11 +15,12 @@ def sentences(said: Announcement) -> list[str]:
     """What an announcement says beside its headline, in the order of interest."""
     if said["outcome"] == "empty":
         return []
-    digits = decimals(typical(row["se"] for row in said["rows"]))
+    digits = digits_of(said)
     lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
     if race := said.get("race"):
-        looks = many(len(race["looks"]), "look")
-        lines.append(f"{_spent(said)} Intervals and tests allow for all {looks} at the results on the way.")
+        looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
+        allowed = f"Intervals and tests allow for the {many(looks, 'look')} at the results that the rules plan"
+        lines.append(f"{_spent(said)} {allowed}{f'; {taken} took place' if taken < looks else ''}.")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
         first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
@@ -68,7 +71,7 @@ def _spent(said: Announcement) -> str:
     early = sum(one["runs"] < race["looked"] for one in said.get("lost", ()))
     why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
     if race["looked"] < last:
-        why.append(f"all was decided at the look after {race['looked']} of at most {last} runs of each")
+        why.append(f"the race was over after {race['looked']} runs of each, of at most {last}")
     why = why or ["stock stopped once all leaders were above it"]
     return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
@@ -85,7 +88,7 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     lost = next((one for one in said["lost"] if one["number"] == row["number"]), None)
     if lost is None:
         return "does not win: the A/A check failed"
-    digits = decimals(typical(row["se"] for row in said["rows"]))
+    digits = digits_of(said)
     if lost["below"] is None:
         return f"not significantly above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
@@ -99,11 +102,15 @@ def left_race(below: str, by: str, runs: int) -> str:
     return f"left after {many(runs, 'run')}: below {below} by {by} at that look"
 
 
-def race_places(race: Race, names: Mapping[int, str], digits: int) -> dict[int, str]:
-    """Number → how a leader stands in a race that goes on. ``names``: of the entries and of stock."""
+def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping[int, int]) -> dict[int, str]:
+    """Number → how a leader stands in a race that goes on. ``names``: of the entries and of stock; ``done``: the runs
+    that each entry has on every task."""
     after = max(race.wanted.values(), default=race.looked)
     still = f"still in the race after {many(race.looked, 'run')}" if race.looked else "in the race"
-    places = dict.fromkeys(race.entries, f"{still}; next look after {after}" if race.wanted else still)
+    rest = f"the next look is after {many(after, 'run')} of each"
+    places = {
+        one: f"{still}; {done[one]} of {after} runs done; {rest}" if race.wanted else still for one in race.entries
+    }
     gone = race.out.items()
     return places | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
 
@@ -133,16 +140,24 @@ def winning(entry_id: str, said: Announcement) -> str:
         return ""
     others = len(said["winners"]) - 1
     won = f"shares the win with {many(others, 'other entry')}" if others else "won"
-    gain = number(row["gain"], decimals(typical(each["se"] for each in said["rows"])))
+    gain = number(row["gain"], digits_of(said))
     ratio = _ratio(row["gain"], said)
     times = f", about {ratio:.1f} times stock's" if ratio else ""
     return f"{arm_label(row)} {won}: a gain of {gain} {said['unit']}{times}"
 
 
 def _ratio(gain: float, said: Announcement) -> float | None:
-    """How many times stock's gain that is; None where the best entry is not significantly above a positive one."""
-    stock = said["gain"] - said["over_stock"]
-    return gain / stock if stock > 0 and (said["over_low"] or 0) > 0 else None
+    """How many times stock's gain that is; None where no ratio to it is stated, as in a study's verdict, or the best
+    entry is not significantly above it."""
+    stock = [row for row in said["rows"] if row["role"] != "program"]
+    known = all(row["se"] is not None for row in stock)
+    clear = known and far_from_zero(mean_together((row["gain"], row["se"], row["n"]) for row in stock))
+    return gain / (said["gain"] - said["over_stock"]) if clear and (said["over_low"] or 0) > 0 else None
+
+
+def digits_of(said: Announcement) -> int:
+    """The decimal places of the decision's gains, on every page."""
+    return decimals(typical(row["se"] for row in said["rows"]))
 
 
 def outcome(entry_id: str, said: Announcement) -> str:

@@ -71,6 +71,11 @@ class Contest:
         early = {"early": reason[:MOST_REASON]} if now < self.config.closes else {}
         self.state(close_asked=now.isoformat(), **early)
 
+    def closed_at(self) -> datetime:
+        """When it closes or closed for entries: by the rules, or earlier at the host's request."""
+        state = self.state()
+        return datetime.fromisoformat(state["close_asked"]) if state.get("early") else self.config.closes
+
     def announcement(self) -> Announcement:
         return cast(Announcement, self.database.fact("announcement"))
 

@@ -102,7 +102,8 @@ class ConfirmingPlan:
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
         digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
-        places = race_places(race, names, digits) | {number: f"left out: {why}" for number, why in gone.items()}
+        done = {entry.number: min(len(on[entry.number]) for on in gains.values()) for entry in self.entries}
+        places = race_places(race, names, digits, done) | {number: f"left out: {why}" for number, why in gone.items()}
         runs["race"] = [{**_who(e), "said": places[e.number]} for e in self.entries if e.number in places]
         runs["looks"] = look_lines(race, names, digits)
         return runs

@@ -1,7 +1,8 @@
 """The lineage of ideas: the entry in which each directive appeared first, and the entries that took it over.
 
-A directive is `taken` if an earlier entry has the same one (same id), `changed` if the entry's source has one of
-similar text under the same heading (`programs.diff`), else `new`. The source is the parent that the entrant named, else
+A directive is `taken` if an earlier entry has the same one: the same set of edits and conditions, or, where it names
+none, the same id. It is `changed` if the entry's source has one of similar text under the same heading
+(`programs.diff`), else `new`. The source is the parent that the entrant named, else
 the earlier entry with the largest share of common directives. Directives of stock and of the example on the page on
 writing are ignored: no entrant wrote them.
 """
@@ -46,7 +47,7 @@ class Descents:
         }
         with contest.database.read() as connection:
             for descent in connection.scalars(select(Descent).order_by(Descent.number)).all():
-                self._remember(descent.number, (idea["directive_id"] for idea in descent.ideas))
+                self._remember(descent.number, map(key_of, descent.ideas))
 
     def follow(self) -> int:
         """Process the new entries of the ledger; returns how many there were."""
@@ -66,22 +67,28 @@ class Descents:
 
     def _descent(self, number: int, program: Program, named: int | None) -> Descent:
         own = [d for d in program.directives if d.kind != ORDER and d.directive_id not in self._given]
-        source = named or self._most_alike(number, {d.directive_id for d in own})
+        keys = edits_by_id(program)
+        source = named or self._most_alike(number, {keys.get(d.directive_id, d.directive_id) for d in own})
         before = self._changed(source, program) if source else {}
-        ideas = [self._idea(number, d, source, before.get(d.directive_id)) for d in own]
-        self._remember(number, (d.directive_id for d in own))
+        ideas = [self._idea(number, d, source, before.get(d.directive_id), keys.get(d.directive_id)) for d in own]
+        self._remember(number, map(key_of, ideas))
         return Descent(number=number, source=source, named=named is not None, ideas=ideas)
 
-    def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> IdeaColumns:
+    def _idea(
+        self, number: int, directive: Directive, source: int | None, before: str | None, edits: str | None
+    ) -> IdeaColumns:
         idea: IdeaColumns = {
             "directive_id": directive.directive_id,
             "heading": directive.heading,
             "kind": directive.kind,
             "text": directive.text[:MOST_TEXT],
         }
-        first = min((n for n in self._holders[directive.directive_id] if n < number), default=None)
+        if edits is not None:
+            idea["edits"] = edits
+        key = key_of(idea)
+        first = min((n for n in self._holders[key] if n < number), default=None)
         if first is not None:
-            held = source is not None and directive.directive_id in self._held.get(source, set())
+            held = source is not None and key in self._held.get(source, set())
             return {**idea, "how": "taken", "from": source if held else first, "first": first}
         if before is not None:
             return {**idea, "how": "changed", "from": source, "was": before[:MOST_TEXT]}
@@ -98,13 +105,33 @@ class Descents:
         other = self.study.program(self._programs[source])
         if max(len(other.document), len(program.document)) > MOST_COMPARED:
             return {}
-        own = self._held.get(source, set())
-        return {new.directive_id: old.text for old, new in diff(other, program).changed if old.directive_id in own}
+        own, keys = self._held.get(source, set()), edits_by_id(other)
+        return {
+            new.directive_id: old.text
+            for old, new in diff(other, program).changed
+            if keys.get(old.directive_id, old.directive_id) in own
+        }
 
-    def _remember(self, number: int, directive_ids: Iterable[str]) -> None:
-        self._held[number] = set(directive_ids)
-        for directive in self._held[number]:
-            self._holders[directive].append(number)
+    def _remember(self, number: int, keys: Iterable[str]) -> None:
+        self._held[number] = set(keys)
+        for key in self._held[number]:
+            self._holders[key].append(number)
+
+
+def edits_by_id(program: Program) -> dict[str, str]:
+    """Directive → its edits and conditions in alphabetical order: the words around them say the same in other words."""
+    return {
+        idea.directive_id: " ".join(
+            sorted({"".join(word.split()) for word in (*idea.terms, *map(str, idea.conditions))})
+        )
+        for idea in program.ideas
+        if idea.terms
+    }
+
+
+def key_of(idea: IdeaColumns) -> str:
+    """Equal for directives that count as the same."""
+    return idea.get("edits", idea["directive_id"])
 
 
 MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # on the page; edges per entry
@@ -198,11 +225,11 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
         for idea in descent.ideas:
-            key = idea["directive_id"]
+            key = key_of(idea)
             known = ideas.setdefault(
                 key,
                 {
-                    "directive_id": key,
+                    "directive_id": idea["directive_id"],
                     "heading": idea["heading"],
                     "text": idea["text"],
                     "first": descent.number,
@@ -212,7 +239,7 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
                     "of": idea.get("from"),
                 },
             )
-            if known["first"] != descent.number:
+            if descent.number not in (known["first"], *known["takers"][-1:]):
                 known["takers"].append(descent.number)
             versions[descent.number, idea["text"]] = key
             if idea["how"] == "changed":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections import Counter
 from datetime import datetime
@@ -70,7 +71,7 @@ def health(contest: Contest) -> QueueHealth:
         "load": round(os.getloadavg()[0], 2),
         "log": tail(contest.folder / LOG),
     }
-    return {**report, "problems": problems(report)}
+    return {**report, "problems": problems(report, contest.folder)}
 
 
 def left(contest: Contest) -> int:
@@ -79,10 +80,11 @@ def left(contest: Contest) -> int:
         return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
 
 
-def problems(report: QueueHealth) -> list[str]:
+def problems(report: QueueHealth, folder: Path) -> list[str]:
     messages = []
     if report["phase"] != "decided" and not report["at_work"]:
-        messages.append("no process runs the queue: start metaloop contest serve DIR")
+        serve = f"metaloop contest serve {shlex.quote(str(folder))}"
+        messages.append(f"no process runs the queue, so nothing goes on; start it: {serve}")
     if report["pause"]:
         messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
     if report["suspects"]:

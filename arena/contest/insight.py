@@ -73,6 +73,11 @@ def write_credit(contest: Contest) -> None:
     )
 
 
+def credit_is_computed(contest: Contest, program_id: str) -> bool:
+    with contest.database.read() as connection:
+        return connection.get(ProgramCredit, program_id) is not None
+
+
 def credit_of(contest: Contest, program_id: str) -> list[CreditRow]:
     """The directives of a program that have credit. Rows that an earlier version stored have no task."""
     with contest.database.read() as connection:

@@ -92,15 +92,18 @@ def deciding(contest: Contest) -> ConfirmingRuns:
 
 
 def progress_line(counts: ConfirmingRuns) -> str:
-    """How many confirming runs there are, and the most time that the others may take; empty without any."""
+    """How many confirming runs there are, and an estimate of the time of the others; empty without any."""
     if not counts:
         return ""
-    left = f", at most about {duration(counts['seconds'])} left" if "seconds" in counts else ""
-    return f"{counts['done']} of at most {counts['wanted']} confirming runs{left}"
+    done, most = counts["done"], counts["wanted"]
+    if done >= most:
+        return f"all {done} confirming runs are done"
+    left = f", at this pace about {duration(counts['seconds'])} left" if "seconds" in counts else ""
+    return f"{done} of at most {most} confirming runs{left}"
 
 
 def most_seconds(contest: Contest, entries: int) -> float:
-    """The most that the decision between so many entries may take, by the clock."""
+    """How long all confirming runs of so many entries would take, by the clock, at the pace of the latest runs."""
     runs = (min(entries, contest.config.most_leaders) + 2) * contest.config.confirm_runs * len(contest.tasks)
     return -(-runs // contest.study.workers) * run_seconds(contest)[0]
 

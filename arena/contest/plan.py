@@ -37,8 +37,8 @@ class ClosePlan:
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
             f"{self.power:.0%} of simulated closes with {leaders}. The simulation assumes that the "
             f"gains of one entry's runs have a standard deviation of {self.noise:.0%} of its average gain ({source}). "
-            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), about "
-            f"{duration(most / workers)} by the clock with {many(workers, 'worker')}, usually much less"
+            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), usually much less: "
+            f"on an idle machine about {duration(most / workers)} by the clock with {many(workers, 'worker')}"
         )
 
 

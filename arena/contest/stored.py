@@ -180,6 +180,7 @@ class IdeaColumns(IdeaSource):
     heading: str
     kind: str
     text: str
+    edits: NotRequired[str]  # of an idea that names some
     how: NotRequired[str]
     first: NotRequired[int]
     was: NotRequired[str]

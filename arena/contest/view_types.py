@@ -154,6 +154,7 @@ class EntryView(EntryRow):
     race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner
     places: dict[int, str]
+    digits: int | None  # decimal places of the decision's gains; None before it
     parent: NamedEntry | None
     queue: QueueRow | None
     progress: list[RunProgress]
@@ -192,6 +193,7 @@ class HostRow(EntryRow):
 
 class OwnEntryRow(EntryRow):
     outcome: str  # as in EntryView; while the decision goes on, its race
+    standing: MeasuredRow | BoardViewRow | None  # of the runs that decided, if it took part; else of the board
 
 
 class PersonView(TypedDict):
@@ -201,4 +203,6 @@ class PersonView(TypedDict):
     joined_at: datetime
     used: int
     quota: int
+    unit: str  # of the gains
+    digits: int  # their decimal places
     entries: list[OwnEntryRow]

@@ -12,13 +12,15 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
+from analysis.wording import decimals, typical
 from arena.contest.acts import acts, since, tainted
-from arena.contest.announced import outcome, places, winning
+from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
+    BoardViewRow,
     QueuePositions,
     RowRange,
     board_head,
@@ -30,6 +32,7 @@ from arena.contest.standing import (
     unmeasured,
     voided,
 )
+from arena.contest.stored import MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.contest.units import unit_sentence
 from arena.contest.view_types import (
@@ -214,6 +217,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "race": in_race(contest).get(entry.number, ""),
         "headline": winning(entry.entry_id, said),
         "places": places(said),
+        "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
@@ -290,9 +294,22 @@ def person_view(contest: Contest, person: Person) -> PersonView:
     decided, race = contest.announcement(), in_race(contest)
     with contest.database.read() as connection:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
+        own = connection.scalars(mine).all()
+        board = board_head(connection)
+        rows: dict[int, MeasuredRow | BoardViewRow] = {
+            row["number"]: row
+            for row in (
+                *board_of(connection, contest, board["arms"], [entry.number for entry in own]),
+                *decided.get("rows", ()),
+            )
+        }
         entries: list[OwnEntryRow] = [
-            {**entry_row(entry), "outcome": outcome(entry.entry_id, decided) or race.get(entry.number, "")}
-            for entry in connection.scalars(mine)
+            {
+                **entry_row(entry),
+                "outcome": outcome(entry.entry_id, decided) or race.get(entry.number, ""),
+                "standing": rows.get(entry.number),
+            }
+            for entry in own
         ]
         used = quota_used(connection, person.person_id)
     return {
@@ -300,6 +317,8 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "joined_at": person.joined_at,
         "used": used,
         "quota": contest.config.entries_per_person,
+        "unit": decided.get("unit") or board.get("unit", contest.task.unit),
+        "digits": digits_of(decided) if decided.get("rows") else decimals(typical(row["se"] for row in rows.values())),
         "entries": entries,
     }
 

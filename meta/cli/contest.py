@@ -69,7 +69,7 @@ def ls(out: Output) -> None:
                 "title": opened.config.title,
                 "task": Path(opened.config.task).name,
                 "phase": phase,
-                "closes": shown(opened.config.closes),
+                "closes": shown(opened.closed_at()),
             }
         )
     out.rows(rows, CONTESTS, empty="no contest here; create one: metaloop contest init DIR")
@@ -153,16 +153,23 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         "join_code": made.join_code,
         "plan": asdict(plan) | {"source": source},
     }
+    if wishes.join_open and out.mode != "json":
+        del created["join_code"]
     if not config.further and out.mode != "json":
         del created["further"]
     if out.mode != "json":
         del created["plan"]
     say_plan(out, plan, source, wishes)
     out.thing(created)
-    out.note(
-        "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
-        "yours, for /host."
-    )
+    if wishes.join_open:
+        out.note(
+            "Save host_token now: it is not shown again. It is yours, for /host. Everyone can join without a code."
+        )
+    else:
+        out.note(
+            "Save host_token and join_code now: they are not shown again. Entrants need join_code; host_token is "
+            "yours, for /host."
+        )
     out.note(
         "Publish rules_hash and secret_hash with the announcement. They prove that the rules did not change, and, when "
         "the secret is published with the decision, that the seeds were fixed before the contest opened."

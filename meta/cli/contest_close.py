@@ -74,15 +74,29 @@ def follow(out: Output, contest: Contest) -> None:
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
-    with CloseProgress(out, contest) as progress:
-        while contest.phase() != "decided":
-            try:
-                carry_on(contest, progress.note, count=lambda _: None)  # the display reads from the database itself
-            except Busy:
-                time.sleep(LOOK_SECONDS)
-                continue
-            if (contest.folder / "stop").exists():
-                raise KeyboardInterrupt
+    try:
+        with CloseProgress(out, contest) as progress:
+            while contest.phase() != "decided":
+                try:
+                    carry_on(contest, progress.note, count=lambda _: None)  # the display reads from the database itself
+                except Busy:
+                    time.sleep(LOOK_SECONDS)
+                    continue
+                if (contest.folder / "stop").exists():
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        out.note(left_over(contest))
+        raise
+
+
+def left_over(contest: Contest) -> str:
+    """What becomes of a close that this process leaves: another one may be at work on it."""
+    from arena.study import Study
+
+    again = f"metaloop contest close {resolve.typed(contest.folder)}"
+    if Study.open(contest.folder).is_running():
+        return f"serve goes on with the close; to follow it again: {again}"
+    return f"the close is not finished, and nothing works on it now; to resume: {again} (or serve)"
 
 
 class CloseProgress:
@@ -126,8 +140,9 @@ class CloseProgress:
         if self.status is not None:
             from rich.markup import escape
 
-            width = self.status.console.width - 4
-            self.status.update(escape(render.fit(clean("; ".join(filter(None, (now, *looks[-1:])))), width)))
+            for line in new:
+                self.note(line)
+            self.status.update(escape(render.fit(clean(now), self.status.console.width - 4)))
             return
         due = now not in ("", self.said) and time.monotonic() - self.spoke > LINE_SECONDS
         for line in (*new, *([now] if now and (new or due) else ())):
@@ -143,7 +158,7 @@ class CloseProgress:
 
 
 def where(contest: Contest) -> str:
-    """How far the close is, with an estimate of the time left or the most that it may take; empty once it is done."""
+    """How far the close is, with an estimate of the time left, in at most 76 characters; empty once it is done."""
     from arena.contest.pace import deciding, most_seconds, progress_line, run_seconds
     from arena.contest.standing import queue_positions
     from arena.contest.views import host_rows
@@ -151,12 +166,12 @@ def where(contest: Contest) -> str:
     if contest.phase() in ("deciding", "decided"):
         return progress_line(deciding(contest))
     entries = sum(row["state"] not in ("void", "failed") for row in host_rows(contest))
-    then = f"the leaders run again, at most about {duration(most_seconds(contest, entries))}"
+    most = duration(most_seconds(contest, entries))
     order = queue_positions(contest, run_seconds(contest)[0])
     if not order:
-        return then
+        return f"the leaders run again, at this pace about {most}, often less"
     left = max(eta for _, eta in order.values())
-    return f"{many(len(order), 'entry')} with unfinished runs, about {duration(left)} left; then {then}"
+    return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, about {most}"
 
 
 def present(out: Output, contest: Contest) -> None:

@@ -53,6 +53,8 @@ def status(
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
     if going := contest.get("deciding"):
+        if not (view.get("health") or {"at_work": True})["at_work"]:
+            going.pop("seconds", None)  # nothing goes on, so there is no time left
         out.note(progress_line(going))
         for one in going.get("race", ()):
             out.note(f"  {named(one)}: {one['said']}")

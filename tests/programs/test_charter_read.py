@@ -161,7 +161,7 @@ def test_a_claim_with_its_words_counts_and_is_written_down() -> None:
         (CharterClaim("wave", None, (SIX,)), "wave must be an integer, not null", True),
         (CharterClaim("wave", float("nan"), (SIX,)), "must be a valid JSON value", True),
         (CharterClaim("wave", [[1]], (SIX,)), "must be a single value", True),
-        (CharterClaim("proposers", {"gut": 1}, (SIX,)), "proposers key gut must be", True),
+        (CharterClaim("proposers", {"gut": 1}, (SIX,)), 'there is no proposer "gut"; there are queue, random', True),
         (CharterClaim("budget", 9, (SIX,)), "no such field", True),
         (CharterClaim("version", 1, (SIX,)), "no such field", True),
         (CharterClaim("screen", {"fraction": 0.2}, (QUARTER,)), "no such field", True),

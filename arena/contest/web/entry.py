@@ -13,7 +13,7 @@ from analysis.report.champion import CreditRow, Excerpt, excerpts, methods
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
-from arena.contest.insight import credit_of
+from arena.contest.insight import credit_is_computed, credit_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
@@ -25,6 +25,7 @@ from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
 from programs.errors import NotFound, UsageError
 from programs.file_set import is_document
+from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
@@ -186,6 +187,7 @@ class TextShown:
     methods: list[tuple[str, str, str]]
     causal: bool
     credit_public: bool
+    computed: bool
 
 
 def text_shown(
@@ -203,14 +205,21 @@ def text_shown(
         bases,
         base,
         between(base, text, entry.name),
-        Program.parse(text).shown if is_document(text) else text,
+        Program.parse(text).shown if is_document(text) else without_front_matter(text),
         credit,
         *folded(excerpts(text, credit)),
         len(proven),
         methods(credit),
         any(row.causal for row in proven),
         credit_is_public(host),
+        credit_is_computed(host.contest, entry.program_id),
     )
+
+
+def without_front_matter(text: str) -> str:
+    """Its dashes would make a heading of it."""
+    lines = text.split("\n")
+    return "\n".join(lines[locate(lines).end :])
 
 
 def folded(passages: list[Excerpt]) -> tuple[list[Excerpt], list[Excerpt], int]:

@@ -10,8 +10,8 @@ from typing import Any, TypedDict, cast
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from analysis.wording import decimals, number
-from arena.contest.announced import outcome, place
+from analysis.wording import decimals, number, typical
+from arena.contest.announced import digits_of, outcome, place
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
 from arena.contest.stored import Announcement, entry_label
@@ -19,9 +19,9 @@ from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 250, 700  # in units of the viewBox
+ROW, TOP, LEFT, WIDTH = 26, 24, 200, 440  # in units of the viewBox; a phone scales it to three quarters
 NAMES = 134  # room for the names, right of the arcs
-MOST_BEND = 110
+MOST_BEND = 84  # of an arc's control points; the arc itself reaches three quarters of it
 
 
 def lineage_routes(host: Host) -> APIRouter:
@@ -54,6 +54,8 @@ class LineageValues(TypedDict):
     lineage: IdeaLineage | None
     who: dict[int, EntryLabel]
     drawn: Drawing | None
+    won: set[int]
+    digits: int  # decimal places of the gains
 
 
 def lineage_values(host: Host) -> LineageValues:
@@ -61,12 +63,14 @@ def lineage_values(host: Host) -> LineageValues:
     sealed = host.contest.config.sealed and host.contest.phase() != "decided"
     stored = None if sealed else host.contest.database.fact("lineage")
     if not stored:
-        return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None}
+        return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None, "won": set(), "digits": 0}
     said = host.contest.announcement()
     lineage, won = decided(cast(IdeaLineage, stored), said), {who["number"] for who in said.get("winners", ())}
     who = names(host.contest, lineage)
     arrived = sorted(lineage["nodes"], key=lambda node: node["number"])
-    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawing(arrived, who, won)}
+    digits = digits_of(said) if said.get("rows") else decimals(typical(node["gain"] for node in arrived), 3)
+    drawn = drawing(arrived, who, won)
+    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn, "won": won, "digits": digits}
 
 
 def decided(lineage: IdeaLineage, said: Announcement) -> IdeaLineage:
@@ -125,6 +129,8 @@ class Drawing:
     """Entries from top to bottom by arrival, left to right by verified gain; arcs for directives taken over."""
 
     height: float
+    width: float
+    names: float  # left end of the names
     zero: float
     nodes: tuple[LineageNode, ...]
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
@@ -159,7 +165,7 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: C
         for edge in node["edges"]
         if (first := edge["from"]) in heights
     )
-    return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
+    return Drawing(TOP + ROW * len(nodes) + 6, WIDTH, LEFT - NAMES + 6, across(0.0) or 0.0, shown, arcs)
 
 
 def arc(start: float, end: float, edge: LineageEdge, source: str, to: str) -> tuple[str, int, str]:

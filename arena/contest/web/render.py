@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.announced import places, sentences
+from arena.contest.announced import digits_of, places, sentences
+from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
@@ -48,6 +49,7 @@ def _environment() -> Environment:
         "cell": cell,
         "fenced": fenced,
         "brief": wording.brief,
+        "progress_line": progress_line,
         "state": state_label,
     }
     made.globals |= {
@@ -56,6 +58,7 @@ def _environment() -> Environment:
         "scale": PlotScale,
         "decision_sentences": sentences,
         "decision_places": places,
+        "decision_digits": digits_of,
         "arm_label": arm_label,
         "entry_label": entry_label,
         "rank_sentence": RANKS,

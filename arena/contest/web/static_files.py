@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 FILES = (
     ("live.js", "text/javascript"),
     ("lint.js", "text/javascript"),
+    ("draft.js", "text/javascript"),
     ("copy.js", "text/javascript"),
     ("icon.svg", "image/svg+xml"),
 )

@@ -21,9 +21,11 @@ from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.charter_edit import settings_of
+from programs.lint import LintMessage
 from programs.program import Program
 from trainer import conditional
 
+UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
 
 
@@ -125,8 +127,9 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."
     if scripted:
         said += _use_of(program, named, tried)
-    told = {"ideas-not-queued"} if scripted else set[str]()  # the message says it
-    lint = [message.record() for message in read.lint if message.code not in told]
+    lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
+    if scripted and (idle := _unqueued(program, named)):
+        lint = [idle.record(), *lint]
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
@@ -135,10 +138,21 @@ def _use_of(program: Program, named: Collection[str], tried: Collection[str]) ->
     set_fields = dict(settings_of(program.text).set_fields)
     if not program.ideas and not set_fields:
         return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
-    if named and not any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
-        at = f" (line {set_fields['proposers']})" if "proposers" in set_fields else ""
-        return f" No idea will be tried: no phase's proposers contain queue{at}."
+    if _unqueued(program, named):
+        return " No idea will be tried: see the warning."
     if left := [idea.line for idea in program.ideas if idea.directive_id in named and idea.directive_id not in tried]:
         lines = f"line{'s' * (len(left) > 1)} {listed(map(str, left))}"
         return f" {len(tried)} will be tried: the others ({lines}) change groups outside focus."
     return "" if program.ideas else " It has no ideas."
+
+
+def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
+    """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
+    if not named or any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
+        return None
+    set_fields = dict(settings_of(program.text).set_fields)
+    where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
+    fix = "proposers: {queue: 0.5, local: 0.5}"
+    how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
+    message = f"no idea will be tried, because {where} of the proposers; write {how}"
+    return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", UNQUEUED, message)

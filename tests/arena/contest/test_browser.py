@@ -59,21 +59,42 @@ def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     settled(browser)  # the address is the new page's before its scripts have run
 
 
+def type_text(browser: Browser, text: str) -> None:
+    """Into the box of the page on writing."""
+    box = "const box = document.querySelector('#text')"
+    browser.value(f"(() => {{ {box}; box.value = {text!r}; box.dispatchEvent(new Event('input')); }})()")
+
+
 def typed(browser: Browser, page: str, token: str) -> None:
     """Who has joined is logged in; a text is checked while it is typed; log out, and in again with the token."""
     go(browser, page)
     told = "document.querySelector('#found').textContent"
     for text, said in (("- Try `nonsense=3`.", ": 0 of 1"), ("<b>x", "Can be submitted")):
         program = f"# x\n\n## Ideas\n\n{text}\n"
-        browser.value(
-            "(() => { const box = document.querySelector('#text'); "
-            f"box.value = {program!r}; box.dispatchEvent(new Event('input')); }})()"
-        )
+        type_text(browser, program)
         until(browser, f"{told}.includes({said!r})")
     assert browser.value("document.querySelectorAll('#found b').length") == 0
     submit(browser, "/logout", "location.pathname === '/'")
     go(browser, page.replace("/write", "/join"))
     submit(browser, "/login", "location.pathname === '/me'", token=token)
+
+
+def drafts(base: str, browser: Browser) -> None:
+    """What was typed and not submitted is there again after another page, until it is dropped or submitted."""
+    text, note = "document.querySelector('#text').value", "document.querySelector('#draft')"
+    stored = "Object.keys(localStorage).length"
+    go(browser, f"{base}/write")
+    until(browser, f"{note}.hidden && {stored} === 0")
+    type_text(browser, "# A draft\n")
+    until(browser, "document.querySelector('#found').textContent.includes('Can be')")
+    go(browser, f"{base}/queue")
+    go(browser, f"{base}/write")
+    until(browser, f"{text} === '# A draft\\n' && !{note}.hidden")
+    browser.value(f"{note}.querySelector('a').click()")
+    until(browser, f"{text} !== '# A draft\\n' && {note}.hidden && {stored} === 0")
+    type_text(browser, "# Mine too\n")
+    browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
+    until(browser, f"location.pathname.startsWith('/entry/') && {stored} === 0")
 
 
 def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
@@ -115,6 +136,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     go(browser, f"{base}/join")
     assert browser.value(LIVE) and browser.value("document.querySelector('#join').textContent") == "You are Ada"
     kept_texts(contest, base, browser)
+    drafts(base, browser)
     typed(browser, f"{base}/write", token)
     browser.value(  # the form is replaced, as live.js does, and a text is typed into the new one
         "(() => { const box = document.querySelector('form[action=\"/enter\"] [name=text]'); "
@@ -129,7 +151,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
     time.sleep(1.5)  # the first event only says how things stand
     with contest.database.read() as connection:
-        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 2").one().number
+        number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 3").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
     assert browser.value("document.querySelector('#live').hidden") is False
@@ -177,8 +199,15 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     action = f"/entry/{entry}/dispute"
     submit(browser, action, "location.hash.startsWith('#dispute-')", reason="It took my third idea word for word.")
     until(browser, "document.querySelector('.disputes .said')?.textContent.includes('third idea')")
+    go(browser, base, 360)
+    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
+    time.sleep(1.5)  # the first event only says how things stand
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, lambda _: None)
+    until(browser, "document.querySelector('.phase').textContent === 'decided'")  # without a reload
+    assert browser.value("document.querySelector('header nav').textContent.includes('Write')") is False
+    go(browser, f"{base}/lineage", 360)
+    assert browser.value("document.querySelector('.lineage svg').getBoundingClientRect().right <= innerWidth")
     go(browser, base)
     until(browser, "document.querySelector('.verdict h2')?.textContent.length > 0")
     assert browser.complaints() == []
@@ -196,7 +225,7 @@ def test_a_contest_read_to_its_end_in_a_browser(tmp_path: Path) -> None:
 
 
 def test_an_entrant_in_a_browser(tmp_path: Path) -> None:
-    contest, command = founded(tmp_path).contest, found()
+    contest, command = founded(tmp_path, entries_per_person=4).contest, found()
     assert command is not None
     with served(contest) as port, Browser(command) as browser:
         whole(contest, port, browser)

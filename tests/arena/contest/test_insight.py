@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.courses import CONTEST, courses_of
+from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
-from arena.contest.tables import ContestEntry, Course
+from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.web.lineage import decided, drawing
@@ -175,6 +177,25 @@ def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], B
     assert SECRET in browser.get("/lineage.md").text and "★" not in page and "Result" not in page
 
 
+def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    texts = ("`LADDER1=0.1` `LADDER2=20`.", "Both at once: `LADDER2=20`, then `LADDER1=0.1`.", "Only `LADDER2=20`.")
+    programs = {}
+    study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
+    for text in texts:  # a restart after each entry changes nothing
+        who, _ = accounts.join(contest.database, contest.config, f"Ada {'abc'[len(programs)]}", "")
+        document = f"# x\n\n## Ideas\n\n- {text}\n"
+        entry = accept(contest, who, document.encode()).entry
+        programs[entry.program_id] = Program.parse(document)
+        study.state.entries[entry.entry_id] = entry
+        Descents(contest, study).follow()
+    with contest.database.read() as connection:
+        hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
+    assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"]]
+    shared = lineage(contest, [])["ideas"]
+    assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
+
+
 def test_after_the_decision_the_lineage_has_its_order_and_gains(
     opened: tuple[Contest, dict[str, str], Browser],
 ) -> None:
@@ -205,6 +226,7 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
     page, twin = (browser.get(path).text for path in ("/lineage?decided", "/lineage.md?decided"))
     contest.database.set_fact("announcement")
     assert page.count('<rect class="f-soft"') == 1 and page.count('<circle class="f-accent"') == 1
+    assert page.count('<tr class="tie">') == 1 and 'width="700"' not in page and ">0.20</td>" in page
     assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
     first, second = page.split("<tbody>")[1].split("</tr>")[:2]
     assert ">first</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second

@@ -20,7 +20,8 @@ from arena.contest.standing import version
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
-from meta.cli.contest_close import CloseProgress, where
+from arena.study import Study
+from meta.cli.contest_close import CloseProgress, follow, left_over, where
 from meta.cli.output import Output
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
@@ -44,6 +45,10 @@ def states(contest: Contest) -> dict[str, str]:
 
 def quiet(_text: str) -> None:
     pass
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.slow
@@ -120,18 +125,19 @@ def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
 
 
 def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
+    assert where(contest).startswith("2 entries unfinished, about ") and len(where(contest)) <= 76  # of 80 columns
     carry_on(contest, quiet, until_idle=True)
     seconds, measured = pace.run_seconds(contest)
     assert measured and 0 <= seconds < by_budget  # a simulated run takes no time by the clock
     heard: list[Mapping[str, object]] = []
     now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
     told = Deciding(contest, heard.append, lambda: now)
-    assert "the leaders run again, at most about " in where(contest) and "unfinished" not in where(contest)
+    assert "the leaders run again, at this pace about " in where(contest) and "unfinished" not in where(contest)
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     before = version(contest.database)
@@ -141,21 +147,30 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     assert pace.deciding(contest) | {"seconds": 0} == {**now, "seconds": 0}
     assert now["per_run"] > 0  # the clock of these runs counts, not that of the board's
     assert version(contest.database) != before  # open pages show it
-    line = f"5 of at most 6 confirming runs, at most about {duration(pace.deciding(contest)['seconds'])} left"
+    line = f"5 of at most 6 confirming runs, at this pace about {duration(pace.deciding(contest)['seconds'])} left"
     assert [event["text"] for event in heard if event["kind"] == "progress"] == [now["looks"][1], line]
     assert where(contest) == line
     progress = CloseProgress(Output(), contest)
     progress.show()
     assert capsys.readouterr().err.splitlines() == [*now["looks"], line]
+    monkeypatch.setattr("arena.contest.work.carry_on", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        follow(Output(), contest)
+    again = f"metaloop contest close {contest.folder}"
+    assert f"nothing works on it now; to resume: {again} (or serve)" in capsys.readouterr().err
+    with Study.open(contest.folder):
+        assert left_over(contest) == f"serve goes on with the close; to follow it again: {again}"
     now |= {"done": 6}
     told.began -= 100
     told({"kind": "run_ended", "state": "finished"})
     progress.show()
-    assert capsys.readouterr().err == "" and where(contest).startswith("6 of") and len(heard) == 5  # once a minute
+    assert (
+        capsys.readouterr().err == "" and where(contest) == "all 6 confirming runs are done" and len(heard) == 5
+    )  # once a minute
     assert now["per_run"] >= 50
     progress.spoke -= 61
     told.spoke -= 61
     told({"kind": "run_ended", "state": "finished"})
     for _ in range(2):
         progress.show()
-    assert capsys.readouterr().err.startswith("6 of at most 6") and len(heard) == 7
+    assert capsys.readouterr().err.startswith("all 6 confirming runs are done") and len(heard) == 7

@@ -32,7 +32,9 @@ def winner(gain: float) -> MeasuredRow:
     }  # fmt: skip
 
 
-def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_the_decision_the_deciding_runs_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     contest = founded(tmp_path).contest
     command = ["contest", "status", str(contest.folder)]
     contest.database.set_fact("pulse", at="2026-01-01T00:00:00+00:00")
@@ -46,6 +48,10 @@ def test_after_the_decision_the_deciding_runs_are_shown(tmp_path: Path, capsys: 
     assert "Ada 1\t0.691" in after.out and "confirming runs" in after.err
     assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
+    contest.state(early="rain", close_asked="2026-01-01T00:00:00+00:00")
+    monkeypatch.chdir(tmp_path)
+    assert run(["contest", "ls"]) == 0
+    assert "2026-01-01 00:00" in capsys.readouterr().out
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +128,31 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             assert [said[1:] in text for text in texts] == [going_on] * len(pages)
             assert run(["contest", "status", str(contest.folder)]) == 0
             shown = capsys.readouterr().err
+            serve = f"start it: metaloop contest serve {contest.folder}"
+            assert serve in shown and " left" not in shown.replace("left after", "")  # the queue is stopped
             assert ("3 of at most 9 confirming runs" in shown and f"Ada 1: {said}" in shown) == going_on
+
+
+def test_an_entrant_sees_gain_and_rank_of_the_decision(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        ada = Browser(port)
+        ada.form("/join", name="Ada")
+        path = ada.form("/enter", text="---\nmetaloop:\n  name: mine\n---\n# Mine\n").headers["location"]
+        page = ada.get(path).text
+        assert "<hr" not in page and "<h2>metaloop" not in page and "<h1>Mine" in page.split("Rendered")[1]
+        assert "Credit is not computed yet." in page
+        row = {**winner(0.691), "number": 3, "entry_id": path.removeprefix("/entry/")}
+        said: Announcement = {
+            "outcome": "won", "winners": [row], "rows": [row], "unit": "nats", "n": 28, "headline": "Ada 1 won",
+            "gain": 0.691, "over_stock": 0.2, "over_low": 0.1, "over_high": 0.3, "decided_at": "2026-01-01",
+        }  # fmt: skip
+        contest.database.set_fact("announcement", **said)
+        contest.state(decided="2026-01-01T00:00:00+00:00")
+        page, twin = ada.get("/me").text, ada.get("/me.md").text
+    for cell in (">0.691</td>", ">0.671 to 0.711</td>", 'data-label="Rank">1</td>', ">first</td>"):
+        assert cell in page
+    assert "| 0.691 | 0.671 to 0.711 | 1 |" in twin
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,9 @@ def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytes
     assert "further" not in said.out and "join_code" in said.out
     for figure in ("Entrants need join_code", "rules_hash and secret_hash", "not shown again"):
         assert figure in said.err
+    assert run(["contest", "init", str(tmp_path / "open"), "-t", str(law), "-n", "2", "--open-join"]) == 0
+    said = capsys.readouterr()
+    assert "join_code" not in said.out + said.err and "Save host_token now" in said.err
 
 
 def test_an_export_before_the_decision_says_that_it_is_no_study(

@@ -96,7 +96,16 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     told = checked(port, text)
     assert (told["ideas"], told["of"], told["tried"]) == (1, 1, 0)
     assert "Ideas that name an edit of the task: 1 of 1." in told["message"]
-    assert "No idea will be tried: no phase's proposers contain queue (line 3)." in told["message"]
+    assert "No idea will be tried: see the warning." in told["message"]
+    assert [(m["line"], m["level"]) for m in told["lint"]] == [(3, "warning")]
+    fix = "proposers: {queue: 0.5, local: 0.5}"
+    assert "no idea will be tried" in told["lint"][0]["message"] and fix in told["lint"][0]["message"]
+    assert "phase" not in told["lint"][0]["message"]
+    assert '<li class="warning">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
+    bare = checked(port, text.split("---\n")[2])["lint"][0]
+    assert bare["message"].endswith(f"write {fix} below metaloop: in the settings at the top")
+    near = checked(port, text.replace("local", "locall"))["lint"][0]["message"]
+    assert 'there is no proposer "locall"; did you mean local? There are queue,' in near
     queued = checked(port, text.replace("local", "queue"))
     assert queued["tried"] == 1 and "No idea" not in queued["message"]
     wrong = checked(port, text.replace("local", "queue").replace("metaloop", "metalop"))

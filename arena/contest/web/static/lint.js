@@ -24,7 +24,7 @@
       return;
     }
     const list = document.createElement("ul");
-    list.append(...said.lint.map((m) => line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`)));
+    list.append(...said.lint.map((m) => line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`, m.level)));
     found.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
   }
 

@@ -33,7 +33,10 @@
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
     document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
     document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
-    document.querySelector(".intro").replaceWith(fresh.querySelector(".intro"));
+    for (const part of [".kicker", ".intro", "header nav"]) {
+      const [old, made] = [document, fresh].map((page) => page.querySelector(part));
+      if (old.outerHTML !== made.outerHTML) old.replaceWith(made); // the focus on an unchanged link stays
+    }
     said.hidden = false;
     said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";
   }
