@@ -71,8 +71,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         """The folder of a new study; absolute, because workers and experiments have other working folders."""
         if not self.study:
             return resolve.fresh_folder(task.name, out).resolve()
-        out.note(f"study: {self.study}")
-        return Path(self.study).expanduser().resolve()
+        folder = Path(self.study).expanduser().resolve()
+        out.note(f"study: {resolve.placed(folder)}")
+        return folder
 
     def check(self, study: Study) -> None:
         """Raise NotComparable where the flags contradict the settings of the study to resume."""
