@@ -194,13 +194,14 @@ def awaited(out: Output, study: str | None) -> Path:
             return folder
         except NotFound:
             before, there = there, [*resolve.known_studies(), *resolve.studies_in(Path())]
+            new = [] if before is None else [one for one in there if one not in before]
             if before is None:
                 what = f"waiting for the study {study or ''}".strip()
                 named = ", ".join(map(resolve.placed, there[-resolve.SHOWN :])) or "none here"
                 out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {named})")
-            for new in there if before is not None else ():
-                if new not in before and new != Path(study or "").expanduser():
-                    out.note(f"a study {new.name} has started in {resolve.placed(new)}; did you mean it?")
+            for other in new:
+                if other != Path(study or "").expanduser():
+                    out.note(f"a study {other.name} has started in {resolve.placed(other)}; did you mean it?")
         time.sleep(FOLLOW_SECONDS)
 
 
