@@ -20,6 +20,8 @@ class PlannedWork(TypedDict, total=False):
     runs: int
     experiments_per_run: int
     experiments: int
+    runs_in_all: int  # with those on held-out tasks
+    experiments_in_all: int
     harvest_experiments: int  # on each task
     run_budget_s: float
     run_budgets_s: dict[str, float]  # by task, where there are several

@@ -5,16 +5,18 @@ is sent twice is stored once."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import shlex
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from analysis.trackers.contract import KILLED, Step, TrackedRun, Tracker, needed
-from analysis.trackers.service import bare, client_errors, one_line, require_answer
+from analysis.trackers.service import PORTS, bare, client_errors, one_line, require_address, require_answer
 from programs.errors import UsageError
 
 MOST_METRICS = 900  # in one request; the server takes 1,000
@@ -23,6 +25,7 @@ MOST_CHARACTERS = 5000  # of a tag
 CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # opens the table of runs
 STORES = ("sqlite:", "mysql", "postgresql", "mssql", "file:", "/", ".")
 NOTE = "mlflow.note.content"
+SENT = "sent"  # the tag of a run that was sent whole
 
 
 class Mlflow(Tracker):
@@ -39,6 +42,8 @@ class Mlflow(Tracker):
         if uri:
             self.address = f"{VARIABLE}={bare(uri)}"
             self.variables = f"{VARIABLE}={shlex.quote(uri)} " if bare(uri) == uri else ""  # no password on a screen
+            if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() != "true":  # else a path is an address
+                require_address(uri, VARIABLE, stores(), "http://HOST:PORT or sqlite:///FILE")
             require_answer(uri, VARIABLE)
             path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
             if uri.startswith("sqlite:///") and not path.parent.is_dir():  # the client tries again for minutes
@@ -49,7 +54,11 @@ class Mlflow(Tracker):
         self.where = viewer(bare(uri))
         with client_errors(self.address or str(folder), UsageError):
             self._client = tracking.MlflowClient(tracking_uri=uri)
+            if uri.startswith("databricks"):  # the client has no look at them before its first request
+                logging.getLogger("mlflow.utils.databricks_utils").setLevel(logging.ERROR)
+                needed("mlflow.utils.databricks_utils", "mlflow").get_databricks_host_creds(uri)
         self._experiment, self._runs = "", dict[str, str]()
+        self._sent: dict[str, str] = {}  # run → digest of what it was sent with
         self._open: set[str] = set()
         self._takes_files = True
 
@@ -78,9 +87,14 @@ class Mlflow(Tracker):
         runs, page = dict[str, str](), None
         while page != "":
             runs_page = self._client.search_runs([self._experiment], max_results=1000, page_token=page)
-            runs |= {run.data.tags["run_id"]: run.info.run_id for run in runs_page if "run_id" in run.data.tags}
+            for run in runs_page:
+                if known := run.data.tags.get("run_id"):
+                    runs[known], self._sent[known] = run.info.run_id, run.data.tags.get(SENT, "")
             page = runs_page.token or ""
         return runs
+
+    def has(self, run: TrackedRun) -> bool:
+        return self._sent.get(run.run_id) == digest(run)
 
     def start(self, run: TrackedRun) -> None:
         if known := self._runs.get(run.run_id):
@@ -109,6 +123,8 @@ class Mlflow(Tracker):
         self._client.log_batch(opened, metrics=metrics, tags=tags)
         self._send_files(run)
         ended = None if run.ended is None else int(1000 * run.ended)
+        if self._takes_files:
+            self._client.set_tag(opened, SENT, digest(run))
         self._client.set_terminated(opened, "FINISHED" if run.state in ("finished", "imported") else "FAILED", ended)
         self._open.discard(run.run_id)
 
@@ -132,12 +148,21 @@ class Mlflow(Tracker):
             self._client.set_terminated(self._runs[run_id], status="KILLED")
 
 
+def digest(run: TrackedRun) -> str:
+    return hashlib.sha256(repr((run.result, dict(run.settings))).encode()).hexdigest()[:12]
+
+
 def experiments(run: TrackedRun) -> str:
     """What each experiment tried and gave, as the table that MLflow shows."""
     keys = list(dict.fromkeys(key for step in run.steps for key in step.values))
     words = [[step.number, step.status, step.decision, step.description] for step in run.steps]
     data = [[*row, *(step.values.get(key) for key in keys)] for row, step in zip(words, run.steps, strict=True)]
     return json.dumps({"columns": ["step", "status", "decision", "description", *keys], "data": data}, indent=1)
+
+
+def stores() -> list[str]:
+    """What the address of a store may begin with; installed packages add some."""
+    return ["http", "https", "sqlite", "databricks", *PORTS, *entry_points(group="mlflow.tracking_store").names]
 
 
 def viewer(uri: str) -> str:

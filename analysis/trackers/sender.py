@@ -21,7 +21,8 @@ def project_for(tracker: Tracker, study: TrackedStudy, named: str | None) -> str
             raise UsageError(what, hint=f"delete them first: rm -r {shlex.quote(str(there))}")
         if owner in (None, study.study_id):
             return project
-    raise UsageError(f"the project {project} has runs of another study", hint="name another: --project NAME")
+    whose = "runs of another study" if owner else "runs that are not Metaloop's"
+    raise UsageError(f"the project {project} has {whose}", hint="name another: --project NAME")
 
 
 @dataclass
@@ -61,9 +62,14 @@ class Sender:
                 return
             del self.ended[run.run_id]
             self.tracker.start(run)
+        elif run.run_id not in self.sent and over and self.tracker.has(run):
+            self.sent[run.run_id] = {step.experiment_id for step in run.steps}
+            self.ended[run.run_id] = run.result
+            return
         elif run.run_id not in self.sent:
+            self.sent[run.run_id] = set()  # before its start, which an interruption may leave half done
             self.tracker.start(run)
-        sent = self.sent.setdefault(run.run_id, set())
+        sent = self.sent[run.run_id]
         ready = run.steps if over else run.decided(last)
         if steps := [step for step in ready if step.experiment_id not in sent]:
             self.tracker.log(run, steps)

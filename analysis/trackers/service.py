@@ -6,7 +6,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
@@ -33,13 +33,24 @@ def one_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].partition(" Response body:")[0].rstrip(" .,:")
 
 
+def named(variable: str, address: str) -> str:
+    return f"{variable}{': ' if '=' in variable else '='}{bare(address)}"
+
+
+def require_address(address: str, variable: str, kinds: Sequence[str], use: str = "http://HOST:PORT") -> None:
+    """Raises UsageError, which says what to ``use``, where an address begins with none of ``kinds``."""
+    what, start = named(variable, address), address.partition(":")[0].partition("+")[0]
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", address):
+        raise UsageError(f"{what} is not an address: http:// is missing", hint=f"{variable}=http://{address}")
+    if start.lower() not in kinds:
+        raise UsageError(f"{what} is not an address; use {use}", hint=f"correct {variable}")
+
+
 def require_answer(address: str, variable: str) -> None:
     """Raises EnvironmentProblem where no server answers at an address that ``variable`` names, UsageError where it is
     not an address."""
-    what, url = f"{variable}{': ' if '=' in variable else '='}{bare(address)}", urlsplit(bare(address))
+    what, url = named(variable, address), urlsplit(bare(address))
     kind = url.scheme.partition("+")[0]
-    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", address):
-        raise UsageError(f"{what} is not an address: http:// is missing", hint=f"{variable}=http://{address}")
     try:
         host, port = url.hostname, url.port
         if kind in ("http", "https") and not host:
@@ -70,6 +81,9 @@ def client_errors(what: str, kind: type[MetaloopError] = EnvironmentProblem) -> 
             raise
         line = one_line(error)
         status: Any = getattr(error, "get_http_status_code", lambda: None)()
+        if "credential configuration failed" in line:  # MLflow's, of Databricks
+            cure = "set DATABRICKS_HOST and DATABRICKS_TOKEN, or log in with databricks auth login"
+            raise CredentialMissing(f"{what}: there are no credentials", hint=cure) from error
         if status in (401, 403) or type(error).__name__ == "AuthenticationError":
             raise CredentialMissing(f"{what} refuses the credentials: {line}", hint="docs/trackers.md") from error
         if status == 404:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.trackers.contract import KILLED, InFolder, Step, TrackedRun, Verdict, needed
-from analysis.trackers.service import bare, client_errors, require_answer
+from analysis.trackers.service import bare, client_errors, require_address, require_answer
 from programs.errors import CredentialMissing, EnvironmentProblem, UsageError
 
 
@@ -19,6 +19,8 @@ class Wandb(InFolder):
         self.mode = os.environ.get("WANDB_MODE", "offline")
         if self.mode not in ("offline", "online"):
             raise UsageError(f"WANDB_MODE={self.mode} is neither offline nor online", hint="unset WANDB_MODE")
+        if server := os.environ.get("WANDB_BASE_URL"):
+            require_address(server, "WANDB_BASE_URL", ("http", "https"))
         self.updates = self.mode == "online"
         if self.updates:
             self._sign_in()

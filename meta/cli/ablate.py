@@ -127,7 +127,7 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         launch.dry_run(out, plan)
         return
     settings.ready(out, task, study)
-    launch.announce(out, plan)
+    launch.announce(out, plan, study.folder)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
     champion = study.state.champion

@@ -44,7 +44,9 @@ class ErrorReport:
         out = [text if self.exit_code == DRAINED else f"error: {text}"]
         if self.ids:
             out.append("  " + "  ".join(self.ids))
-        if self.hint:
+        if self.hint and self.exit_code == DRAINED:  # the commands that go on
+            out += ["next:", *(f"  {_one_line(command)}" for command in self.hint.splitlines())]
+        elif self.hint:
             out.append(f"hint: {_one_line(self.hint)}")
         return out
 

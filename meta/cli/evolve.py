@@ -155,14 +155,18 @@ def finish(
 ) -> None:
     """Play what is left of the study and show its result."""
     from meta.begin import champion_of, confirmed_again
+    from meta.cli.board import load_board
     from meta.evolve import evolve as carry_out
+    from meta.window.planned import not_run
 
     folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
-        launch.announce(out, described)
+        launch.announce(out, described, folder)
         if not headroom_first(out, command, study, plan, described, flags.start.yes):
             return
         launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
+        if fewer := not_run(load_board(folder)[0]):
+            out.note(fewer)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     present(out, folder, applies=flags.ending.apply)

@@ -63,7 +63,7 @@ def run(out: Output, command: str, own: Sequence[Program], flags: EvolveFlags, f
         tasks = named(flags, partial(trains, unsafe=settings.unsafe_no_sandbox))
     study = study or create(out, settings, plan, tasks, model_config, follows)
     if study.state.best_instruction is None:
-        launch.announce(out, described)
+        launch.announce(out, described, study.folder)
         play(out, study, plan, described)
     else:
         out.note(f"{resolve.shown(study.folder)} has already finished; this is its result")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from meta.cli import launch, mutation
+from meta.cli import launch, mutation, plan_words
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
 from meta.cli.study_size import Dial, headroom_words, trial_tells
@@ -28,6 +28,10 @@ def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
+    planned |= {
+        "runs_in_all": plan_words.total_runs(planned),
+        "experiments_in_all": plan_words.all_experiments(planned),
+    }
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
     model_config = study.config.staff if study else settings.researcher_choice.settled
     planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)

@@ -131,7 +131,11 @@ def export(
         for_researcher(out, study, target, kind)
         return
     if tool.follow and to not in FOLLOWED:
-        raise UsageError("--follow needs --to mlflow, trackio, wandb or tensorboard", hint="add --to wandb -o logs/")
+        tools = "mlflow, trackio, wandb or tensorboard"
+        if to in TOOLS:
+            again = f"metaloop export {study or 'studies/NAME'} --to {to} -o logs/"
+            raise UsageError(f"--follow works with {tools}, not with {to}", hint=f"when the study has ended: {again}")
+        raise UsageError(f"--follow needs --to {tools}", hint="add --to wandb -o logs/")
     if tool.project and to not in TOOLS[1:]:
         raise UsageError(f"--project needs --to {', '.join(TOOLS[1:])}", hint="add --to wandb -o logs/")
     if to in TOOLS:

@@ -71,8 +71,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         """The folder of a new study; absolute, because workers and experiments have other working folders."""
         if not self.study:
             return resolve.fresh_folder(task.name, out).resolve()
-        out.note(f"study: {self.study}")
-        return Path(self.study).expanduser().resolve()
+        folder = Path(self.study).expanduser().resolve()
+        out.note(f"study: {resolve.placed(folder)}")
+        return folder
 
     def check(self, study: Study) -> None:
         """Raise NotComparable where the flags contradict the settings of the study to resume."""
@@ -279,8 +280,38 @@ def known_noise(study: Study | None) -> RunNoise | None:
         return None
 
 
-def announce(out: Output, plan: PlannedWork) -> None:
-    """Print the plan and its cost on stderr, before anything starts."""
+def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str]:
+    """The runs of a study that have ended, and how far it is in words."""
+    from meta.cli.board import load_board
+
+    board = load_board(folder)[0]
+    ended = sum(run.state != "running" for run in board.runs.values())
+    runs = many(plan_words.total_runs(plan), "run")
+    return ended, f"{ended} of {runs} ended, {duration(board.charged)} of device time charged to the runs"
+
+
+def announce(out: Output, plan: PlannedWork, folder: Path) -> None:
+    """Print the plan and its cost on stderr, before anything starts; of a study that is resumed only what is left."""
+    (ended, far), runs = so_far(folder, plan), plan_words.total_runs(plan)
+    if 0 < ended < runs:  # a confirmation that is made again has none of its runs yet
+        left = (runs - ended) / runs
+        out.note(
+            f"{far}; left: at most {many(runs - ended, 'run')}, about "
+            f"{duration(left * plan['device_seconds'])} of device time, {duration(left * plan['wall_seconds'])} in all"
+        )
+    else:
+        announce_whole(out, plan)
+    if plan.get("models"):
+        limits = plan_words.limits(plan)
+        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
+    for remark in (capacity.crowd(plan), capacity.other_load(plan)):
+        if remark:
+            out.note(remark)
+    if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
+        out.note(plan["sandbox"])
+
+
+def announce_whole(out: Output, plan: PlannedWork) -> None:
     out.note(
         f"plan: {plan_words.all_runs(plan)}{', each' if plan_words.held_out_runs(plan) else ''} "
         f"{plan_words.where(plan)}, about "
@@ -288,9 +319,6 @@ def announce(out: Output, plan: PlannedWork) -> None:
         f"be used, {duration(plan_words.charged(plan))} of it charged to the runs, about "
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
-    if plan.get("models"):
-        limits = plan_words.limits(plan)
-        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     for key, sentence in (
         ("embeddings", "embeddings: {embeddings}"),
         ("tells", "{tells}"),
@@ -303,11 +331,6 @@ def announce(out: Output, plan: PlannedWork) -> None:
     ):
         if plan.get(key):
             out.note(sentence.format_map(plan))
-    for remark in (capacity.crowd(plan), capacity.other_load(plan)):
-        if remark:
-            out.note(remark)
-    if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
-        out.note(plan["sandbox"])
 
 
 def dry_run(out: Output, plan: PlannedWork) -> None:
@@ -324,7 +347,7 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
     from arena.drain import Drained
     from arena.run_archive import compact
 
-    runs = plan["runs"] + plan_words.held_out_runs(plan)
+    runs = plan_words.total_runs(plan)
     goal: PlannedWork = {"runs": runs, "device_seconds": plan_words.charged(plan)}
     unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
@@ -332,7 +355,7 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
         try:
             result = work(progress)
         except Drained as error:
-            error.hint = again
+            error.hint, error.message = again, f"{error.message}; {so_far(folder, plan)[1]}"
             raise
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")

@@ -83,7 +83,7 @@ def match(
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
-    launch.announce(out, plan)
+    launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out)
     present(out, study.folder, [played.match_id])

@@ -14,7 +14,8 @@ from meta.planned_work import PlannedWork
 from programs.text import word_list
 
 _SHOWN_BY_NAME = word_list("""
-    task runs run_budget_s run_budgets_s experiments_per_run experiments harvest_experiments device_seconds
+    task runs run_budget_s run_budgets_s experiments_per_run experiments runs_in_all experiments_in_all
+    harvest_experiments device_seconds
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
@@ -90,10 +91,14 @@ def held_out_runs(plan: PlannedWork) -> int:
     return plan.get("runs_on_reserve", 0) + plan.get("runs_on_variant", 0)
 
 
+def total_runs(plan: PlannedWork) -> int:
+    return plan["runs"] + held_out_runs(plan)
+
+
 def all_runs(plan: PlannedWork) -> str:
     """``92 runs, 8 of them on held-out tasks``."""
     held_out = held_out_runs(plan)
-    return many(plan["runs"] + held_out, "run") + (f", {held_out} of them on held-out tasks" if held_out else "")
+    return many(total_runs(plan), "run") + (f", {held_out} of them on held-out tasks" if held_out else "")
 
 
 def all_experiments(plan: PlannedWork) -> int:
@@ -103,7 +108,7 @@ def all_experiments(plan: PlannedWork) -> int:
 def charged(plan: PlannedWork) -> float:
     """Device-seconds that will be charged to the runs, without their verification."""
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
-    return (plan["runs"] + held_out_runs(plan)) * sum(budgets) / len(budgets)
+    return total_runs(plan) * sum(budgets) / len(budgets)
 
 
 def _runs(plan: PlannedWork) -> str:

@@ -80,8 +80,12 @@ def listed(text: str | None) -> list[str]:
 
 def known_studies() -> list[Path]:
     """The studies under ``studies/`` of the current folder, oldest first."""
-    folders = [p.parent for p in STUDIES.glob(f"*/{MARK}")] if STUDIES.is_dir() else []
-    return sorted(folders, key=lambda p: (p / MARK).stat().st_mtime)
+    return studies_in(STUDIES)
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """The studies directly in a folder, oldest first."""
+    return sorted((p.parent for p in folder.glob(f"*/{MARK}")), key=lambda p: (p / MARK).stat().st_mtime)
 
 
 def fresh_folder(task: str, out: Output) -> Path:
@@ -104,6 +108,12 @@ def shown(folder: Path) -> str:
     """A folder as a path to show: relative where it is below the current folder."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_absolute() and folder.is_relative_to(here) else folder)
+
+
+def placed(folder: Path) -> str:
+    """The same, ``./a`` for one that is directly in the current folder, so that it is seen to be a path."""
+    path = shown(folder)
+    return path if "/" in path else f"./{path}"
 
 
 def typed(folder: Path) -> str:

@@ -71,7 +71,7 @@ def run(
     settings.ready(out, task, study)
     if study is None:
         study = create(out, "run", task, entries, 1, settings)
-    launch.announce(out, plan)
+    launch.announce(out, plan, study.folder)
     played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
     present(out, study.folder, played.match_id)
 

@@ -123,7 +123,7 @@ class ToolExport:
 
             if not sender.sent:
                 raise
-            raise Drained(f"interrupted after {self.amount()}", hint=" && ".join(self.again())) from None
+            raise Drained(f"interrupted after {self.amount()}", hint="\n".join(self.again())) from None
         finally:
             tracker.close()
         out.note(f"sent {self.amount()}; to look at them: {tracker.where}")
@@ -186,18 +186,22 @@ def awaited(out: Output, study: str | None) -> Path:
     """The folder of the study, as soon as it has a ledger."""
     from analysis.study import ledger_folder
 
-    said = False
+    there: list[Path] | None = None
     while True:
         try:
             folder = resolve.study_folder(study, out)
             ledger_folder(folder)
             return folder
         except NotFound:
-            if not said:
-                there = ", ".join(map(str, resolve.known_studies()[-resolve.SHOWN :])) or "none here"
+            before, there = there, [*resolve.known_studies(), *resolve.studies_in(Path())]
+            new = [] if before is None else [one for one in there if one not in before]
+            if before is None:
                 what = f"waiting for the study {study or ''}".strip()
-                out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {there})")
-            said = True
+                named = ", ".join(map(resolve.placed, there[-resolve.SHOWN :])) or "none here"
+                out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {named})")
+            for other in new:
+                if other != Path(study or "").expanduser():
+                    out.note(f"a study {other.name} has started in {resolve.placed(other)}; did you mean it?")
         time.sleep(FOLLOW_SECONDS)
 
 
@@ -210,19 +214,21 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
         try:
             study, failed = read(), False
         except Corrupt:  # once: a record that is being written is no damage
-            if failed or not at_work:
+            if failed:
                 raise
             failed = True
             time.sleep(FOLLOW_SECONDS)
             continue
         begun = begun or at_work
         if not at_work and (begun or study.runs):
-            wait = RESUME_SECONDS - (time.monotonic() - began_at)
-            if begun or wait <= 0 or state_of(folder) != "stopped":
+            state = state_of(folder)
+            if state == "running":  # it was resumed while the ledger was read
+                begun = True
+            elif begun or state != "stopped" or (wait := RESUME_SECONDS - (time.monotonic() - began_at)) <= 0:
                 return
-            if not waited:
+            elif not waited:
                 out.note(f"the study is stopped; waiting {wait:.0f} s for it to be resumed")
-            waited = True
+                waited = True
         sender.send(study, last=False)
         if time.monotonic() >= remark_at:
             sent = f"{many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')} sent so far"

@@ -82,7 +82,7 @@ def transfer(
         settings.ready(out, each, study)
     if study is None:
         study = settings.create(out, COMMAND, wanted, own, {"seeds": runs, "bare": bare})
-    launch.announce(out, plan)
+    launch.announce(out, plan, study.folder)
     going, begun = plan.copy(), study
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for the progress: the mean over tasks
     launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_transfer(begun, own, runs, bare, progress))

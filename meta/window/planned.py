@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from analysis.wording import duration
+from meta.claim import START
 from meta.cli.board import StudyView
 from meta.plan import OVERHEAD, Plan
 from meta.reserve import runs_on_reserved, runs_on_variant
@@ -44,6 +45,38 @@ def expected(board: StudyView) -> RemainingWork | None:
     return RemainingWork(runs, done, left)
 
 
+def not_run(board: StudyView) -> str:
+    """Why a study that has ended has fewer runs than its plan; empty where it has all, or this is not known."""
+    config = cast("Mapping[str, Any]", board.config)
+    runs, ended = planned_runs(config, 0), sum(run.state != "running" for run in board.runs.values())
+    if not runs or ended >= runs:
+        return ""
+    plan, tasks = plan_of(config["plan"]), 1 + len(config.get("further") or [])
+    views = board.matches.values()
+    roles = {arm.role for view in views if view.event.get("purpose") == "confirmation" for arm in view.arms.values()}
+    raced = [arm for view in views if view.event.get("purpose") in ("race", "generation") for arm in view.arms.values()]
+    why = {
+        "the program that the champion started from is an arm already, or does the same as one": (
+            START,
+            plan.start_runs,
+        ),
+        "the champion does the same without its ideas": ("without-ideas", plan.ablation_runs),
+        "your program does the same as the champion or stock": ("own", plan.own_arm * plan.confirm_runs),
+    }
+    said = [
+        f"{count * tasks} in the confirmation, as {text}"
+        for text, (role, count) in why.items()
+        if count and role not in roles
+    ]
+    if (fewer := plan.search_runs * tasks - sum(len(arm.runs) for arm in raced)) > 0:
+        said.append(f"{fewer} in the races, which had fewer programs than planned or ended early")
+    return f"{ended} of {runs} planned runs were made; not needed: {'; '.join(said)}" if said else ""
+
+
+def plan_of(given: Mapping[str, Any]) -> Plan:
+    return Plan(**{one.name: given[one.name] for one in fields(Plan) if one.name in given})
+
+
 def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
     """Of an evolution on tasks, those on held-out tasks included; of a match, ``arms`` times the runs of each."""
     given = config.get("plan") or {}
@@ -51,7 +84,7 @@ def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
         return arms * int(given.get("seeds") or 0) or None
     if "starters" not in given or config.get("families") or given.get("same_spend") or given.get("long_runs"):
         return None
-    plan = Plan(**{one.name: given[one.name] for one in fields(Plan) if one.name in given})
+    plan = plan_of(given)
     reserve = config.get("reserve") or []
     held_out = sum(runs_on_variant(plan) if on.get("variant") else runs_on_reserved(plan) for on in reserve)
     return plan.runs * (1 + len(config.get("further") or [])) + held_out

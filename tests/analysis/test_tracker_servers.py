@@ -28,11 +28,16 @@ def closed_port() -> int:
     [
         ("mlflow", {"MLFLOW_TRACKING_URI": "http://me:pw@127.0.0.1:CLOSED"}, 1, "no server answers at"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:CLOSED/a"}, 1, "no server answers at"),
-        ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "unsupported URI"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "use http://HOST:PORT or sqlite:///FILE"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "foo"}, 2, "is not an address; use"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "file:///tmp/none"}, 2, "is not an address; use"),
+        ("mlflow", {"DATABRICKS_CONFIG_FILE": "/none", "MLFLOW_TRACKING_URI": "databricks"}, 4, "no credentials"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:no"}, 2, "is not an address"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "127.0.0.1:CLOSED"}, 2, "http:// is missing"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/a.db"}, 2, "there is no folder /nowhere"),
         ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:CLOSED"}, 1, "no server answers at"),
+        ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "127.0.0.1:CLOSED"}, 2, "http:// is missing"),
+        ("wandb", {"WANDB_BASE_URL": "here"}, 2, "is not an address; use http://HOST:PORT"),
         ("wandb", {"WANDB_MODE": "disabled"}, 2, "neither offline nor online"),
     ],
 )
@@ -73,11 +78,24 @@ def test_following_is_refused_at_once_or_lists_the_studies_there_are(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["export", "later", "--to", "optuna", "-o", "logs", "--follow"]) == 2
-    (tmp_path / "studies/first").mkdir(parents=True)
-    (tmp_path / "studies/first/study.toml").touch()
-    monkeypatch.setattr("meta.cli.tool_export.time.sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert run(["export", "later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
-    assert "(studies that are there: studies/first)" in capsys.readouterr().err
+    assert "when the study has ended: metaloop export later --to optuna" in capsys.readouterr().err
+
+    def begin(name: str) -> None:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "study.toml").touch()
+
+    def sleep(_: float) -> None:
+        if (tmp_path / "later").exists():
+            raise KeyboardInterrupt
+        begin("later")
+
+    begin("studies/first")
+    begin("old")
+    monkeypatch.setattr("meta.cli.tool_export.time.sleep", sleep)
+    assert run(["export", "studies/later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
+    told = capsys.readouterr().err
+    assert "(studies that are there: studies/first, ./old)" in told
+    assert told.count("a study later has started in ./later; did you mean it?") == 1 and told.count("started") == 1
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -30,7 +30,8 @@ from analysis.trackers import (
 )
 from analysis.trackers.mlflow import viewer
 from meta.cli.main import run
-from meta.cli.tool_export import files_of
+from meta.cli.output import Output
+from meta.cli.tool_export import files_of, send_while_running
 from programs.errors import UsageError
 from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb, wandb_records
 from trainer.planted import random_law, simulated_task
@@ -180,13 +181,16 @@ def test_a_run_that_changes_after_its_end_is_sent_again(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path) -> None:
+def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     growing = Growing(folder, tmp_path / "growing", 0)
     growing.grow(len(growing.lines) // 2)
     words = ["export", str(growing.folder), "--to", "mlflow", "-o", str(tmp_path / "out"), "-q"]
     assert run(words) == 0
     growing.grow(len(growing.lines))
-    assert run(words) == 0 and run(words) == 0
+    assert run(words) == 0
+    starts, start = [], type(TRACKERS.get("mlflow")(tmp_path / "out")).start
+    monkeypatch.setattr("analysis.trackers.mlflow.Mlflow.start", lambda *one: (starts.append(one), start(*one)))
+    assert run(words) == 0 and not starts  # it has them as they are
     whole = tracked(growing.folder, files_of(growing.folder))
     same(mlflow(tmp_path / "out", whole), expected(whole))
 
@@ -323,6 +327,11 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
         tracker.close()
     with pytest.raises(UsageError, match="runs of another study"):
         project_for(fresh(), other, study.name)
+    if tool == "mlflow":
+        client = __import__("mlflow").MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
+        client.create_run(client.create_experiment("mine"))
+        with pytest.raises(UsageError, match="mine has runs that are not Metaloop's"):
+            project_for(fresh(), study, "mine")
     if tool in ("mlflow", "optuna"):
         assert [project_for(fresh(), each, None) for each in (study, other)] == [study.name, f"{study.name}-0123456"]
     if tool == "tensorboard":
@@ -361,7 +370,7 @@ def test_an_interrupted_follow_says_how_to_start_again_and_its_runs_are_killed(
     told = capsys.readouterr().err
     kept = f"{tmp_path}/out/{folder.name}"
     command = f"metaloop export {folder} --to wandb -o {tmp_path}/out --follow"
-    assert told.endswith(f"interrupted after 1 run with 0 experiments\nhint: rm -r {kept} && {command}\n")
+    assert told.endswith(f"interrupted after 1 run with 0 experiments\nnext:\n  rm -r {kept}\n  {command}\n")
     (path,) = tmp_path.glob(f"out/{folder.name}/wandb/offline-run-*/*.wandb")
     codes, config = [], {}
     for data in wandb_records(path.read_bytes()):
@@ -413,6 +422,18 @@ def test_following_a_stopped_study_waits_for_it_to_be_resumed(
     assert not following.is_alive() and told.count("stopped; waiting") == 1
     assert ("stopped before its end" in told) is not resumed
     assert not resumed or f"sent {len(tracked(folder).runs)} runs" in told
+
+
+def test_a_study_that_is_resumed_while_its_ledger_is_read_is_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0)
+    study, at_work = tracked(folder), [False, True, False]
+    states = iter(["running", "finished"])
+    monkeypatch.setattr("meta.cli.tool_export.running", lambda _: at_work.pop(0))
+    monkeypatch.setattr("meta.cli.tool_export.state_of", lambda _: next(states))
+    send_while_running(Output(quiet=True), folder, Sender(Recorder()), lambda: study)
+    assert not at_work and next(states, "none left") == "none left"
 
 
 def test_an_interrupted_query_is_an_interruption(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,10 +73,12 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     os.kill(process.pid, signal.SIGINT)
     _, remarks = process.communicate(timeout=200)
     assert process.returncode == 130, remarks
-    assert "metaloop match --resume" in remarks
+    stopped = re.search(r"(\d) of 12 runs ended, .* of device time charged to the runs\nnext:\n  (.*)\n", remarks)
+    assert stopped and stopped[2].startswith("metaloop match --resume"), remarks
     assert json.loads(cli("status", str(folder), "--json").stdout)["state"] == "stopped"
     done = cli("match", "--resume", str(folder), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert stopped[1] == "0" or ("left: at most" in done.stderr and "plan:" not in done.stderr)
     rows = json.loads(done.stdout)["items"]
     assert len(rows) == 4  # local, stock, the control one-line, and stock once more
     assert {row["role"] for row in rows} == {"program", "control", "a/a"}

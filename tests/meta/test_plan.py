@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from meta import plan as plans
+from meta.window.planned import not_run
 from programs.errors import UsageError
 from tests.studies import TINY
 from trainer.task import Task
@@ -50,3 +54,26 @@ def test_flags_change_single_numbers() -> None:
 
 def test_a_plan_survives_the_settings_file() -> None:
     assert plans.Plan(**asdict(TINY)) == TINY
+
+
+def test_runs_that_were_not_needed_are_explained() -> None:
+    def match(purpose: str, arms: dict[str, int]) -> Any:
+        return SimpleNamespace(
+            event={"purpose": purpose},
+            arms={role: SimpleNamespace(role=role, runs=[""] * runs) for role, runs in arms.items()},
+        )
+
+    def board(final: dict[str, int], raced: int = plans.QUICK.search_runs) -> Any:
+        runs = [SimpleNamespace(state="finished")] * (raced + sum(final.values()))
+        return SimpleNamespace(
+            config={"command": "evolve", "plan": asdict(plans.QUICK)},
+            runs=dict(enumerate(runs)),
+            matches={1: match("race", {"program": raced}), 2: match("confirmation", final)},
+        )
+
+    final = {"champion": 10, "control": 10, "a/a": 4, "without-ideas": 4, "start": 6}
+    assert not_run(board(final)) == ""
+    del final["start"]
+    told = not_run(board(final, plans.QUICK.search_runs - 4))
+    assert re.match(r"80 of 90 planned runs were made; not needed: 6 in the confirmation, as the .* started", told)
+    assert told.endswith("; 4 in the races, which had fewer programs than planned or ended early")
