@@ -47,6 +47,7 @@ METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     ("known",),
     first=("edit", "directive", "mutation", "factorial", "having", "following", "replay", "claimed"),
 )
+LAST = ("confirmation", "reserve")  # streams of matches after the search
 RECOMPUTED = (
     "An earlier version of metaloop started this study. Its credit was recomputed from all experiments, so it can "
     "differ from the figures in its programs and evidence files."
@@ -79,10 +80,13 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
     return [row(item) for scope in searched(con, exclude_matches) for item in credits(scope).rows]
 
 
-def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()) -> list[Scope]:
-    """Each task of a study, without the matches of its confirmation: they are not used for attribution."""
-    last = con.execute("SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve')").fetchall()
-    return scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)])
+def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = (), *, only: bool = False) -> list[Scope]:
+    """Each task of a study, without the matches of its confirmation: they are not used for attribution. ``only``: the
+    tasks that have other matches, those of the search."""
+    matches = con.execute("SELECT match_id, task, stream FROM matches").fetchall()
+    last = [match_id for match_id, _, stream in matches if stream in LAST]
+    others = {task for _, task, stream in matches if stream not in LAST}
+    return [one for one in scopes(con, [*exclude_matches, *last]) if one.task in others or not only]
 
 
 def recomputed(con: duckdb.DuckDBPyConnection) -> str:

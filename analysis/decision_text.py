@@ -93,8 +93,7 @@ def shown(d: Decision) -> str:
         return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
     if d.tested.difference is None:
         return f"beats {d.tested.name}"
-    digits = interval_decimals(d.tested.low, d.tested.high)
-    return f"beats {d.tested.name} by {number(d.tested.difference, digits)} {d.unit}"
+    return f"beats {d.tested.name} by {difference(d.tested, d.unit, signed=False)}"
 
 
 def reference(d: Decision) -> str:

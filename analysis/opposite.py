@@ -1,4 +1,5 @@
-"""Why a line's own estimate and the gain of the change that added it can point in opposite directions."""
+"""Why two estimates about one line can point in different directions: of trying the line, of having it in a program,
+of the change that added it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ COMPARED = {
     "directive": "averages all experiments that cite the line, those that their run discarded included",
     "following": "compares runs that followed the line with runs of the same program that did not",
 }
+
+HAD = ("having", "factorial")
 
 
 class Estimate(Protocol):
@@ -53,6 +56,25 @@ def opposites(
             f"compare different things: the first {COMPARED[own.method]}; the second compares whole runs of the child "
             f"with those of its {parent}: discarded experiments do not count there, and everything else in which they "
             "differ does."
+        )
+    return out
+
+
+def tried_and_had(
+    pairs: Sequence[tuple[str, Estimate, Estimate]],
+    shown: Callable[[float | None, int, bool], str] = plain_number,
+) -> list[str]:
+    """A remark on each line (its text, its row of having it, its significant row of trying it) whose rows disagree."""
+    out = []
+    for text, had, tried in pairs:
+        if had.method not in HAD or had.task != tried.task or sign(had) == sign(tried):
+            continue
+        line = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+        out.append(
+            f"{line} has two estimates. Trying it: {_with_unit(tried, shown)}, the script with the change compared "
+            f"with the script before ({tried.design}). Having it: {_with_unit(had, shown)} of a run's gain, programs "
+            f"with the line compared with programs without it ({had.design}). Both can be true: a run discards a "
+            "change that makes its script worse, so a bad try costs the run only its time."
         )
     return out
 

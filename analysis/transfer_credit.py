@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from analysis.attribution import searched
 from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit, canonical
 from analysis.directive_credit import HeldDirective, directive_credits
 from analysis.edit_effects import Effects, edit_effects
@@ -112,6 +113,8 @@ def across(
 ) -> list[Across]:
     """One row per edit, cited directive and idea list that was tried on any of the tasks; most significant first."""
     by_task = {scope.task: scope for scope in scopes(con)}
+    # of a task of the search the experiments that `credit` uses, so that both show the same estimate of an effect
+    by_task |= {scope.task: scope for scope in searched(con, only=True)}
     views = [by_task[task] for task in where.all if task in by_task]
     stock = {task: stock_on(task, cells) for task in where.all}
     effects = {scope.task: edit_effects(scope) for scope in views}

@@ -17,7 +17,7 @@ from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
 from meta.mutators.base import ChildProposal, ModelCalls, Mutator
 from meta.novelty import Novelty
-from programs.charter_prose import START, with_prose
+from programs.charter_prose import START, agreeing, with_prose
 from programs.edit import with_missing_patches
 from programs.errors import ProgramError
 from programs.file_set import is_document
@@ -119,8 +119,9 @@ def judge(
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
         program = parent.with_text(proposal.text, name)
-        if START in program.text:  # sentences of its parent's charter, which an export wrote
-            program = program.with_text(with_prose(program.text), name)
+        # Sentences of its parents that state another value of a setting; of a section that an export wrote, all.
+        said = with_prose(program.text) if START in program.text else agreeing(program.text, parent.text)
+        program = program.with_text(said, name)
     except ProgramError as error:
         return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
     errors = [message for message in lint(program) if message.level == "error"]

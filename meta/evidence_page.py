@@ -18,6 +18,8 @@ from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
 from analysis.opposite import opposites
+from analysis.report.champion import CreditRow, apart
+from analysis.report.source import ReportSource
 from analysis.scales import UNIT
 from analysis.standings import Standing
 from analysis.statistics import Mean, mean_interval
@@ -75,6 +77,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
+        tries = ReportSource(con, "").ask("directive_tries", CreditRow, program=champion.program.program_id).rows
+        opposed = contradictions(path, best) + apart({str(row.directive_id): row for row in best}, tries)
         task_rows, over = tasks_of(con, champion), together(con, champion)
         early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
@@ -92,7 +96,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=contradictions(path, best),
+        opposites=opposed,
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),

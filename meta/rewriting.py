@@ -126,13 +126,14 @@ def _code_change(knob: Knob) -> str:
 
 
 def measured_harm(study: Study, program: Program) -> dict[str, str]:
-    """Text of an idea → a sentence, of the ideas that made the study's scripts significantly worse (`metaloop credit`:
-    their interval and q)."""
+    """Text of an idea → a sentence, of the ideas that made the study's scripts significantly worse when they were tried
+    (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
+    discards what made its script worse."""
     from analysis.report.champion import CreditRow
     from analysis.report.source import ReportSource
 
     with open_study(study.folder, views=("credit",)) as con:
-        rows = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
+        rows = ReportSource(con, "").ask("directive_tries", CreditRow, program=program.program_id).rows
     said = {}
     for row in rows:
         if row.kind == "idea" and row.is_proven and row.low is not None and row.high is not None and row.high < 0:

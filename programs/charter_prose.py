@@ -26,6 +26,12 @@ def sentences(text: str) -> list[tuple[str, str]]:
     return [(field, say(field, given[field], charter)) for field in PHRASES if field in given]
 
 
+def agreeing(text: str, before: str) -> str:
+    """A mutated program whose sentences agree with its charter; ``before``: its parent."""
+    newline = newline_of(text)
+    return consistent(text.replace("\r\n", "\n"), before).replace("\n", newline)
+
+
 def with_prose(text: str) -> str:
     """The program with its charter as sentences, which replace those of its prose that contradict them; the others
     follow in a section. Unchanged if no field is set or the sentences are there already.

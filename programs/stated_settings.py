@@ -20,13 +20,14 @@ _SEVERAL = 3
 _NUMBERS = {"margin": "keep.margin", "paired": "keep.pairs"}  # of the keep rules
 
 
-def consistent(text: str) -> str:
+def consistent(text: str, before: str = "") -> str:
     """The text (with LF line ends) with the charter's sentences in the place of those that state another value.
 
-    Without charter fields the prose stands alone. A sentence counts only if its fields are set; in a program with
-    several sentences of a starter theirs count always, because a mutation may have unset what the starter set.
+    Without charter fields the prose stands alone. A sentence counts only if its fields are set, or were in the text
+    ``before`` a mutation; in a program with several sentences of a starter theirs count always, because an earlier
+    mutation may have unset what the starter set.
     """
-    given, charter = charter_fields(text), settings_of(text).charter
+    given, charter = charter_fields(before) | charter_fields(text), settings_of(text).charter
     known, by_phase = set[str](), [one for _, one in charter.by_phase()]
     sentences = sentences_of(text) if given else ()
     of_starter = sum(sentence.text in _states() for sentence in sentences) >= _SEVERAL
@@ -36,7 +37,9 @@ def consistent(text: str) -> str:
         wrong = [field for field in stated if not any(_holds(stated[field], one.get(field)) for one in by_phase)]
         if not wrong:
             continue
-        lost = [field for field in stated if field in (*wrong, "keep.rule") and _acts(field, charter)]
+        # what the rest of the sentence states is still true: a switch and the rule are said again
+        again = ["keep.rule", *(field for field in stated if stated[field] is True)]
+        lost = [field for field in stated if field in (*wrong, *again) and _acts(field, charter)]
         if "keep.rule" in lost and (number := _NUMBERS.get(charter.keep.rule)) in given:
             lost += [number] if number and number not in lost else []
         fields = [] if charter.phases else [field for field in lost if field not in known]

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.opposite import opposites
+from analysis.opposite import Estimate, opposites, tried_and_had
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
 from analysis.report.source import QueryResult
-from analysis.wording import chance, count, decimals, interval_decimals, many, number, short, span
+from analysis.wording import chance, count, decimals, interval_decimals, many, number, plain_number, short, span
 from programs.directives import Directive
 from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
+# Beside a line: what its estimate compares.
+BRIEFLY = {
+    "factorial": "runs with the line minus runs without it",
+    "ablation": "runs with the line minus runs without it",
+    "having": "children with the line minus parents without it, or the reverse",
+    "following": "runs with an experiment that cites it minus runs without one",
+    "directive": "experiments that cite it minus the script before",
+}
 # What each method compares; the page adds the unit.
 METHODS = {
     "factorial": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
@@ -54,6 +62,12 @@ class CreditRow:
         if self.q is None or self.low is None or self.high is None:
             return False
         return self.q < LEVEL and (self.low > 0 or self.high < 0)
+
+    @property
+    def is_tinted(self) -> bool:
+        """A setting acts on the whole run, so the experiments that cite it do not show its effect: its association is
+        not tinted."""
+        return self.is_proven and (self.kind != "charter" or bool(self.causal))
 
     @property
     def sample(self) -> str:
@@ -119,14 +133,18 @@ def section(facts: ReportFacts) -> ReportSection:
         return ReportSection("champion", "The champion's text", "The ledger has no program text.")
     credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
     change = facts.source.ask("champion_change", ChangeRow, program=row.program_id)
-    proven = [item for item in credit.rows if item.is_proven]
+    tries = facts.source.ask("directive_tries", CreditRow, program=row.program_id)
+    proven = [item for item in credit.rows if item.is_tinted]
     more = {
         "name": row.name or row.program_id,
         "program_id": row.program_id,
         "words": row.words,
         "excerpts": excerpts(row.text, credit.rows),
         "methods": methods(credit.rows),
-        "opposites": contradictions(change.rows, credit.rows),
+        "opposites": [
+            *contradictions(change.rows, credit.rows),
+            *apart({row.directive_id: row for row in credit.rows}, tries.rows, number),
+        ],
         "long": (row.words or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
@@ -136,7 +154,9 @@ def section(facts: ReportFacts) -> ReportSection:
         "inert": inert(facts, credit.rows),
         "roles": "`@" in row.text,
     }
-    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit, change))
+    return ReportSection(
+        "champion", title, template="champion.html.j2", more=more, answers=(program, credit, change, tries)
+    )
 
 
 def contradictions(changes: Sequence[ChangeRow], credit: Sequence[CreditRow]) -> list[str]:
@@ -146,12 +166,22 @@ def contradictions(changes: Sequence[ChangeRow], credit: Sequence[CreditRow]) ->
     return [text for one, row in added for text in opposites(one, one.parents, [(row.text, row)], number)]
 
 
+def apart(
+    best: Mapping[str, Estimate],
+    tries: Sequence[CreditRow],
+    shown: Callable[[float | None, int, bool], str] = plain_number,
+) -> list[str]:
+    """Why having a directive and trying it have estimates that do not agree; ``best``: by directive."""
+    proven = [row for row in tries if row.is_proven and row.directive_id in best]
+    return tried_and_had([(row.text, best[row.directive_id], row) for row in proven], shown)
+
+
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
     """The program split at its directives; text that does not parse is one plain excerpt."""
     by_id = {row.directive_id: row for row in credit}
     largest: dict[str | None, float] = defaultdict(float)
     for row in credit:
-        if row.is_proven:
+        if row.is_tinted:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
     out = []
     for lines, ids in _pieces(text):
@@ -165,11 +195,11 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
     inside = ""
     if row.low is not None:
         inside = f" [{number(row.low, digits)}, {number(row.high, digits)}]"
-    strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_proven else 0
+    strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
     return Mark(
         label=f"{number(estimate, digits, True)}{inside}, {row.sample}",
-        design=f"{row.design}, {row.method}",
-        way=("up" if estimate > 0 else "down") if row.is_proven else "none",
+        design=f"{row.design}, {row.method}: {BRIEFLY.get(str(row.method), row.method)}",
+        way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
         credit_id=str(row.credit_id),
     )

@@ -12,7 +12,7 @@ from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSectio
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
-from analysis.transfer import BOTH, TWIN, Cell, Transfer, both_arms, divisor, transfer, transfer_runs
+from analysis.transfer import BARE, BOTH, TWIN, Cell, Transfer, both_arms, divisor, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
@@ -25,7 +25,16 @@ TITLES = {
     "without-ideas": "Idea lists: programs with them minus the same programs without them",
 }
 MEANING = (("program", "significantly better than stock at 5% (Holm)"), ("unmeasured", "not significant"))
-COUNTED = "n: experiments on that task in the search and the confirmation (metaloop credit counts the search only). "
+# Of a task of the search, the estimates of metaloop credit.
+COUNTED = (
+    "On training tasks: the estimates of metaloop credit, from the search without the confirmation; n counts the same. "
+    "Significance is corrected over this chart's rows on all tasks, in metaloop credit over all methods on one task, "
+    "so a row can be significant in one of them only. "
+)
+MODELLED = (
+    "The effect on the untouched script is the model's, from all experiments that contain the change, most of which "
+    "contain others too; metaloop credit --bundle EDIT --on EDITS estimates it on top of others. "
+)
 BESIDE = "A change that was tried almost only beside one that hurts has no figure: it may only repair that one. "
 MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
@@ -181,7 +190,7 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
         "discovery rate 5% over all tasks together. 'On training tasks only' means that the estimate is significantly "
         f"smaller on other tasks, not merely not significant there. A row is significant only if an estimate "
         "still is after the correction for all rows and tasks; one interval that excludes zero is not enough. "
-        f"{BESIDE * (method == 'edit')}{COUNTED * (method in ('edit', 'tries'))}Design: {designs}.{left}",
+        f"{(MODELLED + BESIDE) * (method == 'edit')}{COUNTED * (method != BARE)}Design: {designs}.{left}",
         data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
         table=across_table(rows, study),
         answers=(behind(method, facts),),

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import decimals, plain_number, plain_span
 from meta.cli import render, resolve, trust
-from meta.cli.credit_rows import CreditLine, StoredLine, conclusions, hidden, ordered, selected, sentence, with_gain
+from meta.cli.credit_rows import (
+    CreditLine,
+    StoredLine,
+    as_contrasts,
+    conclusions,
+    hidden,
+    ordered,
+    selected,
+    sentence,
+    with_gain,
+)
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
 from meta.cli.output import GAP, Column, Output, Row, columns
@@ -36,7 +46,7 @@ ESTIMATED = {
     "add-one-in": "a kept change alone, trained again",
     "leave-one-out": "a kept change removed from the end of its run",
     "shapley": "a kept change, averaged over orders",
-    "edit": "a single change to the untouched script",
+    "edit": "a single change to the untouched script, by the model of all experiments",
     "directive": "experiments that cite the directive, compared with the script that they changed",
     "following": "runs that followed the directive minus runs that did not",
     "mutation": "child minus the mean of its parents",
@@ -46,6 +56,8 @@ ESTIMATED = {
 LEGEND = (
     "Gain: in the unit of the verdict, positive is better. Per experiment: the average change of the score by the "
     "experiments that cite the sentence, kept or not, 0 for a failed one; so a run that keeps it gains about as much. "
+    "A run discards a change that made its script worse, so a sentence can lose per experiment (directive) and "
+    "programs that have it lose nothing (having). "
     "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
     "confirmation and held-out tasks. One model estimates edits and directives from all experiments together, so that "
     'even n = 1 has an interval. q: p-value corrected for the number of tests ("-": not tested, because fewer than '
@@ -93,7 +105,7 @@ def credit(
     rows = every if all else selected(every)
     if out.mode == "person":
         for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
-            _show(out, [r for r in rows if (r["method"], r["gain_unit"]) == group])
+            _show(out, as_contrasts([r for r in rows if (r["method"], r["gain_unit"]) == group]))
         if rows:
             out.note(LEGEND)
             out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {resolve.typed(folder)}")

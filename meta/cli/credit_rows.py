@@ -15,6 +15,8 @@ GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain
 LEVEL = 0.05  # false discovery rate
 BEST, WORST = 10, 5  # significant rows of a method that are shown
 EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few
+# Methods with a row per directive, and how their data choose between runs or experiments with it and without it.
+TOGETHER = {"directive": "cited", "following": "followed", "having": "changed", "factorial": "changed"}
 TASKS = 3  # tasks with a conclusion of their own
 QUOTED = 70  # characters
 # What a gain is a part of, where that is not a run's gain.
@@ -84,6 +86,28 @@ def selected(rows: Sequence[CreditLine]) -> list[CreditLine]:
         best = min(gains, BEST)
         out += own[:best] + own[max(best, len(own) - min(WORST, len(own) - gains)) :]
     return out
+
+
+def as_contrasts(rows: Sequence[CreditLine]) -> list[CreditLine]:
+    """Rows of directives that were always changed together, or exactly the other way round, as one row: they rest on
+    one contrast."""
+    groups: dict[object, list[CreditLine]] = {}
+    for row in rows:
+        alike = row["method"] in TOGETHER and row["se"] and row["estimate"]
+        size = (f"{abs(row['estimate'] or 0):.9g}", f"{row['se']:.9g}") if alike else (row["credit_id"],)
+        groups.setdefault((row["method"], row["task"], row["design"], row["n"], *size), []).append(row)
+    return [_together(group) for group in groups.values()]
+
+
+def _together(rows: Sequence[CreditLine]) -> CreditLine:
+    first = rows[0]
+    if len(rows) == 1:
+        return first
+    ways = ["" if (row["estimate"] or 0.0) * (first["estimate"] or 0.0) > 0 else "opposite: " for row in rows]
+    lines = [f"{way}{sentence(row['label'] or row['credit_id'])}" for way, row in zip(ways, rows, strict=True)]
+    how = "together" if not any(ways) else "together, some the opposite way"
+    label = f"{len(rows)} sentences that were always {TOGETHER[first['method']]} {how}: {' | '.join(lines)}"
+    return {**first, "label": label}
 
 
 def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:

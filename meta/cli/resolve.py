@@ -88,6 +88,15 @@ def studies_in(folder: Path) -> list[Path]:
     return sorted((p.parent for p in folder.glob(f"*/{MARK}")), key=lambda p: (p / MARK).stat().st_mtime)
 
 
+def none_under(root: Path) -> str:
+    """That a folder has no study: the folder, studies beside it, and how to name another."""
+    here = sorted(p.parent.name for p in Path().glob(f"*/{MARK}")) if root == STUDIES else []
+    other = "metaloop ls FOLDER looks in another folder"
+    if here:
+        other = f"metaloop ls . lists those of the current folder: {', '.join(here[:SHOWN])}"
+    return f"no study under {root.absolute()}/ ({other})"
+
+
 def fresh_folder(task: str, out: Output) -> Path:
     """A new name ``studies/<task>-<date>-<n>``, also printed on stderr."""
     stem = f"{Path(task).name or 'task'}-{datetime.now(UTC):%Y-%m-%d}"
@@ -204,7 +213,7 @@ def short(identity: object, length: int = 7) -> str:
 def _newest(out: Output) -> Path:
     folders = known_studies()
     if not folders:
-        raise NotFound(f"no study under {STUDIES}/", hint="name its folder, or start one: metaloop evolve --quick")
+        raise NotFound(none_under(STUDIES), hint="name its folder, or start one: metaloop evolve --quick")
     if len(folders) > 1:
         out.note(f"study: {folders[-1]} (the newest of {len(folders)})")
     return folders[-1]

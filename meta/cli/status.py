@@ -52,7 +52,7 @@ def status(
     """Show what a study is doing: match, arms, device time, the last kept edits."""
     if all:
         items = [item_of(load_board(path)[0], path)[0] for path in resolve.known_studies()]
-        out.rows(items, STUDIES, empty="no study under studies/")
+        out.rows(items, STUDIES, empty=resolve.none_under(resolve.STUDIES))
         return
     folder = resolve.study_folder(study, out)
     if watch:

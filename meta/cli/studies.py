@@ -55,7 +55,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     found_below += [root] if (root / resolve.MARK).is_file() else []
     newest = sorted(found_below, key=lambda path: -(path / resolve.MARK).stat().st_mtime)
     items = [item(path) for path in newest]
-    out.rows(items, STUDIES, empty=f"no study under {root}/")
+    out.rows(items, STUDIES, empty=resolve.none_under(root))
     if items:
         size = sum(float(str(one["mb"])) for one in items)
         out.note(f"{many(len(items), 'study')}, {size:.0f} MB; metaloop rm STUDY removes one, metaloop ui shows them")

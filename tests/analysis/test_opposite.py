@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from analysis.credit import DirectiveCredit, MutationCredit, of_verdict, row
-from analysis.opposite import opposites
+from analysis.opposite import opposites, tried_and_had
 from analysis.writing_events import MutationEvent
 from meta.evidence_page import LineageStep, contradictions
 from programs.program import Program
@@ -52,6 +52,15 @@ def test_the_remark_has_both_figures_and_what_each_compares() -> None:
 def test_there_is_no_remark_without_a_contradiction(own: Known) -> None:
     assert opposites(WHOLE, 1, [("a line", own)]) == []
     assert opposites(Known("mutation", 0.2, -0.1, 0.5), 1, [("a line", OWN)]) == []
+
+
+def test_trying_a_line_and_having_it_are_two_estimates() -> None:
+    had, loss = Known("having", 0.04, -0.1, 0.18), replace(OWN, estimate=-0.397, low=-0.499, high=-0.294)
+    [text] = tried_and_had([("norm=none", had, loss)])
+    assert "Trying it: -0.397 nats per experiment" in text and "Having it: +0.04" in text
+    assert "Both can be true: a run discards a change that makes its script worse" in text
+    worse = replace(had, estimate=-0.2, low=-0.3, high=-0.1)
+    assert not tried_and_had([("x", worse, loss), ("x", replace(had, task="letters"), loss), ("x", loss, loss)])
 
 
 def test_the_evidence_page_compares_a_step_with_the_lines_that_it_added() -> None:

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from analysis.transfer import study_tasks, transfer_cells, transfer_runs
 from analysis.transfer_credit import across
-from meta.cli.credit_rows import GAIN, conclusions, hidden, ordered, selected, sentence, with_gain
+from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, selected, sentence, with_gain
 from tests.analysis import synthetic
 from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
@@ -100,11 +100,15 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
     assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
     [chart] = [f for part in sections(study) if part.name == "transfer" for f in part.figures if "tries" in f.name]
-    assert "n: experiments on that task in the search and the confirmation" in chart.caption
+    assert "from the search without the confirmation" in chart.caption
     with open_study(study) as con:
         drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
     [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]
-    assert {there.task: there.n for there in muon.there} == {"strokes": 9, "digits": 2}
+    assert {there.task: there.n for there in muon.there} == {"strokes": 6, "digits": 2}
+    [edit] = [one for one in drawn if one.method == "edit" and one.label == "+muon"]
+    known = {row["label"]: row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"]}["+muon"]
+    there = edit.there[0]
+    assert [there.estimate, there.low, there.high, there.n] == [known[k] for k in ("estimate", "low", "high", "n")]
 
 
 def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:
@@ -124,6 +128,10 @@ def test_the_best_and_the_worst_significant_rows_of_each_method_are_shown() -> N
     edits = [round(row["gain"] or 0.0, 1) for row in rows if row["method"] == "edit"]
     assert edits == [1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, -0.4, -0.5, -0.6, -0.7, -0.8]
     assert [row["gain"] for row in rows if row["method"] == "mutation"] == [-0.5]
+    same = [line("following", g, label=name) for g, name in ((0.17, "A"), (0.2, "B"), (-0.17, "C"))]
+    one, other = as_contrasts(same)
+    assert one["label"] == "2 sentences that were always followed together, some the opposite way: A | opposite: C"
+    assert one["gain"] == 0.17 and other["label"] == "B" and len(as_contrasts(gains)) == len(gains)
     every = [*weak, *losses, *gains, line("mutation", -0.5)]
     assert hidden(every, rows) == (
         "8 rows hidden: 3 not significantly different from zero, 5 between the 10 best and the 5 worst of their method "

@@ -30,14 +30,22 @@ from tests.meta.cli_study import on_terminal
 from tests.meta.opened_window import made_studies
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return "".join(capsys.readouterr())
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_studies(tmp_path_factory.mktemp("window"))
 
 
 def test_studies_are_listed_compared_and_removed_at_the_terminal(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(root)
+    assert run(["ls"]) == 0
+    assert f"no study under {root}/studies/ (metaloop ls . lists those of the current folder: one" in told(capsys)
+    assert run(["ls", str(tmp_path)]) == 0 and f"no study under {tmp_path}/ (metaloop ls FOLDER" in told(capsys)
     assert run(["ls", str(root), "--json"]) == 0
     [item] = json.loads(capsys.readouterr().out)["items"]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
@@ -91,7 +99,9 @@ def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(
 def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
     shutil.copytree(root / "one", root.parent / "list" / "strokes-2026-11-25-1")
     code, shown = on_terminal("ls", str(root.parent / "list"), cwd=root)
-    assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and len(shown.strip().splitlines()) == 3, shown
+    lines = ESCAPES.sub("", shown).strip().splitlines()
+    assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
+    assert len(lines) == 4 and re.search(r"\[0\.\d+ to 0\.\d+\]", lines[2]), shown  # the difference's interval below it
 
 
 def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -409,4 +410,5 @@ def test_a_ratio_to_a_gain_near_0_is_not_stated(ahead: Ended) -> None:
     small = replace(d, tested=replace(d.tested, gain=near, ratio=ratio))
     assert "times" not in decision_text.line(small).split(". The")[0] and "times" not in decision_text.shown(small)
     assert f"beats stock by {small.tested.difference:.2f}" in decision_text.line(small)
+    assert re.fullmatch(r"beats stock by \S+ \S+ \[\S+ to \S+\]", decision_text.shown(small))
     assert "That is" not in "".join(decision_text.notes(small))
