@@ -84,8 +84,8 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool
     left = f" The chart shows the {MOST} best." if len(measured) > MOST else ""
     if apart := len(every) - len(cells):
         left += (
-            f" Without {many(apart, 'program')} that did not run with the seeds and data of the {deciding}: their "
-            "ratios cannot be compared with these. Standings has their gains."
+            f" Left out: {many(apart, 'program')} that ran with other seeds and data than those of the {deciding}, so "
+            "that their ratios cannot be compared. The part Standings has their gains."
         )
     relative = " relative to stock's"
     about_p = "The p-values belong to the tests in this table, which are not part of the verdict."
