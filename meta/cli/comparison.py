@@ -241,8 +241,8 @@ class ChampionTexts:
 
 def texts(first: StudyView, second: StudyView) -> ChampionTexts | None:
     """None where a study has no champion."""
-    both = [text_of(board) for board in (first, second)]
-    if both[0] is None or both[1] is None:
+    both = [text for board in (first, second) if (text := text_of(board)) is not None]
+    if len(both) < 2:
         return None
     lines = list(unified_diff(both[0].splitlines(), both[1].splitlines(), n=0, lineterm=""))[2:]
     both_ways = {line[1:] for line in lines if line[0] == "-"} & {line[1:] for line in lines if line[0] == "+"}
