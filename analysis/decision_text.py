@@ -12,14 +12,23 @@ from analysis.decision import (
     LEVEL,
     OPEN,
     Check,
-    Compared,
     Decision,
     Longer,
     shown_larger,
 )
+from analysis.figures_text import (
+    apart_from_zero,
+    difference,
+    differs,
+    gains,
+    skewed,
+    steady,
+    times,
+    times_of,
+)
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
-from analysis.statistics import Mean, Ratio
+from analysis.statistics import Mean
 from analysis.trust import marked
 from analysis.wording import (
     MINUS,
@@ -58,33 +67,36 @@ class Caveat:
 
 
 def headline(d: Decision) -> str:
-    """The result, and of a lead what evolution itself has of it."""
-    return result(d) + own_share(d)
+    """The result, and of a lead the difference."""
+    return result(d, f" by {difference(d.tested, d.unit, signed=False)}")
 
 
-def result(d: Decision) -> str:
+def result(d: Decision, lead: str = "") -> str:
+    """``lead``: `` by`` how much, for a verdict that holds."""
     if d.state == CONTROL_FAILED:
         return "No verdict: the A/A check failed"
     same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
-    return f"{d.name} {'beats' if d.state == BETTER else 'is not shown to beat'} {reference(d)}{same}"
+    if d.state == BETTER:
+        return f"{d.name} beats {reference(d)}{lead}{same}"
+    return f"{d.name} is not shown to beat {reference(d)}{same}"
 
 
 def own_share(d: Decision) -> str:
-    """``; it started from the shipped program idea-queue, which gains …: evolution's own share is …``: who earned the
-    lead. Empty without a lead, or where the announced test compares the champion with that program."""
-    if not d.holds or d.origin is None or d.origin.start in compared(d):
+    """Who earned the lead: what evolution added to the program it started from, in a sentence. Empty without a lead,
+    where the announced test compares the two, and where evolution changed nothing, which ``origin`` says."""
+    if not d.holds or d.origin is None or d.origin.start in compared(d) or not d.origin.steps:
         return ""
-    if not d.origin.steps:
-        return "; evolution added nothing"
-    began = f"; it started from {d.origin.first}, which"
+    what = f"Evolution's own share is what evolution added to the program it started from, {d.origin.first}"
     if d.start is None:
-        return f"{began} did not run in this match, so evolution's own share is not known"
-    digits = apart_from_zero(d.start.low, interval_decimals(d.start.low, d.start.high))
-    known = f"95% interval {span(d.start.low, d.start.high, digits)}" if d.start.low is not None else "one run each"
-    share = f"{number(d.start.difference, digits, True)} ({known})"
-    differs = (d.start.low or 0) > 0 or (d.start.high or 0) < 0
-    share = f"own share is {share}" if differs else f"own share, {share}, is not significant"
-    return f"{began} gains {number(d.start.gain.mean, digits)} {d.unit} in the same match: evolution's {share}"
+        return f"{what}. It is not known, because that program did not run in this match."
+    digits = interval_decimals(d.start.low, d.start.high)
+    known = "" if d.start.low is not None else " (one run each)"
+    clear = "" if differs(d.start) else ", which is not significant"
+    middle = skewed(d.start.difference, d.start.low, d.start.high)
+    return (
+        f"{what}: {difference(d.start, d.unit)}{known}{clear}.{middle} That program gains "
+        f"{number(d.start.gain.mean, digits)} {d.unit} in the same match."
+    )
 
 
 def shown(d: Decision) -> str:
@@ -115,6 +127,7 @@ def sentence(d: Decision, where: str = "") -> str:
     figures = (
         f"Verified gain{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
         f"Difference: {lead} ({runs(d)}, one-sided p {tested_p(d.p)})."
+        f"{skewed(d.tested.difference, d.tested.low, d.tested.high)}"
     )
     if d.state == CONTROL_FAILED:
         return f"{figures} No result is announced, because the two arms of stock differ significantly."
@@ -129,30 +142,26 @@ def tested_p(p: float) -> str:
     return p_text(p) if digits == 2 else f"= {p:.{digits}g}"
 
 
-def apart_from_zero(low: float | None, digits: int) -> int:
-    """Decimal places with which a limit above 0 is not displayed as 0."""
-    while low is not None and low > 0 and round(low, digits) == 0 and digits < 6:
-        digits += 1
-    return digits
-
-
 def line(d: Decision) -> str:
     """The result with its difference, then the figures, then the champion's origin: for the end of a command and for
     the ledger."""
-    each = [f"on {on.task} gain {gains(on.champion, on.tested, on.unit)}{times(on.tested, on.ratio)}" for on in d.tasks]
+    each = [
+        f"on {on.task} gain {gains(on.champion, on.tested, on.unit)}{times(on.tested, on.ratio, on)}" for on in d.tasks
+    ]
     own = f"Gain {gains(d.champion, d.tested.gain, d.unit)} of {d.tested.name}"
     mean = f"Mean over {len(each)} {'families' if d.families else 'tasks'}: {'; '.join(each)}"
     figures = f"{mean if each else own}; {runs(d)}{' on each' if each and not d.families else ''}"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    lead = f"{by_how_much(d)}{own_share(d)}" or f". Difference {difference(d.tested, d.unit)}"
-    text = f"{result(d)}{lead}. {figures}; {tested}{doubt}"
-    return (f"{text}. {origin(d).removesuffix('.')}" if d.origin else text).replace(MINUS, "-")
+    lead = "" if d.holds else f". Difference {difference(d.tested, d.unit)}"
+    text = f"{result(d, by_how_much(d))}{lead}. {figures}; {tested}{doubt}"
+    parts = [text, own_share(d).removesuffix("."), origin(d).removesuffix(".")]
+    return ". ".join(filter(None, parts)).replace(MINUS, "-")
 
 
-def origin(d: Decision, short: bool = False) -> str:
+def origin(d: Decision) -> str:
     """What the champion started from and what evolution changed; empty in studies of older versions."""
-    return d.origin.sentence(compared(d), short, over_start(d, short)) if d.origin else ""
+    return d.origin.sentence(compared(d), over_start(d)) if d.origin else ""
 
 
 def compared(d: Decision) -> list[str]:
@@ -160,46 +169,20 @@ def compared(d: Decision) -> list[str]:
     return [d.tested.name, *([d.own] if d.same_as == "stock" else [])]
 
 
-def over_start(d: Decision, short: bool) -> str:
+def over_start(d: Decision) -> str:
     """What the confirmation shows of the changes by evolution; empty where it did not run the first program."""
     if d.start is None:
         return ""
     helps, hurts = (d.start.low or 0) > 0, (d.start.high or 0) < 0
     shows = f"{'shows' if helps or hurts else 'does not show'} that these changes {'hurt' if hurts else 'help'}"
-    counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} against {d.start.gain.n}"
-    apart = "" if d.holds else f"difference {difference(d.start, d.unit)}, "  # else it is in the headline
-    figures = f" (not the announced test: {apart}{counted})"
-    return f"The confirmation {shows}{'' if short else figures}"
+    counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} of the champion and {d.start.gain.n} of"
+    apart = "" if d.holds else f", difference {difference(d.start, d.unit)}"  # else in the sentence before
+    return f"The confirmation {shows} ({counted} {d.start.name}{apart}; the announced test is against {reference(d)})"
 
 
 def by_how_much(d: Decision) -> str:
     """The difference in a verdict that holds, and the ratio where it is stated (``steady``)."""
-    return f" by {difference(d.tested, d.unit, signed=False)}{times(d.tested.gain, d.tested.ratio)}" if d.holds else ""
-
-
-def difference(to: Compared, unit: str, signed: bool = True) -> str:
-    """``+0.48 nats [0.36 to 0.60]``."""
-    return with_interval(to.difference, to.low, to.high, unit, signed)
-
-
-def with_interval(
-    value: float | None, low: float | None, high: float | None, unit: str = "", signed: bool = True
-) -> str:
-    """The same of a difference and its interval; without an interval the difference alone."""
-    digits = apart_from_zero(low, interval_decimals(low, high))
-    known = f" [{span(low, high, digits)}]" if low is not None else ""
-    return f"{number(value, digits, signed)} {unit}".rstrip() + known
-
-
-def gains(champion: Mean, other: Mean, unit: str) -> str:
-    """Two gains with as many digits as the error of the less certain one justifies."""
-    digits = decimals(max(champion.se or 0.0, other.se or 0.0))
-
-    def said(mean: Mean) -> str:
-        known = f" [{span(mean.low, mean.high, digits)}]" if mean.low is not None else ""
-        return f"{number(mean.mean, digits)}{known}"
-
-    return f"{said(champion)} {unit} against {said(other)}"
+    return f" by {difference(d.tested, d.unit, signed=False)}{times_of(d.tested)}" if d.holds else ""
 
 
 def runs(d: Decision) -> str:
@@ -218,7 +201,7 @@ def remarks(d: Decision) -> list[str]:
 def notes(d: Decision) -> list[str]:
     """Further figures, none of which is tested."""
     out = []
-    if d.holds and steady(d.tested.gain, d.tested.ratio):
+    if d.holds and times_of(d.tested):
         at = at_least(d.tested.ratio.lower, 95)
         out.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({at}).")
     if needed := more_runs(d):
@@ -228,7 +211,7 @@ def notes(d: Decision) -> list[str]:
         lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
         out.append(
             f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, digits)}"
-            f"{times(d.beside.gain, d.beside.ratio)}."
+            f"{times_of(d.beside)}."
         )
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
@@ -267,7 +250,7 @@ def at_length(longer: Longer, d: Decision) -> str:
     return (
         f"With {longer.budgets} times the run budget (not tested, {counted}), the champion gains "
         f"{number(ours.mean, digits)} against {number(theirs.mean, digits)} {d.unit} of stock"
-        f"{times(longer.against.gain, longer.against.ratio)}."
+        f"{times_of(longer.against)}."
     )
 
 
@@ -278,8 +261,8 @@ def on_task(task: str, d: Decision) -> str:
     what = "stock's gain in the search" if on.of_stock else "a standard deviation between runs"
     ours, theirs = number(on.champion.mean, digits), number(on.tested.mean, digits)
     return (
-        f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.tested, on.ratio)}. The mean over "
-        f"{'families' if d.families else 'tasks'} divides them by {size} {on.unit}, {what}."
+        f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.tested, on.ratio, on)}. The mean "
+        f"over {'families' if d.families else 'tasks'} divides them by {size} {on.unit}, {what}."
     )
 
 
@@ -376,19 +359,3 @@ def _same(d: Decision) -> str:
 
 def interval(mean: Mean) -> str:
     return "not measured" if mean.mean is None else f"{mean.mean:.4g}{bracket(mean.low, mean.high)}"
-
-
-def steady(divisor: Mean, ratio: Ratio) -> bool:
-    """Whether a ratio to this gain is stated: it has a lower bound, and the lower end of the divisor's 95% interval is
-    at least half of its mean. A ratio to a gain near 0 is large by chance; the difference is not."""
-    return ratio.ratio is not None and ratio.lower is not None and far_from_zero(divisor)
-
-
-def far_from_zero(divisor: Mean) -> bool:
-    """Whether the lower end of a gain's 95% interval is at least half of its mean."""
-    return divisor.mean is not None and divisor.low is not None and divisor.low >= divisor.mean / 2 > 0
-
-
-def times(divisor: Mean, ratio: Ratio) -> str:
-    """``, 2.76 times its gain (at least 2.13, one-sided 95% bound)``; empty where no ratio is stated (``steady``)."""
-    return f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95)})" if steady(divisor, ratio) else ""

@@ -57,9 +57,9 @@ class Origin:
     parents: int = 1
     credits: tuple[ChangeCredit, ...] = ()
 
-    def sentence(self, tested: Sequence[str], short: bool = False, confirmed: str = "") -> str:
-        """``tested``: programs that the announced test compares it with; ``short``: without the
-        figures of the credit; ``confirmed``: what the confirmation showed of the change, if it compared the two."""
+    def sentence(self, tested: Sequence[str], confirmed: str = "") -> str:
+        """``tested``: programs that the announced test compares it with; ``confirmed``: what the confirmation showed of
+        the change, if it compared the two."""
         measured = ""
         if self.learnt:
             where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
@@ -70,8 +70,7 @@ class Origin:
         changes = listed(self.changes) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:
-            searched = self._shown.split(" (")[0] if short else self._shown
-            tests = confirmed or f"The confirmation did not test these changes, and the search {searched}"
+            tests = confirmed or f"The confirmation did not test these changes, and the search {self._shown}"
         return f"The champion was evolved from {start}: {changes}. {tests}."
 
     @property

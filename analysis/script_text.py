@@ -63,7 +63,6 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}The {known} of this study suffice to estimate the best of {same.best_of}, not of {count(same.runs)}. "
-        f"The best of {same.best_of} would gain {gain}; {beside}. To measure the best of all: metaloop evolve "
-        "--same-spend."
+        f"{text}This study has only {known}, from which the best of {same.best_of} can be estimated: it would gain "
+        f"{gain}; {beside}. To measure the best of {count(same.runs)}: metaloop evolve --same-spend."
     )

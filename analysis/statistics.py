@@ -278,6 +278,19 @@ def ratio(
     return Ratio(x / y, (b - math.sqrt(max(0.0, b * b - a * c))) / a, level, len(top), len(bottom))
 
 
+def ratio_interval(
+    top: Sequence[float],
+    bottom: Sequence[float],
+    baseline: Sequence[float] = (),
+    touched: tuple[float, float] = (1.0, 1.0),
+) -> tuple[float | None, float | None]:
+    """Two-sided 95% limits of `ratio`, which include the error of bottom's mean. The upper one mirrors the lower one:
+    -top over bottom has the same errors, so minus its lower bound is the upper bound."""
+    low = ratio(top, bottom, 0.975, baseline, touched).lower
+    high = ratio([-x for x in top], bottom, 0.975, baseline, (-touched[0], touched[1])).lower
+    return low, None if high is None else -high
+
+
 def error_of(values: Sequence[float]) -> float:
     """Variance of the mean of the values; 0 for fewer than two, where it is unknown."""
     return _variance(values) / len(values) if len(values) > 1 else 0.0

@@ -26,6 +26,7 @@ from analysis.statistics import (
     one_sided,
     posterior,
     ratio,
+    ratio_interval,
     shared_error,
     skewed_difference,
     t_test,
@@ -178,6 +179,24 @@ def _cells_on(
         for key, own in groups.items():
             made[key] = _cell(own, alone if key == (stock, True) else both, baseline, task, side, stock, variants)
     return list(made.values())
+
+
+Limits = tuple[float | None, float | None]
+
+
+def ratio_limits(con: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> dict[tuple[str, str], Limits]:
+    """By task and program the two-sided 95% interval of the ratio to stock's gain; the view has its one-sided bound."""
+    runs, found = transfer_runs(con), dict[tuple[str, str], Limits]()
+    for task, stream in dict.fromkeys((cell.task, cell.stream) for cell in cells):
+        here = [run for run in runs if (run.task, run.stream) == (task, stream)]
+        stock = [run for run in here if run.program_id == stock_of(here)]
+        baseline = baseline_of(con, task, stream)
+        for cell in (cell for cell in cells if (cell.task, cell.stream) == (task, stream)):
+            own = [run for run in here if run.program_id == (cell.like_id or cell.program_id)]
+            gains = [run.gain for run in own], [run.gain for run in stock]
+            touched = touched_share(own), touched_share(stock)
+            found[task, cell.program_id] = ratio_interval(*gains, baseline, touched)
+    return found
 
 
 class RunOfProgram(Protocol):

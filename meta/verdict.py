@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
-from analysis.decision_text import gains, gated, times, with_interval
+from analysis.decision_text import gated
+from analysis.figures_text import gains, skewed, times, with_interval
 from analysis.origin import Origin
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
@@ -88,12 +89,13 @@ def sentence(on: ReservedClaim) -> str:
     both = gains(measured.champion, measured.reference, on.unit)
     difference = with_interval(measured.difference, measured.low, measured.high)
     figures = f"gain {both} of {reference}, difference {difference}"
-    ratio = times(measured.reference, measured.ratio)
+    middle = skewed(measured.difference, measured.low, measured.high).replace(" The", "; the").removesuffix(".")
+    ratio = times(measured.reference, measured.ratio, measured)
     if on.variant:
-        return f"{where} (an estimate, not part of the test): {figures}{ratio}"
+        return f"{where} (an estimate, not part of the test): {figures}{ratio}{middle}"
     if measured.families:
         where = f"On {many(measured.champion.n, 'held-out task')} of the family {on.task}"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
     beats = f"beats {reference} too{ratio}" if on.holds else f"is not shown to beat {reference}"
     beats += gated(on.holds, on.p_adjusted)
-    return f"{where}, it {beats} ({figures}; {tested})"
+    return f"{where}, it {beats} ({figures}; {tested}){middle}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -50,14 +52,14 @@ def diff(old: Program, new: Program) -> Diff:
 class MovedIdea:
     """An idea at another place among the ideas that both programs have; places count from 1 in each whole list."""
 
-    text: str
+    idea: Directive
+    name: str
     before: int
     after: int
     last: bool  # of the new list
 
     def __str__(self) -> str:
-        text = self.text if len(self.text) <= SHOWN else f"{self.text[: SHOWN - 1]}…"
-        return f'"{text}" from place {self.before} to {self.after}{", the last" if self.last else ""}'
+        return f'"{self.name}" from place {self.before} to {self.after}{", the last" if self.last else ""}'
 
 
 def moved(old: Program, new: Program) -> list[MovedIdea]:
@@ -70,12 +72,34 @@ def moved(old: Program, new: Program) -> list[MovedIdea]:
         earlier = [run for run in runs if before[run[-1]].position < before[one].position]
         runs.append([*_longest(earlier), one])
     kept = set(_longest(runs))
+    words = Counter(_words(one.text) for one in after.values())
     positions = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
     return [
-        MovedIdea(after[one].text, positions[0][one], positions[1][one], positions[1][one] == len(after))
+        MovedIdea(
+            after[one],
+            _short(_words(after[one].text, words)),
+            positions[0][one],
+            positions[1][one],
+            positions[1][one] == len(after),
+        )
         for one in both
         if one not in kept
     ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _words(text: str, others: Mapping[str, int] | None = None) -> str:
+    """What names an idea: its words before the first edit, or its edits where another one (``others``: how many have
+    the same words) begins alike; a short text is its own name."""
+    begin, mark, _ = text.partition("`")
+    if others is None:
+        return begin or text
+    if others[begin or text] > 1 and mark:
+        return " ".join(re.findall(r"`[^`]+`", text))
+    return text if len(text) <= SHOWN else begin.rstrip(" :") or text
 
 
 def _longest(runs: Sequence[list[str]]) -> list[str]:

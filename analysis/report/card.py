@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
-from analysis.decision_text import by_how_much, origin, own_share, result, runs, tested_p
+from analysis.decision_text import result
 from analysis.report import verdict
+from analysis.report.card_words import STOCK, short_names, verdict_lines
 from analysis.report.champion import researcher
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts, RunsSoFar
@@ -20,18 +21,17 @@ from analysis.wording import decimals, duration, many, number, tick_step
 if TYPE_CHECKING:
     import duckdb
 
-MOST_LINES, MOST_ARMS = 6, 4
+MOST_LINES, MOST_ARMS = 4, 4
 ROOM = 24.0  # pixels of a program, at least
 LEFT, RIGHT, NAME_RIGHT = 64.0, 1136.0, 392.0  # pixels
 KICKER, SAID, NAME, SMALL = 22, 25, 22, 19  # pixels of a letter's height
-HEADS = ((44, 1), (34, 3))  # of the headline: pixels, lines
+HEADS = ((44, 1), (34, 2), (28, 3))  # of the headline: pixels, lines
 BOLD = 1.13  # times as wide
 NARROW, BROAD = " .,:;!'|()[]·ijlftrI-", "mwMWQO%@–—…"
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, RIGHT)
-FRAME = {"left": 760.0, "right": RIGHT, "bottom": 510.0}
+FRAME = {"left": 760.0, "right": RIGHT, "bottom": 534.0}
 COMPARED = ("champion", "control", BOTH)  # the rows that a card has in any case
-STOCK = "Stock is the plain loop."
 
 
 class CardRow(Protocol):
@@ -51,13 +51,13 @@ class CardRow(Protocol):
 
 @dataclass(frozen=True)
 class CardText:
-    """The words of a card."""
+    """The words of a card. ``lines``: of each line of the prose the same in several lengths, the longest first, and the
+    most important line first; ``foot``: sentences below the charts."""
 
     kicker: str
     headline: str
-    sentence: str
-    cost: str
-    setting: str = ""
+    lines: Sequence[Sequence[str]]
+    foot: Sequence[str]
 
 
 class GainAxis(NamedTuple):
@@ -104,17 +104,13 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     facts = gather(ReportSource(con, study), unfinished=unfinished)
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
     kicker = f"metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
-    lead = by_how_much(decision).strip() if decision is not None else ""
-    figures = shown.sentence
-    if decision is not None and lead:
-        figures = f"{lead[:1].upper()}{lead[1:]}: {runs(decision)}, one-sided p {tested_p(decision.p)}."
-    headline = result(decision) if decision is not None else shown.headline
-    share = own_share(decision).removeprefix("; ") if decision is not None else ""
-    changed = origin(decision, short=True) if decision is not None else ""
-    sentences = [figures, f"{share[:1].upper()}{share[1:]}." if share else "", STOCK if "stock" in headline else ""]
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
-    cost = verdict.cost(facts, model=not how)
-    words = CardText(kicker, headline, " ".join(filter(None, [*sentences, changed])), cost, how)
+    headline, lines = shown.headline, [[shown.sentence]]
+    if decision is not None:
+        decision = short_names(decision)
+        headline, lines = result(decision), verdict_lines(decision, facts.champion.rows[0].reserve or ())
+    lines = [*lines, [STOCK]] if "stock" in headline else lines
+    words = CardText(kicker, headline, lines, [how, verdict.cost(facts, model=not how, short=True)])
     stock = verdict.stock_of(facts)
     rows = [row for row in facts.board if not stock or row.program_id != stock.program_id] + ([stock] if stock else [])
     rows.sort(key=lambda row: -(row.gain or 0.0))
@@ -149,9 +145,9 @@ def drawn_card(
 
     size, most = next((one for one in HEADS if len(lines_of(words.headline, one[0] * BOLD, 9)) <= one[1]), HEADS[-1])
     headline = lines_of(words.headline, size * BOLD, most)
-    below = 126 + (size + 8) * len(headline)
-    sentence = lines_of(words.sentence, SAID, MOST_LINES)
-    top = below + 34 * len(sentence) + (58 if shown else 34)
+    below = 64 + size + (size + 8) * (len(headline) - 1) + 44
+    sentence = fitted(words.lines, SAID, MOST_LINES)
+    top = below + 32 * len(sentence) + (44 if shown else 18)
     given, room = len(rows), MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))
     others = [row for row in rows if row not in always][: max(0, room - len(always))]
     rows = [row for row in rows if row in always or row in others][:room]
@@ -175,7 +171,7 @@ def drawn_card(
             legend=legend_of(shown, ours),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             measure=cut(f"{many(last_of(shown), 'experiment')}; {measure}", (FRAME["right"] - FRAME["left"]) / SMALL),
-            cost=[*lines_of(words.setting, SMALL, 1), *lines_of(words.cost, SMALL, 2)],
+            foot=fitted([[line] for line in words.foot], SMALL, 2),
         )
     )
 
@@ -230,6 +226,18 @@ def lines_of(text: str, size: float, most: int) -> list[str]:
             lines[-1] = longer
     lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) > most else lines[most - 1 :]
     return [cut(line, room) for line in lines if line]
+
+
+def fitted(lines: Sequence[Sequence[str]], size: float, most: int) -> list[str]:
+    """The lines that have room in so many, of letters of this size: of each the longest of its lengths that fits whole,
+    else none of it. Nothing is cut in the middle of a sentence, except of a first line that has one length only."""
+    fit: list[str] = []
+    for place, lengths in enumerate(lines):
+        room = most - len(fit) - sum(bool(later) for later in lines[place + 1 :] if len(later) > 1)
+        wraps = [lines_of(text, size, 99) for text in lengths if text]
+        whole = [wrap for wrap in wraps if len(wrap) <= max(room, 0) and not any(line.endswith("…") for line in wrap)]
+        fit += whole[0] if whole else lines_of(lengths[-1], size, most) if wraps and not fit else []
+    return fit
 
 
 def last_of(runs: Sequence[DrawnRun]) -> int:

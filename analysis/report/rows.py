@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class RecordedMean(TypedDict):
     mean: float | None
     n: int
+    se: NotRequired[float | None]
     low: NotRequired[float | None]
     high: NotRequired[float | None]
 

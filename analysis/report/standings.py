@@ -100,12 +100,16 @@ def figure(
     reached = [one for one in limits.rows if one.match_id == match_id]
     ranked = is_ranked(facts, arms)
     both = both_arms(rows) if is_decided(facts, arms) else None
+    drawn = rows
+    if both is not None:  # as the announced test has it; the table has the two arms, too
+        alone = [row for row in arms if row.program_id != both.program_id]
+        drawn = [*sorted([*alone, replace(both, role="control")], key=lambda row: -(row.gain or 0.0)), *extra]
     return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
-        data={"unit": unit, "digits": digits, "rows": [point(row, ranked) for row in rows], "ranked": ranked},
+        data={"unit": unit, "digits": digits, "rows": [point(row, ranked) for row in drawn], "ranked": ranked},
         table=table(rows, digits, unit, reached=reached, ranked=ranked, both=both),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
         legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed, ranked),

@@ -5,14 +5,26 @@ None if all runs of the study are on one task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
-from analysis.transfer import BARE, BOTH, TWIN, Cell, Transfer, both_arms, divisor, transfer, transfer_runs
+from analysis.transfer import (
+    BARE,
+    BOTH,
+    TWIN,
+    Cell,
+    Limits,
+    Transfer,
+    both_arms,
+    divisor,
+    ratio_limits,
+    transfer,
+    transfer_runs,
+)
 from analysis.transfer_credit import STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
@@ -48,7 +60,8 @@ def section(facts: ReportFacts) -> ReportSection | None:
     moved = across(facts.source.con, study.tasks, study.cells, transfer_runs(facts.source.con))
     reserve = (facts.champion.first.reserve if facts.champion.first else None) or ()
     variants = {on["task"] for on in reserve if on.get("variant")}  # an estimate: nothing is tested there
-    figures = [figure(study, task, answer, task not in variants) for task in study.tasks.all]
+    limits = ratio_limits(facts.source.con, study.cells)
+    figures = [figure(study, task, answer, task not in variants, limits) for task in study.tasks.all]
     methods = list(dict.fromkeys(row.method for row in moved))
     figures += [credited(method, [row for row in moved if row.method == method], study, facts) for method in methods]
     lead = (
@@ -83,7 +96,13 @@ def of_ranks(ranks: RankCorrelation) -> str:
     )
 
 
-def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool) -> ReportFigure:
+def figure(
+    study: Transfer,
+    task: str,
+    answer: QueryResult[Unread],
+    tested: bool,
+    limits: Mapping[tuple[str, str], Limits],
+) -> ReportFigure:
     """The programs on one task that ran with one set of seeds and data: others cannot be compared with them."""
     every = [cell for cell in study.cells if cell.task == task]
     deciding = next((cell.stream for cell in every if cell.role == "champion"), every[0].stream)
@@ -93,8 +112,8 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool
     left = f" The chart shows the {MOST} best." if len(measured) > MOST else ""
     if apart := len(every) - len(cells):
         left += (
-            f" Without {many(apart, 'program')} that did not run with the seeds and data of the {deciding}: their "
-            "ratios cannot be compared with these. Standings has their gains."
+            f" Left out: {many(apart, 'program')} that ran with other seeds and data than those of the {deciding}, so "
+            "that their ratios cannot be compared. The part Standings has their gains."
         )
     relative = " relative to stock's"
     about_p = "The p-values belong to the tests in this table, which are not part of the verdict."
@@ -112,7 +131,7 @@ def figure(study: Transfer, task: str, answer: QueryResult[Unread], tested: bool
             "unit": "× stock" if stock else unit,
             "label": "gain, × stock's" if stock else f"gain, {unit}",
             "digits": 2,
-            "rows": [point(cell, stock, tested) for cell in drawn],
+            "rows": [point(cell, stock, tested, limits) for cell in drawn],
         },
         table=table([*cells, *both_arms(cells)], stock, tested),
         answers=(answer,),
@@ -130,17 +149,17 @@ def divided_by(cells: Sequence[Cell], stock: Cell | None) -> str:
     if stock is None:
         return f"Gains are not divided by stock's, {shown}: it is not significantly above 0. "
     return (
-        f"Gains are divided by the mean of all runs of stock, {shown}. The intervals leave out the error of that mean; "
-        "the lower bound of the ratio includes it (Fieller, one-sided 95%). "
+        f"Gains are divided by the mean of all runs of stock, {shown}. The intervals of the ratios include its error "
+        "(Fieller); the table has one-sided 95% lower bounds. "
     )
 
 
-def point(cell: Cell, stock: Cell | None, tested: bool) -> Point:
-    scale = 1.0 if stock is None else cell.stock_gain
-    ends: Point = {
-        key: None if value is None or not scale else value / scale
-        for key, value in (("estimate", cell.gain), ("low", cell.low), ("high", cell.high))
-    }
+def point(cell: Cell, stock: Cell | None, tested: bool, limits: Mapping[tuple[str, str], Limits]) -> Point:
+    """The gain, or its ratio to stock's with an interval that includes the error of stock's mean (``limits``)."""
+    ends: Point = {"estimate": cell.gain, "low": cell.low, "high": cell.high}
+    if stock is not None:
+        low, high = limits.get((cell.task, cell.program_id), (None, None))
+        ends = {"estimate": cell.ratio, "low": low, "high": high}
     significant = tested and cell.p_adjusted is not None and cell.p_adjusted < 0.05
     return {**ends, "n": cell.n, "name": name_of(cell), "significant": significant}
 

@@ -6,12 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from analysis import decision_text
-from analysis.decision import BETTER, CONTROL_FAILED, Decision, decision_of, twins
+from analysis import decision_text, figures_text
+from analysis.decision import BETTER, CONTROL_FAILED, Compared, Decision, decision_of, twins
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import known_task
 from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
-from analysis.report.rows import ChampionRow, EffectRow, HeldOutResult, RecordedClaim, RunRow, StandingRow, both_arms
+from analysis.report.rows import (
+    ChampionRow,
+    EffectRow,
+    HeldOutResult,
+    RecordedClaim,
+    RecordedMean,
+    RunRow,
+    StandingRow,
+    both_arms,
+)
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked, weakest
 from analysis.wording import (
@@ -20,7 +29,6 @@ from analysis.wording import (
     count,
     decimals,
     duration,
-    interval_decimals,
     listed,
     many,
     money,
@@ -127,8 +135,9 @@ def _scored(task: Task, which: str) -> str:
     return f"{which}, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."
 
 
-def cost(facts: ReportFacts, model: bool = True) -> str:
-    """The cost of the whole study, in one sentence; ``model``: whether it says that there was none."""
+def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
+    """The cost of the whole study, in one sentence; ``model``: whether it says that there was none; ``short``: without
+    what the device time went to."""
     totals = facts.totals
     if facts.logs.rows:
         return f"unknown; the {many(totals.experiments, 'experiment')} come from logs without costs."
@@ -136,7 +145,7 @@ def cost(facts: ReportFacts, model: bool = True) -> str:
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
     why = f" ({duration(charged)} charged, because reused results are charged too)" if reused else ""
-    by_runs = f", of which {duration(used)} by the runs{why} and the rest to verify them"
+    by_runs = "" if short else f", of which {duration(used)} by the runs{why} and the rest to verify them"
     parts = [f"{duration(spent)} of device time used{by_runs}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
@@ -164,8 +173,8 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
-    origin = [text] if (text := decision_text.origin(decision)) else []
-    notes = (*origin, *decision_text.notes(decision), *weighty, *never_seen)
+    whose = (decision_text.own_share(decision), decision_text.origin(decision))
+    notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),
         decision_text.headline(decision),
@@ -301,33 +310,36 @@ def _of_logs(facts: ReportFacts, best: RunRow) -> ReportVerdict:
     return ReportVerdict("none", f"{many(runs, 'log')}: claims only, nothing was verified", sentence)
 
 
-def _ratio(there: RecordedClaim, who: str, p: float | None) -> str:
-    """The ratio where it is stated (`decision_text.steady`); ``p``: of the test, if it was one of several."""
-    side = there.get("own") or there["stock"]
-    ratio = Ratio(there["ratio"]["ratio"], there["ratio"]["lower"], 0.95, there["champion"]["n"], side["n"])
-    if not decision_text.steady(Mean(side["mean"], None, side["n"], side.get("low"), side.get("high")), ratio):
-        return f"One-sided p {p_text(p)} after Holm." if p is not None else ""
-    tested = f"; p {p_text(p)} after Holm" if p is not None else ""
-    return f"That is {ratio.ratio:.2f} times {who}'s gain ({at_least(ratio.lower, 95)}{tested})."
+def _mean(side: RecordedMean) -> Mean:
+    return Mean(side["mean"], side.get("se"), side["n"], side.get("low"), side.get("high"))
+
+
+def recorded(there: RecordedClaim) -> tuple[Mean, Compared]:
+    """The champion on a held-out task, and what it is compared with."""
+    own, ours = there.get("own"), _mean(there["champion"])
+    other = _mean(own or there["stock"])
+    ratio = Ratio(there["ratio"]["ratio"], there["ratio"]["lower"], 0.95, ours.n, other.n)
+    name = "your program" if own else "stock"
+    return ours, Compared(name, other, there["difference"], there["low"], there["high"], ratio)
 
 
 def _on_reserved(on: HeldOutResult) -> str:
     """The result on one held-out task; nothing is tested on the one that the study drew (``variant``)."""
-    variant, where, there = on.get("variant"), f"On the held-out task {on['task']},", on["claim"]
-    if there is not None and there.get("families"):
-        where = f"On {many(there['champion']['n'], 'held-out task')} of the family {on['task']},"
+    variant, where, there = on.get("variant"), f"On the held-out task {on['task']}", on["claim"]
     if there is None:
-        return f"{where} it behaves like stock, so it was not run."
-    digits = interval_decimals(there["low"], there["high"])
-    ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
-    who = "your program" if there.get("own") else "stock"
-    beats = f"it also beats {who}" if on["holds"] else f"it is not shown to beat {who}"
+        return f"{where}, it behaves like stock, so it was not run."
+    if there.get("families"):
+        where = f"On {many(there['champion']['n'], 'held-out task')} of the family {on['task']}"
+    ours, to = recorded(there)
+    apart = figures_text.with_interval(to.difference, to.low, to.high)
+    figures = f"gain {figures_text.gains(ours, to.gain, on['unit'])} of {to.name}, difference {apart}"
+    figures += figures_text.times_of(to)
+    middle = figures_text.skewed(to.difference, to.low, to.high)
+    if variant:
+        return f"{where} (an estimate, not part of the test): {figures}.{middle}"
+    beats = f"it also beats {to.name}" if on["holds"] else f"it is not shown to beat {to.name}"
     beats += decision_text.gated(on["holds"], on["p_adjusted"])
-    said = f"the gain was {ours}" if variant else f"{beats}: {ours}"
-    times = _ratio(there, who, None if variant else on["p_adjusted"])
-    beside = f" of {who} (an estimate, not part of the test)" if variant else ""
-    apart = decision_text.with_interval(there["difference"], there["low"], there["high"])
-    return f"{where} {said} {on['unit']} against {stocks}{beside}, difference {apart}. {times}".rstrip()
+    return f"{where}, {beats}: {figures}; one-sided p {p_text(on['p_adjusted'])} after Holm.{middle}"
 
 
 def _over_reserved(facts: ReportFacts, row: ChampionRow) -> list[str]:

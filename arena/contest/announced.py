@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.decision_text import far_from_zero
+from analysis.figures_text import far_from_zero
 from analysis.statistics import mean_together
 from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race

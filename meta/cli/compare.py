@@ -97,7 +97,7 @@ def _show(
         out.show(Text(text))
     if changed:
         out.show(Text(changed.sentence))
-        for line in changed.short:
+        for line in (*(f"moved: {one}" for one in changed.moved), *changed.short):
             out.text(f"  {line}")
     for study in studies:
         out.show(Text(f"\n{study.name}", style="bold"))
@@ -126,7 +126,8 @@ def _print(
         out.thing({"same program": text})
     if changed:
         out.thing({"lines added": changed.added, "lines removed": changed.removed, "all changes": diff})
-        lines = [{"change": line[0], "line": line[1:]} for line in changed.short]
+        lines = [{"change": "moved", "line": one} for one in changed.moved]
+        lines += [{"change": line[0], "line": line[2:]} for line in changed.short]
         if lines:
             out.rows(lines, (Column("change"), Column("line")))
     for study in studies:

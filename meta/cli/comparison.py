@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.statistics import interval, mean_interval, welch_difference
 from analysis.wording import interval_decimals, listed, many, plain_number, plain_span, short
 from meta.cli.standings import named
+from programs.diff import moved
+from programs.program import Program
 
 if TYPE_CHECKING:
     from meta.cli.board import ArmView, MatchView, StudyView
@@ -214,31 +216,39 @@ def gains_of(arm: ArmView) -> list[float]:
 
 @dataclass(frozen=True)
 class ChampionTexts:
-    """How the text of the second champion differs from that of the first: numbers of lines, and the lines."""
+    """How the text of the second champion differs from that of the first: numbers of lines and the lines, without those
+    that only moved, and the ideas that moved."""
 
     added: int
     removed: int
     lines: tuple[str, ...]
+    moved: tuple[str, ...] = ()
 
     @property
     def short(self) -> tuple[str, ...]:
-        return self.lines if len(self.lines) <= SHORT_DIFF else ()
+        """The lines after their sign, without a list's own mark, which looks like a second sign."""
+        lines = (f"{line[0]} {line[1:].strip().removeprefix('- ')}" for line in self.lines)
+        return tuple(lines) if len(self.lines) <= SHORT_DIFF else ()
 
     @property
     def sentence(self) -> str:
-        if not self.lines:
+        if not self.lines and not self.moved:
             return "The two champions have the same text."
-        return f"From the first champion to the second: {many(self.removed, 'line')} removed, {self.added} added."
+        moves = [f"{many(len(self.moved), 'idea')} moved"] if self.moved else []
+        lines = [f"{many(self.removed, 'line')} removed, {self.added} added"] if self.lines else []
+        return f"From the first champion to the second: {', '.join([*moves, *lines])}."
 
 
 def texts(first: StudyView, second: StudyView) -> ChampionTexts | None:
     """None where a study has no champion."""
-    both = [text_of(board) for board in (first, second)]
-    if both[0] is None or both[1] is None:
+    both = [text for board in (first, second) if (text := text_of(board)) is not None]
+    if len(both) < 2:
         return None
     lines = list(unified_diff(both[0].splitlines(), both[1].splitlines(), n=0, lineterm=""))[2:]
-    lines = [line for line in lines if not line.startswith("@@")]
-    return ChampionTexts(sum(x[0] == "+" for x in lines), sum(x[0] == "-" for x in lines), tuple(lines))
+    both_ways = {line[1:] for line in lines if line[0] == "-"} & {line[1:] for line in lines if line[0] == "+"}
+    moves = tuple(str(one) for one in moved(*(Program.parse(text) for text in both)))
+    lines = [line for line in lines if not line.startswith("@@") and (line[1:] not in both_ways or not moves)]
+    return ChampionTexts(sum(x[0] == "+" for x in lines), sum(x[0] == "-" for x in lines), tuple(lines), moves)
 
 
 def text_of(board: StudyView) -> str | None:

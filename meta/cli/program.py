@@ -189,7 +189,9 @@ def differences(old: Program, new: Program) -> list[Row]:
         if after.kind != ORDER:
             rows.append(_change("changed", after, before.text))
         else:
-            rows += [{**_change("moved", after), "text": text, "before": f"place {one.before}"} for text, one in moves]
+            rows += [
+                {**_change("moved", one.idea), "text": text, "before": f"place {one.before}"} for text, one in moves
+            ]
     return rows + [_change("added", d) for d in diff.added if d.kind != ORDER]
 
 

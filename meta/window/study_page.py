@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.transfer import FINAL
 from analysis.trust import WHY, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
@@ -57,7 +58,8 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "more_runs": max(0, len(listed) - MOST_RUNS),
         "programs": lineage(board),
         "search_task": search_task(board),
-        "trust": trust(board),
+        "trust": trust(board, chosen),
+        "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",
         "expected": expected(board) if one.at_work else None,
     }
 
@@ -204,9 +206,18 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
     return listed
 
 
-def trust(board: StudyView) -> tuple[str, str, str]:
-    """(of what, its level, the meaning of that): of the verdict where there is one, else of all experiments."""
+def is_final(match: MatchView | None) -> bool:
+    """Whether the match uses data that choose no program."""
+    return match is not None and match.event.get("stream") in FINAL
+
+
+def trust(board: StudyView, match: MatchView | None) -> tuple[str, str, str]:
+    """(of what, its level, the meaning of that): of the verdict where there is one, else of all experiments; beside a
+    confirmation that has not ended, the level is that of the search before it."""
     announced = (board.champion or {}).get("trust")
     level = str(announced or weakest(board.trusts) or "")
     what = "Trust of the verdict" if announced else "Trust of the experiments"
-    return what, level or "nothing was trained", TRUST.get(level, "")
+    meaning = TRUST.get(level, "")
+    if level == "scored" and not announced and is_final(match):
+        meaning = f"the experiments of the search were {meaning}; the match below uses data that choose no program"
+    return what, level or "nothing was trained", meaning

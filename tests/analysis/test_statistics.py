@@ -17,6 +17,7 @@ from analysis.statistics import (
     one_sided,
     posterior,
     ratio,
+    ratio_interval,
     shared_error,
     skewed_difference,
     t_test,
@@ -139,6 +140,9 @@ def test_ratio_at_one_counts_what_the_difference_counts() -> None:
 
 
 def test_ratio_says_when_anything_is_possible() -> None:
+    low, high = ratio_interval([1.3, 1.1, 1.4, 1.2, 1.0], [0.3, 0.35, 0.25, 0.4, 0.3], [1.0, 1.1, 0.9])
+    assert low is not None and high is not None and 0 < low < 3.75 < high and high - 3.75 > 3.75 - low
+    assert ratio_interval([1.0, 2.0], [-1.0, 1.0]) == (None, None)
     assert ratio([1.0, 2.0], [-1.0, 1.0]).ratio is None
     wild = ratio([1.0, 1.1], [5.0, -4.5])
     assert wild.ratio is not None and wild.lower is None

@@ -22,6 +22,7 @@ from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
+from meta.cli.comparison import texts
 from meta.cli.credit import title
 from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
@@ -312,8 +313,23 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
 def test_ideas_that_moved_are_named_with_their_places() -> None:
     old, new = (Program.parse("## Ideas\n" + "".join(f"- {x}\n" for x in order)) for order in ("abcd", "acdb"))
     (row,) = differences(old, new)
-    assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "order"
+    assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "idea"
     assert list(in_words(old, new)) == ['the order of its ideas changed (moved: "b" from place 2 to 4, the last)']
+    named = [
+        f"- Use another optimizer with a rate that suits it: `opt={x}` (expected to help somewhere)." for x in "xyz"
+    ]
+    settings = "---\nmetaloop:\n  doubt_ideas: true\n---\n"
+    lists = [f"{settings}## Ideas\n" + "\n".join(named), "## Ideas\n" + "\n".join(named[1:] + named[:1])]
+    (row, *_) = [row for row in differences(*map(Program.parse, lists)) if row["change"] == "moved"]
+    assert row["text"] == '"`opt=x`" from place 1 to 3, the last'  # its words are those of the others
+    studies = [
+        SimpleNamespace(champion={"program_id": "p"}, programs={"p": {"text": text}}) for text in reversed(lists)
+    ]
+    found = texts(*studies)  # type: ignore[arg-type]
+    assert found is not None and found.sentence.endswith(": 1 idea moved, 0 lines removed, 4 added.")
+    assert found.moved == ('"`opt=x`" from place 3 to 1',) and found.short[1] == "+ metaloop:"
+    item = replace(found, lines=("-- an item", "+- another"))
+    assert item.short == ("- an item", "+ another")
     assert [row["text"] for row in differences(Program.parse("# Just prose."), old) if row["kind"] == "idea"] == [
         *"abcd"
     ]

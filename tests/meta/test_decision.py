@@ -14,12 +14,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis import decision_text
+from analysis import decision_text, figures_text
 from analysis.decision import BETTER, CONTROL_FAILED, OPEN, Compared, decision_of
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
 from analysis.report import page
-from analysis.report.card import card
+from analysis.report.card import CardText, card, drawn_card, width
+from analysis.report.card_words import short_names, verdict_lines
+from analysis.report.progress import DrawnRun
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from analysis.trackers import tracked
@@ -340,28 +342,68 @@ def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere
     said = f"Evolution kept the program that it started from: the champion is the shipped program {start}"
     assert decision_text.origin(champion.decision).startswith(said)
     text = outputs(copied(ahead, tmp_path / "study"))
-    assert [name for name in text if said.replace(" ", "") not in "".join(text[name].split())] == []  # lines wrap
-    assert "beats stock; evolution added nothing" in text["report"]
-    assert "evolution added nothing" in champion.verdict and "Evolution added nothing." in text["card"]
+    missing = [name for name in text if said.replace(" ", "") not in "".join(text[name].split())]  # lines wrap
+    assert missing == ["card"]
+    assert "Evolution added nothing: the champion is the shipped" in text["card"]
     assert f". {said}" in champion.verdict and champion_of(folder)["decision"]["origin"]["steps"] == 0  # type: ignore[index]
 
 
-def test_the_headline_and_the_card_say_which_part_of_the_lead_is_evolution_s_own(ahead: Ended) -> None:
+def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: Ended) -> None:
     d = ahead[1].decision
     origin = Origin("learnt", "shipped", steps=2, changes=("1 idea added",))
-    measured_ = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
-    first = "beats stock; it started from the shipped program learnt,"
-    clear = "which gains 0.800 nats in the same match: evolution's own share is +0.200 (95% interval 0.100 to 0.300)"
-    unclear = "evolution's own share, +0.20 (95% interval −0.10 to 0.30), is not significant"
-    for start, said in ((measured_, clear), (replace(measured_, low=-0.1), unclear)):
-        text = decision_text.headline(replace(d, origin=origin, start=start))
-        assert first in text and text.endswith(said), text
-        assert said.replace("−", "-") in decision_text.line(replace(d, origin=origin, start=start))
-    alone = decision_text.headline(replace(d, origin=origin))
-    assert alone.endswith("learnt, which did not run in this match, so evolution's own share is not known")
+    start = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
+    first = "Evolution's own share is what evolution added to the program it started from, the shipped program learnt"
+    clear = f"{first}: +0.200 nats [0.100 to 0.300]. That program gains 0.800 nats in the same match."
+    unclear = f"{first}: +0.20 nats [−0.10 to 0.30], which is not significant. The interval is not symmetric, because"
+    assert d.name in (headline := decision_text.headline(d)) and headline.endswith(
+        f"beats stock by {figures_text.difference(d.tested, d.unit, signed=False)}"
+    )
+    for measured_, said in ((start, clear), (replace(start, low=-0.1), unclear)):
+        found = replace(d, origin=origin, start=measured_)
+        assert decision_text.own_share(found).startswith(said), decision_text.own_share(found)
+        assert decision_text.headline(found) == headline  # the badge above it is that of the announced test
+        assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
+    assert "not known, because that program did not run" in decision_text.own_share(replace(d, origin=origin))
     for other in (replace(origin, start="stock"), None):  # the test compares the two, or an older version's record
-        assert decision_text.headline(replace(d, origin=other, start=None)).endswith("beats stock")
-    assert "share" not in decision_text.headline(replace(d, origin=origin, start=measured_, state=OPEN))
+        assert decision_text.own_share(replace(d, origin=other, start=None)) == ""
+    assert decision_text.own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
+
+
+NAME = "a-program-with-a-very-long-name-" * 4
+
+
+@pytest.mark.parametrize("unit", ["nats", "times stock's gain in the search"])
+@pytest.mark.parametrize("name", ["learnt", NAME, "WMW" * 60])
+def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ended, name: str, unit: str) -> None:
+    """At most four lines, of whole sentences, with the A/A check, and at least 150 pixels for the chart."""
+    d = ahead[1].decision
+    origin = Origin(name, "shipped", steps=2, changes=("1 idea added",))
+    start = Compared(name, Mean(0.8, 0.1, 3, 0.6, 1.0), -0.12345, -0.2, 0.3, d.tested.ratio)
+    on: Any = {"task": name, "unit": unit, "p_adjusted": None, "holds": False, "variant": True}
+    on["claim"] = {"champion": {}, "stock": {}, "difference": 0.22, "low": -0.01, "high": 0.63, "ratio": {}}
+    lead = replace(d, name=name, unit=unit, origin=origin, start=start)
+    cases = [
+        (lead, [on], "Evolution's own share: −0.12 [−0.20 to 0.30], not significant"),
+        (replace(lead, start=replace(start, low=-0.3, high=-0.1)), [on], "Evolution's own share: −0.1"),
+        (replace(lead, start=None), [on, {**on, "claim": None}], "Evolution's own share is not known"),
+        (replace(lead, origin=None), [{**on, "variant": False}] * 3, "better on 0 of 3 held-out tasks. A/A check"),
+        (replace(lead, state=OPEN), [{**on, "claim": None}], "Held-out task: behaves like stock. A/A check passed."),
+        (replace(lead, families=("strokes",), champion=replace(d.champion, n=24)), [on], "24 new tasks"),
+        (replace(apart[1].decision, name=name), [], "Stock's two arms differ by "),
+    ]
+    for decision, held_out, said in cases:
+        brief = short_names(decision)
+        words = CardText("k", decision_text.result(brief), [*verdict_lines(brief, held_out), ["Stock is stock."]], [])
+        runs = [DrawnRun("r", name, "champion", True, name, None, None, ((0, 1.0, "keep", ""), (1, 0.5, "keep", "")))]
+        drawn = ElementTree.fromstring(drawn_card(words, [], unit, runs, "nll", "lower"))
+        texts = [(t.get("class"), t.text or "", float(t.get("y", 0))) for t in drawn.iter() if t.tag.endswith("text")]
+        prose = [text for kind, text, _ in texts if kind == "said"]
+        assert 1 < len(prose) <= 4 and said in " ".join(prose), (prose, said)
+        assert prose[-1].endswith(".") and not any(line.endswith(" …") for line in prose), prose
+        assert ("A/A" in " ".join(prose)) == (decision.state != CONTROL_FAILED)
+        assert all(width(line) * 25 <= 1072 for line in prose)
+        (top,) = [y for kind, text, y in texts if text.startswith("Each run's best")]
+        assert 534 - (top + 34) >= 150
 
 
 @pytest.fixture(scope="module")
@@ -385,28 +427,35 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
     assert (
         start.difference == pytest.approx((d.champion.mean or 0) - (start.gain.mean or 0)) and d.tested.name == "stock"
     )
+    counted = "4 runs of the champion and 3 of idea-queue"
     for (low, difference, high), result in (
-        ((0.6, 0.75, 0.9), "shows that these changes help (not the announced test: difference +0.750 nats [0.600 to "),
-        ((-0.2, 0.05, 0.3), "does not show that these changes help (not the announced test: difference +0.05"),
-        ((-1.2, -1.0, -0.8), "shows that these changes hurt (not the announced test: difference −1.0"),
+        ((0.6, 0.75, 0.9), "shows that these changes help ({counted}, difference +0.750 nats [0.600 to "),
+        ((-0.2, 0.05, 0.3), "does not show that these changes help ({counted}, difference +0.05"),
+        ((-1.2, -1.0, -0.8), "shows that these changes hurt ({counted}, difference −1.0"),
     ):
         found_ = replace(d, state=OPEN, start=replace(start, low=low, difference=difference, high=high))
         text = decision_text.origin(found_)
         assert "The champion was evolved from the shipped program idea-queue: " in text
-        assert f" changed. The confirmation {result}" in text.replace("added. The", "changed. The")
+        assert f" changed. The confirmation {result.format(counted=counted)}" in text.replace(
+            "added. The", "changed. The"
+        )
     texts = outputs(copied(bred, tmp_path / "study"))
-    said = decision_text.over_start(d, short=False).replace(" ", "")
+    said = decision_text.over_start(d).replace(" ", "")
     assert [name for name in texts if said not in "".join(texts[name].split()) and name != "card"] == []
-    assert decision_text.over_start(d, short=True) in texts["card"]
 
 
 def test_a_ratio_to_a_gain_near_0_is_not_stated(ahead: Ended) -> None:
     """It is stated if the lower end of the divisor's interval is at least half of its mean."""
     ratio = Ratio(11.02, 7.32, 0.95, 4, 4)
     near, clear = Mean(0.068, 0.015, 4, 0.022, 0.115), Mean(0.272, 0.04, 14, 0.179, 0.366)
-    assert decision_text.times(near, ratio) == "" and "11.02 times" in decision_text.times(clear, ratio)
-    assert decision_text.times(clear, replace(ratio, lower=None)) == ""
+    assert figures_text.times(near, ratio) == "" and "11.02 times" in figures_text.times(clear, ratio)
+    assert figures_text.times(clear, replace(ratio, lower=None)) == ""
     d = ahead[1].decision
+    for limits, stated in (
+        (-0.01, False),
+        (0.01, True),
+    ):  # of the difference; the one-sided bound of the ratio excludes 1
+        assert bool(figures_text.times_of(Compared("stock", clear, 0.2, limits, 0.6, ratio))) == stated
     small = replace(d, tested=replace(d.tested, gain=near, ratio=ratio))
     assert "times" not in decision_text.line(small).split(". The")[0] and "times" not in decision_text.shown(small)
     assert f"beats stock by {small.tested.difference:.2f}" in decision_text.line(small)

@@ -67,7 +67,6 @@ def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> 
         "show that they help"
     )
     assert made.sentence(["stock"]) == f"{short} (difference +0.064 nats [−0.097 to 0.226])."
-    assert made.sentence(["stock"], short=True) == f"{short}."
     assert made.sentence(["learnt"]).endswith("1 idea added. The announced test compares the two.")
     helped = replace(made, credits=(replace(credit, helps=True), credit))
     assert helped.sentence(["stock"]).endswith("and the search showed that they help on 1 of 2 tasks.")

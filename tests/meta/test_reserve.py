@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.decision_text import steady
+from analysis.figures_text import gains as both_gains
+from analysis.figures_text import steady
 from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
@@ -96,8 +97,11 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot
         [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
         assert ("also beats stock" in note) == there.holds and "after Holm" in note
         assert there.claim is not None
-        stated = steady(there.claim.stock, there.claim.ratio)
-        assert (f"{there.claim.ratio.ratio:.2f} times stock's gain" in note) == stated
+        stated = steady(there.claim.stock, there.claim.ratio, there.claim)
+        assert (f"{there.claim.ratio.ratio:.2f} times its gain" in note) == stated
+        assert (
+            both_gains(there.claim.champion, there.claim.stock, there.unit) in note
+        )  # with the intervals of the terminal
     over = next(
         note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 held-out tasks")
     )

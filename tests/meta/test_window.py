@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ from arena.study import Study
 from meta.cli.board import load_board
 from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
+from meta.window import study_page
 from meta.window.records import fetch, run_page
 from meta.window.words import RULES, minus
 from tests.analysis.report.browser import Browser, found
@@ -300,6 +302,7 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
             card = opened.page("/card", at="live")
         finally:
             opened.close()
+    assert "did not see, and by which programs are chosen." in text
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
@@ -308,6 +311,15 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
     assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
     assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
     assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
+
+
+def test_beside_a_confirmation_the_trust_is_that_of_the_search() -> None:
+    board, match = SimpleNamespace(champion=None, trusts={"scored"}), SimpleNamespace(event={"stream": "confirmation"})
+    said = study_page.trust(board, match)  # type: ignore[arg-type]
+    assert said[1] == "scored" and said[2].startswith("the experiments of the search were trained in a sandbox")
+    assert "uses data that choose no program" in said[2]
+    match.event["stream"] = "selection"
+    assert "search" not in study_page.trust(board, match)[2]  # type: ignore[arg-type]
 
 
 def is_end_of(record: dict[str, object], run_id: str) -> bool:

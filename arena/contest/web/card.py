@@ -54,8 +54,8 @@ def winners_card(contest: Contest) -> str | None:
     words = CardText(
         f"metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        " ".join((*void, first)),
-        " ".join(others[:1]),
+        [[text] for text in (first, *void)],
+        others[:1],
     )
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]

@@ -355,6 +355,8 @@ def test_an_ablation_is_no_race(parts: list[ReportSection], tmp_path: Path) -> N
     assert [figure.name for figure in told["standings"].figures] == [f.name for f in before[1].figures]
     assert "variant" not in [row["id"] for row in told["lineage"].figures[0].data["rows"]]
     assert ("2", "programs") in told["verdict"].more["tiles"]
+    drawn = [row["name"] for row in told["standings"].figures[0].data["rows"]]
+    assert drawn.count("stock, both arms") == 1 and not {"stock", "stock (A/A)"} & set(drawn)
 
 
 def test_the_card_holds_the_verdict(hostile: HostilePage) -> None:

@@ -14,7 +14,7 @@ from analysis.report.facts import gather
 from analysis.report.model import ReportSection
 from analysis.report.transfer import figure as of_task
 from analysis.study import open_study
-from analysis.transfer import Cell, StudyTasks, Transfer
+from analysis.transfer import Cell, Limits, StudyTasks, Transfer, ratio_limits, transfer_cells
 from meta.cli.board import load_board
 from meta.cli.screen import status_item
 from tests.analysis import synthetic
@@ -190,6 +190,13 @@ def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
     rows = {row[0]: row for row in first.table.rows}
     assert rows["local"][4] != "–" and rows["a </script>\ufffd name"][-1] == "behaves like stock here"
     assert any(point["name"] == "local" for point in first.data["rows"])
+    with open_study(tmp_path / "study") as con:
+        cells = transfer_cells(con)
+        limits = ratio_limits(con, cells)
+    for cell in (cell for cell in cells if cell.ratio_lower is not None and cell.role not in ("control", "a/a")):
+        low, high = limits[cell.task, cell.program_id]  # at 2.5% below, so below the one-sided 95% bound
+        assert cell.ratio is not None and cell.ratio_lower is not None
+        assert low is None or high is None or low <= cell.ratio_lower <= cell.ratio <= high
     assert all(figure.answers for figure in found.figures)
     assert not [one for one in sections(studies.finished(tmp_path / "one")) if one.name == "transfer"]
 
@@ -237,15 +244,20 @@ def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     )  # fmt: skip
     study = Transfer(StudyTasks(("strokes",), ("other",)), cells, ())
     answer: Any = None
-    drawn = of_task(study, "strokes", answer, tested=False)
+    limits: dict[tuple[str, str], Limits] = {("strokes", "best"): (1.5, 5.5)}
+    drawn = of_task(study, "strokes", answer, tested=False, limits=limits)
     assert [row["name"] for row in drawn.data["rows"]] == ["best", "bare"] and drawn.legend == ()
+    assert (drawn.data["rows"][0]["low"], drawn.data["rows"][0]["high"]) == (
+        1.5,
+        5.5,
+    )  # not those of the gain / stock's
     assert not any(row["significant"] for row in drawn.data["rows"])
     rows = {(row[0], row[1]): row for row in drawn.table.rows}
     assert rows["best", "champion"][6] == "not tested" and rows["stock, both arms", "both arms"][2] == "0.28"
-    tested = of_task(study, "strokes", answer, tested=True)
+    tested = of_task(study, "strokes", answer, tested=True, limits=limits)
     assert tested.data["rows"][0]["significant"] and len(tested.legend) == 2
-    assert "parent" not in {row[0] for row in tested.table.rows} and "Without 1 program that" in tested.caption
+    assert "parent" not in {row[0] for row in tested.table.rows} and "Left out: 1 program that" in tested.caption
     unclear = (cell("best", "champion", "reserve", 0.8, 0.01), cell("stock", "control", "reserve", 0.01, 0.01))
     study = Transfer(StudyTasks(("other",), ("strokes",)), unclear, ())
-    raw = of_task(study, "strokes", answer, tested=True)  # 80 times nothing is no result
+    raw = of_task(study, "strokes", answer, tested=True, limits=limits)  # 80 times nothing is no result
     assert raw.data["unit"] == "nats" and raw.data["rows"][0]["estimate"] == 0.8 and raw.table.rows[0][4] == "–"

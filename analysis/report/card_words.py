@@ -1,0 +1,84 @@
+"""The prose of a study's card: figures, evolution's own share, held-out tasks, A/A check, each in several lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from analysis.decision import CONTROL_FAILED, Decision, shown_larger
+from analysis.decision_text import compared, tested_p
+from analysis.figures_text import difference, differs, with_interval
+from analysis.report.rows import HeldOutResult
+from analysis.wording import many, number, p_text
+
+MOST_NAME = 40  # characters of a name
+STOCK = "Stock is the plain loop."
+
+
+def short_names(d: Decision) -> Decision:
+    """The decision with names that a card has room for."""
+    return replace(
+        d,
+        name=short(d.name),
+        own=short(d.own),
+        tested=replace(d.tested, name=short(d.tested.name)),
+        origin=d.origin and replace(d.origin, start=short(d.origin.start)),
+    )
+
+
+def short(name: str) -> str:
+    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
+
+
+def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[str]]:
+    """Each line of the prose in several lengths, the longest first."""
+    apart = difference(d.tested, d.unit)
+    p = f"one-sided p {tested_p(d.p)}"
+    counted = many(d.champion.n, "new task") if d.families else f"{many(d.champion.n, 'run')} against {d.tested.gain.n}"
+    figures = [f"{apart}, {counted}, {p}.", f"{apart}, {p}.", f"{apart}."]
+    aa = aa_check(d)
+    there = held_out_task(held_out)
+    checks = [f"{there} {aa}".strip(), aa or there]
+    return [line for line in (figures, own_share(d), checks) if any(line)]
+
+
+def own_share(d: Decision) -> list[str]:
+    """What evolution added to the program that the champion started from; empty without a lead, and where the announced
+    test compares the two."""
+    if not d.holds or d.origin is None or d.origin.start in compared(d):
+        return []
+    if not d.origin.steps:
+        return [f"Evolution added nothing: the champion is {d.origin.first}.", "Evolution added nothing."]
+    if d.start is None:
+        unknown = "Evolution's own share is not known"
+        return [f"{unknown}: {d.origin.first} did not run in this match.", f"{unknown}."]
+    share = f"Evolution's own share: {difference(d.start, '')}"
+    if differs(d.start):
+        return [f"{share} over {d.origin.first}.", f"{share}."]
+    earned = f"; {d.origin.first} earned the lead" if shown_larger(d.start.gain, d.tested.gain) else ""
+    return [f"{share}, not significant{earned}.", f"{share}, not significant."]
+
+
+def held_out_task(results: Sequence[HeldOutResult]) -> str:
+    """The difference on the one held-out task; of several, on how many the champion is significantly better."""
+    ran = [on for on in results if on["claim"] is not None]
+    tested = [on for on in ran if not on.get("variant")]
+    if len(tested) > 1:
+        ahead = sum(on["holds"] for on in tested)
+        return f"Significantly better on {ahead} of {many(len(results), 'held-out task')}."
+    if not ran or (claim := (tested or ran)[0]["claim"]) is None:
+        return "Held-out task: behaves like stock." if results else ""
+    apart = with_interval(claim["difference"], claim["low"], claim["high"], (tested or ran)[0]["unit"])
+    clear = "" if not tested else ", significant" if tested[0]["holds"] else ", not significant"
+    return f"Held-out task: {apart}{clear}."
+
+
+def aa_check(d: Decision) -> str:
+    if d.check is None:
+        return ""
+    if d.check.p is None:
+        return "A/A check not possible."
+    if d.state == CONTROL_FAILED:
+        size = f"{number(d.check.difference, 3, True)} {d.check.unit}".rstrip()
+        return f"Stock's two arms differ by {size}, two-sided p {p_text(d.check.p)}."
+    return "A/A check passed."
