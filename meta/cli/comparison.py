@@ -141,8 +141,8 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
             same += _difference(*pair, (identity, identity)) if identity in there else []
         leads += _lead_difference(*pair, "control")
         shares += _lead_difference(*pair, "start")
-    found = map(tuple, (differences, same, not_compared))
-    return ComparedChampions(*found, names, tuple(leads), tuple(shares))
+    found = [tuple(each) for each in (differences, same, leads, shares)]
+    return ComparedChampions(found[0], found[1], tuple(not_compared), names, found[2], found[3])
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
@@ -221,9 +221,9 @@ def _lead_difference(
     lead = other[0] - one[0]
     low, high = interval(lead, se, df)
     what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
-    names = {"first": what + champion[0].first, "second": what + champion[0].second}
     runs = len(base[0]), len(base[1])
-    return [replace(champion[0], difference=lead, low=low, high=high, stock_runs=runs, below=of, gains=None, **names)]
+    named = replace(champion[0], first=what + champion[0].first, second=what + champion[0].second, gains=None)
+    return [replace(named, difference=lead, low=low, high=high, stock_runs=runs, below=of, is_stock=False)]
 
 
 def arm_of(match: MatchView, role: str) -> ArmView | None:
