@@ -80,6 +80,11 @@ def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
     return f"{low:.{decimals}f} to {high:.{decimals}f}"
 
 
+def plain_text(text: str) -> str:
+    """A sentence for pages, for a terminal: with ASCII minus signs."""
+    return text.replace(MINUS, "-")
+
+
 def bracket(low: float | None, high: float | None) -> str:
     """`` [9.1, 15.6]``; empty without an interval."""
     return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"

@@ -15,7 +15,7 @@ from analysis.origin import Origin, origin_of
 from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
-from analysis.wording import MINUS
+from analysis.wording import plain_text
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Claim, ReservedClaim, record
@@ -49,7 +49,7 @@ def crown(
     said = (
         str(event.body["verdict"])
         if event and ended
-        else ". ".join([line(decision), *map(sentence, on_reserve)]).replace(MINUS, "-")
+        else plain_text(". ".join([line(decision), *map(sentence, on_reserve)]))
     )
     claim = read_as(Claim, event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(on_reserve))

@@ -72,16 +72,20 @@ class Again:
 
 @dataclass(frozen=True)
 class RunsSoFar:
-    """Of a study that has not ended; ``running``: a process works on it; ``planned``: runs, if known."""
+    """Of a study that has not ended; ``running``: a process works on it; ``planned``: runs, if known; ``begun``: runs
+    that have not ended."""
 
     running: bool
     ended: int
     planned: int | None
+    begun: int = 0
 
     @property
     def sentence(self) -> str:
         of = f" of {count(self.planned)}" if self.planned else ""
-        return f"{'Still running' if self.running else 'Stopped'}: {count(self.ended)}{of} runs, nothing is decided"
+        more = f", {count(self.begun)} {'under way' if self.running else 'unfinished'}" if self.begun else ""
+        state = "Still running" if self.running else "Stopped"
+        return f"{state}: {count(self.ended)}{of} runs ended{more}, nothing is decided"
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def table(
             ">gain" if tasks else f">gain, {unit}": lambda row: number(row.gain, digits),
             "95% interval": lambda row: span(row.low, row.high, digits),
             **dict(_limit(name, reached) for name in dict.fromkeys(one.name for one in reached)),
-            ">claimed": lambda row: number(row.claimed, digits),
+            ">claimed gain": lambda row: number(row.claimed, digits),
             ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),
             "role": lambda row: row.role or "",
             ">words": lambda row: count(row.words),

@@ -151,7 +151,8 @@ def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config and model:
         parts.append("no language model was used")
-    made = f"{many(totals.runs, 'run')} and {many(totals.experiments, 'experiment')}"
+    begun = " begun" * bool(facts.unfinished and facts.unfinished.begun)  # those under way have experiments too
+    made = f"{many(totals.runs, 'run')}{begun} and {many(totals.experiments, 'experiment')}"
     return f"{made}, {', '.join(parts)}."
 
 

@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
-import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Required, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from analysis.study_settings import SpendingLimits, StudySettings
+from analysis.statistics import Mean, mean_interval
+from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
-from meta.cli.spend import ModelCallRow, ModelUsage
+from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
+from meta.cli.spend import ModelUsage
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
-
-
-class RecordedArm(TypedDict, total=False):
-    arm_id: Required[str]
-    program_id: Required[str]
-    role: str
-
-
-class RecordedConfig(StudySettings, total=False):
-    """Of a study, or of a match (``direction``)."""
-
-    direction: str
-    devices: int
-
-
-class LedgerRecord(ModelCallRow, total=False):
-    """The keys of the records of all kinds that `StudyView` uses."""
-
-    kind: str
-    at: str
-    seq: int
-    config: RecordedConfig
-    purpose: str
-    program_id: str
-    name: str | None
-    parent_ids: list[str]
-    match_id: str
-    label: str
-    generation: int | None
-    task: str
-    run_budget: float
-    arms: list[RecordedArm]
-    state: str
-    arm_id: str
-    device_seconds_budget: float | None
-    device_seconds_charged: float | None
-    wall_seconds: float | None
-    description: str | None
-    metric: float | None
-    decision: str | None
-    trust: str | None
-    charged: float | None
-    baseline_metric: float | None
-    final_metric: float | None
-    experiment_wall_seconds: float | None
-    gain: float | None
-    finding: str
 
 
 @dataclass
@@ -110,14 +62,20 @@ class ArmView:
     runs: list[RunView] = field(default_factory=list)
 
     @property
+    def gains(self) -> list[float]:
+        """The verified gains that the standings count: those of finished runs."""
+        return [run.gain for run in self.runs if run.state == "finished" and run.gain is not None]
+
+    @property
     def gain(self) -> float | None:
-        gains = [run.gain for run in self.runs if run.gain is not None]
+        """Their mean."""
+        gains = self.gains
         return sum(gains) / len(gains) if gains else None
 
     @property
-    def verified(self) -> int:
-        """The runs that ``gain`` is a mean over."""
-        return sum(run.gain is not None for run in self.runs)
+    def mean(self) -> Mean:
+        """The mean of ``gains`` with its 95% interval."""
+        return mean_interval(self.gains)
 
     @property
     def trust(self) -> str | None:
@@ -163,6 +121,14 @@ class MatchView:
     @property
     def sign(self) -> float:
         return -1.0 if (self.event.get("config") or {}).get("direction") == "higher" else 1.0
+
+    @property
+    def both_arms(self) -> list[ArmView]:
+        """Stock's two arms as one, which the announced test uses; empty without two."""
+        twin = next((arm for arm in self.arms.values() if arm.role == "a/a"), None)
+        own = [arm for arm in self.arms.values() if twin and arm.program_id == twin.program_id]
+        runs = [run for arm in own for run in arm.runs]
+        return [ArmView("both-arms", own[0].program_id, "both arms", runs)] if len(own) > 1 else []
 
 
 class StudyView:
@@ -217,6 +183,12 @@ class StudyView:
         views = self.matches.items()
         own = [view for key, view in views if decision and decision.rests_on(key, view.event.get("purpose"))]
         return own or ([self.current] if self.current else [])
+
+    def arms_of(self, match: MatchView) -> list[ArmView]:
+        """The arms of a match; where the verdict takes stock's two arms together, also both as one."""
+        views = [*self.deciding, *(m for m in self.matches.values() if m.event.get("purpose") == "reserve")]
+        pooled = self.decision is not None and any(view is match for view in views)
+        return [*match.arms.values(), *(match.both_arms if pooled else [])]
 
     @property
     def charged(self) -> float:
@@ -346,34 +318,6 @@ class StudyView:
 
     def _on_champion(self, event: LedgerRecord) -> None:
         self.champion = event
-
-
-class RecordTail:
-    """Reads the events added to a ledger folder since the last call, one by one, so that a ledger of gigabytes takes
-    little memory; a half-written last line is left for later."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.offsets: dict[Path, int] = {}
-
-    def fresh(self) -> Iterator[LedgerRecord]:
-        """New events of all segments, in the order of their times, as each segment is."""
-        segments = [self._of(path) for path in sorted(self.folder.glob("*.jsonl"))]
-        yield from heapq.merge(*segments, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
-
-    def _of(self, path: Path) -> Iterator[LedgerRecord]:
-        with path.open("rb") as file:
-            file.seek(self.offsets.get(path, 0))
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                self.offsets[path] = self.offsets.get(path, 0) + len(line)
-                try:
-                    event: LedgerRecord = json.loads(line)
-                except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
-                    continue
-                if isinstance(event, dict):
-                    yield event
 
 
 def between(first: str, last: str) -> float:

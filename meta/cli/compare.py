@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
 from meta.cli.board import load_board
-from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts, verdict
+from meta.cli.compared_settings import settings
+from meta.cli.comparison import ComparedStudy, champions, shown_matches, texts, verdict
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:
-    from meta.cli.comparison import ChampionTexts, ComparedChampions, ComparedSetting
+    from meta.cli.compared_settings import ComparedSetting
+    from meta.cli.comparison import ChampionTexts, ComparedChampions
 
 SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
 ARMS = (
@@ -36,8 +38,9 @@ def compare(
     second: Annotated[str, argument(metavar="STUDY")],
     all: Annotated[bool, flag("Equal settings too.")],
 ) -> None:
-    """Compare two studies: the difference of their champions' verified gains, and of their
-    leads over stock, with 95% intervals, if task, run budget, unit, researcher and hardware are the same; the changes
+    """Compare two studies: the difference of their champions' verified gains, of their leads
+    over stock and over the programs they started from, and of each program that ran in both, with 95% intervals, if
+    task, run budget, unit, researcher and hardware are the same; the changes
     from one champion to the other; the match that decides each verdict, and the held-out
     one; and the settings in which the studies differ."""
     folders = [resolve.study_folder(text, out) for text in (first, second)]
@@ -75,7 +78,9 @@ def _whole(
         ],
         "champions": [{**asdict(each), "result": each.result} for each in differs.differences],
         "leads": [{**asdict(each), "result": each.result} for each in differs.leads],
-        "stock": [{**asdict(each), "result": each.result} for each in differs.stock],
+        "stock": [{**asdict(each), "result": each.result} for each in differs.same if each.is_stock],
+        "same_programs": [{**asdict(each), "result": each.result} for each in differs.same],
+        "shares": [{**asdict(each), "result": each.result} for each in differs.shares],
         "not_compared": list(differs.not_compared),
         "same_program": list(differs.names),
         "text": asdict(changed) if changed else None,
@@ -118,7 +123,7 @@ def _print(
     """The same, piped."""
     for why in differs.not_compared:
         out.thing({"not compared": why})
-    rows = [{**asdict(each), "result": each.result} for each in (*differs.differences, *differs.stock, *differs.leads)]
+    rows = [{**asdict(each), "result": each.result} for each in differs.all]
     if rows:
         out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
         out.thing({"about": differs.about})

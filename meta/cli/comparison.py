@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import unified_diff
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.statistics import interval, mean_interval, welch_difference
+from analysis.statistics import Mean, interval, mean_interval, welch_difference
 from analysis.wording import interval_decimals, listed, many, plain_number, plain_span, short
-from meta.cli.standings import named
+from meta.cli.compared_settings import NONE
+from meta.cli.standings_text import named
 from programs.diff import moved
 from programs.program import Program
 
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
     from meta.cli.board import ArmView, MatchView, StudyView
     from meta.cli.output import Row
 
-LONGEST, MOST_PARTS = 120, 40  # characters of a value, entries of a table that is taken apart
 SHORT_DIFF = 24  # lines; of a longer one the counts
-NO_SETTINGS = ("created_at", "text_hash", "schema", "secret", "programs", "ledger", "seed")  # and ids
-NONE = "–"
 SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
     ("task_id", "the task"),
     ("run_budget", "the run budget"),
@@ -36,7 +32,10 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
 SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
 OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
-OF_STOCK = "Stock is the same program in both studies, so its difference comes from seeds, data and machine alone."
+OF_SAME = "The difference of the same program comes from seeds, data and machine alone: so much do the studies differ."
+OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
+OWN_SHARE = "evolution's own share in "
+LEAD = "lead over stock of "
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,10 @@ class GainDifference:
     low: float | None
     high: float | None
     runs: tuple[int, int]
-    stock_runs: tuple[int, int] | None = None  # of a difference of leads over stock
+    stock_runs: tuple[int, int] | None = None  # of a difference of leads: of the arm below, stock or the start
+    below: str = "stock"
+    gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
+    is_stock: bool = False
 
     @property
     def result(self) -> str:
@@ -72,34 +74,47 @@ class GainDifference:
         size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
         within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
         runs = f"{self.runs[1]} and {self.runs[0]} runs"
-        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of stock" if self.stock_runs else ""
-        return f"On {self.task}: {self.second} minus {self.first}: {size}{within} ({runs}): {self.result}."
+        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
+        what = f"{self.second} minus {self.first}"
+        if self.gains:
+            gains = [f"{plain_number(one.mean, digits)}{_bracket(one, digits)}" for one in self.gains]
+            what = f"the same program gained {gains[0]} as {self.first} and {gains[1]} as {self.second}, difference"
+        return f"On {self.task}: {what}: {size}{within} ({runs}): {self.result}."
+
+
+def _bracket(mean: Mean, digits: int) -> str:
+    return "" if mean.low is None else f" [{plain_span(mean.low, mean.high, digits)}]"
 
 
 @dataclass(frozen=True)
 class ComparedChampions:
-    """``differences``: of the champions, one for each task of both; ``stock``: the same of stock; ``leads``: of the
-    champions' leads over stock; ``not_compared``: why there is no difference, for each task; ``names``: where a
-    champion also ran in the other study by another name."""
+    """``differences``: of the champions, one for each task of both; ``same``: of each program that ran in both
+    deciding matches; ``leads``: of the champions' leads over stock; ``shares``: over the program that each started
+    from; ``not_compared``: why there is no difference, for each task; ``names``: where a champion also ran in the other
+    study by another name."""
 
     differences: tuple[GainDifference, ...] = ()
-    stock: tuple[GainDifference, ...] = ()
+    same: tuple[GainDifference, ...] = ()
     not_compared: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     leads: tuple[GainDifference, ...] = ()
+    shares: tuple[GainDifference, ...] = ()
+
+    @property
+    def all(self) -> tuple[GainDifference, ...]:
+        return (*self.differences, *self.same, *self.leads, *self.shares)
 
     @property
     def sentences(self) -> list[str]:
-        shown = [each.sentence for each in (*self.differences, *self.stock, *self.leads)]
+        shown = [each.sentence for each in self.all]
         why = [f"Not compared: {why}." for why in self.not_compared]
         return [*why, *shown, *self.names, *filter(None, [self.about])]
 
     @property
     def about(self) -> str:
         """What the intervals do not include; empty without any."""
-        return " ".join(
-            [SIGN, OWN_DATA] * bool(self.differences) + [OF_STOCK] * bool(self.stock) + [OF_LEADS] * bool(self.leads)
-        )
+        said = ((SIGN, self.all), (OWN_DATA, self.all), (OF_SAME, self.same), (OF_LEADS, self.leads))
+        return " ".join(text for text, of in (*said, (OF_SHARES, self.shares)) if of)
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -113,16 +128,23 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     if not shared:
         both = " and ".join(listed(tasks) for tasks in (ours, theirs))
         return ComparedChampions(not_compared=(f"the studies have no task in common ({both})",), names=names)
-    differences, stock, leads, not_compared = [], [], [], []
+    differences, same, leads, shares, not_compared = [], [], [], [], []
     for task in shared:
         pair = (first, ours[task]), (second, theirs[task])
         if why := differing(*pair):
             not_compared.append(f"on {task}, {why}")
             continue
-        differences += _difference(*pair, "champion")
-        stock += _difference(*pair, "control")
-        leads += _lead_difference(*pair)
-    return ComparedChampions(tuple(differences), tuple(stock), tuple(not_compared), names, tuple(leads))
+        champion = [arm.program_id for _, match in pair if (arm := arm_of(match, "champion"))]
+        differences += _difference(*pair, (champion[0], champion[1])) if len(champion) == 2 else []
+        there = {arm.program_id for arm in pair[1][1].arms.values()} - (
+            set(champion) if len(set(champion)) == 1 else set()
+        )
+        for identity in dict.fromkeys(arm.program_id for arm in pair[0][1].arms.values()):
+            same += _difference(*pair, (identity, identity)) if identity in there else []
+        leads += _lead_difference(*pair, "control")
+        shares += _lead_difference(*pair, "start")
+    found = [tuple(each) for each in (differences, same, leads, shares)]
+    return ComparedChampions(found[0], found[1], tuple(not_compared), names, found[2], found[3])
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
@@ -158,47 +180,52 @@ def conditions(board: StudyView, match: MatchView) -> dict[str, str]:
 
 
 def _difference(
-    first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView], role: str
+    first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView], programs: tuple[str, str]
 ) -> list[GainDifference]:
-    """Of the arms of this role; none for two controls that are different programs, or without runs."""
-    one, other = (arm_of(match, role) for _, match in (first, second))
-    if one is None or other is None or (role == "control" and one.program_id != other.program_id):
-        return []
-    gains, names, both = [], [], ((first, one), (second, other))
-    alike = one.program_id != other.program_id and len({pair[0].board.name(a.program_id) for pair, a in both}) == 1
-    for (study, match), arm in both:
-        gains.append(counted(match, arm.program_id))
-        identity = f" ({short(arm.program_id)})" * alike  # one name, two texts
-        names.append(f"{study.board.name(arm.program_id)}{identity} of {study.name}")
+    """Of the runs of these programs in all their arms; none without runs."""
+    both = list(zip((first, second), programs, strict=True))
+    same = programs[0] == programs[1]
+    alike = not same and len({study.board.name(identity) for (study, _), identity in both}) == 1
+    gains = [counted(match, identity) for (_, match), identity in both]
+    names = [
+        f"{study.board.name(identity)}{f' ({short(identity)})' * alike} of {study.name}"  # one name, two texts
+        for (study, _), identity in both
+    ]
     difference, se, df = welch_difference(gains[1], gains[0])
     if difference is None:
         return []
     task, unit = str(first[1].event.get("task")), conditions(first[0].board, first[1])["unit"]
+    low, high = interval(difference, se, df)
+    means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
     runs = len(gains[0]), len(gains[1])
-    return [GainDifference(task, unit, names[0], names[1], difference, *interval(difference, se, df), runs)]
+    is_stock = same and any(arm.role == "control" and arm.program_id == programs[0] for arm in first[1].arms.values())
+    return [GainDifference(task, unit, names[0], names[1], difference, low, high, runs, gains=means, is_stock=is_stock)]
 
 
 def _lead_difference(
-    first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView]
+    first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView], role: str
 ) -> list[GainDifference]:
-    """Of the champions' leads over stock: Welch's interval for four means; none without an interval."""
-    champion, stock = (_difference(first, second, role) for role in ("champion", "control"))
-    if not champion or not stock:
+    """Of the champions' leads over the arm of this role: Welch's interval for four means; none without an interval, for
+    a champion that is that program, or for two controls that are different programs."""
+    arms = [[arm_of(match, one) for _, match in (first, second)] for one in ("champion", role)]
+    (ours, theirs), (below, other_below) = [[arm.program_id if arm else "" for arm in pair] for pair in arms]
+    different = role == "control" and below != other_below
+    if not (ours and theirs and below and other_below) or different or ours == below or theirs == other_below:
         return []
-    arms = [(match, arm_of(match, role)) for _, match in (first, second) for role in ("champion", "control")]
-    ours, our_stock, theirs, their_stock = (counted(match, arm.program_id) for match, arm in arms if arm)
-    if ours == our_stock or theirs == their_stock:  # a champion that is stock
-        return []
-    one, other = welch_difference(ours, our_stock), welch_difference(theirs, their_stock)
-    if one[0] is None or other[0] is None or not one[1] or not other[1]:
+    champion = _difference(first, second, (ours, theirs))
+    base = [counted(match, identity) for (_, match), identity in ((first, below), (second, other_below))]
+    one = welch_difference(counted(first[1], ours), base[0])
+    other = welch_difference(counted(second[1], theirs), base[1])
+    if not champion or one[0] is None or other[0] is None or not one[1] or not other[1]:
         return []
     se = math.hypot(one[1], other[1])
     df = se**4 / (one[1] ** 4 / one[2] + other[1] ** 4 / other[2])
     lead = other[0] - one[0]
     low, high = interval(lead, se, df)
-    first_lead, second_lead = (f"lead over stock of {name}" for name in (champion[0].first, champion[0].second))
-    named = replace(champion[0], first=first_lead, second=second_lead, stock_runs=stock[0].runs)
-    return [replace(named, difference=lead, low=low, high=high)]
+    what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
+    runs = len(base[0]), len(base[1])
+    named = replace(champion[0], first=what + champion[0].first, second=what + champion[0].second, gains=None)
+    return [replace(named, difference=lead, low=low, high=high, stock_runs=runs, below=of, is_stock=False)]
 
 
 def arm_of(match: MatchView, role: str) -> ArmView | None:
@@ -207,11 +234,7 @@ def arm_of(match: MatchView, role: str) -> ArmView | None:
 
 def counted(match: MatchView, program_id: str) -> list[float]:
     """The verified gains of a program's finished runs, in all its arms: stock has two."""
-    return [gain for arm in match.arms.values() if arm.program_id == program_id for gain in gains_of(arm)]
-
-
-def gains_of(arm: ArmView) -> list[float]:
-    return [run.gain for run in arm.runs if run.state == "finished" and run.gain is not None]
+    return [gain for arm in match.arms.values() if arm.program_id == program_id for gain in arm.gains]
 
 
 @dataclass(frozen=True)
@@ -284,11 +307,11 @@ def _shown_match(board: StudyView, match: MatchView, decides: bool) -> ShownMatc
     role = " (held-out, not part of the verdict)" if held_out else " (decides the verdict)" if decides else ""
     title = f"{'match' if held_out else match.title} on {match.event.get('task')}{role}"
     title += f"; gain in {conditions(board, match)['unit'] or 'units of the metric'}"
-    return ShownMatch(title, decides, [_arm(board, match, arm, decides) for arm in match.arms.values()])
+    return ShownMatch(title, decides, [_arm(board, match, arm, decides) for arm in board.arms_of(match)])
 
 
 def _arm(board: StudyView, match: MatchView, arm: ArmView, decides: bool) -> Row:
-    mean = mean_interval(gains_of(arm))
+    mean = arm.mean
     return {
         "match": f"{match.event.get('purpose')} on {match.event.get('task')}",
         "decides": decides,
@@ -299,79 +322,3 @@ def _arm(board: StudyView, match: MatchView, arm: ArmView, decides: bool) -> Row
         "runs": mean.n,
         "kept/tried": f"{sum(run.kept for run in arm.runs)}/{sum(run.tried for run in arm.runs)}",
     }
-
-
-@dataclass(frozen=True)
-class ComparedSetting:
-    """``values``: of each study as text, a dash where it has none."""
-
-    name: str
-    values: tuple[str, ...]
-    differs: bool
-
-
-def settings(boards: Sequence[StudyView]) -> list[ComparedSetting]:
-    """The settings that can change a result, those that differ first: without ids, times and the folders of paths.
-
-    The last row has what a study draws at random: its seed, and the held-out task of its family."""
-    known = [in_parts(cast("Mapping[str, Any]", board.config)) | {"programs": started(board)} for board in boards]
-    rows = [_row(name, [each.get(name) for each in known]) for name in sorted({n for each in known for n in each})]
-    drawn = tuple(_drawn(cast("Mapping[str, Any]", board.config)) for board in boards)
-    rows.append(ComparedSetting("seed", drawn, len(set(drawn)) > 1))
-    return sorted(rows, key=lambda row: (not row.differs, row.name == "seed", row.name))
-
-
-def in_parts(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their path in the record."""
-    parts: dict[str, Any] = {}
-    for name, value in config.items():
-        if name in NO_SETTINGS or name.endswith("_id"):
-            continue
-        if isinstance(value, Mapping) and len(value) < MOST_PARTS:
-            parts |= in_parts(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            parts[prefix + name] = [_entry(each) for each in value if not _is_variant(each)]
-        else:
-            parts[prefix + name] = _entry(value)
-    return parts
-
-
-def _entry(value: Any) -> Any:
-    """A task by its name, a path by its last part, anything else as it is."""
-    if isinstance(value, Mapping):
-        value = value.get("task") or json.dumps(dict(value), default=str)
-    return PurePath(value).name if isinstance(value, str) and value.startswith("/") else value
-
-
-def _is_variant(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value.get("variant"))
-
-
-def _drawn(config: Mapping[str, Any]) -> str:
-    variants = [_entry(each) for each in config.get("reserve") or () if _is_variant(each)]
-    seed = config.get("seed")
-    return ", ".join(["random" if seed is None else str(seed), *(f"held-out task {name}" for name in variants)])
-
-
-def started(board: StudyView) -> list[str]:
-    """The programs that the study began with; the beginning of an id separates different texts of one name."""
-    events = cast("Mapping[str, Mapping[str, Any]]", board.programs)
-    return [f"{e.get('name')} ({i[:7]})" for i, e in events.items() if e.get("operator") == "starter"]
-
-
-def _row(name: str, values: Sequence[Any]) -> ComparedSetting:
-    differs = any(value != values[0] for value in values)
-    return ComparedSetting(name, tuple(_shown(value, values if differs else ()) for value in values), differs)
-
-
-def _shown(value: Any, beside: Sequence[Any]) -> str:
-    """A value as text; of lists that differ, the entries that are not in all."""
-    if value in (None, "", [], {}):
-        return NONE
-    if isinstance(value, list):
-        in_all = [each for each in value if all(isinstance(b, list) and each in b for b in beside)]
-        own = [each for each in value if each not in in_all] if beside else value
-        text = listed(map(str, own)) if own else many(len(value), "entry")
-    else:
-        text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

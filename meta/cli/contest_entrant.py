@@ -125,7 +125,7 @@ def columns(unit: str) -> tuple[Column, ...]:
         Column("entry", flex=True),
         Column("gain", f"gain, {unit}", right=True),
         Column("interval", "95%"),
-        Column("claimed", right=True),
+        Column("claimed", "claimed gain", right=True),
         Column("n", "runs", right=True),
         Column("device_seconds_charged", "device", right=True, show=duration),
         Column("state"),

@@ -185,6 +185,7 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
             overflow="fold" if c.wrap else "ellipsis",
             width=wide,
             style=c.style or None,
+            vertical="bottom" if any("\n" in c.heading for c in columns) else "top",
         )
     for item in items:
         cells = [_cell(c, item.get(c.key)) for c in columns]
@@ -237,7 +238,7 @@ def _widest(items: Sequence[Row], column: Column, *, words: bool = False) -> int
     from rich.cells import cell_len
 
     texts = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
-    return max(cell_len(part) for text in texts for part in (text.split() or [""] if words else [text]))
+    return max(cell_len(part) for text in texts for part in (text.split() if words else text.split("\n")) or [""])
 
 
 def _cell(column: Column, value: Any) -> Any:

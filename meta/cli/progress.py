@@ -14,8 +14,9 @@ import click
 
 from analysis.wording import plain_number
 from meta.cli import render, spend
-from meta.cli.board import RecordTail, StudyView
+from meta.cli.board import StudyView
 from meta.cli.output import Output, clean, now
+from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
 from meta.planned_work import PlannedWork

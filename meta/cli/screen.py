@@ -12,7 +12,7 @@ from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, MatchView, StudyView
 from meta.cli.options import duration
 from meta.cli.output import Column, Row, clean, table
-from meta.cli.standings import named
+from meta.cli.standings_text import named
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def screen(
             ]
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
-        metric = f"claimed {(match.event.get('config') or {}).get('metric') or ''}"[:16].rstrip()
+        metric = f"claimed {(match.event.get('config') or {}).get('metric') or 'metric'}"[:16].rstrip()
         columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
@@ -147,14 +147,13 @@ def arm_rows(board: StudyView, match: MatchView) -> list[Row]:
 def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
     claimed = arm.claimed(match.sign)
     at_work = [run.doing for run in arm.runs if run.state == "running"]
-    gain = arm.gain
     return {
         "program": board.name(arm.program_id),
         "from": origin(board, arm),
         "runs": "".join(MARKS.get(run.state, "x") for run in arm.runs) or ".",
         "tried": f"{sum(r.kept for r in arm.runs)}/{sum(r.tried for r in arm.runs)}",
         "claimed": plain_number(claimed, 4),
-        "gain": plain_number(gain, 4, sign=True),
+        "gain": plain_number(arm.gain, 4, sign=True),
         "state": arm.trust or "-",
         "spent": duration(sum(r.spent for r in arm.runs)),
         "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),
@@ -164,7 +163,7 @@ def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
 
 def _with_counts(row: Row, arm: ArmView) -> Row:
     """With the number of runs behind each figure: a run has a claim while it is under way, and a gain after its end."""
-    counts = {"claimed": len(arm.claims), "gain": arm.verified}
+    counts = {"claimed": len(arm.claims), "gain": len(arm.gains)}
     return {**row, **{key: f"{row[key]} ({n})" for key, n in counts.items() if n}}
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from analysis import decision_text
-from analysis.decision import CheckedArm, Decision, decision_of, twins
+from analysis.decision import Decision, decision_of, twins
 from analysis.statistics import mean_together
-from analysis.wording import decimals, many, plain_number, plain_span, typical
+from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
+from meta.cli.standings_text import checked, leading, name_of, remarks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from meta.cli.output import Row
 
-MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
 Models = dict[tuple[str, str], spend.ModelUsage]  # by match and arm
 
 PLAIN = columns("""
@@ -50,16 +49,6 @@ CALLS = """
 SELECT r.match_id, r.arm_id, c.run_id, c.number, c.purpose, c.status, c.tokens, c.lost_tokens, c.usd
 FROM calls AS c JOIN runs AS r USING (run_id) WHERE $1 IS NULL OR list_contains($1, r.match_id)
 """
-# An arm's role and name together, for a table without room for both.
-ROLES = {
-    "control": "{} (control)",
-    "a/a": "{} again (A/A)",
-    "both arms": "{}, both arms",
-    "without-ideas": "without its ideas",
-    "start": "{} (its start)",
-    "best-of": "{}",
-    "one-line": "one-line (control)",
-}
 MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
 OTHERS = 68  # characters that the other columns take of a line
 PLOT_LEAST, PLOT_MOST = 12, 40
@@ -202,7 +191,7 @@ def show_match(
     decides = ", decides the verdict" if decision else ""
     title = f"{purpose}{generation} on {'held-out task ' * held_out}{first['task']}{on}{state}{decides}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
-    aa = twins(_checked(row) for row in rows if row["role"] != "best-of")
+    aa = twins(checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
     untested = held_out and any(row["role"] == "champion" for row in rows)
     open_ = decision is None and not untested  # ranks test all pairs, and the verdict has all that is tested there
@@ -215,7 +204,9 @@ def show_match(
     if called:
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
-    weighty = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+    weighty = (
+        [plain_text(each.text) for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+    )
     for line in [*said, *(weighty if brief else remarks(rows, decision))]:
         out.show(Text(line, style="dim"))
 
@@ -242,7 +233,7 @@ def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tup
         Column("gain", right=True, style="green"),
         Column("95%", right=True),
         Column("plot", title=axis.header()),
-        Column("claimed", right=True, style="dim"),
+        Column("claimed", "claimed\ngain", right=True, style="dim"),
         Column("n", "runs", right=True),
         Column("state", optional=True),
         Column("words", right=True, optional=True),
@@ -270,7 +261,7 @@ def _took(row: StandingLine, models: Models) -> Row:
     """An arm's row in the table of model usage; ``device`` is a share of time, ``answers`` a share of tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
-        "program": _name(row),
+        "program": name_of(row),
         "calls": took.calls,
         "tokens": spend.tokens(took.tokens),
         "dollars": spend.dollars(took.usd),
@@ -279,22 +270,10 @@ def _took(row: StandingLine, models: Models) -> Row:
     }
 
 
-def _name(r: StandingLine) -> str:
-    return named(r["name"] or resolve.short(r["program_id"]), r["role"])
-
-
-def named(name: str, role: str | None) -> str:
-    """An arm by its program and its role."""
-    if role in ROLES:
-        return ROLES[role].format(name)
-    # the role comes first: a narrow terminal shortens names, and champion and variant may share their beginning
-    return name if role in (None, "", "program", name) else f"{role} {name}"
-
-
 def _row(r: StandingLine, axis: render.Axis, digits: int) -> Row:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
-        "program": _name(r),
+        "program": name_of(r),
         "gain": plain_number(r["gain"], digits),
         "95%": plain_span(r["low"], r["high"], digits),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),
@@ -310,72 +289,6 @@ def rank_text(low: int | None, high: int | None) -> str:
     if low is None or high is None:
         return "-"
     return str(low) if low == high else f"{low}-{high}"
-
-
-def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
-    """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
-    needed to separate the first two programs; then the cost."""
-    out = decision_text.remarks(decision) if decision else []
-    best = [r for r in rows if r["role"] == "best-of"]
-    rows = [r for r in rows if r["role"] != "best-of"]
-    if best:
-        out.append(
-            f"best-of-N: the script with the best claimed metric of N runs, trained again on {best[0]['n']} fresh "
-            "seeds; not used for ranking."
-        )
-    aa = None if decision else twins(map(_checked, rows))
-    if aa is not None:
-        out.append(decision_text.check(aa))
-    more = None if decision or any(r["role"] == "champion" for r in rows) else runs_to_separate(rows)
-    if more is not None:
-        feasible = more <= MOST_MORE
-        needed = f"about {many(more, 'more run')} each" if feasible else f"more than {MOST_MORE:,} more runs each"
-        out.append(f"To show which of the first two programs is better: {needed} (80% power).")
-    spent = sum(r["device_seconds_charged"] or 0 for r in rows)
-    runs = sum(r["n"] for r in rows)
-    out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged to the runs.")
-    return out
-
-
-def leading(rows: Sequence[StandingLine]) -> str:
-    """Which program leads a match, or that none is shown to; empty for less than two ranked programs."""
-    ranked = [r for r in rows if r["rank_low"] is not None and r["role"] != "a/a"]
-    best = [r for r in ranked if r["rank_low"] == 1]
-    first = [_name(r) for r in best]
-    if len(ranked) < 2 or not first:
-        return ""
-    if len(first) == 1:
-        more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
-        return f"{first[0]} {more} (95%, corrected for all pairs)."
-    if len(first) == len(ranked):
-        return "Too few runs to separate these programs: no difference between two of them is significant."
-    again = [_name(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
-    return f"None of {', '.join([*first, *again])} is shown to be worse than another; the others are behind."
-
-
-def _checked(r: StandingLine) -> CheckedArm:
-    return CheckedArm(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
-
-
-def runs_to_separate(rows: Sequence[StandingLine]) -> int | None:
-    """Additional runs per arm for 80% power at a two-sided 5% level between the best two; None where they differ.
-
-    Normal approximation: n = (1.96 + 0.84)² (s1² + s2²) / d².
-    """
-    best: dict[str, tuple[float, float, StandingLine]] = {}
-    for row in rows:
-        gain, se = row["gain"], row["se"]
-        if gain is not None and se and row["role"] != "a/a":
-            # a program's best arm: its A/A twin is not second
-            best.setdefault(str(row["program_id"] or id(row)), (gain, se, row))
-    two = list(best.values())[:2]
-    if len(two) < 2 or (two[0][2]["rank_high"] or 2) < (two[1][2]["rank_low"] or 1):
-        return None
-    difference = two[0][0] - two[1][0]
-    variance = sum(se**2 * row["n"] for _, se, row in two)
-    if difference <= 0:
-        return None
-    return max(math.ceil(2.8**2 * variance / difference**2) - min(row["n"] for *_, row in two), 1)
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:

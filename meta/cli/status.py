@@ -101,7 +101,8 @@ def so_far(board: StudyView, at_work: bool) -> RunsSoFar | None:
     if board.champion is not None or (has_ended(board) and not at_work):
         return None
     work = _left(board)
-    return RunsSoFar(at_work, sum(run.state != "running" for run in board.runs.values()), work.runs if work else None)
+    begun = board.count("running")
+    return RunsSoFar(at_work, len(board.runs) - begun, work.runs if work else None, begun)
 
 
 def _left(board: StudyView) -> RemainingWork | None:

@@ -31,6 +31,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs
     from analysis.script_text import best_scripts, measured_scripts
+    from analysis.wording import plain_text
     from arena.settings import StudyConfig
     from meta.begin import champion_of
     from programs.evolved_for import EvolvedFor
@@ -68,7 +69,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
         better = decision is not None and decision.holds
         early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
         more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
-        known = {name: text for name, text in more.items() if text}
+        known = {name: plain_text(text) for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
         _print(out, folder, decision, changes)
     else:
@@ -103,11 +104,12 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
 def with_gain(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
     """The files, the best train.py with its gain where there is one."""
     from analysis.script_text import script_gain
+    from analysis.wording import plain_text
 
     best = [each for each in (decision.scripts if decision else ()) if each.search == "harvest"]
     if len(best) != 1 or BEST not in files:
         return files
-    return {**files, BEST: f"{files[BEST]}\n  gains {script_gain(best[0])}"}
+    return {**files, BEST: f"{files[BEST]}\n  gains {plain_text(script_gain(best[0]))}"}
 
 
 def _show(
@@ -117,6 +119,7 @@ def _show(
     diff, the files."""
     from rich.text import Text
 
+    from analysis.wording import plain_text
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
@@ -125,7 +128,7 @@ def _show(
     headline, *sentences = re.split(r"(?<=\S)\. (?=[A-Z])", verdict)
     out.show(Text(f"\n{headline}", style="bold"))
     for text in filter(None, [". ".join(sentences), *said]):
-        out.show(Text(text))
+        out.show(Text(plain_text(text)))
     if len(changes) > MOST_CHANGES:
         counted = Counter((row["heading"], row["change"]) for row in changes)
         what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
@@ -140,11 +143,12 @@ def _show(
 def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row]) -> None:
     """What follows the keys in piped output: the caveats, the standings, the diff."""
     from analysis.decision_text import caveats
+    from analysis.wording import plain_text
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
     for caveat in caveats(decision) if decision else ():
-        out.thing({"note" if caveat.level == "note" else "caveat": f"{caveat.title}. {caveat.text}"})
+        out.thing({"note" if caveat.level == "note" else "caveat": plain_text(f"{caveat.title}. {caveat.text}")})
     if matches := _last_matches(folder, "confirmation", "reserve"):
         out.text("\nstandings of the confirmation and of held-out tasks:")
         standings(out, folder, matches, verdict_shown=True)

@@ -23,7 +23,8 @@ from analysis.study import COMPUTED_VIEWS
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.board import match_title
-from meta.cli.comparison import ComparedStudy, champions, settings, shown_matches, texts
+from meta.cli.compared_settings import settings
+from meta.cli.comparison import ComparedStudy, champions, shown_matches, texts
 from meta.cli.status import so_far
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
@@ -251,7 +252,9 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 @cache
 def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
-    made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
+    made.filters |= {
+        name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent", "span")
+    }
     made.filters |= {"cell": words.cell, "minus": words.minus}
     made.globals |= {"link": link, "match_title": match_title}
     return made

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meta.cli.board import RecordTail, StudyView
+from meta.cli.board import StudyView
+from meta.cli.record_tail import RecordTail
 from meta.cli.screen import status_item
 from meta.cli.status import running
 from programs.errors import NotFound

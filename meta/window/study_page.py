@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
@@ -31,8 +32,7 @@ class ShownArm:
     name: str
     program_id: str
     role: str
-    gain: float | None
-    verified: int  # runs that ``gain`` is a mean over
+    gain: Mean
     claimed: float | None
     claims: int  # runs that ``claimed`` is a mean over, those under way included
     kept: int
@@ -95,8 +95,8 @@ def heading(view: MatchView) -> tuple[str, str]:
 
 
 def name_of(board: StudyView, arm: ArmView) -> str:
-    """As in the standings: stock's second arm is ``stock (A/A)``."""
-    return board.name(arm.program_id) + (" (A/A)" if arm.role == "a/a" else "")
+    """Stock's second arm is ``stock (A/A)``, and its two arms together are ``stock, both arms``."""
+    return board.name(arm.program_id) + {"a/a": " (A/A)", "both arms": ", both arms"}.get(arm.role, "")
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -104,7 +104,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def shown_arms(board: StudyView, match: MatchView) -> list[ShownArm]:
-    return [_shown_arm(board, match, arm) for arm in match.arms.values()]
+    return [_shown_arm(board, match, arm) for arm in board.arms_of(match)]
 
 
 def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
@@ -114,8 +114,7 @@ def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
         name_of(board, arm),
         arm.program_id,
         role(board, arm),
-        arm.gain,
-        arm.verified,
+        arm.mean,
         mean(claims),
         len(claims),
         sum(run.kept for run in arm.runs),

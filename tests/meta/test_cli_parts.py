@@ -34,7 +34,8 @@ from meta.cli.progress import line_of
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, is_ranked, leading, rank_text, remarks, runs_to_separate, show_match
+from meta.cli.standings import both_arms, is_ranked, rank_text, show_match
+from meta.cli.standings_text import leading, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
@@ -302,6 +303,7 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
            "device_seconds_charged": 1.0}  # fmt: skip
     (shown,), narrow = table_of([row], 80)
     assert shown["program"] == "without its ideas"
+    assert "claimed\ngain" in [column.heading for column in narrow]
     roles = ("champion", "control", "a/a", "best-of")
     assert [table_of([row | {"role": role}], 80)[0][0]["program"] for role in roles] == [
         "champion long-name", "long-name (control)", "long-name again (A/A)", "long-name",
@@ -350,14 +352,21 @@ def test_remarks_of_the_standings() -> None:
     check = twins([CheckedArm("p", "control", "strokes", "", 4, 2.0, 0.5), twin])  # se of the difference √(.5² + .5²)
     assert check and (check.difference, check.se) == (0.5, pytest.approx(0.5**0.5)) and check.passed
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
-    assert runs_to_separate(rows) == 12
-    assert runs_to_separate([{**row, "rank_high": 1}, {**row, "rank_low": 2}]) is None
+    # three arms have three pairs, so the test between the two is at 5%/3: (2.394 + 0.84)² instead of 2.8²
+    assert (found := runs_to_separate(rows[:2])) and found[1:] == (rows[1], 12)
+    assert (found := runs_to_separate(rows)) and found[1:] == (rows[1], 17)
+    assert runs_to_separate([{**row, "rank_high": 1}, {**row, "program_id": "q", "gain": 1.0, "rank_low": 2}]) is None
+    # the second is shown to be worse; the third, with fewer or noisier runs, is not
+    worse, noisy = ({**row, "program_id": x, "gain": g, "rank_low": n} for x, g, n in (("q", 1.5, 2), ("r", 1.0, 1)))
+    assert (found := runs_to_separate([row, worse, noisy])) and found[1] is noisy
     twin = {**row, "role": "control", "gain": 1.999}  # the same program again is no second
-    assert runs_to_separate([row, twin, {**row, "program_id": "q", "gain": 1.0}]) == 12
+    assert (found := runs_to_separate([row, twin, {**row, "program_id": "q", "gain": 1.0}])) and found[2] == 17
     assert runs_to_separate([row, twin]) is None
     spent = {"device_seconds_charged": 1.0}
-    near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
-    assert any("better: more than 1,000 more runs each" in line for line in remarks(near))
+    near = [{**row, **spent, "name": "p"}, {**row, **spent, "program_id": "q", "gain": 1.99, "name": "q"}]
+    assert any("To show which of p and q is better: more than 1,000 more runs each" in line for line in remarks(near))
+    arms = [{**row, **spent, "role": "control"}, {**row, **spent, "role": "a/a", "gain": 1.0}]
+    assert "differ by -1.0" in " ".join(remarks(arms))  # ASCII, as in the table above
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 SD" in power_sentence(10) and power_sentence(10, of="each of A and B").startswith(
         "with 10 runs each of A and B, "
@@ -391,13 +400,24 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
 
 def test_a_match_begins_with_what_it_shows() -> None:
     def row(name: str, low: int | None, high: int | None, role: str = "program") -> Any:
-        return {"name": name, "program_id": name, "role": role, "rank_low": low, "rank_high": high}
+        return {
+            "name": name,
+            "program_id": name,
+            "role": role,
+            "rank_low": low,
+            "rank_high": high,
+            "gain": -ord(name[0]),
+        }
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
     assert leading([a, b, again]) == (
         "Too few runs to separate these programs: no difference between two of them is significant."
     )
-    assert leading([a, b, row("c", 3, 3)]) == "None of a, b is shown to be worse than another; the others are behind."
+    assert leading([a, b, row("c", 3, 3)]) == "Not shown to be worse than another: a, b. Shown to be worse: c."
+    assert leading([a, row("c", 2, 3), row("d", 1, 3)]) == (
+        "Not shown to be worse than another: a, d. Shown to be worse: c. "
+        "Few or noisy runs, so that a lower mean shows nothing: d."
+    )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
     assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""

@@ -19,7 +19,8 @@ from arena.run_archive import unpacked
 from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
-from meta.cli.comparison import ComparedStudy, champions, settings
+from meta.cli.compared_settings import settings
+from meta.cli.comparison import ComparedStudy, champions
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
 from programs.errors import Corrupt
@@ -132,15 +133,20 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
     assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
     (lead,), (stock,) = answer["leads"], answer["stock"]
+    assert stock in answer["same_programs"] and stock["gains"][0]["low"] <= stock["gains"][0]["mean"]
+    for share in answer["shares"]:
+        assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
     for study in answer["studies"]:
         assert [match["decides"] for match in study["matches"]] == [True, False]
+        assert [arm["program"] for arm in study["matches"][0]["arms"]][-1] == "stock, both arms"
         assert f"gain in {told['unit']}" in study["matches"][0]["title"]
     sentences = champions(*(ComparedStudy(one, load_board(Path(one))[0]) for one in pair)).sentences
     [said] = [one for one in sentences if "minus lead over stock of" in one]
     assert said.endswith(f"of stock): {lead['result']}.") and "95% interval" in said
+    assert any("the same program gained" in one and "difference: " in one for one in sentences)
     assert run(["compare", *pair]) == 0
     piped = capsys.readouterr().out
     rows = [line.split("\t") for line in piped.splitlines()]

@@ -22,7 +22,7 @@ from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
-from analysis.wording import brief, number
+from analysis.wording import brief, number, span
 from arena.contest.web.curve import curve
 from arena.study import Study
 from meta.cli.board import load_board
@@ -35,6 +35,9 @@ from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
 
+LONG_NAMES = (
+    "document.querySelectorAll('.sides .named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
+)
 STACKED = "[...document.querySelectorAll('.scroll:has(> .stack)')]"
 
 
@@ -107,16 +110,17 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
     text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
     for row in ask(
         root / "one",
-        "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, avg(verified_gain) AS gain, "
-        "avg(claimed_gain) AS claimed, count(verified_gain) AS verified, count(claimed_gain) AS claims FROM runs "
-        "WHERE purpose = 'confirmation' GROUP BY ALL",
+        "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, gain, low, high, claimed, n AS verified, "
+        "runs AS claims FROM standings WHERE purpose = 'confirmation'",
     ):
-        cells = "".join(
-            f'<td class="right" data-label="{label} gain (runs)">{number(row[key], 4, True)} '
+        verified, claimed = (
+            f'<td class="right" data-label="{label} gain (runs)">{number(row[key], 3, True)} '
             f'<span class="soft">({row[n]})</span></td>'
             for label, key, n in (("Verified", "gain", "verified"), ("Claimed", "claimed", "claims"))
         )
-        assert f">{row['name']}</a></td>{cells}" in text, row
+        interval_ = f'<td class="right" data-label="95%">{span(row["low"], row["high"])}</td>'
+        assert f">{row['name']}</a></td>{verified}{interval_}{claimed}" in text, row
+    assert ">stock, both arms</a></td>" in text
     opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
     drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
     dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
@@ -307,7 +311,11 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
     assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
-    assert f"Still running: {done[1]} of {done[2]} runs, nothing is decided" in card and ">stock" in card
+    assert (
+        f"Still running: {done[1]} of {done[2]} runs ended" in card
+        and "nothing is decided" in card
+        and ">stock" in card
+    )
     assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
     assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
     assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
@@ -340,6 +348,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
         for path in paths:
             for width in (1280, 360):
                 go(browser, window.url + path, width)
+                browser.value(LONG_NAMES)
                 assert browser.value("document.documentElement.scrollWidth") <= width, (path, width)
                 assert browser.value(f"{STACKED}.every((one) => one.scrollWidth <= one.clientWidth)"), (path, width)
                 assert browser.value(f"{STACKED}.length") > 0 or not path.startswith(("/study", "/compare"))

@@ -385,7 +385,11 @@ def test_the_card_draws_the_course_of_each_deciding_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at_work", "said"), [(True, "Still running: 18 of 98 runs, nothing"), (False, "Stopped: 18 of 98 runs, nothing")]
+    ("at_work", "said"),
+    [
+        (True, "Still running: 18 of 98 runs ended, 2 under way, nothing"),
+        (False, "Stopped: 18 of 98 runs ended, 2 unfinished, nothing"),
+    ],
 )
 def test_of_a_study_that_has_not_ended_page_and_card_decide_nothing_and_have_stock(
     tmp_path: Path, at_work: bool, said: str
@@ -394,11 +398,12 @@ def test_of_a_study_that_has_not_ended_page_and_card_decide_nothing_and_have_sto
         for name in ("stock", "p-best"):
             synthetic.program(ledger, name)
         studies.play(ledger, "m1", "selection", "race", [], hostile=False)
-    so_far = RunsSoFar(at_work, 18, 98)
+    so_far = RunsSoFar(at_work, 18, 98, 2)
     with open_study(tmp_path) as con:
         texts = card(con, "s", so_far), page.report(con, "s", unfinished=so_far)
     for text in texts:
         assert f"{said} is decided" in text and "p-best leads" not in text
+        assert " begun and " in text
     assert "stock, both arms" in texts[0]
 
 

@@ -1,0 +1,118 @@
+"""What is said beside the standings of a match: names of arms, who leads, and the remarks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from analysis import decision_text
+from analysis.decision import CheckedArm, Decision, twins
+from analysis.ranks import ALPHA
+from analysis.wording import few, many, plain_text
+from meta.cli import resolve
+from meta.cli.options import duration
+
+if TYPE_CHECKING:
+    from meta.cli.standings import StandingLine
+
+MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
+MOST_NAMED = 6  # programs that are shown to be worse
+POWER = 0.84  # of the normal distribution: 80%
+# An arm's role and name together, for a table without room for both.
+ROLES = {
+    "control": "{} (control)",
+    "a/a": "{} again (A/A)",
+    "both arms": "{}, both arms",
+    "without-ideas": "without its ideas",
+    "start": "{} (its start)",
+    "best-of": "{}",
+    "one-line": "one-line (control)",
+}
+
+
+def name_of(r: StandingLine) -> str:
+    return named(r["name"] or resolve.short(r["program_id"]), r["role"])
+
+
+def named(name: str, role: str | None) -> str:
+    """An arm by its program and its role."""
+    if role in ROLES:
+        return ROLES[role].format(name)
+    # the role comes first: a narrow terminal shortens names, and champion and variant may share their beginning
+    return name if role in (None, "", "program", name) else f"{role} {name}"
+
+
+def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
+    """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
+    needed to separate the first from the next that is not shown to be worse; then the cost."""
+    out = [plain_text(text) for text in decision_text.remarks(decision)] if decision else []
+    best = [r for r in rows if r["role"] == "best-of"]
+    rows = [r for r in rows if r["role"] != "best-of"]
+    if best:
+        out.append(
+            f"best-of-N: the script with the best claimed metric of N runs, trained again on {best[0]['n']} fresh "
+            "seeds; not used for ranking."
+        )
+    aa = None if decision else twins(map(checked, rows))
+    if aa is not None:
+        out.append(plain_text(decision_text.check(aa)))
+    more = None if decision or any(r["role"] == "champion" for r in rows) else runs_to_separate(rows)
+    if more is not None:
+        first, second, n = more
+        needed = f"about {many(n, 'more run')} each" if n <= MOST_MORE else f"more than {MOST_MORE:,} more runs each"
+        out.append(f"To show which of {name_of(first)} and {name_of(second)} is better: {needed} (80% power).")
+    spent = sum(r["device_seconds_charged"] or 0 for r in rows)
+    runs = sum(r["n"] for r in rows)
+    out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged to the runs.")
+    return out
+
+
+def leading(rows: Sequence[StandingLine]) -> str:
+    """Which program leads a match, or that none is shown to; empty for less than two ranked programs."""
+    ranked = [r for r in rows if r["rank_low"] is not None and r["role"] != "a/a"]
+    best = [r for r in ranked if r["rank_low"] == 1]
+    first = [name_of(r) for r in best]
+    if len(ranked) < 2 or not first:
+        return ""
+    if len(first) == 1:
+        more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
+        return f"{first[0]} {more} (95%, corrected for all pairs)."
+    if len(first) == len(ranked):
+        return "Too few runs to separate these programs: no difference between two of them is significant."
+    again = [name_of(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
+    worse = [r for r in ranked if r["rank_low"] != 1]
+    text = f"Not shown to be worse than another: {', '.join([*first, *again])}. "
+    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'program', MOST_NAMED)}."
+    most = max(r["gain"] or 0.0 for r in worse)
+    noisy = [name_of(r) for r in best if (r["gain"] or 0.0) < most]
+    why = f" Few or noisy runs, so that a lower mean shows nothing: {', '.join(noisy)}."
+    return text + (why if noisy else "")
+
+
+def checked(r: StandingLine) -> CheckedArm:
+    return CheckedArm(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
+
+
+def runs_to_separate(rows: Sequence[StandingLine]) -> tuple[StandingLine, StandingLine, int] | None:
+    """The leader, the next program that is not shown to be worse, and the additional runs of each for 80% power between
+    the two; None if there is no such program.
+
+    Normal approximation at the level of the ranks' next test (Holm): n = (z + 0.84)² (s1² + s2²) / d².
+    """
+    tested = [row for row in rows if row["gain"] is not None]
+    shown = sum((row["rank_low"] or 1) - 1 for row in tested)  # each is a pair that differs
+    z = NormalDist().inv_cdf(1 - ALPHA / 2 / max(math.comb(len(tested), 2) - shown, 1))
+    best: dict[str, tuple[float, float, StandingLine]] = {}
+    for row in tested:
+        gain, se = row["gain"], row["se"]
+        if gain is not None and se and row["role"] != "a/a":
+            # a program's best arm: its A/A twin is not second
+            best.setdefault(str(row["program_id"] or id(row)), (gain, se, row))
+    two = [one for number, one in enumerate(best.values()) if not number or (one[2]["rank_low"] or 1) == 1][:2]
+    if len(two) < 2 or two[0][0] <= two[1][0]:
+        return None
+    variance = sum(se**2 * row["n"] for _, se, row in two)
+    needed = math.ceil((z + POWER) ** 2 * variance / (two[0][0] - two[1][0]) ** 2)
+    return two[0][2], two[1][2], max(needed - min(row["n"] for *_, row in two), 1)
