@@ -76,9 +76,11 @@ def far_from_zero(divisor: Mean) -> bool:
     return divisor.mean is not None and divisor.low is not None and divisor.low >= divisor.mean / 2 > 0
 
 
-def times(divisor: Mean, ratio: Ratio, apart: Limits | None = None) -> str:
+def times(divisor: Mean, ratio: Ratio, apart: Limits | None = None, whose: str = "its") -> str:
     """``, 2.76 times its gain (at least 2.13, one-sided 95% bound)``; empty where no ratio is stated (``steady``)."""
-    return f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95)})" if steady(divisor, ratio, apart) else ""
+    if not steady(divisor, ratio, apart):
+        return ""
+    return f", {ratio.ratio:.2f} times {whose} gain ({at_least(ratio.lower, 95)})"
 
 
 def times_of(to: Compared) -> str:

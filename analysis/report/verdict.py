@@ -334,7 +334,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     ours, to = recorded(there)
     apart = figures_text.with_interval(to.difference, to.low, to.high)
     figures = f"gain {figures_text.gains(ours, to.gain, on['unit'])} of {to.name}, difference {apart}"
-    figures += figures_text.times_of(to)
+    figures += figures_text.times(to.gain, to.ratio, to, f"{to.name}'s")
     middle = figures_text.skewed(to.difference, to.low, to.high)
     if variant:
         return f"{where} (an estimate, not part of the test): {figures}.{middle}"

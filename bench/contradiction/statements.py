@@ -54,6 +54,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"\((?P<b>at least {N}))?",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"), ("main", "ratio", "{x}"),
       ("main", "ratio at least", "{b}"))),
+    (rf"(?P<d>{N})(?: [^\s\[,]+){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",  # of a card
+     (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     # what evolution changed
     (r"Evolution kept the program that it started from: the champion is", (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
@@ -129,7 +131,8 @@ SAYS_NOTHING = re.compile(
     r"\d+ significant; one dot|is significantly smaller on other tasks, not merely not significant|"
     r"look better than they|"
     r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
-    r"behaves like another one|If it beats the kept script|the input embedding|A/A check passed|The A/A check failed|"
+    r"behaves like another one|If it beats the kept script|the input embedding|"
+    r"A/A check (?:passed|not possible)|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
     r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
     r"The search found no program better than|A row is significant only if"
