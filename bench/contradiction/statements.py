@@ -54,7 +54,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"\((?P<b>at least {N}))?",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"), ("main", "ratio", "{x}"),
       ("main", "ratio at least", "{b}"))),
-    (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",  # of a card
+    (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     # what evolution changed
     (r"Evolution kept the program that it started from: the champion is", (("change", "made", "no"),)),
