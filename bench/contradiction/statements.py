@@ -35,6 +35,9 @@ HELD_OUT = (
 READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     # held-out tasks: they come first, as they have the verdict's own words
     (rf"On the held-out task (?P<t>\w+), it (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
+     rf"(?P<why>, because[^:]*)?: gain (?P<g>{N}) [^;]*?(?:, (?P<x>{N}) times (?P<q>stock|your program(?: \w+)?)'s "
+     rf"gain \([^)]*\))?; one-sided p (?P<p>[=<] {N}) after Holm", HELD_OUT),
+    (rf"On the held-out task (?P<t>\w+), it (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
@@ -135,7 +138,7 @@ SAYS_NOTHING = re.compile(
     r"A/A check (?:passed|not possible)|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
     r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
-    r"The search found no program better than|A row is significant only if"
+    r"The search found no program better than|A row is significant only if|Significance is corrected over [^.]*"
 )  # fmt: skip
 
 
