@@ -53,7 +53,7 @@ def skewed(value: float | None, low: float | None, high: float | None) -> str:
     return " The interval is not symmetric, because it allows for skewed gains."
 
 
-class Limits(Protocol):
+class Bounded(Protocol):
     """The 95% interval of a difference."""
 
     @property
@@ -62,7 +62,7 @@ class Limits(Protocol):
     def high(self) -> float | None: ...
 
 
-def steady(divisor: Mean, ratio: Ratio, apart: Limits | None = None) -> bool:
+def steady(divisor: Mean, ratio: Ratio, apart: Bounded | None = None) -> bool:
     """Whether a ratio to this gain is stated: it has a lower bound, and the lower end of the divisor's 95% interval is
     at least half of its mean. A ratio to a gain near 0 is large by chance; the difference is not. ``apart``: the
     interval of the difference; where it includes 0 no ratio is stated, since its one-sided bound may exclude 1."""
@@ -76,7 +76,7 @@ def far_from_zero(divisor: Mean) -> bool:
     return divisor.mean is not None and divisor.low is not None and divisor.low >= divisor.mean / 2 > 0
 
 
-def times(divisor: Mean, ratio: Ratio, apart: Limits | None = None, whose: str = "its") -> str:
+def times(divisor: Mean, ratio: Ratio, apart: Bounded | None = None, whose: str = "its") -> str:
     """``, 2.76 times its gain (at least 2.13, one-sided 95% bound)``; empty where no ratio is stated (``steady``)."""
     if not steady(divisor, ratio, apart):
         return ""

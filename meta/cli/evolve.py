@@ -106,17 +106,16 @@ def _evolve_programs(
         origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
     else:
         refuse_again(command, again)
-        mutation.refuse_alone(follows, settings.researcher_choice.config, settings.researcher_choice.researcher)
+        chosen, improves = settings.researcher_choice, command == "improve"
+        mutation.refuse_alone(follows, chosen.config, chosen.researcher)
         on = ChosenTasks.named(flags, settings.seed)
-        settings.researcher_choice.refuse_without_edits(own, on.training)
-        own_arm = command == "improve" and not like_stock(own[0], on.training, settings.researcher_choice.researcher)
-        plan = (
-            family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, command == "improve")
-        )
+        chosen.refuse_without_edits(own, on.training)
+        own_arm = improves and not like_stock(own[0], on.training, chosen.researcher)
+        plan = family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, improves)
         known = gather(past, [other.name for other in on.reserve]) if past else None
         learnt, starters = knowledge_for(own, flags, on), own
         origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
-        settings.researcher_choice.note_others(out, own, past)
+        chosen.note_others(out, own, past)
     flags.ending.refuse_early(on.training[0])
     described = describe(plan, on, settings, study if folder else None)
     beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)

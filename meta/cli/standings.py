@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of, twins
@@ -17,7 +17,7 @@ from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
-from meta.cli.standings_text import checked, leading, name_of, remarks
+from meta.cli.standings_text import StandingLine, checked, leading, name_of, remarks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,34 +53,6 @@ MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER
 OTHERS = 68  # characters that the other columns take of a line
 PLOT_LEAST, PLOT_MOST = 12, 40
 WIDE = 96  # characters from which a table has all its columns
-
-
-class StandingLine(TypedDict):
-    """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
-
-    utilization: float | None
-    label: str | None  # of the match
-    match_id: str
-    arm_id: str
-    program_id: str
-    name: str | None
-    role: str | None
-    task: str | None
-    stream: str | None
-    purpose: str | None
-    generation: int | None
-    unit: str | None
-    n: int
-    gain: float | None
-    se: float | None
-    low: float | None
-    high: float | None
-    claimed: float | None
-    rank_low: int | None
-    rank_high: int | None
-    words: int | None
-    trust: str | None
-    device_seconds_charged: float | None
 
 
 class ArmCall(spend.ModelCallRow):

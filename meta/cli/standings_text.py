@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TypedDict
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, twins
@@ -14,8 +14,34 @@ from analysis.wording import few, many, plain_text
 from meta.cli import resolve
 from meta.cli.options import duration
 
-if TYPE_CHECKING:
-    from meta.cli.standings import StandingLine
+
+class StandingLine(TypedDict):
+    """A row of the view `standings`, or the best of an arm's runs, with the columns in use."""
+
+    utilization: float | None
+    label: str | None  # of the match
+    match_id: str
+    arm_id: str
+    program_id: str
+    name: str | None
+    role: str | None
+    task: str | None
+    stream: str | None
+    purpose: str | None
+    generation: int | None
+    unit: str | None
+    n: int
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    claimed: float | None
+    rank_low: int | None
+    rank_high: int | None
+    words: int | None
+    trust: str | None
+    device_seconds_charged: float | None
+
 
 MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
 MOST_NAMED = 6  # programs that are shown to be worse
