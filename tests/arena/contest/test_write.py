@@ -108,6 +108,11 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert 'there is no proposer "locall"; did you mean local? There are queue,' in near
     queued = checked(port, text.replace("local", "queue"))
     assert queued["tried"] == 1 and "No idea" not in queued["message"]
+    groups = {knob.group for knob in made.contest.task.edits.knobs}
+    within = next(k.group for k in made.contest.task.edits.knobs if k.name == idea.split("=")[0])
+    elsewhere = f"  proposers: {{queue: 1}}\n  focus: [{next(iter(groups - {within}))}]\n"
+    outside = checked(port, text.replace("  proposers: {local: 1}\n", elsewhere))
+    assert outside["message"].endswith("0 will be tried: the others (line 10) change groups outside focus.")
     wrong = checked(port, text.replace("local", "queue").replace("metaloop", "metalop"))
     assert wrong["ideas"] == 1 and [m["line"] for m in wrong["lint"] if "did you mean metaloop?" in m["message"]] == [2]
 
