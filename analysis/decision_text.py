@@ -26,6 +26,7 @@ from analysis.figures_text import (
     times,
     times_of,
 )
+from analysis.origin import Origin
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -81,12 +82,18 @@ def result(d: Decision, lead: str = "") -> str:
     return f"{d.name} is not shown to beat {reference(d)}{same}"
 
 
+def start_of(d: Decision) -> Origin | None:
+    """Where a champion with a lead comes from; None where the announced test itself compares the two."""
+    return d.origin if d.holds and d.origin is not None and d.origin.start not in compared(d) else None
+
+
 def own_share(d: Decision) -> str:
     """Who earned the lead: what evolution added to the program it started from, in a sentence. Empty without a lead,
     where the announced test compares the two, and where evolution changed nothing, which ``origin`` says."""
-    if not d.holds or d.origin is None or d.origin.start in compared(d) or not d.origin.steps:
+    start = start_of(d)
+    if start is None or not start.steps:
         return ""
-    what = f"Evolution's own share is what evolution added to the program it started from, {d.origin.first}"
+    what = f"Evolution's own share is what evolution added to the program it started from, {start.first}"
     if d.start is None:
         return f"{what}. It is not known, because that program did not run in this match."
     digits = interval_decimals(d.start.low, d.start.high)

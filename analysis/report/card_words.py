@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.decision import CONTROL_FAILED, Decision, shown_larger
-from analysis.decision_text import compared, tested_p
+from analysis.decision_text import start_of, tested_p
 from analysis.figures_text import difference, differs, with_interval
 from analysis.report.rows import HeldOutResult
 from analysis.wording import many, number, p_text
@@ -45,17 +45,18 @@ def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[s
 def own_share(d: Decision) -> list[str]:
     """What evolution added to the program that the champion started from; empty without a lead, and where the announced
     test compares the two."""
-    if not d.holds or d.origin is None or d.origin.start in compared(d):
+    start = start_of(d)
+    if start is None:
         return []
-    if not d.origin.steps:
-        return [f"Evolution added nothing: the champion is {d.origin.first}.", "Evolution added nothing."]
+    if not start.steps:
+        return [f"Evolution added nothing: the champion is {start.first}.", "Evolution added nothing."]
     if d.start is None:
         unknown = "Evolution's own share is not known"
-        return [f"{unknown}: {d.origin.first} did not run in this match.", f"{unknown}."]
+        return [f"{unknown}: {start.first} did not run in this match.", f"{unknown}."]
     share = f"Evolution's own share: {difference(d.start, '')}"
     if differs(d.start):
-        return [f"{share} over {d.origin.first}.", f"{share}."]
-    earned = f"; {d.origin.first} earned the lead" if shown_larger(d.start.gain, d.tested.gain) else ""
+        return [f"{share} over {start.first}.", f"{share}."]
+    earned = f"; {start.first} earned the lead" if shown_larger(d.start.gain, d.tested.gain) else ""
     return [f"{share}, not significant{earned}.", f"{share}, not significant."]
 
 

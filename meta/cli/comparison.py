@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.statistics import Mean, interval, mean_interval, welch_difference
+from analysis.statistics import Mean, interval, mean_interval, satterthwaite, welch_difference
 from analysis.wording import interval_decimals, listed, many, plain_number, plain_span, short
 from meta.cli.compared_settings import NONE
 from meta.cli.standings_text import named
@@ -219,7 +219,7 @@ def _lead_difference(
     if not champion or one[0] is None or other[0] is None or not one[1] or not other[1]:
         return []
     se = math.hypot(one[1], other[1])
-    df = se**4 / (one[1] ** 4 / one[2] + other[1] ** 4 / other[2])
+    df = satterthwaite([(one[1] ** 2, one[2]), (other[1] ** 2, other[2])])
     lead = other[0] - one[0]
     low, high = interval(lead, se, df)
     what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
