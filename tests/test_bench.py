@@ -135,10 +135,10 @@ def test_every_command_is_run_here_or_there_is_a_reason() -> None:
     assert commands() == {*CASES, *NOT_HERE} and not CASES.keys() & NOT_HERE
 
 
-def run(name: str, **places: object) -> str:
+def run(name: str, words: str = "", **places: object) -> str:
     """What the command prints, blanks made one."""
-    words = [word.format(root=ROOT, **places) for word in CASES[name].words.split()]
-    done = run_module(f"bench.{name}", *words, cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED})
+    given = [word.format(root=ROOT, **places) for word in (words or CASES[name].words).split()]
+    done = run_module(f"bench.{name}", *given, cwd=ROOT, env={**os.environ, "BENCH_TRIED": TRIED})
     assert done.returncode == CASES[name].code, done.stdout[-2000:] + done.stderr[-3000:]
     return " ".join(done.stdout.split())
 
@@ -169,6 +169,13 @@ def test_a_command_prints_its_figures(
         found = re.search(pattern, shown)
         assert found, f"{figure}: not in {shown[:3000]}"
         assert all(math.isfinite(float(number.replace(",", ""))) for number in found.groups())
+
+
+@pytest.mark.slow
+def test_the_check_of_stock_is_simulated_beside_welch() -> None:
+    shown = run("second_look", "checks 40")
+    for test in ("A/A check", "Welch"):
+        assert re.search(rf"skewness -2, 30 and 4 runs, {test} fails: \d+ of 40 = ", shown), shown
 
 
 NIGHT = """import os, random
