@@ -6,36 +6,45 @@ the others at the parent's values, and lets the estimator choose: a trust region
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inner_loop.contracts import Proposal, ProposerStart, Situation
 from inner_loop.moves import others, rung
+from inner_loop.record import Record
 from trainer.edits import Knob, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import Trial
 
 #: Knobs that one proposal may change; trials before the estimator takes over from uniform draws; asks before giving up.
 FREE, STARTUP, ASKS = 3, 5, 8
+NAME = "run"  # of the study within its storage
 
 
 class TpeProposer:
-    """Each proposal rebuilds the study from this run's history, so it depends on nothing else."""
+    """Each proposal depends on this run's history alone, with a sampler of its own seed.
+
+    The trials of the last proposal's study are kept where the history has only grown since: to make them all anew takes
+    a time that grows with the square of the run's experiments.
+    """
 
     name = "tpe"
 
     def __init__(self, because: tuple[str, ...] = ()) -> None:
         self._because = because
+        self._trials: _Trials | None = None
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
         movable = [knob for knob in situation.knobs if others(knob, situation.parent.config)]
         if not movable:
             return None
-        study = _study(situation, int(rng.integers(2**31)))
+        study = self._study(situation, int(rng.integers(2**31)))
         for _ in range(ASKS):
             free = rng.choice(len(movable), size=min(FREE, len(movable)), replace=False)
             trial = study.ask()
@@ -48,27 +57,51 @@ class TpeProposer:
                 return Proposal(edit, self.name, self._because)
         return None
 
+    def _study(self, situation: Situation, seed: int) -> Study:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        gains = _gains(situation)
+        told = [(record, gains[record.number]) for record in situation.history if record.number in gains]
+        knobs = [knob for knob in situation.space.knobs if len(knob.values) > 1]
+        if self._trials is None or not self._trials.continued_by(told, knobs):
+            self._trials = _Trials(knobs)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=False)
+        return self._trials.study(told, sampler)
+
 
 def make(start: ProposerStart) -> TpeProposer:
     return TpeProposer(start.because)
 
 
-def _study(situation: Situation, seed: int) -> Study:
-    import optuna
+class _Trials:
+    """Optuna's trials of experiments and their gains, in order; those that earlier proposals asked for have failed."""
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=False)
-    study = optuna.create_study(sampler=sampler, direction="maximize")
-    gains = _gains(situation)
-    knobs = [knob for knob in situation.space.knobs if len(knob.values) > 1]
-    for record in situation.history:
-        if record.number in gains:
-            params = {k.name: rung(k, record.config[k.name]) for k in knobs if k.name in record.config}
-            distributions = {k.name: _distribution(k) for k in knobs if k.name in record.config}
-            study.add_trial(
-                optuna.trial.create_trial(params=params, distributions=distributions, value=gains[record.number])
-            )
-    return study
+    def __init__(self, knobs: Sequence[Knob]) -> None:
+        from optuna.storages import InMemoryStorage
+        from optuna.study import StudyDirection
+
+        self._storage, self._knobs = InMemoryStorage(), knobs
+        self._storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
+        self._told: Sequence[tuple[Record, float]] = ()
+
+    def continued_by(self, told: Sequence[tuple[Record, float]], knobs: Sequence[Knob]) -> bool:
+        """False where a gain that was told has changed, as that of a failed experiment does with the worst gain."""
+        return knobs == self._knobs and list(self._told) == list(told[: len(self._told)])
+
+    def study(self, told: Sequence[tuple[Record, float]], sampler: BaseSampler) -> Study:
+        import optuna
+
+        study = optuna.Study(NAME, self._storage, sampler=sampler)
+        for asked in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+            study.tell(asked.number, state=optuna.trial.TrialState.FAIL)  # the sampler keeps away from those that run
+        for record, gain in told[len(self._told) :]:
+            known = [knob for knob in self._knobs if knob.name in record.config]
+            params = {knob.name: rung(knob, record.config[knob.name]) for knob in known}
+            distributions = {knob.name: _distribution(knob) for knob in known}
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=gain))
+        self._told = told
+        return study
 
 
 def _gains(situation: Situation) -> dict[int, float]:

@@ -155,6 +155,17 @@ def test_tpe_learns_from_this_run(cached: Trainer) -> None:
     assert sum(float(value) >= 0.1 for value in values) > 0.7 * len(values)
 
 
+def test_tpe_depends_on_nothing_but_the_history(cached: Trainer) -> None:
+    """What it keeps of earlier proposals changes none, also where a worse gain changes what a failure counts for."""
+    steps = [(Edit({"LR": lr}), "discard") for lr in (0.03, 0.1, 0.3)]
+    bench, kept = tried(cached, [*HISTORY, *steps, (LR, "discard"), (BATCH, "discard")]), TpeProposer()
+    whole = seen(bench)
+    for seed, count in enumerate((6, 7, 7, 8, 9, 10, 11, 8)):  # the last one: another run's history, as it were
+        situation = replace(whole, history=whole.history[:count])
+        fresh = TpeProposer().propose(situation, np.random.default_rng(seed))
+        assert kept.propose(situation, np.random.default_rng(seed)) == fresh is not None
+
+
 def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None:
     rng, situation = np.random.default_rng(1), seen(bench)
     mixed = proposers.make(
