@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,10 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
+    assert run(["contest", "status", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "is an export of a contest" in said and "board.json" in said and "missing" not in said
+    shutil.copy(contest.folder / "study.toml", tmp_path / "out")  # as after the decision
+    assert run(["standings", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert "out/announcement.json" in said and "contest status" not in said
