@@ -81,8 +81,8 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     numbers = state.get("leaders")
     if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
         numbers = leaders(contest)
-        others = {str(number): why for number, why in not_racing(contest, numbers).items()}
-        contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=others)
+        reasons = {str(number): why for number, why in not_racing(contest, numbers).items()}
+        state = contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
     entries = taking_part(contest, numbers)
     matches = [TaskMatch(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
     plan = ConfirmingPlan(contest, entries, matches, contest.config.looks, contest.config.confirm_runs)

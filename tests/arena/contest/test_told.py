@@ -40,10 +40,14 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
 ) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
     contest = founded(tmp_path).contest
-    entered(contest, "local", "one-line")
+    entered(contest, "local", "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, quiet)
+    said = board_view(contest)["announcement"]
+    racing = [row["number"] for row in said["rows"] if row["role"] == "program"]
+    assert 5 in (others := [who["number"] for who in said["not_racing"]])  # the text of 3 once more
+    assert sorted([*racing, *others]) == [3, 4, 5]
     last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
     acts.void(contest, last["entry_id"], "found out late")
     acts.write_down(contest)
