@@ -26,6 +26,7 @@ ROOM = 24.0  # pixels of a program, at least
 LEFT, RIGHT, NAME_RIGHT = 64.0, 1136.0, 392.0  # pixels
 KICKER, SAID, NAME, SMALL = 22, 25, 22, 19  # pixels of a letter's height
 HEADS = ((44, 1), (34, 2), (28, 3))  # of the headline: pixels, lines
+MARGIN = 0.04  # of the axis, beyond the longest interval
 BOLD = 1.13  # times as wide
 NARROW, BROAD = " .,:;!'|()[]·ijlftrI-", "mwMWQO%@–—…"
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
@@ -71,7 +72,9 @@ class GainAxis(NamedTuple):
     @classmethod
     def of(cls, rows: Sequence[CardRow], left: float, right: float) -> GainAxis:
         ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
-        return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1.0, left, right)
+        low, high = min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1.0
+        margin = MARGIN * (high - low)  # an interval that ends at the edge would look cut
+        return cls(low - margin if low < 0 else low, high + margin, left, right)
 
     def at(self, value: float | None) -> float | None:
         if value is None:

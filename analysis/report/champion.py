@@ -24,7 +24,7 @@ BRIEFLY = {
     "ablation": "runs with the line minus runs without it",
     "having": "children with the line minus parents without it, or the reverse",
     "following": "runs with an experiment that cites it minus runs without one",
-    "directive": "experiments that cite it minus the script before",
+    "directive": "average gain of experiments that cite the line, over the scripts they changed",
 }
 # What each method compares; the page adds the unit.
 METHODS = {
@@ -198,7 +198,7 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
     strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
     return Mark(
         label=f"{number(estimate, digits, True)}{inside}, {row.sample}",
-        design=f"{row.design}, {row.method}: {BRIEFLY.get(str(row.method), row.method)}",
+        design=f"{row.design} (method {row.method}): {BRIEFLY.get(str(row.method), row.method)}",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
         credit_id=str(row.credit_id),

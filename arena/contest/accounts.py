@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from arena.contest.database import Database
 from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import BoardRow, ContestEntry, HostSession, Person, Session
+from arena.contest.stored import NamedEntry, entry_label
+from arena.contest.tables import BoardRow, ContestEntry, ContestFact, HostSession, Person, Session
 from programs.errors import NotFound, UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
@@ -117,7 +121,8 @@ def remove(database: Database, name: str) -> tuple[str, int]:
     """Take a person's name out of the database and end their token and sessions; the name that stands there instead,
     and how many entries they have. Entries and results stay. Raises NotFound.
 
-    Nothing else may work on the contest: the queue's process remembers names.
+    An announcement that was made is shown with the new name from then on, and says so (`announced.renamed`). Nothing
+    else may work on the contest: the queue's process remembers names.
     """
     with database.write() as connection:
         person = connection.scalar(select(Person).where(Person.name == name))
@@ -127,11 +132,43 @@ def remove(database: Database, name: str) -> tuple[str, int]:
         person.name, person.token_hash = new, hashed(fresh(PERSON))
         connection.query(Session).where(Session.person_id == person.person_id).delete()
         own = list(connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)))
+        labels, now = {}, {}
         for entry in own:
-            entry.name = entry.name.replace(name, new)  # an entry is called by its entrant and a number
+            before = entry_label(name, entry.name)
+            entry.name = _entry_name(entry.name, name, new)
+            labels[before] = entry_label(new, entry.name)
+            now[entry.number] = _named(entry, new)
             if (row := connection.get(BoardRow, entry.number)) is not None:
                 row.row = {**row.row, "entrant": new, "name": entry.name}
+        if (race := connection.get(ContestFact, "deciding")) is not None:
+            race.value = _renamed(race.value, now, labels)
+        if (said := connection.get(ContestFact, "announcement")) is not None:
+            shown = _renamed(said.value, now, labels)
+            said.value = shown if shown == said.value else {**shown, "renamed": [*shown.get("renamed", []), new]}
         return new, len(own)
+
+
+def _entry_name(entry_name: str, name: str, new: str) -> str:
+    """The name of an entry without that of its entrant; one that has only a number is called by it."""
+    numbered = entry_name.removeprefix(f"{name} ")
+    return f"{new} (entry {numbered})" if numbered.isdecimal() else entry_name.replace(name, new)
+
+
+def _named(entry: ContestEntry, entrant: str) -> NamedEntry:
+    return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entrant, "name": entry.name}
+
+
+def _renamed(value: Any, now: Mapping[int, NamedEntry], labels: Mapping[str, str]) -> Any:
+    """The same value of a fact with the new names, in the rows of entries and in sentences."""
+    if isinstance(value, dict):
+        kept = {key: _renamed(one, now, labels) for key, one in value.items()}
+        return kept | now[kept["number"]] if kept.get("number") in now and "entrant" in kept else kept
+    if isinstance(value, list):
+        return [_renamed(one, now, labels) for one in value]
+    if isinstance(value, str):
+        for old, new in labels.items():
+            value = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", new, value)
+    return value
 
 
 def log_in_host(database: Database, token: str) -> str:

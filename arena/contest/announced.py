@@ -8,7 +8,7 @@ from analysis.figures_text import far_from_zero
 from analysis.statistics import mean_together
 from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race
-from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
+from arena.contest.stored import Announcement, MeasuredRow, RaceFigures, arm_label, entry_label
 
 
 def sentences(said: Announcement) -> list[str]:
@@ -19,8 +19,8 @@ def sentences(said: Announcement) -> list[str]:
     lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
     if race := said.get("race"):
         looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
-        allowed = f"Intervals and tests allow for the {many(looks, 'look')} at the results that the rules plan"
-        lines.append(f"{_spent(said)} {allowed}{f'; {taken} took place' if taken < looks else ''}.")
+        allowed = f"Intervals and tests allow for all {many(looks, 'planned look')} at the results"
+        lines.append(f"{_spent(said)} {allowed}{f', of which {taken} took place' if taken < looks else ''}.")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
         first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
@@ -33,7 +33,16 @@ def sentences(said: Announcement) -> list[str]:
         lines.append(f"To separate the first two, {first} and {second}, {cost}.")
     if check := said.get("aa_check"):
         lines.append(check)
-    return lines
+    return lines + renamed(said)
+
+
+def renamed(said: Announcement) -> list[str]:
+    """Which names are not those that were announced: the accounts were removed since."""
+    return [
+        f"The account of {name} was removed after the decision: this name stands here for the one that was announced, "
+        "which stays in the ledger's record of the announcement."
+        for name in said.get("renamed", ())
+    ]
 
 
 def _lead(said: Announcement, digits: int) -> str:
@@ -41,12 +50,16 @@ def _lead(said: Announcement, digits: int) -> str:
     stock, ratio = said["gain"] - said["over_stock"], _ratio(said["gain"], said)
     return (
         f"Over {many(said['n'], 'fresh run')}, {entry_label(said['best']['entrant'], said['best']['name'])} gains "
-        f"{number(said['gain'], digits)} {said['unit']} on average (95% interval "
-        f"{span(said['low'], said['high'], digits)}), stock's two arms together "
+        f"{number(said['gain'], digits)} {said['unit']} on average{_interval(said['low'], said['high'], digits)}, "
+        f"stock's two arms together "
         f"{number(stock, digits)}{f', so about {ratio:.1f} times as much' if ratio else ''}. The difference "
-        f"is {number(said['over_stock'], digits, True)} (95% interval "
-        f"{span(said['over_low'], said['over_high'], digits)})."
+        f"is {number(said['over_stock'], digits, True)}{_interval(said['over_low'], said['over_high'], digits)}."
     )
+
+
+def _interval(low: float | None, high: float | None, digits: int) -> str:
+    """In brackets, where there is one."""
+    return "" if low is None or high is None else f" (95% interval {span(low, high, digits)})"
 
 
 def _group(said: Announcement, digits: int) -> str:
@@ -61,17 +74,29 @@ def _group(said: Announcement, digits: int) -> str:
     )
 
 
+def runs_taken(said: Announcement) -> list[str]:
+    """The same in a line: for the card."""
+    if not (race := said.get("race")):
+        return []
+    return [f"The decision took {race['runs']:,} runs; at most {_planned(race):,} were planned."]
+
+
+def _planned(race: RaceFigures) -> int:
+    """The runs that all leaders and stock would have had at the last look."""
+    return race["equal_runs"] // max(race["looked"], 1) * race["looks"][-1]
+
+
 def _spent(said: Announcement) -> str:
     """How many runs the decision took, and why not as many as it might have: a race ends early."""
     race, last = said["race"], said["race"]["looks"][-1]
     took = f"The decision took {race['runs']:,} runs of {many(race['leaders'], 'leader')} and stock"
-    most = race["equal_runs"] // max(race["looked"], 1) * last
+    most = _planned(race)
     if race["runs"] >= most:
         return f"{took}."
     early = sum(one["runs"] < race["looked"] for one in said.get("lost", ()))
     why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
     if race["looked"] < last:
-        why.append(f"the race was over after {race['looked']} runs of each, of at most {last}")
+        why.append(f"the race was over after {race['looked']} of at most {last} runs of each")
     why = why or ["stock stopped once all leaders were above it"]
     return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
@@ -124,7 +149,9 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
         out = "; ".join(f"{who} is out, below {to} by {by}" for who, to, by in gone) or "none is out"
         lines.append(f"look after {many(look, 'run')} of each: {out}; {many(still, 'entry')} still in the race")
     if lines and race.entries:
-        lines[-1] += f", {len(race.above_stock.intersection(race.entries))} of them significantly above stock"
+        above = len(race.above_stock.intersection(race.entries))
+        one = "significantly above stock" if above else "not significantly above stock so far"
+        lines[-1] += f", {one}" if still == 1 else f", {above} of them significantly above stock"
     return lines
 
 
@@ -164,7 +191,8 @@ def outcome(entry_id: str, said: Announcement) -> str:
     """What became of an entry in the decision; empty before it, and for one that took no part."""
     row = next((row for row in said.get("rows", ()) if row["entry_id"] == entry_id), None)
     if row is None or row["role"] != "program":
-        return ""
+        others = (*said.get("not_racing", ()), *said.get("left_out", ()))
+        return next((who["why"] for who in others if who["entry_id"] == entry_id), "")
     winners = [who["entry_id"] for who in said["winners"]]
     if entry_id in winners:
         return "first" if len(winners) == 1 else f"shared first, with {many(len(winners) - 1, 'other entry')}"

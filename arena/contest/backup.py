@@ -41,6 +41,7 @@ def backup(contest: Path, target: Path) -> int:
         raise Corrupt(problems[0], hint="the backup was not written; restore the contest from an older one")
     if (contest / ARCHIVE).is_file():
         shutil.copy2(contest / ARCHIVE, partial / ARCHIVE)
+    (partial / FOLDERS).mkdir(mode=0o700)
     begun = any((partial / "ledger").iterdir())
     for row in query(partial, "SELECT run_id FROM runs WHERE state = 'finished'") if begun else ():
         source = contest / FOLDERS / str(row["run_id"])

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from arena.contest.database import Database
 from arena.contest.queue import Costs
-from arena.contest.settings import MARK, ContestConfig, Phase, utc_now
+from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export, utc_now
 from arena.contest.stored import Announcement, StateFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
@@ -35,6 +35,11 @@ class Contest:
     @classmethod
     def open(cls, folder: Path) -> Contest:
         """Raises NotFound, or Corrupt if config, rules and study do not match."""
+        if is_export(folder):
+            raise UsageError(
+                f"{folder} is an export of a contest: it has no database and cannot be served or changed",
+                hint=f"read {BOARD_FILE} and announcement.json in it, or name the contest's own folder",
+            )
         config = ContestConfig.read(folder)
         study = StudyConfig.read(folder / "study.toml")
         if secret_hash(study.streams) != config.secret_hash:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import undefer
 from analysis.decision_text import check as check_words
 from analysis.decision_text import check_title
 from analysis.statistics import error_of, interval
-from analysis.wording import decimals, listed, typical
+from analysis.wording import decimals, listed, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
 from arena.contest.announced import look_lines, race_places
@@ -22,8 +22,8 @@ from arena.contest.pace import ConfirmingRuns, Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, MeasuredRow, NamedEntry, RaceLoss
-from arena.contest.tables import ContestEntry
+from arena.contest.stored import Announcement, HiddenTaskResult, LeftOutEntry, MeasuredRow, NamedEntry, RaceLoss
+from arena.contest.tables import BoardRow, ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
 from arena.match import play, play_on_tasks
@@ -44,13 +44,45 @@ def leaders(contest: Contest) -> list[int]:
     return list(first.values())[: contest.config.most_leaders]
 
 
+def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
+    """Why each other entry is not among the leaders ``numbers``, by its number."""
+    board = {row["number"]: row for row in over_tasks(contest)[0]}
+    with contest.database.read() as connection:
+        entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
+    racing = {entry.program_id: entry for entry in entries if entry.number in numbers}
+    reasons = {}
+    for entry in (entry for entry in entries if entry.number not in numbers):
+        row = board.get(entry.number)
+        if entry.state in ("void", "failed"):
+            reasons[entry.number] = entry.reason
+        elif same := racing.get(entry.program_id):
+            reasons[entry.number] = f"not in the race of the leaders: it has the text of {same.label}, which is"
+        elif row is None or not is_measured(row):
+            reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
+        else:
+            rank = f"rank {ranks(row['rank_low'], row['rank_high'])}"
+            beyond = f" (the race takes {contest.config.most_leaders})" if row["rank_low"] == 1 else ""
+            reasons[entry.number] = f"not among the leaders when their race began: {rank}{beyond}"
+    return reasons
+
+
+def spectators(contest: Contest, reasons: Mapping[str, str]) -> list[LeftOutEntry]:
+    """The entries that are not in the race, in the order of the board, with why."""
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(map(int, reasons)))).all()
+        place = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
+    entries = sorted(entries, key=lambda entry: (-place.get(entry.number, -math.inf), entry.number))
+    return [{**_who(entry), "why": reasons[str(entry.number)]} for entry in entries]
+
+
 def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> Announcement:
     """Run the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
     state = contest.state()
     numbers = state.get("leaders")
     if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
         numbers = leaders(contest)
-        contest.state(deciding=utc_now().isoformat(), leaders=numbers)
+        reasons = {str(number): why for number, why in not_racing(contest, numbers).items()}
+        state = contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
     entries = taking_part(contest, numbers)
     matches = [TaskMatch(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
     plan = ConfirmingPlan(contest, entries, matches, contest.config.looks, contest.config.confirm_runs)
@@ -60,7 +92,9 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     acts.record_acts(contest, study)
     left_out = careful.left_out_rows(contest, entries)
     decided = announcement(contest, plan, {who["number"] for who in left_out})
-    return {**decided, "left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
+    others = spectators(contest, state.get("not_racing", {}))
+    hidden = hidden_results(contest, study, entries, progress)
+    return {**decided, "left_out": left_out, "not_racing": others, "hidden": hidden}
 
 
 class ConfirmingPlan:
@@ -268,8 +302,8 @@ def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, sc
         else:
             low, high = interval(row["gain"], row["se"], row["n"] - 1, level)
         may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
-        ranks = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
-        ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **ranks}))
+        place = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
+        ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **place}))
     return ranked_rows
 
 

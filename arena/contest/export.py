@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 from analysis.study import VIEWS, open_study
 from arena.contest.acts import acts
 from arena.contest.contest import Contest
-from arena.contest.settings import MARK, RULES
+from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry
 from arena.contest.view_types import BoardView
@@ -46,7 +46,7 @@ def export(contest: Contest, target: Path) -> ExportSummary:
     about = contest_view(contest)
     _json(target / "contest.json", about)
     board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
-    _json(target / "board.json", board)
+    _json(target / BOARD_FILE, board)
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", {**board["announcement"], **more})

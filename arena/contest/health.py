@@ -14,7 +14,9 @@ from pydantic import JsonValue
 from sqlalchemy import func, select
 
 from arena.contest.contest import Contest
+from arena.contest.plan import measured_plan
 from arena.contest.settings import Phase, utc_now
+from arena.contest.standing import whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
@@ -42,6 +44,9 @@ class QueueHealth(TypedDict):
     ledger_bytes: int
     load: float
     log: list[str]
+    outlook: (
+        str  # what the noise of the runs so far makes of the close; empty before it is known, and from the close on
+    )
     problems: NotRequired[list[str]]
 
 
@@ -70,8 +75,18 @@ def health(contest: Contest) -> QueueHealth:
         "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2),
         "log": tail(contest.folder / LOG),
+        "outlook": outlook(contest),
     }
     return {**report, "problems": problems(report, contest.folder)}
+
+
+def outlook(contest: Contest) -> str:
+    """`plan.measured_plan` of the contest."""
+    if not contest.config.looks or contest.phase() not in ("open", "closing"):
+        return ""
+    rows = list(whole_board(contest))
+    entries = sum(row["role"] == "program" for row in rows)
+    return measured_plan(rows, contest.config.confirm_runs, entries)
 
 
 def left(contest: Contest) -> int:

@@ -76,7 +76,7 @@ class Deciding:
 
     def _stored(self) -> ConfirmingRuns:
         now = self.now()
-        if self.ended:
+        if self.ended >= self.contest.study.workers:  # before, the first of many at a time would count for all of them
             now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
         self.contest.database.set_fact("deciding", **now)
         return now

@@ -6,13 +6,20 @@ entries differ more need fewer runs. Runs are normal with the stated SD; the tes
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
 
 from analysis.wording import duration, many
 from arena.contest.race import MOST_LEADERS, level_of, looks_until
+from arena.contest.stored import BoardColumns
 
 RATIO, POWER, NOISE = 1.3, 0.8, 0.33
 REPLICATES, SEED = 400, 1
+RATIOS = (RATIO, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0)
+LEAST_FREEDOM = 10  # degrees, of a measured SD
 SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256)
 
 
@@ -53,6 +60,33 @@ def plan_close(noise: float, runs: int | None = None, entries: int | None = None
     return ClosePlan(size, power, noise, leaders)
 
 
+def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
+    """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words; empty as long as
+    too few runs are measured, or nothing gains. ``rows``: the board."""
+    sampled = [(row["se"], row["n"]) for row in rows if row["se"] is not None]
+    freedom = sum(n - 1 for _, n in sampled)
+    gain = fmean(row["gain"] for row in rows) if rows else 0.0
+    if freedom < LEAST_FREEDOM or gain <= 0:
+        return ""
+    noise = round(math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) / gain, 2)
+    leaders = min(MOST_LEADERS, max(leaders, 2))
+    usual = power_of(noise, runs, RATIO, leaders)
+    said = (
+        f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the SD between the runs of an entry "
+        f"is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
+        f"{many(runs, 'fresh run')} of each, an entry that gains {RATIO:g} times as much as all others is named in "
+        f"{usual:.0%} of simulated closes (init assumed a noise before there were runs)"
+    )
+    if usual >= POWER:
+        return f"{said}."
+    enough = next((ratio for ratio in RATIOS if power_of(noise, runs, ratio, leaders) >= POWER), None)
+    return (
+        f"{said}; {f'one that gains {enough:g} times as much' if enough else 'none that the simulation tries'} in "
+        f"{POWER:.0%} or more. Leaders that are closer together probably share the win."
+    )
+
+
+@lru_cache(maxsize=256)  # the host's page shows it
 def power_of(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> float:
     """Share of simulated closes in which the best entry is separated from every other by the last look."""
     import numpy as np

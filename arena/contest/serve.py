@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -21,7 +22,7 @@ from arena.contest.create import refuse_public
 from arena.contest.database import Database
 from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, UsageError
 
 Say = Callable[[str], None]
 BACKLOG = 1024
@@ -93,21 +94,73 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted entry."""
+def trusted(proxies: str | None) -> str | None:
+    """The addresses whose forwarded headers are trusted: those of ``proxies``, separated by commas, and this machine.
+
+    Raises UsageError for what is no address or network.
+    """
+    if not proxies:
+        return None
+    names = [name.strip() for name in proxies.split(",")]
+    for name in names:
+        try:
+            ip_network(name)
+        except ValueError:
+            hint = "the address from which the proxy connects, such as 172.17.0.1, or a network such as 172.17.0.0/16"
+            raise UsageError(f"--proxy {name}: this is no address or network", hint=hint) from None
+    return ",".join(["127.0.0.1", *names])
+
+
+def address(host: str, port: int) -> str:
+    """The URL of what listens on ``host``. If that is every address, the one by which other machines probably reach
+    this one, without asking any of them: a connected UDP socket sends nothing."""
+    if host in ("0.0.0.0", "::"):
+        outside = ("2001:db8::1" if host == "::" else "192.0.2.1", 9)  # for documentation: nothing is there
+        with socket.socket(socket.AF_INET6 if host == "::" else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(outside)
+                host = str(probe.getsockname()[0])
+            except OSError:  # no network
+                host = socket.gethostname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def warning(host: str, proxies: str | None) -> str:
+    """That secrets can be read on the way; empty on this machine alone and behind a proxy."""
+    if proxies or host == "localhost" or host.startswith("127.") or host == "::1":
+        return ""
+    return (
+        "over http, tokens can be read on the way: outside a network that you trust, put a proxy with TLS in front "
+        '("Behind a proxy with TLS" in docs/contest.md)'
+    )
+
+
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    say: Say,
+    started: Callable[[str], None],
+    proxies: str | None = None,
+    joins: int | None = None,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted entry. ``joins``: a
+    minute from one address."""
     from arena.contest.web.app import create_app
+    from arena.contest.web.host import RateLimits
+    from arena.contest.web.limits import Rate
     from arena.contest.web.wire import Server, configured
 
     contest = Contest.open(folder)
     refuse_public((*contest.tasks, *contest.hidden))
     listening = listen(host, port)
-    config = configured(create_app(contest))
-    shown = f"[{host}]" if ":" in host else host
+    limits = RateLimits(join=Rate(joins, 60.0)) if joins else RateLimits()
+    config = configured(create_app(contest, limits), trusted(proxies))
     for problem in clock_problems(contest):
         say(problem)
     keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")
     with terminated(say), keeper:
-        started(f"http://{shown}:{listening.getsockname()[1]}/")
+        started(address(host, listening.getsockname()[1]))
         Server(config).run(sockets=[listening])
 
 

@@ -16,6 +16,7 @@ from programs.errors import Corrupt, NotFound
 MARK = "contest.toml"
 RULES = "rules.md"
 DATABASE = "contest.sqlite"
+BOARD_FILE = "board.json"  # of an export
 Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 
 
@@ -96,6 +97,11 @@ class ContestConfig(BaseModel):
         if close_asked or now >= self.closes:
             return "closing"
         return "open" if now >= self.opens else "upcoming"
+
+
+def is_export(folder: Path) -> bool:
+    """Whether the folder was written by `contest export`: it has the board as a file, and no database."""
+    return (folder / BOARD_FILE).is_file() and (folder / MARK).is_file() and not (folder / DATABASE).exists()
 
 
 def hidden_hash(secret: bytes, names: Sequence[str]) -> str:

@@ -212,6 +212,7 @@ class StateFact(TypedDict, total=False):
     deciding: str
     decided: str
     leaders: list[int]
+    not_racing: dict[str, str]  # by number: why an entry is not among them
     careful: bool
     alone: IsolatedArm
     lost: dict[str, LostArm]  # by arm
@@ -292,4 +293,6 @@ class Announcement(TypedDict, total=False):
     secret_hash: str
     rows: list[MeasuredRow]
     left_out: list[LeftOutEntry]
+    not_racing: list[LeftOutEntry]  # every other entry; not in one of an earlier version
     hidden: list[HiddenTaskResult]
+    renamed: list[str]  # the names that stand here since for removed accounts (`accounts.remove`)

@@ -109,14 +109,16 @@ def _problem(status: int, message: str, headers: dict[str, str] | None = None, h
     return JSONResponse({"error": {"message": message, "hint": hint}}, status, headers=headers)
 
 
-def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
+def serve(
+    folder: Path, host: str, port: int, say: Say, started: Callable[[str], None], proxies: str | None = None
+) -> None:
     """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
-    from arena.contest.serve import terminated
+    from arena.contest.serve import address, terminated, trusted
     from arena.contest.web.wire import Server, configured
 
     project = Project.open(folder)
+    config = configured(create_app(project), trusted(proxies))
     listening = listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
     with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
-        started(f"http://{shown}:{listening.getsockname()[1]}/")
-        Server(configured(create_app(project))).run(sockets=[listening])
+        started(address(host, listening.getsockname()[1]))
+        Server(config).run(sockets=[listening])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import duration, many
+from analysis.wording import duration, listed, many
 from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
 from meta.cli.contest_hosting import answer, disputes, forget, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
-from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, RunBudgetFlag, YesFlag
+from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
 from meta.cli.options import flag, noun, only, parse_duration, verb, without
 from meta.cli.output import Column, Output
 from meta.cli.staffing import AgentFlags
@@ -23,6 +24,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.contest.create import ContestOptions
     from arena.contest.plan import ClosePlan
+    from trainer.task import Task
 
 CONTESTS = (
     Column("folder", style="bold", flex=True),
@@ -31,7 +33,7 @@ CONTESTS = (
     Column("phase"),
     Column("closes"),
 )
-PORT = 8321
+PORT, JOINS = 8321, 60
 
 
 @noun(
@@ -200,6 +202,22 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions) 
         f"{many(entries, 'entry')}, stock's two included; entries that still wait then are run after it"
     )
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
+    if known := measured_families([wishes.task, *wishes.further]):
+        out.note(
+            f"the knowledge that comes with Metaloop was measured on {listed(known)}, so the output of `metaloop "
+            "knowledge ideas` may win as it is: give it to all entrants as the program to beat, or choose a task of "
+            'your own ("Choosing the task" in docs/contest.md)'
+        )
+
+
+def measured_families(tasks: Sequence[Task]) -> list[str]:
+    """The families of these tasks that the knowledge that comes with Metaloop was measured on, in words."""
+    from analysis.knowledge import SHIPPED, family_of, query
+
+    sizes = query([SHIPPED], "SELECT family, count(DISTINCT task) AS tasks FROM effects GROUP BY ALL")
+    of = {row["family"]: row["tasks"] for row in sizes}
+    families = dict.fromkeys(family_of(task) for task in tasks)
+    return [f"{of[family]} tasks of the family {family}" for family in families if family in of]
 
 
 def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:
@@ -266,17 +284,22 @@ def serve(
     folder: ContestFolder,
     host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
+    proxy: ProxyFlag,
+    joins: Annotated[int, flag("Most people who join from one address in a minute.", min=1, default=JOINS)],
     _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries
     survive a kill; the same command resumes."""
     from arena.contest.serve import serve as carry_on
+    from arena.contest.serve import warning
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
+        if unsafe := warning(host, proxy):
+            out.warn(unsafe)
         out.note("Ctrl-C stops it; the same command resumes it")
 
-    carry_on(resolve.contest_folder(folder, out), host, port, out.note, started)
+    carry_on(resolve.contest_folder(folder, out), host, port, out.note, started, proxy, joins)
 
 
 @verb(

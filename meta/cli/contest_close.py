@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 LOOK_SECONDS = 0.5
+MOST_OTHERS = 20  # entries outside the race, in lines of their own
 LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 
@@ -91,10 +92,11 @@ def follow(out: Output, contest: Contest) -> None:
 
 def left_over(contest: Contest) -> str:
     """What becomes of a close that this process leaves: another one may be at work on it."""
+    from arena.contest.work import is_waited_for
     from arena.study import Study
 
     again = f"metaloop contest close {resolve.typed(contest.folder)}"
-    if Study.open(contest.folder).is_running():
+    if Study.open(contest.folder).is_running() or is_waited_for(contest.folder):
         return f"serve goes on with the close; to follow it again: {again}"
     return f"the close is not finished, and nothing works on it now; to resume: {again} (or serve)"
 
@@ -195,4 +197,9 @@ def present(out: Output, contest: Contest) -> None:
         for line in sentences(announcement):
             out.note(line)
         decided_rows(out, announcement)
+    others = announcement.get("not_racing", ())
+    for who in others[:MOST_OTHERS]:
+        out.note(f"{named(who)}: {who['why']}")
+    if (left := len(others) - MOST_OTHERS) > 0:
+        out.note(f"and {many(left, 'more entry')}, on the board and in --json")
     out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")

@@ -118,15 +118,36 @@ def answer(
 )
 def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(metavar="NAME")], yes: YesFlag) -> None:
     """Remove an entrant's account: name, token and sessions. Their entries and results stay,
-    under `former entrant N`. The ledger's records, and an announcement that was made, keep
-    the name: they cannot be changed without breaking their chain. Stop `serve` first."""
+    under `former entrant N`: they still run, race and can win. Pages and commands show the
+    new name everywhere, also in an announcement that was made, with a note. The ledger's
+    records keep the old one: each holds the hash of the one before. Before the decision,
+    stop `serve` first."""
     from arena.contest import accounts
     from arena.study import Study
+    from programs.errors import Busy
 
     contest = opened(folder, out)
     if not yes:
+        out.note(
+            f"The entries and results of {name} stay, under another name, and still run, race and can win "
+            "(metaloop contest void takes an entry out). The ledger's records keep the name."
+        )
         refused = "there is no terminal to ask whether to remove the account"
         ask(f"Remove the account of {name} for good?", refused, "-y removes it")
-    with Study.open(contest.folder):
-        now, entries = accounts.remove(contest.database, name)
-    out.thing({"name": now, "entries": entries, "kept": "the name in the ledger's records"})
+    try:
+        with Study.open(contest.folder):
+            now, entries = accounts.remove(contest.database, name)
+    except Busy:
+        raise Busy(
+            "serve or close works on this contest, and its process remembers names",
+            hint="stop it with Ctrl-C, run this again, then serve again",
+        ) from None
+    decided = contest.phase() == "decided"
+    out.thing(
+        {
+            "name": now,
+            "entries": entries,
+            "stay": "entries and results, under the new name" + ("" if decided else "; they still race and can win"),
+            "kept": "the name in the ledger's records" + (", that of the announcement included" if decided else ""),
+        }
+    )

@@ -36,6 +36,7 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    from arena.contest.announced import renamed
     from arena.contest.pace import progress_line
     from arena.contest.tables import state_label
 
@@ -60,6 +61,8 @@ def status(
             out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
+    for line in renamed(board["announcement"]):
+        out.note(line)
     for act in board.get("since", ()):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
@@ -111,5 +114,7 @@ def health(out: Output, queue: dict[str, Any] | None) -> None:
     out.note(
         f"entries: {states}, stock's two arms included; {'no runs are left' if queue['phase'] == 'decided' else work}"
     )
+    if queue["outlook"]:
+        out.note(queue["outlook"])
     for problem in queue["problems"]:
         out.note(f"problem: {problem}")

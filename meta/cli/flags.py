@@ -41,6 +41,12 @@ AnyStudy = Annotated[str | None, argument(required=False), flag(STUDY_HELP, "-s"
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
 ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
 ContestFolder = Annotated[str, argument(metavar="DIR")]
+ProxyFlag = Annotated[
+    str | None,
+    flag(
+        "Address or network of your TLS proxy, if it runs on another machine or outside the container.", metavar="IP,…"
+    ),
+]
 YesFlag = Annotated[bool, flag("Do not ask for confirmation.", "-y")]
 WebhookFlag = Annotated[
     str | None,

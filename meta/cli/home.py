@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import launch, resolve
-from meta.cli.flags import RunBudgetFlag
+from meta.cli.flags import ProxyFlag, RunBudgetFlag
 from meta.cli.home_join import join
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
@@ -134,6 +134,7 @@ def serve(
     folder: ProjectFolder,
     host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
+    proxy: ProxyFlag,
 ) -> None:
     """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
     kill; the same command resumes."""
@@ -143,7 +144,7 @@ def serve(
         out.thing({"url": url, "folder": folder})
         out.note("Ctrl-C stops it; the same command resumes it")
 
-    carry_on(Path(folder).expanduser(), host, port, out.note, started)
+    carry_on(Path(folder).expanduser(), host, port, out.note, started, proxy)
 
 
 @verb(

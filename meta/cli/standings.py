@@ -76,13 +76,15 @@ def standings(
     begins at 1 are not shown to be worse than another. A match that decides a verdict
     has one planned test and no ranks. The runs' own claims, and best-of-N
     (the best script of a program's runs), are shown but not used for ranking."""
-    from arena.contest.settings import MARK
+    from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)
     chosen = None if all else _chosen(folder, match, out)
     present(out, folder, chosen)
     if (folder / MARK).is_file():
         where = f"metaloop contest status {resolve.typed(folder)}"
+        if is_export(folder):
+            where = resolve.shown(folder / "announcement.json")
         out.note(f"a contest is decided by its race, which has intervals and tests of its own: {where}")
 
 

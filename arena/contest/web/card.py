@@ -14,11 +14,12 @@ from analysis.report.picture import browser, draw
 from analysis.statistics import Mean, interval
 from analysis.wording import listed, many
 from arena.contest.acts import since
-from arena.contest.announced import sentences
+from arena.contest.announced import runs_taken, sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
 from arena.contest.score import scale
 from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
+from arena.contest.units import unit_sentence
 from programs.errors import EnvironmentProblem
 
 WAIT_SECONDS = 10.0  # for another request that draws
@@ -47,7 +48,7 @@ def winners_card(contest: Contest) -> str | None:
     winners = said.get("winners")
     if not winners:
         return None
-    first, *others = sentences(said)
+    first = sentences(said)[0]
     acts = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
     void = [f"Since the decision the host has declared {name} void." for name in acts]
     tasks = ", ".join(task.name for task in contest.tasks)
@@ -55,7 +56,7 @@ def winners_card(contest: Contest) -> str | None:
         f"metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
         [[text] for text in (first, *void)],
-        others[:1],
+        [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.report.card import width
 from analysis.wording import many, ranks, tick_step
 from arena.contest.contest import Contest
 from arena.contest.ranks import Rank, rank_history
 from arena.contest.stored import MeasuredRow, arm_label
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 104, 14, 26, 18  # in units of the viewBox
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 420, 28, 136, 14, 26, 18  # in units of the viewBox
+ROOM = 9.1  # of a label, in heights of its letters: right of the chart, as large as on a phone
 MOST_LINES, MOST_ROWS, MOST_COLUMNS, LETTERS = 8, 20, 8, 15
 
 
@@ -39,6 +41,7 @@ class RankChart:
     columns: tuple[tuple[float, str], ...]
     runs: tuple[int, ...]  # heads of the table
     caption: str
+    right: int = WIDTH - RIGHT  # where the grid ends
 
 
 def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | None:
@@ -104,8 +107,12 @@ def chart_labels(rows: Sequence[MeasuredRow]) -> list[str]:
 
 
 def shortened(label: str, end: str, always: bool = False) -> str:
-    """A label cut to LETTERS, where it is longer or ``always``, with ``end`` after the cut."""
-    return label if len(label) <= LETTERS and not always else f"{label[: LETTERS - 1 - len(end)].rstrip()}…{end}"
+    """A label cut to LETTERS and ROOM, where it is longer or ``always``, with ``end`` after the cut."""
+    text, kept = label, label if not always else label[: LETTERS - 1 - len(end)]
+    while len(text) > LETTERS or width(text) > ROOM or (always and text == label):
+        text = f"{kept.rstrip()}…{end}"
+        kept = kept[:-1]
+    return text
 
 
 def rank_line(

@@ -28,7 +28,7 @@ from trainer.task import Task
 class RateLimits:
     """Rate limits per client. Reading is not limited: the pages are cheap."""
 
-    join: Rate = field(default_factory=lambda: Rate(10, 60.0))
+    join: Rate = field(default_factory=lambda: Rate(60, 60.0))  # a room behind one address
     token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong tokens
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
     dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))

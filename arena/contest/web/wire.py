@@ -49,10 +49,12 @@ class HeaderTimeoutProtocol(H11Protocol):
             self.transport.close()
 
 
-def configured(app: Any) -> Config:
-    """Server settings: always the same parser, no websockets, bounded headers."""
+def configured(app: Any, proxies: str | None = None) -> Config:
+    """Server settings: always the same parser, no websockets, bounded headers. ``proxies``: the addresses whose
+    forwarded headers are trusted, by default that of this machine alone."""
     return Config(
         app,
+        forwarded_allow_ips=proxies,
         http=HeaderTimeoutProtocol,
         ws="none",
         log_level="warning",

@@ -105,7 +105,7 @@ class Browser:
 
 
 @contextmanager
-def served(contest: Contest, limits: RateLimits | None = None) -> Iterator[int]:
+def served(contest: Contest, limits: RateLimits | None = None, proxies: str | None = None) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
     from arena.contest.serve import listen
     from arena.contest.web.app import create_app
@@ -113,7 +113,7 @@ def served(contest: Contest, limits: RateLimits | None = None) -> Iterator[int]:
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)
-    config = configured(app)
+    config = configured(app, proxies)
     config.timeout_graceful_shutdown = 1
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from analysis.study import query
 from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.decision import leaders
-from arena.contest.entries import change, quota_used
+from arena.contest.entries import accept, change, quota_used
 from arena.contest.steward import Steward
 from arena.contest.tables import BoardRow, ContestEntry, EntryParent
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
+from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
@@ -163,14 +166,16 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         connection.add(BoardRow(number=number, arm_id="a1", gain=1.0, above=0, below=0, row=row))
     with Study.open(made.folder):
         refused = cli("contest", "forget", str(made.folder), "Ada", "-y")
-        assert refused.returncode and accounts.person_of(made.database, ada.token).name == "Ada"
+        assert refused.returncode and "then serve again" in refused.stderr and "metaloop stop" not in refused.stderr
+        assert accounts.person_of(made.database, ada.token).name == "Ada"
     assert cli("contest", "forget", str(made.folder), "Nobody", "-y").returncode
-    assert "-y removes it" in cli("contest", "forget", str(made.folder), "Ada").stderr
+    asked = cli("contest", "forget", str(made.folder), "Ada").stderr
+    assert "-y removes it" in asked and "still run, race and can win" in asked
     done = cli("contest", "forget", str(made.folder), "Ada", "-y")
-    assert done.returncode == 0 and "former entrant 1" in done.stdout
+    assert done.returncode == 0 and "former entrant 1" in done.stdout and "still race and can win" in done.stdout
     with made.database.write() as connection:
         standing = connection.get_one(BoardRow, number)
-        assert dict(standing.row) == {"entrant": "former entrant 1", "name": "former entrant 1 1", "gain": 1.0}
+        assert dict(standing.row) == {"entrant": "former entrant 1", "name": "former entrant 1 (entry 1)", "gain": 1.0}
         connection.delete(standing)  # it has nothing else that the page shows
     with served(made) as port:
         board = Browser(port).get("/").text + Browser(port).get("/queue").text
@@ -179,3 +184,39 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         again = joined(port, "Ada")  # the name is free
         assert again.ask("GET", "/api/v1/me").json["used"] == 0
     assert "Ada" not in board and "former entrant 1" in board
+
+
+def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Page, twin, picture and command show the new name everywhere, with a note; other names stay."""
+    made = founded(tmp_path).contest
+    ann, ada = (accounts.join(made.database, made.config, name, "")[0] for name in ("Ann", "Ada"))
+    number = accept(made, ada, b"# Hers\n").entry.number
+    other = accept(made, ann, b"# Another\n").entry
+    who = {"entry_id": "e", "number": number, "entrant": "Ada", "name": "Ada 1"}
+    beside = {"entry_id": other.entry_id, "number": other.number, "entrant": "Ann", "name": "Ann 1", "why": "rank 2–3"}
+    figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "over_stock": 0.2, "over_low": 0.1, "over_high": 0.3}
+    row: dict[str, Any] = {**who, **figures, "se": 0.1, "role": "program", "rank_low": 1, "rank_high": 1}
+    row |= {"state": "verified", "trust": "verified", "device_seconds_charged": 1.0, "tokens": None, "usd": None}
+    stock = {**(row := {**row, "claimed": None}), "role": "control", "number": 1, "entrant": "host", "name": "stock"}
+    made.database.set_fact(
+        "announcement", outcome="won", winners=[who], best=who, rows=[row, stock], unit="nats", scales=[], hidden=[],
+        secret="s", secret_hash="h", aa_spread=None, left_out=[],
+        headline="Ada 1 won, not Ada 12", decided_at="2026-01-02T00:00:00+00:00", not_racing=[beside], **figures,
+    )  # fmt: skip
+    made.state(decided="2026-01-02T00:00:00+00:00")
+    assert accounts.remove(made.database, "Ada")[0] == (new := f"former entrant {ada.person_id}")
+    assert made.announcement()["headline"] == f"{new} (entry 1) won, not Ada 12"
+    assert accounts.remove(made.database, "Ann") and made.announcement()["renamed"] == [new, "former entrant 1"]
+    with served(made) as port:
+        shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/index.md", "/card.svg")]
+        own = unescape(Browser(port).get(f"/entry/{other.entry_id}").text)
+    assert run(["contest", "close", str(made.folder)]) == 0 and run(["contest", "status", str(made.folder)]) == 0
+    printed = capsys.readouterr()
+    for text in (*shown, printed.out + printed.err):
+        assert f"{new} (entry 1)" in text and not re.search(r"Ada 1\b|Ann", text)
+    for text in (*shown[:2], printed.err):
+        assert f"The account of {new} was removed after the decision" in text
+    assert "Rank 2–3." in own and "former entrant 1 (entry 1)" in shown[0]  # why it was not in the race
+    assert "former entrant 1 (entry 1): rank 2–3" in printed.err

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from arena.contest.decision import decide, withheld
+from arena.contest.announced import outcome
+from arena.contest.decision import decide, not_racing, spectators, withheld
+from arena.contest.entries import change
 from arena.contest.score import plain
+from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
+from tests.arena.contest.hosting import founded
+from tests.arena.contest.test_run import entered
 
 GAINS = {
     "high": [9.0, 9.1, 9.2, 8.9],
@@ -68,3 +75,24 @@ def test_without_its_check_nobody_wins_and_the_gains_stay() -> None:
 
 def test_nobody_took_part() -> None:
     assert decide(entries("control", "a/a"), plain({0: [1.0, 2.0], 1: [1.0, 2.0]}))["outcome"] == "empty"
+
+
+def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contest = founded(tmp_path).contest
+    entered(contest, "local", "one-line", "local", "one-line", "local")  # numbers 3 to 7
+    change(contest, 6, state="failed", reason="no experiment succeeded")
+    figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
+    board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
+    monkeypatch.setattr("arena.contest.decision.over_tasks", lambda *_: (board, [], "nats"))
+    reasons = not_racing(contest, [3])
+    assert reasons == {
+        4: "not among the leaders when their race began: rank 2–5",
+        5: "not in the race of the leaders: it has the text of P local 0 1, which is",
+        6: "no experiment succeeded",
+        7: "not in the race of the leaders: it has the text of P local 0 1, which is",
+    }
+    said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(
+        contest, {str(number): why for number, why in reasons.items()}
+    )}  # fmt: skip
+    assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]
+    assert outcome(said["not_racing"][0]["entry_id"], said) == reasons[4] and outcome("another", said) == ""

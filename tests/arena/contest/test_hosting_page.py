@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from arena.contest.entries import change
+from arena.contest.plan import measured_plan
 from arena.contest.settings import utc_now
-from arena.contest.tables import ContestEntry
+from arena.contest.tables import BoardRow, ContestEntry
+from meta.cli.main import run
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
+from tests.arena.contest.test_board import filled
 
 PROGRAM = b"# Mine\n\n## Ideas\n\n- Try one thing.\n"
 
@@ -87,6 +93,26 @@ def test_after_the_closing_time_no_reason_is_needed(tmp_path: Path) -> None:
     contest = founded(tmp_path, closes=utc_now() - timedelta(seconds=1)).contest
     contest.ask_close("")
     assert contest.state()["close_asked"] and "early" not in contest.state()
+
+
+def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = founded(tmp_path, confirm_runs=20)
+    filled(made.contest, 4)
+    with made.contest.database.write() as connection:
+        for row in connection.query(BoardRow):
+            row.row = {**row.row, "gain": 1.0, "se": 0.45, "n": 4}  # the SD of a run is 0.9
+    with served(made.contest) as port:
+        host = Browser(port, made.admin_token)
+        shown = [host.get(path).text for path in ("/host", "/host.md")] + [host.get("/api/v1/health").json["outlook"]]
+        assert run(["contest", "status", str(made.contest.folder)]) == 0
+        for text in (*shown, capsys.readouterr().err):
+            assert "is 90% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
+            assert "in 1% of simulated closes" in text and "share the win" in text
+    rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
+    assert measured_plan(rows, 20, 4).endswith("there were runs).") and measured_plan(rows[:3], 20, 4) == ""
+    assert measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4) == ""
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

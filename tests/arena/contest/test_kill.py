@@ -20,6 +20,7 @@ from analysis.study import query
 from arena.contest.backup import backup
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
+from arena.private import exposed
 from programs.errors import UsageError
 from tests.arena.contest.hosting import RUNS, Browser, founded
 
@@ -146,3 +147,8 @@ def check(contest: Contest, entries: int) -> None:
     again = query(contest.folder, "SELECT record ->> 'run_id' r, record ->> 'seed' s, count(*) n FROM events "
                   "WHERE kind = 'verification' GROUP BY ALL HAVING n > 1")  # fmt: skip
     assert again == []
+
+
+def test_the_copy_is_closed_to_others(tmp_path: Path) -> None:
+    backup(founded(tmp_path).contest.folder, copy := tmp_path / "copy")
+    assert (copy / "runs").is_dir() and exposed(copy) == ""

@@ -74,7 +74,7 @@ def test_who_left_because_of_a_void_entry_comes_back() -> None:
     left = f"left after {had[3]} runs: below Ben 1 by {race.out[3].by:.2f} at that look"
     assert race_places(race, names, 2, {}) == {3: left, 4: f"still in the race after {race.looked} runs"}
     assert f"Ada 1 is out, below Ben 1 by {race.out[3].by:.2f}; 1 entry still in" in look_lines(race, names, 2)[0]
-    assert look_lines(race, names, 2)[-1].endswith("still in the race, 1 of them significantly above stock")
+    assert look_lines(race, names, 2)[-1].endswith("1 entry still in the race, significantly above stock")
     begun = follow(entries(3, 4), {"": {number: [] for number in runs}}, LOOKS)
     assert (
         race_places(begun, names, 2, {3: 2, 4: 5})[3]
@@ -105,8 +105,7 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     text = " ".join(sentences(said))
     assert places(said) == {3: "shared first", 4: "shared first", CONTROL: "–", TWIN: "–"}
     assert (
-        "To separate the first two" in text
-        and text.count(f"for the {len(LOOKS)} looks at the results that the rules plan.") == 1
+        "To separate the first two" in text and text.count(f"for all {len(LOOKS)} planned looks at the results.") == 1
     )
 
 
@@ -183,7 +182,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         "over_stock": 3.0, "over_low": 2.0, "over_high": 4.0, "unit": "nats", "lost": lost,
         "rows": [row(n, each) for n, each in gains.items()],
     }  # fmt: skip
-    over = "the race was over after 5 runs of each, of at most 10."
+    over = "the race was over after 5 of at most 10 runs of each."
     for runs, looked, equal, runs_of_4, words in (
         (20, 5, 20, 5, f"20 runs of 2 leaders and stock; at most 40 were planned, but {over}"),
         (35, 10, 40, 5, "at most 40 were planned, but 1 of 2 leaders left it early."),
@@ -193,7 +192,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
         lead, spent, *_ = sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})
-        assert words in spent and spent.endswith(f"rules plan{'; 1 took place' if looked == 5 else ''}.")
+        assert words in spent and spent.endswith(f"at the results{', of which 1 took place' if looked == 5 else ''}.")
         assert "times as much" not in lead  # stock's gain is 0
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}

@@ -77,6 +77,7 @@ def test_the_table_has_the_first_and_the_last_time() -> None:
     ([("Ben", "wide"), ("Ben", "deep")], ["Ben: wide", "Ben: deep"]),
     ([("Benedict Cumbers", "Benedict Cumbers 1"), ("Benedict Cumbers", "Benedict Cumbers 2")],
      ["Benedict Cum… 1", "Benedict Cum… 2"]),
+    ([("MAMMOTHWORKSHO", "MAMMOTHWORKSHO 1")], ["MAMMOTHW… 1"]),  # wide letters: as much as there is room for
     ([("Ben", "wide and deep"), ("Ben", "wide and deeper")], ["Ben: wid… no. 3", "Ben: wid… no. 4"]),
 ])  # fmt: skip
 def test_lines_of_one_entrant_have_different_labels(entries: list[tuple[str, str]], labels: list[str]) -> None:

@@ -19,10 +19,11 @@ from arena.contest.pace import Deciding
 from arena.contest.standing import version
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
-from arena.contest.work import carry_on
+from arena.contest.work import as_process, carry_on, is_waited_for
 from arena.study import Study
 from meta.cli.contest_close import CloseProgress, follow, left_over, where
 from meta.cli.output import Output
+from programs.errors import Busy
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
 from trainer.scaffold import init_simulated
@@ -127,6 +128,11 @@ def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
 def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    several = founded(tmp_path / "several", workers=2).contest
+    told = Deciding(several, lambda _: None, lambda: {"done": 1, "wanted": 6, "race": [], "looks": []})
+    for known in (False, True):  # the first of two runs at a time took the clock of both
+        told({"kind": "run_ended", "state": "finished"})
+        assert ("per_run" in several.database.fact("deciding")) == known
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
@@ -158,6 +164,19 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
         follow(Output(), contest)
     again = f"metaloop contest close {contest.folder}"
     assert f"nothing works on it now; to resume: {again} (or serve)" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["work", str(contest.folder)])
+
+    def taken(*_: object) -> None:
+        """Another process has the queue: this one says that it waits, then gets its turn."""
+        if not is_waited_for(contest.folder):
+            raise Busy("taken")
+        assert left_over(contest).startswith("serve goes on")
+
+    monkeypatch.setattr("arena.contest.work.BUSY_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.nice", lambda _: None)
+        as_process(Contest.open, taken, "runs this contest's queue", "entry")
+    assert "waits for it" in capsys.readouterr().err and not is_waited_for(contest.folder)
     with Study.open(contest.folder):
         assert left_over(contest) == f"serve goes on with the close; to follow it again: {again}"
     now |= {"done": 6}

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from arena.contest.entries import change
-from arena.contest.serve import clock_problems, listen
+from arena.contest.serve import address, clock_problems, listen, trusted, warning
 from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
 SERVE = [sys.executable, "-m", "meta.cli.main", "contest", "serve"]
@@ -28,6 +28,22 @@ def test_a_port_in_use_is_one_line() -> None:
         taken.listen()
         with pytest.raises(EnvironmentProblem, match="in use"):
             listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_the_address_for_others_is_this_machines_own_and_http_is_warned_about() -> None:
+    own = address("0.0.0.0", 8321)
+    assert "0.0.0.0" not in own and own.startswith("http://") and own.endswith(":8321/")
+    assert (address("::1", 1), address("10.0.0.7", 2)) == ("http://[::1]:1/", "http://10.0.0.7:2/")
+    assert "proxy with TLS" in warning("0.0.0.0", None)
+    assert not any((warning("127.0.0.1", None), warning("0.0.0.0", "172.17.0.1")))
+    assert (trusted(None), trusted("172.17.0.1, 10.0.0.0/8")) == (None, "127.0.0.1,172.17.0.1,10.0.0.0/8")
+    with pytest.raises(UsageError, match="no address or network"):
+        trusted("*")
+
+
+def test_a_room_joins_from_one_address(tmp_path: Path) -> None:
+    with served(founded(tmp_path).contest) as port:
+        assert [joined(port, f"Guest {n}").token != "" for n in range(32)] == [True] * 32
 
 
 def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:

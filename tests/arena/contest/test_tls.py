@@ -80,3 +80,10 @@ def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path:
             for client in ("9.9.9.1", "9.9.9.1", "9.9.9.2")
         ]
         assert said == [403, 429, 403]
+
+
+@pytest.mark.parametrize(("proxies", "secure"), [("127.0.0.0/8", True), ("172.17.0.1", False)])
+def test_forwarded_headers_are_trusted_from_the_proxy_that_is_named(tmp_path: Path, proxies: str, secure: bool) -> None:
+    with served(founded(tmp_path).contest, proxies=proxies) as port:
+        said = Browser(port).get("/join", x_forwarded_proto="https").headers["set-cookie"]
+    assert ("Secure" in said) == secure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,14 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
 ) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
     contest = founded(tmp_path).contest
-    entered(contest, "local", "one-line")
+    entered(contest, "local", "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, quiet)
+    said = board_view(contest)["announcement"]
+    racing = [row["number"] for row in said["rows"] if row["role"] == "program"]
+    assert 5 in (others := [who["number"] for who in said["not_racing"]])  # the text of 3 once more
+    assert sorted([*racing, *others]) == [3, 4, 5]
     last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
     acts.void(contest, last["entry_id"], "found out late")
     acts.write_down(contest)
@@ -84,3 +89,10 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
+    assert run(["contest", "status", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "is an export of a contest" in said and "board.json" in said and "missing" not in said
+    shutil.copy(contest.folder / "study.toml", tmp_path / "out")  # as after the decision
+    assert run(["standings", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert "out/announcement.json" in said and "contest status" not in said

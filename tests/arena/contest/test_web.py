@@ -251,7 +251,7 @@ def test_open_streams_of_events_end_in_peace_with_the_server(tmp_path: Path, cap
 
 
 def test_joining_is_limited(tmp_path: Path) -> None:
-    with served(founded(tmp_path).contest) as port:
+    with served(founded(tmp_path).contest, RateLimits(join=Rate(10, 60.0))) as port:
         told = [Browser(port).send("/api/v1/join", {"name": f"P{i}"}) for i in range(12)]
     assert [answer.status for answer in told] == [201] * 10 + [429] * 2
     assert int(told[-1].headers["retry-after"]) >= 1

@@ -124,7 +124,7 @@ def test_no_token_lies_on_the_disk(ground: Ground) -> None:
 def test_the_join_code_cannot_be_tried_out(tmp_path: Path) -> None:
     """Nor by saying to be forwarded for others: a proxy writes the address that counts at the end."""
     made = founded(tmp_path, join_open=False)
-    with served(made.contest) as port:
+    with served(made.contest, RateLimits(join=Rate(10, 60.0))) as port:
         told = [
             Browser(port).ask("POST", "/api/v1/join", json.dumps({"name": f"P {i}", "code": f"mlj_{i}"}).encode(),
                               content_type="application/json", x_forwarded_for=f"10.0.0.{i}, 203.0.113.9")
