@@ -23,8 +23,9 @@ LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
 def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
-    """The commands that go on from here, after the result was shown. Show the verdict, the confirmation's standings, the champion's files, and its diff. Piped, also its gain on each
-    task and what else is known, for which a terminal has commands: the result has to fit on its screen.
+    """Show the verdict, the confirmation's standings, the champion's files, and its diff; returns the commands that go
+    on from here. Piped, also its gain on each task and what else is known, for which a terminal has commands: the
+    result has to fit on its screen.
 
     ``applies``: what was found is committed next, so that no hint says how to do that.
     """
