@@ -259,7 +259,7 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     study.look()
     known = finished(study, plan)
-    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p))
+    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False)
     for one in seen:
         out.note(f"headroom: {one.sentence()}")
     if known or any(one.room for one in seen):

@@ -270,7 +270,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_library(
     assert "not empty" in capsys.readouterr().err
 
 
-def test_following_ends_with_the_study(folder: Path, tmp_path: Path) -> None:
+def test_following_ends_with_the_study(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (folder / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         words = ["export", str(folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow", "-q"]
@@ -278,9 +278,12 @@ def test_following_ends_with_the_study(folder: Path, tmp_path: Path) -> None:
         following.start()
         time.sleep(0.5)
         assert following.is_alive()
+        assert run(words[:-2]) == 2 and "another export is writing" in capsys.readouterr().err
         fcntl.flock(lock, fcntl.LOCK_UN)
         following.join(timeout=30)
     assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
+    assert run(words[:-2]) == 2 and "delete them first" in capsys.readouterr().err
+    assert not list((tmp_path / "t").glob(".*.lock"))
 
 
 def test_a_client_that_is_missing_is_named_with_its_cure(

@@ -447,6 +447,7 @@ def test_lines_of_the_log() -> None:
     assert line_of(event) == "run r123456 local: verified gain +0.5000"
     event["run"] = {"kept": 2, "experiments": 12}  # one of them is the baseline
     assert line_of(event) == "run r123456 local: kept 2 of 11, verified gain +0.5000"
+    assert line_of(event | {"trust": "self-reported"}).endswith("retrained gain +0.5000")
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
 

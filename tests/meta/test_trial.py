@@ -303,7 +303,11 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     with listening() as (url, got):
         assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     body = json.loads(got[0])
-    assert body["name"] == "program-elite" and body["verdict"] and body["study"] == str(ended)
+    assert body["name"] == "program-elite" and body["verdict"] and body["study"] == ended.name
+    assert str(ended.parent) not in got[0].decode()
+    (script,) = body["scripts"]
+    assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
+    assert body["text"].startswith(f"{ended.name}: ") and "The best train.py gains" in body["text"]
     capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     assert "could not be sent" in capsys.readouterr().err
