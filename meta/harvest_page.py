@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.run_state import StudyState
-from analysis.wording import duration, many
+from analysis.wording import duration
 from arena.harvest import HARVEST, HEADROOM
 from arena.setup import reference
 from arena.study import Study
@@ -79,10 +79,7 @@ def training_cost(state: StudyState, task: str) -> str:
     if not any(new) or not any(old):
         return ""
     now, before = statistics.fmean(new), statistics.fmean(old)
-    text = (
-        f"A training takes {duration(now)} of device time, one of the untouched train.py {duration(before)} (averages "
-        f"of {len(new)} and {many(len(old), 'training')})."
-    )
+    text = f"Average training: {duration(now)} of device time (untouched train.py: {duration(before)})."
     return text + " Part of the gain may come from longer training." * (now > LONGER * before)
 
 

@@ -82,8 +82,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         f"metaloop credit {name}",
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
-        f"metaloop share {name} -o {name}.zip  # for colleagues",
-        f"metaloop export {name} --to wandb -o logs/  # or mlflow, tensorboard …",
+        f"metaloop share {name} -o {folder.name}.zip  # or export --to wandb, mlflow …",
     ]
 
 

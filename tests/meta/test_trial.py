@@ -191,8 +191,8 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
     message = git(repository, "log", "-1", "--format=%B", "metaloop/study")
     assert "train.py: gains " in message and " fresh seeds" in message and "\nEdits: " in message
-    assert "A training takes " in message and " one of the untouched train.py " in message
-    assert "A training takes " in (ended / "champion.evidence.md").read_text()
+    assert "Average training: " in message and "(untouched train.py: " in message
+    assert "Average training: " in (ended / "champion.evidence.md").read_text()
     assert (study.state.champion.body["verdict"] in message) == holds
     assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
     git(repository, "checkout", "--", "work/train.py")
