@@ -231,6 +231,11 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
     assert [step["kept"] for step in steps] == [0, 0, 1, 1, 0]
 
 
+def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> None:
+    names = {(run.settings["role"], run.name.rpartition(" ")[0]) for run in tracked(folder).runs}
+    assert {("program", "stock"), ("a/a", "stock A/A")} <= names
+
+
 def test_where_to_look_at_mlflow() -> None:
     assert viewer("http://127.0.0.1:5931") == "open http://127.0.0.1:5931"
     assert viewer("sqlite:////logs/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:////logs/mlflow.db")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from meta.cli.task_work import after_check
 from programs.errors import NotFound, UsageError
 from tests.trainer import foreign_repos
 from trainer.command import CommandTrainer
@@ -422,6 +423,17 @@ def test_what_validation_data_are_made_with_is_no_knob(tmp_path: Path) -> None:
     assert read["edits"] == ["LR", "SCALE"]
     left = {fact.value: fact.where for fact in draft(tmp_path, Wanted()).facts if fact.field == "left out"}
     assert left["NOISE"] == "the score may depend on it: fit.py:12 makes val_x with it" and "val_" in left["SHIFT"]
+
+
+def test_after_a_check_the_program_is_one_for_agents_else_a_new_one(tmp_path: Path) -> None:
+    small(tmp_path, readme="`python fit.py`. Edit `fit.py`.\n", fit="LR = 0.1\nprint('loss:', LR)\n")
+    write(draft(tmp_path, Wanted(budget=1.0)), None)
+    assert [line.split()[1:4] for line in after_check(tmp_path, True)] == [
+        ["program", "new", f"{tmp_path}/program.md"],
+        ["improve", f"{tmp_path}/program.md", "-t"],
+    ]
+    (tmp_path / "AGENTS.md").write_text("# Loop\n")
+    assert f"improve {tmp_path}/AGENTS.md" in after_check(tmp_path, True)[0]
 
 
 def test_a_knob_that_sets_how_long_a_training_takes_is_named_with_what_to_do(tmp_path: Path) -> None:
