@@ -24,7 +24,7 @@ LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     """Show the verdict, the confirmation's standings, the champion's files, and its diff; returns the commands that go
-    on from here. Piped, also what a terminal has commands for, because the result has to fit on its screen. ``applies``:
+    on from here. Piped, also what a terminal has commands for, because there the result has to fit. ``applies``:
     what was found is committed next, so that no command does that.
     """
     from analysis.decision import decision_of
