@@ -279,7 +279,9 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.state == CONTROL_FAILED:
         out.append(Caveat("stop", "The A/A check failed", _failed(d)))
     elif d.state != BETTER:
-        text = f"{d.name} is the best program of the search, but the test does not show that it is better."
+        text = (
+            f"{d.name} did best in the search, but the last test does not show that it is better than {reference(d)}."
+        )
         out.append(Caveat("stop", f"The champion is not shown to beat {reference(d)}", text))
     if marked(d.trust):
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))

@@ -39,9 +39,10 @@ def long_search(script: FoundScript, d: Decision) -> str:
     )
 
 
-def script_gain(script: FoundScript) -> str:
+def script_gain(script: FoundScript, why: bool = True) -> str:
+    """``why``: also why a weak trust is weak, unless that is said beside it."""
     digits = interval_decimals(script.low, script.high)
-    doubt = f", {marked(script.trust)}" if marked(script.trust) else ""
+    doubt = f", {marked(script.trust) if why else script.trust}" if marked(script.trust) else ""
     interval_ = f"[{span(script.low, script.high, digits)}]"
     return f"{number(script.gain, digits)} {script.unit} {interval_} ({many(script.n, 'fresh seed')}{doubt})"
 

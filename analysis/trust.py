@@ -28,6 +28,11 @@ def marked(trust: str | None) -> str:
     return f"{trust}: {WHY[trust]}" if trust in WHY else ""
 
 
+def gain_name(trust: str | None) -> str:
+    """What the gain of a final script that was trained again is called: verified only where it was scored outside."""
+    return "retrained gain" if trust in WHY else "verified gain"
+
+
 def remarks(trusts: Sequence[str | None]) -> list[str]:
     """Sentences about the trust of rows in one table or comparison."""
     present = [trust for trust in ORDER if trust in set(trusts)]

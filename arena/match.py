@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from analysis.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
+from analysis.trust import weakest
 from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
@@ -152,6 +153,7 @@ def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, Jso
         "program": job.program_name,
         "gain": run_gain(on, job.run_id),
         "unit": on.task.unit,
+        "trust": weakest(each.trust for each in on.state.run(job.run_id).verifications.values()),
         "state": result.state,
         "run": result.run.to_record() if result.run else {},
     }

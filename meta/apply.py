@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
+from analysis.same_spend import FoundScript
+from analysis.script_text import script_gain
 from arena.harvest import HARVEST
 from arena.study import Study
+from meta.harvest_page import training_cost
 from meta.rewriting import for_agents, with_code_changes
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
+from trainer.freshness import SAID, freshness
 from trainer.task import Task
 
 if TYPE_CHECKING:
     from git import Repo
 
+    from analysis.events import HarvestEvent
     from programs.program import Program
 
 PATH = "path"  # in the plan of study.toml: the file of the user's program
@@ -54,9 +59,11 @@ def apply(study: Study) -> Applied:
     root = Path(str(repo.working_tree_dir))
     files: dict[str, tuple[str, bytes]] = {}
     left_out: list[str] = []
+    said: list[str] = []  # of what is committed
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
     if decision.holds:
         files |= program_files(study, program, program_path(study, root))
+        said.append(f"{event.body['verdict']}.")
     else:
         left_out.append("the program, because it is not shown to be better")
     best = study.state.harvests.get((study.task.name, HARVEST))
@@ -66,6 +73,7 @@ def apply(study: Study) -> Applied:
             left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
         else:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
+            said.insert(0, of_script(study, best))
     else:
         why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
@@ -74,9 +82,26 @@ def apply(study: Study) -> Applied:
             f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
             hint=f"see {study.folder / 'champion.evidence.md'}",
         )
-    message = f"metaloop: {' and '.join(files)} of study {study.folder.name}\n\n{event.body['verdict']}\n"
+    message = "\n\n".join((f"metaloop: {' and '.join(files)} of study {study.folder.name}", *said)) + "\n"
     branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+
+
+def of_script(study: Study, best: HarvestEvent) -> str:
+    """What the commit of the best train.py gains, how that was measured, what it costs, and its edits."""
+    task, seconds = study.task, best.device_seconds_charged
+    found = FoundScript(
+        HARVEST, task.name, task.unit, seconds, best.experiments, best.gain, best.low, best.high, best.n, best.trust
+    )
+    names = " and ".join(name for name, _ in best.files)
+    edit = task.edits.between(task.edits.config(task.baseline()), best.config).label()
+    lines = (
+        f"{names}: gains {script_gain(found)} over the untouched one.",
+        SAID[freshness(task)],
+        training_cost(study.state, task.name),
+        f"Edits: {edit}",
+    )
+    return "\n".join(filter(None, lines))
 
 
 def home_of(task: Task) -> Path:

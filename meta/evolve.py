@@ -125,10 +125,8 @@ class Evolution:
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             where = "on each of the tasks" if self.tasks.several else "on this task"
-            same = f"would do the same as {self.name(first)} {where}, so it is not run"
-            control = later == starter("one-line").program_id
-            which = "the control one-line, a program of one sentence," if control else f"the program {self.name(later)}"
-            note = f"{which} {same}"
+            control = ", a control of one sentence," * (later == starter("one-line").program_id)
+            note = f"{self.name(later)}{control} is not run, because {where} it behaves exactly like {self.name(first)}"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 

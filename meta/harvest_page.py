@@ -1,18 +1,23 @@
-"""The files of a harvest, and how its train.py was made, for champion.evidence.md."""
+"""The files of a harvest, how its train.py was made, and what a training of it costs."""
 
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.run_state import StudyState
+from analysis.wording import duration
 from arena.harvest import HARVEST, HEADROOM
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
 from trainer.edits import Edit
+
+LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class HarvestedScript:
     task: str
     unit: str
     steps: list[HarvestStep]
+    cost: str
 
 
 def harvests(study: Study) -> list[HarvestedScript]:
@@ -53,8 +59,28 @@ def harvests(study: Study) -> list[HarvestedScript]:
             if stage == "search"
         }
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
-        scripts.append(HarvestedScript(event, files, *names, on.task.unit, steps(event.source_id, made)))
+        scripts.append(
+            HarvestedScript(
+                event, files, *names, on.task.unit, steps(event.source_id, made), training_cost(study.state, event.task)
+            )
+        )
     return scripts
+
+
+def training_cost(state: StudyState, task: str) -> str:
+    """How long a training of the harvest's train.py takes, and one of the untouched; empty if that is not known."""
+    measured = state.harvested.get((task, HARVEST), {})
+    new = [e.device_seconds_spent for (stage, _), e in measured.items() if stage == "measure" and e.status == "ok"]
+    old = [
+        event.device_seconds_spent
+        for (on, stream, _), event in state.baselines.items()
+        if (on, stream, event.status) == (task, "confirmation", "ok")
+    ]
+    if not any(new) or not any(old):
+        return ""
+    now, before = statistics.fmean(new), statistics.fmean(old)
+    text = f"Average training: {duration(now)} of device time (untouched train.py: {duration(before)})."
+    return text + " Part of the gain may come from longer training." * (now > LONGER * before)
 
 
 def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[HarvestStep]:

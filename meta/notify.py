@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from analysis import decision_text
+from analysis.decision import decision_of
+from analysis.script_text import script_gain
+from analysis.wording import plain_text
+from arena.harvest import HARVEST
 from meta.begin import champion_of
 from programs.errors import UsageError
 
 SECONDS = 10.0
 FIELDS = ("name", "program_id", "verdict", "holds", "trust")
+SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust")  # of a best train.py
 
 
 def refuse_bad(url: str) -> None:
@@ -25,9 +31,17 @@ def refuse_bad(url: str) -> None:
 
 
 def notify(url: str, folder: Path, branch: str | None) -> str:
-    """Post the verdict and where the files are; returns what came of it, because the result itself is safe."""
+    """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
-    return send(url, {"study": str(folder), **{name: champion.get(name) for name in FIELDS}, "branch": branch})
+    decision = decision_of(champion) if champion else None
+    found = [each for each in (decision.scripts if decision else ()) if each.search == HARVEST]
+    said = [f"{folder.name}: {decision_text.headline(decision) if decision else 'no champion'}"]
+    said += [f"The best train.py{f' on {each.task}' * (len(found) > 1)} gains {script_gain(each)}" for each in found]
+    said += [f"Branch {branch}"] if branch else []
+    scripts = [{name: getattr(each, name) for name in SCRIPT} for each in found]
+    fields = {name: champion.get(name) for name in FIELDS}
+    text = plain_text(". ".join(said) + ".")
+    return send(url, {"text": text, "study": folder.name, **fields, "scripts": scripts, "branch": branch})
 
 
 def send(url: str, body: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 _APART = 3.0  # ratio of budget and measured cost, or its inverse, from which a plan is misleading
-_WHOLE = "its command takes no budget: if a charter screens, every candidate gets a full experiment instead"
+_WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 
 
 def remarks(task: Task) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from programs.errors import UsageError
 from trainer.edits import Value
@@ -149,6 +150,7 @@ class InFolder(Tracker):
 
     updates = False
     folder: Path
+    _writing: TextIO | None = None
 
     def _known(self) -> dict[str, str]:
         """Project → study, those that were deleted included."""
@@ -166,6 +168,32 @@ class InFolder(Tracker):
         self.folder.mkdir(parents=True, exist_ok=True)
         known = {**self._known(), project: study_id}
         (self.folder / STUDIES).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+
+    def _lock(self, project: str) -> Path:
+        return self.folder / ("." + re.sub(r"[^\w.-]", "-", project) + ".lock")
+
+    def claim(self, project: str) -> None:
+        """Keep other exports from writing the project, until `release` or the end of the process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._writing = self._lock(project).open("w", encoding="utf-8")
+        fcntl.flock(self._writing, fcntl.LOCK_EX)
+
+    def is_written(self, project: str) -> bool:
+        """Whether another export is writing the project now, such as one that follows the study."""
+        if not (lock := self._lock(project)).exists():
+            return False
+        with lock.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def release(self) -> None:
+        """Let other exports write the project."""
+        if self._writing is not None:
+            Path(self._writing.name).unlink(missing_ok=True)
+            self._writing.close()
 
 
 def needed(module: str, extra: str) -> ModuleType:

@@ -22,7 +22,12 @@ from programs.errors import UsageError
 MOST_METRICS = 900  # in one request; the server takes 1,000
 VARIABLE = "MLFLOW_TRACKING_URI"
 MOST_CHARACTERS = 5000  # of a tag
-CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # opens the table of runs
+CLASSIC = {
+    "mlflow.experimentKind": "custom_model_development",  # opens the table of runs
+    "mlflow.experiment.primaryMetric.name": "run.verified_gain",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+}
+SOURCE = {"mlflow.source.name": "metaloop", "mlflow.source.type": "LOCAL"}
 STORES = ("sqlite:", "mysql", "postgresql", "mssql", "file:", "/", ".")
 NOTE = "mlflow.note.content"
 SENT = "sent"  # the tag of a run that was sent whole
@@ -101,7 +106,7 @@ class Mlflow(Tracker):
             self._client.update_run(known, status="RUNNING")
         else:
             at = None if run.started is None else int(1000 * run.started)
-            made = self._client.create_run(self._experiment, at, {"run_id": run.run_id}, run.name)
+            made = self._client.create_run(self._experiment, at, {"run_id": run.run_id} | SOURCE, run.name)
             self._runs[run.run_id] = made.info.run_id
         params = [self._entities.Param(key, str(value)) for key, value in run.settings.items()]
         self._client.log_batch(self._runs[run.run_id], params=params)

@@ -143,7 +143,7 @@ def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> Tracke
         row["best_step"] = best.number
     return TrackedRun(
         row["run_id"],
-        f"{row['name'] or row['program_id']} {row['run_id']}",
+        f"{row['name'] or row['program_id']}{' A/A' * (row['role'] == 'a/a')} {row['run_id']}",
         row["state"],
         {key: row[key] for key in SETTINGS if row[key] is not None},
         facts,

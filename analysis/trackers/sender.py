@@ -15,10 +15,16 @@ def project_for(tracker: Tracker, study: TrackedStudy, named: str | None) -> str
     with other runs is never used."""
     for project in [named] if named else [study.name, f"{study.name}-{study.study_id[:7]}"]:
         owner = tracker.owner(project)
-        if owner == study.study_id and isinstance(tracker, InFolder) and not tracker.updates:
+        if owner in (None, study.study_id) and isinstance(tracker, InFolder) and not tracker.updates:
             there = tracker.runs_of(project)
-            what = f"{there} already has runs of {study.name}, which cannot be updated"
-            raise UsageError(what, hint=f"delete them first: rm -r {shlex.quote(str(there))}")
+            if tracker.is_written(project):
+                what = f"another export is writing {study.name} to {there} now"
+                raise UsageError(
+                    what, hint="wait until it ends (one with --follow ends with the study), or name another -o"
+                )
+            if owner:
+                what = f"{there} already has runs of {study.name}, which cannot be updated"
+                raise UsageError(what, hint=f"delete them first: rm -r {shlex.quote(str(there))}")
         if owner in (None, study.study_id):
             return project
     whose = "runs of another study" if owner else "runs that are not Metaloop's"

@@ -64,7 +64,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
-    (r"the best program of the search, but the test does not show that it is better", (("main", "verdict", "open"),)),
+    (r"did best in the search, but the last test does not show that it is better", (("main", "verdict", "open"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
     (r"No result is announced, because the two arms of stock differ significantly",

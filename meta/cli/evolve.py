@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -168,18 +169,19 @@ def finish(
             out.note(fewer)
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
-    present(out, folder, applies=flags.ending.apply)
-    end(out, folder, flags.ending)
+    following = present(out, folder, applies=flags.ending.apply)
+    end(out, folder, flags.ending, following)
 
 
-def end(out: Output, folder: Path, ending: EndFlags) -> None:
-    """After the result was shown: apply it, and notify the user."""
+def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = ()) -> None:
+    """After the result was shown: apply it, notify the user, and list the commands that go on from here."""
     from arena.study import Study
 
     applied = None
+    first: list[str] = []
     if ending.apply:
         from inner_loop.agents.recipe import own_agent
-        from meta.apply import NothingToApply, apply, program_path
+        from meta.apply import NothingToApply, apply
 
         study = Study.open(folder)
         study.look()
@@ -192,16 +194,17 @@ def end(out: Output, folder: Path, ending: EndFlags) -> None:
             out.note(f"left out: {why}")
         what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
-        program = applied.files.get("program") or program_path(study, applied.repository)
-        named = study.config.researcher.removeprefix("command:")
-        out.next(
-            f"git -C {resolve.typed(applied.repository)} switch {applied.branch}",
-            f"{own_agent(f'Read {program} and follow it', named)}  # or another agent of yours, in that branch",
-        )
+        git = f"git -C {resolve.typed(applied.repository)}"
+        first = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
+        if program := applied.files.get("program"):
+            named = study.config.researcher.removeprefix("command:")
+            first.append(f"{own_agent(f'Read {program} and follow it', named)}  # or another agent, in that branch")
     if ending.webhook:
         from meta.notify import notify
 
         out.note(notify(ending.webhook, folder, applied.branch if applied else None))
+    if first or following:
+        out.next(*first, *following)
 
 
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
@@ -256,7 +259,7 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     study.look()
     known = finished(study, plan)
-    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p))
+    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False)
     for one in seen:
         out.note(f"headroom: {one.sentence()}")
     if known or any(one.room for one in seen):

@@ -37,6 +37,16 @@ def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url
 
 STUDY_HELP = "The study's folder, or the name of one under studies/."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
+OwnStudyFlag = Annotated[
+    str | None,
+    flag(
+        "The folder of the new study, from the current folder: -s a makes ./a, -s studies/a puts it beside the others. "
+        "One that is there (or under studies/) is resumed  [default: studies/TASK-DATE-N].",
+        "-s",
+        "--study",
+        metavar="DIR",
+    ),
+]
 AnyStudy = Annotated[str | None, argument(required=False), flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 Programs = Annotated[tuple[str, ...], argument(metavar="[PROGRAM]...", nargs=-1)]
 ProgramOrNone = Annotated[str | None, argument(metavar="[PROGRAM]", required=False)]
@@ -77,7 +87,7 @@ RaceRuleFlag = Annotated[
 class StudyFlags:
     """Which study a command starts or resumes, on which task."""
 
-    study: StudyFlag = None
+    study: OwnStudyFlag = None
     resume: Annotated[str | None, flag("Resume this study, with its own settings.", metavar="DIR")] = None
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")] = None
     run_budget: RunBudgetFlag = None

@@ -72,7 +72,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if not self.study:
             return resolve.fresh_folder(task.name, out).resolve()
         folder = Path(self.study).expanduser().resolve()
-        out.note(f"study: {resolve.placed(folder)}")
+        beside = (
+            "" if "/" in self.study else f" (in the current folder; -s {resolve.STUDIES / self.study}: with the others)"
+        )
+        out.note(f"study: {resolve.placed(folder)}{beside}")
         return folder
 
     def check(self, study: Study) -> None:
@@ -342,8 +345,11 @@ def dry_run(out: Output, plan: PlannedWork) -> None:
     out.thing({key: value for key, value in plan.items() if key not in left})
 
 
-def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result]) -> Result:
-    """Run ``work`` with progress shown; a drained or killed command prints how to resume."""
+def drive(
+    out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result], last: bool = True
+) -> Result:
+    """Run ``work`` with progress shown; a drained or killed command prints how to resume. ``last``: the study ends with
+    it, and is tidied up."""
     from arena.drain import Drained
     from arena.run_archive import compact
 
@@ -360,6 +366,8 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")
             raise
+    if not last:
+        return result
     out.meanwhile("tidying up and preparing the result")
     if command != "run":  # its one repository is what one looks at next
         compact(folder)

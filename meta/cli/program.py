@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from programs.lint import LintMessage
     from programs.patches import ProgramPatch
     from programs.program import Program
+    from trainer.task import Task
 
 LIST = (
     Column("name", style="bold"),
@@ -83,7 +84,9 @@ def new(
     file: Annotated[str, argument(metavar="FILE")],
     base: Annotated[str, flag("The starter or program to copy.", metavar="PROGRAM", default="idea-queue")],
 ) -> None:
-    """Write a new program to edit: the text of a starter, with a title of its own."""
+    """Write a new program to edit: the text of a starter, with a title of its own. Beside
+    a task.toml, its ideas are those of the starter that this task has, and a value above
+    and below for each of the other settings."""
     from pathlib import Path
 
     path, loaded = Path(file).expanduser(), resolve.one_program(base)
@@ -94,10 +97,43 @@ def new(
         raise UsageError(what, hint="a program of one file: my/program.md")
     title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
     text = re.sub(r"(?m)^# .*$", f"# {title.replace('-', ' ').capitalize()}", loaded.text, count=1)
+    beside, whose, task = path.parent / "task.toml", loaded.name, ""
+    if beside.is_file():
+        from programs.ideas_edit import replace_ideas
+        from trainer.task import Task
+
+        found = Task.load(path.parent)
+        whose, task = f"for the task {found.name}", f" -t {resolve.typed(path.parent)}"
+        text = replace_ideas(text, ideas_for(loaded, found)) if loaded.ideas and found.edits.knobs else text
+    made = loaded.with_text(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
-    out.note(f"wrote {path}: {loaded.words} words, {len(loaded.ideas)} ideas of {loaded.name}; change them to yours")
-    out.next(f"metaloop program lint {resolve.typed(path)}", f"metaloop match {resolve.typed(path)} --dry-run")
+    said = f"{len(made.ideas)} ideas {whose if task else f'of {whose}'}"
+    out.note(f"wrote {path}: {made.words} words, {said}; change them to yours")
+    name = resolve.typed(path)
+    out.next(f"metaloop program lint {name}{task}", f"metaloop match {name}{task} --dry-run")
+
+
+def ideas_for(program: Program, task: Task) -> list[str]:
+    """The ideas of a program that a task has, then the values beside its own for each setting that they leave out."""
+    from inner_loop.behaviour import resolved_ideas
+    from trainer.edits import Edit
+
+    known = resolved_ideas(program, task)
+    items, named = [idea.text for idea, _ in known], {name for _, edit in known for name in edit.knobs}
+    config = task.edits.config(task.baseline())
+    for knob in task.edits.knobs:
+        now = config.get(knob.name)
+        if knob.name in named or now is None:
+            continue
+        if knob.kind == "patch":
+            items.append(f"Apply the change {knob.name}: `{knob.name}`.")
+            continue
+        values = [value for step in (1, -1) if (value := knob.beside(now, step)) is not None]
+        values = values or [value for value in knob.values if value != now]
+        what = f"Another value of {knob.name.lower()}"
+        items += [f"{what}: `{Edit({knob.name: value}).label()}`." for value in values]
+    return items
 
 
 @verb(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.trust import gain_name
 from analysis.wording import plain_number
 from meta.cli import render, spend
 from meta.cli.board import StudyView
@@ -97,9 +99,12 @@ class Progress:
 
 
 @contextmanager
-def ticker(out: Output) -> Iterator[Callable[[str], None]]:
-    """Shows the lines that long work reports: the last one at a terminal, all of them in a log, none with ``-q``."""
-    if out.quiet:
+def ticker(out: Output, repeated: bool = False) -> Iterator[Callable[[str], None]]:
+    """Shows the lines that long work reports: the last one at a terminal, all of them in a log, none with ``-q``.
+
+    ``repeated``: the result has these lines, too, so that a file or pipe that gets both needs them once.
+    """
+    if out.quiet or (repeated and not sys.stderr.isatty() and os.path.sameopenfile(1, 2)):
         yield lambda _line: None
     elif sys.stderr.isatty():
         from rich.console import Console
@@ -135,7 +140,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
     state = str(event.get("state", ""))
     unit = f" {event['unit']}" if event.get("unit") else ""
     same = " (the untouched script)" if gain == 0 and not run.get("kept") else ""
-    shown = state if gain is None else f"verified gain {plain_number(gain, 4, sign=True)}{unit}{same}"
+    shown = state if gain is None else f"{gain_name(event.get('trust'))} {plain_number(gain, 4, sign=True)}{unit}{same}"
     wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
     device = busy / wall if wall and busy is not None else None
     took = f", {spend.sentence(run.get('tokens'), run.get('usd'), device)}" if run.get("calls") else ""

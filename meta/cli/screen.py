@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from analysis.trust import marked, weakest
+from analysis.trust import gain_name, marked, weakest
 from analysis.wording import many, plain_number
 from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, MatchView, StudyView
@@ -71,7 +71,8 @@ def screen(
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
         metric = f"claimed {(match.event.get('config') or {}).get('metric') or 'metric'}"[:16].rstrip()
-        columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
+        titles = {"claimed": metric, "gain": gain_name(weakest(board.trusts))}
+        columns = [replace(c, title=titles.get(c.key, c.title)) for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from analysis import decision_text
 from analysis.decision import Decision, decision_of, twins
 from analysis.statistics import mean_together
+from analysis.trust import marked
 from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
@@ -181,7 +182,10 @@ def show_match(
     weighty = (
         [plain_text(each.text) for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
     )
+    doubt = marked(decision.trust) if brief and decision else ""  # part of the verdict, which follows
     for line in [*said, *(weighty if brief else remarks(rows, decision))]:
+        if doubt and doubt in line:
+            continue
         out.show(Text(line, style="dim"))
 
 

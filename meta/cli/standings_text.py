@@ -52,7 +52,8 @@ ROLES = {
     "a/a": "{} again (A/A)",
     "both arms": "{}, both arms",
     "without-ideas": "without its ideas",
-    "start": "{} (its start)",
+    "start": "champion's start",
+    "own": "your program",
     "best-of": "{}",
     "one-line": "one-line (control)",
 }

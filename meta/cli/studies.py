@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -168,8 +169,9 @@ def share(
         remarks = copied(folder, target, with_runs=runs)
     for text in remarks:
         out.warn(text)
-    out.note(
-        f"{target}: {many(sum(one.is_file() for one in target.rglob('*')), 'file') if target.is_dir() else 'one file'}"
-    )
+    name = target.with_suffix("").name if target.is_file() else str(target)
+    what = many(sum(one.is_file() for one in target.rglob("*")), "file") if target.is_dir() else "one file"
+    unpack = f"python3 -m zipfile -e {resolve.typed(target)} . && " if target.is_file() else ""
+    out.note(f"{target}: {what}; to look at it: {unpack}metaloop ui {shlex.quote(name)}")
     if out.mode == "json":
         out.json({"study": str(folder), "copy": str(target), "remarks": remarks})

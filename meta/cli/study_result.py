@@ -22,11 +22,10 @@ BEST = "best train.py"
 LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
-def present(out: Output, folder: Path, applies: bool = False) -> None:
-    """Show the verdict, the confirmation's standings, the champion's files, and its diff. Piped, also its gain on each
-    task and what else is known, for which a terminal has commands: the result has to fit on its screen.
-
-    ``applies``: what was found is committed next, so that no hint says how to do that.
+def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
+    """Show the verdict, the confirmation's standings, the champion's files, and its diff; returns the commands that go
+    on from here. Piped, also what a terminal has commands for, because there the result has to fit. ``applies``:
+    what was found is committed next, so that no command does that.
     """
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs
@@ -60,7 +59,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
                 **by_task.json,
             }
         )
-        return
+        return []
     verdict = str(champion.get("verdict", "no champion"))
     label = EvolvedFor.of(config.researcher, config.staff.models)
     name = resolve.typed(folder)
@@ -74,14 +73,15 @@ def present(out: Output, folder: Path, applies: bool = False) -> None:
         _print(out, folder, decision, changes)
     else:
         said = [needed, *(measured_scripts(decision) if decision else []), f"All runs were made with {label}."]
-        _show(out, folder, verdict, changes, with_gain(files, decision), [*by_task.together, *said])
-    out.next(
+        _show(out, folder, verdict, changes, with_gain(files, decision, folder), [*by_task.together, *said])
+    return [
         *([] if applies else ready_to_apply(config, folder, name)),
         *every,
         f"metaloop credit {name}",
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
-    )
+        f"metaloop share {name} -o {folder.name}.zip  # or export --to wandb, mlflow …",
+    ]
 
 
 def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
@@ -101,15 +101,19 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # or another agent of yours"]
 
 
-def with_gain(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
-    """The files, the best train.py with its gain where there is one."""
+def with_gain(files: dict[str, str], decision: Decision | None, folder: Path) -> dict[str, str]:
+    """The files, the best train.py with its gain and the time of a training where there is one."""
+    from analysis.run_state import StudyState
     from analysis.script_text import script_gain
     from analysis.wording import plain_text
+    from meta.harvest_page import training_cost
 
     best = [each for each in (decision.scripts if decision else ()) if each.search == "harvest"]
     if len(best) != 1 or BEST not in files:
         return files
-    return {**files, BEST: f"{files[BEST]}\n  gains {plain_text(script_gain(best[0]))}"}
+    cost = training_cost(StudyState.read(folder / "ledger"), best[0].task)
+    gain = plain_text(script_gain(best[0], why=False))
+    return {**files, BEST: "\n  ".join(filter(None, (files[BEST], f"gains {gain}", cost)))}
 
 
 def _show(

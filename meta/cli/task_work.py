@@ -65,7 +65,7 @@ def check(
     Exits with 2 on an error."""
     from trainer.check import check as examine
 
-    with ticker(out) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
+    with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
         findings = examine(
             _reference(task), launcher=launcher, write=write, noise=noise, knobs=knobs, progress=progress
         )
@@ -90,9 +90,10 @@ def after_check(folder: Path, written: bool) -> list[str]:
     if loaded.budget_basis in ("stated", "assumed") and not written:
         return [f"metaloop task check {name} --write"]
     with suppress(MetaloopError):  # too large a repository
-        own = sorted(read(folder).prose, key=lambda file: file.lower().startswith("readme")) if loaded.run else []
-    program = resolve.typed(folder / own[0]) if own else "my/program.md"
-    return [f"metaloop improve {program} -t {name} --budget 1h --dry-run"]
+        own = read(folder).for_agents if loaded.run else []
+    program = resolve.typed(folder / (own[0] if own else "program.md")) if loaded.run else "my/program.md"
+    made = [] if own else [f"metaloop program new {program}"]
+    return [*made, f"metaloop improve {program} -t {name} --budget 1h --dry-run"]
 
 
 @verb(

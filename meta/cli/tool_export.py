@@ -94,7 +94,7 @@ class ToolExport:
 
     def read(self) -> TrackedStudy:
         """The study as it is now; as soon as it has an id, its project is chosen."""
-        from analysis.trackers import project_for, tracked
+        from analysis.trackers import InFolder, project_for, tracked
 
         tracker = self.sender.tracker
         try:
@@ -107,11 +107,15 @@ class ToolExport:
             self.project = project_for(tracker, study, self.flags.project)
             if self.project not in (study.name, self.flags.project):
                 self.out.note(f"a project {study.name} has other runs there, so this study is sent as {self.project}")
+            if isinstance(tracker, InFolder) and not tracker.updates:
+                tracker.claim(self.project)
             tracker.begin(self.project, study.study_id)
         return study
 
     def send_all(self) -> None:
         """Send the study, and say what is there now and how to go on where it is not all."""
+        from analysis.trackers import InFolder
+
         out, sender, tracker = self.out, self.sender, self.sender.tracker
         sender.progress = self.progress
         try:
@@ -126,6 +130,8 @@ class ToolExport:
             raise Drained(f"interrupted after {self.amount()}", hint="\n".join(self.again())) from None
         finally:
             tracker.close()
+            if isinstance(tracker, InFolder):
+                tracker.release()
         out.note(f"sent {self.amount()}; to look at them: {tracker.where}")
         if tracker.left_out:
             out.note(tracker.left_out)
@@ -196,7 +202,9 @@ def awaited(out: Output, study: str | None) -> Path:
             before, there = there, [*resolve.known_studies(), *resolve.studies_in(Path())]
             new = [] if before is None else [one for one in there if one not in before]
             if before is None:
-                what = f"waiting for the study {study or ''}".strip()
+                places = [] if study is None else [resolve.placed(Path(study).expanduser())]
+                places += [str(resolve.STUDIES / study)] if study and "/" not in study else []
+                what = f"waiting for the study {' or '.join(places)}".strip()
                 named = ", ".join(map(resolve.placed, there[-resolve.SHOWN :])) or "none here"
                 out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {named})")
             for other in new:
@@ -232,7 +240,7 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
         sender.send(study, last=False)
         if time.monotonic() >= remark_at:
             sent = f"{many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')} sent so far"
-            out.note(f"following {resolve.shown(folder)}: {sent}, {len(sender.ended)} verified")
+            out.note(f"following {resolve.shown(folder)}: {sent}, {len(sender.ended)} of them complete")
             remark_at = time.monotonic() + REMARK_SECONDS
         time.sleep(FOLLOW_SECONDS)
 

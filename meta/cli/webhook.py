@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.wording import listed, significant
 from meta.cli import resolve
 from meta.cli.output import Output
 
@@ -27,4 +28,8 @@ def send_rows(
 
     with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
         rows = resolve.fetch(con, query, list(parameters))
-    out.note(send(url, {"command": command, "study": str(folder), "rows": rows}))
+    shown = [
+        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}" for row in rows
+    ]
+    text = f"metaloop {command} of {folder.name} has ended: {listed(shown)}"
+    out.note(send(url, {"text": text, "command": command, "study": folder.name, "rows": rows}))

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
-from analysis.trust import WHY, weakest
+from analysis.trust import WHY, gain_name, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
 from meta.window.planned import expected
@@ -59,6 +59,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "programs": lineage(board),
         "search_task": search_task(board),
         "trust": trust(board, chosen),
+        "gain_name": gain_name(weakest(board.trusts)).capitalize(),
         "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",
         "expected": expected(board) if one.at_work else None,
     }

@@ -231,6 +231,11 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
     assert [step["kept"] for step in steps] == [0, 0, 1, 1, 0]
 
 
+def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> None:
+    names = {(run.settings["role"], run.name.rpartition(" ")[0]) for run in tracked(folder).runs}
+    assert {("program", "stock"), ("a/a", "stock A/A")} <= names
+
+
 def test_where_to_look_at_mlflow() -> None:
     assert viewer("http://127.0.0.1:5931") == "open http://127.0.0.1:5931"
     assert viewer("sqlite:////logs/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:////logs/mlflow.db")
@@ -270,7 +275,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_library(
     assert "not empty" in capsys.readouterr().err
 
 
-def test_following_ends_with_the_study(folder: Path, tmp_path: Path) -> None:
+def test_following_ends_with_the_study(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (folder / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         words = ["export", str(folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow", "-q"]
@@ -278,9 +283,12 @@ def test_following_ends_with_the_study(folder: Path, tmp_path: Path) -> None:
         following.start()
         time.sleep(0.5)
         assert following.is_alive()
+        assert run(words[:-2]) == 2 and "another export is writing" in capsys.readouterr().err
         fcntl.flock(lock, fcntl.LOCK_UN)
         following.join(timeout=30)
     assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
+    assert run(words[:-2]) == 2 and "delete them first" in capsys.readouterr().err
+    assert not list((tmp_path / "t").glob(".*.lock"))
 
 
 def test_a_client_that_is_missing_is_named_with_its_cure(

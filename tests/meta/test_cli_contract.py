@@ -20,6 +20,7 @@ from meta.cli.main import root, run
 from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands
 from meta.cli.table import SECTIONS, VERBS
+from trainer.scaffold import init_simulated
 
 from .cli_study import cli, cli_process, on_terminal, write_study
 
@@ -371,6 +372,11 @@ def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Pa
         assert code == 2 and problem in err
     assert call("program", "new", str(tmp_path / "night" / "program.md"), "--base", "careful")[0] == 0
     assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")
+    init_simulated(tmp_path / "law", 7)
+    code, _, err = call("program", "new", str(tmp_path / "law" / "program.md"))
+    assert code == 0 and "ideas for the task law" in err and f"-t {tmp_path / 'law'} --dry-run" in err
+    code, out, _ = call("program", "lint", str(tmp_path / "law" / "program.md"), "-t", str(tmp_path / "law"))
+    assert code == 0 and "skipped" not in out
 
 
 def test_a_current_folder_that_was_removed_is_one_clear_line(

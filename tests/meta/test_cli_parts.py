@@ -30,12 +30,12 @@ from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, fit_columns, jsonable
 from meta.cli.program import differences
-from meta.cli.progress import line_of
+from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, is_ranked, rank_text, show_match
-from meta.cli.standings_text import leading, remarks, runs_to_separate
+from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
@@ -447,8 +447,24 @@ def test_lines_of_the_log() -> None:
     assert line_of(event) == "run r123456 local: verified gain +0.5000"
     event["run"] = {"kept": 2, "experiments": 12}  # one of them is the baseline
     assert line_of(event) == "run r123456 local: kept 2 of 11, verified gain +0.5000"
+    assert line_of(event | {"trust": "self-reported"}).endswith("retrained gain +0.5000")
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
+
+
+def test_lines_that_the_result_repeats_are_left_out_of_a_log_of_both(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for same, said in ((False, "tried\n"), (True, "")):
+        monkeypatch.setattr("os.path.sameopenfile", lambda _out, _err, same=same: same)
+        with ticker(Output(person=False), repeated=True) as progress:
+            progress("tried")
+        assert capsys.readouterr().err == said
+
+
+def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
+    assert named("mine", "own") == "your program" and named("idea-queue-learnt", "start") == "champion's start"
+    assert named("mine-v2", "champion") == "champion mine-v2"
 
 
 def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,10 @@ def test_evolve_ends_with_a_champion_and_its_evidence(tmp_path: Path) -> None:
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
     done = cli("run", "stock", *SMALL, "--unsafe-no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "WITHOUT a sandbox" in done.stderr
+    assert (
+        "WITHOUT a sandbox" in done.stderr
+        and "study: ./bare (in the current folder; -s studies/bare: with" in done.stderr
+    )
     told = json.loads(done.stdout)
     assert told["trust"] == "unverified"
     rows = json.loads(cli("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).stdout)

@@ -88,6 +88,9 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:
     done = cli("share", str(study), "-o", "mine.zip", "--json", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout)["copy"] == "mine.zip"
+    assert "python3 -m zipfile -e mine.zip . && metaloop ui mine" in done.stderr
+    packed = cli("standings", "mine.zip", cwd=tmp_path)
+    assert packed.returncode and "is one file" in packed.stderr and "zipfile -e mine.zip" in packed.stderr
     with zipfile.ZipFile(tmp_path / "mine.zip") as whole:
         assert "mine/study.toml" in whole.namelist()
     again = cli("share", str(study), "-o", "mine.zip", cwd=tmp_path)

@@ -180,6 +180,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
     said = capsys.readouterr().err
     assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
+    assert said.count("next:") == 1 and "metaloop share" in said
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
@@ -188,6 +189,11 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     holds = decision_of(study.state.champion.body).holds
     assert changed == (["program.md"] if holds else []) + ["work/train.py"]
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
+    message = git(repository, "log", "-1", "--format=%B", "metaloop/study")
+    assert "train.py: gains " in message and " fresh seeds" in message and "\nEdits: " in message
+    assert "Average training: " in message and "(untouched train.py: " in message
+    assert "Average training: " in (ended / "champion.evidence.md").read_text()
+    assert (study.state.champion.body["verdict"] in message) == holds
     assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
     git(repository, "checkout", "--", "work/train.py")
 
@@ -297,7 +303,11 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     with listening() as (url, got):
         assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     body = json.loads(got[0])
-    assert body["name"] == "program-elite" and body["verdict"] and body["study"] == str(ended)
+    assert body["name"] == "program-elite" and body["verdict"] and body["study"] == ended.name
+    assert str(ended.parent) not in got[0].decode()
+    (script,) = body["scripts"]
+    assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
+    assert body["text"].startswith(f"{ended.name}: ") and "The best train.py gains" in body["text"]
     capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     assert "could not be sent" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from meta.cli.task_work import after_check
 from programs.errors import NotFound, UsageError
 from tests.trainer import foreign_repos
 from trainer.command import CommandTrainer
@@ -302,6 +303,8 @@ def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_n
     ("prose", "editable"),
     [
         ("You may edit `fit.py` and nothing else. Do not touch the `rows` function: it is data.", ["fit.py"]),
+        ("Edit only fit.py. Do not change the data.", ["fit.py"]),
+        ("You may edit `net.py` and `fit.py`. `net.py` is new. Do not change the file.", ["fit.py"]),
         ("Edit `fit.py` only. More computation is not an improvement.", ["fit.py"]),
         ("Only `fit.py` may be edited, and in it\nthe function `rows` stays as it is.", ["fit.py"]),
         ("The [runner](roles.md) makes the change. Ideas go into the net file.", ["net.py"]),
@@ -405,6 +408,41 @@ def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_th
     assert facts(draft(tmp_path, Wanted(values={"CACHE_MB": "32,128"})))["edits"] == ["CACHE_MB", "LR", "MOMENTUM"]
     knobs = {knob.name: knob for knob in offered(judged(draft(tmp_path, Wanted()).source, ["fit.py"], {}))}
     assert knobs["MOMENTUM"].values == (0.0, 0.5, 0.8, 0.9, 0.95) and knobs["MOMENTUM"].role == "momentum"
+
+
+def test_what_validation_data_are_made_with_is_no_knob(tmp_path: Path) -> None:
+    code = (
+        "LR = 0.1\nNOISE = 0.2\nSHIFT = 0.5\nSCALE = 0.3\n"
+        "def rows(n, seed):\n    return [seed * NOISE] * n\n"
+        "def features(x):\n    return [SCALE * one for one in x]\n"
+        "def trained(x):\n    return LR * x[0]\n"
+        "x = rows(10, 1)\nval_x, val_y = rows(5, 2), rows(5, SHIFT)\n"
+        "val_f = features(val_x)\nval_loss = trained(x)\nprint('loss:', val_loss + val_f[0])\n"
+    )
+    read = small(tmp_path, readme="`python fit.py`. Edit `fit.py`.\n", fit=code)
+    assert read["edits"] == ["LR", "SCALE"]
+    left = {fact.value: fact.where for fact in draft(tmp_path, Wanted()).facts if fact.field == "left out"}
+    assert left["NOISE"] == "the score may depend on it: fit.py:12 makes val_x with it" and "val_" in left["SHIFT"]
+
+
+def test_after_a_check_the_program_is_one_for_agents_else_a_new_one(tmp_path: Path) -> None:
+    small(tmp_path, readme="`python fit.py`. Edit `fit.py`.\n", fit="LR = 0.1\nprint('loss:', LR)\n")
+    write(draft(tmp_path, Wanted(budget=1.0)), None)
+    assert [line.split()[1:4] for line in after_check(tmp_path, True)] == [
+        ["program", "new", f"{tmp_path}/program.md"],
+        ["improve", f"{tmp_path}/program.md", "-t"],
+    ]
+    (tmp_path / "AGENTS.md").write_text("# Loop\n")
+    assert f"improve {tmp_path}/AGENTS.md" in after_check(tmp_path, True)[0]
+
+
+def test_a_knob_that_sets_how_long_a_training_takes_is_named_with_what_to_do(tmp_path: Path) -> None:
+    code = "LR = 0.1\nEPOCHS = 3\nWARMUP_STEPS = 2\nprint('loss:', LR * EPOCHS * WARMUP_STEPS)\n"
+    text = "`python fit.py`. Edit `fit.py`.\n"
+    small(tmp_path, readme=text, fit=code)
+    edits = next(fact for fact in draft(tmp_path, Wanted()).facts if fact.field == "edits")
+    assert "EPOCHS sets how long a training takes" in edits.note and "[edits.EPOCHS]" in edits.note
+    assert "WARMUP" not in edits.note and 'kind = "seconds"' in edits.note
 
 
 def stated(folder: Path, text: str, **files: str) -> tuple[Task, dict[str, str], dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,7 @@ class Draft:
         return [fact for fact in self.facts if not fact.is_known and fact.field in _ESSENTIAL]
 
 
+_LONGER = re.compile(r"(?:(?:n|num|max|train|training|total)_?)?(?:epochs?|steps|iters?|iterations|updates)", re.I)
 _ESSENTIAL = ("command", "metric", "direction", "editable", "budget")
 
 
@@ -166,7 +168,13 @@ def _files(knobs: Sequence[ladders.Ladder]) -> str:
 def _edits_note(knobs: Sequence[ladders.Ladder]) -> str:
     if not knobs:
         return "no constants to vary; a researcher with a language model can still edit freely"
-    return "multiples of each constant, for a researcher without a language model"
+    note = "multiples of each constant, for a researcher without a language model"
+    if longer := [knob.name for knob in knobs if _LONGER.fullmatch(knob.word)]:
+        note += (
+            f". {longer[0]} sets how long a training takes, so that a better script may only train longer: to fix it, "
+            f'delete [edits.{longer[0]}] in task.toml; to limit the time, add [constraints.time] kind = "seconds"'
+        )
+    return note
 
 
 def _toml(

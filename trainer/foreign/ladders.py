@@ -18,7 +18,7 @@ from programs.errors import UsageError
 from trainer import constants, nested_values
 from trainer.foreign import knob_roles
 from trainer.foreign.ladder_values import values_to_try
-from trainer.foreign.nested_uses import NestedUses, word
+from trainer.foreign.nested_uses import DEPENDS, NestedUses, word
 from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.foreign.uses import NOT_CODE, CodeUses
 from trainer.nested_values import NestedValue
@@ -156,7 +156,7 @@ class _Judge:
         if ladder.form != "nested" and (reason := self._by_words(ladder, name)):
             return reason
         if _GUARDS.search(ladder.word.replace("-", "_")):
-            return "the score may depend on it"
+            return DEPENDS
         said = re.compile(rf"(?<!\w)(?<!\w-){word}")
         for sentence in self.sentences:
             if said.search(sentence) and _restricts(sentence):
@@ -165,7 +165,10 @@ class _Judge:
             return reason
         if ladder.inner is not None:
             return self.nested.why_not(ladder.file, ladder.at, ladder.inner)
-        return self.uses.constant(ladder.file, ladder.name) if ladder.form == "constant" else ""
+        if ladder.form != "constant":
+            return ""
+        made = "" if ladder.role else self.uses.made_for_scoring(ladder.file, ladder.name)
+        return f"{DEPENDS}: {made}" if made else self.uses.constant(ladder.file, ladder.name)
 
     def _by_its_comment(self, ladder: Ladder) -> str:
         number, own = int(ladder.where.rpartition(":")[2]), self.repository.text(ladder.file).splitlines()

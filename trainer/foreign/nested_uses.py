@@ -32,7 +32,7 @@ _LOADED = re.compile(r"(?:^|_)(?:cfg|conf|config|args|opts?|options|params|hpara
 _SCORING = re.compile(
     r"(?:^|[._])(?:eval\w*|valid\w*|val|dev|test\w*|score|scoring|scorer|metrics?|holdout|benchmark)(?:[._]|$)", re.I
 )
-_DEPENDS = "the score may depend on it"
+DEPENDS = "the score may depend on it"
 _STORED_KEYS = 8  # most depth of an address that is looked into
 
 
@@ -45,7 +45,7 @@ class NestedUses:
     def why_not(self, file: str, address: str, one: NestedValue) -> str:
         """Why the value is not offered; empty if it is."""
         if _SCORING.search(one.owner):
-            return f"{_DEPENDS}: it belongs to {one.owner}"
+            return f"{DEPENDS}: it belongs to {one.owner}"
         if one.kind == "key":
             return self._key(file, address, one)
         module = self.uses.modules.get(file)

@@ -37,6 +37,11 @@ _THE_SAME = re.compile(
     r"\b(?:it|its|them|they|these|this|that|both|either|(?:modif|edit|chang|touch|rewrit|alter)\w*|leave as is)\b",
     re.IGNORECASE,
 )
+_ANOTHER = re.compile(  # what the verb is about, where that is no file: "do not change the data"
+    r"\b(?:modif|edit|chang|touch|rewrit|alter)\w* (?:the|its|any|how|what|your|an?)"
+    r" (?!\w*\s?(?:files?|scripts?|code|modules?|programs?|latter|former|same)\b)\w",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
 _RUN_IN = re.compile(r"\*\*([^*]+)\*\*")  # a heading at the start of its paragraph
 _CONSTANT = re.compile(r"`|\b[A-Z][A-Z0-9]*_?[A-Z0-9]+\b")
@@ -132,7 +137,10 @@ class _Reader:
             forbids = forbidden or bool(_MAY_NOT.search(_REASON.split(sentence)[0]))
             if self._refuses or forbids:
                 about_last = not _CONSTANT.search(sentence) and _THE_SAME.search(sentence)  # else about another thing
-                self.refused |= set(names or (last if about_last or self._refuses else []))
+                meant = last if about_last or self._refuses else []
+                if not self._refuses and _ANOTHER.search(sentence):  # a part of the file that was just allowed
+                    meant = [name for name in meant if name not in self.allowed]
+                self.refused |= set(names or meant)
             elif self._allows or granted or _MAY.search(sentence):
                 meant = names or (last if _SAID_BEFORE.search(sentence) else [])
                 self.allowed = list(dict.fromkeys([*self.allowed, *meant]))

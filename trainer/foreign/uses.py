@@ -20,6 +20,8 @@ from trainer.foreign.syntax import MAIN, CallSite, CodeReader, NameUse, last_nam
 NOT_CODE = re.compile(r"\.(?:md|rst|txt|ipynb|csv|tsv|svg|lock)$", re.IGNORECASE)
 _TESTS = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test|conftest)\.py$")
 _ALL_FIELDS = {"vars", "asdict", "astuple", "fields", "__dict__", "_asdict"}
+_VALIDATION = re.compile(r"(?:^|_)(?:val|valid|validation|test|eval|dev|holdout|heldout)(?:_|\d|$)", re.IGNORECASE)
+_RESULT = re.compile(r"loss|acc|score|metric|err|bpb|ppl|pred|logit|out|mse|auc|f1|loader|batch|_dl$", re.IGNORECASE)
 Function = tuple[str, str]  # file and name of a function at the top level, or MAIN; "" for the module's own code
 
 
@@ -97,6 +99,22 @@ class CodeUses:
             if other != file and ("*" in module.imported or name in module.imported):
                 uses += module.names.get(module.imported.get(name, name), ())
         return uses
+
+    def made_for_scoring(self, file: str, name: str) -> str:
+        """Where validation data are made with a constant, from nothing but constants; empty if nowhere. Data that are
+        given, a loader's batches or a model's output are another thing: there the constant is the researcher's."""
+        if file not in self.modules:
+            return ""
+        makers = {use.function for use in self.of_constant(file, name)} - {"", MAIN}
+        for other, module in self.modules.items():
+            for node in ast.walk(module.tree):
+                if not isinstance(node, ast.Assign) or not (made := _scored(node)):
+                    continue
+                for call in _made(node):
+                    given = {one.id for one in ast.walk(call) if isinstance(one, ast.Name)} - {last_name(call.func)}
+                    if all(one.isupper() for one in given) and (name in given or last_name(call.func) in makers):
+                        return f"{other}:{call.lineno} makes {made} with it"
+        return ""
 
     def attribute(self, name: str) -> str:
         """Why a field or an option of this name changes no result; empty if it may."""
@@ -255,6 +273,18 @@ def _sets(call: ast.Call, parameter: str, order: Sequence[str]) -> bool:
         return True
     plain = not any(isinstance(argument, ast.Starred) for argument in call.args)
     return plain and parameter in order and order.index(parameter) < len(call.args)
+
+
+def _scored(node: ast.Assign) -> str:
+    """The first of the names assigned, if they are those of validation data."""
+    names = [one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+    fits = any(_VALIDATION.search(name) for name in names) and not any(_RESULT.search(name) for name in names)
+    return next((name for name in names if _VALIDATION.search(name)), "") if fits else ""
+
+
+def _made(node: ast.Assign) -> list[ast.Call]:
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    return [value for value in values if isinstance(value, ast.Call)]
 
 
 def _assigned(tree: ast.Module, owner: str) -> set[str]:
