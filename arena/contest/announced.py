@@ -76,6 +76,12 @@ def _spent(said: Announcement) -> str:
     return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
 
+def secret_check(said: Announcement) -> str:
+    """A command that prints the SHA-256 that was published at the opening: of the secret's bytes, not of its digits."""
+    secret = said.get("secret", "")
+    return f"""python3 -c "import hashlib; print(hashlib.sha256(bytes.fromhex('{secret}')).hexdigest())\""""
+
+
 def place(row: MeasuredRow, said: Announcement) -> str:
     """What a race says of an entry: who may be the best, and why each other one did not win. Empty without a race,
     where ranks say it, and for stock."""

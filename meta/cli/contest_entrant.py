@@ -45,7 +45,7 @@ def join(
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "with the token in METALOOP_TOKEN"),
-    ("metaloop contest submit mine.md --to URL --parent n_1f0c", "based on an earlier entry"),
+    ("metaloop contest submit mine.md --to URL --parent 'Ada: bold'", "based on an earlier entry"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
 )
 def submit(
@@ -53,7 +53,9 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[str, flag("Name, number or id of the entry that it is based on.", metavar="ENTRY", default="")],
+    parent: Annotated[
+        str, flag("The entry that it is based on: its name on the board, number or id.", metavar="ENTRY", default="")
+    ],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
@@ -122,12 +124,12 @@ def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Se
 def columns(unit: str) -> tuple[Column, ...]:
     return (
         Column("rank"),
-        Column("entry", flex=True),
+        Column("entry", wrap=True),  # whole: the beginnings of two names can be the same
         Column("gain", f"gain, {unit}", right=True),
         Column("interval", "95%"),
-        Column("claimed", "claimed gain", right=True),
+        Column("claimed", "claimed gain", right=True, optional=True),
         Column("n", "runs", right=True),
-        Column("device_seconds_charged", "device", right=True, show=duration),
+        Column("device_seconds_charged", "device", right=True, show=duration, optional=True),
         Column("state"),
         Column("entry_id", person=False),
     )

@@ -14,7 +14,7 @@ from programs.errors import UsageError
 MINE = (
     Column("number", right=True),
     Column("entry_id"),
-    Column("name", flex=True),
+    Column("name", wrap=True),
     Column("state"),
     Column("runs_done", "runs", right=True),
     Column("reason", "result", wrap=True),
@@ -36,6 +36,7 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
+    from arena.contest.announced import secret_check
     from arena.contest.pace import progress_line
     from arena.contest.tables import state_label
 
@@ -60,6 +61,11 @@ def status(
             out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
+        if secret := board["announcement"].get("secret"):
+            out.note(
+                f"secret: {secret}; the SHA-256 of its bytes was published at the opening: {contest['secret_hash']}"
+            )
+            out.next(secret_check(board["announcement"]))
     for act in board.get("since", ()):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
@@ -73,7 +79,11 @@ def status(
         mine = view["me"]
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
         entries = [
-            {**each, "state": state_label(each["state"]), "reason": each["outcome"] or each["reason"]}
+            {
+                **each,
+                "state": state_label(each["state"]),
+                "reason": each["outcome"] or each["reason"] or each.get("beside_stock", ""),
+            }
             for each in mine["entries"]
         ]
         out.rows(entries, MINE, empty="no entries yet")

@@ -6,6 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from arena.contest.insight import credit_of
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
+from arena.contest.web.entry import MOST_KEPT, best_run
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -103,7 +105,21 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     other = browser.get(f"/entry/{ids['first']}?run={runs[1]['run_id']}").text
     assert 'aria-current="true">Run 2<' in other and '<pre class="diff"' in other
     assert "metaloop run program.md" in page and "style=" not in page
-    assert page.index('id="text"') < page.index('id="curves"')
+    assert page.index('id="best"') < page.index('id="text"') < page.index('id="curves"')
+    best = max(runs, key=lambda run: run["gain"] or 0.0)
+    kept = [row for row in best["experiments"] if row["decision"] == "keep"]
+    ladder = unescape(page.split('id="best"')[1].split("</section>")[0])
+    assert f"Run {best['run']} gained most" in ladder and "the untouched script" in ladder and len(kept) > 1
+    shown = best_run([{**run, "title": f"Run {run['run']}"} for run in runs])
+    assert shown is not None and len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
+    assert all(f"<td>{edit.description}</td>" in ladder and edit.better > 0 for edit in shown.edits)
+    twin = browser.get(f"/entry/{ids['first']}.md").text
+    assert twin.index("What its best run kept") < twin.index("Course of the runs")
+    standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
+    assert " of 4, a gain of " in standing and "stock, which gains" in standing
+    assert (
+        "not separated from stock, which gains" in browser.get("/api/v1/entries/" + ids["first"]).json["beside_stock"]
+    )
     with contest.database.write() as connection:
         course = connection.query(Course).where(Course.run_id == runs[0]["run_id"]).one()
         first, *others = course.content["experiments"]
@@ -113,7 +129,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
     assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
     board = browser.get("/").text
-    assert "Rank ranges allow for all pairs of rows" in board and '<td data-label="State">' in board
+    assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
 

@@ -16,7 +16,7 @@ from arena.contest.entries import change
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ContestEntry
-from meta.cli.contest_entrant import decided_rows
+from meta.cli.contest_entrant import columns, decided_rows, shown
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, founded, served
@@ -41,10 +41,13 @@ def test_after_the_decision_the_deciding_runs_are_shown(
     assert run(command) == 0
     before = capsys.readouterr()
     assert "the queue is not running, last active" in before.err and "0.691" not in before.out
-    contest.database.set_fact("announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats")
+    contest.database.set_fact(
+        "announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats", secret=contest.study.secret
+    )
     contest.state(decided="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     after = capsys.readouterr()
+    assert f"fromhex('{contest.study.secret}')" in after.err and contest.config.secret_hash in after.err
     assert "Ada 1\t0.691" in after.out and "confirming runs" in after.err
     assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
@@ -68,6 +71,14 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pyte
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
+
+
+def test_names_and_heads_of_the_leaderboard_are_whole_in_80_columns() -> None:
+    names = ("bold and very long", "bold and even longer", "bold")
+    rows = [{**winner(0.929), "entrant": "Phoebe", "name": name, "rank_high": 8} for name in names]
+    text = drawn([shown(row, rows) for row in rows], columns("nats"))
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert {"rank", "entry", "95%", "runs", "state", "longer"} <= set(text.split()) and "gain, nats" in text
 
 
 def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from arena.contest.create import NewContest
-from arena.contest.entries import change
+from arena.contest.entries import NotTaken, change, parent_of
 from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
@@ -167,11 +167,24 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     page = ben.get(ben.form("/enter", text="# B 2\n", parent=" ben 1").headers["location"])
     assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
     wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
-    assert wrong.status == 422 and "no such entry · give its name, as on the board" in wrong.text
-    number = int(ben.get(f"/api/v1{first.replace('entry', 'entries')}").json["number"])
-    change(made.contest, number + 1, name="Ben 1")
-    twice = ben.form("/enter", text="# B 4\n", parent="Ben 1").text
-    assert f"entries {number}, {number + 1} have this name · give its number or id" in twice
+    assert wrong.status == 422 and "no such entry · give its name, as on the board, or its number" in wrong.text
+    shown = ben.get(f"/api/v1{first.replace('entry', 'entries')}").json
+    number, identity = int(shown["number"]), shown["entry_id"]
+    assert f"Number {number}." in ben.get(first).text
+    change(made.contest, number + 1, name="bold")
+    address = f"http://127.0.0.1:{port}{first}"
+    with made.contest.database.write() as connection:
+        for name in ("Ben 1", "ben 1", str(number), f"number {number}", f"#{number}", identity, address):
+            assert parent_of(connection, name) == number, name
+        for name in ("bold", "Ben: bold", "ben:  BOLD"):  # what the board shows, and what its author wrote
+            assert parent_of(connection, name) == number + 1, name
+    change(made.contest, number, name="BOLD")
+    with made.contest.database.write() as connection:
+        assert parent_of(connection, "Ben: bold") == number + 1  # the case decides where both could be meant
+        with pytest.raises(NotTaken, match=rf"entries {number} \(Ben: BOLD\), {number + 1} \(Ben: bold\) have this"):
+            parent_of(connection, "Bold")
+        with pytest.raises(NotTaken, match="no such entry"):
+            parent_of(connection, "Ada: bold")
 
 
 def test_checks_are_limited(tmp_path: Path) -> None:
