@@ -113,10 +113,7 @@ def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping
     that each entry has on every task."""
     after = max(race.wanted.values(), default=race.looked)
     still = f"still in the race after {many(race.looked, 'run')}" if race.looked else "in the race"
-    rest = f"the next look is after {many(after, 'run')} of each"
-    places = {
-        one: f"{still}; {done[one]} of {after} runs done; {rest}" if race.wanted else still for one in race.entries
-    }
+    places = {one: f"{still}; {done[one]} of {after} runs done" if race.wanted else still for one in race.entries}
     gone = race.out.items()
     return places | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -100,16 +100,27 @@ def linted(
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
     program, _ = readable(raw, PROGRAM_FILE)
     own = own_code(contest, program) if program else []
-    every = (*check(raw, PROGRAM_FILE, unread), *own, *unused)
+    said = check(raw, PROGRAM_FILE, unread)
+    every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)
     messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
     if errors or program is None:
         hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
-    said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
-    others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
+    remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
+    others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
     return Checked(program, (*first(messages), *others))
+
+
+def for_script(messages: Iterable[LintMessage]) -> Iterator[LintMessage]:
+    """Messages of lint, which knows no researcher, as they apply where it is a script."""
+    for message in messages:
+        if message.code == "no-term":
+            said = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
+            yield replace(message, level="warning", message=said)
+        elif message.code != "no-prose":  # a text without statements is complete for a script
+            yield message
 
 
 def own_code(contest: Contest, program: Program) -> list[LintMessage]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from analysis.wording import decimals, number, ranks, span, typical
 from meta.cli import resolve
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, Row
-from programs.errors import UsageError
+from programs.errors import ProgramError, UsageError
+from programs.text import MAX_BYTES
 
 if TYPE_CHECKING:
     from arena.contest.client import ContestClient
@@ -60,11 +62,10 @@ def submit(
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
     from arena.contest.client import RequestRejected, lint_lines
-    from programs.folder import load
 
     client = client_of(to, token)
     client.need_token()
-    raw = load(resolve.program_path(program)).labelled.document.encode()
+    raw = document_of(resolve.program_path(program))
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
@@ -79,6 +80,21 @@ def submit(
     if not entry["new"]:
         out.note("you have already entered this text; this does not count as another entry")
     return 0
+
+
+def document_of(path: Path) -> bytes:
+    """The program at a path as one text. A file whose settings cannot be read is sent as it is: the host's check lists
+    all its mistakes, as on the page. Raises what `programs.folder.load` raises otherwise."""
+    from programs.folder import load
+    from programs.lint import readable
+
+    try:
+        return load(path).labelled.document.encode()
+    except ProgramError:
+        raw = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
+        if not raw or not readable(raw, str(path))[1]:
+            raise
+        return raw
 
 
 class LeaderboardRow(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
 from meta.cli.options import argument, duration, verb
@@ -57,6 +58,8 @@ def status(
         if not (view.get("health") or {"at_work": True})["at_work"]:
             going.pop("seconds", None)  # nothing goes on, so there is no time left
         out.note(progress_line(going))
+        if after := going.get("next_look"):
+            out.note(f"the next look is after {many(after, 'run')} of each")
         for one in going.get("race", ()):
             out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:

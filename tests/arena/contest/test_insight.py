@@ -164,7 +164,7 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
-    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
+    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it can exclude 0" in page
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -200,7 +200,7 @@ def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) ->
     study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
     for text in texts:  # a restart after each entry changes nothing
         who, _ = accounts.join(contest.database, contest.config, f"Ada {'abc'[len(programs)]}", "")
-        document = f"# x\n\n## Ideas\n\n- {text}\n"
+        document = f"---\nmetaloop:\n  wave: {1 + len(programs) // 2}\n---\n# x\n\n## Ideas\n\n- {text}\n"
         entry = accept(contest, who, document.encode()).entry
         programs[entry.program_id] = Program.parse(document)
         study.state.entries[entry.entry_id] = entry
@@ -209,6 +209,7 @@ def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) ->
         hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
     assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"]]
     shared = lineage(contest, [])["ideas"]
+    assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
     assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
 
 

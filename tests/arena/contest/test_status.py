@@ -130,7 +130,8 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
         named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
         said = "left after 7 runs: below Ben 1 by 0.29 at that look"
-        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=[{**named, "said": said}])
+        race = [{**named, "said": "in the race", "number": 99, "name": "x"}, {**named, "said": said}]
+        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=race, next_look=5)
         pages = ("/", "/index.md", "/me", "/me.md", path, f"{path}.md")
         for going_on in (False, True):
             if going_on:
@@ -141,6 +142,8 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             shown = capsys.readouterr().err
             serve = f"start it: metaloop contest serve {contest.folder}"
             assert serve in shown and " left" not in shown.replace("left after", "")  # the queue is stopped
+            look = "he next look is after 5 runs of each"
+            assert all(text.count(look) == going_on for text in (*texts[:2], shown))  # once, not for every leader
             assert ("3 of at most 9 confirming runs" in shown and f"Ada 1: {said}" in shown) == going_on
 
 

@@ -14,6 +14,7 @@ from arena.contest.entries import NotTaken, change, parent_of
 from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
+from meta.cli.main import run
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
@@ -35,7 +36,7 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     html, twin = (Browser(port).get(path).text for path in ("/write", "/write.md"))
     for knob in made.contest.task.edits.knobs:
         assert f'<td class="named">{knob.name}</td>' in html and f"| `{knob.name}` |" in twin
-    for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
+    for name in ("name", "proposers", "keep", "screen", "confirm", "no_repeat"):
         assert f"<code>{name}</code>" in html
     assert "\n- `no_repeat`: " in twin
     text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
@@ -115,6 +116,35 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert outside["message"].endswith("0 will be tried: the others (line 10) change groups outside focus.")
     wrong = checked(port, text.replace("local", "queue").replace("metaloop", "metalop"))
     assert wrong["ideas"] == 1 and [m["line"] for m in wrong["lint"] if "did you mean metaloop?" in m["message"]] == [2]
+
+
+def test_submit_and_lint_list_all_mistakes_as_the_page_does(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "---\nmetaloop:\n  proposer: {queue: 1}\n  keep: {rule: bettr}\n---\n## Ideas\n\n- Set `LADDER1 0.1`.\n"
+    (file := tmp_path / "mine.md").write_text(text)
+    lines = [m["line"] for m in checked(port, text)["lint"]]
+    assert {3, 4} <= set(lines)
+    command = ["contest", "submit", str(file), "--to", f"http://127.0.0.1:{port}", "--token", joined(port, "Cli").token]
+    assert run(command) == 2
+    said = capsys.readouterr().err
+    assert all(f"{file}:{line}: " in said for line in lines) and "did you mean proposers?" in said
+    assert run(["program", "lint", str(file)]) == 2
+    found = capsys.readouterr().out
+    assert all(f"{file}:{line}\terror" in found for line in (3, 4))
+    file.write_text(text.replace("proposer:", "label: x\n  proposer:"))
+    assert run(["program", "show", str(file)]) == 2 and "known: name, version, " in capsys.readouterr().err
+
+
+def test_what_the_script_of_this_contest_ignores_is_a_warning(port: int) -> None:
+    head = "---\nmetaloop:\n  proposers: {queue: 1}\n---\n"
+    told = checked(port, f"{head}## Ideas\n\n- Train longer.\n")
+    assert told["taken"] and told["message"].endswith("and only tries named edits.")
+    (ignored,) = [m for m in told["lint"] if m["code"] == "no-term"]
+    assert ignored["level"] == "warning" and "is a script, and ignores this idea" in ignored["message"]
+    assert not [m for m in told["lint"] if m["code"] == "no-prose"]  # which is all that a script needs
+    broken = checked(port, f"{head.replace('queue: 1', 'qeue: 1')}## Ideas\n\n- Train longer.\n")
+    assert [m["level"] for m in broken["lint"] if m["line"] in (3, 7)] == ["error", "warning"]
 
 
 def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
