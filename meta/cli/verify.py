@@ -69,7 +69,6 @@ class AuditFlags:
     ("metaloop verify studies/NAME", "the champion's lead over stock"),
     ("metaloop verify r3f2 -s studies/NAME", "the final train.py of one run"),
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
-    ("metaloop verify data", "a contest's export: no seed was chosen by hand"),
 )
 def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], flags: AuditFlags) -> int:
     """Check a result: train it again from scratch, on fresh seeds and a fresh hidden
