@@ -72,7 +72,7 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> s
         how = "significantly below"
     else:
         how = "not separated from"
-    said = f"{how} stock, which gains {number(gain.mean, decimals(row['se']))} over {many(gain.n, 'run')}"
+    said = f"{how} stock, which gains {number(gain.mean, decimals(gain.se))} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
     return f"{said}; its rank range is the whole board, so nothing is known of its place yet" if whole else said
 
