@@ -36,6 +36,8 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     html, twin = (Browser(port).get(path).text for path in ("/write", "/write.md"))
     for knob in made.contest.task.edits.knobs:
         assert f'<td class="named">{knob.name}</td>' in html and f"| `{knob.name}` |" in twin
+    assert "The text above is an example" in html and "is a script: it obeys the settings" in html
+    assert "The text above is an example" not in Browser(port).form("/write", text="# Mine").text
     for name in ("name", "proposers", "keep", "screen", "confirm", "no_repeat"):
         assert f"<code>{name}</code>" in html
     assert "\n- `no_repeat`: " in twin
@@ -182,6 +184,7 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
         page = ada.get("/me").text
         assert "You have used all your entries" in page and "<button>Submit</button>" not in page
+        assert "This is your latest entry." in page and "change it" not in page
         written = ada.get("/write").text
         assert "You have used all your entries" in written and ">Submit</button>" not in written
         contest.state(decided="2026-01-01T00:00:00+00:00")
