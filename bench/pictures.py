@@ -2,6 +2,10 @@
 command prints at a terminal of 96 columns, and the live display while the study ran, moment by moment.
 
 python -m bench.pictures STUDY [FOLDER]      default docs/pictures
+
+The pages of a contest on strokes (init -b 2.5s -n 3, eight starters as entries) are Chromium's, while it is served:
+chromium --headless --hide-scrollbars --window-size=1080,980 --screenshot=docs/pictures/contest-board.png URL
+chromium --headless --hide-scrollbars --window-size=1080,1240 --screenshot=docs/pictures/contest-entry.png URL/entry/ID
 """
 
 from __future__ import annotations

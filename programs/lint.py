@@ -80,11 +80,17 @@ def lint(
     return sorted((_printable(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
 
 
-def check(raw: str | bytes, file: str, unread: Callable[[str], str] | None = None) -> list[LintMessage]:
+def check(
+    raw: str | bytes,
+    file: str,
+    unread: Callable[[str], str] | None = None,
+    doubt_screen: Callable[[Charter], str] | None = None,
+    misfit: Callable[[ProgramPatch], str] | None = None,
+) -> list[LintMessage]:
     """Like ``lint``, for any text: one that is not a valid program gives an error for each bad setting, then what
     ``lint`` says of its text. What depends on the settings is said once they can be read."""
     program, errors = readable(raw, file)
-    said = lint(program, unread) if program else []
+    said = lint(program, unread, doubt_screen, misfit) if program else []
     if not errors:
         return said
     return [*errors, *(m for m in said if m.code not in _OF_SETTINGS)]

@@ -212,7 +212,7 @@ def _known_fields(path: tuple[str, ...]) -> str:
     parts = {name: info.annotation for name, info in Charter.model_fields.items()}
     inner = parts.get(path[0]) if len(path) > 1 else Charter
     if isinstance(inner, type) and issubclass(inner, BaseModel):
-        return "known: " + ", ".join(inner.model_fields)
+        return "known: " + ", ".join([*(["name"] if inner is Charter else []), *inner.model_fields])
     return ""
 
 

@@ -157,11 +157,12 @@ def unread(space: EditSpace, word: str) -> str:
         return ""
     parts = re.split(r"[\s,;]+", word.strip())
     if len(parts) > 1 and all(known(space, part) for part in parts):
-        return f"`{word}`: each edit needs backquotes of its own, " + " ".join(f"`{part}`" for part in parts)
+        return f"`{word}`: each edit needs backticks of its own, " + " ".join(f"`{part}`" for part in parts)
     named = re.match(r"\+?\s*(@?[A-Za-z_]\w*)", word)
     knob = space.knob(named[1]) if named else None
     if knob is None:
-        names = {one.name.upper(): one.name for one in space.knobs}
+        names = {one.role.upper(): f"{one.name} or {ROLE}{one.role}" for one in space.knobs if one.role}
+        names |= {one.name.upper(): one.name for one in space.knobs}
         near = difflib.get_close_matches(named[1].upper(), names, 1) if named else []
         return f"this task has no edit `{word}`" + (f" (did you mean {names[near[0]]}?)" if near else "")
     if knob.kind == "patch":

@@ -24,7 +24,7 @@ BRIEFLY = {
     "ablation": "runs with the line minus runs without it",
     "having": "children with the line minus parents without it, or the reverse",
     "following": "runs with an experiment that cites it minus runs without one",
-    "directive": "average gain of experiments that cite the line, over the scripts they changed",
+    "directive": "each experiment that cites it compared with the script before it",
 }
 # What each method compares; the page adds the unit.
 METHODS = {

@@ -101,6 +101,12 @@ def _spent(said: Announcement) -> str:
     return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
 
 
+def secret_check(said: Announcement) -> str:
+    """A command that prints the SHA-256 that was published at the opening: of the secret's bytes, not of its digits."""
+    secret = said.get("secret", "")
+    return f"""python3 -c "import hashlib; print(hashlib.sha256(bytes.fromhex('{secret}')).hexdigest())\""""
+
+
 def place(row: MeasuredRow, said: Announcement) -> str:
     """What a race says of an entry: who may be the best, and why each other one did not win. Empty without a race,
     where ranks say it, and for stock."""
@@ -132,10 +138,7 @@ def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping
     that each entry has on every task."""
     after = max(race.wanted.values(), default=race.looked)
     still = f"still in the race after {many(race.looked, 'run')}" if race.looked else "in the race"
-    rest = f"the next look is after {many(after, 'run')} of each"
-    places = {
-        one: f"{still}; {done[one]} of {after} runs done; {rest}" if race.wanted else still for one in race.entries
-    }
+    places = {one: f"{still}; {done[one]} of {after} runs done" if race.wanted else still for one in race.entries}
     gone = race.out.items()
     return places | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
 

@@ -140,6 +140,7 @@ class ConfirmingPlan:
         places = race_places(race, names, digits, done) | {number: f"left out: {why}" for number, why in gone.items()}
         runs["race"] = [{**_who(e), "said": places[e.number]} for e in self.entries if e.number in places]
         runs["looks"] = look_lines(race, names, digits)
+        runs["next_look"] = max(race.wanted.values(), default=0)
         return runs
 
     def race(self, gone: Collection[int]) -> Race | None:

@@ -19,7 +19,7 @@ from arena.contest.example import example
 from arena.contest.stored import IdeaColumns
 from arena.contest.tables import Descent, EntryParent
 from programs.diff import diff
-from programs.directives import ORDER, Directive
+from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 from programs.shelf import starter
 
@@ -225,6 +225,8 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
         for idea in descent.ideas:
+            if idea["kind"] == CHARTER:
+                continue  # a setting is no idea; the counts of an entry include it
             key = key_of(idea)
             known = ideas.setdefault(
                 key,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -99,16 +100,27 @@ def linted(
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
     program, _ = readable(raw, PROGRAM_FILE)
     own = own_code(contest, program) if program else []
-    every = (*check(raw, PROGRAM_FILE, unread), *own, *unused)
+    said = check(raw, PROGRAM_FILE, unread)
+    every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)
     messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
     if errors or program is None:
         hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
         raise NotTaken(errors[0].at(PROGRAM_FILE), hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
-    said = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
-    others = (LintMessage(1, "warning", "other-researcher", said),) if said else ()
+    remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
+    others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
     return Checked(program, (*first(messages), *others))
+
+
+def for_script(messages: Iterable[LintMessage]) -> Iterator[LintMessage]:
+    """Messages of lint, which knows no researcher, as they apply where it is a script."""
+    for message in messages:
+        if message.code == "no-term":
+            said = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
+            yield replace(message, level="warning", message=said)
+        elif message.code != "no-prose":  # a text without statements is complete for a script
+            yield message
 
 
 def own_code(contest: Contest, program: Program) -> list[LintMessage]:
@@ -161,22 +173,32 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 
 def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry named as parent, by its name, number or id; None if none was named.
+    """Number of the entry named as parent; None if none was named. Every way to name it that a page shows counts: its
+    label (`Ada: bold`) or its own name (`bold`), in any case where that is not ambiguous, its number, id or address.
 
     Raises NotTaken if there is no such entry, or several of the name.
     """
-    name = name.strip()
+    name = one_line(name).strip()
     if not name:
         return None
-    same = or_(ContestEntry.entry_id == name, func.lower(ContestEntry.name) == func.lower(name))
-    if name.isdecimal() and len(name) < 10:
-        same = or_(same, ContestEntry.number == int(name))
-    numbers = connection.scalars(select(ContestEntry.number).where(same, ContestEntry.role == "program")).all()
-    if len(numbers) != 1:
-        said = f"entries {', '.join(map(str, numbers[:5]))} have this name" if numbers else "no such entry"
-        hint = "give its number or id, as on its page" if numbers else "give its name, as on the board"
-        raise NotTaken(f"based on entry {name[:60]!r}: {said}", hint=hint)
-    return numbers[0]
+    digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
+    number = int(digits[1]) if digits else 0  # 0: of no entry
+    identity = name.rstrip("/").rpartition("/")[2].removesuffix(".md")
+    same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number)
+    for own in {name, name.partition(": ")[2] or name}:
+        same = or_(same, func.lower(ContestEntry.name) == func.lower(own))
+    query = select(ContestEntry).where(same, ContestEntry.role == "program").order_by(ContestEntry.number)
+    entries = connection.scalars(query).all()
+    lower = [e for e in entries if name.lower() in (e.label.lower(), e.name.lower())]
+    exact = [e for e in entries if identity == e.entry_id or number == e.number]
+    ways = (exact, [e for e in lower if name in (e.label, e.name)], lower)
+    if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
+        return one.number
+    if lower:
+        which = ", ".join(f"{e.number} ({e.label})" for e in lower[:5])
+        raise NotTaken(f"based on entry {name[:60]!r}: entries {which} have this name", hint="give the number")
+    hint = "give its name, as on the board, or its number, as on its page"
+    raise NotTaken(f"based on entry {name[:60]!r}: no such entry", hint=hint)
 
 
 def in_time(contest: Contest) -> datetime:

@@ -50,7 +50,8 @@ def notation(task: Task) -> str:
     return (
         f"- An idea may name several edits; they are made together, as one change: {two}.\n"
         "- A value has to be listed in the column *Values*; where the column gives a range, any number in it. "
-        "An idea with any other value or name is skipped, and the check says so.\n"
+        "An idea with any other value or name is skipped, and the check says so. Names may be in upper or lower "
+        "case; tables of experiments have them in lower case.\n"
         f"- `{rate}=*3` and `{rate}=/3` multiply and divide the value of the best script so far; `{rate}=up` and "
         f"`{rate}=down` take the next listed value. `{rate}<0.03` is a condition: the idea is tried only while it "
         "holds.\n"

@@ -43,14 +43,15 @@ def _latest(contest: Contest) -> list[float]:
 
 class ConfirmingRuns(TypedDict, total=False):
     """``done`` confirming runs of at most ``wanted``; ``per_run``: seconds by the clock from the end of one to that of
-    the next; ``seconds`` until the last of them; ``race``: how each leader stands; ``looks``: who left at each look so
-    far, in lines. Empty while nothing is being decided."""
+    the next; ``seconds`` until the last of them; ``race``: how each leader stands; ``next_look``: runs of each at
+    it; ``looks``: who left at each look so far, in lines. Empty while nothing is being decided."""
 
     done: int
     wanted: int
     per_run: float
     seconds: float
     race: list[RacePlace]
+    next_look: int  # runs of each; 0 after the last look
     looks: list[str]
 
 

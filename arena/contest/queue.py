@@ -62,10 +62,12 @@ def _by_service(entries: list[Waiting], served: dict[int, float], costs: Costs) 
 
 
 def forecast(order: Iterable[int], run_seconds: float, workers: int) -> dict[int, tuple[int, float]]:
-    """number → (position in the queue from 1, seconds until its last run ends) if a run takes ``run_seconds``."""
-    position: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for turn, number in enumerate(order):
-        position.setdefault(number, len(position) + 1)
-        last[number] = turn
-    return {number: (position[number], (last[number] // max(workers, 1) + 1) * run_seconds) for number in position}
+    """number → (position in the queue from 1, seconds until its last run ends) if a run takes ``run_seconds``.
+
+    Positions are in the order in which the entries are done: which run starts next changes with each run."""
+    last = {number: turn for turn, number in enumerate(order)}
+    ends = sorted(last.items(), key=lambda item: item[1])
+    return {
+        number: (position, (turn // max(workers, 1) + 1) * run_seconds)
+        for position, (number, turn) in enumerate(ends, 1)
+    }

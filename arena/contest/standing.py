@@ -12,6 +12,8 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
+from analysis.statistics import mean_together
+from analysis.wording import decimals, many, number
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
@@ -56,6 +58,23 @@ class TaskGain(TypedDict):
     task: str
     n: int
     gain: float
+
+
+def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> str:
+    """How an entry of a board of ``arms`` rows stands beside stock; empty for stock and without a measured run of it.
+    Ranks that do not overlap separate two rows, as the rules say."""
+    if not stock or row["role"] != "program":
+        return ""
+    gain = mean_together((one["gain"], one["se"], one["n"]) for one in stock)
+    if row["rank_high"] < min(one["rank_low"] for one in stock):
+        how = "significantly above"
+    elif row["rank_low"] > max(one["rank_high"] for one in stock):
+        how = "significantly below"
+    else:
+        how = "not separated from"
+    said = f"{how} stock, which gains {number(gain.mean, decimals(gain.se))} on average over {many(gain.n, 'run')}"
+    whole = (row["rank_low"], row["rank_high"]) == (1, arms)
+    return f"{said}; its rank range is the whole board, so nothing is known of its place yet" if whole else said
 
 
 def board_head(connection: Connection) -> BoardHead:

@@ -149,6 +149,8 @@ class EntryView(EntryRow):
     mine: bool
     sealed: bool
     standing: BoardViewRow | None
+    beside_stock: str  # how its standing compares with stock's, in words
+    arms: int  # rows of the board
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
     race: str  # how it stands in the race of the leaders, while it goes on
@@ -193,6 +195,7 @@ class HostRow(EntryRow):
 
 class OwnEntryRow(EntryRow):
     outcome: str  # as in EntryView; while the decision goes on, its race
+    beside_stock: str  # as in EntryView
     standing: MeasuredRow | BoardViewRow | None  # of the runs that decided, if it took part; else of the board
 
 

@@ -23,6 +23,7 @@ from arena.contest.standing import (
     BoardViewRow,
     QueuePositions,
     RowRange,
+    beside_stock,
     board_head,
     board_of,
     board_part,
@@ -200,6 +201,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
+        stock = board_of(connection, contest, whole["arms"], pinned_numbers(connection, None))
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
     said = contest.announcement()
@@ -212,6 +214,8 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "mine": mine,
         "sealed": not open_to,
         "standing": standing,
+        "beside_stock": beside_stock(standing, stock, whole["arms"]) if standing else "",
+        "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
         "race": in_race(contest).get(entry.number, ""),
@@ -296,17 +300,15 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         own = connection.scalars(mine).all()
         board = board_head(connection)
-        rows: dict[int, MeasuredRow | BoardViewRow] = {
-            row["number"]: row
-            for row in (
-                *board_of(connection, contest, board["arms"], [entry.number for entry in own]),
-                *decided.get("rows", ()),
-            )
-        }
+        there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
+        stock = board_of(connection, contest, board["arms"], pinned_numbers(connection, None))
+        beside = {row["number"]: beside_stock(row, stock, board["arms"]) for row in there}
+        rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
         entries: list[OwnEntryRow] = [
             {
                 **entry_row(entry),
                 "outcome": outcome(entry.entry_id, decided) or race.get(entry.number, ""),
+                "beside_stock": beside.get(entry.number, ""),
                 "standing": rows.get(entry.number),
             }
             for entry in own

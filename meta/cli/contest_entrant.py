@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from analysis.wording import decimals, number, ranks, span, typical
 from meta.cli import resolve
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, Row
-from programs.errors import UsageError
+from programs.errors import ProgramError, UsageError
+from programs.text import MAX_BYTES
 
 if TYPE_CHECKING:
     from arena.contest.client import ContestClient
@@ -45,7 +47,7 @@ def join(
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "with the token in METALOOP_TOKEN"),
-    ("metaloop contest submit mine.md --to URL --parent n_1f0c", "based on an earlier entry"),
+    ("metaloop contest submit mine.md --to URL --parent 'Ada: bold'", "based on an earlier entry"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
 )
 def submit(
@@ -53,16 +55,17 @@ def submit(
     program: Annotated[str, argument(metavar="PROGRAM")],
     to: ToFlag,
     token: TokenFlag,
-    parent: Annotated[str, flag("Name, number or id of the entry that it is based on.", metavar="ENTRY", default="")],
+    parent: Annotated[
+        str, flag("The entry that it is based on: its name on the board, number or id.", metavar="ENTRY", default="")
+    ],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
     from arena.contest.client import RequestRejected, lint_lines
-    from programs.folder import load
 
     client = client_of(to, token)
     client.need_token()
-    raw = load(resolve.program_path(program)).labelled.document.encode()
+    raw = document_of(resolve.program_path(program))
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
@@ -77,6 +80,21 @@ def submit(
     if not entry["new"]:
         out.note("you have already entered this text; this does not count as another entry")
     return 0
+
+
+def document_of(path: Path) -> bytes:
+    """The program at a path as one text. A file whose settings cannot be read is sent as it is: the host's check lists
+    all its mistakes, as on the page. Raises what `programs.folder.load` raises otherwise."""
+    from programs.folder import load
+    from programs.lint import readable
+
+    try:
+        return load(path).labelled.document.encode()
+    except ProgramError:
+        raw = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
+        if not raw or not readable(raw, str(path))[1]:
+            raise
+        return raw
 
 
 class LeaderboardRow(TypedDict):
@@ -122,12 +140,12 @@ def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Se
 def columns(unit: str) -> tuple[Column, ...]:
     return (
         Column("rank"),
-        Column("entry", flex=True),
+        Column("entry", wrap=True),  # whole: the beginnings of two names can be the same
         Column("gain", f"gain, {unit}", right=True),
         Column("interval", "95%"),
-        Column("claimed", "claimed gain", right=True),
+        Column("claimed", "claimed gain", right=True, optional=True),
         Column("n", "runs", right=True),
-        Column("device_seconds_charged", "device", right=True, show=duration),
+        Column("device_seconds_charged", "device", right=True, show=duration, optional=True),
         Column("state"),
         Column("entry_id", person=False),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
 from meta.cli.options import argument, duration, verb
@@ -14,7 +15,7 @@ from programs.errors import UsageError
 MINE = (
     Column("number", right=True),
     Column("entry_id"),
-    Column("name", flex=True),
+    Column("name", wrap=True),
     Column("state"),
     Column("runs_done", "runs", right=True),
     Column("reason", "result", wrap=True),
@@ -36,7 +37,7 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
-    from arena.contest.announced import renamed
+    from arena.contest.announced import renamed, secret_check
     from arena.contest.pace import progress_line
     from arena.contest.tables import state_label
 
@@ -57,12 +58,19 @@ def status(
         if not (view.get("health") or {"at_work": True})["at_work"]:
             going.pop("seconds", None)  # nothing goes on, so there is no time left
         out.note(progress_line(going))
+        if after := going.get("next_look"):
+            out.note(f"the next look is after {many(after, 'run')} of each")
         for one in going.get("race", ()):
             out.note(f"  {named(one)}: {one['said']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
-    for line in renamed(board["announcement"]):
-        out.note(line)
+        if secret := board["announcement"].get("secret"):
+            out.note(
+                f"secret: {secret}; the SHA-256 of its bytes was published at the opening: {contest['secret_hash']}"
+            )
+            out.next(secret_check(board["announcement"]))
+        for line in renamed(board["announcement"]):
+            out.note(line)
     for act in board.get("since", ()):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
@@ -76,7 +84,11 @@ def status(
         mine = view["me"]
         out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
         entries = [
-            {**each, "state": state_label(each["state"]), "reason": each["outcome"] or each["reason"]}
+            {
+                **each,
+                "state": state_label(each["state"]),
+                "reason": each["outcome"] or each["reason"] or each.get("beside_stock", ""),
+            }
             for each in mine["entries"]
         ]
         out.rows(entries, MINE, empty="no entries yet")

@@ -10,7 +10,7 @@ from meta.cli import resolve
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
-from programs.errors import UsageError
+from programs.errors import ProgramError, UsageError
 
 if TYPE_CHECKING:
     from programs.charter import Charter
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from programs.patches import ProgramPatch
     from programs.program import Program
     from trainer.task import Task
+
+    TaskChecks = tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]
 
 LIST = (
     Column("name", style="bold"),
@@ -165,14 +167,11 @@ def lint(
     ],
 ) -> int:
     """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""
-    from programs.lint import lint as examine
-
     checks = _of_task(task) if task else ()
     items = [
         {"place": where, "level": m.level, "code": m.code, "message": m.message}
         for text in programs
-        for loaded in [resolve.one_program(text)]
-        for where, m in _placed(text, loaded, examine(loaded, *checks))
+        for where, m in _messages(text, checks)
     ]
     out.rows(items, LINT, empty="no problems")
     return 2 if any(item["level"] == "error" for item in items) else 0
@@ -244,6 +243,26 @@ def _set_fields(program: Program) -> list[str]:
     return [d.text.split(":", 1)[0] for d in program.directives if d.kind == "charter"]
 
 
+def _messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[tuple[str, LintMessage]]:
+    """The messages on a program, each with its file and line; of one whose settings cannot be read all that a contest's
+    page would list."""
+    from programs.folder import entry_of
+    from programs.lint import check
+    from programs.lint import lint as examine
+
+    try:
+        loaded = resolve.one_program(text)
+    except ProgramError:
+        path = resolve.program_path(text)
+        entry = entry_of(path) if path.is_dir() else path
+        found = check(entry.read_bytes(), str(entry), *checks)
+        if not any(message.level == "error" for message in found):  # the error is in another file
+            raise
+        yield from ((f"{message.file or entry}:{message.line}", message) for message in found)
+    else:
+        yield from _placed(text, loaded, examine(loaded, *checks))
+
+
 def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Iterator[tuple[str, LintMessage]]:
     """Each message with its file and line; for a folder also the markdown files that are not part of the program."""
     from programs.folder import left_out
@@ -260,7 +279,7 @@ def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Ite
         yield f"{root / name}:1", LintMessage(1, "info", "left-out", what, name)
 
 
-def _of_task(task: str) -> tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]:
+def _of_task(task: str) -> TaskChecks:
     """Why the task cannot read an idea's word, why a charter's screening does not pay there, and why a patch does not
     fit its script."""
     from inner_loop.behaviour import misfit

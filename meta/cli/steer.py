@@ -131,7 +131,7 @@ def an_idea(study: Study, given: str) -> str:
     from programs.program import Program
 
     tasks = [on.task for on in TaskSet.of(study)]
-    text = one_line(given) if "`" in given else in_backquotes(one_line(given), tasks)
+    text = one_line(given) if "`" in given else in_backticks(one_line(given), tasks)
     try:
         program = Program.parse(queue_first(add_directive("# Idea\n", IDEAS, text)), "idea")
     except ProgramError as error:
@@ -144,9 +144,9 @@ def an_idea(study: Study, given: str) -> str:
     return text
 
 
-def in_backquotes(text: str, tasks: Sequence[Task]) -> str:
-    """The text with each edit of a task in backquotes, as programs name them: ``LR=0.2``, or the name of a patch. In a
-    shell no one types backquotes."""
+def in_backticks(text: str, tasks: Sequence[Task]) -> str:
+    """The text with each edit of a task in backticks, as programs name them: ``LR=0.2``, or the name of a patch. In a
+    shell no one types backticks."""
     knobs = {knob.name.lower(): knob for task in tasks for knob in task.edits.knobs}
 
     def quoted(term: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
-from analysis.wording import bracket, plain_number, significant
+from analysis.wording import bracket, many, plain_number, significant
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import launch, resolve
@@ -88,6 +88,11 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     confirmed (recorded and fresh lead are both significantly above 0, at 95%); else not
     confirmed. The 80% allow for the difference between the two sets of data.
 
+    CONTEST, or its export after the decision: also derives the seeds of all runs and
+    measurements from the published secret again, and compares them with the ledger's
+    (intact, or an error that names the first seed that differs). An export has no
+    train.py files, so that is all that is checked there.
+
     A task that is not built in makes its data with its own data.py. If a study names
     such a task, the command asks before it runs that file (without a terminal, pass
     --yes). It runs in a sandbox without network that sees only the task's folder.
@@ -137,9 +142,27 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
         folder, run = resolve.study_folder(flags.study, out), what
     study = Study.open(folder)
     intact(study)
+    if (folder / resolve.CONTEST).is_file() and _contest(out, study):
+        return None
     if run is None:
         return _whole_study(out, study, flags)
     return _run(out, study, run, flags)
+
+
+def _contest(out: Output, study: Study) -> bool:
+    """Check the seeds of a contest; whether that is all that can be checked, as in an export, which has no scripts."""
+    from arena.contest.seeds import derive_seeds
+    from arena.contest.settings import DATABASE
+
+    found, exported = derive_seeds(study), not (study.folder / DATABASE).is_file()
+    if exported:
+        out.thing({"verdict": "intact", **found})
+    out.note(
+        f"The ledger is complete and unchanged, and all {found['seeds']:,} seeds of its {many(found['runs'], 'run')} "
+        "are derived from the secret: none was chosen by hand. Compare secret_hash and rules_hash "
+        f"({found['secret_hash']}, {found['rules_hash']}) with those that were published at the opening."
+    )
+    return exported
 
 
 def _run(out: Output, study: Study, prefix: str, flags: AuditFlags) -> Audit | None:

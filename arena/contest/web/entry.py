@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -29,6 +30,7 @@ from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
+MOST_KEPT = 6  # edits of the best run
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
@@ -107,9 +109,30 @@ class TitledRun(EntryRun):
 
 
 @dataclass(frozen=True)
-class RunsShown:
-    """The runs on the page: those with a curve, the titles of the others, and a page of experiments of one run."""
+class KeptEdit:
+    """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before."""
 
+    number: int
+    description: str
+    metric: float
+    better: float
+
+
+@dataclass(frozen=True)
+class BestRun:
+    """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order."""
+
+    run: TitledRun
+    start: float  # metric of the untouched script
+    edits: list[KeptEdit]
+    kept: int
+
+
+@dataclass(frozen=True)
+class RunsShown:
+    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run."""
+
+    best: BestRun | None
     all: list[TitledRun]
     curves: list[tuple[TitledRun, Curve]]
     chosen: TitledRun
@@ -133,6 +156,7 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
     start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return RunsShown(
+        best_run(runs),
         runs,
         [(run, curve(run)) for run in shown],
         chosen,
@@ -156,6 +180,28 @@ def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
 def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
     """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
+
+
+def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
+    """What the run with the highest verified gain kept; None where none is measured, or it has no baseline."""
+    measured = [(run["gain"], run) for run in runs if run["purpose"] == CONTEST and run["gain"] is not None]
+    if not measured:
+        return None
+    _, run = max(measured, key=lambda one: one[0])
+    sign = 1.0 if run["direction"] == "higher" else -1.0
+    kept = [
+        (row, row["metric"])
+        for row in run["experiments"]
+        if row["decision"] in ("baseline", "keep") and row["metric"] is not None
+    ]
+    if not kept or kept[0][0]["number"] != 0:
+        return None
+    edits = [
+        KeptEdit(row["number"], row["description"], metric, sign * (metric - before))
+        for (_, before), (row, metric) in pairwise(kept)
+    ]
+    useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
+    return BestRun(run, kept[0][1], sorted(useful, key=lambda edit: edit.number), len(edits))
 
 
 def typical(runs: Sequence[TitledRun]) -> TitledRun:

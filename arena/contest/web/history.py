@@ -73,8 +73,8 @@ def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | Non
 
 
 def caption(alone: bool, times: Sequence[int]) -> str:
-    first = many(times[0], "measured run")
-    span = f"Order by average gain, after {first} to {times[-1]:,}, those of all entries counted together."
+    first, last = times[0], many(times[-1], "measured run")
+    span = f"The order by average gain, while the contest went from {first:,} to {last}."
     if alone:
         return f"{span} Band: the rank range; within it the order may be chance."
     return f"{span} Where rank ranges overlap (table), the order may be chance. Dashed: stock."

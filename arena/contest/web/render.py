@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.announced import digits_of, places, sentences
+from arena.contest.announced import digits_of, places, secret_check, sentences
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 RANKS = (
-    "Rank ranges allow for all pairs of rows at once (Holm's correction), and a 95% interval concerns only its "
-    "own row: with few runs, rows whose intervals do not touch can still share a range."
+    "A 95% interval is about its own row alone; a rank range compares all pairs of rows at once (Holm's correction). "
+    "With few runs, two rows can therefore share a range although their intervals do not overlap."
 )
 
 
@@ -59,6 +59,7 @@ def _environment() -> Environment:
         "decision_sentences": sentences,
         "decision_places": places,
         "decision_digits": digits_of,
+        "secret_check": secret_check,
         "arm_label": arm_label,
         "entry_label": entry_label,
         "rank_sentence": RANKS,

@@ -26,6 +26,7 @@ from programs.program import Program
 from trainer import conditional
 
 UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
+NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
 
 
@@ -56,7 +57,7 @@ def write_routes(host: Host) -> APIRouter:
             for task in host.contest.tasks
         ]
         scripted = host.contest.study.researcher == "scripted"
-        fields = list(settings(Charter, {"version", *(FOR_MODELS if scripted else ())}))
+        fields = [NAME, *settings(Charter, {"version", *(FOR_MODELS if scripted else ())})]
         viewer = host.viewer(request)
         left = entries_left(host.contest, viewer) if viewer else None
         return show(
@@ -140,6 +141,8 @@ def _use_of(program: Program, named: Collection[str], tried: Collection[str]) ->
         return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
     if _unqueued(program, named):
         return " No idea will be tried: see the warning."
+    if program.ideas and not named:
+        return " No idea will be tried: the researcher of this contest is a script, and only tries named edits."
     if left := [idea.line for idea in program.ideas if idea.directive_id in named and idea.directive_id not in tried]:
         lines = f"line{'s' * (len(left) > 1)} {listed(map(str, left))}"
         return f" {len(tried)} will be tried: the others ({lines}) change groups outside focus."

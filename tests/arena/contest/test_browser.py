@@ -68,7 +68,9 @@ def type_text(browser: Browser, text: str) -> None:
 def typed(browser: Browser, page: str, token: str) -> None:
     """Who has joined is logged in; a text is checked while it is typed; log out, and in again with the token."""
     go(browser, page)
-    told = "document.querySelector('#found').textContent"
+    told, clock = "document.querySelector('#found').textContent", "document.querySelector('.intro').textContent"
+    before = browser.value(clock)
+    until(browser, f"{clock} !== {before!r} && {clock}.includes(' UTC, for ')")  # the time goes on by itself
     for text, said in (("- Try `nonsense=3`.", ": 0 of 1"), ("<b>x", "Can be submitted")):
         program = f"# x\n\n## Ideas\n\n{text}\n"
         type_text(browser, program)

@@ -6,6 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from arena.contest.insight import credit_of
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
+from arena.contest.web.entry import MOST_KEPT, best_run
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -103,7 +105,21 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     other = browser.get(f"/entry/{ids['first']}?run={runs[1]['run_id']}").text
     assert 'aria-current="true">Run 2<' in other and '<pre class="diff"' in other
     assert "metaloop run program.md" in page and "style=" not in page
-    assert page.index('id="text"') < page.index('id="curves"')
+    assert page.index('id="best"') < page.index('id="text"') < page.index('id="curves"')
+    best = max(runs, key=lambda run: run["gain"] or 0.0)
+    kept = [row for row in best["experiments"] if row["decision"] == "keep"]
+    ladder = unescape(page.split('id="best"')[1].split("</section>")[0])
+    assert f"Run {best['run']} gained most" in ladder and "the untouched script" in ladder and len(kept) > 1
+    shown = best_run([{**run, "title": f"Run {run['run']}"} for run in runs])
+    assert shown is not None and len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
+    assert all(f'<li value="{edit.number}">{edit.description} ' in ladder and edit.better > 0 for edit in shown.edits)
+    twin = browser.get(f"/entry/{ids['first']}.md").text
+    assert twin.index("What its best run kept") < twin.index("Course of the runs")
+    standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
+    assert " of 4, a gain of " in standing and "stock, which gains" in standing
+    assert (
+        "not separated from stock, which gains" in browser.get("/api/v1/entries/" + ids["first"]).json["beside_stock"]
+    )
     with contest.database.write() as connection:
         course = connection.query(Course).where(Course.run_id == runs[0]["run_id"]).one()
         first, *others = course.content["experiments"]
@@ -113,7 +129,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
     assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
     board = browser.get("/").text
-    assert "Rank ranges allow for all pairs of rows" in board and '<td data-label="State">' in board
+    assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
 
@@ -148,7 +164,7 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
-    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
+    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it can exclude 0" in page
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -184,7 +200,7 @@ def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) ->
     study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
     for text in texts:  # a restart after each entry changes nothing
         who, _ = accounts.join(contest.database, contest.config, f"Ada {'abc'[len(programs)]}", "")
-        document = f"# x\n\n## Ideas\n\n- {text}\n"
+        document = f"---\nmetaloop:\n  wave: {1 + len(programs) // 2}\n---\n# x\n\n## Ideas\n\n- {text}\n"
         entry = accept(contest, who, document.encode()).entry
         programs[entry.program_id] = Program.parse(document)
         study.state.entries[entry.entry_id] = entry
@@ -193,6 +209,7 @@ def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) ->
         hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
     assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"]]
     shared = lineage(contest, [])["ideas"]
+    assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
     assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
 
 

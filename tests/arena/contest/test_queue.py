@@ -35,3 +35,8 @@ def test_an_entry_whose_runs_are_lost_goes_last() -> None:
 def test_the_forecast_counts_runs_ahead_on_all_workers() -> None:
     told = forecast([1, 2, 1, 2, 2], run_seconds=10.0, workers=2)
     assert told == {1: (1, 20.0), 2: (2, 30.0)}
+
+
+def test_an_earlier_position_is_never_done_later() -> None:
+    told = forecast([1, 2, 2, 1], run_seconds=10.0, workers=1)
+    assert list(told.items()) == [(2, (1, 30.0)), (1, (2, 40.0))]

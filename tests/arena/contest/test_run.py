@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+import subprocess
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,18 +15,22 @@ import pytest
 from analysis.study import query
 from analysis.wording import duration
 from arena.contest import accounts, pace
+from arena.contest.announced import secret_check
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
 from arena.contest.pace import Deciding
+from arena.contest.seeds import derive_seeds
 from arena.contest.standing import version
+from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import as_process, carry_on, is_waited_for
 from arena.study import Study
 from meta.cli.contest_close import CloseProgress, follow, left_over, where
+from meta.cli.main import run
 from meta.cli.output import Output
-from programs.errors import Busy
+from programs.errors import Busy, Corrupt
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
 from trainer.scaffold import init_simulated
@@ -76,7 +83,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
 
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, quiet)
-    told = contest.database.fact("announcement")
+    told = contest.announcement()
     assert contest.phase() == "decided" and told["secret"] == contest.study.secret
     confirmed = [row["entry_id"] for row in told["rows"] if row["role"] == "program"]
     assert ids[2] not in confirmed  # the same text as the first, which came earlier
@@ -96,6 +103,24 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
     exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert contest.database.fact("tokens")["server"].encode() not in exported
+    check_seeds(contest, tmp_path / "out", told)
+
+
+def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
+    """Anyone can check that no seed was chosen by hand."""
+    printed = subprocess.run(shlex.split(secret_check(told)), capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == contest.config.secret_hash
+    study = Study.open(folder)
+    study.look()
+    found = derive_seeds(study)
+    assert found["secret_hash"] == contest.config.secret_hash
+    assert found["runs"] == len(study.state.runs) and found["seeds"] > 2 * found["runs"]
+    assert run(["verify", str(folder)]) == 0  # without the scripts of the runs, which an export does not contain
+    run_id, first = next(iter(study.state.runs.items()))
+    assert first.started is not None
+    first.started = replace(first.started, run_seed=first.started.run_seed + 1)
+    with pytest.raises(Corrupt, match=f"of run {run_id} is not derived from the published secret"):
+        derive_seeds(study)
 
 
 def check_ledger(contest: Contest) -> None:

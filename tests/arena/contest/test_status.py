@@ -16,7 +16,7 @@ from arena.contest.entries import change
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ContestEntry
-from meta.cli.contest_entrant import decided_rows
+from meta.cli.contest_entrant import columns, decided_rows, shown
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, founded, served
@@ -41,10 +41,13 @@ def test_after_the_decision_the_deciding_runs_are_shown(
     assert run(command) == 0
     before = capsys.readouterr()
     assert "the queue is not running, last active" in before.err and "0.691" not in before.out
-    contest.database.set_fact("announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats")
+    contest.database.set_fact(
+        "announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats", secret=contest.study.secret
+    )
     contest.state(decided="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     after = capsys.readouterr()
+    assert f"fromhex('{contest.study.secret}')" in after.err and contest.config.secret_hash in after.err
     assert "Ada 1\t0.691" in after.out and "confirming runs" in after.err
     assert not any(word in after.out for word in ("claimed", "device", "verified"))
     assert "no runs are left" in after.err and "not running" not in after.err
@@ -68,6 +71,14 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pyte
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
+
+
+def test_names_and_heads_of_the_leaderboard_are_whole_in_80_columns() -> None:
+    names = ("bold and very long", "bold and even longer", "bold")
+    rows = [{**winner(0.929), "entrant": "Phoebe", "name": name, "rank_high": 8} for name in names]
+    text = drawn([shown(row, rows) for row in rows], columns("nats"))
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert {"rank", "entry", "95%", "runs", "state", "longer"} <= set(text.split()) and "gain, nats" in text
 
 
 def drawn(rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -119,7 +130,8 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
         named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
         said = "left after 7 runs: below Ben 1 by 0.29 at that look"
-        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=[{**named, "said": said}])
+        race = [{**named, "said": "in the race", "number": 99, "name": "x"}, {**named, "said": said}]
+        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=race, next_look=5)
         pages = ("/", "/index.md", "/me", "/me.md", path, f"{path}.md")
         for going_on in (False, True):
             if going_on:
@@ -130,6 +142,8 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             shown = capsys.readouterr().err
             serve = f"start it: metaloop contest serve {contest.folder}"
             assert serve in shown and " left" not in shown.replace("left after", "")  # the queue is stopped
+            look = "he next look is after 5 runs of each"
+            assert all(text.count(look) == going_on for text in (*texts[:2], shown))  # once, not for every leader
             assert ("3 of at most 9 confirming runs" in shown and f"Ada 1: {said}" in shown) == going_on
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from arena.contest.create import NewContest
-from arena.contest.entries import change
+from arena.contest.entries import NotTaken, change, parent_of
 from arena.contest.example import edits_of, other_value
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
+from meta.cli.main import run
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
@@ -35,7 +36,9 @@ def test_the_page_on_writing_names_every_edit_and_every_setting(made: NewContest
     html, twin = (Browser(port).get(path).text for path in ("/write", "/write.md"))
     for knob in made.contest.task.edits.knobs:
         assert f'<td class="named">{knob.name}</td>' in html and f"| `{knob.name}` |" in twin
-    for name in ("proposers", "keep", "screen", "confirm", "no_repeat"):
+    assert "The text above is an example" in html and "is a script: it obeys the settings" in html
+    assert "The text above is an example" not in Browser(port).form("/write", text="# Mine").text
+    for name in ("name", "proposers", "keep", "screen", "confirm", "no_repeat"):
         assert f"<code>{name}</code>" in html
     assert "\n- `no_repeat`: " in twin
     text = html.split("<textarea")[1].split(">\n", 1)[1].split("</textarea>")[0]
@@ -117,6 +120,35 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert wrong["ideas"] == 1 and [m["line"] for m in wrong["lint"] if "did you mean metaloop?" in m["message"]] == [2]
 
 
+def test_submit_and_lint_list_all_mistakes_as_the_page_does(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "---\nmetaloop:\n  proposer: {queue: 1}\n  keep: {rule: bettr}\n---\n## Ideas\n\n- Set `LADDER1 0.1`.\n"
+    (file := tmp_path / "mine.md").write_text(text)
+    lines = [m["line"] for m in checked(port, text)["lint"]]
+    assert {3, 4} <= set(lines)
+    command = ["contest", "submit", str(file), "--to", f"http://127.0.0.1:{port}", "--token", joined(port, "Cli").token]
+    assert run(command) == 2
+    said = capsys.readouterr().err
+    assert all(f"{file}:{line}: " in said for line in lines) and "did you mean proposers?" in said
+    assert run(["program", "lint", str(file)]) == 2
+    found = capsys.readouterr().out
+    assert all(f"{file}:{line}\terror" in found for line in (3, 4))
+    file.write_text(text.replace("proposer:", "label: x\n  proposer:"))
+    assert run(["program", "show", str(file)]) == 2 and "known: name, version, " in capsys.readouterr().err
+
+
+def test_what_the_script_of_this_contest_ignores_is_a_warning(port: int) -> None:
+    head = "---\nmetaloop:\n  proposers: {queue: 1}\n---\n"
+    told = checked(port, f"{head}## Ideas\n\n- Train longer.\n")
+    assert told["taken"] and told["message"].endswith("and only tries named edits.")
+    (ignored,) = [m for m in told["lint"] if m["code"] == "no-term"]
+    assert ignored["level"] == "warning" and "is a script, and ignores this idea" in ignored["message"]
+    assert not [m for m in told["lint"] if m["code"] == "no-prose"]  # which is all that a script needs
+    broken = checked(port, f"{head.replace('queue: 1', 'qeue: 1')}## Ideas\n\n- Train longer.\n")
+    assert [m["level"] for m in broken["lint"] if m["line"] in (3, 7)] == ["error", "warning"]
+
+
 def test_a_plain_text_is_said_to_run_like_stock(port: int) -> None:
     told = checked(port, "# Mine\n\nTrain longer.\n")
     assert told["taken"] and "no settings and no ideas: it runs like stock" in told["message"]
@@ -152,6 +184,7 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
         page = ada.get("/me").text
         assert "You have used all your entries" in page and "<button>Submit</button>" not in page
+        assert "This is your latest entry." in page and "change it" not in page
         written = ada.get("/write").text
         assert "You have used all your entries" in written and ">Submit</button>" not in written
         contest.state(decided="2026-01-01T00:00:00+00:00")
@@ -167,11 +200,24 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     page = ben.get(ben.form("/enter", text="# B 2\n", parent=" ben 1").headers["location"])
     assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
     wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
-    assert wrong.status == 422 and "no such entry · give its name, as on the board" in wrong.text
-    number = int(ben.get(f"/api/v1{first.replace('entry', 'entries')}").json["number"])
-    change(made.contest, number + 1, name="Ben 1")
-    twice = ben.form("/enter", text="# B 4\n", parent="Ben 1").text
-    assert f"entries {number}, {number + 1} have this name · give its number or id" in twice
+    assert wrong.status == 422 and "no such entry · give its name, as on the board, or its number" in wrong.text
+    shown = ben.get(f"/api/v1{first.replace('entry', 'entries')}").json
+    number, identity = int(shown["number"]), shown["entry_id"]
+    assert f"Number {number}." in ben.get(first).text
+    change(made.contest, number + 1, name="bold")
+    address = f"http://127.0.0.1:{port}{first}"
+    with made.contest.database.write() as connection:
+        for name in ("Ben 1", "ben 1", str(number), f"number {number}", f"#{number}", identity, address):
+            assert parent_of(connection, name) == number, name
+        for name in ("bold", "Ben: bold", "ben:  BOLD"):  # what the board shows, and what its author wrote
+            assert parent_of(connection, name) == number + 1, name
+    change(made.contest, number, name="BOLD")
+    with made.contest.database.write() as connection:
+        assert parent_of(connection, "Ben: bold") == number + 1  # the case decides where both could be meant
+        with pytest.raises(NotTaken, match=rf"entries {number} \(Ben: BOLD\), {number + 1} \(Ben: bold\) have this"):
+            parent_of(connection, "Bold")
+        with pytest.raises(NotTaken, match="no such entry"):
+            parent_of(connection, "Ada: bold")
 
 
 def test_checks_are_limited(tmp_path: Path) -> None:

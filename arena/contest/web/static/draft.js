@@ -11,6 +11,7 @@
   if (draft !== null && draft !== first.value) {
     first.value = draft;
     note.hidden = false;
+    document.getElementById("example")?.remove();
     first.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
   }
 

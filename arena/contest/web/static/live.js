@@ -37,8 +37,33 @@
       const [old, made] = [document, fresh].map((page) => page.querySelector(part));
       if (old.outerHTML !== made.outerHTML) old.replaceWith(made); // the focus on an unchanged link stays
     }
+    setClock();
     said.hidden = false;
     said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";
+  }
+
+  // The clock and the time that is left go on between two fetches.
+  const clock = () => document.querySelector(".intro time");
+  let apart = 0, over = false; // ms: the host's clock minus the browser's
+
+  function setClock() {
+    if (clock()) apart = Date.parse(clock().dateTime) - Date.now();
+  }
+
+  function duration(seconds) { // as the server writes it
+    const two = (value) => String(value).padStart(2, "0"), whole = Math.round(seconds);
+    if (whole < 60) return whole + " s";
+    if (whole < 3600) return Math.floor(whole / 60) + " min " + two(whole % 60) + " s";
+    if (whole < 172800) return Math.floor(whole / 3600) + " h " + two(Math.floor(whole % 3600 / 60)) + " min";
+    return Math.floor(whole / 86400) + " d " + Math.floor(whole % 86400 / 3600) + " h";
+  }
+
+  function tick() {
+    const now = Date.now() + apart, left = document.querySelector("[data-until]");
+    if (clock()) clock().textContent = new Date(now).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+    const seconds = left ? (Date.parse(left.dataset.until) - now) / 1000 : 0;
+    if (seconds > 0) left.textContent = duration(seconds);
+    else if (left && !over) { over = true; soon(); }
   }
 
   function listen() {
@@ -51,6 +76,8 @@
     addEventListener("pagehide", () => events.close(), { once: true });
   }
 
+  setClock();
+  setInterval(tick, 1000);
   listen();
   addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
 })();
