@@ -37,6 +37,7 @@ from meta.claim import Claim
 from meta.confirmation import FINAL, LOOKS
 from meta.harvest_page import harvests
 from meta.population import descendants
+from meta.rewriting import harmful, why_kept
 from meta.steering import Wish, wishes
 from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
@@ -96,7 +97,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed,
+        opposites=opposed, why_kept=why_kept(len(harmful(tries))),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.wording import listed, many
+from meta.steering import kinds
 
 if TYPE_CHECKING:
     from meta.cli.board import StudyView
@@ -33,6 +34,7 @@ def settings(boards: Sequence[StudyView]) -> list[ComparedSetting]:
     The last row has what a study draws at random: its seed, and the held-out task of its family."""
     known = [in_parts(cast("Mapping[str, Any]", board.config)) | {"programs": started(board)} for board in boards]
     rows = [_row(name, [each.get(name) for each in known]) for name in sorted({n for each in known for n in each})]
+    rows.append(_row("given while it ran (steer)", [kinds(board.steered.values()) for board in boards]))
     drawn = tuple(_drawn(cast("Mapping[str, Any]", board.config)) for board in boards)
     rows.append(ComparedSetting("seed", drawn, len(set(drawn)) > 1))
     return sorted(rows, key=lambda row: (not row.differs, row.name == "seed", row.name))

@@ -10,8 +10,8 @@ import pytest
 
 from analysis.statistics import ratio
 from analysis.study import open_study, query
-from analysis.transfer import Transfer, divisor, transfer, transfer_runs
-from analysis.transfer_credit import Across, across
+from analysis.transfer import StudyTasks, Transfer, divisor, transfer, transfer_runs
+from analysis.transfer_credit import WORDS, Across, State, TaskEstimate, across, outcome_of
 from arena.settings import Reserved
 from arena.setup import StudySetup, reference
 from arena.study import Study
@@ -189,3 +189,17 @@ def test_one_task_has_no_rows(tmp_path: Path) -> None:
     study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE))
     play_transfer(study, (starter("local"),), 2, False, silent)
     assert query(tmp_path / "study", "FROM transfer") == []
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"), [(("gain", "untried"), "alone"), (("gain", "open"), "part"), (("open", "untried"), "open")]
+)
+def test_a_gain_on_one_task_is_never_called_not_significant(states: tuple[State, State], outcome: str) -> None:
+    """A list that ran on the training task only, or whose gain on the other task is open."""
+    there = tuple(
+        TaskEstimate(task, state, None if state == "untried" else 1.0)
+        for task, state in zip(("here", "there"), states, strict=True)
+    )
+    row = Across("without-ideas", "p1", "the idea list of p1", "ideas", there)
+    found = outcome_of(row, StudyTasks(("here",), ("there",)), frozenset())
+    assert found == outcome and (WORDS[found][0] == "not significant") == (outcome == "open")

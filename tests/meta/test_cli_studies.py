@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis.statistics import interval, welch_difference
+from analysis.statistics import Mean, interval, welch_difference
 from analysis.study import query as ask
 from analysis.wording import short
 from arena.run_archive import unpacked
@@ -20,7 +22,7 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, champions
+from meta.cli.comparison import ComparedStudy, GainDifference, champions
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
 from programs.errors import Corrupt
@@ -113,6 +115,12 @@ def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None
     assert " ".join(starter("stock").text.split()) in text
 
 
+def stock_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a difference in JSON."""
+    known = {name: value for name, value in row.items() if name != "result"}
+    return known | {"gains": tuple(Mean(**mean) for mean in row["gains"])}
+
+
 def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +144,10 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert stock in answer["same_programs"] and stock["gains"][0]["low"] <= stock["gains"][0]["mean"]
     for share in answer["shares"]:
         assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
+    same = replace(GainDifference(**stock_of(stock)), runs=(6, 10))
+    assert "(6 and 10 runs)" in same.sentence and f"{same.first} and" in same.sentence  # first, second
+    apart = replace(same, gains=None)
+    assert "(10 and 6 runs)" in apart.sentence and f"{apart.second} minus" in apart.sentence
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
