@@ -71,7 +71,7 @@ def screen(
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
         metric = f"claimed {(match.event.get('config') or {}).get('metric') or 'metric'}"[:16].rstrip()
-        columns = [replace(c, title=metric) if c.key == "claimed" else c for c in columns]
+        columns = [replace(c, title=f"best\n{metric}") if c.key == "claimed" else c for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))

@@ -136,7 +136,7 @@ def _show(
     from rich.text import Text
 
     from analysis.wording import plain_text
-    from meta.cli.program import DIFF
+    from meta.cli.program import DIFF, with_before
     from meta.cli.standings import present as standings
 
     if matches := _last_matches(folder, "confirmation"):
@@ -151,7 +151,7 @@ def _show(
         out.show(Text(f"{CHANGES}: {what}"))
     elif changes:
         out.show(Text(f"{CHANGES}:"))
-        out.rows(changes, DIFF)
+        out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
 

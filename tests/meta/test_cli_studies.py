@@ -25,6 +25,7 @@ from meta.cli.compared_settings import settings
 from meta.cli.comparison import ComparedStudy, GainDifference, champions
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
+from meta.window.studies import Studies
 from programs.errors import Corrupt
 from programs.program import Program
 from programs.shelf import starter
@@ -46,11 +47,17 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    assert run(["ls"]) == 0
-    assert f"no study under {root}/studies/ (metaloop ls . lists those of the current folder: one" in told(capsys)
+    assert run(["status"]) == 2
+    assert f"no study under {root}/studies/ (metaloop ls lists those of the current folder: one" in told(capsys)
+    assert run(["ls", "--json"]) == 0
+    there = {item["study"] for item in json.loads(capsys.readouterr().out)["items"]}
+    window = Studies(root)  # `ui` and `ls` find the same
+    window.close()
+    assert there == window.followed.keys() >= {"one", "deep/er/two"}
     assert run(["ls", str(tmp_path)]) == 0 and f"no study under {tmp_path}/ (metaloop ls FOLDER" in told(capsys)
     assert run(["ls", str(root), "--json"]) == 0
-    [item] = json.loads(capsys.readouterr().out)["items"]
+    items = {item["study"]: item for item in json.loads(capsys.readouterr().out)["items"]}
+    item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
