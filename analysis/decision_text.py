@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from analysis.decision import (
@@ -140,6 +141,11 @@ def line(d: Decision) -> str:
     text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
     parts = [text, own_share(d).removesuffix("."), origin(d).removesuffix(".")]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
+
+
+def sentences_of(verdict: str) -> list[str]:
+    """A recorded verdict (``line``) as its sentences, the headline first, each without its full stop."""
+    return [each.removesuffix(".") for each in re.split(r"(?<=\S)\. (?=[A-Z])", verdict) if each]
 
 
 def origin(d: Decision) -> str:

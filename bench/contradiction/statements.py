@@ -64,6 +64,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
+    (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"the best program of the search, but the test does not show that it is better", (("main", "verdict", "open"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
@@ -138,6 +139,7 @@ SAYS_NOTHING = re.compile(
     r"behaves like another one|If it beats the kept script|the input embedding|"
     r"A/A check (?:passed|not possible)|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
+    r"ideas? of the champion made scripts significantly worse, on average, when tried|"
     r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
     r"The search found no program better than|A row counts as significant if [^.]*|Significance is corrected over [^.]*"
 )  # fmt: skip

@@ -185,6 +185,8 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
         return prefix
     if not matches:
         hint = "metaloop log lists experiments and runs, metaloop lineage programs"
+        if "program" in what:
+            hint = "metaloop lineage lists the programs, metaloop sql STUDY 'FROM directives' their statements"
         raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
     if len(matches) > 1:
         raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")

@@ -194,7 +194,7 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     from meta.cli.credit_rows import GAIN, StoredLine, with_gain
 
     data, sql = support(con, rows[0])
-    more = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
+    more: Row = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
     known = with_gain(cast(StoredLine, rows[0]))
     gain: Row = {k: known[k] for k in GAIN} if known["gain_unit"] != known["unit"] else {}
     if known["method"] == "directive" and data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,13 +134,14 @@ def _show(
     diff, the files."""
     from rich.text import Text
 
+    from analysis.decision_text import sentences_of
     from analysis.wording import plain_text
     from meta.cli.program import DIFF, with_before
     from meta.cli.standings import present as standings
 
     if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
-    headline, *sentences = re.split(r"(?<=\S)\. (?=[A-Z])", verdict)
+    headline, *sentences = sentences_of(verdict)
     out.show(Text(f"\n{headline}", style="bold"))
     for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(plain_text(text)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.transfer import one_task_only
 from analysis.statistics import ratio
 from analysis.study import open_study, query
 from analysis.transfer import StudyTasks, Transfer, divisor, transfer, transfer_runs
@@ -202,4 +203,5 @@ def test_a_gain_on_one_task_is_never_called_not_significant(states: tuple[State,
     )
     row = Across("without-ideas", "p1", "the idea list of p1", "ideas", there)
     found = outcome_of(row, StudyTasks(("here",), ("there",)), frozenset())
+    assert bool(one_task_only({"without-ideas": [row]})) == ("untried" in states)  # the report has no chart of it
     assert found == outcome and (WORDS[found][0] == "not significant") == (outcome == "open")

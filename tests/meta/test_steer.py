@@ -223,6 +223,7 @@ def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> 
         (("--idea", "Be bold."), "finds no edit of this task"),
         (("--idea", ""), "--idea"),
         (("--veto", "zzz"), "no program or statement starts with"),
+        (("--veto", "traps"), "hint: metaloop lineage lists the programs, "),
         (("--program", "stock"), "is in the study"),
         (("--program", "nowhere.md"), "no file"),
         (("--idea", IDEA, "--veto", "stock"), "at a time"),
