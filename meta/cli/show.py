@@ -199,7 +199,7 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     gain: Row = {k: known[k] for k in GAIN} if known["gain_unit"] != known["unit"] else {}
     if known["method"] == "directive" and data:
         measured = (row["over_parent"] or 0.0 for row in data)
-        more |= {"mean_over_parent": math.fsum(measured) / len(data), "about_gain": OF_DIRECTIVE}
+        more = {**more, "mean_over_parent": math.fsum(measured) / len(data), "about_gain": OF_DIRECTIVE}
     return {**rows[0], **gain, **more, "rests_on": data[:SUPPORT], "sql": sql}
 
 
