@@ -6,6 +6,7 @@ None if all runs of the study are on one task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
@@ -17,6 +18,7 @@ from analysis.transfer import (
     TWIN,
     Cell,
     Limits,
+    StudyTasks,
     Transfer,
     both_arms,
     divisor,
@@ -64,16 +66,26 @@ def section(facts: ReportFacts) -> ReportSection | None:
     reserve = (facts.champion.first.reserve if facts.champion.first else None) or ()
     variants = {on["task"] for on in reserve if on.get("variant")}  # an estimate: nothing is tested there
     limits = ratio_limits(facts.source.con, study.cells)
-    figures = [figure(study, task, answer, task not in variants, limits) for task in study.tasks.all]
+    drawn = beside_one(study.tasks, variants)
+    figures = [] if drawn else [figure(study, task, answer, task not in variants, limits) for task in study.tasks.all]
     by_method = {name: [row for row in moved if row.method == name] for name in dict.fromkeys(r.method for r in moved)}
     several = {name: rows for name, rows in by_method.items() if any(on_several(row) for row in rows)}
     figures += [credited(method, rows, study, facts) for method, rows in several.items()]
-    lead = (
+    lead = drawn or (
         "Do programs that win on the training tasks, those of the search, also win on others? Each gain is divided by "
         f"stock's gain on that task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
-        + " ".join([*ranked(study.correlations), *([JUDGED + COUNTED] if several else []), *one_task_only(by_method)])
     )
+    lead += " ".join([*ranked(study.correlations), *([JUDGED + COUNTED] if several else []), *one_task_only(by_method)])
     return ReportSection("transfer", "Several tasks", lead, tuple(figures))
+
+
+def beside_one(tasks: StudyTasks, variants: AbstractSet[str]) -> str:
+    """What is said instead of charts of the programs, in a study on one task that drew the other ones for an estimate:
+    the part Standings has them all."""
+    if len(tasks.training) > 1 or not variants.issuperset(tasks.other):
+        return ""
+    others = f" and on the held-out {', '.join(tasks.other)}" if tasks.other else ""
+    return f"The gains of the programs on {tasks.training[0]}{others} are in the part Standings. "
 
 
 def on_several(row: Across) -> bool:

@@ -33,8 +33,8 @@ SIGN = "A difference is the second study's gain minus the first's: above 0, the 
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
 OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
 OF_SAME = (
-    "One program in both studies differs only by seeds, data and machine, so its difference shows how large a "
-    "difference of other programs can be for the same reasons."
+    "A program that is in both studies differs by seeds, data and machine alone; a difference of this size between "
+    "other programs may have the same cause."
 )
 OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
 OWN_SHARE = "evolution's own share in "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report.transfer import one_task_only
+from analysis.report.transfer import beside_one, one_task_only
 from analysis.statistics import ratio
 from analysis.study import open_study, query
 from analysis.transfer import StudyTasks, Transfer, divisor, transfer, transfer_runs
@@ -190,6 +190,13 @@ def test_one_task_has_no_rows(tmp_path: Path) -> None:
     study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE))
     play_transfer(study, (starter("local"),), 2, False, silent)
     assert query(tmp_path / "study", "FROM transfer") == []
+
+
+def test_one_task_with_a_drawn_one_has_no_charts_of_its_own() -> None:
+    said = beside_one(StudyTasks(("here",), ("there",)), {"there"})
+    assert said == "The gains of the programs on here and on the held-out there are in the part Standings. "
+    assert not beside_one(StudyTasks(("here",), ("there",)), set())
+    assert not beside_one(StudyTasks(("here", "too"), ("there",)), {"there"})
 
 
 @pytest.mark.parametrize(
