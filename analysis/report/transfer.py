@@ -82,7 +82,7 @@ def section(facts: ReportFacts) -> ReportSection | None:
 def beside_one(tasks: StudyTasks, variants: AbstractSet[str]) -> str:
     """What is said instead of charts of the programs, in a study on one task that drew the other ones for an estimate:
     the part Standings has them all."""
-    if len(tasks.training) > 1 or not variants.issuperset(tasks.other):
+    if len(tasks.training) > 1 or not variants >= set(tasks.other):
         return ""
     others = f" and on the held-out {', '.join(tasks.other)}" if tasks.other else ""
     return f"The gains of the programs on {tasks.training[0]}{others} are in the part Standings. "
