@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from analysis.decision import (
@@ -26,7 +27,7 @@ from analysis.figures_text import (
     times,
     times_of,
 )
-from analysis.origin import Origin
+from analysis.own_share import compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -68,8 +69,8 @@ class Caveat:
 
 
 def headline(d: Decision) -> str:
-    """The result, and of a lead the difference."""
-    return result(d, f" by {difference(d.tested, d.unit, signed=False)}")
+    """The result, of a lead the difference, and what evolution did not add to it."""
+    return f"{result(d, f' by {difference(d.tested, d.unit, signed=False)}')}{not_by_evolution(d)}"
 
 
 def result(d: Decision, lead: str = "") -> str:
@@ -80,30 +81,6 @@ def result(d: Decision, lead: str = "") -> str:
     if d.state == BETTER:
         return f"{d.name} beats {reference(d)}{lead}{same}"
     return f"{d.name} is not shown to beat {reference(d)}{same}"
-
-
-def start_of(d: Decision) -> Origin | None:
-    """Where a champion with a lead comes from; None where the announced test itself compares the two."""
-    return d.origin if d.holds and d.origin is not None and d.origin.start not in compared(d) else None
-
-
-def own_share(d: Decision) -> str:
-    """Who earned the lead: what evolution added to the program it started from, in a sentence. Empty without a lead,
-    where the announced test compares the two, and where evolution changed nothing, which ``origin`` says."""
-    start = start_of(d)
-    if start is None or not start.steps:
-        return ""
-    what = f"Evolution's own share is what evolution added to the program it started from, {start.first}"
-    if d.start is None:
-        return f"{what}. It is not known, because that program did not run in this match."
-    digits = interval_decimals(d.start.low, d.start.high)
-    known = "" if d.start.low is not None else " (one run each)"
-    clear = "" if differs(d.start) else ", which is not significant"
-    middle = skewed(d.start.difference, d.start.low, d.start.high)
-    return (
-        f"{what}: {difference(d.start, d.unit)}{known}{clear}.{middle} That program gains "
-        f"{number(d.start.gain.mean, digits)} {d.unit} in the same match."
-    )
 
 
 def shown(d: Decision) -> str:
@@ -161,19 +138,19 @@ def line(d: Decision) -> str:
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
     lead = "" if d.holds else f". Difference {difference(d.tested, d.unit)}"
-    text = f"{result(d, by_how_much(d))}{lead}. {figures}; {tested}{doubt}"
+    text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
     parts = [text, own_share(d).removesuffix("."), origin(d).removesuffix(".")]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
+
+
+def sentences_of(verdict: str) -> list[str]:
+    """A recorded verdict (``line``) as its sentences, the headline first, each without its full stop."""
+    return [each.removesuffix(".") for each in re.split(r"(?<=\S)\. (?=[A-Z])", verdict) if each]
 
 
 def origin(d: Decision) -> str:
     """What the champion started from and what evolution changed; empty in studies of older versions."""
     return d.origin.sentence(compared(d), over_start(d)) if d.origin else ""
-
-
-def compared(d: Decision) -> list[str]:
-    """Names of the programs that the announced test compares the champion with."""
-    return [d.tested.name, *([d.own] if d.same_as == "stock" else [])]
 
 
 def over_start(d: Decision) -> str:
@@ -294,9 +271,13 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("mind", "Part of the confirmation is not fresh", freshness.SAID[d.fresh] + cure))
     if d.same_as:
         out.append(Caveat("note", "Compared with stock", _same(d)))
+    if text := first_program(d):
+        out.append(
+            Caveat("mind", f"The first program did {'better' if d.start and differs(d.start) else 'as well'}", text)
+        )
     if d.bare_ratio is not None and _list_alone(d):
         text = (
-            f"Without its idea list, the champion is not significantly better than {reference(d)} "
+            f"Without its idea list, the champion {_bare_result(d)} "
             f"(gain {gains(d.bare or Mean(None, None, 0, None, None), d.tested.gain, d.unit)})."
             + ("" if d.families else " The list may be specific to this task, so expect less on other tasks.")
         )
@@ -322,6 +303,14 @@ def _list_alone(d: Decision) -> bool:
     if d.bare_ratio.lower is not None:
         return d.bare_ratio.lower <= 1
     return not (d.bare and shown_larger(d.bare, d.tested.gain))  # a ratio to a gain near 0 has no bound
+
+
+def _bare_result(d: Decision) -> str:
+    """Of the champion without its list, which is not shown to be better."""
+    if d.bare is None or d.bare.mean is None or d.bare.mean >= (d.tested.gain.mean or 0.0):
+        return f"is not significantly better than {reference(d)}"
+    significant = shown_larger(d.tested.gain, d.bare)
+    return f"gains less than {reference(d)}{'' if significant else ', though not significantly'}"
 
 
 def check_title(aa: Check) -> str:

@@ -64,6 +64,6 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}This study has only {known}, from which the best of {same.best_of} can be estimated: it would gain "
+        f"{text}The {known} of this study are enough to estimate that the best of {same.best_of} would gain "
         f"{gain}; {beside}. To measure the best of {count(same.runs)}: metaloop evolve --same-spend."
     )

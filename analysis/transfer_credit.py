@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05  # false discovery rate
 # own: the untouched source has it already; beside: only tried beside an edit that hurts (`EditCredit.is_isolated`)
 State = Literal["gain", "loss", "open", "untried", "own", "absent", "beside"]
-Outcome = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
+Outcome = Literal["everywhere", "home", "elsewhere", "some", "part", "alone", "hurts", "open", "absent"]
+SIGNIFICANT: tuple[Outcome, ...] = ("everywhere", "home", "elsewhere", "some", "part", "alone", "hurts")
 STATES: Mapping[State, str] = {
     "gain": "gain",
     "loss": "loss",
@@ -54,6 +55,11 @@ WORDS: Mapping[Outcome, tuple[str, str]] = {
     "home": ("helps on training tasks only", "associated with a gain on training tasks only"),
     "elsewhere": ("helps on other tasks only", "associated with a gain on other tasks only"),
     "some": ("helps on some tasks only", "associated with a gain on some tasks only"),  # if all are training tasks
+    "part": (
+        "helps on some task, not significant on another",
+        "associated with a gain on some task, not significant on another",
+    ),
+    "alone": ("helps, never tried on the other tasks", "associated with a gain, never tried on the other tasks"),
     "hurts": ("hurts on some task", "associated with a loss on some task"),
     "open": ("not significant", "not significant"),
     "absent": ("not available on the other tasks", "not available on the other tasks"),
@@ -198,13 +204,15 @@ def outcome_of(row: Across, where: StudyTasks, smaller: frozenset[str]) -> Outco
     sides = [[t for t in tried if (t.task in where.one_side) == first] for first in (True, False)]
     if not sides[0] or not sides[1]:
         missing = [t for t in row.there if t.estimate is None]
-        return "absent" if any(t.state in ("absent", "own") for t in missing) else "open"
+        if any(t.state in ("absent", "own") for t in missing):
+            return "absent"
+        return "alone" if states == {"gain"} else "part" if "gain" in states else "open"
     if states == {"gain"}:
         return "everywhere"
     for mine, other, name in ((sides[0], sides[1], "home"), (sides[1], sides[0], "elsewhere")):
         if any(t.state == "gain" for t in mine) and all(t.task in smaller for t in other):
             return "some" if not where.other else "home" if name == "home" else "elsewhere"
-    return "open"
+    return "part" if "gain" in states else "open"
 
 
 def _mixed(row: Across) -> bool:

@@ -107,10 +107,10 @@ def few(names: Sequence[str], noun: str = "task", most: int = 3) -> str:
 
 
 def many(value: float | None, noun: str) -> str:
-    """``1 run``, ``86 runs``, ``2 matches``, ``3 tries``."""
+    """``1 run``, ``86 runs``, ``2 matches``, ``2 vetoes``, ``3 tries``."""
     if value == 1:
         return f"1 {noun}"
-    if noun.endswith(("ch", "s", "x")):
+    if noun.endswith(("ch", "s", "x", "veto")):
         return f"{count(value)} {noun}es"
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{count(value)} {noun[:-1]}ies"

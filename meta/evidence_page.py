@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import decision_text
-from analysis.anytime import GRID, MOMENTS, anytime
+from analysis.anytime import GRID, MOMENTS, Anytime, anytime
 from analysis.constraint_values import ConstraintValues
 from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, CheckedArm, twins
@@ -37,6 +38,7 @@ from meta.claim import Claim
 from meta.confirmation import FINAL, LOOKS
 from meta.harvest_page import harvests
 from meta.population import descendants
+from meta.rewriting import harmful, why_kept
 from meta.steering import Wish, wishes
 from meta.transfer_page import tasks_of, together
 from meta.verdict import Champion
@@ -68,6 +70,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "mean": decision_text.interval,
         "percent": until,
         "few": few,
+        "reached": reached,
     }
     tasks = training_tasks(study)
     with open_study(study.folder) as con:
@@ -96,7 +99,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed,
+        opposites=opposed, why_kept=why_kept(len(harmful(tries))),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),
@@ -317,6 +320,14 @@ def interval(row: Standing | CreditViewRow | EditCredit | Cell, name: str = "est
 def line(text: str) -> str:
     """Text of a program on one line, escaped so that it cannot end a table cell or a fenced block."""
     return one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
+
+
+def reached(one: Anytime) -> str:
+    """After which share of their budget half of the runs are as good as stock becomes."""
+    median, low, high = one.median()
+    if math.isfinite(median):
+        return f"{until(median)} [{until(low)}, {until(high) if math.isfinite(high) else 'not within the budget'}]"
+    return f"most runs never{f', at 95% not before {until(low)}' if 0 < low < math.inf else ''}"
 
 
 def cell(text: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from analysis.study import open_study
 from analysis.wording import many, number
@@ -21,9 +23,14 @@ from trainer.conditional import OPTIONAL, known, read
 from trainer.edits import ROLE, EditError, Knob, read_value
 from trainer.task import Task
 
+if TYPE_CHECKING:
+    from analysis.report.champion import CreditRow
+
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
+UNDOES = " It replaces part of the first idea."
+HARMFUL = "Measured as harmful here: try only when all else is done"
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
 
@@ -56,7 +63,7 @@ def rewritten(
         )
         what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
-    program = program.with_text(_with_harm(program, harm))
+    program = program.with_text(_with_harm(program, harm, kind))
     if kind == "agent" and task is not None:
         program = program.with_text(for_agents(program.text, task))
     text, said, notes = program.text, sentences(program.text), list[str]()
@@ -64,12 +71,14 @@ def rewritten(
         text, notes = _for_script(program, task)
         said = []
     elif not label or label.kind == "scripted":
-        text = with_prose(_with_readable_ideas(program, bundle, task))
+        text = with_prose(_with_readable_ideas(program, bundle, task, tuple(harm.values())))
         notes = (
             [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
         )
     else:
         text = with_prose(program.text)
+    if kind != "scripted":
+        text = _with_heading(text, tuple(harm.values()))
     if kind == "agent" and task is not None:
         text = with_code_changes(text, task)
     new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
@@ -125,29 +134,54 @@ def _code_change(knob: Knob) -> str:
     return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
 
 
-def measured_harm(study: Study, program: Program) -> dict[str, str]:
+def measured_harm(study: Path, program: Program) -> dict[str, str]:
     """Text of an idea → a sentence, of the ideas that made the study's scripts significantly worse when they were tried
     (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
     discards what made its script worse."""
     from analysis.report.champion import CreditRow
     from analysis.report.source import ReportSource
 
-    with open_study(study.folder, views=("credit",)) as con:
+    with open_study(study, views=("credit",)) as con:
         rows = ReportSource(con, "").ask("directive_tries", CreditRow, program=program.program_id).rows
-    said = {}
-    for row in rows:
-        if row.kind == "idea" and row.is_proven and row.low is not None and row.high is not None and row.high < 0:
-            size = f"{number(-(row.estimate or 0), row.digits)} {(row.unit or '').removesuffix(' per experiment')}"
-            size += f" [{number(-row.high, row.digits)} to {number(-row.low, row.digits)}] on average"
-            said[row.directive_id] = (
-                f"In the study it made scripts worse, by {size} ({many(row.n or 0, 'experiment')})."
-            )
+    said: dict[str, str] = {}
+    for row in harmful(rows):
+        size = f"{number(-(row.estimate or 0), row.digits)} {(row.unit or '').removesuffix(' per experiment')}"
+        size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
+        said[row.directive_id] = f"In the study it made scripts worse, by {size} ({many(row.n or 0, 'experiment')})."
     return {idea.text: said[idea.directive_id] for idea in program.ideas if idea.directive_id in said}
 
 
-def _with_harm(program: Program, harm: Mapping[str, str]) -> str:
-    items = [f"{idea.text} {harm[idea.text]}" if idea.text in harm else idea.text for idea in program.ideas]
+def harmful(tries: Sequence[CreditRow]) -> list[CreditRow]:
+    """The ideas that made scripts significantly worse when they were tried."""
+    return [row for row in tries if row.kind == "idea" and row.is_proven and row.high is not None and row.high < 0]
+
+
+def why_kept(count: int) -> str:
+    """Why a champion has ideas that are measured as harmful; empty without any."""
+    if not count:
+        return ""
+    made = f"{many(count, 'idea')} of the champion made scripts significantly worse, on average, when tried"
+    return f"{made}. A run discards a change that does not help, so such an idea costs one training, no gain."
+
+
+def _with_harm(program: Program, harm: Mapping[str, str], kind: str) -> str:
+    """For a reader, the ideas that made scripts worse come last."""
+    ideas = program.ideas if kind == "scripted" else sorted(program.ideas, key=lambda idea: idea.text in harm)
+    items = [f"{idea.text} {harm[idea.text]}" if idea.text in harm else idea.text for idea in ideas]
     return replace_ideas(program.text, items) if harm else program.text
+
+
+def _with_heading(text: str, harm: Sequence[str]) -> str:
+    """The text with a heading of their own above the ideas that made scripts worse, which stand last."""
+    lines = text.split("\n")
+    first = next((at for at, line in enumerate(lines) if any(said in line for said in harm)), None)
+    if first is None or first == 0:
+        return text
+    above = [line for line in lines[:first] if re.match(r"#{1,5} ", line)]
+    level = len(above[-1].split(" ")[0]) + 1 if above else 2
+    return "\n".join(
+        [*lines[:first], *["", f"{'#' * level} {HARMFUL}", ""][not lines[first - 1].strip() :], *lines[first:]]
+    )
 
 
 def measured_bundle(study: Study) -> str:
@@ -167,7 +201,8 @@ def measured_bundle(study: Study) -> str:
     terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
     gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
     best = f"this is the best script that the study found (gain {gain})"
-    return f"Begin with all of these at once, applied to the untouched script; {best}: {terms}."
+    then = "Make each later change to the best script so far."
+    return f"Begin with all of these at once, applied to the untouched script; {best}: {terms}. {then}"
 
 
 def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
@@ -190,11 +225,12 @@ def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
     return any("=" in term and _TERM.fullmatch(term) for term in idea.terms)
 
 
-def _with_readable_ideas(program: Program, bundle: str, task: Task | None) -> str:
-    """The text with the bundle first, and in words what conditions and relative values of its ideas mean, and to which
-    script each is applied."""
+def _with_readable_ideas(program: Program, bundle: str, task: Task | None, harm: Sequence[str]) -> str:
+    """The text with the bundle first, and in words what conditions and relative values of its ideas mean. Ideas that
+    undo the bundle come after the others, those that made scripts worse (``harm``) last."""
     first = [bundle] if bundle else []
-    items = [*first, *(f"{idea.text}{_meaning(idea)}{_applied(idea, bundle, task)}" for idea in program.ideas)]
+    ideas = sorted(program.ideas, key=lambda idea: (_is_harmful(idea, harm), _undoes(idea, bundle, task)))
+    items = [*first, *(f"{idea.text}{_meaning(idea)}{UNDOES * _undoes(idea, bundle, task)}" for idea in ideas)]
     if items == [idea.text for idea in program.ideas]:
         return program.text
     try:
@@ -203,15 +239,14 @@ def _with_readable_ideas(program: Program, bundle: str, task: Task | None) -> st
         return program.text if not bundle else replace_ideas(program.text, [bundle, *(i.text for i in program.ideas)])
 
 
-def _applied(idea: ProgramIdea, bundle: str, task: Task | None) -> str:
-    """To which script an idea behind a bundle is applied. One with several edits that sets what the bundle sets would
-    undo it, so it is another beginning."""
-    if not bundle or not idea.terms:
-        return ""
+def _is_harmful(idea: ProgramIdea, harm: Sequence[str]) -> bool:
+    return any(said in idea.text for said in harm)
+
+
+def _undoes(idea: ProgramIdea, bundle: str, task: Task | None) -> bool:
+    """Whether an idea with several edits sets what the bundle sets to another value."""
     bundled, own = _values(re.findall(r"`([^`]+)`", bundle), task), _values(idea.terms, task)
-    if len(own) > 1 and any(name in bundled and bundled[name] != value for name, value in own.items()):
-        return " Apply it to the untouched script, instead of the first idea."
-    return " Apply it to the best script so far."
+    return len(own) > 1 and any(name in bundled and bundled[name] != value for name, value in own.items())
 
 
 def _values(terms: Sequence[str], task: Task | None) -> dict[str, str]:

@@ -1,5 +1,7 @@
--- The experiments that cite the directive.
-SELECT experiment_id, run_id, number, gain, status, decision, device_seconds_charged FROM experiments
-WHERE task = $task AND number > 0 AND list_contains(directive_ids, $directive_id)
-    AND match_id NOT IN (SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve'))
-ORDER BY run_id, number
+-- The experiments that cite the directive: over_parent against the script that each changed, gain against the untouched one.
+SELECT e.experiment_id, e.run_id, e.number, e.gain - parent.gain AS over_parent, e.gain, e.status, e.decision,
+    e.device_seconds_charged
+FROM experiments AS e LEFT JOIN experiments AS parent ON parent.run_id = e.run_id AND parent.number = e.parent_number
+WHERE e.task = $task AND e.number > 0 AND list_contains(e.directive_ids, $directive_id)
+    AND e.match_id NOT IN (SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve'))
+ORDER BY e.run_id, e.number

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.decision import CONTROL_FAILED, Decision, shown_larger
-from analysis.decision_text import start_of, tested_p
+from analysis.decision_text import tested_p
 from analysis.figures_text import difference, differs, with_interval
+from analysis.own_share import start_of
 from analysis.report.rows import HeldOutResult
 from analysis.wording import many, number, p_text
 

@@ -6,6 +6,7 @@ None if all runs of the study are on one task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
@@ -13,11 +14,11 @@ from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
 from analysis.transfer import (
-    BARE,
     BOTH,
     TWIN,
     Cell,
     Limits,
+    StudyTasks,
     Transfer,
     both_arms,
     divisor,
@@ -25,7 +26,7 @@ from analysis.transfer import (
     transfer,
     transfer_runs,
 )
-from analysis.transfer_credit import STATES, Across, TaskEstimate, across
+from analysis.transfer_credit import SIGNIFICANT, STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
@@ -41,15 +42,19 @@ MEANING = (("program", "significantly better than stock at 5% (Holm)"), ("unmeas
 COUNTED = (
     "On training tasks: the estimates of metaloop credit, from the search without the confirmation; n counts the same. "
     "Significance is corrected over this chart's rows on all tasks, in metaloop credit over all methods on one task, "
-    "so a row can be significant in one of them only. "
+    "so a row can be significant in one of them only."
 )
 MODELLED = (
     "The effect on the untouched script is the model's, from all experiments that contain the change, most of which "
     "contain others too; metaloop credit --bundle EDIT --on EDITS estimates it on top of others. "
 )
+JUDGED = (
+    "Each dot below is one task; 95% intervals. A row counts as significant if its interval excludes 0 and it is still "
+    "significant at a false discovery rate of 5% over all rows and tasks of its chart. 'On training tasks only' means "
+    "that the estimate on the other tasks is significantly smaller. "
+)
 BESIDE = "A change that was tried almost only beside one that hurts has no figure: it may only repair that one. "
 MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
-SIGNIFICANT = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
 def section(facts: ReportFacts) -> ReportSection | None:
@@ -61,15 +66,37 @@ def section(facts: ReportFacts) -> ReportSection | None:
     reserve = (facts.champion.first.reserve if facts.champion.first else None) or ()
     variants = {on["task"] for on in reserve if on.get("variant")}  # an estimate: nothing is tested there
     limits = ratio_limits(facts.source.con, study.cells)
-    figures = [figure(study, task, answer, task not in variants, limits) for task in study.tasks.all]
-    methods = list(dict.fromkeys(row.method for row in moved))
-    figures += [credited(method, [row for row in moved if row.method == method], study, facts) for method in methods]
-    lead = (
+    drawn = beside_one(study.tasks, variants)
+    figures = [] if drawn else [figure(study, task, answer, task not in variants, limits) for task in study.tasks.all]
+    by_method = {name: [row for row in moved if row.method == name] for name in dict.fromkeys(r.method for r in moved)}
+    several = {name: rows for name, rows in by_method.items() if any(on_several(row) for row in rows)}
+    figures += [credited(method, rows, study, facts) for method, rows in several.items()]
+    lead = drawn or (
         "Do programs that win on the training tasks, those of the search, also win on others? Each gain is divided by "
         f"stock's gain on that task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
-        + " ".join(ranked(study.correlations))
     )
+    lead += " ".join([*ranked(study.correlations), *([JUDGED + COUNTED] if several else []), *one_task_only(by_method)])
     return ReportSection("transfer", "Several tasks", lead, tuple(figures))
+
+
+def beside_one(tasks: StudyTasks, variants: AbstractSet[str]) -> str:
+    """What is said instead of charts of the programs, in a study on one task that drew the other ones for an estimate:
+    the part Standings has them all."""
+    if len(tasks.training) > 1 or not variants >= set(tasks.other):
+        return ""
+    others = f" and on the held-out {', '.join(tasks.other)}" if tasks.other else ""
+    return f"The gains of the programs on {tasks.training[0]}{others} are in the part Standings. "
+
+
+def on_several(row: Across) -> bool:
+    """Whether it has estimates on two tasks, so that they can be compared."""
+    return sum(there.estimate is not None for there in row.there) > 1
+
+
+def one_task_only(by_method: Mapping[str, Sequence[Across]]) -> list[str]:
+    """Which methods have estimates on one task only, so that no chart compares tasks."""
+    left = [TITLES[name] for name, rows in by_method.items() if not any(map(on_several, rows))]
+    return [f"Estimated on one task only, so not shown here: {'; '.join(left)} (metaloop transfer)."] if left else []
 
 
 def ranked(correlations: Sequence[RankCorrelation]) -> list[str]:
@@ -205,11 +232,8 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
         name=f"transfer-{method}",
         kind="effects" if drawn else "none",
         title=f"{TITLES[method]}, relative to stock's gain",
-        caption=f"{many(len(rows), 'row')}, {len(significant)} significant; one dot per task. 95% intervals; false "
-        "discovery rate 5% over all tasks together. 'On training tasks only' means that the estimate is significantly "
-        f"smaller on other tasks, not merely not significant there. A row is significant only if an estimate "
-        "still is after the correction for all rows and tasks; one interval that excludes zero is not enough. "
-        f"{(MODELLED + BESIDE) * (method == 'edit')}{COUNTED * (method != BARE)}Design: {designs}.{left}",
+        caption=f"{many(len(rows), 'row')}, {len(significant)} significant. "
+        f"{(MODELLED + BESIDE) * (method == 'edit')}Design: {designs}.{left}",
         data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
         table=across_table(rows, study),
         answers=(behind(method, facts),),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analysis import decision_text, figures_text
 from analysis.decision import BETTER, CONTROL_FAILED, Compared, Decision, decision_of, twins
 from analysis.over_reserved import over_reserved
+from analysis.own_share import own_share
 from analysis.report.facts import known_task
 from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
 from analysis.report.rows import (
@@ -174,7 +175,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
-    whose = (decision_text.own_share(decision), decision_text.origin(decision))
+    whose = (own_share(decision), decision_text.origin(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),

@@ -65,6 +65,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
     (r"did best in the search, but the last test does not show that it is better", (("main", "verdict", "open"),)),
+    (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
     (r"No result is announced, because the two arms of stock differ significantly",
@@ -90,7 +91,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"(?m)^champion: (?P<x>\S+) times \w+$", (("main", "ratio", "{x}"), ("main", "listed as", "a ratio"))),
     (r"(?m)^holds: (?P<v>true|false|none)$", (("main", "holds", "{v}"),)),
     # the champion without its ideas
-    (rf"Without its idea list, the champion is not significantly better than {WHO} \(gain (?P<g>{N})",
+    (rf"Without its idea list, the champion (?:is not significantly better|gains less) than {WHO}(?:, though not "
+     rf"significantly)? \(gain (?P<g>{N})",
      (("without ideas", "verdict", "open"), ("without ideas", "gain", "{g}"))),
     (rf"Without its idea list, it reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
      r"(?P<more>What the list adds)?",
@@ -131,14 +133,15 @@ SAYS_NOTHING = re.compile(
     r"\(A/A\)|Stock ran twice \(A/A\)|runs of stock's A/A twin|stock \(A/A\)|[·▲▼]?not significant\b|"
     r"(?m:^significant$)|no gain is significantly different|their gain is significantly|"
     r"significantly better than stock at 5%|"
-    r"\d+ significant; one dot|is significantly smaller on other tasks, not merely not significant|"
+    r"\d+ significant\. (?:The effect|Design)|estimate on the other tasks is significantly smaller|"
     r"look better than they|"
     r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
     r"behaves like another one|If it beats the kept script|the input embedding|"
     r"A/A check (?:passed|not possible)|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"
+    r"ideas? of the champion made scripts significantly worse, on average, when tried|"
     r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
-    r"The search found no program better than|A row is significant only if|Significance is corrected over [^.]*"
+    r"The search found no program better than|A row counts as significant if [^.]*|Significance is corrected over [^.]*"
 )  # fmt: skip
 
 

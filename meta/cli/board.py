@@ -144,6 +144,7 @@ class StudyView:
         self.faults = 0
         self.models = ModelUsage()
         self.findings: Counter[str] = Counter()
+        self.steered: dict[str, str] = {}  # wish → idea, program or veto
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
         self.news: list[str] = []
@@ -315,6 +316,9 @@ class StudyView:
 
     def _on_finding(self, event: LedgerRecord) -> None:
         self.findings[str(event.get("finding"))] += 1
+
+    def _on_steer(self, event: LedgerRecord) -> None:
+        self.steered.setdefault(str(event.get("wish_id")), str(event.get("what")))
 
     def _on_champion(self, event: LedgerRecord) -> None:
         self.champion = event

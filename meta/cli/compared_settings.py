@@ -31,8 +31,11 @@ def settings(boards: Sequence[StudyView]) -> list[ComparedSetting]:
     """The settings that can change a result, those that differ first: without ids, times and the folders of paths.
 
     The last row has what a study draws at random: its seed, and the held-out task of its family."""
+    from meta.steering import kinds
+
     known = [in_parts(cast("Mapping[str, Any]", board.config)) | {"programs": started(board)} for board in boards]
     rows = [_row(name, [each.get(name) for each in known]) for name in sorted({n for each in known for n in each})]
+    rows.append(_row("given while it ran (steer)", [kinds(board.steered.values()) for board in boards]))
     drawn = tuple(_drawn(cast("Mapping[str, Any]", board.config)) for board in boards)
     rows.append(ComparedSetting("seed", drawn, len(set(drawn)) > 1))
     return sorted(rows, key=lambda row: (not row.differs, row.name == "seed", row.name))

@@ -32,7 +32,10 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
 SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
 OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
-OF_SAME = "The difference of the same program comes from seeds, data and machine alone: so much do the studies differ."
+OF_SAME = (
+    "A program that is in both studies differs by seeds, data and machine alone; a difference of this size between "
+    "other programs may have the same cause."
+)
 OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
 OWN_SHARE = "evolution's own share in "
 LEAD = "lead over stock of "
@@ -73,7 +76,8 @@ class GainDifference:
         digits = interval_decimals(self.low, self.high)
         size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
         within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
-        runs = f"{self.runs[1]} and {self.runs[0]} runs"
+        order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
+        runs = f"{order[0]} and {order[1]} runs"
         runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
         what = f"{self.second} minus {self.first}"
         if self.gains:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from analysis.export import Format
     from analysis.training_data import Form, Prompts
+    from arena.study import Study
     from meta.rewriting import Rewritten
     from programs.program import Program
 
@@ -78,9 +79,16 @@ class ProgramFlags:
         ),
     ] = None
 
+    chosen: Annotated[
+        str | None,
+        flag("With --prose or --for: this program of the study, not the champion.", "--program", metavar="ID"),
+    ] = None
+
     @property
     def kind(self) -> str:
         """prose, the kind of researcher, or empty."""
+        if self.chosen and not (self.prose or self.researcher):
+            raise UsageError("--program needs --prose or --for", hint="add --prose")
         if self.prose and self.researcher:
             raise UsageError(
                 "--prose and --for exclude each other", hint="--for agent has the charter as sentences too"
@@ -128,7 +136,7 @@ def export(
     are updated; for the other tools, name a new folder."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
-        for_researcher(out, study, target, kind)
+        for_researcher(out, study, target, kind, program.chosen)
         return
     if tool.follow and to not in FOLLOWED:
         tools = "mlflow, trackio, wandb or tensorboard"
@@ -213,9 +221,9 @@ def to_training_data(out: Output, folder: Path, target: Path | None, to: str, fl
         out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 
 
-def for_researcher(out: Output, study: str | None, target: Path | None, kind: str) -> None:
-    """Write the champion of a study, or the program at a path, for another kind of researcher; ``prose``: as it is,
-    with its charter as sentences."""
+def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
+    """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
+    researcher; ``prose``: as it is, with its charter as sentences."""
     from dataclasses import replace
 
     from arena.study import Study
@@ -225,22 +233,46 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, str]()
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
+        if chosen:
+            raise UsageError("--program chooses a program of a study", hint="metaloop export studies/NAME …")
     else:
         folder = resolve.study_folder(study, out)
-        if not (folder / "champion.md").is_file():
+        if not chosen and not (folder / "champion.md").is_file():
             flags = "--prose" if kind == "prose" else f"--for {kind}"
             hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: {flags} my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
-        program = resolve.one_program(str(folder / "champion.md"))
+        made = Study.open(folder, to_read=True)
+        made.look()
+        if chosen:
+            program = of_study(made, chosen)
+        else:
+            program = resolve.one_program(str(folder / "champion.md"))
+            warn_of_start(out, made)
         if kind != "prose":
-            made = Study.open(folder, to_read=True)
-            made.look()
-            task, bundle, harm = made.task, measured_bundle(made), measured_harm(made, program)
+            task, bundle, harm = made.task, measured_bundle(made), measured_harm(folder, program)
             program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
     if kind == "prose":
         write_program(out, as_prose(program), target, kind)
     else:
         write_program(out, rewritten(program, kind, task, bundle, harm), target, kind)
+
+
+def of_study(study: Study, chosen: str) -> Program:
+    """The program of a study with this name or beginning of an id. Raises NotFound."""
+    programs = {identity: study.program(identity) for identity in study.state.programs}
+    named = [program for program in programs.values() if program.name == chosen]
+    return named[0] if len(named) == 1 else programs[resolve.by_prefix(chosen, programs, "program")]
+
+
+def warn_of_start(out: Output, study: Study) -> None:
+    """Say so where the program that the champion started from did as well."""
+    from analysis.decision import decision_of
+    from analysis.own_share import first_program
+    from analysis.wording import plain_text
+
+    event = study.state.champion
+    if text := first_program(decision_of(event.body)) if event else "":
+        out.warn(plain_text(text.replace("STUDY", resolve.typed(study.folder))))
 
 
 def as_prose(program: Program) -> Rewritten:

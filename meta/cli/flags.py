@@ -35,7 +35,7 @@ def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url
     return url
 
 
-STUDY_HELP = "The study's folder, or the name of one under studies/."
+STUDY_HELP = "The study's folder; of one that exists, also its name under studies/."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 OwnStudyFlag = Annotated[
     str | None,

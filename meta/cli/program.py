@@ -184,7 +184,7 @@ def lint(
 def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
     """Compare two programs directive by directive. Lists added, removed and changed ones."""
     items = differences(resolve.one_program(old), resolve.one_program(new))
-    out.rows(items, DIFF, empty="no differences")
+    out.rows(with_before(items) if out.mode == "person" else items, DIFF, empty="no differences")
 
 
 for command in (ls, new, show, lint, diff, charter):
@@ -228,6 +228,11 @@ def differences(old: Program, new: Program) -> list[Row]:
                 {**_change("moved", one.idea), "text": text, "before": f"place {one.before}"} for text, one in moves
             ]
     return rows + [_change("added", d) for d in diff.added if d.kind != ORDER]
+
+
+def with_before(rows: Sequence[Row]) -> list[Row]:
+    """The rows for a terminal: of a changed directive the old text and the new one."""
+    return [{**row, "text": f"{row['before']} → {row['text']}"} if row["change"] == "changed" else row for row in rows]
 
 
 def _change(change: str, directive: Directive, before: str = "") -> Row:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from programs.program import Program
 
 STUDIES = Path("studies")
+DEEPEST = 4  # folders below the one in which studies are looked for
+_SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 MARK, CONTEST = "study.toml", "contest.toml"
 SHOWN = 6
 
@@ -94,12 +97,22 @@ def studies_in(folder: Path) -> list[Path]:
     return sorted((p.parent for p in folder.glob(f"*/{MARK}")), key=lambda p: (p / MARK).stat().st_mtime)
 
 
+def studies_below(root: Path) -> Iterator[Path]:
+    """The studies in a folder, it included, and in up to ``DEEPEST`` folders below it."""
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        if MARK in files:
+            yield here
+        inside = MARK not in files and len(here.parts) - len(root.parts) < DEEPEST
+        folders[:] = [n for n in folders if not n.startswith(".") and n not in _SKIPPED] if inside else []
+
+
 def none_under(root: Path) -> str:
     """That a folder has no study: the folder, studies beside it, and how to name another."""
     here = sorted(p.parent.name for p in Path().glob(f"*/{MARK}")) if root == STUDIES else []
     other = "metaloop ls FOLDER looks in another folder"
     if here:
-        other = f"metaloop ls . lists those of the current folder: {', '.join(here[:SHOWN])}"
+        other = f"metaloop ls lists those of the current folder: {', '.join(here[:SHOWN])}"
     return f"no study under {root.absolute()}/ ({other})"
 
 
@@ -178,6 +191,8 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
         return prefix
     if not matches:
         hint = "metaloop log lists experiments and runs, metaloop lineage programs"
+        if "program" in what:
+            hint = "metaloop lineage lists the programs, metaloop sql STUDY 'FROM directives' their statements"
         raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
     if len(matches) > 1:
         raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")

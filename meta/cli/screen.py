@@ -71,7 +71,7 @@ def screen(
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
         metric = f"claimed {(match.event.get('config') or {}).get('metric') or 'metric'}"[:16].rstrip()
-        titles = {"claimed": metric, "gain": gain_name(weakest(board.trusts))}
+        titles = {"claimed": f"best\n{metric}", "gain": gain_name(weakest(board.trusts))}
         columns = [replace(c, title=titles.get(c.key, c.title)) for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,11 @@ CITED = """SELECT count(*) FILTER (m.stream IS DISTINCT FROM 'confirmation' AND 
 NAMED = "SELECT program_id FROM programs WHERE name = ?"
 FIND = "metaloop log, metaloop lineage; -s STUDY"
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
+OF_DIRECTIVE = (
+    "gain above is the model's estimate of the average of over_parent, failed experiments counted as 0; it reads all "
+    "experiments of the search and limits the largest losses, so it differs from mean_over_parent, the plain average. "
+    "In rests_on, over_parent is relative to the script that the experiment changed, gain to the untouched script"
+)
 APART = {"changes", "findings", "audits"}
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
 HIDDEN = {"text", "diff", "config", "details"}
@@ -188,9 +194,12 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     from meta.cli.credit_rows import GAIN, StoredLine, with_gain
 
     data, sql = support(con, rows[0])
-    more = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
+    more: Row = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
     known = with_gain(cast(StoredLine, rows[0]))
     gain: Row = {k: known[k] for k in GAIN} if known["gain_unit"] != known["unit"] else {}
+    if known["method"] == "directive" and data:
+        measured = (row["over_parent"] or 0.0 for row in data)
+        more = {**more, "mean_over_parent": math.fsum(measured) / len(data), "about_gain": OF_DIRECTIVE}
     return {**rows[0], **gain, **more, "rests_on": data[:SUPPORT], "sql": sql}
 
 

@@ -31,7 +31,7 @@ def short(verdict: str) -> str:
 
 
 STUDIES = (
-    Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).name),
+    Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).resolve().name),
     Column("state"),
     Column("task", wrap=True),
     Column("champion", wrap=True, show=lambda text: short(str(text))),
@@ -43,18 +43,19 @@ STUDIES = (
 
 
 @verb(
-    ("metaloop ls", "the studies under studies/"),
+    ("metaloop ls", "the studies below the current folder, as in metaloop ui"),
     ("metaloop ls ~/work --json", "those of another folder, for a script"),
 )
 def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)]) -> None:
-    """List studies, newest first: state, task, the champion's gain over stock's,
+    """List the studies in a folder and below it, newest first: state, task, the champion's gain over stock's,
     experiments, size on disk."""
-    root = Path(folder).expanduser() if folder else resolve.STUDIES
+    root = Path(folder or ".").expanduser()
     if folder and not root.is_dir():
         raise NotFound(f"{folder} is not a folder", hint="name the folder with your studies")
-    found_below = [path.parent for path in root.glob(f"*/{resolve.MARK}")] if root.is_dir() else []
-    found_below += [root] if (root / resolve.MARK).is_file() else []
-    newest = sorted(found_below, key=lambda path: -(path / resolve.MARK).stat().st_mtime)
+    newest = sorted(
+        {*resolve.studies_below(root), *resolve.studies_in(root)},
+        key=lambda path: -(path / resolve.MARK).stat().st_mtime,
+    )
     items = [item(path) for path in newest]
     out.rows(items, STUDIES, empty=resolve.none_under(root))
     if items:

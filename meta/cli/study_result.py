@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +28,13 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     """
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs
+    from analysis.own_share import as_good
     from analysis.script_text import best_scripts, measured_scripts
     from analysis.wording import plain_text
     from arena.settings import StudyConfig
     from meta.begin import champion_of
+    from meta.rewriting import measured_harm, why_kept
+    from meta.steering import given_line
     from programs.evolved_for import EvolvedFor
 
     champion, config = champion_of(folder) or {}, StudyConfig.read(folder / resolve.MARK)
@@ -45,6 +47,9 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
+    harm, given = "", given_line(folder, str(champion.get("program_id", "")))
+    if decision and decision.holds:
+        harm = why_kept(len(measured_harm(folder, resolve.one_program(str(folder / "champion.md")))))
     changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
@@ -55,6 +60,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
                 **event,
                 "researcher": config.researcher,
                 "files": files,
+                "steering": given or None,
                 "changes": changes,
                 **by_task.json,
             }
@@ -68,14 +74,23 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         better = decision is not None and decision.holds
         early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
         more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
+        more |= {"harmful ideas": harm, "steering": given}
         known = {name: plain_text(text) for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
         _print(out, folder, decision, changes)
     else:
-        said = [needed, *(measured_scripts(decision) if decision else []), f"All runs were made with {label}."]
+        said = [
+            needed,
+            *(measured_scripts(decision) if decision else []),
+            harm,
+            given,
+            f"All runs were made with {label}.",
+        ]
         _show(out, folder, verdict, changes, with_gain(files, decision, folder), [*by_task.together, *said])
+    start = as_good(decision) if decision else None
+    first = [f"metaloop export {name} --prose --program {start.start} -o start.md  # did as well"] if start else []
     return [
-        *([] if applies else ready_to_apply(config, folder, name)),
+        *([] if applies else [*ready_to_apply(config, folder, name), *first]),
         *every,
         f"metaloop credit {name}",
         f"metaloop standings {name} --all",
@@ -123,13 +138,14 @@ def _show(
     diff, the files."""
     from rich.text import Text
 
+    from analysis.decision_text import sentences_of
     from analysis.wording import plain_text
-    from meta.cli.program import DIFF
+    from meta.cli.program import DIFF, with_before
     from meta.cli.standings import present as standings
 
     if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
-    headline, *sentences = re.split(r"(?<=\S)\. (?=[A-Z])", verdict)
+    headline, *sentences = sentences_of(verdict)
     out.show(Text(f"\n{headline}", style="bold"))
     for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(plain_text(text)))
@@ -139,7 +155,7 @@ def _show(
         out.show(Text(f"{CHANGES}: {what}"))
     elif changes:
         out.show(Text(f"{CHANGES}:"))
-        out.rows(changes, DIFF)
+        out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
 

@@ -42,7 +42,6 @@ LEGEND = (
 )
 MARK = "°"  # rows on another stream than the first row of their table
 MOST = 12  # rows of a class that are shown at a terminal; --json has all
-CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
 def present(out: Output, folder: Path) -> None:
@@ -201,10 +200,12 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
     """Show the significant rows, a table per method and class; the other rows are counted."""
     from rich.text import Text
 
+    from analysis.transfer_credit import SIGNIFICANT
+
     for method in dict.fromkeys(row.method for row in moved):
         own = [row for row in moved if row.method == method]
-        for words in dict.fromkeys(row.words for row in own if row.outcome in CLEAR):
-            rows = [row for row in own if row.words == words and row.outcome in CLEAR]
+        for words in dict.fromkeys(row.words for row in own if row.outcome in SIGNIFICANT):
+            rows = [row for row in own if row.words == words and row.outcome in SIGNIFICANT]
             if out.mode == "person":
                 out.show(Text(f"{TITLES[method]}: {words} ({rows[0].design}), × stock's mean gain", style="bold"))
                 short = len(tasks) > SIDE_BY_SIDE
@@ -213,7 +214,7 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
             left = f"; showing the first {MOST}, --json has all" if len(rows) > MOST and out.mode == "person" else ""
             if left or out.mode == "plain":
                 out.note(f"{TITLES[method]}: {words}: {len(rows)}{left}")
-        if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.outcome in CLEAR for row in own):
+        if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.outcome in SIGNIFICANT for row in own):
             out.show(Text(STARS, style="dim"))
         open_ = sum(row.outcome == "open" for row in own)
         absent = sum(row.outcome == "absent" for row in own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,14 +11,12 @@ from typing import Any
 
 from meta.cli.board import StudyView
 from meta.cli.record_tail import RecordTail
+from meta.cli.resolve import studies_below
 from meta.cli.screen import status_item
 from meta.cli.status import running
 from programs.errors import NotFound
 
-MARK = "study.toml"
-DEEPEST = 4  # folders below the one that was named
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
-_SKIPPED = {"node_modules", "__pycache__", "site-packages"}
 
 
 @dataclass
@@ -103,13 +100,9 @@ class Studies:
             self.version += 1
 
     def _there(self) -> Iterator[tuple[str, Path]]:
-        for folder, folders, files in os.walk(self.root):
-            here = Path(folder)
-            if MARK in files and (here / "ledger").is_dir():
+        for here in studies_below(self.root):
+            if (here / "ledger").is_dir():
                 yield str(here.relative_to(self.root)) if here != self.root else here.name, here
-                folders[:] = []
-            deep = len(here.parts) - len(self.root.parts) >= DEEPEST
-            folders[:] = [] if deep else [n for n in folders if not n.startswith(".") and n not in _SKIPPED]
 
     def _follow(self) -> None:
         searched = time.monotonic()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.decision_text import caveats, sentences_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, gain_name, weakest
@@ -58,6 +59,8 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "more_runs": max(0, len(listed) - MOST_RUNS),
         "programs": lineage(board),
         "search_task": search_task(board),
+        "verdict": sentences_of(str((board.champion or {}).get("verdict") or "")),
+        "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": gain_name(weakest(board.trusts)).capitalize(),
         "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",

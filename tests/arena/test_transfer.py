@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.transfer import beside_one, one_task_only
 from analysis.statistics import ratio
 from analysis.study import open_study, query
-from analysis.transfer import Transfer, divisor, transfer, transfer_runs
-from analysis.transfer_credit import Across, across
+from analysis.transfer import StudyTasks, Transfer, divisor, transfer, transfer_runs
+from analysis.transfer_credit import WORDS, Across, State, TaskEstimate, across, outcome_of
 from arena.settings import Reserved
 from arena.setup import StudySetup, reference
 from arena.study import Study
@@ -189,3 +190,25 @@ def test_one_task_has_no_rows(tmp_path: Path) -> None:
     study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE))
     play_transfer(study, (starter("local"),), 2, False, silent)
     assert query(tmp_path / "study", "FROM transfer") == []
+
+
+def test_one_task_with_a_drawn_one_has_no_charts_of_its_own() -> None:
+    said = beside_one(StudyTasks(("here",), ("there",)), {"there"})
+    assert said == "The gains of the programs on here and on the held-out there are in the part Standings. "
+    assert not beside_one(StudyTasks(("here",), ("there",)), set())
+    assert not beside_one(StudyTasks(("here", "too"), ("there",)), {"there"})
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"), [(("gain", "untried"), "alone"), (("gain", "open"), "part"), (("open", "untried"), "open")]
+)
+def test_a_gain_on_one_task_is_never_called_not_significant(states: tuple[State, State], outcome: str) -> None:
+    """A list that ran on the training task only, or whose gain on the other task is open."""
+    there = tuple(
+        TaskEstimate(task, state, None if state == "untried" else 1.0)
+        for task, state in zip(("here", "there"), states, strict=True)
+    )
+    row = Across("without-ideas", "p1", "the idea list of p1", "ideas", there)
+    found = outcome_of(row, StudyTasks(("here",), ("there",)), frozenset())
+    assert bool(one_task_only({"without-ideas": [row]})) == ("untried" in states)  # the report has no chart of it
+    assert found == outcome and (WORDS[found][0] == "not significant") == (outcome == "open")

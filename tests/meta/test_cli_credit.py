@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.study import open_study
+from analysis.study import open_study, query
 from analysis.transfer import study_tasks, transfer_cells, transfer_runs
 from analysis.transfer_credit import across
 from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, selected, sentence, with_gain
@@ -59,6 +60,18 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_lar
     assert "in nats per experiment (observational, an association)" in text
     command = re.search(r"metaloop (show c\w+ -s \S+)", text)  # as typed, it lists the experiments
     assert command and "\nrests_on:\nexperiment_id\t" in cli(*command[1].split(), cwd=study.parent).stdout
+    row = json.loads(cli(*command[1].split(), "--json", cwd=study.parent).stdout)
+    for found in query(study, row["sql"]):  # the column that the estimate averages, relative to the script before
+        (changed,) = query(
+            study,
+            f"SELECT e.gain - p.gain AS gain FROM experiments AS e JOIN experiments AS p ON p.run_id = e.run_id "
+            f"AND p.number = e.parent_number WHERE e.experiment_id = '{found['experiment_id']}'",
+        )
+        assert found["over_parent"] == changed["gain"]
+    assert row["mean_over_parent"] == pytest.approx(
+        fmean(one["over_parent"] or 0.0 for one in query(study, row["sql"]))
+    )
+    assert row["gain"] == pytest.approx(row["mean_over_parent"], abs=0.1) and "over_parent" in row["about_gain"]
     last = text[text.rindex("The sentence") :]
     found = re.match(
         r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[', last
@@ -99,8 +112,9 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     assert row["n"] == 6
     shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
     assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
-    [chart] = [f for part in sections(study) if part.name == "transfer" for f in part.figures if "tries" in f.name]
-    assert "from the search without the confirmation" in chart.caption
+    [part] = [part for part in sections(study) if part.name == "transfer"]
+    assert any("tries" in figure.name for figure in part.figures)
+    assert "from the search without the confirmation" in part.lead  # once, above all charts
     with open_study(study) as con:
         drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
     [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]

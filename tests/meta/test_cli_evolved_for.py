@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from analysis.study import open_study
+from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
 from meta.begin import create
 from meta.evolve import evolve
-from meta.rewriting import rewritten
+from meta.rewriting import HARMFUL, rewritten
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -68,22 +69,20 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
         first, *rest = resolved_ideas(written, task)
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
-        assert [idea.terms for idea, _ in rest] == [idea.terms for idea, _ in resolved_ideas(champion, task)]
+        assert {idea.terms for idea, _ in rest} == {idea.terms for idea, _ in resolved_ideas(champion, task)}
         assert "applied to the untouched script; this is the best script that the study found" in first[0].text
-        ends = ("Apply it to the best script so far.", "Apply it to the untouched script, instead of the first idea.")
-        assert all(idea.text.endswith(ends) for idea, _ in rest)
+        assert first[0].text.endswith("Make each later change to the best script so far.")
+        assert not any("untouched script" in idea.text for idea, _ in rest)
 
 
-def test_an_idea_that_would_undo_the_first_one_is_another_beginning() -> None:
+def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() -> None:
     task = Task.load("strokes")
     text = (
         "Go.\n\n## Ideas\n\n- All: `@learning_rate=0.1` `batch=32`.\n- One: `lr=0.3`.\n- Same: `lr=0.01` `depth=3`.\n"
     )
     made = rewritten(Program.parse(text, "p"), "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
-    assert [idea.text.rpartition(" Apply it to ")[2] for idea in made.ideas[1:]] == [
-        "the untouched script, instead of the first idea.",
-        *["the best script so far."] * 2,
-    ]
+    assert [idea.text.partition(":")[0] for idea in made.ideas[1:]] == ["One", "Same", "All"]
+    assert [idea.text.endswith("It replaces part of the first idea.") for idea in made.ideas] == [False] * 3 + [True]
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
@@ -101,8 +100,9 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     champion = load(here / "s" / "champion.md")
     first, *others = champion.ideas
     made = rewritten(champion, "chat", harm={first.text: "It made scripts worse."}).program
-    assert made.ideas[0].text.startswith(f"{first.text} It made scripts worse.")
-    assert [idea.text.count("worse") for idea in made.ideas] == [1] + [0] * len(others)
+    assert made.ideas[-1].text.startswith(f"{first.text} It made scripts worse.")
+    assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
+    assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
     sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
         AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
     with open_study(here / "s") as con:
@@ -112,6 +112,19 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     for idea in champion.ideas:
         (line,) = (line for line in lines if line.startswith(f"- {idea.text}"))
         assert ("In the study it made scripts worse, by 0." in line) == (idea.directive_id in bad)
+    told = cli("evolve", "--resume", "s", cwd=here).stdout
+    said = f"{many(len(bad), 'idea')} of the champion made scripts significantly worse, on average, when tried"
+    assert [said in text for text in (told, (here / "s" / "champion.evidence.md").read_text())] == [bool(bad)] * 2
+
+
+def test_any_program_of_a_study_is_written(here: Path) -> None:
+    with open_study(here / "s", views=()) as con:
+        names = [name for (name,) in con.execute("SELECT DISTINCT name FROM programs ORDER BY 1").fetchall()]
+    for name in names[:2]:
+        assert exported(here, "s", "--prose", "--program", name)["text"]
+    for words, why in ((["--program", names[0]], "needs --prose or --for"), (["--prose", "--program", "none"], "none")):
+        refused = cli("export", "s", *words, cwd=here)
+        assert refused.returncode and why in refused.stderr
 
 
 def test_conditions_and_relative_values_become_words(here: Path) -> None:

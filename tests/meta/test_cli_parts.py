@@ -29,7 +29,7 @@ from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, fit_columns, jsonable
-from meta.cli.program import differences
+from meta.cli.program import differences, with_before
 from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
@@ -37,6 +37,7 @@ from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, is_ranked, rank_text, show_match
 from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
+from meta.evidence_page import reached
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.program import Program
@@ -207,6 +208,7 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
     text = shown()
     assert all(name in text for name in (*names, "stock (control)", "stock again (A/A)")) and "0:01:05" in text
     assert max(map(len, text.splitlines())) <= 80 and "measuring" not in text
+    assert "best" in (line.strip() for line in text.splitlines())  # above "claimed metric": no mean over the runs
     for index in range(len(arms)):
         board.take({"kind": "run_ended", "run_id": f"r{index}", "at": "2026-01-01T00:00:09Z"})
     assert "measuring final scripts" in shown()
@@ -532,3 +534,27 @@ def test_a_question_needs_a_terminal_to_read_it_and_one_to_answer(monkeypatch: p
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(UsageError, match="no terminal to ask"):
         ask("Go on?", "no terminal to ask", "-y goes on")
+
+
+def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
+    rows = differences(
+        Program.parse("# P\n\n## Ideas\n\n- Try `a=1` on it.\n", "p"),
+        Program.parse("# P\n\n## Ideas\n\n- Try `a=2` on it.\n- Go.\n", "q"),
+    )
+    changed = [row for row in with_before(rows) if row["change"] == "changed"]
+    assert [row["text"] for row in changed] == ["Try `a=1` on it. → Try `a=2` on it."]
+    assert [row for row in with_before(rows) if row["change"] == "added"] == [r for r in rows if r["change"] == "added"]
+
+
+@pytest.mark.parametrize(
+    ("median", "said"),
+    [
+        ((0.12, 0.08, 0.2), "12% [8%, 20%]"),
+        ((0.5, 0.3, math.inf), "50% [30%, not within the budget]"),
+        ((math.inf, 0.72, math.inf), "most runs never, at 95% not before 72%"),
+        ((math.inf, math.inf, math.inf), "most runs never"),
+    ],
+)
+def test_a_median_that_is_not_reached_is_no_interval_of_never(median: tuple[float, float, float], said: str) -> None:
+    one: Any = SimpleNamespace(median=lambda: median)
+    assert reached(one) == said

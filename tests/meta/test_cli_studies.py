@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis.statistics import interval, welch_difference
+from analysis.statistics import Mean, interval, welch_difference
 from analysis.study import query as ask
 from analysis.wording import short
 from arena.run_archive import unpacked
@@ -20,9 +22,10 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, champions
+from meta.cli.comparison import ComparedStudy, GainDifference, champions
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
+from meta.window.studies import Studies
 from programs.errors import Corrupt
 from programs.program import Program
 from programs.shelf import starter
@@ -44,11 +47,17 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    assert run(["ls"]) == 0
-    assert f"no study under {root}/studies/ (metaloop ls . lists those of the current folder: one" in told(capsys)
+    assert run(["status"]) == 2
+    assert f"no study under {root}/studies/ (metaloop ls lists those of the current folder: one" in told(capsys)
+    assert run(["ls", "--json"]) == 0
+    there = {item["study"] for item in json.loads(capsys.readouterr().out)["items"]}
+    window = Studies(root)  # `ui` and `ls` find the same
+    window.close()
+    assert there == window.followed.keys() >= {"one", "deep/er/two"}
     assert run(["ls", str(tmp_path)]) == 0 and f"no study under {tmp_path}/ (metaloop ls FOLDER" in told(capsys)
     assert run(["ls", str(root), "--json"]) == 0
-    [item] = json.loads(capsys.readouterr().out)["items"]
+    items = {item["study"]: item for item in json.loads(capsys.readouterr().out)["items"]}
+    item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
@@ -113,6 +122,12 @@ def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None
     assert " ".join(starter("stock").text.split()) in text
 
 
+def stock_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a difference in JSON."""
+    known = {name: value for name, value in row.items() if name != "result"}
+    return known | {"gains": tuple(Mean(**mean) for mean in row["gains"])}
+
+
 def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +151,10 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert stock in answer["same_programs"] and stock["gains"][0]["low"] <= stock["gains"][0]["mean"]
     for share in answer["shares"]:
         assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
+    same = replace(GainDifference(**stock_of(stock)), runs=(6, 10))
+    assert "(6 and 10 runs)" in same.sentence and f"{same.first} and" in same.sentence  # first, second
+    apart = replace(same, gains=None)
+    assert "(10 and 6 runs)" in apart.sentence and f"{apart.second} minus" in apart.sentence
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])

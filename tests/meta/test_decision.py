@@ -19,6 +19,7 @@ from analysis import decision_text, figures_text
 from analysis.decision import BETTER, CONTROL_FAILED, OPEN, Compared, decision_of
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
+from analysis.own_share import first_program, own_share
 from analysis.report import page
 from analysis.report.card import CardText, card, drawn_card, width
 from analysis.report.card_words import short_names, verdict_lines
@@ -339,7 +340,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"from which the best of {found_.best_of} can be estimated: it would gain"
+    needed = f"are enough to estimate that the best of {found_.best_of} would gain"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
@@ -367,21 +368,31 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     d = ahead[1].decision
     origin = Origin("learnt", "shipped", steps=2, changes=("1 idea added",))
     start = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
-    first = "Evolution's own share is what evolution added to the program it started from, the shipped program learnt"
-    clear = f"{first}: +0.200 nats [0.100 to 0.300]. That program gains 0.800 nats in the same match."
-    unclear = f"{first}: +0.20 nats [−0.10 to 0.30], which is not significant. The interval is not symmetric, because"
-    assert d.name in (headline := decision_text.headline(d)) and headline.endswith(
-        f"beats stock by {figures_text.difference(d.tested, d.unit, signed=False)}"
+    first = (
+        "Evolution's own share, the champion's gain minus that of the shipped program learnt that it started from, is"
     )
+    clear = f"{first} +0.200 nats [0.100 to 0.300]. That program gains 0.800 nats in the same match."
+    unclear = f"{first} +0.20 nats [−0.10 to 0.30], which is not significant. The interval is not symmetric, because"
+    headline = f"{d.name} beats stock by {figures_text.difference(d.tested, d.unit, signed=False)}"
+    assert decision_text.headline(d) == f"{headline}; evolution kept the program that it started from"
     for measured_, said in ((start, clear), (replace(start, low=-0.1), unclear)):
         found = replace(d, origin=origin, start=measured_)
-        assert decision_text.own_share(found).startswith(said), decision_text.own_share(found)
-        assert decision_text.headline(found) == headline  # the badge above it is that of the announced test
+        assert own_share(found).startswith(said), own_share(found)
+        added = "" if measured_ is start else "; the shipped program learnt did it, evolution added nothing measurable"
+        assert decision_text.headline(found) == headline + added and added in decision_text.line(found)
+        titles = [caveat.title for caveat in decision_text.caveats(found)]
+        assert ("The first program did as well" in titles) == bool(added)
+        assert ("--program learnt" in first_program(found)) == bool(added)
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
-    assert "not known, because that program did not run" in decision_text.own_share(replace(d, origin=origin))
+    worse = replace(d, origin=origin, start=replace(start, difference=-0.2, low=-0.3, high=-0.1))
+    assert decision_text.headline(worse) == f"{headline}; evolution made the shipped program learnt worse"
+    less, above = replace(d, bare=Mean(0.1, 0.1, 4, -0.2, 0.4)), replace(d, bare=Mean(0.9, 0.5, 4, -0.2, 2.0))
+    assert decision_text._bare_result(less) == "gains less than stock, though not significantly"
+    assert decision_text._bare_result(above) == "is not significantly better than stock"
+    assert "not known, because that program did not run" in own_share(replace(d, origin=origin))
     for other in (replace(origin, start="stock"), None):  # the test compares the two, or an older version's record
-        assert decision_text.own_share(replace(d, origin=other, start=None)) == ""
-    assert decision_text.own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
+        assert own_share(replace(d, origin=other, start=None)) == ""
+    assert own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
 
 
 NAME = "a-program-with-a-very-long-name-" * 4

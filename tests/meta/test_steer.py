@@ -6,18 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from analysis.run_state import StudyState
 from analysis.study import query
+from analysis.wording import many
 from analysis.writing_events import MutationEvent
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.begin import create, take_up
+from meta.cli.board import load_board
+from meta.cli.compared_settings import settings
 from meta.evolve import evolve
-from meta.steering import ask, take_in, waiting, wishes
+from meta.steering import ask, given_line, take_in, waiting, wishes, with_idea
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -81,6 +85,17 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     )
     by_id = {row["program_id"]: row for row in rows}
     assert set(by_id) == {idea.child_id, program.child_id} and all(row["runs"] >= 2 for row in rows)
+    child = by_id[str(idea.child_id)]
+    gains = [row["verified_gain"] for row in query(folder, "FROM runs WHERE score_stream = 'selection'")
+             if row["program_id"] == idea.child_id]  # fmt: skip
+    before, _, size = idea.outcome.partition(": gain ")
+    assert before == f"raced in generation 1 as {child['name']}", idea.outcome
+    assert float(size.split()[0]) == pytest.approx(fmean(gains), abs=0.01)
+    assert idea.outcome.endswith(f" ({many(len(gains), 'run')})") and BRED_FROM.name in veto.outcome
+    assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
+    said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
+    assert given_line(folder, str(idea.child_id)) == f"{said}what was given."
+    assert given_line(folder, BRED_FROM.program_id) == f"{said}none of it."
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
     assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
@@ -208,6 +223,7 @@ def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> 
         (("--idea", "Be bold."), "finds no edit of this task"),
         (("--idea", ""), "--idea"),
         (("--veto", "zzz"), "no program or statement starts with"),
+        (("--veto", "traps"), "hint: metaloop lineage lists the programs, "),
         (("--program", "stock"), "is in the study"),
         (("--program", "nowhere.md"), "no file"),
         (("--idea", IDEA, "--veto", "stock"), "at a time"),
@@ -239,3 +255,14 @@ def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     used = champion.program.program_id == GIVEN.program_id
     assert ("**The champion descends from what a person gave.**" in page) == used
     assert ("The champion descends from none of this." in page) == (not used)
+
+
+def test_an_idea_stands_behind_those_that_set_several_values_and_before_the_others() -> None:
+    text = "# P\n\n## Ideas\n\n- All: `a=1` `b=2`.\n- One: `a=2`.\n- Both: `a=3` `b=1`.\n"
+    assert [idea.text for idea in Program.parse(with_idea(text, "try `a=5`")).ideas] == [
+        "All: `a=1` `b=2`.",
+        "try `a=5`",
+        "One: `a=2`.",
+        "Both: `a=3` `b=1`.",
+    ]
+    assert with_idea("# P\n\nGo.\n", "try `a=5`").endswith("- try `a=5`\n")

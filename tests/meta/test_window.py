@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from html import unescape
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +17,14 @@ import httpx
 import pytest
 from rich.console import Console
 
+from analysis.decision_text import caveats, sentences_of
 from analysis.report import lineage
 from analysis.report.facts import gather
 from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
-from analysis.wording import brief, number, span
+from analysis.wording import MINUS, brief, number, span
 from arena.contest.web.curve import curve
 from arena.study import Study
 from meta.cli.board import load_board
@@ -80,9 +82,15 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     assert str(study.state.champion.body["verdict"])[:60] in text.replace("&#39;", "'")
 
 
-def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window) -> None:
+def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root: Path) -> None:
     text = window.page("/study", at="one")
     assert "Finished" in text and "confirmation" in text and "Verified gain of each run" in text
+    board, nav = load_board(root / "one")[0], text.partition("<nav")[2].partition("</nav>")[0]
+    plain, said = unescape(text).replace(MINUS, "-"), sentences_of(str((board.champion or {})["verdict"]))
+    assert len(said) > 2 and all(f"<li>{sentence}.</li>" in plain for sentence in said[1:])  # each on its own
+    assert board.decision and (weak := [each for each in caveats(board.decision) if each.level != "note"])
+    assert all(f"<strong>{each.title}.</strong>" in plain for each in weak)
+    assert ">Overview</a>" in nav and ">one</a>" not in nav
     assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     run = window.page("/run", **first(text, "/run"))
     assert "the untouched script" in run or "baseline" in run
