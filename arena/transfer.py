@@ -103,7 +103,7 @@ def announced(on: TaskStudy, programs: Sequence[Program], bare: bool, progress: 
     label = f"transfer-{on.task.name}-{content_id('', *(e.program.program_id for e in who.entries))}"
     match = enter(on, label, who.entries, purpose="race", stream="selection", generation=0)
     for program, like in who.alike:
-        note = f"the program {program.name} would do the same as {like.name} on {on.task.name}, so it is not run"
+        note = f"{program.name} is not run, because on {on.task.name} it behaves exactly like {like.name}"
         progress({"kind": "note", "text": note})
         if match.match_id not in on.state.matches:
             on.record(

@@ -161,7 +161,7 @@ def why_kept(count: int) -> str:
     if not count:
         return ""
     made = f"{many(count, 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    return f"{made}. A run discards a change that does not help, so such an idea costs one training, no gain."
+    return f"{made}; a run discards such a change, so it costs one training."
 
 
 def _with_harm(program: Program, harm: Mapping[str, str], kind: str) -> str:

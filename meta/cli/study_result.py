@@ -92,7 +92,6 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     return [
         *([] if applies else [*ready_to_apply(config, folder, name), *first]),
         *every,
-        f"metaloop credit {name}",
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
         f"metaloop share {name} -o {folder.name}.zip  # or export --to wandb, mlflow …",
