@@ -364,7 +364,11 @@ def test_pages_that_contradict_each_other_are_asked_about_and_those_for_agents_g
 def test_a_build_tool_is_not_the_command_of_a_metric_in_another_language(tmp_path: Path) -> None:
     (tmp_path / "Cargo.toml").write_text("[package]\n")
     prose = "```\ncargo bench\npython replay.py\n```\nHigher is better.\n"
-    assert small(tmp_path, readme=prose, replay='print(f"hit_rate: {1.0}")\n')["command"] == "python replay.py"
+    replay = 'print(f"hit_rate: {1.0}")\n'
+    assert small(tmp_path, readme=prose, replay=replay)["command"] == "python replay.py"
+    # Nor where no other command is known to run that file.
+    (tmp_path / "rate").write_text("#!/bin/sh\nexec nice python -m replay\n")
+    assert small(tmp_path, readme="```\ncargo bench\n./rate\n```\n", replay=replay)["command"] == "./rate"
 
 
 def test_options_with_hyphens_are_knobs_and_what_the_text_or_a_comment_fixes_is_none(tmp_path: Path) -> None:

@@ -47,12 +47,15 @@ def find(repository: ForeignRepository, given: str | None, printer: str = "") ->
     that prints the metric: a command that runs it is likelier than one that runs no file of the repository."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
-    spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
+    spoken = [
+        (line, command)
+        for line in _spoken(repository)
+        if (command := _command(line.text, repository)) and not _is_other_language(command, printer)
+    ]
     if spoken:
-        able = [(line, command) for line, command in spoken if not _is_other_language(command, printer)]
-        runs = {command: _scripts(command, repository) for _, command in able}
+        runs = {command: _scripts(command, repository) for _, command in spoken}
         if any(printer in files for files in runs.values()):
-            spoken = [(line, command) for line, command in able if runs[command]]
+            spoken = [(line, command) for line, command in spoken if runs[command]]
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
         if other := _contradiction(repository, line, command, spoken):
             return missing("command", FLAG, f"{line.where} names {command}, and {other.where} {other.text}")
