@@ -28,6 +28,7 @@ REPLICAS = 3  # volunteers who train a pair, where volunteers verify
 FIRST_KNOWN, KNOWN_SHARE = 2, 0.2  # pairs with a known result: the first of each, and then a share of them
 EARNED_KNOWN = 5  # of them, right: who has no block yet may verify then
 KNOWN_RATIO = 3.0  # mean over standard deviation of the host's own pairs, from which on a result is known
+DEAREST = 2.0  # times the task's own estimate: what a pair may seem to cost, so that slow sources buy no verification
 BARRED_AT = 1e-3  # error of a verifier's exclusion for deviating from the host
 
 
@@ -113,6 +114,12 @@ def earned(confirmed: int, tried: int) -> bool:
 def batch(proposer: KeyRecord) -> int:
     """Pairs measured at once before the test looks again."""
     return TRUSTED_BATCH if proposer.streak >= TRUSTED else BATCH
+
+
+def pair_seconds(estimate: float, measured: float) -> float:
+    """Device-seconds of a pair, by the task's ``estimate`` and the mean of those ``measured``. On a slow or busy host a
+    pair costs more than the estimate, and the first START_PAIRS would be fewer."""
+    return min(max(estimate, measured), DEAREST * estimate)
 
 
 def allowed(totals: Totals, pair_seconds: float) -> float:

@@ -25,7 +25,7 @@ from arena.executor import Executor
 from arena.home import policy
 from arena.home.checks import source_of
 from arena.home.project import Project
-from arena.home.tables import BlockRow, ProposalRow, RunLease, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
 from arena.study import Study
@@ -119,7 +119,7 @@ class RunRecorder:
             due = select(RunLease).where(RunLease.recorded, RunLease.sampled, RunLease.scored.is_(False))
             lease = connection.scalar(due.order_by(RunLease.returned_at).limit(1))
             proposal = _proposal_of(connection, lease) if lease else None
-            may = policy.may_sample(totals(connection), self.pair_seconds)
+            may = policy.may_sample(totals(connection), self.pair_seconds(connection))
         if lease is None or (proposal is not None and proposal.files and not may):
             return entered
         seed = self.study.streams.seed(STREAM, "sample", lease.lease_id)
@@ -144,9 +144,10 @@ class RunRecorder:
             row.sample_seconds = sum(each.spent_seconds for each in (main, own) if each)
         return True
 
-    @property
-    def pair_seconds(self) -> float:
-        return 2 * self.project.task.cost_seconds
+    def pair_seconds(self, connection: Connection) -> float:
+        """Device-seconds of two trainings: as the host has measured them so far."""
+        measured = connection.scalar(select(func.avg(Pair.device_seconds)).where(Pair.by == "host"))
+        return policy.pair_seconds(2 * self.project.task.cost_seconds, measured or 0.0)
 
     def _enter_returned(self) -> bool:
         with self.project.database.read() as connection:

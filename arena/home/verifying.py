@@ -151,7 +151,7 @@ class Verifier:
             )
             for one, who, base in rows
         ]
-        pair_seconds = self.recorder.pair_seconds * (policy.REPLICAS if self.replication.wanted else 1)
+        pair_seconds = self.recorder.pair_seconds(connection) * (policy.REPLICAS if self.replication.wanted else 1)
         tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
         taken = totals(connection)

@@ -18,6 +18,7 @@ from arena.home.policy import (
     draw_weights,
     leases_at_once,
     next_proposal,
+    pair_seconds,
     program_for,
 )
 
@@ -29,6 +30,10 @@ def chosen(
 ) -> int | None:
     one = next_proposal(waiting, Totals(spent, new, contributed), pair_seconds=0.1, pairs=6, drawn=drawn)
     return one.proposal_id if one else None
+
+
+def test_on_a_slow_host_the_advance_is_as_many_pairs_and_slow_sources_buy_no_more() -> None:
+    assert [pair_seconds(1.0, measured) for measured in (0.0, 0.8, 1.5, 9.0)] == [1.0, 1.0, 1.5, 2.0]
 
 
 def test_a_claim_counts_as_much_as_its_proposers_claims_have_held() -> None:
