@@ -62,12 +62,12 @@ class TpeProposer:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         gains = _gains(situation)
-        told = [(record, gains[record.number]) for record in situation.history if record.number in gains]
+        measured = [(record, gains[record.number]) for record in situation.history if record.number in gains]
         knobs = [knob for knob in situation.space.knobs if len(knob.values) > 1]
-        if self._trials is None or not self._trials.continued_by(told, knobs):
+        if self._trials is None or not self._trials.continued_by(measured, knobs):
             self._trials = _Trials(knobs)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=False)
-        return self._trials.study(told, sampler)
+        return self._trials.study(measured, sampler)
 
 
 def make(start: ProposerStart) -> TpeProposer:
@@ -83,24 +83,24 @@ class _Trials:
 
         self._storage, self._knobs = InMemoryStorage(), knobs
         self._storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
-        self._told: Sequence[tuple[Record, float]] = ()
+        self._measured: Sequence[tuple[Record, float]] = ()
 
-    def continued_by(self, told: Sequence[tuple[Record, float]], knobs: Sequence[Knob]) -> bool:
-        """False where a gain that was told has changed, as that of a failed experiment does with the worst gain."""
-        return knobs == self._knobs and list(self._told) == list(told[: len(self._told)])
+    def continued_by(self, measured: Sequence[tuple[Record, float]], knobs: Sequence[Knob]) -> bool:
+        """False where a known gain has changed, as that of a failed experiment does with the worst gain."""
+        return knobs == self._knobs and list(self._measured) == list(measured[: len(self._measured)])
 
-    def study(self, told: Sequence[tuple[Record, float]], sampler: BaseSampler) -> Study:
+    def study(self, measured: Sequence[tuple[Record, float]], sampler: BaseSampler) -> Study:
         import optuna
 
         study = optuna.Study(NAME, self._storage, sampler=sampler)
-        for asked in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-            study.tell(asked.number, state=optuna.trial.TrialState.FAIL)  # the sampler keeps away from those that run
-        for record, gain in told[len(self._told) :]:
+        for running in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+            study.tell(running.number, state=optuna.trial.TrialState.FAIL)  # the sampler keeps away from those that run
+        for record, gain in measured[len(self._measured) :]:
             known = [knob for knob in self._knobs if knob.name in record.config]
             params = {knob.name: rung(knob, record.config[knob.name]) for knob in known}
             distributions = {knob.name: _distribution(knob) for knob in known}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=gain))
-        self._told = told
+        self._measured = measured
         return study
 
 

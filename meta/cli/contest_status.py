@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,10 +38,6 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
-    from arena.contest.announced import renamed, secret_check
-    from arena.contest.pace import progress_line
-    from arena.contest.tables import state_label
-
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
     if out.mode == "json":
         out.json(view)
@@ -54,23 +51,7 @@ def status(
             out.note(f"now: metaloop contest close {resolve.typed(resolve.contest_folder(folder, out))}")
     if contest.get("closed_early"):
         out.note(f"closed early by the host: {contest['closed_early']}")
-    if going := contest.get("deciding"):
-        if not (view.get("health") or {"at_work": True})["at_work"]:
-            going.pop("seconds", None)  # nothing goes on, so there is no time left
-        out.note(progress_line(going))
-        if after := going.get("next_look"):
-            out.note(f"the next look is after {many(after, 'run')} of each")
-        for one in going.get("race", ()):
-            out.note(f"  {named(one)}: {one['said']}")
-    if board["announcement"]:
-        out.note(f"decision: {board['announcement']['headline']}")
-        if secret := board["announcement"].get("secret"):
-            out.note(
-                f"secret: {secret}; the SHA-256 of its bytes was published at the opening: {contest['secret_hash']}"
-            )
-            out.next(secret_check(board["announcement"]))
-        for line in renamed(board["announcement"]):
-            out.note(line)
+    _decision(out, view)
     for act in board.get("since", ()):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     health(out, view.get("health"))
@@ -81,17 +62,47 @@ def status(
         rows = [shown(row, board["rows"]) for row in board["rows"]]
         out.rows(rows, columns(board["unit"]), empty="no run measured yet")
     if view.get("me"):
-        mine = view["me"]
-        out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
-        entries = [
-            {
-                **each,
-                "state": state_label(each["state"]),
-                "reason": each["outcome"] or each["reason"] or each.get("beside_stock", ""),
-            }
-            for each in mine["entries"]
-        ]
-        out.rows(entries, MINE, empty="no entries yet")
+        _own(out, view["me"])
+
+
+def _decision(out: Output, view: Mapping[str, Any]) -> None:
+    """How far the decision is, and what it is."""
+    from arena.contest.announced import renamed, secret_check
+    from arena.contest.pace import progress_line
+
+    contest, announcement = view["contest"], view["board"]["announcement"]
+    if going := contest.get("deciding"):
+        if not (view.get("health") or {"at_work": True})["at_work"]:
+            going.pop("seconds", None)  # nothing goes on, so there is no time left
+        out.note(progress_line(going))
+        if after := going.get("next_look"):
+            out.note(f"the next look is after {many(after, 'run')} of each")
+        for one in going.get("race", ()):
+            out.note(f"  {named(one)}: {one['said']}")
+    if announcement:
+        out.note(f"decision: {announcement['headline']}")
+        if secret := announcement.get("secret"):
+            out.note(
+                f"secret: {secret}; the SHA-256 of its bytes was published at the opening: {contest['secret_hash']}"
+            )
+            out.next(secret_check(announcement))
+        for line in renamed(announcement):
+            out.note(line)
+
+
+def _own(out: Output, mine: Mapping[str, Any]) -> None:
+    from arena.contest.tables import state_label
+
+    out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
+    entries = [
+        {
+            **each,
+            "state": state_label(each["state"]),
+            "reason": each["outcome"] or each["reason"] or each.get("beside_stock", ""),
+        }
+        for each in mine["entries"]
+    ]
+    out.rows(entries, MINE, empty="no entries yet")
 
 
 def of_address(to: str | None, token: str | None) -> dict[str, Any]:

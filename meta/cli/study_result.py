@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_CHANGES = 4  # that are shown; of more, how many
 CHANGES = "changes from the program it started from"
 BEST = "best train.py"
+CHAIN = ("seq", "prev", "hash", "schema", "kind", "at")  # what only the ledger needs
 LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
@@ -39,11 +40,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
 
     champion, config = champion_of(folder) or {}, StudyConfig.read(folder / resolve.MARK)
     shown = Path(resolve.shown(folder))
-    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
-    if (shown / "champion").is_dir():
-        files["champion's files"] = str(shown / "champion")
-    if best := next(iter(sorted(shown.glob("best*"))), None):
-        files[BEST] = str(best)
+    files = _files(shown)
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
@@ -53,7 +50,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
-        event = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
+        event = {k: v for k, v in champion.items() if k not in CHAIN}
         out.json(
             {
                 "study": str(shown),
@@ -68,7 +65,6 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         return []
     verdict = str(champion.get("verdict", "no champion"))
     label = EvolvedFor.of(config.researcher, config.staff.models)
-    name = resolve.typed(folder)
     every = compared(config, Path(files["champion"])) if len(changes) > MOST_CHANGES else []
     if out.mode == "plain":
         better = decision is not None and decision.holds
@@ -79,19 +75,30 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
         _print(out, folder, decision, changes)
     else:
-        said = [
-            needed,
-            *(measured_scripts(decision) if decision else []),
-            harm,
-            given,
-            f"All runs were made with {label}.",
-        ]
+        measured = measured_scripts(decision) if decision else []
+        said = [needed, *measured, harm, given, f"All runs were made with {label}."]
         _show(out, folder, verdict, changes, with_gain(files, decision, folder), [*by_task.together, *said])
-    start = as_good(decision) if decision else None
-    first = [f"metaloop export {name} --prose --program {start.start} -o start.md  # did as well"] if start else []
+    start = as_good(decision) if decision and not applies else None
+    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder))
+    return [*apply, *_next(folder, start.start if start else "", every)]
+
+
+def _files(shown: Path) -> dict[str, str]:
+    """What the study has written, by what it is."""
+    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
+    if (shown / "champion").is_dir():
+        files["champion's files"] = str(shown / "champion")
+    if best := next(iter(sorted(shown.glob("best*"))), None):
+        files[BEST] = str(best)
+    return files
+
+
+def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
+    """``start``: id of a program that did as well as the champion; ``several``: how all changes are shown."""
+    name = resolve.typed(folder)
     return [
-        *([] if applies else [*ready_to_apply(config, folder, name), *first]),
-        *every,
+        *([f"metaloop export {name} --prose --program {start} -o start.md  # did as well"] if start else []),
+        *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
         f"metaloop share {name} -o {folder.name}.zip  # or export --to wandb, mlflow …",
