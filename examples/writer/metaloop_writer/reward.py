@@ -97,4 +97,7 @@ def metaloop(*words: str, timeout: float) -> subprocess.CompletedProcess[str]:
 
 def last_line(ran: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "no message")[:300]
+    return next(
+        (line for line in lines if line.startswith("error") or "\terror\t" in line),
+        lines[-1] if lines else "no message",
+    )[:300]
